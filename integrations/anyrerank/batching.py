@@ -1,0 +1,153 @@
+"""Many documents: split into requests, send them side by side, halve what is too large, put the scores together."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.flow import Flow, Gather
+from anyrerank.providers._base import Answer
+from anyrerank.schema import BilledUnits, Document, Meta, RerankRequest, Tokens
+
+Ask = Callable[[RerankRequest], Flow[Answer]]
+"""Sends one request, retries included."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidates:
+    """What is sent of the caller's documents, and which of them each one stands for.
+
+    Attributes:
+        documents: Not blank; each text once when equal ones were merged.
+        positions: For each of `documents` the places in the caller's list that get its score; `None` when every
+            document is sent, each for itself.
+        blank: Places of the documents that are not sent.
+    """
+
+    documents: Sequence[Document]
+    positions: Sequence[Sequence[int]] | None
+    blank: Sequence[int]
+
+    def place(self, index: int) -> int:
+        """The (first) place in the caller's list of `documents[index]`."""
+        return index if self.positions is None else self.positions[index][0]
+
+    def spread(self, scores: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
+        """`scores` of `documents`, for each of the caller's documents that they stand for."""
+        if self.positions is None:
+            return scores
+        return [(place, score) for index, score in scores for place in self.positions[index]]
+
+
+def candidates(documents: Sequence[Document], blank: Sequence[int], *, key: Callable[[Document], str] | None) -> Candidates:
+    """Leave out the blank documents and, with a `key`, merge those that have the same one."""
+    if key is None and not blank:
+        return Candidates(documents=documents, positions=None, blank=blank)
+    absent = frozenset(blank)
+    groups: dict[object, list[int]] = {}
+    for place, document in enumerate(documents):
+        if place not in absent:
+            groups.setdefault(place if key is None else key(document), []).append(place)
+    positions = list(groups.values())
+    return Candidates(documents=[documents[group[0]] for group in positions], positions=positions, blank=blank)
+
+
+def batched(
+    ask: Ask,
+    request: RerankRequest,
+    *,
+    size: int,
+    limit: int,
+    too_large: Callable[[RerankError], bool],
+    place: Callable[[int], int],
+    may_split: bool,
+) -> Flow[Answer]:
+    """Rank any number of documents with requests of at most `size`.
+
+    Args:
+        size: Most documents in one request.
+        limit: Most requests under way at once.
+        too_large: Whether an error means that fewer documents could pass.
+        place: From an index in `request.documents` to the caller's, for error messages.
+        may_split: False for a model whose scores depend on the documents that are sent together.
+    """
+    count = len(request.documents)
+    starts = range(0, count, size)
+    flows = [_halved(ask, _part(request, at, min(at + size, count)), at, too_large, place, may_split) for at in starts]
+    if len(flows) == 1:
+        return (yield from flows[0])
+    answers = yield Gather(flows, limit)
+    return merged(answers)
+
+
+def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:
+    if (start, stop) == (0, len(request.documents)):
+        return request
+    top_n = None if request.top_n is None else min(request.top_n, stop - start)
+    return replace(request, documents=request.documents[start:stop], top_n=top_n)
+
+
+def _halved(
+    ask: Ask,
+    request: RerankRequest,
+    offset: int,
+    too_large: Callable[[RerankError], bool],
+    place: Callable[[int], int],
+    may_split: bool,
+) -> Flow[Answer]:
+    try:
+        answer = yield from ask(request)
+    except RerankError as error:
+        if not may_split or not too_large(error):
+            raise
+        count = len(request.documents)
+        if count == 1:
+            raise _with_message(error, f"documents[{place(offset)}] is too large for the provider: {error.message}") from error
+    else:
+        return replace(answer, scores=[(index + offset, score) for index, score in answer.scores]) if offset else answer
+    middle = count // 2
+    first = yield from _halved(ask, _part(request, 0, middle), offset, too_large, place, may_split)
+    second = yield from _halved(ask, _part(request, middle, count), offset + middle, too_large, place, may_split)
+    return merged([first, second])
+
+
+def _with_message(error: RerankError, message: str) -> RerankError:
+    changed = copy.copy(error)
+    changed.message = message
+    return changed if isinstance(changed, BadRequestError) else error
+
+
+def merged(answers: Sequence[Answer]) -> Answer:
+    """One answer of several: all scores, usage added up, the last request's id."""
+    return Answer(
+        scores=[pair for answer in answers for pair in answer.scores],
+        meta=added([answer.meta for answer in answers]),
+        request_id=next((a.request_id for a in reversed(answers) if a.request_id), None),
+    )
+
+
+def added(metas: Sequence[Meta]) -> Meta:
+    """Usage added up; what any of them leaves out is left out of the sum too, rather than be too small."""
+    billed = [meta.billed_units or BilledUnits() for meta in metas]
+    tokens = [meta.tokens or Tokens() for meta in metas]
+    units = BilledUnits(
+        search_units=_sum([b.search_units for b in billed]), total_tokens=_sum([b.total_tokens for b in billed])
+    )
+    counts = Tokens(
+        input_tokens=_sum([t.input_tokens for t in tokens]), output_tokens=_sum([t.output_tokens for t in tokens])
+    )
+    versions: Mapping[str, object] | None = next((meta.api_version for meta in metas if meta.api_version), None)
+    return Meta(
+        billed_units=None if units == BilledUnits() else units,
+        tokens=None if counts == Tokens() else counts,
+        api_version=versions,
+        warnings=tuple(dict.fromkeys(warning for meta in metas for warning in meta.warnings)),
+        estimated=any(meta.estimated for meta in metas),
+    )
+
+
+def _sum(numbers: Sequence[int | float | None]) -> int | float | None:
+    known = [n for n in numbers if n is not None]
+    return sum(known) if len(known) == len(numbers) else None

@@ -1,0 +1,534 @@
+"""`Reranker`, and the two functions that make one for a single call."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial, wraps
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from anyrerank.batching import Candidates, batched, candidates
+from anyrerank.config import connect, provider_class, split_model
+from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.flow import Flow, Gather, Through, arun, run
+from anyrerank.options import (
+    CONNECTION,
+    Fuse,
+    OnError,
+    Options,
+    ScoreMode,
+    blanks,
+    checked_documents,
+    checked_query,
+    identity,
+    options_of,
+    provider_options,
+)
+from anyrerank.progress import Bar
+from anyrerank.providers import Provider
+from anyrerank.providers._base import Answer
+from anyrerank.ranking import check_score_mode, order, results
+from anyrerank.retry import RetryPolicy, retried
+from anyrerank.router import first_success
+from anyrerank.schema import Attempt, Document, Meta, RerankRequest, RerankResponse, Results
+from anyrerank.transport import Transport
+
+if TYPE_CHECKING:
+    import httpx
+
+P = ParamSpec("P")
+S = TypeVar("S")
+R = TypeVar("R")
+
+_log = logging.getLogger("anyrerank")
+_shared = Transport()
+
+
+def _same_parameters(
+    sync: Callable[P, R],
+) -> Callable[[Callable[..., Awaitable[R]]], Callable[P, Awaitable[R]]]:
+    """Give an asynchronous function the signature of `sync`, for readers, checkers and `inspect` alike."""
+
+    def decorate(function: Callable[..., Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+        return wraps(sync, assigned=("__doc__", "__annotations__"))(function)
+
+    return decorate
+
+
+class Reranker:
+    """A reranker to keep: connections stay open between calls.
+
+    Safe for threads, usable from several event loops one after another and at once; survives `pickle`, `deepcopy` and
+    `fork`. Making one sends nothing and needs no key. The synchronous methods start no event loop, so they work inside
+    a running one (Jupyter). A context manager in both colours.
+
+    Args:
+        model: `provider/model`, or the bare model with `custom_llm_provider`.
+        fallbacks: Model strings or `Reranker`s, tried in order when this one fails for a reason that another could
+            survive. A model string of the same provider uses the same key and base URL; any other finds its own in
+            the environment.
+        http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour.
+        options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`.
+
+    The other parameters are those of `anyrerank.rerank`; a call may override them, save for the connection.
+
+    Raises:
+        ConfigurationError: Unknown provider.
+        BadRequestError: An option that does not exist, or a value it cannot have.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        custom_llm_provider: str | None = None,
+        api_key: str | None = None,
+        api_base: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        http_client: httpx.Client | httpx.AsyncClient | None = None,
+        fallbacks: Sequence[str | Reranker] = (),
+        top_n: int | None = None,
+        return_documents: bool | None = True,
+        rank_fields: Sequence[str] | None = None,
+        score_threshold: float | None = None,
+        score_mode: ScoreMode = "raw",
+        user: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        timeout: float | None = 60.0,
+        max_retries: int = 2,
+        batch_size: int | None = None,
+        max_concurrency: int = 8,
+        dedupe: bool = False,
+        allow_split: bool = False,
+        on_error: OnError = "raise",
+        fuse: Fuse | None = None,
+        extra_body: Mapping[str, Any] | None = None,
+        drop_params: bool = False,
+        **options: Any,
+    ) -> None:
+        self.provider, self.model = split_model(model, custom_llm_provider)
+        self._kind = provider_class(model, custom_llm_provider)
+        self._connection = {"api_key": api_key, "api_base": api_base, "headers": headers}
+        self._options = options_of(
+            {
+                "top_n": top_n,
+                "return_documents": return_documents,
+                "rank_fields": rank_fields,
+                "score_threshold": score_threshold,
+                "score_mode": score_mode,
+                "user": user,
+                "metadata": metadata,
+                "timeout": timeout,
+                "max_retries": max_retries,
+                "batch_size": batch_size,
+                "max_concurrency": max_concurrency,
+                "dedupe": dedupe,
+                "allow_split": allow_split,
+                "on_error": on_error,
+                "fuse": fuse,
+                "extra_body": extra_body,
+                "drop_params": drop_params,
+                **options,
+            }
+        )
+        self._connected: Provider | None = None
+        self._transport = Transport(http_client)
+        self._fallbacks = tuple(self._fallback(other) for other in fallbacks or ())
+        for member in (self, *self._fallbacks):
+            provider_options(self._options, member._kind)
+
+    def __repr__(self) -> str:
+        return f"Reranker({self.provider + '/' + self.model!r})"
+
+    @property
+    def pipeline_fuse(self) -> Fuse | None:
+        """What `fuse` should be where the documents come from a retriever, best first."""
+        return self._kind.pipeline_fuse
+
+    def rerank(self, query: str, documents: Sequence[Document], **overrides: Any) -> RerankResponse:
+        """Rank `documents` by how well each answers `query`.
+
+        Args:
+            query: Not blank.
+            documents: Strings, or mappings with a `text`. An empty list gives an empty response and no request.
+            overrides: Any option of `Reranker` for this call alone, save for the connection.
+
+        Raises:
+            BadRequestError: The call is wrong; nothing was sent, unless the error has a status.
+            RerankError: What the provider or the network did, as one of the classes in `anyrerank.errors`.
+        """
+        return run(self._respond(query, documents, overrides), self._transport.send)
+
+    @_same_parameters(rerank)
+    async def arerank(self, query: str, documents: Sequence[Document], **overrides: Any) -> RerankResponse:
+        return await arun(self._respond(query, documents, overrides), self._transport.asend)
+
+    def rerank_many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: bool = False,
+        **overrides: Any,
+    ) -> list[RerankResponse | RerankError]:
+        """Rank many lists, at most `max_concurrency` requests at a time.
+
+        Args:
+            queries: One for each list of documents.
+            documents: The documents of each query.
+            progress: Show a bar (needs tqdm, in the extra `notebook`); by default only in a notebook that has it.
+            return_exceptions: Put a failed query's error into the list, instead of raising the first one.
+            overrides: Any option of `Reranker` for these calls alone, save for the connection.
+
+        Returns:
+            The responses in the order of the queries.
+        """
+        with Bar(len(queries), progress) as bar:
+            return run(self._many(queries, documents, bar, return_exceptions, overrides), self._transport.send)
+
+    @_same_parameters(rerank_many)
+    async def arerank_many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: bool = False,
+        **overrides: Any,
+    ) -> list[RerankResponse | RerankError]:
+        with Bar(len(queries), progress) as bar:
+            flow = self._many(queries, documents, bar, return_exceptions, overrides)
+            return await arun(flow, self._transport.asend)
+
+    def close(self) -> None:
+        """Close what synchronous calls opened; the next call opens it again."""
+        self._transport.close()
+
+    async def aclose(self) -> None:
+        """Close what calls on the running event loop opened, and what synchronous ones did."""
+        await self._transport.aclose()
+
+    def __enter__(self) -> Reranker:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Reranker:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+    def _fallback(self, other: str | Reranker) -> Reranker:
+        if isinstance(other, Reranker):
+            return other
+        same = split_model(other)[0] == self.provider
+        made = Reranker(other, **(self._connection if same else {}))
+        made._transport = self._transport
+        return made
+
+    def _many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        bar: Bar,
+        return_exceptions: bool,
+        overrides: Mapping[str, Any],
+    ) -> Flow[list[RerankResponse | RerankError]]:
+        if isinstance(queries, str) or len(queries) != len(documents):
+            raise BadRequestError("rerank_many takes a list of queries and as many lists of documents")
+        limit = options_of(_call_options(overrides), self._options).max_concurrency
+        share = max(1, limit // max(1, len(queries)))
+        flows = [self._respond(query, each, overrides, share) for query, each in zip(queries, documents, strict=True)]
+        if return_exceptions:
+            flows = [_caught(flow) for flow in flows]
+        if not flows:
+            return []
+        answers: list[RerankResponse | RerankError] = yield Gather(flows, limit, bar.advance)
+        return answers
+
+    def _respond(
+        self,
+        query: str,
+        documents: Sequence[Document],
+        overrides: Mapping[str, Any],
+        concurrency: int | None = None,
+    ) -> Flow[RerankResponse]:
+        """One call, from the caller's arguments to the response; `concurrency` overrides `max_concurrency`."""
+        options = options_of(_call_options(overrides), self._options)
+        policy = RetryPolicy(max_retries=options.max_retries)
+        began = policy.clock()
+        query = checked_query(query)
+        documents = checked_documents(documents)
+        members = (self, *self._fallbacks)
+        if overrides:
+            for member in members:
+                provider_options(options, member._kind)
+        blank = blanks(documents, options.rank_fields, images=all(member._kind.images for member in members))
+        if not documents:
+            return self._response(Answer(scores=()), Results(), began, policy, [])
+        kept = candidates(
+            documents, blank, key=partial(identity, rank_fields=options.rank_fields) if options.dedupe else None
+        )
+        attempts: list[Attempt] = []
+        limit = concurrency or options.max_concurrency
+
+        def start(member: Reranker, deadline: float | None) -> Flow[tuple[Reranker, Answer]]:
+            flow = member._ask(query, kept, options, limit, policy, deadline, attempts)
+            answer = yield from flow if member._transport is self._transport else _through(member._transport, flow)
+            return member, answer
+
+        try:
+            deadline = None if options.timeout is None else began + options.timeout
+            member, answer = yield from first_success(
+                [partial(start, member) for member in members],
+                deadline=deadline,
+                clock=policy.clock,
+                attempts=attempts,
+            )
+        except RerankError as error:
+            if options.on_error == "raise":
+                raise
+            return self._degraded(documents, options, error, began, policy, attempts)
+        ordered = order(
+            kept.spread(answer.scores),
+            scale=member._kind.scale,
+            score_mode=options.score_mode,
+            threshold=options.score_threshold,
+            fuse=options.fuse,
+        )
+        ranked = results(
+            ordered,
+            kept.blank if options.score_threshold is None else (),
+            documents,
+            top_n=options.top_n,
+            with_documents=options.return_documents is not False,
+        )
+        return member._response(answer, ranked, began, policy, attempts)
+
+    def _ask(
+        self,
+        query: str,
+        kept: Candidates,
+        options: Options,
+        limit: int,
+        policy: RetryPolicy,
+        deadline: float | None,
+        attempts: list[Attempt],
+    ) -> Flow[Answer]:
+        """The scores of this model alone, whatever number of requests they need."""
+        provider = self._provider()
+        extra = provider_options(options, self._kind)
+        check_score_mode(options.score_mode, provider.scale, provider.deployment)
+        count = len(kept.documents)
+        size = options.batch_size or provider.max_documents(extra) or count
+        may_split = options.allow_split or not provider.listwise
+        if count > size and not may_split:
+            raise BadRequestError(
+                f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
+                f"request of {size}: send fewer, or pass allow_split=True and accept scores that depend on the split",
+                provider=provider.prefix,
+                model=self.model,
+            )
+        request = RerankRequest(
+            query=query,
+            documents=kept.documents,
+            top_n=None if options.top_n is None or options.fuse else min(options.top_n, count),
+            rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
+            options=extra,
+            extra_body=options.extra_body or {},
+        )
+
+        def ask(part: RerankRequest) -> Flow[Answer]:
+            return retried(
+                lambda: provider.flow(part),
+                policy,
+                deployment=provider.deployment,
+                deadline=deadline,
+                attempts=attempts,
+            )
+
+        return (
+            yield from batched(
+                ask,
+                request,
+                size=size,
+                limit=limit,
+                too_large=provider.too_large,
+                place=kept.place,
+                may_split=may_split,
+            )
+        )
+
+    def _provider(self) -> Provider:
+        if self._connected is None:
+            provider = connect(f"{self.provider}/{self.model}", **self._connection)
+            provider.check()
+            self._connected = provider
+        return self._connected
+
+    def _response(
+        self,
+        answer: Answer,
+        ranked: Results,
+        began: float,
+        policy: RetryPolicy,
+        attempts: Sequence[Attempt],
+    ) -> RerankResponse:
+        return RerankResponse(
+            id=answer.id or f"rerank-{uuid.uuid4().hex}",
+            results=ranked,
+            meta=answer.meta,
+            model=self.model,
+            provider=self.provider,
+            latency=policy.clock() - began,
+            attempts=tuple(attempts),
+            request_id=answer.request_id,
+        )
+
+    def _degraded(
+        self,
+        documents: Sequence[Document],
+        options: Options,
+        error: RerankError,
+        began: float,
+        policy: RetryPolicy,
+        attempts: Sequence[Attempt],
+    ) -> RerankResponse:
+        warning = f"reranking failed, the incoming order is handed back: {type(error).__name__}: {error.message}"
+        _log.warning(warning)
+        unranked = results(
+            (),
+            range(len(documents)),
+            documents,
+            top_n=options.top_n,
+            with_documents=options.return_documents is not False,
+        )
+        response = self._response(
+            Answer(scores=(), meta=Meta(warnings=(warning,))), unranked, began, policy, attempts
+        )
+        return response.model_copy(update={"degraded": True})
+
+
+def _through(transport: Transport, flow: Flow[R]) -> Flow[R]:
+    result: R = yield Through(transport, flow)
+    return result
+
+
+def _caught(flow: Flow[RerankResponse]) -> Flow[RerankResponse | RerankError]:
+    try:
+        return (yield from flow)
+    except RerankError as error:
+        return error
+
+
+def _call_options(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+    if fixed := sorted(CONNECTION & overrides.keys()):
+        raise BadRequestError(f"{', '.join(fixed)}: set when a Reranker is made, not in a call")
+    return overrides
+
+
+def rerank(
+    model: str,
+    query: str,
+    documents: Sequence[Document],
+    custom_llm_provider: str | None = None,
+    top_n: int | None = None,
+    rank_fields: Sequence[str] | None = None,
+    return_documents: bool | None = True,
+    max_chunks_per_doc: int | None = None,
+    max_tokens_per_doc: int | None = None,
+    *,
+    instruction: str | None = None,
+    truncate: str | None = None,
+    priority: int | None = None,
+    score_threshold: float | None = None,
+    score_mode: ScoreMode = "raw",
+    user: str | None = None,
+    metadata: Mapping[str, Any] | None = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    headers: Mapping[str, str] | None = None,
+    timeout: float | None = 60.0,
+    max_retries: int = 2,
+    num_retries: int | None = None,
+    batch_size: int | None = None,
+    max_concurrency: int = 8,
+    dedupe: bool = False,
+    allow_split: bool = False,
+    fallbacks: Sequence[str | Reranker] = (),
+    on_error: OnError = "raise",
+    fuse: Fuse | None = None,
+    http_client: httpx.Client | httpx.AsyncClient | None = None,
+    extra_body: Mapping[str, Any] | None = None,
+    drop_params: bool = False,
+    **options: Any,
+) -> RerankResponse:
+    """Rank `documents` by how well each answers `query`.
+
+    Takes what `litellm.rerank` takes. `arerank` is the same, asynchronously. To make many calls, keep a `Reranker`.
+
+    Args:
+        model: `provider/model`, split at the first slash, for example `"cohere/rerank-v3.5"`.
+        query: Not blank.
+        documents: Strings, or mappings with a `text` (or with `rank_fields`). An empty list gives an empty response
+            and no request. They are neither changed nor copied.
+        custom_llm_provider: The provider, when `model` does not name it.
+        top_n: How many results to return, at least 1; `None` for all.
+        rank_fields: Fields of mapping documents to rank on, in order.
+        return_documents: Whether each result holds the caller's own document. Nothing is asked of the provider.
+        max_chunks_per_doc, max_tokens_per_doc, instruction, truncate, priority: Sent where the provider has them; an
+            error where it has not (see `drop_params`).
+        score_threshold: Keep results with this score or more, in the scale of `score_mode`; before `top_n`.
+        score_mode: `"raw"` for the provider's number, `"unit"` for 0..1 where the provider's scale is known.
+        user, metadata: End user and tags. Not sent to a provider.
+        api_key, api_base: Win over the environment.
+        headers: Added to each request; they win over ours.
+        timeout: Seconds for the whole call, retries and waiting included; `None` for no limit.
+        max_retries, num_retries: Tries after the first one, for failures that may pass.
+        batch_size: Documents in one request; by default the provider's limit.
+        max_concurrency: Requests of this call under way at once.
+        dedupe: Send equal documents once, and give the score to every copy.
+        allow_split: Let a listwise model, whose scores depend on the documents sent together, be split into batches.
+        fallbacks: Model strings or `Reranker`s, tried in order when this model fails for a reason that another could
+            survive.
+        on_error: `"raise"`, or `"passthrough"` to get the incoming order without scores (`response.degraded` is then
+            true, and a warning is logged).
+        fuse: `"rrf"` to fuse the reranker's order with the incoming one (reciprocal rank fusion, k = 60; the scores
+            are then the fused ones), for documents that are ranked already.
+        http_client: An `httpx.Client` (or `httpx.AsyncClient` for `arerank`) to use as it is.
+        extra_body: Merged into the request's JSON.
+        drop_params: Leave out options that the provider does not have, instead of refusing them.
+        options: Options of the provider's own.
+
+    Raises:
+        BadRequestError: The call is wrong. Nothing was sent, unless the error has a status.
+        ConfigurationError: Unknown provider, or a base URL that is missing or malformed.
+        AuthenticationError: No key, or one that was refused.
+        RerankError: Anything else, as one of the classes in `anyrerank.errors`.
+    """
+    return _once(locals()).rerank(query, documents)
+
+
+@_same_parameters(rerank)
+async def arerank(*args: Any, **kwargs: Any) -> RerankResponse:
+    bound = _SIGNATURE.bind(*args, **kwargs)
+    bound.apply_defaults()
+    arguments = bound.arguments
+    return await _once(arguments).arerank(arguments["query"], arguments["documents"])
+
+
+_SIGNATURE = inspect.signature(rerank)
+
+
+def _once(arguments: Mapping[str, Any]) -> Reranker:
+    """A `Reranker` for one call of the functions, on connections that all such calls share."""
+    given = {name: value for name, value in arguments.items() if name not in ("query", "documents", "options")}
+    reranker = Reranker(**given, **arguments["options"])
+    if arguments["http_client"] is None:
+        reranker._transport = _shared
+    return reranker

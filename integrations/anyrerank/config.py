@@ -1,0 +1,103 @@
+"""From arguments and environment to a provider: the only file that reads `os.environ`."""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Mapping
+from urllib.parse import unquote, urlsplit, urlunsplit
+
+from anyrerank import providers
+from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
+from anyrerank.providers import Provider
+from anyrerank.providers._base import Connection
+
+
+def split_model(model: str, custom_llm_provider: str | None = None) -> tuple[str, str]:
+    """The provider and the model in `provider/model`, split at the first slash.
+
+    Args:
+        model: `provider/model`; with `custom_llm_provider` also the bare model.
+        custom_llm_provider: The provider, as in LiteLLM.
+
+    Raises:
+        ConfigurationError: There is no provider in it, or no model.
+    """
+    if not isinstance(model, str) or not model.strip():
+        raise ConfigurationError("model is a string like 'cohere/rerank-v3.5'")
+    if custom_llm_provider:
+        return custom_llm_provider, model.removeprefix(f"{custom_llm_provider}/")
+    prefix, slash, rest = model.partition("/")
+    if not slash or not rest:
+        raise ConfigurationError(
+            f"model '{model[:80]}' names no provider: write it as provider/model, for example cohere/{prefix[:60]}; "
+            f"providers: {', '.join(providers.names())}"
+        )
+    return prefix, rest
+
+
+def provider_class(model: str, custom_llm_provider: str | None = None) -> type[Provider]:
+    """The provider class that `model` names."""
+    return providers.load(split_model(model, custom_llm_provider)[0])
+
+
+def key_from_environment(kind: type[Provider]) -> str | None:
+    """The API key in the first of the provider's variables that is set."""
+    return _first(kind.key_variables)
+
+
+def connect(
+    model: str,
+    *,
+    custom_llm_provider: str | None = None,
+    api_key: str | None = None,
+    api_base: str | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Provider:
+    """The provider of `model`, with what the arguments leave open taken from the environment.
+
+    Raises:
+        ConfigurationError: Unknown provider, or a malformed base URL.
+        AuthenticationError: A key or header that no HTTP header can hold.
+    """
+    prefix, name = split_model(model, custom_llm_provider)
+    kind = providers.load(prefix)
+    key = (api_key or key_from_environment(kind) or "").strip() or None
+    base, login = _without_login((api_base or _first(kind.base_variables) or "").strip() or None)
+    own = {**login, **_checked(headers or {})}
+    if key is not None and not _fits_a_header(key):
+        raise AuthenticationError(
+            f"the API key for {kind.title} holds a line break or another character that no header can carry",
+            provider=prefix,
+            model=name,
+        )
+    return kind(Connection(model=name, api_key=key, api_base=base, headers=own))
+
+
+def _first(variables: tuple[str, ...]) -> str | None:
+    return next((value for name in variables if (value := os.environ.get(name, "").strip())), None)
+
+
+def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:
+    """`base` without `user:password@`, which goes into a header instead, where no log and no error shows it."""
+    try:
+        parts = urlsplit(base or "")
+        if parts.username is None:
+            return base, {}
+    except ValueError:
+        return base, {}
+    login = f"{unquote(parts.username)}:{unquote(parts.password or '')}".encode()
+    host = parts.netloc.rpartition("@")[2]
+    header = {"authorization": f"Basic {base64.b64encode(login).decode()}"}
+    return urlunsplit((parts.scheme, host, parts.path, parts.query, parts.fragment)), header
+
+
+def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    for name, value in headers.items():
+        if not isinstance(name, str) or not isinstance(value, str) or not _fits_a_header(value):
+            raise BadRequestError(f"headers maps names to strings without line breaks; '{str(name)[:40]}' is not one")
+    return dict(headers)
+
+
+def _fits_a_header(value: str) -> bool:
+    return value.isascii() and value.isprintable()

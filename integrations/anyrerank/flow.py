@@ -1,0 +1,202 @@
+"""Flows: generators that say what they need done, and the two drivers that do it.
+
+A flow yields an effect and is sent its outcome; an effect that fails is thrown into it. Retries, batches, fallbacks and
+providers are flows joined with `yield from`, so each exists once for synchronous and asynchronous callers, and is tested
+by sending values into a generator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import threading
+import time
+from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeAlias, TypeVar
+
+from anyrerank.wire import HttpRequest, HttpResponse
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Wait; the outcome is `None`."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Run a blocking function (a model on this machine, a credential look-up); the outcome is what it returns."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Gather:
+    """Run flows side by side, at most `limit` at a time; the outcome is the list of their results, in order.
+
+    The first failure stops the others and is what the flow gets.
+    """
+
+    flows: Sequence[Flow[Any]]
+    limit: int
+    done: Callable[[], None] | None = None
+    """Called as each flow ends well: progress."""
+
+
+class Sender(Protocol):
+    """Sends requests in both colours."""
+
+    def send(self, request: HttpRequest) -> HttpResponse: ...
+
+    async def asend(self, request: HttpRequest) -> HttpResponse: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Through:
+    """Run a flow whose requests go through a sender of its own; the outcome is its result."""
+
+    sender: Sender
+    flow: Flow[Any]
+
+
+Effect: TypeAlias = HttpRequest | Sleep | Call | Gather | Through
+Flow: TypeAlias = Generator[Effect, Any, T]
+
+Exchange: TypeAlias = Callable[[HttpRequest], HttpResponse]
+AsyncExchange: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+
+
+class _Stopped(BaseException):
+    """Thrown into the flows that are still running when one beside them has failed."""
+
+
+def run(flow: Flow[T], exchange: Exchange, stop: threading.Event | None = None) -> T:
+    """Drive `flow` on this thread; no event loop is started or needed.
+
+    Args:
+        exchange: Sends a request and reads the answer.
+        stop: Set from outside when the result is no longer wanted.
+    """
+
+    def perform(effect: Effect) -> Any:
+        if stop is not None and stop.is_set():
+            raise _Stopped
+        if isinstance(effect, HttpRequest):
+            return exchange(effect)
+        if isinstance(effect, Sleep):
+            return time.sleep(effect.seconds) if stop is None else stop.wait(effect.seconds)
+        if isinstance(effect, Call):
+            return effect.function()
+        if isinstance(effect, Through):
+            return run(effect.flow, effect.sender.send, stop)
+        return _gather(effect, exchange, stop)
+
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                outcome = perform(effect)
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(outcome)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    finally:
+        flow.close()
+
+
+def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -> list[Any]:
+    if len(gather.flows) == 1 or gather.limit == 1:
+        return [_counted(run(flow, exchange, outer), gather.done) for flow in gather.flows]
+    stop = _Either(outer)
+
+    def one(flow: Flow[Any]) -> Any:
+        return _counted(run(flow, exchange, stop), gather.done)
+
+    pool = ThreadPoolExecutor(min(gather.limit, len(gather.flows)), thread_name_prefix="anyrerank")
+    futures = [pool.submit(contextvars.copy_context().run, one, flow) for flow in gather.flows]
+    try:
+        wait(futures, return_when=FIRST_EXCEPTION)
+        failed = next((f for f in futures if f.done() and not f.cancelled() and f.exception() is not None), None)
+        if failed is not None:
+            failed.result()
+        return [future.result() for future in futures]
+    finally:
+        stop.set()
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+class _Either(threading.Event):
+    """An event that also counts as set when an outer one is."""
+
+    def __init__(self, outer: threading.Event | None) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def is_set(self) -> bool:
+        return super().is_set() or (self._outer is not None and self._outer.is_set())
+
+
+def _counted(result: T, done: Callable[[], None] | None) -> T:
+    if done is not None:
+        done()
+    return result
+
+
+async def arun(flow: Flow[T], exchange: AsyncExchange) -> T:
+    """Drive `flow` on the running event loop; cancelling the task is thrown into the flow.
+
+    Args:
+        exchange: Sends a request and reads the answer.
+    """
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                outcome: Any
+                if isinstance(effect, HttpRequest):
+                    outcome = await exchange(effect)
+                elif isinstance(effect, Sleep):
+                    outcome = await asyncio.sleep(effect.seconds)
+                elif isinstance(effect, Call):
+                    outcome = await asyncio.to_thread(effect.function)
+                elif isinstance(effect, Through):
+                    outcome = await arun(effect.flow, effect.sender.asend)
+                else:
+                    outcome = await _agather(effect, exchange)
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(outcome)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    finally:
+        flow.close()
+
+
+async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:
+    if len(gather.flows) == 1:
+        return [_counted(await arun(gather.flows[0], exchange), gather.done)]
+    results: list[Any] = [None] * len(gather.flows)
+    waiting = iter(enumerate(gather.flows))
+
+    async def worker(places: Iterator[tuple[int, Flow[Any]]]) -> None:
+        for place, flow in places:
+            results[place] = _counted(await arun(flow, exchange), gather.done)
+
+    tasks = [asyncio.create_task(worker(waiting)) for _ in range(min(gather.limit, len(gather.flows)))]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+    return results

@@ -1,0 +1,182 @@
+"""What a caller may ask for besides the connection, checked once, before anything is sent."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal
+
+from anyrerank.errors import BadRequestError
+from anyrerank.providers import Provider
+from anyrerank.schema import Document
+
+OnError = Literal["raise", "passthrough"]
+ScoreMode = Literal["raw", "unit"]
+Fuse = Literal["rrf"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """Options of a call, each described at `anyrerank.rerank`.
+
+    `extra` holds the options that only some providers have; names whose value is `None` are left out of it.
+    """
+
+    top_n: int | None = None
+    return_documents: bool | None = True
+    rank_fields: Sequence[str] | None = None
+    score_threshold: float | None = None
+    score_mode: ScoreMode = "raw"
+    user: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    timeout: float | None = 60.0
+    max_retries: int = 2
+    batch_size: int | None = None
+    max_concurrency: int = 8
+    dedupe: bool = False
+    allow_split: bool = False
+    on_error: OnError = "raise"
+    fuse: Fuse | None = None
+    extra_body: Mapping[str, Any] | None = None
+    drop_params: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for name, least in _WHOLE:
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < least):
+                raise BadRequestError(f"{name} is an integer of at least {least}, or None")
+        for name in ("max_retries", "max_concurrency"):
+            if getattr(self, name) is None:
+                raise BadRequestError(f"{name} is an integer, not None")
+        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
+            raise BadRequestError("timeout is a number of seconds above 0, or None for no limit")
+        if self.score_threshold is not None and not _is_number(self.score_threshold):
+            raise BadRequestError("score_threshold is a number, or None")
+        for name, allowed in _CHOICES.items():
+            if getattr(self, name) not in allowed:
+                raise BadRequestError(f"{name} is one of {', '.join(map(repr, allowed))}")
+        if isinstance(self.rank_fields, str) or not all(isinstance(n, str) for n in self.rank_fields or ()):
+            raise BadRequestError("rank_fields is a list of field names")
+        for name in ("extra_body", "metadata"):
+            if not isinstance(getattr(self, name) or {}, Mapping):
+                raise BadRequestError(f"{name} is a mapping, or None")
+
+
+_WHOLE = (("top_n", 1), ("batch_size", 1), ("max_concurrency", 1), ("max_retries", 0))
+_CHOICES: dict[str, tuple[Any, ...]] = {
+    "score_mode": ("raw", "unit"),
+    "on_error": ("raise", "passthrough"),
+    "fuse": (None, "rrf"),
+}
+_NAMES = frozenset(option.name for option in fields(Options)) - {"extra"}
+CONNECTION = frozenset(
+    {"model", "custom_llm_provider", "api_key", "api_base", "headers", "http_client", "fallbacks"}
+)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def options_of(given: Mapping[str, Any], base: Options | None = None) -> Options:
+    """`base` (or the defaults) with `given` over it; names that are not options of every provider go to `extra`."""
+    base = base or Options()
+    if not given:
+        return base
+    given = dict(given)
+    if (retries := given.pop("num_retries", None)) is not None:
+        given["max_retries"] = retries
+    extra = {**base.extra, **{name: value for name, value in given.items() if name not in _NAMES}}
+    extra = {name: value for name, value in extra.items() if value is not None}
+    return replace(base, **{name: value for name, value in given.items() if name in _NAMES}, extra=extra)
+
+
+def provider_options(options: Options, kind: type[Provider]) -> dict[str, Any]:
+    """The options for the wire of `kind`.
+
+    Raises:
+        BadRequestError: One of them is not an option of this provider, and `drop_params` is off.
+    """
+    unknown = sorted(options.extra.keys() - kind.options)
+    if unknown and not options.drop_params:
+        raise BadRequestError(
+            f"{kind.prefix} has no option {', '.join(unknown)}; it has "
+            f"{', '.join(sorted(kind.options)) or 'none of its own'}, beside {', '.join(sorted(_NAMES))}. "
+            "drop_params=True leaves out what a provider does not have",
+            provider=kind.prefix,
+        )
+    return {name: value for name, value in options.extra.items() if name in kind.options}
+
+
+def checked_query(query: object) -> str:
+    """The query, if it is a string that is not blank."""
+    if not isinstance(query, str):
+        raise BadRequestError(f"query is a string, not {type(query).__name__}")
+    if not query or query.isspace():
+        raise BadRequestError("query is blank")
+    return query
+
+
+def checked_documents(documents: object) -> Sequence[Document]:
+    """The documents as a sequence; what each of them holds is checked by `blanks`."""
+    if isinstance(documents, list | tuple):
+        return documents
+    if isinstance(documents, str | bytes | Mapping | set | frozenset) or not hasattr(documents, "__iter__"):
+        raise BadRequestError(
+            f"documents is a sequence of strings or mappings, not {type(documents).__name__}"
+            + (": put it into a list" if isinstance(documents, str | Mapping) else "")
+        )
+    return list(documents)
+
+
+def blanks(documents: Sequence[Document], rank_fields: Sequence[str] | None, *, images: bool) -> list[int]:
+    """Places of the documents with nothing to rank.
+
+    Args:
+        images: Whether the provider can rank an `image` that comes without a text.
+
+    Raises:
+        BadRequestError: A document is neither a string nor a mapping, or a mapping without usable text; or all of
+            them are blank.
+    """
+    if set(map(type, documents)) == {str} and all(documents) and not any(map(str.isspace, documents)):  # type: ignore[arg-type]
+        return []
+    blank = []
+    for place, document in enumerate(documents):
+        if _is_blank(document, place, rank_fields, images):
+            blank.append(place)
+    if documents and len(blank) == len(documents):
+        raise BadRequestError("all documents are blank")
+    return blank
+
+
+def _is_blank(document: object, place: int, rank_fields: Sequence[str] | None, images: bool) -> bool:
+    if isinstance(document, str):
+        return not document.strip()
+    if not isinstance(document, Mapping):
+        raise BadRequestError(
+            f"documents[{place}] is a {type(document).__name__}; a document is a string or a mapping with a 'text' "
+            "(for LangChain and LlamaIndex objects use anyrerank.langchain and anyrerank.llama_index)"
+        )
+    if isinstance(document.get("image"), str) and images:
+        return False
+    if rank_fields:
+        values = [document[name] for name in rank_fields if document.get(name) is not None]
+        if not values:
+            raise BadRequestError(f"documents[{place}] has none of the rank_fields {', '.join(rank_fields)}")
+        return all(not str(value).strip() for value in values)
+    text = document.get("text")
+    if not isinstance(text, str):
+        what = "an 'image', which this provider cannot rank, but no" if "image" in document else "no"
+        raise BadRequestError(f"documents[{place}] has {what} usable 'text': give it one, or name rank_fields")
+    return not text or text.isspace()
+
+
+def identity(document: Document, rank_fields: Sequence[str] | None) -> str:
+    """What makes two documents the same for `dedupe`: all that a model can see of them."""
+    if isinstance(document, str):
+        return document
+    seen = [document.get(name) for name in rank_fields or ("text",)]
+    return "\0".join("" if value is None else str(value) for value in (*seen, document.get("image")))

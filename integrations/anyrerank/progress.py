@@ -1,0 +1,55 @@
+"""A progress bar, when one is asked for or a notebook is looking."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+from types import TracebackType
+from typing import Any
+
+from anyrerank.errors import ConfigurationError
+
+
+class Bar:
+    """A tqdm bar over `total` steps, or nothing.
+
+    Args:
+        shown: `None` for a bar in a notebook that has tqdm and ipywidgets, and none elsewhere.
+
+    Raises:
+        ConfigurationError: A bar is asked for and tqdm is missing.
+    """
+
+    def __init__(self, total: int, shown: bool | None) -> None:
+        self._bar: Any = None
+        if shown is None:
+            shown = _in_notebook() and find_spec("tqdm") is not None and find_spec("ipywidgets") is not None
+        if not shown:
+            return
+        if find_spec("tqdm") is None:
+            raise ConfigurationError("progress=True needs tqdm: pip install 'anyrerank[notebook]'")
+        if find_spec("ipywidgets") is None:
+            from tqdm import tqdm
+        else:
+            from tqdm.auto import tqdm
+        self._bar = tqdm(total=total, desc="rerank", unit="query")
+
+    def advance(self) -> None:
+        """One step is done."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def __enter__(self) -> Bar:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+def _in_notebook() -> bool:
+    ipython = sys.modules.get("IPython")
+    shell = ipython.get_ipython() if ipython is not None else None
+    return type(shell).__name__ == "ZMQInteractiveShell"

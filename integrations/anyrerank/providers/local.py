@@ -1,0 +1,91 @@
+"""On this machine: `local/lexical`, with no key, no server and no download.
+
+Words and character 4-grams, each scored with BM25 over the candidates alone (Robertson and Zaragoza, "The Probabilistic
+Relevance Framework: BM25 and Beyond", 2009; idf as in Lucene) and each divided by the most that the query could reach.
+The mean of the two is the score: 0 for nothing in common, near 1 for a document full of the query. It is a floor to
+start from: it cannot see a paraphrase.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import ClassVar, Literal
+
+from anyrerank.errors import ConfigurationError
+from anyrerank.flow import Call, Flow
+from anyrerank.providers._base import Answer, Provider, Scale, texts_of
+from anyrerank.schema import RerankRequest
+
+_K1, _B = 1.2, 0.75
+_WORD = re.compile(r"\w+")
+_GRAM = 4
+
+
+class Local(Provider):
+    """Scores are between 0 and 1. Listwise in the sense that rare words are rare among the candidates of the call."""
+
+    prefix: ClassVar[str] = "local"
+    title: ClassVar[str] = "On this machine"
+    scale: ClassVar[Scale] = "unit"
+    listwise: ClassVar[bool] = True
+    pipeline_fuse: ClassVar[Literal["rrf"] | None] = "rrf"
+
+    @property
+    def key_required(self) -> bool:
+        return False
+
+    def check(self) -> None:
+        if self.connection.model != "lexical":
+            raise ConfigurationError(
+                "the only model of this kind is local/lexical", provider=self.prefix, model=self.connection.model
+            )
+
+    def flow(self, request: RerankRequest) -> Flow[Answer]:
+        scores = yield Call(partial(lexical_scores, request.query, texts_of(request)))
+        return Answer(scores=list(enumerate(scores)))
+
+
+def lexical_scores(query: str, texts: Sequence[str]) -> list[float]:
+    """A score between 0 and 1 for each text."""
+    by_word = _bm25(query, texts, _words)
+    by_gram = _bm25(query, texts, _grams)
+    return [(word + gram) / 2 for word, gram in zip(by_word, by_gram, strict=True)]
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(unicodedata.normalize("NFKC", text).casefold())
+
+
+def _grams(text: str) -> list[str]:
+    """4-grams inside words, with the word's borders: ' the', 'the ' for 'the'."""
+    grams = []
+    for word in _words(text):
+        padded = f" {word} "
+        grams.extend(padded[start : start + _GRAM] for start in range(max(1, len(padded) - _GRAM + 1)))
+    return grams
+
+
+def _bm25(query: str, texts: Sequence[str], split: Callable[[str], list[str]]) -> list[float]:
+    wanted = set(split(query))
+    if not wanted:
+        return [0.0] * len(texts)
+    counts, lengths = [], []
+    for text in texts:
+        terms = split(text)
+        lengths.append(len(terms))
+        counts.append(Counter(term for term in terms if term in wanted))
+    containing = Counter(term for count in counts for term in count)
+    idf = {term: math.log1p((len(texts) - containing[term] + 0.5) / (containing[term] + 0.5)) for term in wanted}
+    reachable = math.fsum(idf.values()) * (_K1 + 1)
+    average = sum(lengths) / len(lengths) or 1.0
+    scores = []
+    for count, length in zip(counts, lengths, strict=True):
+        norm = _K1 * (1 - _B + _B * length / average)
+        total = math.fsum(idf[term] * n * (_K1 + 1) / (n + norm) for term, n in count.items())
+        scores.append(total / reachable)
+    return scores

@@ -1,0 +1,151 @@
+"""NVIDIA NIM, hosted and self-hosted.
+
+Hosted: `nvidia_nim/<model>` goes to `https://ai.api.nvidia.com/v1/retrieval/<model>/reranking`
+(https://docs.api.nvidia.com/nim/reference). Self-hosted: `nvidia_nim/ranking/<model>` goes to `<api_base>/v1/ranking`
+and needs no key (https://docs.nvidia.com/nim/nemo-retriever/text-reranking). Scores are logits, without bounds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any, ClassVar
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.flow import Flow, Sleep
+from anyrerank.providers._base import Answer, Provider, Scale, dig, ranked, require_base, text_of, usage
+from anyrerank.schema import Document, RerankRequest
+from anyrerank.wire import HttpRequest, HttpResponse
+
+_RANKING = "ranking/"
+_HOST, _CHAT_HOST = "ai.api.nvidia.com", "integrate.api.nvidia.com"
+_STATUS_URL = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status/"
+_POLL_SECONDS = 0.5
+_LEGACY = "nv-rerank-qa-mistral-4b:1"
+_LEGACY_NAMES = frozenset({_LEGACY, "ai-rerank-qa-mistral-4b", "nvidia/rerank-qa-mistral-4b"})
+_BETWEEN_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
+_TRUNCATE = ("NONE", "END")
+
+
+class NvidiaNim(Provider):
+    """At most 1,000 passages a request, 512 for the vision-language model (`-vl-`), whose documents may hold an `image`
+    as a base64 data URL. `truncate` is "NONE" (too long is an error) or "END"; what the server does when it is not
+    given differs between models, so it is sent only when the caller sets it.
+
+    The hosted service may answer 202 and finish later; the result is then polled for within the call's `timeout`.
+    """
+
+    prefix: ClassVar[str] = "nvidia_nim"
+    title: ClassVar[str] = "NVIDIA NIM"
+    key_variables: ClassVar[tuple[str, ...]] = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
+    base_variables: ClassVar[tuple[str, ...]] = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
+    default_base: ClassVar[str | None] = f"https://{_HOST}"
+    options: ClassVar[frozenset[str]] = frozenset({"truncate"})
+    scale: ClassVar[Scale] = "logit"
+    images: ClassVar[bool] = True
+
+    @property
+    def key_required(self) -> bool:
+        return not self._self_hosted
+
+    def check(self) -> None:
+        super().check()
+        if self._self_hosted and not self.connection.api_base:
+            raise ConfigurationError(
+                f"nvidia_nim/ranking/... is a NIM of your own: pass api_base= (often http://localhost:8000) or set "
+                f"{self.base_variables[0]}",
+                provider=self.prefix,
+                model=self.connection.model,
+            )
+
+    def max_documents(self, options: Mapping[str, Any]) -> int:
+        return 512 if "-vl-" in self.connection.model else 1000
+
+    def flow(self, request: RerankRequest) -> Flow[Answer]:
+        sent = self.build_request(request)
+        response: HttpResponse = yield sent
+        while response.status == 202 and _of_nvidia(sent.url):
+            poll = self._poll(sent, response)
+            response = yield poll
+            if response.status == 202:
+                yield Sleep(_POLL_SECONDS)
+        return self.read(request, response)
+
+    def url(self, request: RerankRequest) -> str:
+        base = self._base
+        parts = urlsplit(base)
+        path = parts.path.rstrip("/")
+        if "/retrieval/" not in path and not path.endswith("/ranking"):
+            path = path.removesuffix("/v1") + (
+                "/v1/ranking" if self._self_hosted else f"/v1/retrieval/{_url_model(self.connection.model)}"
+            )
+        return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        truncate = request.options.get("truncate", "END")
+        if truncate not in _TRUNCATE:
+            raise BadRequestError(
+                "truncate is 'NONE' or 'END' at NVIDIA NIM", provider=self.prefix, model=self.connection.model
+            )
+        return {
+            "model": self._body_model,
+            "query": {"text": request.query},
+            "passages": [self._passage(document, request) for document in request.documents],
+            **request.options,
+        }
+
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        return Answer(
+            scores=ranked(body, request, rows="rankings", score="logit"),
+            meta=usage(
+                total_tokens=dig(body, "usage", "total_tokens"), input_tokens=dig(body, "usage", "prompt_tokens")
+            ),
+        )
+
+    @property
+    def _base(self) -> str:
+        base = require_base(self)
+        return base.replace(f"//{_CHAT_HOST}", f"//{_HOST}", 1)
+
+    @property
+    def _self_hosted(self) -> bool:
+        path = urlsplit(self.connection.api_base or "").path.rstrip("/")
+        return path.endswith("/ranking") or self.connection.model.startswith(_RANKING)
+
+    @property
+    def _body_model(self) -> str:
+        model = self.connection.model.removeprefix(_RANKING)
+        if self._self_hosted:
+            return model
+        return _LEGACY if model in _LEGACY_NAMES else _BETWEEN_DIGITS.sub(".", model)
+
+    def _passage(self, document: Document, request: RerankRequest) -> dict[str, str]:
+        image = None if isinstance(document, str) else document.get("image")
+        if image is None:
+            return {"text": text_of(document, request.rank_fields)}
+        if not isinstance(image, str) or not image.startswith("data:"):
+            raise BadRequestError(
+                "an image for NVIDIA NIM is a base64 data URL (data:image/png;base64,...); nothing is fetched or read "
+                "from disk on the way",
+                provider=self.prefix,
+                model=self.connection.model,
+            )
+        has_text = not isinstance(document, str) and document.get("text")
+        return {**({"text": text_of(document, request.rank_fields)} if has_text else {}), "image": image}
+
+    def _poll(self, sent: HttpRequest, response: HttpResponse) -> HttpRequest:
+        waiting = response.headers.get("nvcf-reqid")
+        if not waiting:
+            self.reject(response, "202 came without the NVCF-REQID to ask for the result with")
+        headers = {name: value for name, value in sent.headers.items() if name != "content-type"}
+        return HttpRequest(method="GET", url=_STATUS_URL + quote(waiting, safe=""), headers=headers)
+
+
+def _url_model(model: str) -> str:
+    return "nvidia/reranking" if model in _LEGACY_NAMES else f"{model.replace('.', '_')}/reranking"
+
+
+def _of_nvidia(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    return host == "nvidia.com" or host.endswith(".nvidia.com")

@@ -1,0 +1,130 @@
+"""Whether to try again, how long to wait first, and the one deadline over all of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+from anyrerank.errors import APIConnectionError, APITimeoutError, RateLimitError, RerankError
+from anyrerank.flow import Effect, Flow, Sleep
+from anyrerank.providers._base import Answer
+from anyrerank.schema import Attempt
+from anyrerank.wire import HttpRequest
+
+T = TypeVar("T")
+
+_STATUSES = frozenset({408, 409, 425, 429})
+_NOT_IMPLEMENTED = 501
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often to try again and how long to wait in between.
+
+    Exponential back-off with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
+    unless the server says how long to wait. A server that asks for more than `longest_wait` is not waited for.
+
+    Attributes:
+        max_retries: Tries after the first one.
+        first_wait: Upper bound of the first wait, in seconds; it doubles with every try.
+        longest_back_off: Upper bound of every wait that is ours to choose, in seconds.
+        longest_wait: Most seconds to wait when the server asks for it.
+        chance: Source of jitter, between 0 and 1.
+        clock: Seconds of a clock that never goes back.
+    """
+
+    max_retries: int = 2
+    first_wait: float = 0.5
+    longest_back_off: float = 8.0
+    longest_wait: float = 60.0
+    chance: Callable[[], float] = field(default=random.random, repr=False)
+    clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+
+
+def retryable(error: RerankError) -> bool:
+    """Whether the same request may succeed a moment later."""
+    status = error.status_code
+    if status is None:
+        return isinstance(error, APIConnectionError | APITimeoutError)
+    return status in _STATUSES or (status >= 500 and status != _NOT_IMPLEMENTED) or isinstance(error, RateLimitError)
+
+
+def wait_before(retry: int, error: RerankError, policy: RetryPolicy) -> float | None:
+    """Seconds to wait before try number `retry` (1 is the first one after a failure), or `None` to give up."""
+    if retry > policy.max_retries or not retryable(error):
+        return None
+    if error.retry_after is not None:
+        return error.retry_after if error.retry_after <= policy.longest_wait else None
+    bound = min(policy.longest_back_off, policy.first_wait * 2.0 ** min(retry - 1, 32))
+    return bound * (0.5 + policy.chance() / 2)
+
+
+def retried(
+    start: Callable[[], Flow[Answer]],
+    policy: RetryPolicy,
+    *,
+    deployment: str,
+    deadline: float | None,
+    attempts: list[Attempt],
+) -> Flow[Answer]:
+    """Run the flow that `start` makes, again and again while that may help and the deadline allows it.
+
+    Args:
+        start: Makes a fresh flow for each try.
+        deployment: What `attempts` calls it.
+        deadline: Time of `policy.clock` by which all must be over.
+        attempts: Gets an entry for every try.
+    """
+    retry = 0
+    while True:
+        began = policy.clock()
+        try:
+            answer = yield from within(start(), deadline, policy.clock)
+        except RerankError as error:
+            took = policy.clock() - began
+            attempts.append(
+                Attempt(deployment=deployment, status=error.status_code, error=type(error).__name__, seconds=took)
+            )
+            retry += 1
+            wait = wait_before(retry, error, policy)
+            if wait is None or (deadline is not None and policy.clock() + wait >= deadline):
+                raise
+        else:
+            took = policy.clock() - began
+            attempts.append(Attempt(deployment=deployment, status=answer.status, seconds=took))
+            return answer
+        yield Sleep(wait)
+
+
+def within(flow: Flow[T], deadline: float | None, clock: Callable[[], float]) -> Flow[T]:
+    """`flow`, every request of which carries the deadline, and no wait of which goes past it."""
+    if deadline is None:
+        return (yield from flow)
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                outcome = yield _limited(effect, deadline, clock)
+            except BaseException as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(outcome)
+    except StopIteration as finished:
+        result: T = finished.value
+        return result
+    finally:
+        flow.close()
+
+
+def _limited(effect: Effect, deadline: float, clock: Callable[[], float]) -> Effect:
+    late = clock() >= deadline
+    if isinstance(effect, HttpRequest):
+        if late:
+            raise APITimeoutError("the call's timeout is used up before this request could be sent", url=effect.url)
+        return replace(effect, deadline=deadline)
+    if isinstance(effect, Sleep) and (late or clock() + effect.seconds >= deadline):
+        raise APITimeoutError("timed out: the provider was still working when the call's timeout was used up")
+    return effect

@@ -1,0 +1,50 @@
+"""Which model is asked, and which next when it fails. Only composes flows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from anyrerank.errors import FallbackError, RerankError
+from anyrerank.flow import Flow
+from anyrerank.schema import Attempt
+
+T = TypeVar("T")
+
+Start = Callable[[float | None], Flow[T]]
+"""Makes the flow of one model, given the deadline it has."""
+
+
+def first_success(
+    starts: Sequence[Start[T]],
+    *,
+    deadline: float | None,
+    clock: Callable[[], float],
+    attempts: Sequence[Attempt],
+) -> Flow[T]:
+    """What the first model answers that does not fail; each has an equal share of the time that is left.
+
+    Args:
+        starts: One for each model, in the order in which they are tried.
+        deadline: When everything must be over.
+        clock: The clock of `deadline`.
+        attempts: What was tried so far, for the error.
+
+    Raises:
+        RerankError: The only model failed, or one failed in a way that no other would survive.
+        FallbackError: All of several models failed.
+    """
+    errors: list[RerankError] = []
+    for number, start in enumerate(starts):
+        share = None if deadline is None else clock() + max(0.0, deadline - clock()) / (len(starts) - number)
+        try:
+            return (yield from start(share))
+        except RerankError as error:
+            if len(starts) == 1 or not error.moves_on:
+                raise
+            errors.append(error)
+    raise FallbackError(
+        "every model failed: " + "; ".join(f"{type(error).__name__}: {error.message}" for error in errors),
+        errors=tuple(errors),
+        attempts=tuple(attempts),
+    )

@@ -1,0 +1,303 @@
+"""`HttpRequest` in, `HttpResponse` out: the only place where bytes leave the process.
+
+Synchronous calls ride on httpx. Asynchronous ones ride on aiohttp: httpx's own asynchronous pool collapses at some 64
+requests in flight, and the httpx client layer over any transport costs more than all of the rest of a call. A caller's
+own `httpx.Client` or `httpx.AsyncClient` is used as it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+import sys
+import threading
+import time
+import weakref
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from anyrerank.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APITimeoutError,
+    ConfigurationError,
+    RerankError,
+)
+from anyrerank.wire import HttpRequest, HttpResponse
+
+if TYPE_CHECKING:
+    import aiohttp
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as _timeout
+else:
+    from async_timeout import timeout as _timeout
+
+MAX_ANSWER_BYTES = 64 * 2**20
+"""A larger answer is not read: no reranking answer comes near it."""
+
+_AT_ONCE = 2**19
+_CONNECT_SECONDS = 10.0
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+
+
+@dataclass(frozen=True, slots=True)
+class _LoopClient:
+    """What one event loop sends with. `keeper` ends with the loop, and closes the session then."""
+
+    session: aiohttp.ClientSession
+    keeper: AsyncGenerator[None, None]
+    proxies: dict[str, str | None] = field(default_factory=dict)
+
+
+_LoopClients = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient]
+
+_INHERITED: list[object] = []
+"""Clients that a fork left in the child: their sockets are the parent's, so they are neither used nor closed here."""
+
+
+class Transport:
+    """Sends requests in both colours; safe for threads, forks, and any number of event loops.
+
+    Clients are made when they are first needed: one per process for synchronous calls, one per running event loop for
+    asynchronous ones, closed with their loop. Pickling and copying leave them behind.
+
+    Args:
+        client: The caller's own client, used for the colour that it has; it is never closed here.
+
+    Raises:
+        ConfigurationError: `client` is neither an `httpx.Client` nor an `httpx.AsyncClient`.
+    """
+
+    def __init__(self, client: httpx.Client | httpx.AsyncClient | None = None) -> None:
+        if client is not None and not isinstance(client, httpx.Client | httpx.AsyncClient):
+            raise ConfigurationError("http_client is an httpx.Client or an httpx.AsyncClient")
+        self._own = client
+        self._start()
+
+    def _start(self) -> None:
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._client: httpx.Client | None = None
+        self._loops: _LoopClients = weakref.WeakKeyDictionary()
+        weakref.finalize(self, _discard_closed, self._loops)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Transport, (self._own,))
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
+        return Transport(self._own)
+
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send `request` and read the whole answer.
+
+        Raises:
+            APITimeoutError: The deadline has passed.
+            APIConnectionError: The server cannot be reached, or the connection broke.
+            APIResponseValidationError: The answer is larger than `MAX_ANSWER_BYTES`, or wrongly compressed.
+        """
+        client = self._own if isinstance(self._own, httpx.Client) else self._sync_client()
+        try:
+            outgoing = _httpx_request(client, request)
+            response = client.send(outgoing, stream=True, follow_redirects=False)
+            try:
+                if request.deadline is not None:
+                    outgoing.extensions["timeout"]["read"] = _remaining(request)
+                content = bytearray()
+                for chunk in response.iter_bytes():
+                    _extend(content, chunk, request)
+                    _remaining(request)
+            finally:
+                response.close()
+        except Exception as error:
+            raise _translated(error, request) from None
+        return _answer(response.status_code, response.headers, content, request)
+
+    async def asend(self, request: HttpRequest) -> HttpResponse:
+        """`send`, on the running event loop; cancelling it aborts the request."""
+        try:
+            async with _timeout(_remaining(request)):
+                if isinstance(self._own, httpx.AsyncClient):
+                    return await _asend_httpx(self._own, request)
+                return await self._asend_aiohttp(request)
+        except Exception as error:
+            raise _translated(error, request) from None
+
+    async def _asend_aiohttp(self, request: HttpRequest) -> HttpResponse:
+        client = await self._loop_client()
+        async with client.session.request(
+            request.method,
+            request.url,
+            data=_body(request.content),
+            headers=request.headers,
+            allow_redirects=False,
+            proxy=_proxy(request.url, client.proxies),
+            ssl=_ssl_context() if request.url.startswith("https") else True,
+        ) as response:
+            content = bytearray()
+            async for chunk in response.content.iter_any():
+                _extend(content, chunk, request)
+            return _answer(response.status, response.headers, content, request)
+
+    def _sync_client(self) -> httpx.Client:
+        with self._current():
+            if self._client is None:
+                self._client = httpx.Client(limits=_LIMITS, timeout=None, verify=_ssl_context())
+            return self._client
+
+    async def _loop_client(self) -> _LoopClient:
+        loop = asyncio.get_running_loop()
+        client = self._loops.get(loop)
+        if client is not None and not client.session.closed and self._pid == os.getpid():
+            return client
+        with self._current():
+            _discard_closed(self._loops)
+            session = _new_session()
+            client = self._loops[loop] = _LoopClient(session, _closing_with_loop(session))
+        await client.keeper.__anext__()
+        return client
+
+    @contextmanager
+    def _current(self) -> Iterator[None]:
+        """Hold the lock, after leaving behind what a parent process opened."""
+        if self._pid != os.getpid():
+            _INHERITED.append((self._client, dict(self._loops)))
+            self._start()
+        with self._lock:
+            yield
+
+    def close(self) -> None:
+        """Close the client of synchronous calls; the next call opens a new one."""
+        with self._current():
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    async def aclose(self) -> None:
+        """Close the running loop's client, and that of synchronous calls; the next call opens new ones."""
+        self.close()
+        client = self._loops.pop(asyncio.get_running_loop(), None)
+        if client is not None:
+            await client.keeper.aclose()
+
+
+def _new_session() -> aiohttp.ClientSession:
+    import aiohttp
+
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_LIMITS.keepalive_expiry or 30.0),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+    )
+
+
+async def _closing_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
+    """Ends when the loop shuts its asynchronous generators down, as `asyncio.run` does; closes `session` then."""
+    try:
+        yield
+    finally:
+        await session.close()
+
+
+def _discard_closed(loops: _LoopClients) -> None:
+    """Forget the sessions of loops that were closed without shutting their generators down, without a complaint."""
+    for loop, client in list(loops.items()):
+        if loop.is_closed():
+            del loops[loop]
+            connector = client.session.connector
+            client.session.detach()
+            if connector is not None:
+                connector.close().__await__()
+
+
+async def _asend_httpx(client: httpx.AsyncClient, request: HttpRequest) -> HttpResponse:
+    response = await client.send(_httpx_request(client, request), stream=True, follow_redirects=False)
+    try:
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            _extend(content, chunk, request)
+    finally:
+        await response.aclose()
+    return _answer(response.status_code, response.headers, content, request)
+
+
+def _httpx_request(client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
+    remaining = _remaining(request)
+    timeout: Any = httpx.USE_CLIENT_DEFAULT
+    if remaining is not None:
+        timeout = httpx.Timeout(remaining, connect=min(remaining, _CONNECT_SECONDS))
+    return client.build_request(
+        request.method, request.url, content=request.content, headers=dict(request.headers), timeout=timeout
+    )
+
+
+def _remaining(request: HttpRequest) -> float | None:
+    """Seconds until the deadline; raises when there are none left."""
+    if request.deadline is None:
+        return None
+    seconds = request.deadline - time.monotonic()
+    if seconds <= 0:
+        raise TimeoutError
+    return seconds
+
+
+def _extend(content: bytearray, chunk: bytes, request: HttpRequest) -> None:
+    if len(content) + len(chunk) > MAX_ANSWER_BYTES:
+        raise APIResponseValidationError(
+            f"the answer is larger than {MAX_ANSWER_BYTES // 2**20} MiB and was not read to its end; check that the "
+            "base URL is a reranking endpoint",
+            url=request.url,
+        )
+    content += chunk
+
+
+def _answer(status: int, headers: Mapping[str, str], content: bytearray, request: HttpRequest) -> HttpResponse:
+    lowered = {name.lower(): value for name, value in headers.items()}
+    return HttpResponse(
+        status=status, headers=lowered, content=bytes(content), url=request.url, received=time.time()
+    )
+
+
+@lru_cache(maxsize=1)
+def _ssl_context() -> ssl.SSLContext:
+    """One for both colours, so that both trust the same certificates."""
+    return httpx.create_ssl_context()
+
+
+def _body(content: bytes) -> bytes | BytesIO | None:
+    """aiohttp warns of large bytes, which it writes at once, and sends a file piece by piece."""
+    return (content if len(content) <= _AT_ONCE else BytesIO(content)) or None
+
+
+def _proxy(url: str, known: dict[str, str | None]) -> str | None:
+    """The proxy that the environment names for `url`, as httpx would use it."""
+    origin = url[: url.find("/", len("https://"))]
+    if origin not in known:
+        parts, proxies = urlsplit(url), getproxies()
+        direct = not proxies or proxy_bypass(parts.hostname or "")
+        known[origin] = None if direct else proxies.get(parts.scheme) or proxies.get("all")
+    return known[origin]
+
+
+def _translated(error: Exception, request: HttpRequest) -> Exception:
+    """What the HTTP libraries raise, as our errors; their texts may hold header values, so few are repeated."""
+    if isinstance(error, RerankError):
+        return error
+    if isinstance(error, httpx.TimeoutException | TimeoutError | asyncio.TimeoutError):
+        return APITimeoutError("timed out: no complete answer within the call's timeout", url=request.url)
+    if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
+        return APIResponseValidationError("the answer's compression is broken", url=request.url)
+    if not isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError):
+        if not type(error).__module__.startswith("aiohttp."):
+            return error
+    reason = str(error) if isinstance(error, httpx.ConnectError | OSError) else ""
+    return APIConnectionError(f"the connection failed: {reason or type(error).__name__}", url=request.url)
