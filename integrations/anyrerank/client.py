@@ -147,6 +147,11 @@ class Reranker:
         """What `fuse` should be where the documents come from a retriever, best first."""
         return self._kind.pipeline_fuse
 
+    @property
+    def accepts_images(self) -> bool:
+        """Whether a document may be a mapping with an `image`."""
+        return self._kind.images
+
     def rerank(self, query: str, documents: Sequence[Document], **overrides: Any) -> RerankResponse:
         """Rank `documents` by how well each answers `query`.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import inspect
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
@@ -31,6 +32,16 @@ class Sleep:
 @dataclass(frozen=True, slots=True)
 class Call:
     """Run a blocking function (a model on this machine, a credential look-up); the outcome is what it returns."""
+
+    function: Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Do:
+    """Run a function of the driver's colour: what it returns is awaited by `arun` (where it can be), not by `run`.
+
+    For callers that have both colours of something already, such as a framework's callback managers.
+    """
 
     function: Callable[[], Any]
 
@@ -64,7 +75,7 @@ class Through:
     flow: Flow[Any]
 
 
-Effect: TypeAlias = HttpRequest | Sleep | Call | Gather | Through
+Effect: TypeAlias = HttpRequest | Sleep | Call | Do | Gather | Through
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 Exchange: TypeAlias = Callable[[HttpRequest], HttpResponse]
@@ -75,7 +86,11 @@ class _Stopped(BaseException):
     """Thrown into the flows that are still running when one beside them has failed."""
 
 
-def run(flow: Flow[T], exchange: Exchange, stop: threading.Event | None = None) -> T:
+def _no_exchange(request: HttpRequest) -> Any:
+    raise AssertionError("this flow has nothing to send with")
+
+
+def run(flow: Flow[T], exchange: Exchange = _no_exchange, stop: threading.Event | None = None) -> T:
     """Drive `flow` on this thread; no event loop is started or needed.
 
     Args:
@@ -90,7 +105,7 @@ def run(flow: Flow[T], exchange: Exchange, stop: threading.Event | None = None) 
             return exchange(effect)
         if isinstance(effect, Sleep):
             return time.sleep(effect.seconds) if stop is None else stop.wait(effect.seconds)
-        if isinstance(effect, Call):
+        if isinstance(effect, Call | Do):
             return effect.function()
         if isinstance(effect, Through):
             return run(effect.flow, effect.sender.send, stop)
@@ -150,7 +165,7 @@ def _counted(result: T, done: Callable[[], None] | None) -> T:
     return result
 
 
-async def arun(flow: Flow[T], exchange: AsyncExchange) -> T:
+async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
     """Drive `flow` on the running event loop; cancelling the task is thrown into the flow.
 
     Args:
@@ -167,6 +182,10 @@ async def arun(flow: Flow[T], exchange: AsyncExchange) -> T:
                     outcome = await asyncio.sleep(effect.seconds)
                 elif isinstance(effect, Call):
                     outcome = await asyncio.to_thread(effect.function)
+                elif isinstance(effect, Do):
+                    outcome = effect.function()
+                    if inspect.isawaitable(outcome):
+                        outcome = await outcome
                 elif isinstance(effect, Through):
                     outcome = await arun(effect.flow, effect.sender.asend)
                 else:

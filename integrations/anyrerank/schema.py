@@ -104,6 +104,10 @@ class Results(Sequence[RerankResult]):
         shown = repeat(None) if self._documents is None else map(_shown, self._documents)
         return map(RerankResult, self.indexes, self.scores, shown)
 
+    def pairs(self) -> Iterator[tuple[int, float | None]]:
+        """(index, score) of each result."""
+        return zip(self.indexes, self.scores, strict=True)
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and not isinstance(other, str) and tuple(self) == tuple(other)
 

@@ -1,0 +1,153 @@
+"""What the adapters for both frameworks share: their fields, and the `Reranker` made of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field, PrivateAttr, SecretStr, field_validator, model_validator
+
+from anyrerank.client import Reranker
+from anyrerank.config import key_from_environment, provider_class
+from anyrerank.options import OnError, ScoreMode
+from anyrerank.schema import RerankResponse
+
+
+class RerankFields(BaseModel):
+    """The options of `anyrerank.Reranker` as fields, each described at `anyrerank.rerank`.
+
+    Nothing is sent and no key is needed to make one: a missing key is an error of the first call.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid", populate_by_name=True, arbitrary_types_allowed=True, protected_namespaces=()
+    )
+
+    model: str | None = Field(default=None, description="provider/model; needed unless `reranker` is given.")
+    provider: str | None = Field(
+        default=None,
+        validation_alias=AliasChoices("provider", "custom_llm_provider"),
+        description="The provider, when `model` does not name it.",
+    )
+    top_n: int | None = Field(default=None, ge=1, description="How many to return; None for all.")
+    api_key: SecretStr | None = Field(
+        default=None, exclude=True, repr=False, description="By default from the provider's environment variables."
+    )
+    api_base: str | None = Field(
+        default=None, validation_alias=AliasChoices("api_base", "base_url"), description="Base or full URL."
+    )
+    headers: dict[str, str] | None = Field(
+        default=None, exclude=True, repr=False, description="Added to each request. May hold secrets, so never dumped."
+    )
+    score_threshold: float | None = Field(default=None, description="Keep what scores this or more.")
+    score_mode: ScoreMode = Field(default="raw", description="'raw', or 'unit' for scores within 0..1.")
+    rank_fields: list[str] | None = Field(
+        default=None, description="Rank on these metadata fields ('text' is the content) instead of the content."
+    )
+    instruction: str | None = Field(default=None, description="For models that take one.")
+    truncate: str | None = Field(default=None, description="For example 'END' at NVIDIA NIM.")
+    options: dict[str, Any] = Field(default_factory=dict, description="Further options of the provider's own.")
+    timeout: float | None = Field(default=60.0, gt=0, description="Seconds for a whole call; None for no limit.")
+    max_retries: int = Field(default=2, ge=0, description="Tries after the first one.")
+    batch_size: int | None = Field(default=None, ge=1, description="Documents in one request.")
+    max_concurrency: int = Field(default=8, ge=1, description="Requests of one call under way at once.")
+    dedupe: bool = Field(default=False, description="Send equal texts once; every copy gets the score.")
+    allow_split: bool = Field(default=False, description="Let a listwise model be split into batches.")
+    fallbacks: list[str] = Field(default_factory=list, description="Models to try in order when this one fails.")
+    on_error: OnError = Field(default="raise", description="'passthrough' hands back the incoming order.")
+    fuse: Literal["auto", "rrf"] | None = Field(
+        default="auto", description="'rrf' fuses with the incoming order; 'auto' does so for local/lexical alone."
+    )
+    extra_body: dict[str, Any] | None = Field(default=None, description="Merged into the request's JSON.")
+    drop_params: bool = Field(default=False, description="Leave out options that the provider does not have.")
+    user: str | None = Field(default=None, description="End user.")
+    keep_retrieval_score: bool = Field(default=False, description="Keep the incoming score as 'retrieval_score'.")
+    reranker: Reranker | None = Field(
+        default=None, exclude=True, repr=False, description="A ready one, instead of `model` and its options."
+    )
+    http_client: Any = Field(
+        default=None, exclude=True, repr=False, description="An httpx.Client or AsyncClient to use as it is."
+    )
+
+    _made: tuple[dict[str, Any], Reranker] | None = PrivateAttr(default=None)
+
+    _own: ClassVar[frozenset[str]] = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "provider"})
+
+    @field_validator("api_base", mode="after")
+    @classmethod
+    def _blank_base_is_none(cls, value: str | None) -> str | None:
+        return value or None
+
+    @model_validator(mode="after")
+    def _complete(self) -> RerankFields:
+        if (self.model is None) == (self.reranker is None):
+            raise ValueError("give either model='provider/model' or reranker=Reranker(...)")
+        if self.model is not None:
+            self._core()
+            if self.api_key is None and (key := key_from_environment(provider_class(self.model, self.provider))):
+                self.__dict__["api_key"] = SecretStr(key)
+        return self
+
+    def _core(self) -> Reranker:
+        """The `Reranker` of the fields as they are now; made anew when one was changed or copied with an update."""
+        if self.reranker is not None:
+            return self.reranker
+        arguments = self._arguments()
+        if self._made is None or self._made[0] != arguments:
+            self._made = (arguments, Reranker(**arguments))
+        return self._made[1]
+
+    def _arguments(self) -> dict[str, Any]:
+        shared = {name: getattr(self, name) for name in RerankFields.model_fields if name not in self._own}
+        shared["api_key"] = None if self.api_key is None else self.api_key.get_secret_value()
+        return {**shared, **self.options, "custom_llm_provider": self.provider}
+
+    def _call_options(self, top_n: int | None) -> Mapping[str, Any]:
+        """What this call overrides of the `Reranker`: a ready one keeps its own options where a field has none."""
+        core = self._core()
+        overrides: dict[str, Any] = {"return_documents": False}
+        if self.fuse != "auto":
+            overrides["fuse"] = self.fuse
+        elif self.reranker is None:
+            overrides["fuse"] = core.pipeline_fuse
+        wanted = top_n if top_n is not None else self.top_n
+        if wanted is not None:
+            overrides["top_n"] = wanted
+        return overrides
+
+    def __eq__(self, other: object) -> bool:
+        """Whether all fields agree; the `Reranker` that was made of them does not count."""
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    __hash__ = None  # type: ignore[assignment]
+
+    @property
+    def _name(self) -> str:
+        core = self._core()
+        return f"{core.provider}/{core.model}"
+
+
+def usage_of(response: RerankResponse) -> dict[str, Any]:
+    """What a trace says of a call besides its documents: no text in it, and no number that is not known."""
+    billed, tokens = response.meta.billed_units, response.meta.tokens
+    known = {
+        "search_units": billed and billed.search_units,
+        "total_tokens": billed and billed.total_tokens,
+        "input_tokens": tokens and tokens.input_tokens,
+        "output_tokens": tokens and tokens.output_tokens,
+        "total_cost": response.cost,
+        "request_id": response.request_id,
+    }
+    return {
+        "provider": response.provider,
+        "model": response.model,
+        "latency": response.latency,
+        "attempts": len(response.attempts),
+        "degraded": response.degraded,
+        **{name: value for name, value in known.items() if value is not None},
+    }
+
+
+def image_data_url(data: str, media_type: str) -> str:
+    """A data URL of base64 `data`, or `data` itself when it is an address already."""
+    return data if data.startswith(("data:", "http://", "https://")) else f"data:{media_type};base64,{data}"

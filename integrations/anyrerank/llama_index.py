@@ -1,0 +1,176 @@
+"""LlamaIndex: a node postprocessor over any provider.
+
+Needs llama-index-core alone (`pip install 'anyrerank[llama-index]'`).
+"""
+
+from __future__ import annotations
+
+import base64
+import mimetypes
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from anyrerank.errors import BadRequestError, ConfigurationError
+
+try:
+    from llama_index.core.callbacks import CBEventType, EventPayload
+    from llama_index.core.instrumentation import get_dispatcher
+    from llama_index.core.instrumentation.events.base import BaseEvent
+    from llama_index.core.instrumentation.events.exception import ExceptionEvent
+    from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+    from llama_index.core.postprocessor.types import BaseNodePostprocessor
+    from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node, NodeWithScore, QueryBundle, TextNode
+except ImportError as error:
+    raise ConfigurationError("LlamaIndex is not installed: pip install 'anyrerank[llama-index]'") from error
+
+from pydantic import Field
+
+from anyrerank.adapter import RerankFields, image_data_url, usage_of
+from anyrerank.flow import Do, Flow, arun, run
+from anyrerank.schema import Document, RerankResponse
+
+_dispatcher = get_dispatcher(__name__)
+
+TextFunction = Callable[[BaseNode], Document]
+"""Gives the text that is ranked, or a mapping for a provider that ranks more than text (`{"text": ..., "image": ...}`)."""
+
+
+class RerankUsageEvent(BaseEvent):
+    """What a rerank used: tokens, search units, cost, attempts, provider, request id. No text."""
+
+    usage: dict[str, Any]
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in traces."""
+        return "RerankUsageEvent"
+
+
+class AnyRerank(RerankFields, BaseNodePostprocessor):
+    """Reranks nodes through any provider; natively asynchronous.
+
+    New `NodeWithScore`s come back, best first, around the nodes themselves; the nodes are not changed. Blank nodes are
+    last and have no score. Every call that reaches a model fires `ReRankStartEvent`, then `ReRankEndEvent` or
+    `ExceptionEvent`, a `RERANKING` callback event, and a `RerankUsageEvent`, inside a span in either colour.
+
+    `to_dict` holds neither the key nor `headers`, which may hold one.
+
+    Example:
+        >>> index.as_query_engine(
+        ...     similarity_top_k=30, node_postprocessors=[AnyRerank(model="cohere/rerank-v3.5", top_n=5)]
+        ... )
+    """
+
+    metadata_mode: MetadataMode = Field(
+        default=MetadataMode.EMBED, description="Which metadata is ranked with the text. It is billed with it."
+    )
+    text_fn: TextFunction | None = Field(
+        default=None, exclude=True, repr=False, description="What is ranked of a node, instead of its text."
+    )
+    images: Literal["error", "skip", "text-only"] = Field(
+        default="error",
+        description="For a provider that reads no images: refuse a node with one, put it last, or rank its text.",
+    )
+
+    @classmethod
+    def class_name(cls) -> str:
+        """Name in dumps and traces."""
+        return "AnyRerank"
+
+    def _postprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return run(self._reported(nodes, query_bundle, asynchronous=False))
+
+    @_dispatcher.span
+    async def _apostprocess_nodes(
+        self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
+    ) -> list[NodeWithScore]:
+        return await arun(self._reported(nodes, query_bundle, asynchronous=True))
+
+    def _reported(
+        self, nodes: Sequence[NodeWithScore], query_bundle: QueryBundle | None, *, asynchronous: bool
+    ) -> Flow[list[NodeWithScore]]:
+        """One rerank and its events: none when nothing will be called, and none without its end."""
+        if not nodes:
+            return []
+        if query_bundle is None:
+            raise ValueError("a rerank needs a query: pass query_bundle= or query_str=")
+        query = query_bundle.query_str
+        core = self._core()
+        options = self._call_options(None)
+        texts = self._texts(nodes, query_bundle)
+        wanted = options.get("top_n") or len(nodes)
+        payload = {
+            EventPayload.NODES: list(nodes),
+            EventPayload.MODEL_NAME: self._name,
+            EventPayload.QUERY_STR: query,
+            EventPayload.TOP_K: wanted,
+        }
+        start = ReRankStartEvent(query=query_bundle, nodes=list(nodes), top_n=wanted, model_name=self._name)
+        _dispatcher.event(start)
+        try:
+            with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
+                ask = core.arerank if asynchronous else core.rerank
+                response: RerankResponse = yield Do(lambda: ask(query, texts, **options))
+                ranked = self._scored(nodes, response)
+                event.on_end(payload={EventPayload.NODES: ranked})
+        except BaseException as error:
+            _dispatcher.event(ExceptionEvent(exception=error))
+            raise
+        _dispatcher.event(RerankUsageEvent(usage=usage_of(response)))
+        _dispatcher.event(ReRankEndEvent(nodes=ranked))
+        return ranked
+
+    def _scored(self, nodes: Sequence[NodeWithScore], response: RerankResponse) -> list[NodeWithScore]:
+        """New wrappers around the nodes, in the order of the results."""
+        scored = [NodeWithScore(node=nodes[index].node, score=score) for index, score in response.results.pairs()]
+        if self.keep_retrieval_score:
+            for wrapper, index in zip(scored, response.results.indexes, strict=True):
+                metadata = {**wrapper.node.metadata, "retrieval_score": nodes[index].score}
+                wrapper.node = wrapper.node.model_copy(update={"metadata": metadata})
+        return scored
+
+    def _texts(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[Document]:
+        for place, node in enumerate(nodes):
+            if not isinstance(node, NodeWithScore):
+                raise TypeError(
+                    f"nodes[{place}] is a {type(node).__name__}, not a NodeWithScore: wrap it, NodeWithScore(node=...)"
+                )
+        if query.image_path is not None and self.images == "error":
+            raise BadRequestError("the query holds an image, which no provider here ranks by: images='text-only'")
+        if self.text_fn is not None:
+            return [self.text_fn(found.node) for found in nodes]
+        if self.rank_fields:
+            return [{**found.node.metadata, "text": found.node.get_content(MetadataMode.NONE)} for found in nodes]
+        return [self._text(found.node) for found in nodes]
+
+    def _text(self, node: BaseNode) -> Document:
+        text = node.get_content(self.metadata_mode if node.metadata else MetadataMode.NONE)
+        image = None if type(node) is TextNode else _image(node)
+        if image is None or self.images == "text-only":
+            return text
+        if self._core().accepts_images:
+            return {"image": image, **({"text": text} if text.strip() else {})}
+        if self.images == "skip":
+            return ""
+        raise BadRequestError(
+            f"a node holds an image, which {self._name} does not read: images='skip' puts it last, 'text-only' ranks "
+            "its text"
+        )
+
+
+def _image(node: BaseNode) -> str | None:
+    """The image of a node as a data URL or an address, or `None`; a file is read."""
+    if isinstance(node, ImageNode) and node.image:
+        return image_data_url(node.image, node.image_mimetype or "image/png")
+    resource = node.image_resource if isinstance(node, Node) else None
+    if resource is not None and resource.data:
+        return image_data_url(resource.data.decode(), resource.mimetype or "image/png")
+    path = (resource and resource.path) or (isinstance(node, ImageNode) and node.image_path)
+    if path:
+        kind = mimetypes.guess_type(str(path))[0] or "image/png"
+        return image_data_url(base64.b64encode(Path(path).read_bytes()).decode(), kind)
+    url = (resource and resource.url) or (isinstance(node, ImageNode) and node.image_url)
+    return str(url) if url else None

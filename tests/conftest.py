@@ -1,0 +1,80 @@
+"""Fixtures of every test: a clean environment, both colours, servers on this machine, and waits that take no time."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.harness import Colour, credentials
+from tests.loopback import Loopback, Script, well
+
+_PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in (*credentials(), *_PROXIES, *map(str.upper, _PROXIES)):
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> Iterator[Colour]:
+    """Each colour in turn."""
+    made = Colour(asynchronous=request.param == "async")
+    yield made
+    made.finish()
+
+
+@pytest.fixture
+def sync_colour() -> Iterator[Colour]:
+    """The synchronous colour, for what both share by construction."""
+    made = Colour(asynchronous=False)
+    yield made
+    made.finish()
+
+
+@pytest.fixture(params=["sync", "async", "sync-own-client", "async-own-client"])
+def way(request: pytest.FixtureRequest) -> Iterator[Colour]:
+    """Each colour in turn, with the default client and with a caller's own."""
+    made = Colour(asynchronous=request.param.startswith("async"), own=request.param.endswith("own-client"))
+    yield made
+    made.finish()
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Loopback]]:
+    """Starts servers on this machine."""
+    started: list[Loopback] = []
+
+    def start(script: Script = well, port: int = 0) -> Loopback:
+        started.append(Loopback(script, port))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.close()
+
+
+@pytest.fixture
+def server(serve: Callable[..., Loopback]) -> Loopback:
+    """A server on this machine that ranks well until its `script` is changed."""
+    return serve()
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of every wait between tries, none of which takes any time."""
+    taken: list[float] = []
+    pause = asyncio.sleep
+
+    async def no_pause(seconds: float, result: object = None) -> object:
+        if seconds:
+            taken.append(seconds)
+        return await pause(0, result)
+
+    monkeypatch.setattr(time, "sleep", taken.append)
+    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    return taken
