@@ -141,6 +141,11 @@ class Replay:
             assert request.headers.get("authorization") == recorded["authorization"]
             assert (json.loads(request.content) if request.content else None) == recorded["json"]
 
+    def check_bodies(self) -> None:
+        """The bodies that were sent are the recorded ones, wherever they went."""
+        sent = [json.loads(request.content) for request in self.seen]
+        assert sent == [exchange["request"]["json"] for exchange in self.exchanges]
+
 
 def answering(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Replay:
     """A `Replay` of one answer, whatever the request is; text and bytes are sent as they are."""

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.errors import RerankError
 from anyrerank.flow import Flow, Gather
 from anyrerank.providers._base import Answer
 from anyrerank.schema import BilledUnits, Document, Meta, RerankRequest, Tokens
@@ -41,7 +41,9 @@ class Candidates:
         return [(place, score) for index, score in scores for place in self.positions[index]]
 
 
-def candidates(documents: Sequence[Document], blank: Sequence[int], *, key: Callable[[Document], str] | None) -> Candidates:
+def candidates(
+    documents: Sequence[Document], blank: Sequence[int], *, key: Callable[[Document], str] | None
+) -> Candidates:
     """Leave out the blank documents and, with a `key`, merge those that have the same one."""
     if key is None and not blank:
         return Candidates(documents=documents, positions=None, blank=blank)
@@ -73,9 +75,24 @@ def batched(
         place: From an index in `request.documents` to the caller's, for error messages.
         may_split: False for a model whose scores depend on the documents that are sent together.
     """
+
+    def halved(part: RerankRequest, offset: int) -> Flow[Answer]:
+        try:
+            answer = yield from ask(part)
+        except RerankError as error:
+            if not (may_split and too_large(error)):
+                raise
+            if len(part.documents) == 1:
+                raise _naming(error, place(offset)) from error
+        else:
+            return _moved(answer, offset)
+        middle, end = len(part.documents) // 2, len(part.documents)
+        first = yield from halved(_part(part, 0, middle), offset)
+        second = yield from halved(_part(part, middle, end), offset + middle)
+        return merged([first, second])
+
     count = len(request.documents)
-    starts = range(0, count, size)
-    flows = [_halved(ask, _part(request, at, min(at + size, count)), at, too_large, place, may_split) for at in starts]
+    flows = [halved(_part(request, at, min(at + size, count)), at) for at in range(0, count, size)]
     if len(flows) == 1:
         return (yield from flows[0])
     answers = yield Gather(flows, limit)
@@ -89,34 +106,15 @@ def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:
     return replace(request, documents=request.documents[start:stop], top_n=top_n)
 
 
-def _halved(
-    ask: Ask,
-    request: RerankRequest,
-    offset: int,
-    too_large: Callable[[RerankError], bool],
-    place: Callable[[int], int],
-    may_split: bool,
-) -> Flow[Answer]:
-    try:
-        answer = yield from ask(request)
-    except RerankError as error:
-        if not may_split or not too_large(error):
-            raise
-        count = len(request.documents)
-        if count == 1:
-            raise _with_message(error, f"documents[{place(offset)}] is too large for the provider: {error.message}") from error
-    else:
-        return replace(answer, scores=[(index + offset, score) for index, score in answer.scores]) if offset else answer
-    middle = count // 2
-    first = yield from _halved(ask, _part(request, 0, middle), offset, too_large, place, may_split)
-    second = yield from _halved(ask, _part(request, middle, count), offset + middle, too_large, place, may_split)
-    return merged([first, second])
+def _moved(answer: Answer, offset: int) -> Answer:
+    return replace(answer, scores=[(index + offset, score) for index, score in answer.scores]) if offset else answer
 
 
-def _with_message(error: RerankError, message: str) -> RerankError:
-    changed = copy.copy(error)
-    changed.message = message
-    return changed if isinstance(changed, BadRequestError) else error
+def _naming(error: RerankError, place: int) -> RerankError:
+    """`error`, saying which of the caller's documents it is about."""
+    named = copy.copy(error)
+    named.message = f"documents[{place}] is too large for the provider: {error.message}"
+    return named
 
 
 def merged(answers: Sequence[Answer]) -> Answer:

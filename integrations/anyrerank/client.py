@@ -6,6 +6,7 @@ import inspect
 import logging
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -110,7 +111,7 @@ class Reranker:
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
         self._kind = provider_class(model, custom_llm_provider)
-        self._connection = {"api_key": api_key, "api_base": api_base, "headers": headers}
+        self._connection: dict[str, Any] = {"api_key": api_key, "api_base": api_base, "headers": headers}
         self._options = options_of(
             {
                 "top_n": top_n,
@@ -167,7 +168,9 @@ class Reranker:
         return run(self._respond(query, documents, overrides), self._transport.send)
 
     @_same_parameters(rerank)
-    async def arerank(self, query: str, documents: Sequence[Document], **overrides: Any) -> RerankResponse:
+    async def arerank(  # noqa: D102  documented as `rerank` is
+        self, query: str, documents: Sequence[Document], **overrides: Any
+    ) -> RerankResponse:
         return await arun(self._respond(query, documents, overrides), self._transport.asend)
 
     def rerank_many(
@@ -195,7 +198,7 @@ class Reranker:
             return run(self._many(queries, documents, bar, return_exceptions, overrides), self._transport.send)
 
     @_same_parameters(rerank_many)
-    async def arerank_many(
+    async def arerank_many(  # noqa: D102  documented as `rerank_many` is
         self,
         queries: Sequence[str],
         documents: Sequence[Sequence[Document]],
@@ -248,12 +251,11 @@ class Reranker:
             raise BadRequestError("rerank_many takes a list of queries and as many lists of documents")
         limit = options_of(_call_options(overrides), self._options).max_concurrency
         share = max(1, limit // max(1, len(queries)))
-        flows = [self._respond(query, each, overrides, share) for query, each in zip(queries, documents, strict=True)]
-        if return_exceptions:
-            flows = [_caught(flow) for flow in flows]
-        if not flows:
+        if not queries:
             return []
-        answers: list[RerankResponse | RerankError] = yield Gather(flows, limit, bar.advance)
+        flows = [self._respond(query, each, overrides, share) for query, each in zip(queries, documents, strict=True)]
+        guarded = [_caught(flow) for flow in flows] if return_exceptions else flows
+        answers: list[RerankResponse | RerankError] = yield Gather(guarded, limit, bar.advance)
         return answers
 
     def _respond(
@@ -266,39 +268,34 @@ class Reranker:
         """One call, from the caller's arguments to the response; `concurrency` overrides `max_concurrency`."""
         options = options_of(_call_options(overrides), self._options)
         policy = RetryPolicy(max_retries=options.max_retries)
-        began = policy.clock()
-        query = checked_query(query)
-        documents = checked_documents(documents)
         members = (self, *self._fallbacks)
         if overrides:
             for member in members:
                 provider_options(options, member._kind)
-        blank = blanks(documents, options.rank_fields, images=all(member._kind.images for member in members))
-        if not documents:
-            return self._response(Answer(scores=()), Results(), began, policy, [])
-        kept = candidates(
-            documents, blank, key=partial(identity, rank_fields=options.rank_fields) if options.dedupe else None
+        call = _Call(
+            query=checked_query(query),
+            documents=checked_documents(documents),
+            options=options,
+            concurrency=concurrency or options.max_concurrency,
+            policy=policy,
+            began=policy.clock(),
         )
-        attempts: list[Attempt] = []
-        limit = concurrency or options.max_concurrency
-
-        def start(member: Reranker, deadline: float | None) -> Flow[tuple[Reranker, Answer]]:
-            flow = member._ask(query, kept, options, limit, policy, deadline, attempts)
-            answer = yield from flow if member._transport is self._transport else _through(member._transport, flow)
-            return member, answer
-
+        if not call.documents:
+            return self._response(call, Answer(scores=()), Results())
+        blank = blanks(call.documents, options.rank_fields, images=all(member._kind.images for member in members))
+        key = partial(identity, rank_fields=options.rank_fields) if options.dedupe else None
+        kept = candidates(call.documents, blank, key=key)
         try:
-            deadline = None if options.timeout is None else began + options.timeout
             member, answer = yield from first_success(
-                [partial(start, member) for member in members],
-                deadline=deadline,
+                [partial(self._via, member, call, kept) for member in members],
+                deadline=None if options.timeout is None else call.began + options.timeout,
                 clock=policy.clock,
-                attempts=attempts,
+                attempts=call.attempts,
             )
         except RerankError as error:
             if options.on_error == "raise":
                 raise
-            return self._degraded(documents, options, error, began, policy, attempts)
+            return self._degraded(call, error)
         ordered = order(
             kept.spread(answer.scores),
             scale=member._kind.scale,
@@ -306,41 +303,33 @@ class Reranker:
             threshold=options.score_threshold,
             fuse=options.fuse,
         )
-        ranked = results(
-            ordered,
-            kept.blank if options.score_threshold is None else (),
-            documents,
-            top_n=options.top_n,
-            with_documents=options.return_documents is not False,
+        return member._response(
+            call, answer, call.results(ordered, () if options.score_threshold is not None else blank)
         )
-        return member._response(answer, ranked, began, policy, attempts)
 
-    def _ask(
-        self,
-        query: str,
-        kept: Candidates,
-        options: Options,
-        limit: int,
-        policy: RetryPolicy,
-        deadline: float | None,
-        attempts: list[Attempt],
-    ) -> Flow[Answer]:
+    def _via(
+        self, member: Reranker, call: _Call, kept: Candidates, deadline: float | None
+    ) -> Flow[tuple[Reranker, Answer]]:
+        """The scores of one member, asked through the connections that are its own."""
+        flow = member._ask(call, kept, deadline)
+        answer = yield from flow if member._transport is self._transport else _through(member._transport, flow)
+        return member, answer
+
+    def _ask(self, call: _Call, kept: Candidates, deadline: float | None) -> Flow[Answer]:
         """The scores of this model alone, whatever number of requests they need."""
-        provider = self._provider()
+        provider, options = self._provider(), call.options
         extra = provider_options(options, self._kind)
         check_score_mode(options.score_mode, provider.scale, provider.deployment)
         count = len(kept.documents)
         size = options.batch_size or provider.max_documents(extra) or count
         may_split = options.allow_split or not provider.listwise
         if count > size and not may_split:
-            raise BadRequestError(
+            raise provider.refuse(
                 f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
-                f"request of {size}: send fewer, or pass allow_split=True and accept scores that depend on the split",
-                provider=provider.prefix,
-                model=self.model,
+                f"request of {size}: send fewer, or pass allow_split=True and accept scores that depend on the split"
             )
         request = RerankRequest(
-            query=query,
+            query=call.query,
             documents=kept.documents,
             top_n=None if options.top_n is None or options.fuse else min(options.top_n, count),
             rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
@@ -351,10 +340,10 @@ class Reranker:
         def ask(part: RerankRequest) -> Flow[Answer]:
             return retried(
                 lambda: provider.flow(part),
-                policy,
+                call.policy,
                 deployment=provider.deployment,
                 deadline=deadline,
-                attempts=attempts,
+                attempts=call.attempts,
             )
 
         return (
@@ -362,7 +351,7 @@ class Reranker:
                 ask,
                 request,
                 size=size,
-                limit=limit,
+                limit=call.concurrency,
                 too_large=provider.too_large,
                 place=kept.place,
                 may_split=may_split,
@@ -376,47 +365,47 @@ class Reranker:
             self._connected = provider
         return self._connected
 
-    def _response(
-        self,
-        answer: Answer,
-        ranked: Results,
-        began: float,
-        policy: RetryPolicy,
-        attempts: Sequence[Attempt],
-    ) -> RerankResponse:
+    def _response(self, call: _Call, answer: Answer, ranked: Results) -> RerankResponse:
         return RerankResponse(
             id=answer.id or f"rerank-{uuid.uuid4().hex}",
             results=ranked,
             meta=answer.meta,
             model=self.model,
             provider=self.provider,
-            latency=policy.clock() - began,
-            attempts=tuple(attempts),
+            latency=call.policy.clock() - call.began,
+            attempts=tuple(call.attempts),
             request_id=answer.request_id,
         )
 
-    def _degraded(
-        self,
-        documents: Sequence[Document],
-        options: Options,
-        error: RerankError,
-        began: float,
-        policy: RetryPolicy,
-        attempts: Sequence[Attempt],
-    ) -> RerankResponse:
+    def _degraded(self, call: _Call, error: RerankError) -> RerankResponse:
         warning = f"reranking failed, the incoming order is handed back: {type(error).__name__}: {error.message}"
         _log.warning(warning)
-        unranked = results(
-            (),
-            range(len(documents)),
-            documents,
-            top_n=options.top_n,
-            with_documents=options.return_documents is not False,
-        )
-        response = self._response(
-            Answer(scores=(), meta=Meta(warnings=(warning,))), unranked, began, policy, attempts
-        )
+        unranked = call.results((), range(len(call.documents)))
+        response = self._response(call, Answer(scores=(), meta=Meta(warnings=(warning,))), unranked)
         return response.model_copy(update={"degraded": True})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Call:
+    """What is the same for every model, batch and try of one call."""
+
+    query: str
+    documents: Sequence[Document]
+    options: Options
+    concurrency: int
+    policy: RetryPolicy
+    began: float
+    attempts: list[Attempt] = field(default_factory=list)
+
+    def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Results:
+        """The results in the form that the options ask for."""
+        return results(
+            ordered,
+            blank,
+            self.documents,
+            top_n=self.options.top_n,
+            with_documents=self.options.return_documents is not False,
+        )
 
 
 def _through(transport: Transport, flow: Flow[R]) -> Flow[R]:
@@ -437,7 +426,7 @@ def _call_options(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
     return overrides
 
 
-def rerank(
+def rerank(  # noqa: PLR0917  positions are LiteLLM's
     model: str,
     query: str,
     documents: Sequence[Document],
@@ -520,7 +509,7 @@ def rerank(
 
 
 @_same_parameters(rerank)
-async def arerank(*args: Any, **kwargs: Any) -> RerankResponse:
+async def arerank(*args: Any, **kwargs: Any) -> RerankResponse:  # noqa: D103  documented as `rerank` is
     bound = _SIGNATURE.bind(*args, **kwargs)
     bound.apply_defaults()
     arguments = bound.arguments

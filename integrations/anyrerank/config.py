@@ -23,7 +23,7 @@ def split_model(model: str, custom_llm_provider: str | None = None) -> tuple[str
     Raises:
         ConfigurationError: There is no provider in it, or no model.
     """
-    if not isinstance(model, str) or not model.strip():
+    if not isinstance(model, str) or not model.strip():  # type: ignore[redundant-expr]
         raise ConfigurationError("model is a string like 'cohere/rerank-v3.5'")
     if custom_llm_provider:
         return custom_llm_provider, model.removeprefix(f"{custom_llm_provider}/")
@@ -94,7 +94,7 @@ def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not isinstance(name, str) or not isinstance(value, str) or not _fits_a_header(value):
+        if not (isinstance(name, str) and isinstance(value, str) and _fits_a_header(value)):  # type: ignore[redundant-expr]
             raise BadRequestError(f"headers maps names to strings without line breaks; '{str(name)[:40]}' is not one")
     return dict(headers)
 

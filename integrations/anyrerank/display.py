@@ -40,9 +40,7 @@ def as_html(response: RerankResponse) -> str:
             (str(result.index), "right"),
             (html.escape(_snippet(result, 160)), "left"),
         )
-        rows.append(
-            "<tr>" + "".join(f'<td style="text-align:{side}">{cell}</td>' for cell, side in cells) + "</tr>"
-        )
+        rows.append("<tr>" + "".join(f'<td style="text-align:{side}">{cell}</td>' for cell, side in cells) + "</tr>")
     head = "".join(f"<th>{name}</th>" for name in ("rank", "score", "", "input", "document"))
     rest = "".join(f"<div>{html.escape(line)}</div>" for line in _rest(response))
     return (

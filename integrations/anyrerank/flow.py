@@ -1,8 +1,8 @@
 """Flows: generators that say what they need done, and the two drivers that do it.
 
 A flow yields an effect and is sent its outcome; an effect that fails is thrown into it. Retries, batches, fallbacks and
-providers are flows joined with `yield from`, so each exists once for synchronous and asynchronous callers, and is tested
-by sending values into a generator.
+providers are flows joined with `yield from`, so each exists once for synchronous and asynchronous callers, and is
+tested by sending values into a generator.
 """
 
 from __future__ import annotations
@@ -62,9 +62,13 @@ class Gather:
 class Sender(Protocol):
     """Sends requests in both colours."""
 
-    def send(self, request: HttpRequest) -> HttpResponse: ...
+    def send(self, request: HttpRequest) -> HttpResponse:
+        """Send and read the whole answer."""
+        ...
 
-    async def asend(self, request: HttpRequest) -> HttpResponse: ...
+    async def asend(self, request: HttpRequest) -> HttpResponse:
+        """The same, on the running event loop."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +86,11 @@ Exchange: TypeAlias = Callable[[HttpRequest], HttpResponse]
 AsyncExchange: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
 
 
-class _Stopped(BaseException):
+class _StoppedError(BaseException):
     """Thrown into the flows that are still running when one beside them has failed."""
 
 
-def _no_exchange(request: HttpRequest) -> Any:
+def _no_exchange(_: HttpRequest) -> Any:
     raise AssertionError("this flow has nothing to send with")
 
 
@@ -97,26 +101,12 @@ def run(flow: Flow[T], exchange: Exchange = _no_exchange, stop: threading.Event 
         exchange: Sends a request and reads the answer.
         stop: Set from outside when the result is no longer wanted.
     """
-
-    def perform(effect: Effect) -> Any:
-        if stop is not None and stop.is_set():
-            raise _Stopped
-        if isinstance(effect, HttpRequest):
-            return exchange(effect)
-        if isinstance(effect, Sleep):
-            return time.sleep(effect.seconds) if stop is None else stop.wait(effect.seconds)
-        if isinstance(effect, Call | Do):
-            return effect.function()
-        if isinstance(effect, Through):
-            return run(effect.flow, effect.sender.send, stop)
-        return _gather(effect, exchange, stop)
-
     try:
         effect = next(flow)
         while True:
             try:
-                outcome = perform(effect)
-            except BaseException as error:
+                outcome = _perform(effect, exchange, stop)
+            except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)
@@ -125,6 +115,21 @@ def run(flow: Flow[T], exchange: Exchange = _no_exchange, stop: threading.Event 
         return result
     finally:
         flow.close()
+
+
+def _perform(effect: Effect, exchange: Exchange, stop: threading.Event | None) -> Any:
+    if stop is not None and stop.is_set():
+        raise _StoppedError
+    if isinstance(effect, HttpRequest):
+        return exchange(effect)
+    if isinstance(effect, Sleep):
+        wait = time.sleep if stop is None else stop.wait
+        return wait(effect.seconds)
+    if isinstance(effect, Call | Do):
+        return effect.function()
+    if isinstance(effect, Through):
+        return run(effect.flow, effect.sender.send, stop)
+    return _gather(effect, exchange, stop)
 
 
 def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -> list[Any]:
@@ -176,21 +181,8 @@ async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
         while True:
             try:
                 outcome: Any
-                if isinstance(effect, HttpRequest):
-                    outcome = await exchange(effect)
-                elif isinstance(effect, Sleep):
-                    outcome = await asyncio.sleep(effect.seconds)
-                elif isinstance(effect, Call):
-                    outcome = await asyncio.to_thread(effect.function)
-                elif isinstance(effect, Do):
-                    outcome = effect.function()
-                    if inspect.isawaitable(outcome):
-                        outcome = await outcome
-                elif isinstance(effect, Through):
-                    outcome = await arun(effect.flow, effect.sender.asend)
-                else:
-                    outcome = await _agather(effect, exchange)
-            except BaseException as error:
+                outcome = await _aperform(effect, exchange)
+            except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)
@@ -199,6 +191,21 @@ async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
         return result
     finally:
         flow.close()
+
+
+async def _aperform(effect: Effect, exchange: AsyncExchange) -> Any:
+    if isinstance(effect, HttpRequest):
+        return await exchange(effect)
+    if isinstance(effect, Sleep):
+        return await asyncio.sleep(effect.seconds)
+    if isinstance(effect, Call):
+        return await asyncio.to_thread(effect.function)
+    if isinstance(effect, Do):
+        outcome = effect.function()
+        return await outcome if inspect.isawaitable(outcome) else outcome
+    if isinstance(effect, Through):
+        return await arun(effect.flow, effect.sender.asend)
+    return await _agather(effect, exchange)
 
 
 async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:

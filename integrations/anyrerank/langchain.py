@@ -36,22 +36,23 @@ from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.schema import Document, RerankResponse
 
 TextFunction = Callable[[LangChainDocument], Document]
-"""Gives the text that is ranked, or a mapping for a provider that ranks more than text (`{"text": ..., "image": ...}`)."""
+"""Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
 
 
 class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     """Reranks documents through any provider; natively asynchronous.
 
-    The documents that come back are copies (`id`, subclass and further state kept, metadata copied one level deep) with
-    the score as `metadata["relevance_score"]`, best first; blank documents are last and have the score `None`. Each call
-    is a traced run of its own, nested under the caller's.
+    The documents that come back are copies (`id`, subclass and further state kept, metadata copied one level deep)
+    with the score as `metadata["relevance_score"]`, best first; blank documents are last and have the score `None`.
+    Each call is a traced run of its own, nested under the caller's.
 
     Example:
         >>> compressor = AnyRerank(model="cohere/rerank-v3.5", top_n=3)
         >>> ContextualCompressionRetriever(base_compressor=compressor, base_retriever=retriever)
 
-    `langchain_core.load.loads(text, allowed_objects=[AnyRerank], valid_namespaces=["anyrerank"], secrets_from_env=True)`
-    brings back what `dumps` wrote; the key is a secret reference in it, and `headers` are left out.
+    `langchain_core.load.loads(text, allowed_objects=[AnyRerank], valid_namespaces=["anyrerank"],
+    secrets_from_env=True)` brings back what `dumps` wrote; the key is a secret reference in it, and `headers` are left
+    out.
     """
 
     metadata_key: str = Field(default="relevance_score", description="Where the score goes in the metadata.")
@@ -201,7 +202,10 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
     top_n: int | None = Field(default=None, ge=1, description="Overrides that of the compressor.")
 
     def invoke(
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        input: Mapping[str, Any],  # noqa: A002  the name in LangChain's interface
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> list[LangChainDocument]:
         """Rerank `input["documents"]` for `input["query"]`."""
         flow = self.compressor._traced(
@@ -210,7 +214,10 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
         return run(flow)
 
     async def ainvoke(
-        self, input: Mapping[str, Any], config: RunnableConfig | None = None, **kwargs: Any
+        self,
+        input: Mapping[str, Any],  # noqa: A002  the name in LangChain's interface
+        config: RunnableConfig | None = None,
+        **kwargs: Any,
     ) -> list[LangChainDocument]:
         """`invoke`, on the running event loop."""
         flow = self.compressor._traced(
@@ -255,7 +262,8 @@ class RerankRetriever(BaseRetriever):
 
 def _copied(document: LangChainDocument, metadata: dict[str, Any]) -> LangChainDocument:
     """`document.model_copy(update={"metadata": metadata})`, which takes twice as long: it is most of what reranking a
-    thousand documents costs here."""
+    thousand documents costs here.
+    """
     if document.__pydantic_private__ is not None or document.__pydantic_extra__ is not None:
         return document.model_copy(update={"metadata": metadata})
     copy = _new(type(document))

@@ -15,12 +15,12 @@ from anyrerank.errors import BadRequestError, ConfigurationError
 
 try:
     from llama_index.core.callbacks import CBEventType, EventPayload
-    from llama_index.core.instrumentation import get_dispatcher
-    from llama_index.core.instrumentation.events.base import BaseEvent
     from llama_index.core.instrumentation.events.exception import ExceptionEvent
     from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
     from llama_index.core.postprocessor.types import BaseNodePostprocessor
     from llama_index.core.schema import BaseNode, ImageNode, MetadataMode, Node, NodeWithScore, QueryBundle, TextNode
+    from llama_index_instrumentation import get_dispatcher
+    from llama_index_instrumentation.base import BaseEvent
 except ImportError as error:
     raise ConfigurationError("LlamaIndex is not installed: pip install 'anyrerank[llama-index]'") from error
 
@@ -33,7 +33,7 @@ from anyrerank.schema import Document, RerankResponse
 _dispatcher = get_dispatcher(__name__)
 
 TextFunction = Callable[[BaseNode], Document]
-"""Gives the text that is ranked, or a mapping for a provider that ranks more than text (`{"text": ..., "image": ...}`)."""
+"""Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
 
 
 class RerankUsageEvent(BaseEvent):
@@ -102,7 +102,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         options = self._call_options(None)
         texts = self._texts(nodes, query_bundle)
         wanted = options.get("top_n") or len(nodes)
-        payload = {
+        payload: dict[str, Any] = {
             EventPayload.NODES: list(nodes),
             EventPayload.MODEL_NAME: self._name,
             EventPayload.QUERY_STR: query,

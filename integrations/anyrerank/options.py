@@ -71,9 +71,7 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "fuse": (None, "rrf"),
 }
 _NAMES = frozenset(option.name for option in fields(Options)) - {"extra"}
-CONNECTION = frozenset(
-    {"model", "custom_llm_provider", "api_key", "api_base", "headers", "http_client", "fallbacks"}
-)
+CONNECTION = frozenset({"model", "custom_llm_provider", "api_key", "api_base", "headers", "http_client", "fallbacks"})
 
 
 def _is_number(value: object) -> bool:

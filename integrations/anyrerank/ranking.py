@@ -36,7 +36,7 @@ _SCORE = itemgetter(1)
 
 
 def fused(ordered: Sequence[Scored]) -> list[Scored]:
-    """The reranker's order fused with the incoming one: the score is 1/(k + rank) in the one + 1/(k + rank) in the other."""
+    """The reranker's order fused with the incoming one: the score is the sum of 1/(k + rank) in both."""
     return best_first(
         [(place, 1 / (RRF_K + rank) + 1 / (RRF_K + place + 1)) for rank, (place, _) in enumerate(ordered, start=1)]
     )

@@ -108,7 +108,7 @@ def within(flow: Flow[T], deadline: float | None, clock: Callable[[], float]) ->
         while True:
             try:
                 outcome = yield _limited(effect, deadline, clock)
-            except BaseException as error:
+            except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)

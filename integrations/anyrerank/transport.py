@@ -47,6 +47,7 @@ MAX_ANSWER_BYTES = 64 * 2**20
 
 _AT_ONCE = 2**19
 _CONNECT_SECONDS = 10.0
+_NO_LIMIT = httpx.Timeout(None, connect=_CONNECT_SECONDS)
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 
 
@@ -118,7 +119,7 @@ class Transport:
                     _remaining(request)
             finally:
                 response.close()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
             raise _translated(error, request) from None
         return _answer(response.status_code, response.headers, content, request)
 
@@ -129,7 +130,7 @@ class Transport:
                 if isinstance(self._own, httpx.AsyncClient):
                     return await _asend_httpx(self._own, request)
                 return await self._asend_aiohttp(request)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
             raise _translated(error, request) from None
 
     async def _asend_aiohttp(self, request: HttpRequest) -> HttpResponse:
@@ -151,7 +152,7 @@ class Transport:
     def _sync_client(self) -> httpx.Client:
         with self._current():
             if self._client is None:
-                self._client = httpx.Client(limits=_LIMITS, timeout=None, verify=_ssl_context())
+                self._client = httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context())
             return self._client
 
     async def _loop_client(self) -> _LoopClient:
@@ -262,9 +263,7 @@ def _extend(content: bytearray, chunk: bytes, request: HttpRequest) -> None:
 
 def _answer(status: int, headers: Mapping[str, str], content: bytearray, request: HttpRequest) -> HttpResponse:
     lowered = {name.lower(): value for name, value in headers.items()}
-    return HttpResponse(
-        status=status, headers=lowered, content=bytes(content), url=request.url, received=time.time()
-    )
+    return HttpResponse(status=status, headers=lowered, content=bytes(content), url=request.url, received=time.time())
 
 
 @lru_cache(maxsize=1)
@@ -274,7 +273,7 @@ def _ssl_context() -> ssl.SSLContext:
 
 
 def _body(content: bytes) -> bytes | BytesIO | None:
-    """aiohttp warns of large bytes, which it writes at once, and sends a file piece by piece."""
+    """Aiohttp warns of large bytes, which it writes at once, and sends a file piece by piece."""
     return (content if len(content) <= _AT_ONCE else BytesIO(content)) or None
 
 
@@ -296,8 +295,8 @@ def _translated(error: Exception, request: HttpRequest) -> Exception:
         return APITimeoutError("timed out: no complete answer within the call's timeout", url=request.url)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the answer's compression is broken", url=request.url)
-    if not isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError):
-        if not type(error).__module__.startswith("aiohttp."):
-            return error
+    ours = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError)
+    if not ours and not type(error).__module__.startswith("aiohttp."):
+        return error
     reason = str(error) if isinstance(error, httpx.ConnectError | OSError) else ""
     return APIConnectionError(f"the connection failed: {reason or type(error).__name__}", url=request.url)

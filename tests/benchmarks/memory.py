@@ -11,11 +11,10 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from statistics import median
 
-from anyrerank import Reranker
+from anyrerank import Reranker, RerankResponse
 from tests.benchmarks.figures import Figure, within_ratio
 from tests.benchmarks.loopback import KEY, MODEL, QUERY, ROOT, serving, texts
 
@@ -53,25 +52,35 @@ def _probe(colour: str, address: str) -> tuple[float, float]:
     documents = texts(_COUNT)
     own = sys.getsizeof(documents) + sum(map(sys.getsizeof, documents))
     if colour == "sync":
-        with reranker:
-            return own, _growth(lambda: reranker.rerank(QUERY, documents[:1]), lambda: reranker.rerank(QUERY, documents))
-    with asyncio.Runner() as runner:
-
-        def call(some: list[str]) -> object:
-            return runner.run(reranker.arerank(QUERY, some))
-
-        grown = _growth(lambda: call(documents[:1]), lambda: call(documents))
-        runner.run(reranker.aclose())
-        return own, grown
+        return own, _sync_growth(reranker, documents)
+    return own, asyncio.run(_async_growth(reranker, documents))
 
 
-def _growth(warm_up: Callable[[], object], call: Callable[[], object]) -> float:
-    warm_up()
+def _sync_growth(reranker: Reranker, documents: list[str]) -> float:
+    with reranker:
+        reranker.rerank(QUERY, documents[:1])
+        before = _peak_starts_here()
+        response = reranker.rerank(QUERY, documents)
+        return _grown(before, response)
+
+
+async def _async_growth(reranker: Reranker, documents: list[str]) -> float:
+    async with reranker:
+        await reranker.arerank(QUERY, documents[:1])
+        before = _peak_starts_here()
+        response = await reranker.arerank(QUERY, documents)
+        return _grown(before, response)
+
+
+def _peak_starts_here() -> float:
+    """Forget the peak so far; the bytes that are resident now."""
     _RESET.write_text("5", "ascii")
-    before = _resident("VmRSS")
-    response = call()
+    return _resident("VmRSS")
+
+
+def _grown(before: float, response: RerankResponse) -> float:
     peak = _resident("VmHWM")
-    assert len(response.results) == _COUNT  # type: ignore[attr-defined]
+    assert len(response.results) == _COUNT
     return peak - before
 
 

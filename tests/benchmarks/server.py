@@ -73,10 +73,15 @@ class Connection(asyncio.Protocol):
 @cache
 def reply_to(count: int) -> bytes:
     """The HTTP answer that scores `count` documents."""
-    results = [{"index": index, "relevance_score": round(1 - index / (count + 1), 6)} for index in range(count)]
-    content = json.dumps({"id": "reply", "results": results, "meta": {"billed_units": {"search_units": 1}}}).encode()
+    content = scores_of(count)
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     return head.encode() + content
+
+
+def scores_of(count: int) -> bytes:
+    """The JSON of an answer for `count` documents."""
+    results = [{"index": index, "relevance_score": round(1 - index / (count + 1), 6)} for index in range(count)]
+    return json.dumps({"id": "reply", "results": results, "meta": {"billed_units": {"search_units": 1}}}).encode()
 
 
 def _loop() -> asyncio.AbstractEventLoop:

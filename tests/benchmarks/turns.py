@@ -13,7 +13,7 @@ AsyncCall = Callable[[], Awaitable[object]]
 
 def seconds(calls: Sequence[Call], *, times: int, warm_up: int = 5) -> list[float]:
     """The median time of each of `calls`, which take turns."""
-    for call in calls * warm_up:
+    for call in [*calls] * warm_up:
         call()
     took: list[list[float]] = [[] for _ in calls]
     for _ in range(times):

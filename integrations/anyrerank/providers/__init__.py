@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
-from functools import lru_cache
+from functools import cache
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers._base import Provider
@@ -13,13 +13,13 @@ from anyrerank.providers._base import Provider
 __all__ = ["Provider", "load", "names"]
 
 
-@lru_cache(maxsize=1)
+@cache
 def names() -> tuple[str, ...]:
     """The prefix of every provider, sorted."""
     return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")))
 
 
-@lru_cache(maxsize=None)
+@cache
 def load(prefix: str) -> type[Provider]:
     """The provider class for a prefix; only its own file is imported.
 

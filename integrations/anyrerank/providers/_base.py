@@ -6,14 +6,9 @@ A provider reads no environment, opens no socket and keeps nothing between calls
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
-from operator import itemgetter
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias, cast
-from urllib.parse import urlsplit, urlunsplit
+from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import orjson
 
@@ -26,7 +21,10 @@ from anyrerank.errors import (
     class_for_status,
 )
 from anyrerank.flow import Flow
-from anyrerank.schema import BilledUnits, Document, Meta, RerankRequest, Tokens
+from anyrerank.providers._answers import UnusableAnswerError
+from anyrerank.providers._refusals import host_of, json_or_none, message_in, redact, request_id_in, start_of
+from anyrerank.providers._urls import is_http_url
+from anyrerank.schema import Meta, RerankRequest
 from anyrerank.wire import HttpRequest, HttpResponse
 
 Scale: TypeAlias = Literal["unit", "logit", "unknown"]
@@ -43,13 +41,16 @@ class Connection:
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+_NO_META = Meta()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a provider made of one request: (index, score) pairs, each index at most once, every score finite."""
 
     scores: Sequence[tuple[int, float]]
     id: str | None = None
-    meta: Meta = Meta()
+    meta: Meta = _NO_META
     request_id: str | None = None
     status: int | None = None
 
@@ -147,15 +148,16 @@ class Provider:
         try:
             body = orjson.loads(response.content)
         except ValueError:
-            self.reject(response, f"the answer is not JSON, it starts with {_kind(response)}")
+            self.reject(response, f"the answer is not JSON, it starts with {start_of(response)}")
         try:
             answer = self.parse_body(body, request)
-        except _Unusable as problem:
+        except UnusableAnswerError as problem:
             self.reject(response, str(problem))
         expected = min(request.top_n or len(request.documents), len(request.documents))
         if len(answer.scores) < expected:
             self.reject(response, f"{len(answer.scores)} results came back where {expected} were asked for")
-        return replace(answer, request_id=response.request_id or answer.request_id, status=response.status)
+        named = answer.id if isinstance(answer.id, str) else None
+        return replace(answer, id=named, request_id=response.request_id or answer.request_id, status=response.status)
 
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         """Scores, id and usage in the answer's JSON."""
@@ -174,17 +176,20 @@ class Provider:
 
     def error(self, request: RerankRequest, response: HttpResponse) -> RerankError:
         """The error that an answer with a status outside 200..299 stands for."""
-        body = _json_or_none(response.content)
+        body = json_or_none(response.content)
         if response.status < 400:
-            text = f"redirected to {_host(response.headers.get('location', ''))}; redirects are not followed, so that the key stays with the host it is for: set api_base to the final address"
+            text = (
+                f"redirected to {host_of(response.headers.get('location', ''))}; redirects are not followed, so that "
+                "the key stays with the host it is for: set api_base to the final address"
+            )
         else:
-            text = redact(message_in(body, response.content), self.connection, request) or "no message"
+            text = redact(message_in(body, response.content), self._secrets(), request) or "no message"
         return self.error_class(response.status, body)(
             f"{self.title} answered {response.status}: {text}",
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
-            request_id=response.request_id or _request_id_in(body),
+            request_id=response.request_id or request_id_in(body),
             retry_after=response.retry_after,
             url=response.url,
         )
@@ -207,7 +212,34 @@ class Provider:
                 provider=self.prefix,
                 model=self.connection.model,
             )
-        require_base(self)
+        _ = self.base
+
+    @property
+    def base(self) -> str:
+        """The base URL; raises `ConfigurationError` when there is none, or it is not one."""
+        base = self.connection.api_base or self.default_base
+        if base and is_http_url(base):
+            return base
+        problem = "is not an http(s) address such as https://host/v1" if base else "is missing"
+        raise ConfigurationError(
+            f"the base URL for {self.title} {problem}: pass api_base= or set {' or '.join(self.base_variables)}",
+            provider=self.prefix,
+            model=self.connection.model,
+        )
+
+    def refuse(self, problem: str) -> BadRequestError:
+        """The error for a call that this provider cannot take, made before anything is sent."""
+        return BadRequestError(problem, provider=self.prefix, model=self.connection.model)
+
+    def whole_option(self, options: Mapping[str, Any], name: str, *, at_least: int) -> int | None:
+        """The option `name` as an integer of `at_least` or more, or `None` when it is not given."""
+        value: int | None = options.get(name)
+        if value is None or (type(value) is int and value >= at_least):
+            return value
+        raise self.refuse(f"{name} is an integer of at least {at_least}")
+
+    def _secrets(self) -> tuple[str | None, ...]:
+        return (self.connection.api_key, *self.connection.headers.values())
 
 
 TOO_LARGE = (
@@ -222,276 +254,8 @@ TOO_LARGE = (
 """What providers write in a 400 or 422 when a request, not its form, is the problem."""
 
 
-class _Unusable(Exception):
-    """The answer does not have the shape that it should have."""
-
-
 def _as_dict(value: Any) -> dict[str, Any]:
     """A mapping that is no dict, for the JSON encoder."""
     if isinstance(value, Mapping):
         return dict(value)
     raise TypeError
-
-
-def dig(body: Any, *path: str) -> Any:
-    """The value at `path` in nested mappings, or `None`."""
-    for key in path:
-        if not isinstance(body, Mapping):
-            return None
-        body = body.get(key)
-    return body
-
-
-def ranked(body: Any, request: RerankRequest, *, rows: str, score: str) -> list[tuple[int, float]]:
-    """The (index, score) pairs in `body[rows]`, checked one by one.
-
-    Args:
-        rows: Key of the list of results.
-        score: Key of the score in a result.
-
-    Raises:
-        An error that `Provider.read` turns into `APIResponseValidationError`: for an index that is out of range,
-        negative, repeated or not an integer, and for a score that is missing, not a number, NaN or infinite.
-    """
-    items = body.get(rows) if isinstance(body, dict) else None
-    if not isinstance(items, list):
-        raise _Unusable(f"the answer has no list '{rows}'")
-    count = len(request.documents)
-    if not items:
-        return []
-    try:
-        pairs = list(map(itemgetter("index", score), items))
-        indexes, values = zip(*pairs, strict=True)
-        kinds = set(map(type, values))
-        sound = (
-            set(map(type, indexes)) == _INTEGER
-            and kinds <= _NUMBERS
-            and len(set(indexes)) == len(indexes)
-            and min(indexes) >= 0
-            and max(indexes) < count
-            and all(map(math.isfinite, values))
-        )
-    except (KeyError, TypeError, IndexError, OverflowError):
-        sound = False
-    if not sound:
-        raise _Unusable(_fault(items, count, rows, score))
-    return pairs if kinds == _FLOAT else [(index, float(value)) for index, value in pairs]
-
-
-_INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
-
-
-def _fault(items: Sequence[Any], count: int, rows: str, score: str) -> str:
-    """What is wrong with a list of results: the first result that is not what it should be."""
-    seen: set[int] = set()
-    for place, item in enumerate(items):
-        if not isinstance(item, dict):
-            return f"{rows}[{place}] is not an object"
-        index, value = item.get("index"), item.get(score)
-        if type(index) is not int or not 0 <= index < count:
-            return f"{rows}[{place}].index is not an integer from 0 to {count - 1}"
-        if index in seen:
-            return f"{rows}[{place}].index repeats {index}"
-        seen.add(index)
-        try:
-            finite(value, f"{rows}[{place}].{score}")
-        except _Unusable as problem:
-            return str(problem)
-    return f"'{rows}' cannot be read"
-
-
-def finite(value: Any, name: str) -> float:
-    """`value` as a float, if it is a finite number and not a bool."""
-    if type(value) is not float and type(value) is not int:
-        raise _Unusable(f"{name} is not a number")
-    try:
-        number = float(value)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise _Unusable(f"{name} is not finite")
-    return number
-
-
-def number(value: Any) -> int | float | None:
-    """A count that the provider gave, or `None`: never a made-up 0."""
-    usable = type(value) in (int, float) and 0 <= value < math.inf
-    return value if usable else None
-
-
-def usage(
-    *,
-    search_units: Any = None,
-    total_tokens: Any = None,
-    input_tokens: Any = None,
-    output_tokens: Any = None,
-    api_version: Any = None,
-    warnings: Any = None,
-) -> Meta:
-    """`Meta` of what is there and is what it should be; anything else is left out."""
-    billed = {"search_units": number(search_units), "total_tokens": number(total_tokens)}
-    tokens = {"input_tokens": number(input_tokens), "output_tokens": number(output_tokens)}
-    return Meta(
-        billed_units=BilledUnits(**billed) if any(v is not None for v in billed.values()) else None,
-        tokens=Tokens(**tokens) if any(v is not None for v in tokens.values()) else None,
-        api_version=api_version if isinstance(api_version, Mapping) else None,
-        warnings=tuple(w for w in warnings if isinstance(w, str)) if isinstance(warnings, list) else (),
-    )
-
-
-def text_of(document: Document, rank_fields: Sequence[str] | None) -> str:
-    """What a string-only model reads of a document: the string, its `text`, or `key: value` lines of `rank_fields`."""
-    if isinstance(document, str):
-        return document
-    if rank_fields:
-        return "".join(f"{name}: {document[name]}\n" for name in rank_fields if document.get(name) is not None)
-    text: str = document["text"]
-    return text
-
-
-def texts_of(request: RerankRequest) -> Sequence[str]:
-    """`text_of` every document; strings alone are handed on without a copy."""
-    if set(map(type, request.documents)) == {str}:
-        return cast("Sequence[str]", request.documents)
-    return [text_of(document, request.rank_fields) for document in request.documents]
-
-
-@lru_cache(maxsize=1024)
-def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
-    """The full URL of `operation` under `base`: no segment twice, no path prefix or query string lost.
-
-    Args:
-        base: With or without trailing slashes. Used as it is when it ends in `operation`; only the operation is
-            appended when it ends in a version such as `/v1`.
-        root: Goes before the operation otherwise.
-    """
-    parts = urlsplit(base)
-    path = parts.path.rstrip("/")
-    if not path.endswith(f"/{operation}"):
-        path += f"/{operation}" if _VERSION.search(path) else f"{root}/{operation}"
-    return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-
-
-_VERSION = re.compile(r"/v\d+$")
-
-
-def require_base(provider: Provider) -> str:
-    """The base URL of `provider`, checked to be one."""
-    base = provider.connection.api_base or provider.default_base
-    where = f"pass api_base= or set {' or '.join(provider.base_variables)}"
-    problem = None
-    if not base:
-        problem = f"no base URL for {provider.title}: {where}"
-    elif not _is_http_url(base):
-        problem = f"the base URL for {provider.title} is not an http(s) address such as https://host/v1: {where}"
-    if problem or not base:
-        raise ConfigurationError(str(problem), provider=provider.prefix, model=provider.connection.model)
-    return base
-
-
-def whole_option(provider: Provider, options: Mapping[str, Any], name: str, *, at_least: int) -> int | None:
-    """The option `name` as an integer of `at_least` or more, or `None` when it is not given."""
-    value = options.get(name)
-    if value is None or (type(value) is int and value >= at_least):
-        return value
-    raise BadRequestError(
-        f"{name} is an integer of at least {at_least}", provider=provider.prefix, model=provider.connection.model
-    )
-
-
-@lru_cache(maxsize=1024)
-def _is_http_url(text: str) -> bool:
-    try:
-        parts = urlsplit(text)
-        return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        return False
-
-
-def message_in(body: Any, content: bytes) -> str:
-    """The provider's own words in an error body, whatever its shape; of validation lists only place and message."""
-    for path in (("error", "message"), ("error",), ("detail", "error"), ("detail",), ("errors",), ("message",), ("Message",), ("title",)):
-        found = dig(body, *path)
-        if isinstance(found, str) and found.strip():
-            return found.strip()
-        if isinstance(found, list) and found:
-            return "; ".join(_validation_line(item) for item in found[:5])
-    return " ".join(content[:1200].decode("utf-8", "replace").split())[:300]
-
-
-def _validation_line(item: Any) -> str:
-    if not isinstance(item, Mapping):
-        return str(item)[:200]
-    place = item.get("loc")
-    prefix = f"{'.'.join(map(str, place))}: " if isinstance(place, list) else ""
-    return f"{prefix}{item.get('msg') or item.get('message') or 'refused'}"
-
-
-REDACTED = "[...]"
-
-
-def redact(message: str, connection: Connection, request: RerankRequest) -> str:
-    """`message` (at most 300 characters of it) without the key, and without anything of the query and documents.
-
-    Servers quote their input in errors. A run of words is taken for a quotation when it is the whole query or document,
-    or when 24 characters of it in a row are.
-    """
-    message = message[:400]
-    secrets = [connection.api_key, *connection.headers.values()]
-    for secret in secrets:
-        if secret and len(secret) > 3:
-            message = message.replace(secret, REDACTED)
-    texts = [request.query, *(_all_text(document) for document in request.documents)]
-    for text in texts:
-        if len(text) > 3 and text in message:
-            message = message.replace(text, REDACTED)
-    haystack = "\0".join(texts)
-    quoted = bytearray(len(message))
-    for start in range(len(message) - 23):
-        if message[start : start + 24] in haystack:
-            quoted[start : start + 24] = b"\1" * 24
-    kept = "".join("\0" if mark else letter for letter, mark in zip(message, quoted, strict=True))
-    return REDACTED.join(part for part in _split_runs(kept))[:300]
-
-
-def _split_runs(text: str) -> list[str]:
-    parts, inside = [""], False
-    for letter in text:
-        if letter != "\0":
-            parts[-1] += letter
-        elif not inside:
-            parts.append("")
-        inside = letter == "\0"
-    return parts
-
-
-def _all_text(document: Document) -> str:
-    return document if isinstance(document, str) else "\0".join(str(value) for value in document.values())
-
-
-def _json_or_none(content: bytes) -> Any:
-    try:
-        return orjson.loads(content)
-    except ValueError:
-        return None
-
-
-def _request_id_in(body: Any) -> str | None:
-    for name in ("requestId", "request_id", "id"):
-        found = dig(body, name)
-        if isinstance(found, str) and found:
-            return found
-    return None
-
-
-def _kind(response: HttpResponse) -> str:
-    start = response.content[:64].lstrip().lower()
-    if not response.content:
-        return "nothing: the body is empty"
-    if start.startswith(b"<"):
-        return "'<': an HTML page"
-    return f"neither '{{' nor valid JSON ({len(response.content)} bytes of {response.headers.get('content-type', 'unknown type')})"
-
-
-def _host(location: str) -> str:
-    return urlsplit(location).netloc.rpartition("@")[2] or "the same host"

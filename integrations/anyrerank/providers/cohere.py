@@ -1,7 +1,7 @@
 """Cohere, v1 and v2 (https://docs.cohere.com/reference/rerank).
 
-The version in the final URL decides the body: v2 takes strings, v1 also mappings and `rank_fields`. Without a version in
-the base URL it is v2, or v1 when `max_chunks_per_doc` asks for it.
+The version in the final URL decides the body: v2 takes strings, v1 also mappings and `rank_fields`. Without a version
+in the base URL it is v2, or v1 when `max_chunks_per_doc` asks for it.
 """
 
 from __future__ import annotations
@@ -10,19 +10,12 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
 
-from anyrerank.errors import BadRequestError
-from anyrerank.providers._base import (
-    Answer,
-    Provider,
-    Scale,
-    dig,
-    endpoint,
-    ranked,
-    require_base,
-    texts_of,
-    usage,
-    whole_option,
-)
+from typing_extensions import override
+
+from anyrerank.providers._answers import dig, ranked, usage
+from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._documents import texts_of
+from anyrerank.providers._urls import endpoint
 from anyrerank.schema import RerankRequest
 
 _V1_ONLY, _V2_ONLY = frozenset({"max_chunks_per_doc"}), frozenset({"max_tokens_per_doc", "priority"})
@@ -33,7 +26,8 @@ _DEFAULT_CHUNKS_PER_DOC = 10
 
 class Cohere(Provider):
     """Scores are calibrated to 0..1. At most 1,000 documents a request (recommended by the vendor); on v1 also fewer
-    than 10,000 chunks, at 10 a document unless `max_chunks_per_doc` says otherwise."""
+    than 10,000 chunks, at 10 a document unless `max_chunks_per_doc` says otherwise.
+    """
 
     prefix: ClassVar[str] = "cohere"
     title: ClassVar[str] = "Cohere"
@@ -43,26 +37,27 @@ class Cohere(Provider):
     options: ClassVar[frozenset[str]] = _V1_ONLY | _V2_ONLY
     scale: ClassVar[Scale] = "unit"
 
+    @override
     def max_documents(self, options: Mapping[str, Any]) -> int:
         if self._is_v1(options):
-            chunks = whole_option(self, options, "max_chunks_per_doc", at_least=1) or _DEFAULT_CHUNKS_PER_DOC
+            chunks = self.whole_option(options, "max_chunks_per_doc", at_least=1) or _DEFAULT_CHUNKS_PER_DOC
             return max(1, min(_MAX_DOCUMENTS, _MAX_CHUNKS_V1 // chunks))
         return _MAX_DOCUMENTS
 
+    @override
     def url(self, request: RerankRequest) -> str:
         return self._url(request.options)
 
+    @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         v1 = self._is_v1(request.options)
         if wrong := request.options.keys() & (_V2_ONLY if v1 else _V1_ONLY):
-            raise BadRequestError(
+            raise self.refuse(
                 f"{', '.join(sorted(wrong))}: not in Cohere's {'v1' if v1 else 'v2'} API; let api_base end in "
-                f"{'/v2' if v1 else '/v1'}, or leave the option out",
-                provider=self.prefix,
-                model=self.connection.model,
+                f"{'/v2' if v1 else '/v1'}, or leave the option out"
             )
-        whole_option(self, request.options, "max_tokens_per_doc", at_least=1)
-        whole_option(self, request.options, "priority", at_least=0)
+        self.whole_option(request.options, "max_tokens_per_doc", at_least=1)
+        self.whole_option(request.options, "priority", at_least=0)
         body: dict[str, Any] = {
             "model": self.connection.model,
             "query": request.query,
@@ -75,6 +70,7 @@ class Cohere(Provider):
             body["rank_fields"] = request.rank_fields
         return body
 
+    @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         scores = ranked(body, request, rows="results", score="relevance_score")
         meta = dig(body, "meta")
@@ -93,4 +89,4 @@ class Cohere(Provider):
         return urlsplit(self._url(options)).path.endswith("/v1/rerank")
 
     def _url(self, options: Mapping[str, Any]) -> str:
-        return endpoint(require_base(self), root="/v1" if "max_chunks_per_doc" in options else "/v2")
+        return endpoint(self.base, root="/v1" if "max_chunks_per_doc" in options else "/v2")

@@ -16,9 +16,12 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, Literal
 
+from typing_extensions import override
+
 from anyrerank.errors import ConfigurationError
 from anyrerank.flow import Call, Flow
-from anyrerank.providers._base import Answer, Provider, Scale, texts_of
+from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._documents import texts_of
 from anyrerank.schema import RerankRequest
 
 _K1, _B = 1.2, 0.75
@@ -36,15 +39,18 @@ class Local(Provider):
     pipeline_fuse: ClassVar[Literal["rrf"] | None] = "rrf"
 
     @property
+    @override
     def key_required(self) -> bool:
         return False
 
+    @override
     def check(self) -> None:
         if self.connection.model != "lexical":
             raise ConfigurationError(
                 "the only model of this kind is local/lexical", provider=self.prefix, model=self.connection.model
             )
 
+    @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         scores = yield Call(partial(lexical_scores, request.query, texts_of(request)))
         return Answer(scores=list(enumerate(scores)))
@@ -63,7 +69,7 @@ def _words(text: str) -> list[str]:
 
 def _grams(text: str) -> list[str]:
     """4-grams inside words, with the word's borders: ' the', 'the ' for 'the'."""
-    grams = []
+    grams: list[str] = []
     for word in _words(text):
         padded = f" {word} "
         grams.extend(padded[start : start + _GRAM] for start in range(max(1, len(padded) - _GRAM + 1)))

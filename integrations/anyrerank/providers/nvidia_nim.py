@@ -12,9 +12,13 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from anyrerank.errors import BadRequestError, ConfigurationError
+from typing_extensions import override
+
+from anyrerank.errors import ConfigurationError
 from anyrerank.flow import Flow, Sleep
-from anyrerank.providers._base import Answer, Provider, Scale, dig, ranked, require_base, text_of, usage
+from anyrerank.providers._answers import dig, ranked, usage
+from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._documents import text_of
 from anyrerank.schema import Document, RerankRequest
 from anyrerank.wire import HttpRequest, HttpResponse
 
@@ -46,9 +50,11 @@ class NvidiaNim(Provider):
     images: ClassVar[bool] = True
 
     @property
+    @override
     def key_required(self) -> bool:
         return not self._self_hosted
 
+    @override
     def check(self) -> None:
         super().check()
         if self._self_hosted and not self.connection.api_base:
@@ -59,9 +65,11 @@ class NvidiaNim(Provider):
                 model=self.connection.model,
             )
 
+    @override
     def max_documents(self, options: Mapping[str, Any]) -> int:
         return 512 if "-vl-" in self.connection.model else 1000
 
+    @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         sent = self.build_request(request)
         response: HttpResponse = yield sent
@@ -72,9 +80,9 @@ class NvidiaNim(Provider):
                 yield Sleep(_POLL_SECONDS)
         return self.read(request, response)
 
+    @override
     def url(self, request: RerankRequest) -> str:
-        base = self._base
-        parts = urlsplit(base)
+        parts = urlsplit(self.base.replace(f"//{_CHAT_HOST}", f"//{_HOST}", 1))
         path = parts.path.rstrip("/")
         if "/retrieval/" not in path and not path.endswith("/ranking"):
             path = path.removesuffix("/v1") + (
@@ -82,12 +90,11 @@ class NvidiaNim(Provider):
             )
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
+    @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         truncate = request.options.get("truncate", "END")
         if truncate not in _TRUNCATE:
-            raise BadRequestError(
-                "truncate is 'NONE' or 'END' at NVIDIA NIM", provider=self.prefix, model=self.connection.model
-            )
+            raise self.refuse("truncate is 'NONE' or 'END' at NVIDIA NIM")
         return {
             "model": self._body_model,
             "query": {"text": request.query},
@@ -95,6 +102,7 @@ class NvidiaNim(Provider):
             **request.options,
         }
 
+    @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         return Answer(
             scores=ranked(body, request, rows="rankings", score="logit"),
@@ -102,11 +110,6 @@ class NvidiaNim(Provider):
                 total_tokens=dig(body, "usage", "total_tokens"), input_tokens=dig(body, "usage", "prompt_tokens")
             ),
         )
-
-    @property
-    def _base(self) -> str:
-        base = require_base(self)
-        return base.replace(f"//{_CHAT_HOST}", f"//{_HOST}", 1)
 
     @property
     def _self_hosted(self) -> bool:
@@ -125,11 +128,9 @@ class NvidiaNim(Provider):
         if image is None:
             return {"text": text_of(document, request.rank_fields)}
         if not isinstance(image, str) or not image.startswith("data:"):
-            raise BadRequestError(
+            raise self.refuse(
                 "an image for NVIDIA NIM is a base64 data URL (data:image/png;base64,...); nothing is fetched or read "
-                "from disk on the way",
-                provider=self.prefix,
-                model=self.connection.model,
+                "from disk on the way"
             )
         has_text = not isinstance(document, str) and document.get("text")
         return {**({"text": text_of(document, request.rank_fields)} if has_text else {}), "image": image}

@@ -1,0 +1,120 @@
+"""Reading an answer: nothing in it is believed before it has been looked at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from operator import itemgetter
+from typing import Any
+
+from anyrerank.schema import BilledUnits, Meta, RerankRequest, Tokens
+
+
+class UnusableAnswerError(Exception):
+    """The answer does not have the shape that it should have."""
+
+
+def dig(body: Any, *path: str) -> Any:
+    """The value at `path` in nested mappings, or `None`."""
+    for key in path:
+        if not isinstance(body, Mapping):
+            return None
+        body = body.get(key)
+    return body
+
+
+def ranked(body: Any, request: RerankRequest, *, rows: str, score: str) -> list[tuple[int, float]]:
+    """The (index, score) pairs in `body[rows]`, checked one by one.
+
+    Args:
+        rows: Key of the list of results.
+        score: Key of the score in a result.
+
+    Raises:
+        An error that `Provider.read` turns into `APIResponseValidationError`: for an index that is out of range,
+        negative, repeated or not an integer, and for a score that is missing, not a number, NaN or infinite.
+    """
+    items = body.get(rows) if isinstance(body, dict) else None
+    if not isinstance(items, list):
+        raise UnusableAnswerError(f"the answer has no list '{rows}'")
+    count = len(request.documents)
+    if not items:
+        return []
+    try:
+        pairs = list(map(itemgetter("index", score), items))
+        indexes, values = zip(*pairs, strict=True)
+        kinds = set(map(type, values))
+        sound = (
+            set(map(type, indexes)) == _INTEGER
+            and kinds <= _NUMBERS
+            and len(set(indexes)) == len(indexes)
+            and min(indexes) >= 0
+            and max(indexes) < count
+            and all(map(math.isfinite, values))
+        )
+    except (KeyError, TypeError, IndexError, OverflowError):
+        pairs, kinds, sound = [], set(), False
+    if not sound:
+        raise UnusableAnswerError(_fault(items, count, rows, score))
+    return pairs if kinds == _FLOAT else [(index, float(value)) for index, value in pairs]
+
+
+_INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
+
+
+def _fault(items: Sequence[Any], count: int, rows: str, score: str) -> str:
+    """What is wrong with a list of results: the first result that is not what it should be."""
+    seen: set[int] = set()
+    for place, item in enumerate(items):
+        if not isinstance(item, dict):
+            return f"{rows}[{place}] is not an object"
+        index, value = item.get("index"), item.get(score)
+        if type(index) is not int or not 0 <= index < count:
+            return f"{rows}[{place}].index is not an integer from 0 to {count - 1}"
+        if index in seen:
+            return f"{rows}[{place}].index repeats {index}"
+        seen.add(index)
+        try:
+            finite(value, f"{rows}[{place}].{score}")
+        except UnusableAnswerError as problem:
+            return str(problem)
+    return f"'{rows}' cannot be read"
+
+
+def finite(value: Any, name: str) -> float:
+    """`value` as a float, if it is a finite number and not a bool."""
+    if type(value) is not float and type(value) is not int:
+        raise UnusableAnswerError(f"{name} is not a number")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise UnusableAnswerError(f"{name} is not finite")
+    return number
+
+
+def number(value: Any) -> int | float | None:
+    """A count that the provider gave, or `None`: never a made-up 0."""
+    usable = type(value) in (int, float) and 0 <= value < math.inf
+    return value if usable else None
+
+
+def usage(
+    *,
+    search_units: Any = None,
+    total_tokens: Any = None,
+    input_tokens: Any = None,
+    output_tokens: Any = None,
+    api_version: Any = None,
+    warnings: Any = None,
+) -> Meta:
+    """`Meta` of what is there and is what it should be; anything else is left out."""
+    billed = {"search_units": number(search_units), "total_tokens": number(total_tokens)}
+    tokens = {"input_tokens": number(input_tokens), "output_tokens": number(output_tokens)}
+    return Meta(
+        billed_units=BilledUnits(**billed) if any(v is not None for v in billed.values()) else None,
+        tokens=Tokens(**tokens) if any(v is not None for v in tokens.values()) else None,
+        api_version=api_version if isinstance(api_version, Mapping) else None,
+        warnings=tuple(w for w in warnings if isinstance(w, str)) if isinstance(warnings, list) else (),
+    )
