@@ -4,9 +4,12 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+CONSTRAINTS := constraints.txt
+COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 --upgrade \
+	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
 
-.PHONY: demo test lint types layers unit bench clean
+.PHONY: demo test lint types layers unit bench floors pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -29,19 +32,27 @@ unit: $(VENV)/.dev
 bench: $(VENV)/.dev ## figures against bare clients, on an idle machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
+floors: ## the tests with the oldest version of each dependency that pyproject.toml allows
+	$(MAKE) unit VENV=.venv-floors CONSTRAINTS=constraints-floors.txt
+
+pins: $(VENV)/.dev ## write both constraint files anew
+	$(PIP) uv
+	$(COMPILE) --output-file constraints.txt
+	$(COMPILE) --resolution lowest-direct --output-file constraints-floors.txt
+
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade "pip>=25.1"
 
-$(VENV)/.demo: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.demo: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "installing the demo into $(VENV) (once)"
-	$(PIP) --constraint constraints.txt --editable ".[demo]"
+	$(PIP) --constraint $(CONSTRAINTS) --editable ".[demo]"
 	@touch $@
 
-$(VENV)/.dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+$(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "installing the tests into $(VENV) (once)"
-	$(PIP) --constraint constraints.txt --editable ".[all]" --group dev
+	$(PIP) --constraint $(CONSTRAINTS) --editable ".[all]" --group dev
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-floors .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import httpx
 import pytest
 
-from anyrerank import RerankError, Reranker, RerankResponse, arerank, rerank
+from anyrerank import Reranker, RerankError, RerankResponse, arerank, rerank
 from anyrerank.providers import load, names
 
 T = TypeVar("T")

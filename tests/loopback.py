@@ -1,4 +1,4 @@
-"""A real HTTP server on 127.0.0.1: threads and raw sockets, so that a test can also answer badly, slowly or not at all."""
+"""A real HTTP server on 127.0.0.1, of threads and raw sockets: it can also answer badly, slowly or not at all."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Line:
         except OSError:
             left = True
         self.finished = True
-        if left and not self.server.closing:
+        if left and not self.server.closing.is_set():
             self.server.abandoned.set()
         return left
 
@@ -122,7 +122,7 @@ class Loopback:
         self.connections = 0
         """How many are open now."""
         self.faults: list[BaseException] = []
-        self.closing = False
+        self.closing = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._threads: list[threading.Thread] = []
@@ -138,7 +138,7 @@ class Loopback:
             return self.idle.wait_for(lambda: self.connections == 0, PATIENCE)
 
     def close(self) -> None:
-        self.closing = True
+        self.closing.set()
         with suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
             pass
         with self._lock:
@@ -157,11 +157,11 @@ class Loopback:
         thread.start()
 
     def _accept(self) -> None:
-        while not self.closing:
+        while not self.closing.is_set():
             connection, _ = self._listener.accept()
             with self._lock:
                 self._open.add(connection)
-            if self.closing:
+            if self.closing.is_set():
                 connection.close()
                 return
             with self.idle:
@@ -194,9 +194,10 @@ class Loopback:
 
 
 def _read(stream: BinaryIO) -> Hit | None:
-    start = stream.readline()
-    if not start:
-        return None
+    first = stream.read(1)
+    if not first.isalpha():
+        return None  # nothing more, or the greeting of TLS
+    start = first + stream.readline()
     raw = [start]
     headers: dict[str, str] = {}
     while (line := stream.readline()).strip():

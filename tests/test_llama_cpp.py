@@ -11,8 +11,12 @@ from typing import Literal
 
 import httpx
 import pytest
+from langchain_core.documents import Document
+from llama_index.core.schema import NodeWithScore, TextNode
 
 from anyrerank import AuthenticationError, Reranker, RerankError, RerankResponse, RerankResult
+from anyrerank.langchain import AnyRerank as Compressor
+from anyrerank.llama_index import AnyRerank as Postprocessor
 
 Colour = Literal["sync", "async"]
 
@@ -145,3 +149,29 @@ async def test_a_passage_that_is_too_long_is_an_error_that_shows_no_text(
     assert "too large" in shown
     assert _KEY not in shown
     assert "river" not in shown
+
+
+async def test_langchain_compressor_ranks_like_the_server(base: str, model: Reranker, colour: Colour) -> None:
+    documents = [Document(page_content=text, metadata={"place": place}) for place, text in enumerate(_DOCUMENTS)]
+    compressor = Compressor(reranker=model, top_n=3)
+    async with model:
+        if colour == "sync":
+            found = compressor.compress_documents(documents, _QUERY)
+        else:
+            found = await compressor.acompress_documents(documents, _QUERY)
+    ranked = [(document.metadata["place"], document.metadata["relevance_score"]) for document in found]
+    assert ranked == raw_pairs(base, _DOCUMENTS)[:3]
+    assert [document.page_content for document in found] == [_DOCUMENTS[place] for place, _ in ranked]
+
+
+async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model: Reranker, colour: Colour) -> None:
+    nodes = [NodeWithScore(node=TextNode(id_=str(place), text=text)) for place, text in enumerate(_DOCUMENTS)]
+    postprocessor = Postprocessor(reranker=model, top_n=3)
+    async with model:
+        if colour == "sync":
+            found = postprocessor.postprocess_nodes(nodes, query_str=_QUERY)
+        else:
+            found = await postprocessor.apostprocess_nodes(nodes, query_str=_QUERY)
+    ranked = [(int(node.node_id), node.score) for node in found]
+    assert ranked == raw_pairs(base, _DOCUMENTS)[:3]
+    assert [node.text for node in found] == [_DOCUMENTS[place] for place, _ in ranked]

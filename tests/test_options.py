@@ -7,7 +7,7 @@ import orjson
 import pytest
 
 from anyrerank import BadRequestError, Reranker, RerankResponse, rerank
-from anyrerank.options import Options, blanks, checked_documents, checked_query, identity, options_of, provider_options
+from anyrerank.options import blanks, checked_documents, checked_query, identity, options_of, provider_options
 from anyrerank.providers import load
 
 NIM = "nvidia_nim/nvidia/rerank-qa"
@@ -219,6 +219,7 @@ def test_drop_params_leaves_out_what_the_provider_does_not_have(server: Server) 
         (NIM, {"truncate": None}, {}),
         (COHERE, {"top_n": 1}, {"top_n": 1}),
         (COHERE, {"top_n": 99}, {"top_n": 2}),
+        (COHERE, {"top_n": 1, "fuse": "rrf"}, {}),
         (COHERE, {"extra_body": {"raw": [1]}}, {"raw": [1]}),
         (COHERE, {"user": "u", "metadata": {"tag": 1}, "return_documents": True, "timeout": None}, {}),
     ],
@@ -293,10 +294,10 @@ def test_options_are_laid_over_each_other() -> None:
 
 
 def test_an_option_of_the_provider_reaches_only_who_has_it() -> None:
-    options = Options(extra={"truncate": "END", "priority": 1}, drop_params=True)
-    assert provider_options(options, load("nvidia_nim")) == {"truncate": "END"}
-    assert provider_options(options, load("cohere")) == {"priority": 1}
-    assert provider_options(options, load("local")) == {}
+    extra = {"truncate": "END", "priority": 1}
+    assert provider_options(extra, load("nvidia_nim"), drop_params=True) == {"truncate": "END"}
+    assert provider_options(extra, load("cohere"), drop_params=True) == {"priority": 1}
+    assert provider_options(extra, load("local"), drop_params=True) == {}
 
 
 def test_a_checked_query_and_checked_lists_are_the_callers_own() -> None:

@@ -11,7 +11,7 @@ import logging
 import math
 import os
 import socket
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from email.utils import formatdate
 from functools import partial
 from typing import Any
@@ -54,9 +54,8 @@ def cases() -> list[Any]:
 each_provider = pytest.mark.parametrize("name", names())
 
 
-def each_over_http(test: Callable[..., None]) -> Callable[..., None]:
-    """Parametrise over the providers that are reached over HTTP; one without a base URL is not."""
-    return pytest.mark.parametrize("name", [name for name in names() if load(name).base_variables])(test)
+# one without a base URL is not reached over HTTP
+each_over_http = pytest.mark.parametrize("name", [name for name in names() if load(name).base_variables])
 
 
 class Dialect:
@@ -136,8 +135,9 @@ def test_the_card_is_filled_in(name: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "recorded"), cases())
-def test_recorded_call(name: str, recorded: dict[str, Any], colour: Colour, monkeypatch: pytest.MonkeyPatch,
-                       waits: list[float]) -> None:
+def test_recorded_call(
+    name: str, recorded: dict[str, Any], colour: Colour, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+) -> None:
     for variable, value in recorded.get("env", {}).items():
         monkeypatch.setenv(variable, value)
     replay = Replay(recorded["exchanges"])
@@ -202,7 +202,9 @@ def test_building_and_reading_are_pure(name: str, monkeypatch: pytest.MonkeyPatc
 @each_over_http
 def test_none_is_never_sent(name: str, colour: Colour) -> None:
     dialect = Dialect(name)
-    nothing = dict.fromkeys([*dialect.kind.options, "top_n", "rank_fields", "user", "metadata", "extra_body"])
+    nothing: dict[str, Any] = dict.fromkeys(
+        [*dialect.kind.options, "top_n", "rank_fields", "user", "metadata", "extra_body"]
+    )
     body = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
     _, (request,) = dialect.ask(colour, body, **nothing)
     _, (bare,) = dialect.ask(colour, body)
@@ -232,9 +234,7 @@ def test_extra_body_is_merged_into_the_request(name: str, colour: Colour) -> Non
 
 
 @each_over_http
-def test_the_key_is_in_one_header_and_nowhere_else(
-    name: str, colour: Colour, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_key_is_in_one_header_and_nowhere_else(name: str, colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
     dialect = Dialect(name)
     caplog.set_level(logging.DEBUG)
     response, (request,) = dialect.ask(colour, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]))
@@ -497,9 +497,7 @@ def test_an_undeclared_option_is_refused_before_sending(name: str, colour: Colou
         with pytest.raises(BadRequestError, match=option):
             colour.rerank(dialect.reranker(colour, replay), QUERY, DOCUMENTS, **{option: "x"})
         assert replay.seen == []
-        response = colour.rerank(
-            dialect.reranker(colour, replay, drop_params=True), QUERY, DOCUMENTS, **{option: "x"}
-        )
+        response = colour.rerank(dialect.reranker(colour, replay, drop_params=True), QUERY, DOCUMENTS, **{option: "x"})
         assert len(response.results) == 3
         replay.check_bodies()
 
@@ -528,7 +526,7 @@ def test_usage_that_is_not_there_is_not_made_up(name: str, broken: Any, colour: 
     if usage is None:
         pytest.skip("declared absent")
     rows = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
-    for answered in ({key: broken for key in usage["answered"]}, _leaves_as(usage["answered"], broken)):
+    for answered in (dict.fromkeys(usage["answered"], broken), _leaves_as(usage["answered"], broken)):
         response, _ = dialect.ask(colour, {**rows, **answered})
         assert (response.meta.billed_units, response.meta.tokens) == (None, None)
 
@@ -564,9 +562,7 @@ def test_base_url(name: str, form: str, colour: Colour) -> None:
     dialect = Dialect(name)
     assert dialect.recorded["bases"].keys() == set(BASE_FORMS), f"tests/wire/{name}.json: record 'bases' in each form"
     recorded = dialect.recorded["bases"][form]
-    _, (request,) = dialect.ask(
-        colour, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]), api_base=recorded["base"]
-    )
+    _, (request,) = dialect.ask(colour, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]), api_base=recorded["base"])
     assert str(request.url) == recorded["url"]
 
 

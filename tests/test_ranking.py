@@ -113,7 +113,7 @@ def test_documents_that_are_ranked_alike_by_both_stay_in_order() -> None:
 
 def test_a_threshold_is_compared_with_the_score_before_fusion() -> None:
     scored = [(0, 0.2), (1, 0.9), (2, 0.8)]
-    kept = ordered(scored, fuse="rrf", threshold=0.5)
+    kept = ordered(scored, fuse="rrf", threshold=0.8)
     assert kept == [pair for pair in fused(best_first(scored)) if pair[0] != 0]
 
 

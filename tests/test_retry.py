@@ -308,6 +308,12 @@ def test_the_last_failure_is_recorded_too() -> None:
     ]
 
 
+def test_an_error_of_the_transport_is_given_the_name_of_the_deployment() -> None:
+    unnamed, named = APIConnectionError("reset"), APIConnectionError("reset", provider="other", model="n")
+    tried([unnamed, named], max_retries=1)
+    assert [(error.provider, error.model) for error in (unnamed, named)] == [("cohere", "m"), ("other", "n")]
+
+
 NOW = datetime(2015, 10, 21, 7, 28, tzinfo=timezone.utc)
 
 

@@ -289,9 +289,9 @@ def test_options_of_the_call_hold_for_whoever_answers() -> None:
     world = World(status(500))
     reranker = world.reranker(api_key="k", fallbacks=[NIM], top_n=1, return_documents=False)
     response = reranker.rerank("q", ["a", "b"], score_mode="unit")
-    assert response.results.indexes == (0,)
-    assert response.results.scores == (pytest.approx(0.99909, abs=1e-5),)
-    assert response.results[0].document is None
+    [result] = response.results
+    assert (result.index, result.document) == (0, None)
+    assert result.relevance_score == pytest.approx(0.99909, abs=1e-5)
 
 
 async def test_the_asynchronous_colour_moves_on_too() -> None:

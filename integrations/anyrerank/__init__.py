@@ -4,24 +4,28 @@
 adapters for those frameworks, and import them only when they are imported themselves.
 """
 
-from anyrerank.client import Reranker, arerank, rerank
-from anyrerank.errors import (
-    APIConnectionError,
-    APIResponseValidationError,
-    APITimeoutError,
-    AuthenticationError,
-    BadRequestError,
-    BudgetExceededError,
-    ConfigurationError,
-    FallbackError,
-    GuardrailRaisedError,
-    InternalServerError,
-    NotFoundError,
-    PermissionDeniedError,
-    RateLimitError,
-    RerankError,
-)
-from anyrerank.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from anyrerank.client import Reranker, arerank, rerank
+    from anyrerank.errors import (
+        APIConnectionError,
+        APIResponseValidationError,
+        APITimeoutError,
+        AuthenticationError,
+        BadRequestError,
+        BudgetExceededError,
+        ConfigurationError,
+        FallbackError,
+        GuardrailRaisedError,
+        InternalServerError,
+        NotFoundError,
+        PermissionDeniedError,
+        RateLimitError,
+        RerankError,
+    )
+    from anyrerank.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
 
 __version__ = "0.1.0"
 
@@ -51,3 +55,20 @@ __all__ = [
     "arerank",
     "rerank",
 ]
+
+_HOMES = {"Reranker": "client", "arerank": "client", "rerank": "client"} | dict.fromkeys(
+    ("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "schema"
+)
+
+
+def __getattr__(name: str) -> Any:
+    """Load a public name when it is first used, so that importing the package costs next to nothing."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Literal
+from operator import itemgetter
+from typing import Any, Literal, TypeVar
 
 from pydantic import (
     AliasChoices,
@@ -78,9 +79,7 @@ class RerankFields(BaseModel):
         default=None, exclude=True, repr=False, description="An httpx.Client or AsyncClient to use as it is."
     )
 
-    _made: tuple[dict[str, Any], Reranker] | None = PrivateAttr(default=None)
-
-    _own: ClassVar[frozenset[str]] = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "provider"})
+    _made: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
 
     @field_validator("api_base", mode="after")
     @classmethod
@@ -91,29 +90,39 @@ class RerankFields(BaseModel):
     def _complete(self) -> RerankFields:
         if (self.model is None) == (self.reranker is None):
             raise ValueError("give either model='provider/model' or reranker=Reranker(...)")
+        if self.reranker is not None and (set_here := self._set_beside_reranker()):
+            raise ValueError(f"{', '.join(set_here)}: a ready reranker has its own; set them where it is made")
         if self.model is not None:
             self._core()
             if self.api_key is None and (key := key_from_environment(provider_class(self.model, self.provider))):
                 self.__dict__["api_key"] = SecretStr(key)
         return self
 
+    def _set_beside_reranker(self) -> list[str]:
+        fields = RerankFields.model_fields
+        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score"}
+        return sorted(
+            name
+            for name in self.model_fields_set & fields.keys() - allowed
+            if getattr(self, name) != fields[name].get_default(call_default_factory=True)
+        )
+
     def _core(self) -> Reranker:
         """The `Reranker` of the fields as they are now; made anew when one was changed or copied with an update."""
         if self.reranker is not None:
             return self.reranker
-        arguments = self._arguments()
-        if self._made is None or self._made[0] != arguments:
-            self._made = (arguments, Reranker(**arguments))
+        fields = _OF_RERANKER(self.__dict__)
+        if self._made is None or self._made[0] != fields:
+            self._made = (fields, Reranker(**self._arguments()))
         return self._made[1]
 
     def _arguments(self) -> dict[str, Any]:
-        shared = {name: getattr(self, name) for name in RerankFields.model_fields if name not in self._own}
-        shared["api_key"] = None if self.api_key is None else self.api_key.get_secret_value()
-        return {**shared, **self.options, "custom_llm_provider": self.provider}
+        shared = {name: getattr(self, name) for name in RerankFields.model_fields if name not in _NOT_ARGUMENTS}
+        key = None if self.api_key is None else self.api_key.get_secret_value()
+        return {**shared, **self.options, "api_key": key, "custom_llm_provider": self.provider}
 
-    def _call_options(self, top_n: int | None) -> Mapping[str, Any]:
-        """What this call overrides of the `Reranker`: a ready one keeps its own options where a field has none."""
-        core = self._core()
+    def _call_options(self, core: Reranker, top_n: int | None) -> Mapping[str, Any]:
+        """What this call overrides of `core`: a ready one keeps its own options where a field has none."""
         overrides: dict[str, Any] = {"return_documents": False}
         if self.fuse != "auto":
             overrides["fuse"] = self.fuse
@@ -130,10 +139,9 @@ class RerankFields(BaseModel):
 
     __hash__ = None  # type: ignore[assignment]
 
-    @property
-    def _name(self) -> str:
-        core = self._core()
-        return f"{core.provider}/{core.model}"
+
+_NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "provider"})
+_OF_RERANKER = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
 
 
 def usage_of(response: RerankResponse) -> dict[str, Any]:
@@ -160,3 +168,24 @@ def usage_of(response: RerankResponse) -> dict[str, Any]:
 def image_data_url(data: str, media_type: str) -> str:
     """A data URL of base64 `data`, or `data` itself when it is an address already."""
     return data if data.startswith(("data:", "http://", "https://")) else f"data:{media_type};base64,{data}"
+
+
+M = TypeVar("M", bound=BaseModel)
+_new, _set = object.__new__, object.__setattr__
+
+
+def copied(value: M, changes: Mapping[str, Any]) -> M:
+    """`value.model_copy(update=changes)`, which takes twice as long: copies are most of what reranking a thousand
+    documents costs in an adapter.
+    """
+    if value.__pydantic_private__ is not None or value.__pydantic_extra__ is not None:
+        return value.model_copy(update=changes)
+    copy = _new(type(value))
+    copy.__dict__.update(value.__dict__)
+    copy.__dict__.update(changes)
+    fields_set = value.__pydantic_fields_set__.copy()
+    fields_set.update(changes)
+    _set(copy, "__pydantic_fields_set__", fields_set)
+    _set(copy, "__pydantic_private__", None)
+    _set(copy, "__pydantic_extra__", None)
+    return copy

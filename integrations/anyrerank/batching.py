@@ -75,28 +75,41 @@ def batched(
         place: From an index in `request.documents` to the caller's, for error messages.
         may_split: False for a model whose scores depend on the documents that are sent together.
     """
-
-    def halved(part: RerankRequest, offset: int) -> Flow[Answer]:
-        try:
-            answer = yield from ask(part)
-        except RerankError as error:
-            if not (may_split and too_large(error)):
-                raise
-            if len(part.documents) == 1:
-                raise _naming(error, place(offset)) from error
-        else:
-            return _moved(answer, offset)
-        middle, end = len(part.documents) // 2, len(part.documents)
-        first = yield from halved(_part(part, 0, middle), offset)
-        second = yield from halved(_part(part, middle, end), offset + middle)
-        return merged([first, second])
-
+    halves = _Halves(ask, too_large if may_split else _never, place)
     count = len(request.documents)
-    flows = [halved(_part(request, at, min(at + size, count)), at) for at in range(0, count, size)]
+    flows = [halves.flow(_part(request, at, min(at + size, count)), at) for at in range(0, count, size)]
     if len(flows) == 1:
         return (yield from flows[0])
     answers = yield Gather(flows, limit)
     return merged(answers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Halves:
+    """Asks for a part, and for its halves when it is too large."""
+
+    ask: Ask
+    too_large: Callable[[RerankError], bool]
+    place: Callable[[int], int]
+
+    def flow(self, part: RerankRequest, offset: int) -> Flow[Answer]:
+        count = len(part.documents)
+        try:
+            answer = yield from self.ask(part)
+        except RerankError as error:
+            if not self.too_large(error):
+                raise
+            if count == 1:
+                raise _naming(error, self.place(offset)) from error
+        else:
+            return _moved(answer, offset)
+        first = yield from self.flow(_part(part, 0, count // 2), offset)
+        second = yield from self.flow(_part(part, count // 2, count), offset + count // 2)
+        return merged([first, second])
+
+
+def _never(_: RerankError) -> bool:
+    return False
 
 
 def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:

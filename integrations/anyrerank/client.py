@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import logging
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from anyrerank.batching import Candidates, batched, candidates
 from anyrerank.config import connect, provider_class, split_model
-from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.errors import BadRequestError, BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.flow import Flow, Gather, Through, arun, run
 from anyrerank.options import (
     CONNECTION,
@@ -49,10 +50,10 @@ _shared = Transport()
 
 def _same_parameters(
     sync: Callable[P, R],
-) -> Callable[[Callable[..., Awaitable[R]]], Callable[P, Awaitable[R]]]:
+) -> Callable[[Callable[..., Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
     """Give an asynchronous function the signature of `sync`, for readers, checkers and `inspect` alike."""
 
-    def decorate(function: Callable[..., Awaitable[R]]) -> Callable[P, Awaitable[R]]:
+    def decorate(function: Callable[..., Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
         return wraps(sync, assigned=("__doc__", "__annotations__"))(function)
 
     return decorate
@@ -68,8 +69,9 @@ class Reranker:
     Args:
         model: `provider/model`, or the bare model with `custom_llm_provider`.
         fallbacks: Model strings or `Reranker`s, tried in order when this one fails for a reason that another could
-            survive. A model string of the same provider uses the same key and base URL; any other finds its own in
-            the environment.
+            survive; each has an equal share of the time that is left. A model string of the same provider uses the
+            same key and base URL, any other finds its own in the environment. A `Reranker` brings its connection and
+            the options of its provider.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour.
         options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`.
 
@@ -135,13 +137,19 @@ class Reranker:
             }
         )
         self._connected: Provider | None = None
+        self._ready = False
         self._transport = Transport(http_client)
         self._fallbacks = tuple(self._fallback(other) for other in fallbacks or ())
         for member in (self, *self._fallbacks):
-            provider_options(self._options, member._kind)
+            member._extra(self._options)
 
     def __repr__(self) -> str:
-        return f"Reranker({self.provider + '/' + self.model!r})"
+        return f"Reranker({self.deployment!r})"
+
+    @property
+    def deployment(self) -> str:
+        """`provider/model`."""
+        return f"{self.provider}/{self.model}"
 
     @property
     def pipeline_fuse(self) -> Fuse | None:
@@ -233,7 +241,9 @@ class Reranker:
 
     def _fallback(self, other: str | Reranker) -> Reranker:
         if isinstance(other, Reranker):
-            return other
+            ready = copy.copy(other)
+            ready._ready = True
+            return ready
         same = split_model(other)[0] == self.provider
         made = Reranker(other, **(self._connection if same else {}))
         made._transport = self._transport
@@ -271,7 +281,7 @@ class Reranker:
         members = (self, *self._fallbacks)
         if overrides:
             for member in members:
-                provider_options(options, member._kind)
+                member._extra(options)
         call = _Call(
             query=checked_query(query),
             documents=checked_documents(documents),
@@ -293,7 +303,8 @@ class Reranker:
                 attempts=call.attempts,
             )
         except RerankError as error:
-            if options.on_error == "raise":
+            unsent = isinstance(error, BadRequestError) and error.status_code is None
+            if options.on_error == "raise" or unsent or isinstance(error, GuardrailRaisedError | BudgetExceededError):
                 raise
             return self._degraded(call, error)
         ordered = order(
@@ -318,7 +329,7 @@ class Reranker:
     def _ask(self, call: _Call, kept: Candidates, deadline: float | None) -> Flow[Answer]:
         """The scores of this model alone, whatever number of requests they need."""
         provider, options = self._provider(), call.options
-        extra = provider_options(options, self._kind)
+        extra = self._extra(options)
         check_score_mode(options.score_mode, provider.scale, provider.deployment)
         count = len(kept.documents)
         size = options.batch_size or provider.max_documents(extra) or count
@@ -358,9 +369,14 @@ class Reranker:
             )
         )
 
+    def _extra(self, options: Options) -> dict[str, Any]:
+        """The provider's own options: those of the call, save for a ready fallback, which brings its own."""
+        extra = self._options.extra if self._ready else options.extra
+        return provider_options(extra, self._kind, drop_params=options.drop_params)
+
     def _provider(self) -> Provider:
         if self._connected is None:
-            provider = connect(f"{self.provider}/{self.model}", **self._connection)
+            provider = connect(self.deployment, **self._connection)
             provider.check()
             self._connected = provider
         return self._connected

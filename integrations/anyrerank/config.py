@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import re
 from collections.abc import Mapping
 from urllib.parse import unquote, urlsplit, urlunsplit
 
@@ -94,9 +95,13 @@ def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     for name, value in headers.items():
-        if not (isinstance(name, str) and isinstance(value, str) and _fits_a_header(value)):  # type: ignore[redundant-expr]
-            raise BadRequestError(f"headers maps names to strings without line breaks; '{str(name)[:40]}' is not one")
+        fits = isinstance(value, str) and _fits_a_header(value)  # type: ignore[redundant-expr]
+        if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and fits):  # type: ignore[redundant-expr]
+            raise BadRequestError(f"headers maps names to strings without line breaks; {str(name)[:40]!r} does not fit")
     return dict(headers)
+
+
+_HEADER_NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 
 
 def _fits_a_header(value: str) -> bool:

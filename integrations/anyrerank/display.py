@@ -74,8 +74,8 @@ def _shares(results: Sequence[RerankResult]) -> list[float]:
     low, high = min(scores, default=0.0), max(scores, default=1.0)
     if low >= 0 and high <= 1 and high >= 0.1:
         low, high = 0.0, 1.0
-    spread = (high - low) or 1.0
-    return [0.0 if r.relevance_score is None else (r.relevance_score - low) / spread for r in results]
+    spread = high / 2 - low / 2 or 0.5  # halved, because the difference of two huge numbers is infinite
+    return [0.0 if r.relevance_score is None else (r.relevance_score / 2 - low / 2) / spread for r in results]
 
 
 def _snippet(result: RerankResult, width: int) -> str:

@@ -12,6 +12,7 @@ import contextvars
 import inspect
 import threading
 import time
+import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
@@ -133,35 +134,46 @@ def _perform(effect: Effect, exchange: Exchange, stop: threading.Event | None) -
 
 
 def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -> list[Any]:
-    if len(gather.flows) == 1 or gather.limit == 1:
+    if len(gather.flows) <= 1 or gather.limit == 1:
         return [_counted(run(flow, exchange, outer), gather.done) for flow in gather.flows]
-    stop = _Either(outer)
+    stop = _Stop(outer)
+    failures: list[BaseException] = []
 
     def one(flow: Flow[Any]) -> Any:
-        return _counted(run(flow, exchange, stop), gather.done)
+        try:
+            return _counted(run(flow, exchange, stop), gather.done)
+        except BaseException as error:
+            failures.append(error)
+            stop.set()
+            raise
 
     pool = ThreadPoolExecutor(min(gather.limit, len(gather.flows)), thread_name_prefix="anyrerank")
     futures = [pool.submit(contextvars.copy_context().run, one, flow) for flow in gather.flows]
     try:
         wait(futures, return_when=FIRST_EXCEPTION)
-        failed = next((f for f in futures if f.done() and not f.cancelled() and f.exception() is not None), None)
-        if failed is not None:
-            failed.result()
+        if failures:
+            raise failures[0]
         return [future.result() for future in futures]
     finally:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-class _Either(threading.Event):
-    """An event that also counts as set when an outer one is."""
+class _Stop(threading.Event):
+    """An event that is also set when an outer one is."""
 
     def __init__(self, outer: threading.Event | None) -> None:
         super().__init__()
-        self._outer = outer
+        self._inner: weakref.WeakSet[_Stop] = weakref.WeakSet()
+        if isinstance(outer, _Stop):
+            outer._inner.add(self)
+            if outer.is_set():
+                self.set()
 
-    def is_set(self) -> bool:
-        return super().is_set() or (self._outer is not None and self._outer.is_set())
+    def set(self) -> None:
+        super().set()
+        for inner in list(self._inner):
+            inner.set()
 
 
 def _counted(result: T, done: Callable[[], None] | None) -> T:

@@ -28,9 +28,9 @@ try:
 except ImportError as error:
     raise ConfigurationError("LangChain is not installed: pip install 'anyrerank[langchain]'") from error
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from anyrerank.adapter import RerankFields, usage_of
+from anyrerank.adapter import RerankFields, copied, usage_of
 from anyrerank.config import provider_class
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.schema import Document, RerankResponse
@@ -54,6 +54,8 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     secrets_from_env=True)` brings back what `dumps` wrote; the key is a secret reference in it, and `headers` are left
     out.
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     metadata_key: str = Field(default="relevance_score", description="Where the score goes in the metadata.")
     text_fn: TextFunction | None = Field(
@@ -106,12 +108,12 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         if not documents:
             return []
         core = self._core()
-        options = self._call_options(top_n)
+        options = self._call_options(core, top_n)
         config = ensure_config(config)
         config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
         config["metadata"] = {
             **(config.get("metadata") or {}),
-            "rerank_model": self._name,
+            "rerank_model": core.deployment,
             "rerank_top_n": options.get("top_n"),
         }
         configure = get_async_callback_manager_for_config if asynchronous else get_callback_manager_for_config
@@ -151,7 +153,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         """Copies of the documents in the order of the results, each with its score."""
         key, found = self.metadata_key, [documents[index] for index in response.results.indexes]
         scored = [
-            _copied(document, {**document.metadata, key: score})
+            copied(document, {"metadata": {**document.metadata, key: score}})
             for document, score in zip(found, response.results.scores, strict=True)
         ]
         if self.keep_retrieval_score:
@@ -258,26 +260,6 @@ class RerankRetriever(BaseRetriever):
         found = await self.base_retriever.ainvoke(query, config, **kwargs)
         wanted = top_n if top_n is not None else self.top_n
         return await arun(self.reranker._traced(found, query, config, wanted, asynchronous=True))
-
-
-def _copied(document: LangChainDocument, metadata: dict[str, Any]) -> LangChainDocument:
-    """`document.model_copy(update={"metadata": metadata})`, which takes twice as long: it is most of what reranking a
-    thousand documents costs here.
-    """
-    if document.__pydantic_private__ is not None or document.__pydantic_extra__ is not None:
-        return document.model_copy(update={"metadata": metadata})
-    copy = _new(type(document))
-    state, fields_set = document.__dict__.copy(), document.__pydantic_fields_set__.copy()
-    state["metadata"] = metadata
-    fields_set.add("metadata")
-    _set(copy, "__dict__", state)
-    _set(copy, "__pydantic_fields_set__", fields_set)
-    _set(copy, "__pydantic_private__", None)
-    _set(copy, "__pydantic_extra__", None)
-    return copy
-
-
-_new, _set = object.__new__, object.__setattr__
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:

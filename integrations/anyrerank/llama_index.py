@@ -24,9 +24,10 @@ try:
 except ImportError as error:
     raise ConfigurationError("LlamaIndex is not installed: pip install 'anyrerank[llama-index]'") from error
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from anyrerank.adapter import RerankFields, image_data_url, usage_of
+from anyrerank.adapter import RerankFields, copied, image_data_url, usage_of
+from anyrerank.client import Reranker
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.schema import Document, RerankResponse
 
@@ -61,6 +62,8 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         ...     similarity_top_k=30, node_postprocessors=[AnyRerank(model="cohere/rerank-v3.5", top_n=5)]
         ... )
     """
+
+    model_config = ConfigDict(extra="forbid")
 
     metadata_mode: MetadataMode = Field(
         default=MetadataMode.EMBED, description="Which metadata is ranked with the text. It is billed with it."
@@ -99,16 +102,16 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             raise ValueError("a rerank needs a query: pass query_bundle= or query_str=")
         query = query_bundle.query_str
         core = self._core()
-        options = self._call_options(None)
-        texts = self._texts(nodes, query_bundle)
+        options = self._call_options(core, None)
+        texts = self._texts(nodes, query_bundle, core)
         wanted = options.get("top_n") or len(nodes)
         payload: dict[str, Any] = {
             EventPayload.NODES: list(nodes),
-            EventPayload.MODEL_NAME: self._name,
+            EventPayload.MODEL_NAME: core.deployment,
             EventPayload.QUERY_STR: query,
             EventPayload.TOP_K: wanted,
         }
-        start = ReRankStartEvent(query=query_bundle, nodes=list(nodes), top_n=wanted, model_name=self._name)
+        start = ReRankStartEvent(query=query_bundle, nodes=list(nodes), top_n=wanted, model_name=core.deployment)
         _dispatcher.event(start)
         try:
             with self.callback_manager.event(CBEventType.RERANKING, payload=payload) as event:
@@ -125,14 +128,14 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
     def _scored(self, nodes: Sequence[NodeWithScore], response: RerankResponse) -> list[NodeWithScore]:
         """New wrappers around the nodes, in the order of the results."""
-        scored = [NodeWithScore(node=nodes[index].node, score=score) for index, score in response.results.pairs()]
+        scored = [copied(nodes[index], {"score": score}) for index, score in response.results.pairs()]
         if self.keep_retrieval_score:
             for wrapper, index in zip(scored, response.results.indexes, strict=True):
                 metadata = {**wrapper.node.metadata, "retrieval_score": nodes[index].score}
                 wrapper.node = wrapper.node.model_copy(update={"metadata": metadata})
         return scored
 
-    def _texts(self, nodes: Sequence[NodeWithScore], query: QueryBundle) -> list[Document]:
+    def _texts(self, nodes: Sequence[NodeWithScore], query: QueryBundle, core: Reranker) -> list[Document]:
         for place, node in enumerate(nodes):
             if not isinstance(node, NodeWithScore):
                 raise TypeError(
@@ -144,20 +147,23 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             return [self.text_fn(found.node) for found in nodes]
         if self.rank_fields:
             return [{**found.node.metadata, "text": found.node.get_content(MetadataMode.NONE)} for found in nodes]
-        return [self._text(found.node) for found in nodes]
+        return [
+            node.text if type(node) is TextNode and not node.metadata else self._text(node, core)
+            for node in [found.node for found in nodes]
+        ]
 
-    def _text(self, node: BaseNode) -> Document:
-        text = node.get_content(self.metadata_mode if node.metadata else MetadataMode.NONE)
+    def _text(self, node: BaseNode, core: Reranker) -> Document:
+        text = node.get_content(self.metadata_mode)
         image = None if type(node) is TextNode else _image(node)
         if image is None or self.images == "text-only":
             return text
-        if self._core().accepts_images:
+        if core.accepts_images:
             return {"image": image, **({"text": text} if text.strip() else {})}
         if self.images == "skip":
             return ""
         raise BadRequestError(
-            f"a node holds an image, which {self._name} does not read: images='skip' puts it last, 'text-only' ranks "
-            "its text"
+            f"a node holds an image, which {core.deployment} does not read: images='skip' puts it last, 'text-only' "
+            "ranks its text"
         )
 
 

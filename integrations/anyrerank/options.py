@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from anyrerank.errors import BadRequestError
 from anyrerank.providers import Provider
+from anyrerank.providers._documents import text_of
 from anyrerank.schema import Document
 
 OnError = Literal["raise", "passthrough"]
@@ -57,7 +58,8 @@ class Options:
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise BadRequestError(f"{name} is one of {', '.join(map(repr, allowed))}")
-        if isinstance(self.rank_fields, str) or not all(isinstance(n, str) for n in self.rank_fields or ()):
+        names = self.rank_fields
+        if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
             raise BadRequestError("rank_fields is a list of field names")
         for name in ("extra_body", "metadata"):
             if not isinstance(getattr(self, name) or {}, Mapping):
@@ -91,21 +93,21 @@ def options_of(given: Mapping[str, Any], base: Options | None = None) -> Options
     return replace(base, **{name: value for name, value in given.items() if name in _NAMES}, extra=extra)
 
 
-def provider_options(options: Options, kind: type[Provider]) -> dict[str, Any]:
-    """The options for the wire of `kind`.
+def provider_options(extra: Mapping[str, Any], kind: type[Provider], *, drop_params: bool) -> dict[str, Any]:
+    """Those of `extra` for the wire of `kind`.
 
     Raises:
         BadRequestError: One of them is not an option of this provider, and `drop_params` is off.
     """
-    unknown = sorted(options.extra.keys() - kind.options)
-    if unknown and not options.drop_params:
+    unknown = sorted(extra.keys() - kind.options)
+    if unknown and not drop_params:
         raise BadRequestError(
             f"{kind.prefix} has no option {', '.join(unknown)}; it has "
             f"{', '.join(sorted(kind.options)) or 'none of its own'}, beside {', '.join(sorted(_NAMES))}. "
             "drop_params=True leaves out what a provider does not have",
             provider=kind.prefix,
         )
-    return {name: value for name, value in options.extra.items() if name in kind.options}
+    return {name: value for name, value in extra.items() if name in kind.options}
 
 
 def checked_query(query: object) -> str:
@@ -174,7 +176,6 @@ def _is_blank(document: object, place: int, rank_fields: Sequence[str] | None, i
 
 def identity(document: Document, rank_fields: Sequence[str] | None) -> str:
     """What makes two documents the same for `dedupe`: all that a model can see of them."""
-    if isinstance(document, str):
-        return document
-    seen = [document.get(name) for name in rank_fields or ("text",)]
-    return "\0".join("" if value is None else str(value) for value in (*seen, document.get("image")))
+    if isinstance(document, str) or document.get("image") is None:
+        return text_of(document, rank_fields)
+    return f"{document['image']}\0{document.get('text')}"

@@ -24,7 +24,7 @@ _NOT_IMPLEMENTED = 501
 class RetryPolicy:
     """How often to try again and how long to wait in between.
 
-    Exponential back-off with full jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
+    Exponential back-off with equal jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
     unless the server says how long to wait. A server that asks for more than `longest_wait` is not waited for.
 
     Attributes:
@@ -74,7 +74,7 @@ def retried(
 
     Args:
         start: Makes a fresh flow for each try.
-        deployment: What `attempts` calls it.
+        deployment: `provider/model`, for `attempts` and for errors of the transport, which knows neither.
         deadline: Time of `policy.clock` by which all must be over.
         attempts: Gets an entry for every try.
     """
@@ -84,6 +84,8 @@ def retried(
         try:
             answer = yield from within(start(), deadline, policy.clock)
         except RerankError as error:
+            if error.provider is None:
+                error.provider, _, error.model = deployment.partition("/")
             took = policy.clock() - began
             attempts.append(
                 Attempt(deployment=deployment, status=error.status_code, error=type(error).__name__, seconds=took)

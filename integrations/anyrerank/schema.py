@@ -111,8 +111,7 @@ class Results(Sequence[RerankResult]):
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Sequence) and not isinstance(other, str) and tuple(self) == tuple(other)
 
-    def __hash__(self) -> int:
-        return hash((self.indexes, self.scores))
+    __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
         return repr(list(self))
@@ -226,7 +225,7 @@ class RerankResponse(_Value):
                 row["document"] = dict(result.document)
             results.append(row)
         answer: dict[str, Any] = {"id": self.id, "results": results}
-        meta = self.meta.model_dump(exclude_none=True, exclude_defaults=True)
+        meta = self.meta.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         meta.pop("estimated", None)
         if meta:
             answer["meta"] = meta

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from importlib import import_module
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -25,6 +26,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from anyrerank.deadline import deadline, kept_to_deadlines
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -108,17 +110,15 @@ class Transport:
         """
         client = self._own if isinstance(self._own, httpx.Client) else self._sync_client()
         try:
-            outgoing = _httpx_request(client, request)
-            response = client.send(outgoing, stream=True, follow_redirects=False)
-            try:
-                if request.deadline is not None:
-                    outgoing.extensions["timeout"]["read"] = _remaining(request)
-                content = bytearray()
-                for chunk in response.iter_bytes():
-                    _extend(content, chunk, request)
-                    _remaining(request)
-            finally:
-                response.close()
+            with deadline(request.deadline):
+                response = client.send(_httpx_request(client, request), stream=True, follow_redirects=False)
+                try:
+                    content = bytearray()
+                    for chunk in response.iter_bytes():
+                        _extend(content, chunk, request)
+                        _remaining(request)
+                finally:
+                    response.close()
         except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
             raise _translated(error, request) from None
         return _answer(response.status_code, response.headers, content, request)
@@ -152,7 +152,7 @@ class Transport:
     def _sync_client(self) -> httpx.Client:
         with self._current():
             if self._client is None:
-                self._client = httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context())
+                self._client = kept_to_deadlines(httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context()))
             return self._client
 
     async def _loop_client(self) -> _LoopClient:
@@ -160,6 +160,8 @@ class Transport:
         client = self._loops.get(loop)
         if client is not None and not client.session.closed and self._pid == os.getpid():
             return client
+        if "aiohttp" not in sys.modules:
+            await asyncio.to_thread(import_module, "aiohttp")
         with self._current():
             _discard_closed(self._loops)
             session = _new_session()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
 CLIENT, SERVER = 0, 1
 
 
-def pin(place: int) -> None:
-    """Keep this process (and those it starts) on its core, where the system can do that and has two."""
-    if sys.platform == "linux":
-        cores = sorted(range(os.cpu_count() or 1))
-        if len(cores) > 1:
-            os.sched_setaffinity(0, {cores[place]})
+def pin(core: int) -> None:
+    """Keep this process (and those it starts) on `core`, where the system can do that and has two."""
+    if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
+        with suppress(OSError):  # the container may not use that core
+            os.sched_setaffinity(0, {core})

@@ -12,10 +12,10 @@ from tests.benchmarks.figures import Figure, stays_under, within_ratio
 from tests.benchmarks.loopback import ROOT
 
 _RUNS = 21
-_FRAMEWORKS = frozenset(
-    ("langchain", "langchain_core", "langchain_classic", "llama_index", "numpy", "pandas", "sklearn", "tokenizers")
-    + ("torch", "transformers")
-)
+_FRAMEWORKS = {
+    *("langchain", "langchain_core", "langchain_classic", "llama_index"),
+    *("numpy", "pandas", "sklearn", "tokenizers", "torch", "transformers"),
+}
 
 # httpx imports click, pygments and rich for its command line where they happen to be installed; a plain installation
 # has none of them, and with them the peer would look heavier than it is.

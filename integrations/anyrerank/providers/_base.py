@@ -37,7 +37,7 @@ class Connection:
 
     model: str
     api_key: str | None = field(default=None, repr=False)
-    api_base: str | None = None
+    api_base: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 

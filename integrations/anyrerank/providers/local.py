@@ -26,7 +26,8 @@ from anyrerank.schema import RerankRequest
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"\w+")
-_GRAM = 4
+_SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]")
+"""Thai, Lao, Burmese, Khmer, Japanese, Chinese."""
 
 
 class Local(Provider):
@@ -68,11 +69,11 @@ def _words(text: str) -> list[str]:
 
 
 def _grams(text: str) -> list[str]:
-    """4-grams inside words, with the word's borders: ' the', 'the ' for 'the'."""
+    """4-grams inside words, with the word's borders: ' the', 'the ' for 'the'; pairs in scripts without spaces."""
     grams: list[str] = []
     for word in _words(text):
-        padded = f" {word} "
-        grams.extend(padded[start : start + _GRAM] for start in range(max(1, len(padded) - _GRAM + 1)))
+        run, size = (word, 2) if _SPACELESS.search(word) else (f" {word} ", 4)
+        grams.extend(run[start : start + size] for start in range(max(1, len(run) - size + 1)))
     return grams
 
 

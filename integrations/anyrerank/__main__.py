@@ -1,0 +1,26 @@
+"""`anyrerank` and `python -m anyrerank`."""
+
+from __future__ import annotations
+
+import io
+import sys
+
+
+def main() -> None:
+    """Run the command line, or say how to install it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a pipe that cannot hold a character of a document gets a "?"
+    try:
+        from anyrerank.cli import app
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in ("typer", "rich"):
+            raise
+        sys.stderr.write(f"error: the command line needs {missing}: pip install 'anyrerank[cli]'\n")
+        raise SystemExit(1) from None
+    app(prog_name="anyrerank")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,178 @@
+"""The command line: `anyrerank demo` and `anyrerank rerank`.
+
+Needs `pip install 'anyrerank[cli]'`. The frameworks are imported by the demo alone, and only when it runs.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import anyrerank
+from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.schema import Document
+
+# Locals in a traceback may hold a key.
+app = typer.Typer(
+    help="Rerank documents through any provider.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+_PLAIN_WIDTH = 140
+_LEAST_PLAIN_WIDTH = 100
+
+Model = Annotated[str, typer.Option(help="provider/model; its key comes from the environment.")]
+
+
+class Framework(str, Enum):
+    """Where the demo runs."""
+
+    both = "both"
+    langchain = "langchain"
+    llama_index = "llama-index"
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"anyrerank {anyrerank.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _main(
+    version: Annotated[  # shown by its callback, before a command is asked for
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def demo(
+    model: Model = "local/lexical",
+    top_n: Annotated[int, typer.Option(min=1, help="Passages to keep.")] = 5,
+    candidates: Annotated[
+        int, typer.Option("--candidates", "-k", min=1, help="Passages that the first stage retrieves.")
+    ] = 20,
+    question: Annotated[
+        list[str] | None, typer.Option(help="Ask this about Python instead; may be repeated.", show_default=False)
+    ] = None,
+    framework: Annotated[Framework, typer.Option(help="Where to run it.")] = Framework.both,
+) -> None:
+    """Show retrieved passages being reranked in LangChain and LlamaIndex."""
+    with _errors_in_one_line():
+        _demo(model, top_n, candidates, question or [], framework)
+
+
+@app.command()
+def rerank(
+    model: Model,
+    query: Annotated[str, typer.Option(help="What the documents should answer.")],
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="FILE",
+            help="UTF-8, one document a line, or one JSON object with a 'text' a line; by default standard input.",
+            show_default=False,
+        ),
+    ] = None,
+    top_n: Annotated[int | None, typer.Option(min=1, help="Results to show; by default all.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print Cohere-shaped JSON.")] = False,
+) -> None:
+    """Rank documents by how well each answers a query.
+
+    The index of a result is the number of its line, counted from 0.
+    """
+    with _errors_in_one_line():
+        with anyrerank.Reranker(model, top_n=top_n) as reranker:
+            response = reranker.rerank(query, documents_in(_read(file)))
+        typer.echo(_as_json(response.to_cohere()) if as_json else str(response))
+
+
+def documents_in(content: bytes) -> list[Document]:
+    """The documents in a file: JSON objects if its first line that is not blank is one, else lines.
+
+    Raises:
+        BadRequestError: It is not UTF-8, or a line of a JSON file is not an object with a `text`.
+    """
+    try:
+        lines = content.decode("utf-8-sig").replace("\r\n", "\n").rstrip().split("\n")
+    except UnicodeDecodeError as error:
+        raise BadRequestError(f"the documents are not UTF-8: byte {error.start} cannot be read") from None
+    if lines == [""]:
+        return []
+    if _object(next(line for line in lines if line.strip())) is None:
+        return list(lines)
+    return [_with_text(line, number) for number, line in enumerate(lines, start=1)]
+
+
+def _with_text(line: str, number: int) -> Document:
+    if not line.strip():
+        return ""
+    found = _object(line)
+    if found is None or not isinstance(found.get("text"), str):
+        raise BadRequestError(f"line {number} is not a JSON object with a 'text', though the first one is JSON")
+    return found
+
+
+def _object(line: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def _read(file: Path | None) -> bytes:
+    if file is not None and file != Path("-"):
+        try:
+            return file.read_bytes()
+        except OSError as error:
+            raise BadRequestError(f"{file} cannot be read: {error.strerror}") from None
+    if sys.stdin.isatty():
+        typer.echo("reading documents, one a line, until end of file", err=True)
+    return sys.stdin.buffer.read()
+
+
+def _as_json(answer: dict[str, Any]) -> str:
+    utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
+    return json.dumps(answer, indent=2, ensure_ascii=not utf8)
+
+
+def _demo(model: str, top_n: int, candidates: int, asked: Sequence[str], framework: Framework) -> None:
+    from anyrerank.demo.outcome import Setting
+    from anyrerank.demo.questions import QUESTIONS, Question
+    from anyrerank.demo.show import FRAMEWORKS, show
+
+    questions = [Question(text) for text in asked] or QUESTIONS
+    frameworks = list(FRAMEWORKS) if framework is Framework.both else [framework.value]
+    show(_console(), Setting(model, top_n, candidates), questions, frameworks)
+
+
+def _console() -> Console:
+    """A console as wide as the terminal; elsewhere wide enough for two lists side by side."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        asked = os.environ.get("COLUMNS", "")
+        console.width = max(int(asked), _LEAST_PLAIN_WIDTH) if asked.isdecimal() else _PLAIN_WIDTH
+    return console
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    try:
+        yield
+    except RerankError as error:
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(1) from None

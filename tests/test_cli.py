@@ -1,0 +1,225 @@
+"""The command line, in this process and in one of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+import anyrerank
+from anyrerank import __main__
+from anyrerank.cli import app, documents_in
+from anyrerank.errors import BadRequestError
+from tests.harness import DOCUMENTS, KEY, QUERY
+from tests.loopback import Loopback
+
+LINES = "\n".join(DOCUMENTS) + "\n"
+JSON_LINES = "\n".join(json.dumps({"text": text, "place": place}) for place, text in enumerate(DOCUMENTS))
+RERANK = ["rerank", "--model", "local/lexical", "--query", QUERY]
+
+
+def run(*arguments: str, stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(app, arguments, input=stdin)
+
+
+def run_process(*arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-W", "error", "-m", "anyrerank", *arguments]
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    return subprocess.run(  # noqa: S603
+        command, input=stdin, capture_output=True, encoding="utf-8", env=environment, timeout=120, check=False
+    )
+
+
+def one_line(result: Result) -> str:
+    """The error of a command that failed as a user should see it: one line, nothing else, no traceback."""
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
+    assert result.stderr.count("\n") == 1
+    return result.stderr
+
+
+def test_the_version_is_the_packages() -> None:
+    assert run("--version").stdout == f"anyrerank {anyrerank.__version__}\n"
+
+
+def test_without_a_command_it_says_which_there_are() -> None:
+    shown = run().output
+    assert "demo" in shown
+    assert "rerank" in shown
+
+
+@pytest.mark.parametrize("command", ["demo", "rerank"])
+def test_every_command_explains_its_options(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert "--model" in result.stdout
+
+
+def test_lines_are_ranked_and_shown_as_a_table() -> None:
+    result = run(*RERANK, stdin=LINES)
+    assert result.exit_code == 0
+    head, columns, best, *rest = result.stdout.splitlines()
+    assert head.startswith("local/lexical · 3 results")
+    assert columns.split() == ["rank", "score", "input", "document"]
+    assert best.endswith(f"1  {DOCUMENTS[1]}")
+    assert len(rest) == 2
+
+
+def test_the_table_is_the_responses_own() -> None:
+    shown = run(*RERANK, "--top-n", "2", stdin=LINES).stdout.splitlines()
+    response = anyrerank.rerank("local/lexical", QUERY, DOCUMENTS, top_n=2)
+    assert shown[1:] == str(response).splitlines()[1:]
+
+
+def test_json_is_coheres() -> None:
+    answer = json.loads(run(*RERANK, "--json", "--top-n", "2", stdin=LINES).stdout)
+    expected = anyrerank.rerank("local/lexical", QUERY, DOCUMENTS, top_n=2).to_cohere()
+    assert {**answer, "id": None} == {**expected, "id": None}
+
+
+def test_json_lines_keep_their_fields() -> None:
+    answer = json.loads(run(*RERANK, "--json", stdin=JSON_LINES).stdout)
+    assert answer["results"][0]["document"] == {"text": DOCUMENTS[1], "place": 1}
+    assert all(row["document"]["place"] == row["index"] for row in answer["results"])
+
+
+@pytest.mark.parametrize("content", [LINES, JSON_LINES])
+def test_a_file_is_read_like_standard_input(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "documents"
+    file.write_text(content, encoding="utf-8")
+    from_file = json.loads(run(*RERANK, "--json", str(file)).stdout)
+    from_stdin = json.loads(run(*RERANK, "--json", "-", stdin=content).stdout)
+    assert from_file["results"] == from_stdin["results"]
+
+
+def test_documents_beyond_ascii_survive() -> None:
+    answer = json.loads(
+        run("rerank", "--model", "local/lexical", "--query", "été", "--json", stdin="l'été 🌞\n").stdout
+    )
+    assert answer["results"][0]["document"]["text"] == "l'été 🌞"
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b"", []),
+        (b"\n \n", []),
+        (b"one\ntwo", ["one", "two"]),
+        (b"one\r\ntwo\r\n", ["one", "two"]),
+        (b"one\n\nthree\n\n\n", ["one", "", "three"]),  # an index is the number of a line
+        ("\ufeffone".encode(), ["one"]),
+        ("a\u2028b\x0cc".encode(), ["a\u2028b\x0cc"]),
+        (b'{"text": "one"}\n\n{"text": "three"}', [{"text": "one"}, "", {"text": "three"}]),
+        (b'\n{"text": "two"}', ["", {"text": "two"}]),
+        (b"{not json}\n[1]", ["{not json}", "[1]"]),
+        (b'[1]\n{"text": "two"}', ["[1]", '{"text": "two"}']),
+    ],
+)
+def test_what_a_file_holds(content: bytes, expected: list[object]) -> None:
+    assert documents_in(content) == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (b'{"text": "one"}\ntwo', "line 2 is not a JSON object"),
+        (b'{"title": "one"}', "line 1 is not a JSON object with a 'text'"),
+        (b'{"text": 1}', "line 1 is not a JSON object with a 'text'"),
+        (b"caf\xe9", "not UTF-8: byte 3"),
+    ],
+)
+def test_what_a_file_must_not_hold(content: bytes, problem: str) -> None:
+    with pytest.raises(BadRequestError, match=problem):
+        documents_in(content)
+    assert problem in one_line(run(*RERANK, stdin=content))
+
+
+def test_no_documents_give_no_results() -> None:
+    assert json.loads(run(*RERANK, "--json", stdin="").stdout)["results"] == []
+
+
+def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    assert "cannot be read" in one_line(run(*RERANK, str(tmp_path / "missing")))
+
+
+@pytest.mark.parametrize(
+    ("model", "query", "problem"),
+    [
+        ("local/lexical", " ", "blank"),
+        ("lexical", QUERY, "names no provider"),
+        ("nobody/model", QUERY, "unknown provider"),
+        ("local/other", QUERY, "local/lexical"),
+        ("cohere/rerank-v3.5", QUERY, "COHERE_API_KEY"),
+        ("nvidia_nim/any", QUERY, "NVIDIA_NIM_API_KEY"),
+    ],
+)
+def test_what_cannot_be_ranked_is_one_line(model: str, query: str, problem: str) -> None:
+    assert problem in one_line(run("rerank", "--model", model, "--query", query, stdin=LINES))
+
+
+def test_top_n_is_at_least_1() -> None:
+    assert run(*RERANK, "--top-n", "0", stdin=LINES).exit_code == 2
+
+
+def test_a_provider_is_called_with_its_key_from_the_environment(
+    server: Loopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    monkeypatch.setenv("COHERE_API_BASE", server.url)
+    documents = ["number 7", "number 2", "number 4"]
+    result = run("rerank", "--model", "cohere/any", "--query", QUERY, "--json", stdin="\n".join(documents))
+    assert [row["index"] for row in json.loads(result.stdout)["results"]] == [1, 2, 0]
+    (hit,) = server.hits
+    assert hit.headers["authorization"] == f"Bearer {KEY}"
+    assert hit.documents == documents
+
+
+def test_a_refused_key_is_one_line_without_the_key(server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    monkeypatch.setenv("COHERE_API_BASE", server.url)
+    server.script = lambda line: line.answer(401, {"message": "no"})
+    shown = one_line(run("rerank", "--model", "cohere/any", "--query", QUERY, stdin=LINES))
+    assert "401" in shown
+    assert KEY not in shown
+
+
+def test_a_process_of_its_own_ranks_too() -> None:
+    done = run_process(*RERANK, "--json", "--top-n", "1", stdin=LINES)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert [row["index"] for row in json.loads(done.stdout)["results"]] == [1]
+
+
+def test_a_process_of_its_own_fails_in_one_line() -> None:
+    done = run_process("rerank", "--model", "cohere/any", "--query", QUERY, stdin=LINES)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
+    assert "COHERE_API_KEY" in done.stderr
+
+
+def test_the_command_line_imports_no_framework() -> None:
+    code = (
+        "import sys, anyrerank.cli\n"
+        "heavy = 'langchain_core', 'llama_index', 'sklearn', 'anyrerank.demo'\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize("missing", ["typer", "rich"])
+def test_without_its_extra_it_says_how_to_install_it(
+    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delitem(sys.modules, "anyrerank.cli")
+    monkeypatch.delitem(sys.modules, "rich.console", raising=False)
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(SystemExit) as stopped:
+        __main__.main()
+    shown = capsys.readouterr()
+    assert (stopped.value.code, shown.out) == (1, "")
+    assert "pip install 'anyrerank[cli]'" in shown.err
+    assert shown.err.count("\n") == 1

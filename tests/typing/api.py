@@ -1,0 +1,80 @@
+"""Checked by mypy, never run: what callers see of the types."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+from typing_extensions import assert_type
+
+from anyrerank import Reranker, RerankError, RerankResponse, RerankResult, Results, arerank, rerank
+from anyrerank.schema import Attempt, Meta
+
+COHERE = "cohere/rerank-v3.5"
+
+
+def results(response: RerankResponse) -> None:
+    assert_type(response.results, Results)
+    assert_type(response.results[0], RerankResult)
+    assert_type(response.results[:3], Results)
+    assert_type(response.results[0].index, int)
+    assert_type(response.results[0].relevance_score, float | None)
+    assert_type(response.results[0].document, Mapping[str, Any] | None)
+    assert_type([result.index for result in response.results], list[int])
+    assert_type(len(response.results), int)
+    assert_type(response.meta, Meta)
+    assert_type(response.attempts, tuple[Attempt, ...])
+    assert_type(response.cost, float | None)
+    assert_type(response.degraded, bool)
+    assert_type(response.to_cohere(), dict[str, Any])
+    assert_type(response["results"], Any)
+    response.results[0].index = 3  # type: ignore[misc]
+
+
+def functions(strings: list[str], mappings: list[dict[str, str]], mixed: tuple[str | dict[str, Any], ...]) -> None:
+    assert_type(rerank(COHERE, "query", strings), RerankResponse)
+    assert_type(rerank(model=COHERE, query="query", documents=mappings, top_n=3), RerankResponse)
+    rerank(COHERE, "query", mixed, score_mode="unit", fuse="rrf", on_error="passthrough", fallbacks=[Reranker(COHERE)])
+    rerank(COHERE, "query", strings, http_client=httpx.Client(), anything_else=1)
+    rerank(COHERE, "query", [1, 2])  # type: ignore[list-item]
+    rerank(COHERE, "query", strings, top_n="3")  # type: ignore[arg-type]
+    rerank(COHERE, "query", strings, score_mode="percent")  # type: ignore[arg-type]
+    rerank(COHERE, "query")  # type: ignore[call-arg]
+
+
+async def asynchronous_functions(strings: list[str]) -> None:
+    assert_type(await arerank(COHERE, "query", strings), RerankResponse)
+    assert_type(await asyncio.gather(arerank(COHERE, "query", strings)), tuple[RerankResponse])
+    assert_type(await asyncio.wait_for(arerank(COHERE, "query", strings), 1.0), RerankResponse)
+    assert_type(await asyncio.create_task(arerank(COHERE, "query", strings, top_n=3)), RerankResponse)
+    await arerank(COHERE, "query", strings, top_n="3")  # type: ignore[arg-type]
+    await arerank(COHERE, "query")  # type: ignore[call-arg]
+
+
+def from_synchronous_code(strings: list[str]) -> None:
+    assert_type(asyncio.run(arerank(COHERE, "query", strings)), RerankResponse)
+    assert_type(asyncio.run(Reranker(COHERE).arerank("query", strings)), RerankResponse)
+
+
+def methods(strings: list[str], many: list[list[str]]) -> None:
+    with Reranker(COHERE, top_n=3, truncate="END") as reranker:
+        assert_type(reranker, Reranker)
+        assert_type(reranker.rerank("query", strings), RerankResponse)
+        assert_type(reranker.rerank(query="query", documents=strings, top_n=1), RerankResponse)
+        assert_type(reranker.rerank_many(strings, many), list[RerankResponse | RerankError])
+        assert_type(reranker.model, str)
+        assert_type(reranker.provider, str)
+        reranker.rerank_many(strings, many, progress=True, return_exceptions=True, top_n=2)
+        reranker.rerank("query")  # type: ignore[call-arg]
+    Reranker(COHERE, "key")  # type: ignore[call-arg]
+
+
+async def asynchronous_methods(strings: list[str], many: list[list[str]]) -> None:
+    async with Reranker(COHERE, http_client=httpx.AsyncClient()) as reranker:
+        assert_type(reranker, Reranker)
+        assert_type(await reranker.arerank("query", strings), RerankResponse)
+        assert_type(await reranker.arerank(query="query", documents=strings, top_n=1), RerankResponse)
+        assert_type(await asyncio.create_task(reranker.arerank("query", strings)), RerankResponse)
+        assert_type(await reranker.arerank_many(strings, many), list[RerankResponse | RerankError])
+        await reranker.arerank_many(strings, many, progress=False, return_exceptions=True)
+        await reranker.arerank("query")  # type: ignore[call-arg]
