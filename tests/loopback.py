@@ -26,6 +26,8 @@ class Hit:
     headers: Mapping[str, str]
     body: bytes
     raw: bytes = field(repr=False)
+    connection: int = field(compare=False)
+    """Which of the server's connections it came over."""
 
     @property
     def json(self) -> Any:
@@ -134,8 +136,12 @@ class Loopback:
 
     def wait_until_no_connection(self) -> bool:
         """Whether every client hangs up."""
+        return self.settles(0)
+
+    def settles(self, connections: int) -> bool:
+        """Whether so many connections are left in the end."""
         with self.idle:
-            return self.idle.wait_for(lambda: self.connections == 0, PATIENCE)
+            return self.idle.wait_for(lambda: self.connections == connections, PATIENCE)
 
     def close(self) -> None:
         self.closing.set()
@@ -166,18 +172,17 @@ class Loopback:
                 return
             with self.idle:
                 self.connections += 1
-            self._spawn(self._serve, connection)
+            self._spawn(self._serve, connection, len(self._threads))
 
-    def _serve(self, connection: socket.socket) -> None:
+    def _serve(self, connection: socket.socket, number: int) -> None:
         connection.settimeout(PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             with connection, connection.makefile("rb") as stream:
-                while (hit := _read(stream)) is not None:
+                while (hit := _read(stream, number)) is not None:
                     with self._lock:
-                        number = len(self.hits)
                         self.hits.append(hit)
-                    line = Line(self, connection, hit, number)
+                        line = Line(self, connection, hit, len(self.hits) - 1)
                     self.script(line)
                     if line.finished:
                         break
@@ -193,7 +198,7 @@ class Loopback:
                 self.idle.notify_all()
 
 
-def _read(stream: BinaryIO) -> Hit | None:
+def _read(stream: BinaryIO, connection: int) -> Hit | None:
     first = stream.read(1)
     if not first.isalpha():
         return None  # nothing more, or the greeting of TLS
@@ -208,7 +213,7 @@ def _read(stream: BinaryIO) -> Hit | None:
     body = _chunks(stream) if "chunked" in headers.get("transfer-encoding", "") else b""
     body = body or stream.read(int(headers.get("content-length", 0)))
     method, target, _ = start.decode("latin-1").split(" ", 2)
-    return Hit(method, target, headers, body, b"".join(raw) + b"\r\n" + body)
+    return Hit(method, target, headers, body, b"".join(raw) + b"\r\n" + body, connection)
 
 
 def _chunks(stream: BinaryIO) -> bytes:

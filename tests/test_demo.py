@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -174,6 +176,23 @@ def test_the_demo_is_plain_text_of_one_width_where_there_is_no_terminal() -> Non
     assert sum(line.startswith("─") and len(line) == 140 for line in lines) == 2 * len(QUESTIONS)
 
 
+def test_a_process_of_its_own_neither_warns_nor_connects() -> None:
+    code = (
+        "import socket, sys\n"
+        "def connect(*_): raise AssertionError('the demo went to the network')\n"
+        "socket.socket.connect = socket.create_connection = socket.getaddrinfo = connect\n"
+        "sys.argv = ['anyrerank', 'demo']\n"
+        "from anyrerank.__main__ import main\n"
+        "main()\n"
+    )
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "default"}
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code], capture_output=True, encoding="utf-8", env=environment, timeout=300, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "a floor to start from" in done.stdout
+
+
 def test_options_choose_what_is_run() -> None:
     arguments = ["demo", "--framework", "langchain", "--top-n", "2", "-k", "3"]
     asked = ["--question", "How is yield used?", "--question", "What is a lambda?"]
@@ -190,7 +209,7 @@ def test_the_demo_through_a_provider_shows_its_order(reversing: Loopback) -> Non
     assert (result.exit_code, result.stderr) == (0, "")
     assert len(reversing.hits) == 2 * len(QUESTIONS)
     assert {hit.headers["authorization"] for hit in reversing.hits} == {f"Bearer {KEY}"}
-    moves = re.findall(r"^ [123] .* ([↑↓=] \d+) ", result.stdout, re.MULTILINE)
+    moves = re.findall(r"^ +[123] .* ([↑↓=] \d+) ", result.stdout, re.MULTILINE)
     assert moves == ["↑ 9", "↑ 8", "↑ 7"] * (2 * len(QUESTIONS))
     assert "floor" not in result.stdout
 

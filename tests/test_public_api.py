@@ -23,8 +23,8 @@ OF_A_CALL = {"query", "documents"}
 def test_all_names_what_is_there() -> None:
     public = {
         name
-        for name, value in vars(anyrerank).items()
-        if not name.startswith("_") and not isinstance(value, ModuleType)
+        for name in dir(anyrerank)
+        if not name.startswith("_") and not isinstance(getattr(anyrerank, name), ModuleType)
     }
     assert set(anyrerank.__all__) == public | {"__version__"}
     assert list(anyrerank.__all__) == sorted(

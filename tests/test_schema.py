@@ -93,9 +93,8 @@ def test_indexes_and_scores_can_be_read_without_making_results() -> None:
     assert list(results.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
 
 
-def test_equal_results_are_equal_and_hash_alike() -> None:
+def test_equal_results_are_equal() -> None:
     assert some_results() == some_results()
-    assert hash(some_results()) == hash(some_results())
     assert some_results() == ROWS
     assert Results() == Results()
     assert not Results()

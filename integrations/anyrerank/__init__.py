@@ -4,10 +4,10 @@
 adapters for those frameworks, and import them only when they are imported themselves.
 """
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+import importlib as _importlib
+import typing as _typing
 
-if TYPE_CHECKING:
+if _typing.TYPE_CHECKING:
     from anyrerank.client import Reranker, arerank, rerank
     from anyrerank.errors import (
         APIConnectionError,
@@ -61,11 +61,11 @@ _HOMES = {"Reranker": "client", "arerank": "client", "rerank": "client"} | dict.
 )
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _typing.Any:
     """Load a public name when it is first used, so that importing the package costs next to nothing."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+    value = getattr(_importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
     globals()[name] = value
     return value
 

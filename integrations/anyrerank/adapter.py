@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
@@ -16,9 +16,9 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from typing_extensions import Self
 
 from anyrerank.client import Reranker
-from anyrerank.config import key_from_environment, provider_class
 from anyrerank.options import OnError, ScoreMode
 from anyrerank.schema import RerankResponse
 
@@ -30,7 +30,11 @@ class RerankFields(BaseModel):
     """
 
     model_config = ConfigDict(
-        extra="forbid", populate_by_name=True, arbitrary_types_allowed=True, protected_namespaces=()
+        extra="forbid",
+        populate_by_name=True,
+        arbitrary_types_allowed=True,
+        protected_namespaces=(),
+        hide_input_in_errors=True,
     )
 
     model: str | None = Field(default=None, description="provider/model; needed unless `reranker` is given.")
@@ -92,10 +96,7 @@ class RerankFields(BaseModel):
             raise ValueError("give either model='provider/model' or reranker=Reranker(...)")
         if self.reranker is not None and (set_here := self._set_beside_reranker()):
             raise ValueError(f"{', '.join(set_here)}: a ready reranker has its own; set them where it is made")
-        if self.model is not None:
-            self._core()
-            if self.api_key is None and (key := key_from_environment(provider_class(self.model, self.provider))):
-                self.__dict__["api_key"] = SecretStr(key)
+        self._core()
         return self
 
     def _set_beside_reranker(self) -> list[str]:
@@ -118,7 +119,7 @@ class RerankFields(BaseModel):
 
     def _arguments(self) -> dict[str, Any]:
         shared = {name: getattr(self, name) for name in RerankFields.model_fields if name not in _NOT_ARGUMENTS}
-        key = None if self.api_key is None else self.api_key.get_secret_value()
+        key = self.api_key.get_secret_value() if isinstance(self.api_key, SecretStr) else self.api_key
         return {**shared, **self.options, "api_key": key, "custom_llm_provider": self.provider}
 
     def _call_options(self, core: Reranker, top_n: int | None) -> Mapping[str, Any]:
@@ -134,14 +135,34 @@ class RerankFields(BaseModel):
         return overrides
 
     def __eq__(self, other: object) -> bool:
-        """Whether all fields agree; the `Reranker` that was made of them does not count."""
-        return type(self) is type(other) and self.__dict__ == other.__dict__
+        """Whether all options agree; what was made of them, or was put in by an engine, does not count."""
+        if type(self) is not type(other):
+            return NotImplemented
+        names = type(self).model_fields.keys() - {"callback_manager"}
+        return all(getattr(self, name) == getattr(other, name) for name in names)
+
+    def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
+        """A copy that sends through the same client, if the caller gave one: clients cannot be copied."""
+        memo = {} if memo is None else memo
+        memo[id(self.http_client)] = self.http_client
+        return super().__deepcopy__(memo)
+
+    def __getstate__(self) -> dict[Any, Any]:
+        """The options without an engine's callback manager; fails for what cannot be pickled, rather than lose it."""
+        state = BaseModel.__getstate__(self)
+        fields = {name: value for name, value in state["__dict__"].items() if name != "callback_manager"}
+        return {**state, "__dict__": fields, "__pydantic_private__": {"_made": None}}
 
     __hash__ = None  # type: ignore[assignment]
 
 
 _NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "provider"})
 _OF_RERANKER = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
+
+
+def projected(document: Mapping[str, Any], rank_fields: Sequence[str]) -> dict[str, str]:
+    """The `rank_fields` of a document as texts, and nothing else of it."""
+    return {name: str(document[name]) for name in rank_fields if document.get(name) is not None}
 
 
 def usage_of(response: RerankResponse) -> dict[str, Any]:

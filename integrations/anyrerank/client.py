@@ -7,6 +7,7 @@ import inspect
 import logging
 import uuid
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial, wraps
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -138,6 +139,8 @@ class Reranker:
         )
         self._connected: Provider | None = None
         self._ready = False
+        with suppress(RerankError):
+            self._provider()
         self._transport = Transport(http_client)
         self._fallbacks = tuple(self._fallback(other) for other in fallbacks or ())
         for member in (self, *self._fallbacks):
@@ -155,6 +158,11 @@ class Reranker:
     def pipeline_fuse(self) -> Fuse | None:
         """What `fuse` should be where the documents come from a retriever, best first."""
         return self._kind.pipeline_fuse
+
+    @property
+    def rank_fields(self) -> Sequence[str] | None:
+        """The fields of mapping documents that are ranked, when that is not their text."""
+        return self._options.rank_fields
 
     @property
     def accepts_images(self) -> bool:
@@ -375,6 +383,7 @@ class Reranker:
         return provider_options(extra, self._kind, drop_params=options.drop_params)
 
     def _provider(self) -> Provider:
+        """The provider with key and base URL; tried when this is made, and again at each call until they are there."""
         if self._connected is None:
             provider = connect(self.deployment, **self._connection)
             provider.check()

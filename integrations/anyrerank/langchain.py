@@ -28,10 +28,11 @@ try:
 except ImportError as error:
     raise ConfigurationError("LangChain is not installed: pip install 'anyrerank[langchain]'") from error
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, SecretStr
 
-from anyrerank.adapter import RerankFields, copied, usage_of
-from anyrerank.config import provider_class
+from anyrerank.adapter import RerankFields, copied, projected, usage_of
+from anyrerank.client import Reranker
+from anyrerank.config import key_from_environment, provider_class
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.schema import Document, RerankResponse
 
@@ -126,7 +127,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
             )
         )
         try:
-            texts = self._texts(documents)
+            texts = self._texts(documents, core)
             ask = core.arerank if asynchronous else core.rerank
             response: RerankResponse = yield Do(lambda: ask(query, texts, **options))
             ranked = self._scored(documents, response)
@@ -139,14 +140,14 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         yield Do(lambda: traced.on_chain_end({**self._seen(None, ranked), "usage": usage}))
         return ranked
 
-    def _texts(self, documents: Sequence[LangChainDocument]) -> list[Document]:
+    def _texts(self, documents: Sequence[LangChainDocument], core: Reranker) -> list[Document]:
         for place, document in enumerate(documents):
             if not isinstance(document, LangChainDocument):
                 raise TypeError(f"documents[{place}] is a {type(document).__name__}, not a LangChain Document")
         if self.text_fn is not None:
             return [self.text_fn(document) for document in documents]
-        if self.rank_fields:
-            return [{**document.metadata, "text": document.page_content} for document in documents]
+        if names := core.rank_fields:
+            return [projected({**document.metadata, "text": document.page_content}, names) for document in documents]
         return [document.page_content for document in documents]
 
     def _scored(self, documents: Sequence[LangChainDocument], response: RerankResponse) -> list[LangChainDocument]:
@@ -184,6 +185,14 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
             return {}
         variables = provider_class(self.model, self.provider).key_variables
         return {"api_key": variables[0]} if variables else {}
+
+    @property
+    def lc_attributes(self) -> dict[str, Any]:
+        """The key that the environment holds, which a dump refers to as it does to one that was passed in."""
+        if self.model is None or self.api_key is not None:
+            return {}
+        key = key_from_environment(provider_class(self.model, self.provider))
+        return {} if key is None else {"api_key": SecretStr(key)}
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """A constructor to load again, unless a part of it is an object that no text can hold."""

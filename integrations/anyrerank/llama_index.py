@@ -26,7 +26,7 @@ except ImportError as error:
 
 from pydantic import ConfigDict, Field
 
-from anyrerank.adapter import RerankFields, copied, image_data_url, usage_of
+from anyrerank.adapter import RerankFields, copied, image_data_url, projected, usage_of
 from anyrerank.client import Reranker
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.schema import Document, RerankResponse
@@ -131,8 +131,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         scored = [copied(nodes[index], {"score": score}) for index, score in response.results.pairs()]
         if self.keep_retrieval_score:
             for wrapper, index in zip(scored, response.results.indexes, strict=True):
-                metadata = {**wrapper.node.metadata, "retrieval_score": nodes[index].score}
-                wrapper.node = wrapper.node.model_copy(update={"metadata": metadata})
+                wrapper.node = _remembering(wrapper.node, nodes[index].score)
         return scored
 
     def _texts(self, nodes: Sequence[NodeWithScore], query: QueryBundle, core: Reranker) -> list[Document]:
@@ -145,8 +144,11 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             raise BadRequestError("the query holds an image, which no provider here ranks by: images='text-only'")
         if self.text_fn is not None:
             return [self.text_fn(found.node) for found in nodes]
-        if self.rank_fields:
-            return [{**found.node.metadata, "text": found.node.get_content(MetadataMode.NONE)} for found in nodes]
+        if names := core.rank_fields:
+            return [
+                projected({**found.node.metadata, "text": found.node.get_content(MetadataMode.NONE)}, names)
+                for found in nodes
+            ]
         return [
             node.text if type(node) is TextNode and not node.metadata else self._text(node, core)
             for node in [found.node for found in nodes]
@@ -165,6 +167,18 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             f"a node holds an image, which {core.deployment} does not read: images='skip' puts it last, 'text-only' "
             "ranks its text"
         )
+
+
+def _remembering(node: BaseNode, score: float | None) -> BaseNode:
+    """A copy with the score in its metadata, and out of the text that models are given."""
+    name = "retrieval_score"
+    return node.model_copy(
+        update={
+            "metadata": {**node.metadata, name: score},
+            "excluded_embed_metadata_keys": [*node.excluded_embed_metadata_keys, name],
+            "excluded_llm_metadata_keys": [*node.excluded_llm_metadata_keys, name],
+        }
+    )
 
 
 def _image(node: BaseNode) -> str | None:

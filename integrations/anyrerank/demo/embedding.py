@@ -15,6 +15,7 @@ try:
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import Normalizer
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 except ImportError as error:
     raise ConfigurationError("the demo needs scikit-learn: pip install 'anyrerank[demo]'") from error
 
@@ -35,7 +36,9 @@ class Lsa:
             TruncatedSVD(dimensions, algorithm="arpack", random_state=0),
             Normalizer(copy=False),
         )
-        self._steps.fit(texts)
+        # The matrices are small: several threads of the linear algebra gain nothing, and wait long on a busy machine.
+        with threadpool_limits(limits=1):
+            self._steps.fit(texts)
 
     def vectors(self, texts: Sequence[str]) -> list[list[float]]:
         """The vector of each text."""

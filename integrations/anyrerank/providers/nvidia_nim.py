@@ -113,8 +113,7 @@ class NvidiaNim(Provider):
 
     @property
     def _self_hosted(self) -> bool:
-        path = urlsplit(self.connection.api_base or "").path.rstrip("/")
-        return path.endswith("/ranking") or self.connection.model.startswith(_RANKING)
+        return self.connection.model.startswith(_RANKING) or urlsplit(self.base).path.rstrip("/").endswith("/ranking")
 
     @property
     def _body_model(self) -> str:
