@@ -247,9 +247,15 @@ def test_what_will_not_pass_is_not_tried_again(
 
 def test_two_retries_by_default(colour: Colour, server: Loopback, waits: list[float]) -> None:
     server.script = fails(503)
+    connection: dict[str, Any] = {"model": "cohere/rerank-v3.5", "api_key": KEY, "api_base": server.url}
     with pytest.raises(InternalServerError):
-        colour.function(model="cohere/rerank-v3.5", query=QUERY, documents=DOCUMENTS, api_key=KEY, api_base=server.url)
+        colour.function(query=QUERY, documents=DOCUMENTS, **connection)
     assert (len(server.hits), len(waits)) == (3, 2)
+    reranker = Reranker(**connection)
+    with pytest.raises(InternalServerError):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert (len(server.hits), len(waits)) == (6, 4)
+    colour.close(reranker)
 
 
 @pytest.mark.parametrize("name", ["max_retries", "num_retries"])

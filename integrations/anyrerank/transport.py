@@ -14,10 +14,11 @@ import sys
 import threading
 import time
 import weakref
-from collections.abc import AsyncGenerator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
+from http.cookiejar import DefaultCookiePolicy
 from importlib import import_module
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,7 @@ from anyrerank.errors import (
     ConfigurationError,
     RerankError,
 )
+from anyrerank.loops import closed_with_loop
 from anyrerank.wire import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
@@ -55,10 +57,9 @@ _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keep
 
 @dataclass(frozen=True, slots=True)
 class _LoopClient:
-    """What one event loop sends with. `keeper` ends with the loop, and closes the session then."""
+    """What one event loop sends with."""
 
     session: aiohttp.ClientSession
-    keeper: AsyncGenerator[None, None]
     proxies: dict[str, str | None] = field(default_factory=dict)
 
 
@@ -92,7 +93,7 @@ class Transport:
         self._lock = threading.Lock()
         self._client: httpx.Client | None = None
         self._loops: _LoopClients = weakref.WeakKeyDictionary()
-        weakref.finalize(self, _discard_closed, self._loops)
+        weakref.finalize(self, _discard_all, self._loops)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Transport, (self._own,))
@@ -152,7 +153,7 @@ class Transport:
     def _sync_client(self) -> httpx.Client:
         with self._current():
             if self._client is None:
-                self._client = kept_to_deadlines(httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context()))
+                self._client = _new_client()
             return self._client
 
     async def _loop_client(self) -> _LoopClient:
@@ -163,10 +164,10 @@ class Transport:
         if "aiohttp" not in sys.modules:
             await asyncio.to_thread(import_module, "aiohttp")
         with self._current():
-            _discard_closed(self._loops)
-            session = _new_session()
-            client = self._loops[loop] = _LoopClient(session, _closing_with_loop(session))
-        await client.keeper.__anext__()
+            for closed in [other for other in self._loops if other.is_closed()]:
+                _discard(self._loops.pop(closed))
+            client = self._loops[loop] = _LoopClient(_new_session())
+        await closed_with_loop(client.session)
         return client
 
     @contextmanager
@@ -190,7 +191,13 @@ class Transport:
         self.close()
         client = self._loops.pop(asyncio.get_running_loop(), None)
         if client is not None:
-            await client.keeper.aclose()
+            await client.session.close()
+
+
+def _new_client() -> httpx.Client:
+    client = httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context())
+    client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+    return kept_to_deadlines(client)
 
 
 def _new_session() -> aiohttp.ClientSession:
@@ -203,23 +210,30 @@ def _new_session() -> aiohttp.ClientSession:
     )
 
 
-async def _closing_with_loop(session: aiohttp.ClientSession) -> AsyncGenerator[None, None]:
-    """Ends when the loop shuts its asynchronous generators down, as `asyncio.run` does; closes `session` then."""
+def _discard_all(clients: _LoopClients) -> None:
+    """Close the sessions of a transport that nobody has any more, each on the thread of its loop."""
+    for loop, client in list(clients.items()):
+        if loop.is_closed() or loop is _running_loop():
+            _discard(client)
+        else:
+            loop.call_soon_threadsafe(_discard, client)
+
+
+def _discard(client: _LoopClient) -> None:
+    """Close a session without waiting for it, which aiohttp would complain of otherwise."""
+    connector = client.session.connector
+    client.session.detach()
+    if connector is not None:
+        closing = connector.close().__await__()
+        next(closing, None)
+        closing.close()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
     try:
-        yield
-    finally:
-        await session.close()
-
-
-def _discard_closed(loops: _LoopClients) -> None:
-    """Forget the sessions of loops that were closed without shutting their generators down, without a complaint."""
-    for loop, client in list(loops.items()):
-        if loop.is_closed():
-            del loops[loop]
-            connector = client.session.connector
-            client.session.detach()
-            if connector is not None:
-                connector.close().__await__()
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None
 
 
 async def _asend_httpx(client: httpx.AsyncClient, request: HttpRequest) -> HttpResponse:

@@ -22,7 +22,15 @@ from anyrerank.errors import (
 )
 from anyrerank.flow import Flow
 from anyrerank.providers._answers import UnusableAnswerError
-from anyrerank.providers._refusals import host_of, json_or_none, message_in, redact, request_id_in, start_of
+from anyrerank.providers._refusals import (
+    host_of,
+    json_or_none,
+    login_in,
+    message_in,
+    redact,
+    request_id_in,
+    start_of,
+)
 from anyrerank.providers._urls import is_http_url
 from anyrerank.schema import Meta, RerankRequest
 from anyrerank.wire import HttpRequest, HttpResponse
@@ -238,8 +246,11 @@ class Provider:
             return value
         raise self.refuse(f"{name} is an integer of at least {at_least}")
 
-    def _secrets(self) -> tuple[str | None, ...]:
-        return (self.connection.api_key, *self.connection.headers.values())
+    def _secrets(self) -> list[str]:
+        """Whatever of the headers gets in, whole and in parts, the longest first."""
+        values = [*self.authorization().values(), *self.connection.headers.values()]
+        parts = {part for value in values for part in (value, *value.split(), *login_in(value))}
+        return sorted(parts, key=len, reverse=True)
 
 
 TOO_LARGE = (

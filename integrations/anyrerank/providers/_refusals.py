@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import base64
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 import orjson
 
 from anyrerank.providers._answers import dig
-from anyrerank.schema import Document, RerankRequest
+from anyrerank.schema import RerankRequest
 from anyrerank.wire import HttpResponse
 
 
@@ -30,56 +33,56 @@ def message_in(body: Any, content: bytes) -> str:
             return found.strip()
         if isinstance(found, list) and found:
             return "; ".join(_validation_line(item) for item in found[:5])
-    return " ".join(content[:1200].decode("utf-8", "replace").split())[:300]
+    return " ".join(content[:1200].decode("utf-8", "replace").split())
 
 
 def _validation_line(item: Any) -> str:
     if not isinstance(item, Mapping):
-        return str(item)[:200]
+        return str(item)
     place = item.get("loc")
     prefix = f"{'.'.join(map(str, place))}: " if isinstance(place, list) else ""
     return f"{prefix}{item.get('msg') or item.get('message') or 'refused'}"
 
 
 REDACTED = "[...]"
+"""What stands in a message for what was taken out of it."""
 
 
-def redact(message: str, secrets: Iterable[str | None], request: RerankRequest) -> str:
-    """`message` (at most 300 characters of it) without the key, and without anything of the query and documents.
+def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
+    """`message`, at most 300 characters of it, without the secrets and without what it quotes of query and documents.
 
-    Servers quote their input in errors. A run of words is taken for a quotation when it is the whole query or document,
-    or when 24 characters of it in a row are.
+    Servers quote their input in errors. A quotation is the whole of a text, or 12 characters of one in a row; it may be
+    escaped, or have its white space folded.
     """
-    message = message[:400]
-    for secret in secrets:
-        if secret and len(secret) > 3:
-            message = message.replace(secret, REDACTED)
-    texts = [request.query, *(_all_text(document) for document in request.documents)]
-    for text in texts:
-        if len(text) > 3 and text in message:
+    message = message[:600]
+    texts = [form for text in _texts(request) for form in _forms(text)]
+    for text in (*secrets, *texts):
+        if len(text) > 3:
             message = message.replace(text, REDACTED)
     haystack = "\0".join(texts)
     quoted = bytearray(len(message))
-    for start in range(len(message) - 23):
-        if message[start : start + 24] in haystack:
-            quoted[start : start + 24] = b"\1" * 24
-    kept = "".join("\0" if mark else letter for letter, mark in zip(message, quoted, strict=True))
-    return REDACTED.join(part for part in _split_runs(kept))[:300]
+    for start in range(len(message) - _QUOTED + 1):
+        if message[start : start + _QUOTED] in haystack:
+            quoted[start : start + _QUOTED] = b"\1" * _QUOTED
+    marked = "".join("\0" if mark else letter for letter, mark in zip(message, quoted, strict=True))
+    return re.sub("\0+", REDACTED, marked)[:300]
 
 
-def _split_runs(text: str) -> list[str]:
-    parts, inside = [""], False
-    for letter in text:
-        if letter != "\0":
-            parts[-1] += letter
-        elif not inside:
-            parts.append("")
-        inside = letter == "\0"
-    return parts
+_QUOTED = 12
 
 
-def _all_text(document: Document) -> str:
-    return document if isinstance(document, str) else "\0".join(str(value) for value in document.values())
+def _texts(request: RerankRequest) -> Iterator[str]:
+    yield request.query
+    for document in request.documents:
+        if isinstance(document, str):
+            yield document
+        else:
+            yield from map(str, document.values())
+
+
+def _forms(text: str) -> set[str]:
+    """`text` in the forms in which it comes back: as it is, folded, and escaped as JSON or as Python."""
+    return {text, " ".join(text.split()), json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
 
 
 def json_or_none(content: bytes) -> Any:
@@ -113,3 +116,15 @@ def start_of(response: HttpResponse) -> str:
 def host_of(location: str) -> str:
     """Where a redirect leads."""
     return urlsplit(location).netloc.rpartition("@")[2] or "the same host"
+
+
+def login_in(header: str) -> tuple[str, ...]:
+    """User and password of a Basic header, together and apart."""
+    kind, _, encoded = header.partition(" ")
+    if kind.lower() != "basic":
+        return ()
+    try:
+        login = base64.b64decode(encoded).decode()
+    except ValueError:
+        return ()
+    return (login, *login.split(":", 1))
