@@ -136,19 +136,24 @@ def test_one_failing_batch_is_retried_alone(colour: Colour, server: Loopback) ->
     assert response.meta.billed_units.search_units == 3
 
 
-def test_a_batch_that_fails_for_good_fails_the_call_and_stops_the_others(colour: Colour, server: Loopback) -> None:
+def test_a_batch_that_fails_for_good_ends_the_call_at_once(colour: Colour, server: Loopback) -> None:
     arrived = threading.Barrier(2)
 
     def script(line: Line) -> None:
-        if line.number < 2:
-            arrived.wait(PATIENCE)
-        line.answer(401, {"message": "wrong key"})
+        arrived.wait(PATIENCE)
+        if line.number == 0:
+            line.answer(401, {"message": "wrong key"})
+        else:
+            line.client_left()
 
     server.script = script
-    reranker = colour.reranker(api_base=server.url, batch_size=1, max_concurrency=2)
+    reranker = colour.reranker(api_base=server.url, batch_size=1, max_concurrency=2, timeout=2.0)
+    began = time.monotonic()
     with pytest.raises(AuthenticationError):
         colour.rerank(reranker, QUERY, numbered(50))
-    assert len(server.hits) <= 6
+    assert time.monotonic() - began < 1.5
+    assert len(server.hits) == 2
+    assert not colour.asynchronous or server.abandoned.wait(PATIENCE)
 
 
 TOO_LARGE: dict[str, tuple[int, Any]] = {

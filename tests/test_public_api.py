@@ -180,7 +180,7 @@ def test_a_copy_leaves_open_connections_behind() -> None:
     with reranker() as original:
         original._transport._sync_client()
         for again in AGAIN[::2]:
-            assert again(original)._transport._client is None
+            assert again(original)._transport._clients == []
 
 
 def test_a_deep_copy_uses_the_callers_client_too() -> None:

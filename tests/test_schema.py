@@ -285,8 +285,11 @@ def test_repr_shows_no_text(value: object) -> None:
 
 
 def test_repr_shows_what_is_safe() -> None:
-    assert repr(some_results()[:1]) == "[RerankResult(index=2, relevance_score=0.75)]"
+    assert repr(some_results()) == "Results(2: 0.75, 0: 0.25, 1: None)"
+    assert repr(Results(range(12), [0.5] * 12)).endswith("9: 0.5, and 2 more)")
+    assert repr(some_results()[0]) == "RerankResult(index=2, relevance_score=0.75)"
     assert "provider='cohere'" in repr(response())
+    assert "Results(2: 0.75, " in repr(response())
 
 
 def test_str_shows_the_table() -> None:

@@ -123,12 +123,9 @@ class RerankFields(BaseModel):
         return {**shared, **self.options, "api_key": key, "custom_llm_provider": self.provider}
 
     def _call_options(self, core: Reranker, top_n: int | None) -> Mapping[str, Any]:
-        """What this call overrides of `core`: a ready one keeps its own options where a field has none."""
+        """What this call overrides of `core`; a ready one keeps its own options in all else."""
         overrides: dict[str, Any] = {"return_documents": False}
-        if self.fuse != "auto":
-            overrides["fuse"] = self.fuse
-        elif self.reranker is None:
-            overrides["fuse"] = core.pipeline_fuse
+        overrides["fuse"] = core.pipeline_fuse if self.fuse == "auto" else self.fuse
         wanted = top_n if top_n is not None else self.top_n
         if wanted is not None:
             overrides["top_n"] = wanted

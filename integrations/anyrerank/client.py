@@ -156,8 +156,8 @@ class Reranker:
 
     @property
     def pipeline_fuse(self) -> Fuse | None:
-        """What `fuse` should be where the documents come from a retriever, best first."""
-        return self._kind.pipeline_fuse
+        """What `fuse` should be where the documents come from a retriever, best first: its own, or the provider's."""
+        return self._options.fuse or self._kind.pipeline_fuse
 
     @property
     def rank_fields(self) -> Sequence[str] | None:
@@ -226,6 +226,10 @@ class Reranker:
         with Bar(len(queries), progress) as bar:
             flow = self._many(queries, documents, bar, return_exceptions, overrides)
             return await arun(flow, self._transport.asend)
+
+    def check(self) -> None:
+        """Raise what keeps a call from being sent: a missing key, a missing or malformed base URL. Sends nothing."""
+        self._provider()
 
     def close(self) -> None:
         """Close what synchronous calls opened; the next call opens it again."""

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import repeat
+from itertools import islice, repeat
 from typing import Any, TypeAlias, cast, overload
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
 
 Document: TypeAlias = str | Mapping[str, Any]
@@ -60,6 +60,9 @@ class RerankResult:
         if key not in self.__slots__:
             raise KeyError(key)
         return getattr(self, key)
+
+
+_IN_REPR = 10
 
 
 class Results(Sequence[RerankResult]):
@@ -114,7 +117,9 @@ class Results(Sequence[RerankResult]):
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
-        return repr(list(self))
+        shown = [f"{index}: {score}" for index, score in islice(self.pairs(), _IN_REPR)]
+        more = [f"and {len(self) - _IN_REPR} more"] if len(self) > _IN_REPR else []
+        return f"Results({', '.join([*shown, *more])})"
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
@@ -200,7 +205,7 @@ class RerankResponse(_Value):
     """
 
     id: str
-    results: Results = Field(repr=False)
+    results: Results
     meta: Meta = Meta()
     model: str
     provider: str

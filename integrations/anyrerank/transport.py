@@ -91,9 +91,9 @@ class Transport:
     def _start(self) -> None:
         self._pid = os.getpid()
         self._lock = threading.Lock()
-        self._client: httpx.Client | None = None
+        self._clients: list[httpx.Client] = []
         self._loops: _LoopClients = weakref.WeakKeyDictionary()
-        weakref.finalize(self, _discard_all, self._loops)
+        weakref.finalize(self, _discard_all, self._clients, self._loops)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Transport, (self._own,))
@@ -152,9 +152,9 @@ class Transport:
 
     def _sync_client(self) -> httpx.Client:
         with self._current():
-            if self._client is None:
-                self._client = _new_client()
-            return self._client
+            if not self._clients:
+                self._clients.append(_new_client())
+            return self._clients[0]
 
     async def _loop_client(self) -> _LoopClient:
         loop = asyncio.get_running_loop()
@@ -174,7 +174,9 @@ class Transport:
     def _current(self) -> Iterator[None]:
         """Hold the lock, after leaving behind what a parent process opened."""
         if self._pid != os.getpid():
-            _INHERITED.append((self._client, dict(self._loops)))
+            _INHERITED.append((list(self._clients), dict(self._loops)))
+            self._clients.clear()
+            self._loops.clear()
             self._start()
         with self._lock:
             yield
@@ -182,7 +184,7 @@ class Transport:
     def close(self) -> None:
         """Close the client of synchronous calls; the next call opens a new one."""
         with self._current():
-            client, self._client = self._client, None
+            client = self._clients.pop() if self._clients else None
         if client is not None:
             client.close()
 
@@ -210,9 +212,11 @@ def _new_session() -> aiohttp.ClientSession:
     )
 
 
-def _discard_all(clients: _LoopClients) -> None:
-    """Close the sessions of a transport that nobody has any more, each on the thread of its loop."""
-    for loop, client in list(clients.items()):
+def _discard_all(clients: list[httpx.Client], loops: _LoopClients) -> None:
+    """Close what a transport that nobody has any more left open, sessions each on the thread of its loop."""
+    while clients:
+        clients.pop().close()
+    for loop, client in list(loops.items()):
         if loop.is_closed() or loop is _running_loop():
             _discard(client)
         else:
