@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import copy
 import logging
 from typing import Any
@@ -17,6 +18,7 @@ from anyrerank import (
     RateLimitError,
     Reranker,
 )
+from anyrerank.adapter import image_data_url
 from tests.frameworks import COHERE, FACES, KINDS, LOCAL, NVIDIA, NVIDIA_VL, Face, Wire, in_turn, refusing, well
 from tests.harness import KEY, QUERY
 
@@ -315,10 +317,11 @@ def test_a_ready_reranker_keeps_its_rank_fields(face: Face, wire: Wire) -> None:
     assert [item.metadata["title"] for item in found] == ["second 0.2", "first 0.1"]
 
 
-def test_a_ready_local_reranker_is_not_fused(face: Face) -> None:
-    found = face.ranked(face.make(reranker=Reranker(LOCAL)), APPLES, "apple")
-    assert found[0][0] == "apple apple"
-    assert max(score or 0 for _, score in found) > 0.04
+@pytest.mark.parametrize(("fields", "fused"), [({}, True), ({"fuse": None}, False)], ids=str)
+def test_a_ready_local_reranker_is_fused_like_any_other(face: Face, fields: dict[str, Any], fused: bool) -> None:
+    found = face.ranked(face.make(reranker=Reranker(LOCAL), **fields), APPLES, "apple")
+    assert found == face.ranked(face.make(model=LOCAL, api_key=None, **fields), APPLES, "apple")
+    assert (max(score or 0 for _, score in found) < 0.04) is fused
 
 
 @pytest.mark.parametrize(
@@ -335,3 +338,23 @@ def test_a_ready_local_reranker_is_not_fused(face: Face) -> None:
 def test_an_option_that_a_ready_reranker_would_not_see_is_refused(framework: Face, field: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         framework.kind(reranker=Reranker(COHERE), **field)
+
+
+@pytest.mark.parametrize(
+    ("start", "kind"),
+    [
+        (b"\xff\xd8\xff\xe0", "image/jpeg"),
+        (b"\x89PNG\r\n\x1a\n", "image/png"),
+        (b"GIF89a", "image/gif"),
+        (b"RIFF\x00\x00\x00\x00WEBP", "image/webp"),
+        (b"BM\x00\x00", "image/bmp"),
+        (b"II*\x00", "image/tiff"),
+        (b"MM\x00*", "image/tiff"),
+        (b"who knows", "image/png"),
+    ],
+)
+def test_the_kind_of_an_image_is_what_its_first_bytes_say(start: bytes, kind: str) -> None:
+    data = base64.b64encode(start + bytes(8)).decode()
+    assert image_data_url(data, None) == f"data:{kind};base64,{data}"
+    assert image_data_url(data, "image/x-own") == f"data:image/x-own;base64,{data}"
+    assert image_data_url(f"data:image/x;base64,{data}", None) == f"data:image/x;base64,{data}"

@@ -274,3 +274,19 @@ def test_reranking_keeps_nothing_on_the_adapter(face: Face, wire: Wire) -> None:
     face.rerank(adapter, ITEMS)
     state = repr((vars(adapter), adapter.__pydantic_private__, vars(adapter._core())))
     assert not [text for text in ITEMS if text in state]
+
+
+def test_a_login_in_the_base_is_refused_because_dumps_would_show_it(framework: Face) -> None:
+    with pytest.raises(ValidationError, match="Authorization header") as caught:
+        framework.make(api_base="https://ann:hunter2@host.test/v2")
+    assert "hunter2" not in str(caught.value)
+
+
+def test_a_field_that_is_changed_in_place_takes_effect(framework: Face, wire: Wire) -> None:
+    adapter = framework.make(wire, options={"priority": 1}, headers={"x-team": "a"})
+    framework.rerank(adapter, ["a 0.1"])
+    adapter.options["priority"] = 2
+    adapter.headers["x-team"] = "b"
+    framework.rerank(adapter, ["a 0.1"])
+    assert [body["priority"] for body in wire.bodies] == [1, 2]
+    assert [request.headers["x-team"] for request in wire.requests] == ["a", "b"]

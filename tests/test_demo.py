@@ -47,7 +47,7 @@ def floor(pipeline: Kind) -> list[Outcome]:
 @cache
 def printed() -> Result:
     """The demo as it runs without an argument."""
-    return CliRunner().invoke(app, ["demo"])
+    return CliRunner().invoke(app, ["demo"], env={"COLUMNS": None})
 
 
 def keys(ranked: tuple[Ranked, ...]) -> list[str]:

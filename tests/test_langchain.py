@@ -137,7 +137,10 @@ def test_degraded_documents_say_so(face: Face) -> None:
 
 
 def test_documents_that_were_ranked_do_not_say_degraded(face: Face, wire: Wire) -> None:
-    assert all("degraded" not in document.metadata for document in face.rerank(face.make(wire), DOCUMENTS))
+    stale = [Document(each.page_content, metadata={**each.metadata, "degraded": True}) for each in DOCUMENTS]
+    for documents in (DOCUMENTS, stale):
+        assert all("degraded" not in document.metadata for document in face.rerank(face.make(wire), documents))
+    assert all(document.metadata["degraded"] for document in stale)
 
 
 @pytest.mark.parametrize("wrong", ["a text", {"text": "a mapping"}, None], ids=["str", "dict", "None"])

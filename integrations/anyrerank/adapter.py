@@ -87,7 +87,9 @@ class RerankFields(BaseModel):
 
     @field_validator("api_base", mode="after")
     @classmethod
-    def _blank_base_is_none(cls, value: str | None) -> str | None:
+    def _without_login(cls, value: str | None) -> str | None:
+        if value and "@" in value.partition("://")[2].partition("/")[0]:
+            raise ValueError("a login in api_base would show in dumps: put it into headers, as an Authorization header")
         return value or None
 
     @model_validator(mode="after")
@@ -114,7 +116,8 @@ class RerankFields(BaseModel):
             return self.reranker
         fields = _OF_RERANKER(self.__dict__)
         if self._made is None or self._made[0] != fields:
-            self._made = (fields, Reranker(**self._arguments()))
+            as_they_are = tuple(value.copy() if isinstance(value, dict | list) else value for value in fields)
+            self._made = (as_they_are, Reranker(**self._arguments()))
         return self._made[1]
 
     def _arguments(self) -> dict[str, Any]:
@@ -183,9 +186,28 @@ def usage_of(response: RerankResponse) -> dict[str, Any]:
     }
 
 
-def image_data_url(data: str, media_type: str) -> str:
-    """A data URL of base64 `data`, or `data` itself when it is an address already."""
-    return data if data.startswith(("data:", "http://", "https://")) else f"data:{media_type};base64,{data}"
+def image_data_url(data: str, media_type: str | None) -> str:
+    """A data URL of base64 `data`, or `data` itself when it is an address already.
+
+    Args:
+        media_type: By default what the first bytes say.
+    """
+    if data.startswith(("data:", "http://", "https://")):
+        return data
+    seen = next((kind for start, kind in _FIRST_BYTES.items() if data.startswith(start)), "image/png")
+    return f"data:{media_type or seen};base64,{data}"
+
+
+_FIRST_BYTES = {
+    "/9j/": "image/jpeg",
+    "iVBORw0KGgo": "image/png",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+    "Qk": "image/bmp",
+    "SUkqA": "image/tiff",
+    "TU0AK": "image/tiff",
+}
+"""How the signatures of the formats begin in base64."""
 
 
 M = TypeVar("M", bound=BaseModel)

@@ -73,7 +73,8 @@ class Reranker:
             survive; each has an equal share of the time that is left. A model string of the same provider uses the
             same key and base URL, any other finds its own in the environment. A `Reranker` brings its connection and
             the options of its provider.
-        http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour.
+        http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour. A synchronous one
+            knows a limit for each read alone, so a server that sends a byte now and then outlasts `timeout`.
         options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`.
 
     The other parameters are those of `anyrerank.rerank`; a call may override them, save for the connection.
@@ -523,7 +524,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
             true, and a warning is logged).
         fuse: `"rrf"` to fuse the reranker's order with the incoming one (reciprocal rank fusion, k = 60; the scores
             are then the fused ones), for documents that are ranked already.
-        http_client: An `httpx.Client` (or `httpx.AsyncClient` for `arerank`) to use as it is.
+        http_client: An `httpx.Client` (or `httpx.AsyncClient` for `arerank`) to use as it is; see `Reranker`.
         extra_body: Merged into the request's JSON.
         drop_params: Leave out options that the provider does not have, instead of refusing them.
         options: Options of the provider's own.

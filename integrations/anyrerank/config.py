@@ -65,6 +65,12 @@ def connect(
     kind = providers.load(prefix)
     key = (api_key or key_from_environment(kind) or "").strip() or None
     base, login = _without_login((api_base or _first(kind.base_variables) or "").strip() or None)
+    if login and api_key:
+        raise ConfigurationError(
+            "api_key= and a login in the base URL are both given, and a request has one Authorization header: keep one",
+            provider=prefix,
+            model=name,
+        )
     own = {**login, **_checked(headers or {})}
     if key is not None and not _fits_a_header(key):
         raise AuthenticationError(

@@ -164,6 +164,9 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         if response.degraded:
             for copy in scored:
                 copy.metadata["degraded"] = True
+        elif any("degraded" in document.metadata for document in found):
+            for copy in scored:
+                copy.metadata.pop("degraded", None)
         return scored
 
     def _seen(self, query: str | None, documents: Sequence[LangChainDocument]) -> dict[str, Any]:

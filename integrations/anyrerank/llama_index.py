@@ -184,13 +184,13 @@ def _remembering(node: BaseNode, score: float | None) -> BaseNode:
 def _image(node: BaseNode) -> str | None:
     """The image of a node as a data URL or an address, or `None`; a file is read."""
     if isinstance(node, ImageNode) and node.image:
-        return image_data_url(node.image, node.image_mimetype or "image/png")
+        return image_data_url(node.image, node.image_mimetype)
     resource = node.image_resource if isinstance(node, Node) else None
     if resource is not None and resource.data:
-        return image_data_url(resource.data.decode(), resource.mimetype or "image/png")
+        return image_data_url(resource.data.decode(), resource.mimetype)
     path = (resource and resource.path) or (isinstance(node, ImageNode) and node.image_path)
     if path:
-        kind = mimetypes.guess_type(str(path))[0] or "image/png"
-        return image_data_url(base64.b64encode(Path(path).read_bytes()).decode(), kind)
+        data = base64.b64encode(Path(path).read_bytes()).decode()
+        return image_data_url(data, mimetypes.guess_type(str(path))[0])
     url = (resource and resource.url) or (isinstance(node, ImageNode) and node.image_url)
     return str(url) if url else None

@@ -214,7 +214,7 @@ class Provider:
 
     def check(self) -> None:
         """Raise what is wrong with the connection, before anything is sent."""
-        if self.key_required and not self.connection.api_key:
+        if self.key_required and not self.connection.api_key and "authorization" not in self.headers():
             raise AuthenticationError(
                 f"no API key for {self.title}: pass api_key=, or set {' or '.join(self.key_variables)}",
                 provider=self.prefix,
