@@ -212,20 +212,24 @@ _FIRST_BYTES = {
 
 M = TypeVar("M", bound=BaseModel)
 _new, _set = object.__new__, object.__setattr__
+_set_fields_set, _set_private, _set_extra = (
+    vars(BaseModel)[name].__set__ for name in ("__pydantic_fields_set__", "__pydantic_private__", "__pydantic_extra__")
+)
 
 
-def copied(value: M, changes: Mapping[str, Any]) -> M:
-    """`value.model_copy(update=changes)`, which takes twice as long: copies are most of what reranking a thousand
-    documents costs in an adapter.
+def unchecked(kind: type[M], fields: dict[str, Any], fields_set: set[str]) -> M:
+    """A model of values that are known to be right, for half of what its own ways of copying and making one take.
+
+    Making them is most of what reranking a thousand documents costs in an adapter.
+
+    Args:
+        kind: Has no private attributes and takes no extra fields.
+        fields: The value of every field; becomes the model's own.
+        fields_set: The fields that count as given; becomes the model's own.
     """
-    if value.__pydantic_private__ is not None or value.__pydantic_extra__ is not None:
-        return value.model_copy(update=changes)
-    copy = _new(type(value))
-    copy.__dict__.update(value.__dict__)
-    copy.__dict__.update(changes)
-    fields_set = value.__pydantic_fields_set__.copy()
-    fields_set.update(changes)
-    _set(copy, "__pydantic_fields_set__", fields_set)
-    _set(copy, "__pydantic_private__", None)
-    _set(copy, "__pydantic_extra__", None)
-    return copy
+    made = _new(kind)
+    _set(made, "__dict__", fields)
+    _set_fields_set(made, fields_set)
+    _set_private(made, None)
+    _set_extra(made, None)
+    return made

@@ -30,7 +30,7 @@ except ImportError as error:
 
 from pydantic import ConfigDict, Field, SecretStr
 
-from anyrerank.adapter import RerankFields, copied, projected, usage_of
+from anyrerank.adapter import RerankFields, projected, unchecked, usage_of
 from anyrerank.client import Reranker
 from anyrerank.config import key_from_environment, provider_class
 from anyrerank.flow import Do, Flow, arun, run
@@ -154,7 +154,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         """Copies of the documents in the order of the results, each with its score."""
         key, found = self.metadata_key, [documents[index] for index in response.results.indexes]
         scored = [
-            copied(document, {"metadata": {**document.metadata, key: score}})
+            _copied(document, {**document.metadata, key: score})
             for document, score in zip(found, response.results.scores, strict=True)
         ]
         if self.keep_retrieval_score:
@@ -272,6 +272,15 @@ class RerankRetriever(BaseRetriever):
         found = await self.base_retriever.ainvoke(query, config, **kwargs)
         wanted = top_n if top_n is not None else self.top_n
         return await arun(self.reranker._traced(found, query, config, wanted, asynchronous=True))
+
+
+def _copied(document: LangChainDocument, metadata: dict[str, Any]) -> LangChainDocument:
+    """`document.model_copy(update={"metadata": metadata})`."""
+    if document.__pydantic_private__ is not None or document.__pydantic_extra__ is not None:
+        return document.model_copy(update={"metadata": metadata})
+    fields_set = document.__pydantic_fields_set__.copy()
+    fields_set.add("metadata")
+    return unchecked(type(document), {**document.__dict__, "metadata": metadata}, fields_set)
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:

@@ -26,7 +26,7 @@ except ImportError as error:
 
 from pydantic import ConfigDict, Field
 
-from anyrerank.adapter import RerankFields, copied, image_data_url, projected, usage_of
+from anyrerank.adapter import RerankFields, image_data_url, projected, unchecked, usage_of
 from anyrerank.client import Reranker
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.schema import Document, RerankResponse
@@ -128,7 +128,10 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
     def _scored(self, nodes: Sequence[NodeWithScore], response: RerankResponse) -> list[NodeWithScore]:
         """New wrappers around the nodes, in the order of the results."""
-        scored = [copied(nodes[index], {"score": score}) for index, score in response.results.pairs()]
+        scored = [
+            unchecked(NodeWithScore, {"node": nodes[index].node, "score": score}, {"node", "score"})
+            for index, score in response.results.pairs()
+        ]
         if self.keep_retrieval_score:
             for wrapper, index in zip(scored, response.results.indexes, strict=True):
                 wrapper.node = _remembering(wrapper.node, nodes[index].score)

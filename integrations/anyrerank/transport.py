@@ -27,6 +27,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import httpx
 
+from anyrerank import __version__
 from anyrerank.deadline import deadline, kept_to_deadlines
 from anyrerank.errors import (
     APIConnectionError,
@@ -49,6 +50,7 @@ else:
 MAX_ANSWER_BYTES = 64 * 2**20
 """A larger answer is not read: no reranking answer comes near it."""
 
+_HEADERS = {"accept-encoding": "gzip, deflate", "user-agent": f"anyrerank/{__version__}"}
 _AT_ONCE = 2**19
 _CONNECT_SECONDS = 10.0
 _NO_LIMIT = httpx.Timeout(None, connect=_CONNECT_SECONDS)
@@ -109,10 +111,10 @@ class Transport:
             APIConnectionError: The server cannot be reached, or the connection broke.
             APIResponseValidationError: The answer is larger than `MAX_ANSWER_BYTES`, or wrongly compressed.
         """
-        client = self._own if isinstance(self._own, httpx.Client) else self._sync_client()
         try:
+            client, outgoing = self._prepared(request)
             with deadline(request.deadline):
-                response = client.send(_httpx_request(client, request), stream=True, follow_redirects=False)
+                response = client.send(outgoing, stream=True, follow_redirects=False)
                 try:
                     content = bytearray()
                     for chunk in response.iter_bytes():
@@ -126,6 +128,7 @@ class Transport:
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
+        await asyncio.sleep(0)  # many calls that start at once prepare in one turn of the loop and send in the next
         try:
             async with _timeout(_remaining(request)):
                 if isinstance(self._own, httpx.AsyncClient):
@@ -149,6 +152,12 @@ class Transport:
             async for chunk in response.content.iter_any():
                 _extend(content, chunk, request)
             return _answer(response.status, response.headers, content, request)
+
+    def _prepared(self, request: HttpRequest) -> tuple[httpx.Client, httpx.Request]:
+        """The client to send with, and the request as it takes it."""
+        if isinstance(self._own, httpx.Client):
+            return self._own, _httpx_request(self._own, request)
+        return self._sync_client(), _plain_request(request)
 
     def _sync_client(self) -> httpx.Client:
         with self._current():
@@ -208,6 +217,7 @@ def _new_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_LIMITS.keepalive_expiry or 30.0),
         cookie_jar=aiohttp.DummyCookieJar(),
+        headers=_HEADERS,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
     )
 
@@ -259,6 +269,25 @@ def _httpx_request(client: httpx.Client | httpx.AsyncClient, request: HttpReques
     return client.build_request(
         request.method, request.url, content=request.content, headers=dict(request.headers), timeout=timeout
     )
+
+
+def _plain_request(request: HttpRequest) -> httpx.Request:
+    """A request for our own client, without the merging of defaults that costs as much as the network on loopback."""
+    left = _remaining(request)
+    limits = {"connect": _CONNECT_SECONDS if left is None else min(left, _CONNECT_SECONDS)}
+    limits |= {} if left is None else dict.fromkeys(("read", "write", "pool"), left)
+    return httpx.Request(
+        request.method,
+        _parsed(request.url),
+        headers={**_HEADERS, **request.headers},
+        content=request.content,
+        extensions={"timeout": limits},
+    )
+
+
+@lru_cache(maxsize=256)
+def _parsed(url: str) -> httpx.URL:
+    return httpx.URL(url)
 
 
 def _remaining(request: HttpRequest) -> float | None:
