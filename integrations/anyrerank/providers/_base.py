@@ -180,7 +180,7 @@ class Provider:
             status_code=response.status,
             request_id=response.request_id,
             url=response.url,
-        )
+        ) from None
 
     def error(self, request: RerankRequest, response: HttpResponse) -> RerankError:
         """The error that an answer with a status outside 200..299 stands for."""
