@@ -32,8 +32,8 @@ unit: $(VENV)/.dev
 bench: $(VENV)/.dev ## figures against bare clients, on an idle machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-floors: ## the tests with the oldest version of each dependency that pyproject.toml allows
-	$(MAKE) unit VENV=.venv-floors CONSTRAINTS=constraints-floors.txt
+floors: ## the tests with the oldest version of each dependency that pyproject.toml allows, whose own warnings may stand
+	$(MAKE) unit VENV=.venv-floors CONSTRAINTS=constraints-floors.txt ARGS="-W default $(ARGS)"
 
 pins: $(VENV)/.dev ## write both constraint files anew
 	$(PIP) uv

@@ -323,6 +323,7 @@ class _Flow(Workflow):
         return StopEvent(result=[item.node.node_id for item in ranked])
 
 
+@pytest.mark.filterwarnings("ignore:ServiceManager is deprecated")
 async def test_in_a_workflow_the_span_is_under_the_steps(wire: Wire, spans: SimpleSpanHandler) -> None:
     flow = _Flow(timeout=PATIENCE)
     flow.reranker = FACES[1].make(wire, top_n=1)
