@@ -289,7 +289,7 @@ def test_the_timeout_is_kept_whatever_the_server_does(script: Script, way: Colou
     assert BRIEF * 0.9 <= time.monotonic() - began < BRIEF + 1
     assert type(error) is APITimeoutError
     assert (error.provider, error.model, error.url) == ("cohere", "rerank-v3.5", f"{server.url}/v2/rerank")
-    assert server.abandoned.wait(PATIENCE)
+    assert server.wait_until_no_connection()
     works(way, reranker)
 
 
