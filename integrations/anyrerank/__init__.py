@@ -8,7 +8,7 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from anyrerank.client import Reranker, arerank, rerank
+    from anyrerank.client import Reranker
     from anyrerank.errors import (
         APIConnectionError,
         APIResponseValidationError,
@@ -25,6 +25,7 @@ if _typing.TYPE_CHECKING:
         RateLimitError,
         RerankError,
     )
+    from anyrerank.functions import arerank, rerank
     from anyrerank.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
 
 __version__ = "0.1.0"
@@ -56,7 +57,7 @@ __all__ = [
     "rerank",
 ]
 
-_HOMES = {"Reranker": "client", "arerank": "client", "rerank": "client"} | dict.fromkeys(
+_HOMES = {"Reranker": "client", "arerank": "functions", "rerank": "functions"} | dict.fromkeys(
     ("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "schema"
 )
 
