@@ -102,7 +102,7 @@ listed((found.metadata["topic"], found.page_content) for found in retriever.invo
 
 # %% [markdown]
 # `RerankRetriever` takes the place of the retriever and reranks what it finds. (In a pipeline the candidates are ranked
-# already; `local/lexical`, and it alone, has its order fused with theirs, because that was better in our measurements.)
+# already; `local/lexical`, and it alone, has its order fused with theirs: shared words are evidence beside theirs.)
 
 # %%
 from anyrerank.langchain import AnyRerank, RerankRetriever

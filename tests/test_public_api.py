@@ -203,3 +203,24 @@ def test_a_wrong_client_is_refused_at_once() -> None:
     wrong: Any = object()
     with pytest.raises(anyrerank.ConfigurationError, match="http_client"):
         Reranker(COHERE, http_client=wrong)
+
+
+@pytest.mark.parametrize(
+    ("module", "absent", "extra"),
+    [
+        ("anyrerank.langchain", "langchain_core", "anyrerank[langchain]"),
+        ("anyrerank.llama_index", "llama_index", "anyrerank[llama-index]"),
+    ],
+)
+def test_a_missing_extra_is_named_with_the_command_that_installs_it(module: str, absent: str, extra: str) -> None:
+    code = (
+        "import sys\n"
+        f"sys.modules[{absent!r}] = sys.modules[{absent + '.core'!r}] = None\n"
+        "from anyrerank import ConfigurationError, rerank\n"
+        f"try:\n    import {module}\n"
+        "except ConfigurationError as error:\n    print(error)\n"
+        "print(len(rerank('local/lexical', 'a', ['a']).results))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.splitlines()[0].endswith(f"pip install '{extra}'")
+    assert done.stdout.splitlines()[1] == "1"
