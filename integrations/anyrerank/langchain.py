@@ -135,9 +135,10 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
             failure = error
             yield Do(lambda: traced.on_chain_error(failure))
             raise
-        usage = usage_of(response)
-        yield Do(lambda: traced.get_child().on_custom_event("anyrerank.usage", usage, run_id=traced.run_id))
-        yield Do(lambda: traced.on_chain_end({**self._seen(None, ranked), "usage": usage}))
+        if traced.handlers:
+            usage = usage_of(response)
+            yield Do(lambda: traced.get_child().on_custom_event("anyrerank.usage", usage, run_id=traced.run_id))
+            yield Do(lambda: traced.on_chain_end({**self._seen(None, ranked), "usage": usage}))
         return ranked
 
     def _texts(self, documents: Sequence[LangChainDocument], core: Reranker) -> list[Document]:
@@ -278,9 +279,8 @@ def _copied(document: LangChainDocument, metadata: dict[str, Any]) -> LangChainD
     """`document.model_copy(update={"metadata": metadata})`."""
     if document.__pydantic_private__ is not None or document.__pydantic_extra__ is not None:
         return document.model_copy(update={"metadata": metadata})
-    fields_set = document.__pydantic_fields_set__.copy()
-    fields_set.add("metadata")
-    return unchecked(type(document), {**document.__dict__, "metadata": metadata}, fields_set)
+    fields = {**document.__dict__, "metadata": metadata}
+    return unchecked(type(document), fields, {*document.__pydantic_fields_set__, "metadata"})
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:
