@@ -157,8 +157,8 @@ def _is_blank(document: object, place: int, rank_fields: Sequence[str] | None, i
         return not document.strip()
     if not isinstance(document, Mapping):
         raise BadRequestError(
-            f"documents[{place}] is of type {type(document).__name__}; a document is a string or a mapping with a 'text' "
-            "(for LangChain and LlamaIndex objects use anyrerank.langchain and anyrerank.llama_index)"
+            f"documents[{place}] is of type {type(document).__name__}; a document is a string or a mapping with a "
+            "'text' (for LangChain and LlamaIndex objects use anyrerank.langchain and anyrerank.llama_index)"
         )
     if isinstance(document.get("image"), str) and images:
         return False
