@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import repeat
 from operator import itemgetter
 from typing import Any, Literal, TypeVar
 
@@ -211,25 +213,27 @@ _FIRST_BYTES = {
 
 
 M = TypeVar("M", bound=BaseModel)
-_new, _set = object.__new__, object.__setattr__
 _set_fields_set, _set_private, _set_extra = (
     vars(BaseModel)[name].__set__ for name in ("__pydantic_fields_set__", "__pydantic_private__", "__pydantic_extra__")
 )
 
 
-def unchecked(kind: type[M], fields: dict[str, Any], fields_set: set[str]) -> M:
-    """A model of values that are known to be right, for half of what its own ways of copying and making one take.
+def unchecked(kinds: Iterable[type[M]], fields: Iterable[dict[str, Any]], fields_set: Iterable[set[str]]) -> list[M]:
+    """Models of values that are known to be right, for half of what their own ways of copying and making them take.
 
-    Making them is most of what reranking a thousand documents costs in an adapter.
+    Making them is most of what reranking a thousand documents costs in an adapter; by the column it is cheapest.
 
     Args:
-        kind: Has no private attributes and takes no extra fields.
-        fields: The value of every field; becomes the model's own.
-        fields_set: The fields that count as given; becomes the model's own.
+        kinds: Class of each, without private attributes and extra fields.
+        fields: The value of every field of each; becomes the model's own.
+        fields_set: The fields that count as given, of each; becomes the model's own.
     """
-    made = _new(kind)
-    _set(made, "__dict__", fields)
-    _set_fields_set(made, fields_set)
-    _set_private(made, None)
-    _set_extra(made, None)
+    made = list(map(object.__new__, kinds))
+    for step in (
+        map(object.__setattr__, made, repeat("__dict__"), fields),
+        map(_set_fields_set, made, fields_set),
+        map(_set_private, made, repeat(None)),
+        map(_set_extra, made, repeat(None)),
+    ):
+        deque(step, maxlen=0)
     return made

@@ -154,10 +154,10 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     def _scored(self, documents: Sequence[LangChainDocument], response: RerankResponse) -> list[LangChainDocument]:
         """Copies of the documents in the order of the results, each with its score."""
         key, found = self.metadata_key, [documents[index] for index in response.results.indexes]
-        scored = [
-            _copied(document, {**document.metadata, key: score})
-            for document, score in zip(found, response.results.scores, strict=True)
-        ]
+        scored = _copied(
+            found,
+            [{**document.metadata, key: score} for document, score in zip(found, response.results.scores, strict=True)],
+        )
         if self.keep_retrieval_score:
             for document, copy in zip(found, scored, strict=True):
                 if key in document.metadata:
@@ -275,12 +275,21 @@ class RerankRetriever(BaseRetriever):
         return await arun(self.reranker._traced(found, query, config, wanted, asynchronous=True))
 
 
-def _copied(document: LangChainDocument, metadata: dict[str, Any]) -> LangChainDocument:
-    """`document.model_copy(update={"metadata": metadata})`."""
-    if document.__pydantic_private__ is not None or document.__pydantic_extra__ is not None:
-        return document.model_copy(update={"metadata": metadata})
-    fields = {**document.__dict__, "metadata": metadata}
-    return unchecked(type(document), fields, {*document.__pydantic_fields_set__, "metadata"})
+def _copied(documents: Sequence[LangChainDocument], metadata: Sequence[dict[str, Any]]) -> list[LangChainDocument]:
+    """`document.model_copy(update={"metadata": ...})` of each."""
+    pairs = zip(documents, metadata, strict=True)
+    if set(map(type, map(_beyond_fields, documents))) != {type(None)}:
+        return [document.model_copy(update={"metadata": changed}) for document, changed in pairs]
+    return unchecked(
+        map(type, documents),
+        [{**document.__dict__, "metadata": changed} for document, changed in pairs],
+        [{*document.__pydantic_fields_set__, "metadata"} for document in documents],
+    )
+
+
+def _beyond_fields(document: LangChainDocument) -> object:
+    """Private attributes or extra fields of a subclass, or `None`."""
+    return document.__pydantic_private__ if document.__pydantic_extra__ is None else document.__pydantic_extra__
 
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import mimetypes
 from collections.abc import Callable, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -128,10 +129,9 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
     def _scored(self, nodes: Sequence[NodeWithScore], response: RerankResponse) -> list[NodeWithScore]:
         """New wrappers around the nodes, in the order of the results."""
-        scored = [
-            unchecked(NodeWithScore, {"node": nodes[index].node, "score": score}, {"node", "score"})
-            for index, score in response.results.pairs()
-        ]
+        found = response.results
+        fields = [{"node": nodes[index].node, "score": score} for index, score in found.pairs()]
+        scored = unchecked(repeat(NodeWithScore, len(found)), fields, [{"node", "score"} for _ in found.indexes])
         if self.keep_retrieval_score:
             for wrapper, index in zip(scored, response.results.indexes, strict=True):
                 wrapper.node = _remembering(wrapper.node, nodes[index].score)
