@@ -21,7 +21,7 @@ class Setting:
 
         `AnyRerank(model=..., top_n=...)` does the same on connections of its own.
         """
-        return {"reranker": reranker, "top_n": self.top_n, "fuse": reranker.pipeline_fuse}
+        return {"reranker": reranker, "top_n": self.top_n}
 
 
 @dataclass(frozen=True, slots=True)
