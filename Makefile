@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CONSTRAINTS := constraints.txt
-COMPILE := $(BIN)/uv pip compile pyproject.toml --all-extras --group dev --universal --python-version 3.10 --upgrade \
+COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.10 --upgrade \
 	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
 

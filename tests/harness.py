@@ -6,6 +6,7 @@ import asyncio
 import json
 import pickle
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -169,8 +170,21 @@ def recording(name: str) -> dict[str, Any]:
     """What is recorded of a provider.
 
     `cases` are whole calls with their exchanges; the rest describes the dialect, for the contract that every provider
-    owes: `plain` (name of a case with default options, several string documents and a key), `answer` (where the rows
-    of an answer are), `options`, `usage`, `bases`, `statuses`.
+    owes:
+
+    plain     name of a case with default options, three string documents and a key; what else its call holds (a base
+              URL, a project) is part of every call of the contract
+    answer    where the rows of an answer are: `rows` (keys joined with dots, "" for a bare list), `index` (left out
+              where scores come in the order of the documents) and `score`; `index_is_text` where indexes are strings,
+              `beside` for what else such an answer always holds, `allows` for the names of faults in the contract that
+              this dialect's documented answers may have
+    options   for each option of the card a value that is `given` and what of the body is `sent` for it; what else the
+              call needs `with` it
+    usage     `answered` in the body or in `headers`, and the `meta` it becomes; null where none is reported
+    bases     for each form of a base URL, the base and the URL of the request
+    statuses  the statuses whose class is not the usual one
+
+    A provider that cannot be held to the contract here says `elsewhere` which tests do it.
     """
     path = WIRE / f"{name}.json"
     if not path.exists():
@@ -188,10 +202,20 @@ def case(name: str, title: str) -> dict[str, Any]:
     return next(each for each in recording(name)["cases"] if each["name"] == title)
 
 
+@cache
 def credentials() -> list[str]:
     """Every environment variable that a provider reads."""
     kinds = [load(name) for name in names()]
-    return [variable for kind in kinds for variable in (*kind.key_variables, *kind.base_variables)]
+    return [
+        variable
+        for kind in kinds
+        for variable in (
+            *kind.key_variables,
+            *kind.key_file_variables,
+            *kind.base_variables,
+            *(each for setting in kind.settings.values() for each in setting.variables),
+        )
+    ]
 
 
 def chain(error: BaseException) -> list[BaseException]:

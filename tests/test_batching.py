@@ -57,7 +57,15 @@ def ask_all(
     place: Callable[[int], int] = lambda index: index,
 ) -> Answer:
     request = RerankRequest(query="q", documents=documents, top_n=top_n, options={"truncate": "END"})
-    flow = batched(server, request, size=size, limit=1, too_large=of_413, place=place, may_split=may_split)
+    flow = batched(
+        server,
+        request,
+        starts=range(0, len(documents), size),
+        limit=1,
+        too_large=of_413,
+        place=place,
+        may_split=may_split,
+    )
     return run(flow)
 
 

@@ -21,6 +21,7 @@ from pydantic import (
 from typing_extensions import Self
 
 from anyrerank.client import Reranker
+from anyrerank.config import provider_class
 from anyrerank.options import OnError, ScoreMode
 from anyrerank.schema import RerankResponse
 
@@ -62,7 +63,15 @@ class RerankFields(BaseModel):
     )
     instruction: str | None = Field(default=None, description="For models that take one.")
     truncate: str | None = Field(default=None, description="For example 'END' at NVIDIA NIM.")
-    options: dict[str, Any] = Field(default_factory=dict, description="Further options of the provider's own.")
+    options: dict[str, Any] = Field(
+        default_factory=dict, description="Further options of the provider's own, and settings of its connection."
+    )
+    credentials: dict[str, Any] | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="Settings that are secret, such as aws_secret_access_key. Never dumped.",
+    )
     timeout: float | None = Field(default=60.0, gt=0, description="Seconds for a whole call; None for no limit.")
     max_retries: int = Field(default=2, ge=0, description="Tries after the first one.")
     batch_size: int | None = Field(default=None, ge=1, description="Documents in one request.")
@@ -98,10 +107,16 @@ class RerankFields(BaseModel):
     def _complete(self) -> RerankFields:
         if (self.model is None) == (self.reranker is None):
             raise ValueError("give either model='provider/model' or reranker=Reranker(...)")
+        if self.model is not None and (shown := self._secrets_in_options(self.model)):
+            raise ValueError(f"{', '.join(shown)}: secret, and options show in dumps; put it into credentials instead")
         if self.reranker is not None and (set_here := self._set_beside_reranker()):
             raise ValueError(f"{', '.join(set_here)}: a ready reranker has its own; set them where it is made")
         self._core()
         return self
+
+    def _secrets_in_options(self, model: str) -> list[str]:
+        settings = provider_class(model, self.provider).settings
+        return sorted(name for name in self.options if name in settings and settings[name].secret)
 
     def _set_beside_reranker(self) -> list[str]:
         fields = RerankFields.model_fields
@@ -125,7 +140,8 @@ class RerankFields(BaseModel):
     def _arguments(self) -> dict[str, Any]:
         shared = {name: getattr(self, name) for name in RerankFields.model_fields if name not in _NOT_ARGUMENTS}
         key = self.api_key.get_secret_value() if isinstance(self.api_key, SecretStr) else self.api_key
-        return {**shared, **self.options, "api_key": key, "custom_llm_provider": self.provider}
+        own = {**self.options, **(self.credentials or {})}
+        return {**shared, **own, "api_key": key, "custom_llm_provider": self.provider}
 
     def _call_options(self, core: Reranker, top_n: int | None) -> Mapping[str, Any]:
         """What this call overrides of `core`; a ready one keeps its own options in all else."""
@@ -158,7 +174,7 @@ class RerankFields(BaseModel):
     __hash__ = None  # type: ignore[assignment]
 
 
-_NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "provider"})
+_NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "credentials", "provider"})
 _OF_RERANKER = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
 
 

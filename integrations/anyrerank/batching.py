@@ -60,24 +60,24 @@ def batched(
     ask: Ask,
     request: RerankRequest,
     *,
-    size: int,
+    starts: Sequence[int],
     limit: int,
     too_large: Callable[[RerankError], bool],
     place: Callable[[int], int],
     may_split: bool,
 ) -> Flow[Answer]:
-    """Rank any number of documents with requests of at most `size`.
+    """Rank any number of documents with as many requests as `starts` has places.
 
     Args:
-        size: Most documents in one request.
+        starts: Where each request begins in the documents; the first is 0.
         limit: Most requests under way at once.
         too_large: Whether an error means that fewer documents could pass.
         place: From an index in `request.documents` to the caller's, for error messages.
         may_split: False for a model whose scores depend on the documents that are sent together.
     """
     halves = _Halves(ask, too_large if may_split else _never, place)
-    count = len(request.documents)
-    flows = [halves.flow(_part(request, at, min(at + size, count)), at) for at in range(0, count, size)]
+    ends = [*starts[1:], len(request.documents)]
+    flows = [halves.flow(_part(request, start, end), start) for start, end in zip(starts, ends, strict=True)]
     if len(flows) == 1:
         return (yield from flows[0])
     answers = yield Gather(flows, limit)

@@ -32,7 +32,7 @@ from anyrerank.progress import Bar
 from anyrerank.providers import Provider
 from anyrerank.providers._base import Answer
 from anyrerank.ranking import check_score_mode, order, results
-from anyrerank.retry import RetryPolicy, retried
+from anyrerank.retry import RetryPolicy, retried, within
 from anyrerank.router import first_success
 from anyrerank.schema import Attempt, Document, Meta, RerankRequest, RerankResponse, Results
 from anyrerank.transport import Transport
@@ -67,13 +67,15 @@ class Reranker:
 
     Args:
         model: `provider/model`, or the bare model with `custom_llm_provider`.
+        custom_llm_provider: The provider, when `model` does not name it; or a `Provider` class of your own.
         fallbacks: Model strings or `Reranker`s, tried in order when this one fails for a reason that another could
             survive; each has an equal share of the time that is left. A model string of the same provider uses the
             same key and base URL, any other finds its own in the environment. A `Reranker` brings its connection and
             the options of its provider.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour. A synchronous one
             knows a limit for each read alone, so a server that sends a byte now and then outlasts `timeout`.
-        options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`.
+        options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`, and the settings of
+            their connections, such as `aws_region_name` (`anyrerank providers` lists both).
 
     The other parameters are those of `anyrerank.rerank`; a call may override them, save for the connection.
 
@@ -86,7 +88,7 @@ class Reranker:
         self,
         model: str,
         *,
-        custom_llm_provider: str | None = None,
+        custom_llm_provider: str | type[Provider] | None = None,
         api_key: str | None = None,
         api_base: str | None = None,
         headers: Mapping[str, str] | None = None,
@@ -113,7 +115,13 @@ class Reranker:
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
         self._kind = provider_class(model, custom_llm_provider)
-        self._connection: dict[str, Any] = {"api_key": api_key, "api_base": api_base, "headers": headers}
+        self._connection: dict[str, Any] = {
+            "custom_llm_provider": self._kind,
+            "api_key": api_key,
+            "api_base": api_base,
+            "headers": headers,
+        }
+        self._settings = {name: options.pop(name) for name in self._kind.settings.keys() & options.keys()}
         self._options = options_of(
             {
                 "top_n": top_n,
@@ -166,7 +174,7 @@ class Reranker:
     @property
     def accepts_images(self) -> bool:
         """Whether a document may be a mapping with an `image`."""
-        return self._kind.images
+        return self._kind.reads_images(self.model)
 
     def rerank(self, query: str, documents: Sequence[Document], **overrides: Any) -> RerankResponse:
         """Rank `documents` by how well each answers `query`.
@@ -260,7 +268,7 @@ class Reranker:
             ready._ready = True
             return ready
         same = split_model(other)[0] == self.provider
-        made = Reranker(other, **(self._connection if same else {}))
+        made = Reranker(other, **self._connection, **self._settings) if same else Reranker(other)
         made.send_through(self._transport)
         return made
 
@@ -274,7 +282,7 @@ class Reranker:
     ) -> Flow[list[RerankResponse | RerankError]]:
         if isinstance(queries, str) or len(queries) != len(documents):
             raise BadRequestError("rerank_many takes a list of queries and as many lists of documents")
-        limit = options_of(_call_options(overrides), self._options).max_concurrency
+        limit = options_of(self._call_options(overrides), self._options).max_concurrency
         share = max(1, limit // max(1, len(queries)))
         if not queries:
             return []
@@ -291,7 +299,7 @@ class Reranker:
         concurrency: int | None = None,
     ) -> Flow[RerankResponse]:
         """One call, from the caller's arguments to the response; `concurrency` overrides `max_concurrency`."""
-        options = options_of(_call_options(overrides), self._options)
+        options = options_of(self._call_options(overrides), self._options)
         policy = RetryPolicy(max_retries=options.max_retries)
         members = (self, *self._fallbacks)
         if overrides:
@@ -307,7 +315,7 @@ class Reranker:
         )
         if not call.documents:
             return self._response(call, Answer(scores=()), Results())
-        blank = blanks(call.documents, options.rank_fields, images=all(member._kind.images for member in members))
+        blank = blanks(call.documents, options.rank_fields, images=all(member.accepts_images for member in members))
         key = partial(identity, rank_fields=options.rank_fields) if options.dedupe else None
         kept = candidates(call.documents, blank, key=key)
         try:
@@ -324,7 +332,7 @@ class Reranker:
             return self._degraded(call, error)
         ordered = order(
             kept.spread(answer.scores),
-            scale=member._kind.scale,
+            scale=member._provider().score_scale(member._extra(options)),
             score_mode=options.score_mode,
             threshold=options.score_threshold,
             fuse=options.fuse,
@@ -345,15 +353,8 @@ class Reranker:
         """The scores of this model alone, whatever number of requests they need."""
         provider, options = self._provider(), call.options
         extra = self._extra(options)
-        check_score_mode(options.score_mode, provider.scale, provider.deployment)
+        check_score_mode(options.score_mode, provider.score_scale(extra), provider.deployment)
         count = len(kept.documents)
-        size = options.batch_size or provider.max_documents(extra) or count
-        may_split = options.allow_split or not provider.listwise
-        if count > size and not may_split:
-            raise provider.refuse(
-                f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
-                f"request of {size}: send fewer, or pass allow_split=True and accept scores that depend on the split"
-            )
         request = RerankRequest(
             query=call.query,
             documents=kept.documents,
@@ -362,6 +363,18 @@ class Reranker:
             options=extra,
             extra_body=options.extra_body or {},
         )
+        if unfit := provider.unfit(request):
+            raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
+        size = options.batch_size
+        if size is None:
+            size = yield from within(provider.learnt_max_documents(count, extra), deadline, call.policy.clock)
+        starts = provider.starts(request, size or count)
+        may_split = options.allow_split or not provider.ranks_together
+        if len(starts) > 1 and not may_split:
+            raise provider.refuse(
+                f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
+                "request: send fewer, or pass allow_split=True and accept scores that depend on the split"
+            )
 
         def ask(part: RerankRequest) -> Flow[Answer]:
             return retried(
@@ -376,13 +389,18 @@ class Reranker:
             yield from batched(
                 ask,
                 request,
-                size=size,
+                starts=starts,
                 limit=call.concurrency,
                 too_large=provider.too_large,
                 place=kept.place,
                 may_split=may_split,
             )
         )
+
+    def _call_options(self, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
+        if overrides and (fixed := sorted((CONNECTION | self._kind.settings.keys()) & overrides.keys())):
+            raise BadRequestError(f"{', '.join(fixed)}: set when a Reranker is made, not in a call")
+        return overrides
 
     def _extra(self, options: Options) -> dict[str, Any]:
         """The provider's own options: those of the call, save for a ready fallback, which brings its own."""
@@ -392,7 +410,7 @@ class Reranker:
     def _provider(self) -> Provider:
         """The provider with key and base URL; tried when this is made, and again at each call until they are there."""
         if self._connected is None:
-            provider = connect(self.deployment, **self._connection)
+            provider = connect(self.deployment, **self._connection, settings=self._settings)
             provider.check()
             self._connected = provider
         return self._connected
@@ -450,9 +468,3 @@ def _caught(flow: Flow[RerankResponse]) -> Flow[RerankResponse | RerankError]:
         return (yield from flow)
     except RerankError as error:
         return error
-
-
-def _call_options(overrides: Mapping[str, Any]) -> Mapping[str, Any]:
-    if fixed := sorted(CONNECTION & overrides.keys()):
-        raise BadRequestError(f"{', '.join(fixed)}: set when a Reranker is made, not in a call")
-    return overrides

@@ -6,6 +6,8 @@ import base64
 import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
 from anyrerank import providers
@@ -14,12 +16,12 @@ from anyrerank.providers import Provider
 from anyrerank.providers._base import Connection
 
 
-def split_model(model: str, custom_llm_provider: str | None = None) -> tuple[str, str]:
+def split_model(model: str, custom_llm_provider: str | type[Provider] | None = None) -> tuple[str, str]:
     """The provider and the model in `provider/model`, split at the first slash.
 
     Args:
         model: `provider/model`; with `custom_llm_provider` also the bare model.
-        custom_llm_provider: The provider, as in LiteLLM.
+        custom_llm_provider: The provider, as in LiteLLM, or a class of the caller's own.
 
     Raises:
         ConfigurationError: There is no provider in it, or no model.
@@ -27,7 +29,9 @@ def split_model(model: str, custom_llm_provider: str | None = None) -> tuple[str
     if not isinstance(model, str) or not model.strip():  # type: ignore[redundant-expr]
         raise ConfigurationError("model is a string like 'cohere/rerank-v3.5'")
     if custom_llm_provider:
-        return custom_llm_provider, model.removeprefix(f"{custom_llm_provider}/")
+        given = custom_llm_provider
+        named = given if isinstance(given, str) else providers.checked(given).prefix
+        return named, model.removeprefix(f"{named}/")
     prefix, slash, rest = model.partition("/")
     if not slash or not rest:
         raise ConfigurationError(
@@ -37,35 +41,46 @@ def split_model(model: str, custom_llm_provider: str | None = None) -> tuple[str
     return prefix, rest
 
 
-def provider_class(model: str, custom_llm_provider: str | None = None) -> type[Provider]:
-    """The provider class that `model` names."""
-    return providers.load(split_model(model, custom_llm_provider)[0])
+def provider_class(model: str, custom_llm_provider: str | type[Provider] | None = None) -> type[Provider]:
+    """The provider class that `model` names.
+
+    Raises:
+        ConfigurationError: There is none of that name, or what was given is no provider class.
+    """
+    if custom_llm_provider is None or isinstance(custom_llm_provider, str):
+        return providers.load(split_model(model, custom_llm_provider)[0])
+    return providers.checked(custom_llm_provider)
 
 
 def key_from_environment(kind: type[Provider]) -> str | None:
     """The API key in the first of the provider's variables that is set."""
-    return _first(kind.key_variables)
+    return _key(kind)[1]
 
 
 def connect(
     model: str,
     *,
-    custom_llm_provider: str | None = None,
+    custom_llm_provider: str | type[Provider] | None = None,
     api_key: str | None = None,
     api_base: str | None = None,
     headers: Mapping[str, str] | None = None,
+    settings: Mapping[str, Any] | None = None,
 ) -> Provider:
     """The provider of `model`, with what the arguments leave open taken from the environment.
+
+    Args:
+        settings: Those of the provider's `settings` that the caller gave.
 
     Raises:
         ConfigurationError: Unknown provider, or a malformed base URL.
         AuthenticationError: A key or header that no HTTP header can hold.
     """
+    kind = provider_class(model, custom_llm_provider)
     prefix, name = split_model(model, custom_llm_provider)
-    kind = providers.load(prefix)
-    key = (api_key or key_from_environment(kind) or "").strip() or None
-    base, login = _without_login((api_base or _first(kind.base_variables) or "").strip() or None)
-    if login and api_key:
+    given = (api_key or "").strip() or None
+    variable, key = (None, given) if given else _key(kind)
+    base, login = _without_login((api_base or _first(kind.base_variables)[1] or "").strip() or None)
+    if login and given:
         raise ConfigurationError(
             "api_key= and a login in the base URL are both given, and a request has one Authorization header: keep one",
             provider=prefix,
@@ -78,11 +93,47 @@ def connect(
             provider=prefix,
             model=name,
         )
-    return kind(Connection(model=name, api_key=key, api_base=base, headers=own))
+    explicit = {name: value for name, value in (settings or {}).items() if value is not None}
+    found = _settings(kind)
+    return kind(
+        Connection(
+            model=name,
+            api_key=key,
+            key_variable=variable,
+            api_base=base,
+            headers=own,
+            settings={**found, **explicit},
+            from_environment=frozenset(found.keys() - explicit.keys()),
+        )
+    )
 
 
-def _first(variables: tuple[str, ...]) -> str | None:
-    return next((value for name in variables if (value := os.environ.get(name, "").strip())), None)
+def _key(kind: type[Provider]) -> tuple[str | None, str | None]:
+    """The key in the environment and the variable that led to it."""
+    variable, key = _first(kind.key_variables)
+    if key is not None:
+        return variable, key
+    variable, path = _first(kind.key_file_variables)
+    if path is None:
+        return None, None
+    try:
+        return variable, Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, ValueError) as error:
+        raise AuthenticationError(
+            f"the file that {variable} names cannot be read: {type(error).__name__}", provider=kind.prefix
+        ) from None
+
+
+def _settings(kind: type[Provider]) -> dict[str, str]:
+    """The provider's settings that the environment holds."""
+    found = ((name, _first(setting.variables)[1]) for name, setting in kind.settings.items())
+    return {name: value for name, value in found if value is not None}
+
+
+def _first(variables: tuple[str, ...]) -> tuple[str | None, str | None]:
+    """The first variable that is set, and its value."""
+    found = ((name, os.environ.get(name, "").strip()) for name in variables)
+    return next(((name, value) for name, value in found if value), (None, None))
 
 
 def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:

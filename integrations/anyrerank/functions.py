@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank.client import Reranker, same_parameters
 from anyrerank.options import Fuse, OnError, ScoreMode
+from anyrerank.providers import Provider
 from anyrerank.schema import Document, RerankResponse
 from anyrerank.transport import Transport
 
@@ -21,7 +22,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
     model: str,
     query: str,
     documents: Sequence[Document],
-    custom_llm_provider: str | None = None,
+    custom_llm_provider: str | type[Provider] | None = None,
     top_n: int | None = None,
     rank_fields: Sequence[str] | None = None,
     return_documents: bool | None = True,
@@ -62,7 +63,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         query: Not blank.
         documents: Strings, or mappings with a `text` (or with `rank_fields`). An empty list gives an empty response
             and no request. They are neither changed nor copied.
-        custom_llm_provider: The provider, when `model` does not name it.
+        custom_llm_provider: The provider, when `model` does not name it; or a `Provider` class of your own.
         top_n: How many results to return, at least 1; `None` for all.
         rank_fields: Fields of mapping documents to rank on, in order.
         return_documents: Whether each result holds the caller's own document. Nothing is asked of the provider.
@@ -88,7 +89,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         http_client: An `httpx.Client` (or `httpx.AsyncClient` for `arerank`) to use as it is; see `Reranker`.
         extra_body: Merged into the request's JSON.
         drop_params: Leave out options that the provider does not have, instead of refusing them.
-        options: Options of the provider's own.
+        options: Options of the provider's own, and settings of its connection such as `aws_region_name`.
 
     Raises:
         BadRequestError: The call is wrong. Nothing was sent, unless the error has a status.

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from anyrerank.errors import APIConnectionError, APITimeoutError, RateLimitError, RerankError
-from anyrerank.flow import Effect, Flow, Sleep
+from anyrerank.errors import APIConnectionError, APITimeoutError, BadRequestError, RateLimitError, RerankError
+from anyrerank.flow import Call, Effect, Flow, Sleep
 from anyrerank.providers._base import Answer
 from anyrerank.schema import Attempt
 from anyrerank.wire import HttpRequest
@@ -49,7 +49,8 @@ def retryable(error: RerankError) -> bool:
     status = error.status_code
     if status is None:
         return isinstance(error, APIConnectionError | APITimeoutError)
-    return status in _STATUSES or (status >= 500 and status != _NOT_IMPLEMENTED) or isinstance(error, RateLimitError)
+    passing = status >= 500 and status != _NOT_IMPLEMENTED and not isinstance(error, BadRequestError)
+    return status in _STATUSES or passing or isinstance(error, RateLimitError)
 
 
 def wait_before(retry: int, error: RerankError, policy: RetryPolicy) -> float | None:
@@ -129,4 +130,6 @@ def _limited(effect: Effect, deadline: float, clock: Callable[[], float]) -> Eff
         return replace(effect, deadline=deadline)
     if isinstance(effect, Sleep) and (late or clock() + effect.seconds >= deadline):
         raise APITimeoutError("timed out: the provider was still working when the call's timeout was used up")
+    if isinstance(effect, Call) and late:
+        raise APITimeoutError("timed out: the call's timeout is used up before its work on this machine was done")
     return effect

@@ -23,25 +23,33 @@ def dig(body: Any, *path: str) -> Any:
     return body
 
 
-def ranked(body: Any, request: RerankRequest, *, rows: str, score: str) -> list[tuple[int, float]]:
-    """The (index, score) pairs in `body[rows]`, checked one by one.
+def first_at(body: Any, paths: Sequence[str]) -> Any:
+    """The value at the first of `paths` (keys joined with dots) where there is one."""
+    return next((value for path in paths if (value := dig(body, *path.split("."))) is not None), None)
+
+
+def ranked(
+    body: Any, request: RerankRequest, *, rows: str, score: str, index: str = "index"
+) -> list[tuple[int, float]]:
+    """The (index, score) pairs in a list of results, checked one by one.
 
     Args:
-        rows: Key of the list of results.
+        rows: Where the list is in `body`: keys joined with dots, or `""` for an answer that is the list.
         score: Key of the score in a result.
+        index: Key of the index in a result.
 
     Raises:
         An error that `Provider.read` turns into `APIResponseValidationError`: for an index that is out of range,
         negative, repeated or not an integer, and for a score that is missing, not a number, NaN or infinite.
     """
-    items = body.get(rows) if isinstance(body, dict) else None
+    items = dig(body, *rows.split(".")) if rows else body
     if not isinstance(items, list):
-        raise UnusableAnswerError(f"the answer has no list '{rows}'")
+        raise UnusableAnswerError(f"the answer has no list '{rows}'" if rows else "the answer is not a list")
     count = len(request.documents)
     if not items:
         return []
     try:
-        pairs = list(map(itemgetter("index", score), items))
+        pairs = list(map(itemgetter(index, score), items))
         indexes, values = zip(*pairs, strict=True)
         kinds = set(map(type, values))
         sound = (
@@ -55,27 +63,27 @@ def ranked(body: Any, request: RerankRequest, *, rows: str, score: str) -> list[
     except (KeyError, TypeError, IndexError, OverflowError):
         pairs, kinds, sound = [], set(), False
     if not sound:
-        raise UnusableAnswerError(_fault(items, count, rows, score))
+        raise UnusableAnswerError(_fault(items, count, rows or "answer", index, score))
     return pairs if kinds == _FLOAT else [(index, float(value)) for index, value in pairs]
 
 
 _INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
 
 
-def _fault(items: Sequence[Any], count: int, rows: str, score: str) -> str:
+def _fault(items: Sequence[Any], count: int, rows: str, index: str, score: str) -> str:
     """What is wrong with a list of results: the first result that is not what it should be."""
     seen: set[int] = set()
     for place, item in enumerate(items):
         if not isinstance(item, dict):
             return f"{rows}[{place}] is not an object"
-        index, value = item.get("index"), item.get(score)
-        if type(index) is not int or not 0 <= index < count:
-            return f"{rows}[{place}].index is not an integer from 0 to {count - 1}"
-        if index in seen:
-            return f"{rows}[{place}].index repeats {index}"
-        seen.add(index)
+        position = item.get(index)
+        if type(position) is not int or not 0 <= position < count:
+            return f"{rows}[{place}].{index} is not an integer from 0 to {count - 1}"
+        if position in seen:
+            return f"{rows}[{place}].{index} repeats {position}"
+        seen.add(position)
         try:
-            finite(value, f"{rows}[{place}].{score}")
+            finite(item.get(score), f"{rows}[{place}].{score}")
         except UnusableAnswerError as problem:
             return str(problem)
     return f"'{rows}' cannot be read"
@@ -108,8 +116,13 @@ def usage(
     output_tokens: Any = None,
     api_version: Any = None,
     warnings: Any = None,
+    estimated: bool = False,
 ) -> Meta:
-    """`Meta` of what is there and is what it should be; anything else is left out."""
+    """`Meta` of what is there and is what it should be; anything else is left out.
+
+    Args:
+        estimated: Whether the numbers are ours rather than the provider's.
+    """
     billed = {"search_units": number(search_units), "total_tokens": number(total_tokens)}
     tokens = {"input_tokens": number(input_tokens), "output_tokens": number(output_tokens)}
     return Meta(
@@ -117,4 +130,5 @@ def usage(
         tokens=Tokens(**tokens) if any(v is not None for v in tokens.values()) else None,
         api_version=api_version if isinstance(api_version, Mapping) else None,
         warnings=tuple(w for w in warnings if isinstance(w, str)) if isinstance(warnings, list) else (),
+        estimated=estimated,
     )

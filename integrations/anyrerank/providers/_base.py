@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
 
 import orjson
+from typing_extensions import Self
 
 from anyrerank.errors import (
     APIResponseValidationError,
@@ -40,13 +42,29 @@ Scale: TypeAlias = Literal["unit", "logit", "unknown"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Something that a connection needs besides key and base URL, such as a project or a region."""
+
+    about: str
+    variables: tuple[str, ...] = ()
+    """Environment variables that may hold it; the first that is set wins."""
+    secret: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where a provider is and how to get in. The key is never part of a `repr`."""
+    """Where a provider is and how to get in. Nothing that may be secret is part of a `repr`."""
 
     model: str
     api_key: str | None = field(default=None, repr=False)
+    key_variable: str | None = None
+    """The environment variable that the key came from; `None` when the caller gave it."""
     api_base: str | None = field(default=None, repr=False)
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """Those of the provider's `settings` that are known, from the caller or the environment."""
+    from_environment: frozenset[str] = frozenset()
+    """Names of the settings that came from the environment."""
 
 
 _NO_META = Meta()
@@ -75,10 +93,20 @@ class Provider:
     """The vendor's own name, for tables."""
     key_variables: ClassVar[tuple[str, ...]] = ()
     """Environment variables that may hold the key; the first that is set wins."""
+    key_file_variables: ClassVar[tuple[str, ...]] = ()
+    """Environment variables that may hold the path of a file with the key; looked at after `key_variables`."""
     base_variables: ClassVar[tuple[str, ...]] = ()
     """Environment variables that may hold the base URL; the first that is set wins."""
     default_base: ClassVar[str | None] = None
     """Base URL when the caller names none; `None` where there is no public one."""
+    settings: ClassVar[Mapping[str, Setting]] = MappingProxyType({})
+    """What a connection can hold besides key and base URL, by the name of the argument."""
+    needs_key: ClassVar[bool] = True
+    """Whether a call without a key is refused before it is sent."""
+    extra: ClassVar[str | None] = None
+    """The extra of this package that holds what the provider is made of."""
+    documents_per_request: ClassVar[int | None] = None
+    """How many documents one request may hold; `None` where no limit is known."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Options that reach the wire; every other one is refused."""
     scale: ClassVar[Scale] = "unknown"
@@ -86,7 +114,7 @@ class Provider:
     listwise: ClassVar[bool] = False
     """Whether a document's score depends on the documents beside it."""
     images: ClassVar[bool] = False
-    """Whether a mapping with an `image` and no `text` can be ranked."""
+    """Whether some model ranks a mapping with an `image` and no `text`; see `reads_images`."""
     pipeline_fuse: ClassVar[Literal["rrf"] | None] = None
     """What the framework adapters use for `fuse`, their input being ranked already."""
 
@@ -103,17 +131,50 @@ class Provider:
 
     @property
     def key_required(self) -> bool:
-        """Whether a call without a key is refused before it is sent."""
-        return True
+        """Whether a call without a key is refused before it is sent, at this base URL and for this model."""
+        return self.needs_key
 
     def max_documents(self, options: Mapping[str, Any]) -> int | None:
-        """How many documents one request may hold; `None` for no limit."""
+        """How many documents one request may hold with these options; `None` where no limit is known."""
+        return self.documents_per_request
+
+    @classmethod
+    def reads_images(cls, model: str) -> bool:
+        """Whether this model ranks a mapping with an `image`; one that is not known gets the benefit of the doubt."""
+        return cls.images
+
+    def learnt_max_documents(self, count: int, options: Mapping[str, Any]) -> Flow[int | None]:
+        """`max_documents`, for a provider that can ask its server when a call has `count` documents."""
+        yield from ()
+        return self.max_documents(options)
+
+    def starts(self, request: RerankRequest, size: int) -> Sequence[int]:
+        """Where each request begins when `request` is split: by default every `size` documents."""
+        return range(0, len(request.documents), size)
+
+    def score_scale(self, options: Mapping[str, Any]) -> Scale:
+        """What the scores of this model mean with these options."""
+        return self.scale
+
+    @property
+    def ranks_together(self) -> bool:
+        """Whether this model's score for a document depends on the documents beside it."""
+        return self.listwise
+
+    def unfit(self, request: RerankRequest) -> tuple[int, str] | None:
+        """The first document that this provider cannot take, and why; asked before anything is sent."""
         return None
 
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         """Everything one request needs: by default one exchange."""
-        response = yield self.build_request(request)
-        return self.read(request, response)
+        ready = yield from self.authorized()
+        response = yield ready.build_request(request)
+        return ready.read(request, response)
+
+    def authorized(self) -> Flow[Self]:
+        """This provider with a token, where one has to be fetched first."""
+        yield from ()
+        return self
 
     def build_request(self, request: RerankRequest) -> HttpRequest:
         """The HTTP request: the same bytes for the same request."""
@@ -191,20 +252,27 @@ class Provider:
                 "the key stays with the host it is for: set api_base to the final address"
             )
         else:
-            text = redact(message_in(body, response.content), self._secrets(), request) or "no message"
-        return self.error_class(response.status, body)(
+            text = redact(message_in(body, response.content), self.secrets(), request) or "no message"
+        kind = self.error_class(response, body)
+        if kind is AuthenticationError and self.connection.key_variable:
+            text += f" (the key came from {self.connection.key_variable})"
+        return kind(
             f"{self.title} answered {response.status}: {text}",
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
             request_id=response.request_id or request_id_in(body),
-            retry_after=response.retry_after,
+            retry_after=self.retry_after(response, body),
             url=response.url,
         )
 
-    def error_class(self, status: int, body: Any) -> type[RerankError]:
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
         """The class for a status; overridden where the provider means something else by it."""
-        return class_for_status(status)
+        return class_for_status(response.status)
+
+    def retry_after(self, response: HttpResponse, body: Any) -> float | None:
+        """Seconds that the provider asks to wait; overridden where it says so in the body."""
+        return response.retry_after
 
     def too_large(self, error: RerankError) -> bool:
         """Whether fewer documents in the request could help."""
@@ -215,11 +283,7 @@ class Provider:
     def check(self) -> None:
         """Raise what is wrong with the connection, before anything is sent."""
         if self.key_required and not self.connection.api_key and "authorization" not in self.headers():
-            raise AuthenticationError(
-                f"no API key for {self.title}: pass api_key=, or set {' or '.join(self.key_variables)}",
-                provider=self.prefix,
-                model=self.connection.model,
-            )
+            raise self.locked_out(f"no API key for {self.title}: pass api_key={_or_set(self.key_variables)}")
         _ = self.base
 
     @property
@@ -229,15 +293,34 @@ class Provider:
         if base and is_http_url(base):
             return base
         problem = "is not an http(s) address such as https://host/v1" if base else "is missing"
-        raise ConfigurationError(
-            f"the base URL for {self.title} {problem}: pass api_base= or set {' or '.join(self.base_variables)}",
-            provider=self.prefix,
-            model=self.connection.model,
+        raise self.misconfigured(
+            f"the base URL for {self.title} {problem}: pass api_base={_or_set(self.base_variables)}"
+        )
+
+    def setting(self, name: str) -> str:
+        """A setting that a call cannot do without.
+
+        Raises:
+            ConfigurationError: It is neither given nor in the environment.
+        """
+        value = self.connection.settings.get(name)
+        if value:
+            return str(value)
+        raise self.misconfigured(
+            f"{name} for {self.title} is missing: pass {name}={_or_set(self.settings[name].variables)}"
         )
 
     def refuse(self, problem: str) -> BadRequestError:
         """The error for a call that this provider cannot take, made before anything is sent."""
         return BadRequestError(problem, provider=self.prefix, model=self.connection.model)
+
+    def misconfigured(self, problem: str) -> ConfigurationError:
+        """The error for a connection that cannot be made."""
+        return ConfigurationError(problem, provider=self.prefix, model=self.connection.model)
+
+    def locked_out(self, problem: str) -> AuthenticationError:
+        """The error for credentials that are missing or cannot be used."""
+        return AuthenticationError(problem, provider=self.prefix, model=self.connection.model)
 
     def whole_option(self, options: Mapping[str, Any], name: str, *, at_least: int) -> int | None:
         """The option `name` as an integer of `at_least` or more, or `None` when it is not given."""
@@ -246,9 +329,10 @@ class Provider:
             return value
         raise self.refuse(f"{name} is an integer of at least {at_least}")
 
-    def _secrets(self) -> list[str]:
-        """Whatever of the headers gets in, whole and in parts, the longest first."""
-        values = [*self.authorization().values(), *self.connection.headers.values()]
+    def secrets(self) -> list[str]:
+        """Whatever gets in, whole and in parts, the longest first."""
+        secret = [str(value) for name, value in self.connection.settings.items() if self.settings[name].secret]
+        values = [*self.authorization().values(), *self.connection.headers.values(), *secret]
         parts = {part for value in values for part in (value, *value.split(), *login_in(value))}
         return sorted(parts, key=len, reverse=True)
 
@@ -263,6 +347,10 @@ TOO_LARGE = (
     "batch size",
 )
 """What providers write in a 400 or 422 when a request, not its form, is the problem."""
+
+
+def _or_set(variables: Sequence[str]) -> str:
+    return f", or set {' or '.join(variables)}" if variables else ""
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -95,7 +95,7 @@ def json_or_none(content: bytes) -> Any:
 
 def request_id_in(body: Any) -> str | None:
     """The id of a request in an error body."""
-    for name in ("requestId", "request_id", "id"):
+    for name in ("requestId", "request_id", "trace", "id"):
         found = dig(body, name)
         if isinstance(found, str) and found:
             return found

@@ -14,13 +14,12 @@ import unicodedata
 from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import ClassVar, Literal
 
 from typing_extensions import override
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.flow import Call, Flow
-from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._base import Answer, Provider
 from anyrerank.providers._documents import texts_of
 from anyrerank.schema import RerankRequest
 
@@ -33,16 +32,12 @@ _SPACELESS = re.compile("[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u
 class Local(Provider):
     """Scores are between 0 and 1. Listwise in the sense that rare words are rare among the candidates of the call."""
 
-    prefix: ClassVar[str] = "local"
-    title: ClassVar[str] = "On this machine"
-    scale: ClassVar[Scale] = "unit"
-    listwise: ClassVar[bool] = True
-    pipeline_fuse: ClassVar[Literal["rrf"] | None] = "rrf"
-
-    @property
-    @override
-    def key_required(self) -> bool:
-        return False
+    prefix = "local"
+    title = "On this machine"
+    scale = "unit"
+    listwise = True
+    needs_key = False
+    pipeline_fuse = "rrf"
 
     @override
     def check(self) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import override
@@ -17,7 +17,7 @@ from typing_extensions import override
 from anyrerank.errors import ConfigurationError
 from anyrerank.flow import Flow, Sleep
 from anyrerank.providers._answers import dig, ranked, usage
-from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._base import Answer, Provider
 from anyrerank.providers._documents import text_of
 from anyrerank.schema import Document, RerankRequest
 from anyrerank.wire import HttpRequest, HttpResponse
@@ -29,6 +29,8 @@ _POLL_SECONDS = 0.5
 _LEGACY = "nv-rerank-qa-mistral-4b:1"
 _LEGACY_NAMES = frozenset({_LEGACY, "ai-rerank-qa-mistral-4b", "nvidia/rerank-qa-mistral-4b"})
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
+_TEXT_ONLY = re.compile(r"rerank-?qa|nemotron-rerank-\d")
+"""In the names of NVIDIA's models for text; the vision-language ones have `-vl-`."""
 _TRUNCATE = ("NONE", "END")
 
 
@@ -40,14 +42,15 @@ class NvidiaNim(Provider):
     The hosted service may answer 202 and finish later; the result is then polled for within the call's `timeout`.
     """
 
-    prefix: ClassVar[str] = "nvidia_nim"
-    title: ClassVar[str] = "NVIDIA NIM"
-    key_variables: ClassVar[tuple[str, ...]] = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
-    base_variables: ClassVar[tuple[str, ...]] = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
-    default_base: ClassVar[str | None] = f"https://{_HOST}"
-    options: ClassVar[frozenset[str]] = frozenset({"truncate"})
-    scale: ClassVar[Scale] = "logit"
-    images: ClassVar[bool] = True
+    prefix = "nvidia_nim"
+    title = "NVIDIA NIM"
+    key_variables = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
+    base_variables = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
+    default_base = f"https://{_HOST}"
+    options = frozenset({"truncate"})
+    scale = "logit"
+    images = True
+    documents_per_request = 1000
 
     @property
     @override
@@ -65,9 +68,25 @@ class NvidiaNim(Provider):
                 model=self.connection.model,
             )
 
+    @classmethod
     @override
-    def max_documents(self, options: Mapping[str, Any]) -> int:
-        return 512 if "-vl-" in self.connection.model else 1000
+    def reads_images(cls, model: str) -> bool:
+        return not _TEXT_ONLY.search(model)
+
+    @override
+    def unfit(self, request: RerankRequest) -> tuple[int, str] | None:
+        for place, document in enumerate(request.documents):
+            image = self._image(document)
+            if image is not None and not (isinstance(image, str) and image.startswith("data:")):
+                return place, (
+                    "has an image that is no base64 data URL (data:image/png;base64,...), which is all that NVIDIA NIM "
+                    "takes; nothing is fetched or read from disk on the way"
+                )
+        return None
+
+    @override
+    def max_documents(self, options: Mapping[str, Any]) -> int | None:
+        return 512 if "-vl-" in self.connection.model else self.documents_per_request
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
@@ -123,16 +142,16 @@ class NvidiaNim(Provider):
         return _LEGACY if model in _LEGACY_NAMES else _BETWEEN_DIGITS.sub(".", model)
 
     def _passage(self, document: Document, request: RerankRequest) -> dict[str, str]:
-        image = None if isinstance(document, str) else document.get("image")
+        image = self._image(document)
         if image is None:
             return {"text": text_of(document, request.rank_fields)}
-        if not isinstance(image, str) or not image.startswith("data:"):
-            raise self.refuse(
-                "an image for NVIDIA NIM is a base64 data URL (data:image/png;base64,...); nothing is fetched or read "
-                "from disk on the way"
-            )
         has_text = not isinstance(document, str) and document.get("text")
         return {**({"text": text_of(document, request.rank_fields)} if has_text else {}), "image": image}
+
+    def _image(self, document: Document) -> Any:
+        if isinstance(document, str) or not self.reads_images(self.connection.model):
+            return None
+        return document.get("image")
 
     def _poll(self, sent: HttpRequest, response: HttpResponse) -> HttpRequest:
         waiting = response.headers.get("nvcf-reqid")
