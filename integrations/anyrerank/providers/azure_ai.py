@@ -1,0 +1,100 @@
+"""Azure AI, Cohere's models in Foundry resources and on serverless endpoints.
+
+Microsoft's pages: https://learn.microsoft.com/azure/ai-foundry/how-to/deploy-models-cohere-rerank. A Foundry resource
+serves v2 under `/providers/cohere`, a serverless endpoint v1 (or v2) at its root. Sources disagree on whether Foundry
+takes the key as `Authorization: Bearer` or as `api-key`; the first is the default, `azure_key_header="api-key"` the
+other. An Entra ID token may stand in for a key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import urlsplit
+
+from typing_extensions import Self, override
+
+from anyrerank.flow import Call, Flow
+from anyrerank.providers._base import Setting
+from anyrerank.providers._cohere_versions import CohereVersions
+from anyrerank.providers._extras import needed
+from anyrerank.providers._urls import endpoint
+
+_FOUNDRY = ".services.ai.azure.com"
+_SCOPES = {"foundry": "https://cognitiveservices.azure.com/.default", "serverless": "https://ml.azure.com/.default"}
+_KEY_HEADERS = ("authorization", "api-key")
+
+
+class AzureAi(CohereVersions):
+    """The model is the name of the deployment; a serverless v1 endpoint ignores it."""
+
+    prefix = "azure_ai"
+    title = "Azure AI"
+    key_variables = ("AZURE_AI_API_KEY",)
+    base_variables = ("AZURE_AI_API_BASE",)
+    extra = "azure"
+    settings = MappingProxyType(
+        {
+            "azure_ad_token": Setting(
+                about="Entra ID token, instead of a key", variables=("AZURE_AD_TOKEN",), secret=True
+            ),
+            "azure_ad_token_provider": Setting(
+                about="'default' for azure-identity's chain, or a function such as get_bearer_token_provider returns"
+            ),
+            "azure_key_header": Setting(about="header of the key: 'authorization' (default) or 'api-key'"),
+        }
+    )
+
+    @property
+    @override
+    def key_required(self) -> bool:
+        return not self.connection.settings.keys() & {"azure_ad_token", "azure_ad_token_provider"}
+
+    @override
+    def check(self) -> None:
+        super().check()
+        if self.connection.settings.get("azure_key_header", "authorization") not in _KEY_HEADERS:
+            raise self.misconfigured("azure_key_header is 'authorization' or 'api-key'")
+
+    @override
+    def authorization(self) -> dict[str, str]:
+        key = self.connection.api_key
+        if key and self.connection.settings.get("azure_key_header") == "api-key":
+            return {"api-key": key}
+        token = key or self.connection.settings.get("azure_ad_token")
+        return {"authorization": f"Bearer {token}"} if token else {}
+
+    @override
+    def authorized(self) -> Flow[Self]:
+        source = self.connection.settings.get("azure_ad_token_provider")
+        if source is None or self.authorization():
+            return self
+        if source == "default":
+            source = yield Call(lambda: _token_source(_SCOPES["foundry" if self._is_foundry else "serverless"]))
+        try:
+            token = yield Call(source)
+        except Exception as error:
+            raise self.locked_out(f"no Entra ID token: {type(error).__name__} from the token provider") from error
+        settings = MappingProxyType({**self.connection.settings, "azure_ad_token": token})
+        return type(self)(replace(self.connection, settings=settings))
+
+    @override
+    def versioned_url(self, options: Mapping[str, Any]) -> str:
+        path = urlsplit(self.base).path.rstrip("/")
+        if self._is_foundry and path in ("", "/providers/cohere"):
+            return endpoint(self.base, root="/v2" if path else "/providers/cohere/v2")
+        return endpoint(self.base)
+
+    @property
+    def _is_foundry(self) -> bool:
+        return (urlsplit(self.base).hostname or "").endswith(_FOUNDRY)
+
+
+@lru_cache(maxsize=8)
+def _token_source(scope: str) -> Callable[[], str]:
+    identity = needed("azure.identity", "azure")
+    source: Callable[[], str] = identity.get_bearer_token_provider(identity.DefaultAzureCredential(), scope)
+    return source

@@ -1,0 +1,59 @@
+"""DeepInfra (https://deepinfra.com/Qwen/Qwen3-Reranker-8B/api).
+
+The answer is a list of scores in the order of the documents. One query is applied to all documents. The limit on the
+number of documents is not documented; 1,000 have been seen to work.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from typing_extensions import override
+
+from anyrerank.providers._answers import UnusableAnswerError, dig, finite, usage
+from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._documents import texts_of
+from anyrerank.schema import RerankRequest
+
+
+class DeepInfra(Provider):
+    """Scores of Qwen3-Reranker are probabilities; what those of other models mean is not documented."""
+
+    prefix = "deepinfra"
+    title = "DeepInfra"
+    key_variables = ("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN")
+    base_variables = ("DEEPINFRA_API_BASE",)
+    default_base = "https://api.deepinfra.com/v1"
+    options = frozenset({"instruction", "service_tier"})
+    scale = "unit"
+    documents_per_request = 1000
+
+    @override
+    def score_scale(self, options: Mapping[str, Any]) -> Scale:
+        return self.scale if "qwen3-reranker" in self.connection.model.lower() else "unknown"
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        parts = urlsplit(self.base)
+        path = parts.path.rstrip("/").removesuffix("/openai")
+        if "/inference/" not in path:
+            path = f"{path.removesuffix('/inference')}/inference/{self.connection.model}"
+        return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        return {"queries": [request.query], "documents": texts_of(request), **request.options}
+
+    @override
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        scores = dig(body, "scores")
+        if not isinstance(scores, list) or len(scores) != len(request.documents):
+            raise UnusableAnswerError("the answer has no list 'scores' with one score for each document")
+        tokens = dig(body, "input_tokens")
+        return Answer(
+            scores=[(index, finite(score, f"scores[{index}]")) for index, score in enumerate(scores)],
+            id=dig(body, "request_id"),
+            meta=usage(total_tokens=tokens, input_tokens=tokens),
+        )

@@ -1,0 +1,43 @@
+"""Fireworks AI (https://docs.fireworks.ai/api-reference/rerank-documents).
+
+The limit on the number of documents is not documented.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+
+from typing_extensions import override
+
+from anyrerank.providers._cohere_style import CohereStyle
+from anyrerank.schema import RerankRequest
+
+
+class FireworksAi(CohereStyle):
+    """A model without a path is one of Fireworks' own: `qwen3-reranker-8b` is `fireworks/qwen3-reranker-8b`."""
+
+    prefix = "fireworks_ai"
+    title = "Fireworks AI"
+    key_variables = ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY", "FIREWORKSAI_API_KEY", "FIREWORKS_AI_TOKEN")
+    base_variables = ("FIREWORKS_API_BASE", "FIREWORKS_AI_API_BASE")
+    default_base = "https://api.fireworks.ai/inference/v1"
+    options = frozenset({"instruction"})
+    scale = "unit"
+    root = "/inference/v1"
+    fixed = MappingProxyType({"return_documents": False})
+    spelling = MappingProxyType({"instruction": "task"})
+    rows = "data"
+    used = MappingProxyType(
+        {
+            "total_tokens": ("usage.total_tokens",),
+            "input_tokens": ("usage.prompt_tokens",),
+            "output_tokens": ("usage.completion_tokens",),
+        }
+    )
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        model = self.connection.model
+        known = model.startswith(("accounts/", "fireworks/"))
+        return {**super().body(request), "model": model if known else f"fireworks/{model}"}

@@ -1,0 +1,36 @@
+"""vLLM's server (https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, "Re-rank API").
+
+`/v1/rerank` is used rather than `/rerank`, which vLLM leaves out of its key check. Servers of older versions ignore the
+options that they do not know, `instruction` among them, without an error.
+"""
+
+from __future__ import annotations
+
+from anyrerank.providers._cohere_style import TOTAL_USED, CohereStyle
+
+
+class HostedVllm(CohereStyle):
+    """What scores mean depends on the model: mostly 0..1 for cross-encoders, cosines for bi-encoders."""
+
+    prefix = "hosted_vllm"
+    title = "vLLM"
+    key_variables = ("HOSTED_VLLM_API_KEY",)
+    base_variables = ("HOSTED_VLLM_API_BASE",)
+    needs_key = False
+    options = frozenset(
+        {
+            "cache_salt",
+            "chat_template_kwargs",
+            "instruction",
+            "max_tokens_per_doc",
+            "max_tokens_per_query",
+            "mm_processor_kwargs",
+            "padding",
+            "priority",
+            "request_id",
+            "truncate_prompt_tokens",
+            "truncation_side",
+            "use_activation",
+        }
+    )
+    used = TOTAL_USED

@@ -1,0 +1,111 @@
+"""Hugging Face: Text Embeddings Inference, Inference Endpoints that run it, and the serverless router.
+
+With a base URL it is TEI (https://huggingface.co/docs/text-embeddings-inference), whose model is the server's own.
+Without one it is the router, `https://router.huggingface.co/hf-inference`, whose route for text ranking works but is
+not documented.
+
+TEI takes 32 texts a request unless it was started with another `--max-client-batch-size`; for a call with more, the
+server is asked once (`GET /info`). Too many or too long texts are 422 since TEI 1.9, 413 before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from typing_extensions import override
+
+from anyrerank.errors import RerankError
+from anyrerank.flow import Flow
+from anyrerank.providers._answers import dig, ranked, usage
+from anyrerank.providers._base import Answer, Provider, Scale
+from anyrerank.providers._documents import texts_of
+from anyrerank.providers._refusals import json_or_none
+from anyrerank.providers._urls import endpoint
+from anyrerank.schema import RerankRequest
+from anyrerank.wire import HttpRequest, HttpResponse
+
+_ROUTER = "https://router.huggingface.co/hf-inference"
+_TRUNCATE = {"NONE": False, "END": True, False: False, True: True}
+
+
+class HuggingFace(Provider):
+    """Scores are within 0..1, or logits with `raw_scores=True`.
+
+    `truncate` is "END" or True (the default here, since TEI's own differs between versions), or "NONE" or False, which
+    makes a text that is too long an error; `truncation_direction` is "Right" or "Left". The router has no options.
+    """
+
+    prefix = "huggingface"
+    title = "Hugging Face"
+    key_variables = ("HF_TOKEN", "HUGGINGFACE_API_KEY")
+    base_variables = ("HF_API_BASE", "HUGGINGFACE_API_BASE")
+    default_base = _ROUTER
+    options = frozenset({"raw_scores", "truncate", "truncation_direction"})
+    scale = "unit"
+    documents_per_request = 32
+
+    _learnt: int | None = None
+    """What the server said; asked once by each `Reranker`."""
+
+    @property
+    @override
+    def key_required(self) -> bool:
+        return self._on_router
+
+    @override
+    def score_scale(self, options: Mapping[str, Any]) -> Scale:
+        return "logit" if options.get("raw_scores") else self.scale
+
+    @override
+    def learnt_max_documents(self, count: int, options: Mapping[str, Any]) -> Flow[int | None]:
+        usual = self._learnt or self.documents_per_request
+        if self._learnt or count <= (usual or count) or self._on_router:
+            return usual
+        info = endpoint(self.base, root="").removesuffix("/rerank") + "/info"
+        try:
+            response: HttpResponse = yield HttpRequest(method="GET", url=info, headers=self.headers())
+        except RerankError:
+            return usual
+        most = dig(json_or_none(response.content), "max_client_batch_size")
+        if response.status == 200 and type(most) is int and most > 0:
+            self._learnt = most
+        return self._learnt or usual
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        if self._on_router:
+            return f"{_ROUTER}/models/{self.connection.model}/pipeline/text-ranking"
+        return endpoint(self.base, root="")
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        if self._on_router:
+            if request.options:
+                raise self.refuse(f"{', '.join(sorted(request.options))}: not at Hugging Face's router; set api_base")
+            return {"inputs": {"query": request.query, "texts": texts_of(request)}}
+        truncate = request.options.get("truncate", "END")
+        if truncate not in _TRUNCATE:
+            raise self.refuse("truncate is 'NONE' or 'END' (or False or True) at Text Embeddings Inference")
+        return {
+            "query": request.query,
+            "texts": texts_of(request),
+            **request.options,
+            "truncate": _TRUNCATE[truncate],
+        }
+
+    @override
+    def read(self, request: RerankRequest, response: HttpResponse) -> Answer:
+        answer = super().read(request, response)
+        tokens = response.headers.get("x-compute-tokens", "")
+        used = int(tokens) if tokens.isdecimal() else None
+        return replace(answer, meta=usage(total_tokens=used, input_tokens=used))
+
+    @override
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        return Answer(scores=ranked(body, request, rows="", score="score"))
+
+    @property
+    def _on_router(self) -> bool:
+        return not self.connection.api_base

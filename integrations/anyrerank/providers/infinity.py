@@ -1,0 +1,32 @@
+"""Infinity, a server of one's own (https://github.com/michaelfeil/infinity).
+
+Without `lengths_via_tokenize` on the server, `usage` counts characters instead of tokens: do not bill from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from typing_extensions import override
+
+from anyrerank.providers._base import Scale
+from anyrerank.providers._cohere_style import CohereStyle
+
+
+class Infinity(CohereStyle):
+    """Scores are within 0..1, or logits with `raw_scores=True`. The server strips white space around texts."""
+
+    prefix = "infinity"
+    title = "Infinity"
+    key_variables = ("INFINITY_API_KEY",)
+    base_variables = ("INFINITY_API_BASE",)
+    needs_key = False
+    options = frozenset({"raw_scores"})
+    scale = "unit"
+    documents_per_request = 2048
+    root = ""
+
+    @override
+    def score_scale(self, options: Mapping[str, Any]) -> Scale:
+        return "logit" if options.get("raw_scores") else self.scale

@@ -1,0 +1,37 @@
+"""A LiteLLM proxy, or anything that answers as one (https://docs.litellm.ai/docs/rerank).
+
+The model is a `model_name` of the proxy's `model_list`. Options go through to the model behind it, which may drop them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import MappingProxyType
+from typing import Any
+
+from typing_extensions import override
+
+from anyrerank.providers._cohere_style import COHERE_USED, CohereStyle
+from anyrerank.schema import Document, RerankRequest
+
+
+class LitellmProxy(CohereStyle):
+    """A proxy without a master key takes calls without one. Scores are those of the model behind it."""
+
+    prefix = "litellm_proxy"
+    title = "LiteLLM proxy"
+    key_variables = ("LITELLM_PROXY_API_KEY",)
+    base_variables = ("LITELLM_PROXY_API_BASE",)
+    needs_key = False
+    options = frozenset({"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "truncate"})
+    fixed = MappingProxyType({"return_documents": False})
+    used = COHERE_USED
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        fields = {"rank_fields": request.rank_fields} if request.rank_fields else {}
+        return {**super().body(request), **fields}
+
+    @override
+    def documents(self, request: RerankRequest) -> Sequence[Document]:
+        return request.documents

@@ -1,0 +1,31 @@
+"""llama.cpp's server, started with `--reranking` (https://github.com/ggml-org/llama.cpp/tree/master/tools/server).
+
+A text that is longer than the server's physical batch is answered with 500; it is too large, not a passing fault.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from typing_extensions import override
+
+from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.providers._cohere_style import CohereStyle
+from anyrerank.providers._refusals import message_in
+from anyrerank.wire import HttpResponse
+
+
+class LlamaCpp(CohereStyle):
+    """What scores mean depends on the model: logits for BGE, probabilities for Qwen3 with its template."""
+
+    prefix = "llama_cpp"
+    title = "llama.cpp"
+    key_variables = ("LLAMA_CPP_API_KEY", "LLAMA_API_KEY")
+    base_variables = ("LLAMA_CPP_API_BASE",)
+    needs_key = False
+
+    @override
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        if response.status == 500 and "too large" in message_in(body, response.content):
+            return BadRequestError
+        return super().error_class(response, body)
