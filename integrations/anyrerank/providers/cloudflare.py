@@ -1,0 +1,59 @@
+"""Cloudflare Workers AI (https://developers.cloudflare.com/workers-ai/models/bge-reranker-base).
+
+Whether scores are within 0..1 is not documented. A failure may come with status 200 and `success: false`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote
+
+from typing_extensions import override
+
+from anyrerank.providers._answers import UnusableAnswerError, dig, ranked
+from anyrerank.providers._base import Answer, Provider, Setting
+from anyrerank.providers._documents import texts_of
+from anyrerank.providers._urls import endpoint
+from anyrerank.schema import RerankRequest
+
+
+class Cloudflare(Provider):
+    """The model is what follows `ai/run/`, for example `@cf/baai/bge-reranker-base`."""
+
+    prefix = "cloudflare"
+    title = "Cloudflare Workers AI"
+    key_variables = ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN")
+    base_variables = ("CLOUDFLARE_API_BASE",)
+    default_base = "https://api.cloudflare.com/client/v4"
+    settings = MappingProxyType(
+        {"account_id": Setting(about="Cloudflare account", variables=("CLOUDFLARE_ACCOUNT_ID",))}
+    )
+
+    @override
+    def check(self) -> None:
+        super().check()
+        _ = self._operation
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        return endpoint(self.base, self._operation, root="/client/v4")
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        return {
+            "query": request.query,
+            "contexts": [{"text": text} for text in texts_of(request)],
+            "top_k": request.top_n or len(request.documents),
+        }
+
+    @override
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        if dig(body, "success") is False or dig(body, "errors"):
+            raise UnusableAnswerError("the answer says that the request failed")
+        return Answer(scores=ranked(body, request, rows="result.response", index="id", score="score"))
+
+    @property
+    def _operation(self) -> str:
+        account = quote(self.setting("account_id"), safe="")
+        return f"accounts/{account}/ai/run/{self.connection.model}"

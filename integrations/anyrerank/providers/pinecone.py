@@ -1,0 +1,63 @@
+"""Pinecone (https://docs.pinecone.io/reference/api/latest/inference/rerank).
+
+`bge-reranker-v2-m3` and `pinecone-rerank-v0` take 100 documents a request; other models' limits are not known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+from typing_extensions import override
+
+from anyrerank.providers._cohere_style import CohereStyle
+from anyrerank.providers._urls import endpoint
+from anyrerank.schema import Document, RerankRequest
+
+_API_VERSION = "2026-07"
+_HUNDRED = frozenset({"bge-reranker-v2-m3", "pinecone-rerank-v0"})
+
+
+class Pinecone(CohereStyle):
+    """Documents are mappings; a string becomes `{"text": ...}`. `truncate` is "END" or "NONE"."""
+
+    prefix = "pinecone"
+    title = "Pinecone"
+    key_variables = ("PINECONE_API_KEY",)
+    base_variables = ("PINECONE_API_BASE",)
+    default_base = "https://api.pinecone.io"
+    options = frozenset({"truncate"})
+    scale = "unit"
+    documents_per_request = 100
+    fixed = MappingProxyType({"return_documents": False})
+    rows = "data"
+    score_key = "score"
+    used = MappingProxyType({"search_units": ("usage.rerank_units",)})
+
+    @override
+    def max_documents(self, options: Mapping[str, Any]) -> int | None:
+        return self.documents_per_request if self.connection.model in _HUNDRED else None
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        return endpoint(self.base, root="")
+
+    @override
+    def headers(self) -> dict[str, str]:
+        return {"x-pinecone-api-version": _API_VERSION, **super().headers()}
+
+    @override
+    def authorization(self) -> dict[str, str]:
+        return {"api-key": self.connection.api_key} if self.connection.api_key else {}
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        body = super().body(request)
+        if (truncate := body.pop("truncate", None)) is not None:
+            body["parameters"] = {"truncate": truncate}
+        return {**body, "rank_fields": list(request.rank_fields or ["text"])}
+
+    @override
+    def documents(self, request: RerankRequest) -> Sequence[Document]:
+        return [{"text": each} if isinstance(each, str) else each for each in request.documents]

@@ -1,0 +1,201 @@
+"""Google Vertex AI: the ranking API of Discovery Engine.
+
+https://cloud.google.com/generative-ai-app-builder/docs/ranking. The key is an OAuth access token, given as `api_key` or
+`access_token`; without one google-auth (extra `vertex`) finds credentials. The API reports no usage, so search units
+are an estimate: one for each 100 documents. A score of 0 is left out of the answer, as protocol buffers do.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+from typing_extensions import Self, override
+
+from anyrerank.flow import Call, Flow
+from anyrerank.providers._answers import UnusableAnswerError, dig, ranked, usage
+from anyrerank.providers._base import Answer, Provider, Setting
+from anyrerank.providers._documents import text_of
+from anyrerank.providers._extras import needed
+from anyrerank.providers._urls import endpoint
+from anyrerank.schema import Document, RerankRequest
+from anyrerank.wire import HttpResponse
+
+_SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_DOCUMENTS_PER_UNIT = 100
+
+
+class VertexAi(Provider):
+    """200 records a request; a mapping's `title` is ranked with its text.
+
+    Locations besides `global` are not documented for ranking. `vertex_quota_project` is the project in
+    `X-Goog-User-Project`, by default `vertex_project`; False sends none, for a service account that may not name one.
+    """
+
+    prefix = "vertex_ai"
+    title = "Google Vertex AI"
+    default_base = "https://discoveryengine.googleapis.com"
+    needs_key = False
+    extra = "vertex"
+    options = frozenset({"user_labels"})
+    scale = "unit"
+    documents_per_request = 200
+    settings = MappingProxyType(
+        {
+            "access_token": Setting(about="OAuth access token", secret=True),
+            "vertex_credentials": Setting(
+                about="service account or other credentials: a path, JSON, or a mapping",
+                variables=("VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"),
+                secret=True,
+            ),
+            "vertex_project": Setting(about="project", variables=("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT")),
+            "vertex_location": Setting(about="location (global)", variables=("VERTEXAI_LOCATION",)),
+            "vertex_quota_project": Setting(about="project that is billed for quota, or False"),
+        }
+    )
+
+    @override
+    def check(self) -> None:
+        super().check()
+        if (urlsplit(self.base).hostname or "").endswith("aiplatform.googleapis.com"):
+            raise self.misconfigured(
+                "ranking is at discoveryengine.googleapis.com, not at aiplatform: leave api_base out"
+            )
+
+    @override
+    def authorization(self) -> dict[str, str]:
+        token = self.connection.settings.get("access_token") or self.connection.api_key
+        return {"authorization": f"Bearer {token}"} if token else {}
+
+    @override
+    def headers(self) -> dict[str, str]:
+        held = self.connection.settings
+        project = held.get("vertex_quota_project", held.get("vertex_project"))
+        return {**({"x-goog-user-project": str(project)} if project else {}), **super().headers()}
+
+    @override
+    def authorized(self) -> Flow[Self]:
+        if "authorization" in self.headers():
+            return self
+        held = dict(self.connection.settings)
+        try:
+            token, project = yield Call(lambda: _token(held.get("vertex_credentials")))
+        except _CredentialsError as problem:
+            raise self.locked_out(f"no Google credentials: {problem}") from None
+        settings = {**({"vertex_project": project} if project else {}), **held, "access_token": token}
+        return type(self)(replace(self.connection, settings=settings))
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        project = quote(self.setting("vertex_project"), safe="")
+        location = quote(self.connection.settings.get("vertex_location") or "global", safe="")
+        config = f"projects/{project}/locations/{location}/rankingConfigs/default_ranking_config:rank"
+        parts = urlsplit(self.base)
+        if (path := parts.path.rstrip("/")).endswith(":rank"):
+            return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+        return endpoint(self.base, config)
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        labels = request.options.get("user_labels")
+        return {
+            "model": self.connection.model,
+            "query": request.query,
+            "records": [
+                {"id": str(index), **_record(document, request)} for index, document in enumerate(request.documents)
+            ],
+            "ignoreRecordDetailsInResponse": True,
+            **({"userLabels": labels} if labels else {}),
+            **({} if request.top_n is None else {"topN": request.top_n}),
+        }
+
+    @override
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        records = dig(body, "records")
+        if not isinstance(records, list):
+            raise UnusableAnswerError("the answer has no list 'records'")
+        units = math.ceil(len(request.documents) / _DOCUMENTS_PER_UNIT)
+        return Answer(
+            scores=ranked([_row(record) for record in records], request, rows="", index="id", score="score"),
+            meta=usage(search_units=units, estimated=True),
+        )
+
+    @override
+    def retry_after(self, response: HttpResponse, body: Any) -> float | None:
+        details = dig(body, "error", "details")
+        delays = [dig(each, "retryDelay") for each in details] if isinstance(details, list) else []
+        seconds = (_SECONDS.fullmatch(delay) for delay in delays if isinstance(delay, str))
+        said = next((float(found[1]) for found in seconds if found), None)
+        return super().retry_after(response, body) if said is None else said
+
+
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+
+
+def _record(document: Document, request: RerankRequest) -> dict[str, str]:
+    title = None if isinstance(document, str) or request.rank_fields else document.get("title")
+    return {**({"title": title} if isinstance(title, str) else {}), "content": text_of(document, request.rank_fields)}
+
+
+def _row(record: Any) -> Any:
+    """A record with its id as the index that it spells; what is none is left for the check."""
+    name = dig(record, "id")
+    if not isinstance(name, str) or not name.isdecimal():
+        return None
+    return {"id": int(name), "score": record.get("score", 0.0)}
+
+
+class _CredentialsError(Exception):
+    """What keeps a token from being had, without anything secret."""
+
+
+def _token(source: Any) -> tuple[str, str | None]:
+    """An access token, and the project that the credentials belong to."""
+    auth = needed("google.auth", "vertex")
+    exceptions = needed("google.auth.exceptions", "vertex")
+    try:
+        credentials, project = _credentials(json.dumps(source) if isinstance(source, Mapping) else source)
+        if not credentials.valid:
+            credentials.refresh(needed("google.auth.transport.requests", "vertex").Request())
+    except exceptions.MalformedError:
+        raise _CredentialsError("what vertex_credentials holds is not complete, or its key cannot be read") from None
+    except exceptions.RefreshError as error:
+        raise _CredentialsError(f"they were refused or have expired ({str(error.args[0])[:120]})") from None
+    except exceptions.GoogleAuthError as error:
+        raise _CredentialsError(f"{type(error).__name__} from google-auth {auth.__version__}") from None
+    return credentials.token, project
+
+
+@lru_cache(maxsize=8)
+def _credentials(source: str | None) -> tuple[Any, str | None]:
+    """Credentials of google-auth, which keep their token until it expires."""
+    auth = needed("google.auth", "vertex")
+    if source is None:
+        found: tuple[Any, str | None] = auth.default(scopes=[_SCOPE])
+        return found
+    text = source if source.lstrip().startswith("{") else _file(source)
+    try:
+        held = json.loads(text)
+    except ValueError:
+        raise _CredentialsError("what vertex_credentials names is not JSON") from None
+    if not isinstance(held, dict) or "type" not in held:
+        raise _CredentialsError("what vertex_credentials names is JSON, but no credentials: it has no 'type'")
+    loaded: tuple[Any, str | None] = auth.load_credentials_from_dict(held, scopes=[_SCOPE])
+    return loaded
+
+
+def _file(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        raise _CredentialsError(
+            f"the file that vertex_credentials names cannot be read: {type(error).__name__}"
+        ) from None

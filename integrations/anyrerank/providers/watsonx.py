@@ -1,0 +1,141 @@
+"""IBM watsonx.ai (https://cloud.ibm.com/apidocs/watsonx-ai#text-rerank).
+
+An API key is exchanged at IBM's IAM for a token, which is kept until a minute before it expires; `token` is a ready
+one, `zen_api_key` the key of an installation of one's own. Scores are logits.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
+
+from typing_extensions import Self, override
+
+from anyrerank.errors import RateLimitError, RerankError
+from anyrerank.flow import Flow
+from anyrerank.providers._answers import dig, ranked, usage
+from anyrerank.providers._base import Answer, Provider, Setting
+from anyrerank.providers._documents import texts_of
+from anyrerank.providers._refusals import json_or_none
+from anyrerank.providers._urls import endpoint
+from anyrerank.schema import RerankRequest
+from anyrerank.wire import HttpRequest, HttpResponse
+
+_MARGIN_SECONDS = 60
+_GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+_KEPT = 64
+_tokens: dict[tuple[str, str], tuple[str, float]] = {}
+"""(token, time of the monotonic clock at which it is no longer used) by IAM address and key."""
+
+
+class Watsonx(Provider):
+    """`truncate_input_tokens` cuts each text. One of `project_id` and `space_id` is needed."""
+
+    prefix = "watsonx"
+    title = "IBM watsonx.ai"
+    key_variables = ("WATSONX_APIKEY", "WATSONX_API_KEY", "WX_API_KEY")
+    base_variables = ("WATSONX_API_BASE", "WATSONX_URL", "WX_URL", "WML_URL")
+    options = frozenset({"truncate_input_tokens"})
+    scale = "logit"
+    settings = MappingProxyType(
+        {
+            "token": Setting(about="ready IAM token", variables=("WATSONX_TOKEN",), secret=True),
+            "zen_api_key": Setting(about="key on premises", variables=("WATSONX_ZENAPIKEY",), secret=True),
+            "project_id": Setting(about="project", variables=("WATSONX_PROJECT_ID", "WX_PROJECT_ID")),
+            "space_id": Setting(about="deployment space", variables=("WATSONX_SPACE_ID", "WX_SPACE_ID")),
+            "iam_url": Setting(about="address of the IAM", variables=("WATSONX_IAM_URL",)),
+            "api_version": Setting(about="date of the API (2024-03-13)"),
+        }
+    )
+
+    @property
+    @override
+    def key_required(self) -> bool:
+        return not self.connection.settings.keys() & {"token", "zen_api_key"}
+
+    @override
+    def check(self) -> None:
+        super().check()
+        if not self.connection.settings.keys() & {"project_id", "space_id"}:
+            _ = self.setting("project_id")
+
+    @override
+    def authorization(self) -> dict[str, str]:
+        held = self.connection.settings
+        if "token" in held:
+            return {"authorization": f"Bearer {held['token']}"}
+        return {"authorization": f"ZenApiKey {held['zen_api_key']}"} if "zen_api_key" in held else {}
+
+    @override
+    def secrets(self) -> list[str]:
+        return [*super().secrets(), *([self.connection.api_key] if self.connection.api_key else [])]
+
+    @override
+    def authorized(self) -> Flow[Self]:
+        key = self.connection.api_key
+        if key is None or "authorization" in self.headers():
+            return self
+        address = self.connection.settings.get("iam_url") or "https://iam.cloud.ibm.com"
+        url = endpoint(address, "identity/token", root="")
+        token, until = _tokens.get((url, key), ("", 0.0))
+        if time.monotonic() >= until:
+            token = yield from self._exchange(url, key)
+        return type(self)(replace(self.connection, settings={**self.connection.settings, "token": token}))
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        parts = urlsplit(endpoint(self.base, "ml/v1/text/rerank", root=""))
+        query = {"version": self.connection.settings.get("api_version") or "2024-03-13", **dict(parse_qsl(parts.query))}
+        return urlunsplit((*parts[:3], urlencode(query), ""))
+
+    @override
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        held = self.connection.settings
+        returned = {} if request.top_n is None else {"return_options": {"top_n": request.top_n}}
+        parameters = {**request.options, **returned}
+        return {
+            "model_id": self.connection.model,
+            **{name: held[name] for name in ("project_id", "space_id") if name in held},
+            "query": request.query,
+            "inputs": [{"text": text} for text in texts_of(request)],
+            **({"parameters": parameters} if parameters else {}),
+        }
+
+    @override
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        tokens = dig(body, "input_token_count")
+        return Answer(
+            scores=ranked(body, request, rows="results", score="score"),
+            meta=usage(total_tokens=tokens, input_tokens=tokens),
+        )
+
+    @override
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        errors = dig(body, "errors")
+        codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
+        return RateLimitError if "token_quota_reached" in codes else super().error_class(response, body)
+
+    def _exchange(self, url: str, key: str) -> Flow[str]:
+        asked = HttpRequest(
+            method="POST",
+            url=url,
+            headers={"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
+            content=urlencode({"grant_type": _GRANT, "apikey": key}).encode(),
+        )
+        response: HttpResponse = yield asked
+        if response.status != 200:
+            raise self.error(_NOTHING, response)
+        body = json_or_none(response.content)
+        token, seconds = dig(body, "access_token"), dig(body, "expires_in")
+        if not isinstance(token, str) or type(seconds) is not int:
+            self.reject(response, "the IAM's answer holds no token")
+        while len(_tokens) >= _KEPT:
+            _tokens.pop(next(iter(_tokens)), None)
+        _tokens[url, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
+        return token
+
+
+_NOTHING = RerankRequest(query="", documents=())
