@@ -13,11 +13,11 @@ from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.llms import MockLLM
 
 from anyrerank import rerank
+from anyrerank.catalog import cards, markdown
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.in_langchain import store
 from anyrerank.demo.in_llama_index import LsaEmbedding, nodes
 from anyrerank.demo.show import learnt
-from anyrerank.providers import load, names
 from tests.loopback import Line, Loopback
 
 ROOT = Path(__file__).parent.parent
@@ -90,9 +90,4 @@ def test_the_picture_is_what_happens() -> None:
 
 
 def test_the_table_of_providers_is_what_there_is() -> None:
-    table = {row[0]: row[1:] for row in rows("## Providers")}
-    assert {re.findall(r"`(\w+)/", name)[0] for name in table} == set(names())
-    for name in names():
-        variables = load(name).key_variables
-        mentioned = " ".join(row[0] for key, row in table.items() if f"`{name}/" in key)
-        assert all(f"`{variable}`" in mentioned for variable in variables)
+    assert markdown(cards()) in README, "write it anew: anyrerank providers --markdown"

@@ -1,4 +1,4 @@
-"""The command line: `anyrerank demo` and `anyrerank rerank`.
+"""The command line: `anyrerank demo`, `anyrerank rerank` and `anyrerank providers`.
 
 Needs `pip install 'anyrerank[cli]'`. The frameworks are imported by the demo alone, and only when it runs.
 """
@@ -8,18 +8,25 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import asdict
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
 import anyrerank
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.schema import Document
+
+if TYPE_CHECKING:
+    from anyrerank.catalog import Card
 
 # Locals in a traceback may hold a key.
 app = typer.Typer(
@@ -100,6 +107,30 @@ def rerank(
         typer.echo(_as_json(response.to_cohere()) if as_json else str(response))
 
 
+@app.command()
+def providers(
+    prefix: Annotated[
+        str | None, typer.Argument(help="Show all there is to know of this one.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Show the providers: their keys, settings, options, limits, and what their scores mean."""
+    from anyrerank import catalog
+    from anyrerank.providers import load
+
+    with _errors_in_one_line():
+        shown = catalog.cards() if prefix is None else (catalog.card(load(prefix)),)
+        if as_json:
+            typer.echo(_as_json([asdict(each) for each in shown]))
+        elif as_markdown:
+            typer.echo(catalog.markdown(shown), nl=False)
+        elif prefix is None:
+            _console().print(_table(catalog.HEAD, map(catalog.cells, shown)))
+        else:
+            _console().print(_details(shown[0]))
+
+
 def documents_in(content: bytes) -> list[Document]:
     """The documents in a file: JSON objects if its first line that is not blank is one, else lines.
 
@@ -145,7 +176,28 @@ def _read(file: Path | None) -> bytes:
     return sys.stdin.buffer.read()
 
 
-def _as_json(answer: dict[str, Any]) -> str:
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
+    table = Table(box=SIMPLE, pad_edge=False)
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        table.add_row(*map(Text, line))
+    return table
+
+
+def _details(shown: Card) -> Table:
+    """A card with a line for each thing that is known."""
+    table = Table(box=None, pad_edge=False, show_header=False)
+    for name, value in asdict(shown).items():
+        if name != "settings" and value not in (None, ()):
+            table.add_row(name, Text(", ".join(value) if isinstance(value, tuple) else str(value)))
+    for name, setting in shown.settings.items():
+        variables = f" ({', '.join(setting.variables)})" if setting.variables else ""
+        table.add_row(name, Text(setting.about + variables))
+    return table
+
+
+def _as_json(answer: object) -> str:
     utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
     return json.dumps(answer, indent=2, ensure_ascii=not utf8)
 

@@ -11,6 +11,7 @@ from tests.benchmarks.figures import Figure, table
 # The frameworks come last: what they leave in memory makes every later garbage collection longer.
 _MODULES = {
     "import": "importing",
+    "first_call": "first_call",
     "sync": "one_at_a_time",
     "async_64": "in_flight",
     "batches": "batches",

@@ -1,0 +1,116 @@
+"""Every provider as data: what it is called, how to get in, what it takes and what its scores mean."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from anyrerank.providers import Provider, Setting, load, names
+from anyrerank.providers._base import Scale
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What there is to know of a provider before using it.
+
+    Attributes:
+        prefix: What goes before the slash in a model string.
+        title: The vendor's own name.
+        about: What its documentation here says.
+        needs_key: Whether a call without a key is refused.
+        key_variables: Environment variables that may hold the key, in the order in which they are looked at.
+        base_variables: The same for the base URL.
+        default_base: Base URL when none is given; `None` where there is no public one.
+        settings: Further arguments of the connection, with the variables that may hold them.
+        options: Arguments of a call that only some providers have.
+        documents_per_request: The most that one request holds; `None` where no limit is known.
+        scale: `"unit"` for 0..1, `"logit"`, or `"unknown"`; some models of a provider may differ.
+        images: Whether some model ranks images.
+        extra: The extra of this package that it needs.
+    """
+
+    prefix: str
+    title: str
+    about: str
+    needs_key: bool
+    key_variables: tuple[str, ...]
+    base_variables: tuple[str, ...]
+    default_base: str | None
+    settings: Mapping[str, Setting]
+    options: tuple[str, ...]
+    documents_per_request: int | None
+    scale: Scale
+    images: bool
+    extra: str | None
+
+
+def cards() -> tuple[Card, ...]:
+    """The card of every provider, sorted by prefix; imports all of them, but nothing that they need."""
+    return tuple(card(load(name)) for name in names())
+
+
+def card(kind: type[Provider]) -> Card:
+    """The card of one provider."""
+    return Card(
+        prefix=kind.prefix,
+        title=kind.title,
+        about=inspect.getdoc(kind) or "",
+        needs_key=kind.needs_key,
+        key_variables=(*kind.key_variables, *kind.key_file_variables),
+        base_variables=kind.base_variables,
+        default_base=kind.default_base,
+        settings=dict(kind.settings),
+        options=tuple(sorted(kind.options)),
+        documents_per_request=kind.documents_per_request,
+        scale=kind.scale,
+        images=kind.images,
+        extra=kind.extra,
+    )
+
+
+HEAD = ("model", "provider", "key", "settings", "options", "documents a request", "scores", "extra")
+"""What `cells` gives of a card."""
+
+_SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "the model's own"}
+
+
+def cells(shown: Card) -> tuple[str, ...]:
+    """A card as a line of a table, several names joined with commas."""
+    most = shown.documents_per_request
+    optional = "" if shown.needs_key or not shown.key_variables else " (optional)"
+    return (
+        f"{shown.prefix}/...",
+        shown.title,
+        ", ".join(shown.key_variables) + optional or "none",
+        ", ".join(sorted(shown.settings)),
+        ", ".join(shown.options),
+        "any number" if most is None else f"{most:,}",
+        _SCALES[shown.scale],
+        shown.extra or "",
+    )
+
+
+def markdown(shown: Sequence[Card]) -> str:
+    """A table of cards for a document; names stand in code."""
+    head = ("model", "provider", "key", "options", "documents a request", "scores", "extra")
+    lines = [head, ("---",) * len(head), *map(_marked, shown)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+
+
+def _marked(shown: Card) -> tuple[str, ...]:
+    model, title, _, _, _, most, scale, _ = cells(shown)
+    keys = _code(shown.key_variables) or "none"
+    return (
+        f"`{model}`",
+        title,
+        keys if shown.needs_key or not shown.key_variables else f"{keys} (optional)",
+        _code(shown.options),
+        most,
+        scale,
+        _code([shown.extra] if shown.extra else []),
+    )
+
+
+def _code(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
