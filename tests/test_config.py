@@ -68,7 +68,8 @@ def test_the_first_variable_that_is_set_holds_the_key(prefix: str, monkeypatch: 
         assert key_from_environment(kind) == f"key in {name}"
     for name in kind.key_variables[:1]:
         monkeypatch.setenv(name, "  ")
-        assert key_from_environment(kind) in {f"key in {other}" for other in kind.key_variables[1:]}
+        others = {f"key in {other}" for other in kind.key_variables[1:]}
+        assert key_from_environment(kind) in (others or {None})
 
 
 @pytest.mark.parametrize("prefix", names())

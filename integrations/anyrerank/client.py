@@ -46,6 +46,9 @@ R = TypeVar("R")
 
 _log = logging.getLogger("anyrerank")
 
+_SECONDS_TO_LEARN = 5.0
+"""How long a server may take to say what it accepts, before the usual is assumed."""
+
 
 def same_parameters(
     sync: Callable[P, R],
@@ -367,7 +370,9 @@ class Reranker:
             raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
         size = options.batch_size
         if size is None:
-            size = yield from within(provider.learnt_max_documents(count, extra), deadline, call.policy.clock)
+            soon = call.policy.clock() + _SECONDS_TO_LEARN
+            learning = provider.learnt_max_documents(count, extra)
+            size = yield from within(learning, soon if deadline is None else min(deadline, soon), call.policy.clock)
         starts = provider.starts(request, size or count)
         may_split = options.allow_split or not provider.ranks_together
         if len(starts) > 1 and not may_split:

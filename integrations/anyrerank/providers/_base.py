@@ -344,7 +344,9 @@ TOO_LARGE = (
     "token limit",
     "maximum allowed token size",
     "maximum context length",
+    "context size",
     "batch size",
+    "should have at most",
 )
 """What providers write in a 400 or 422 when a request, not its form, is the problem."""
 

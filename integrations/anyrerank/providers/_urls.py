@@ -14,11 +14,14 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
     Args:
         base: With or without trailing slashes. Used as it is when it ends in `operation`; only the operation is
             appended when it ends in a version such as `/v1`.
-        root: Goes before the operation otherwise.
+        root: Goes before the operation otherwise, without what the base ends in already.
     """
     parts = urlsplit(base)
     path = parts.path.rstrip("/")
     if not path.endswith(f"/{operation}"):
+        head, _, version = root.rpartition("/")
+        if head and path.endswith(head):
+            root = f"/{version}"
         path += f"/{operation}" if _VERSION.search(path) else f"{root}/{operation}"
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import override
 
@@ -26,7 +27,8 @@ from anyrerank.providers._urls import endpoint
 from anyrerank.schema import RerankRequest
 from anyrerank.wire import HttpRequest, HttpResponse
 
-_ROUTER = "https://router.huggingface.co/hf-inference"
+_ROUTER_HOST = "router.huggingface.co"
+_ROUTER = f"https://{_ROUTER_HOST}/hf-inference"
 _TRUNCATE = {"NONE": False, "END": True, False: False, True: True}
 
 
@@ -47,7 +49,7 @@ class HuggingFace(Provider):
     documents_per_request = 32
 
     _learnt: int | None = None
-    """What the server said; asked once by each `Reranker`."""
+    """What the server said to `GET /info`; the one thing that a provider keeps, so that it is asked once."""
 
     @property
     @override
@@ -63,9 +65,10 @@ class HuggingFace(Provider):
         usual = self._learnt or self.documents_per_request
         if self._learnt or count <= (usual or count) or self._on_router:
             return usual
-        info = endpoint(self.base, root="").removesuffix("/rerank") + "/info"
+        parts = urlsplit(endpoint(self.base, root=""))
+        info = parts._replace(path=parts.path.removesuffix("rerank") + "info")
         try:
-            response: HttpResponse = yield HttpRequest(method="GET", url=info, headers=self.headers())
+            response: HttpResponse = yield HttpRequest(method="GET", url=urlunsplit(info), headers=self.headers())
         except RerankError:
             return usual
         most = dig(json_or_none(response.content), "max_client_batch_size")
@@ -86,7 +89,7 @@ class HuggingFace(Provider):
                 raise self.refuse(f"{', '.join(sorted(request.options))}: not at Hugging Face's router; set api_base")
             return {"inputs": {"query": request.query, "texts": texts_of(request)}}
         truncate = request.options.get("truncate", "END")
-        if truncate not in _TRUNCATE:
+        if not isinstance(truncate, str | bool) or truncate not in _TRUNCATE:
             raise self.refuse("truncate is 'NONE' or 'END' (or False or True) at Text Embeddings Inference")
         return {
             "query": request.query,
@@ -106,6 +109,11 @@ class HuggingFace(Provider):
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         return Answer(scores=ranked(body, request, rows="", score="score"))
 
+    @override
+    def too_large(self, error: RerankError) -> bool:
+        too_long = error.status_code == 422 and "must have less than" in error.message
+        return too_long or super().too_large(error)
+
     @property
     def _on_router(self) -> bool:
-        return not self.connection.api_base
+        return urlsplit(self.base).hostname == _ROUTER_HOST
