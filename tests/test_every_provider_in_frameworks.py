@@ -1,4 +1,4 @@
-"""Every provider's recorded exchange, through LangChain and LlamaIndex in both colours: what is sent, what comes back."""
+"""Every provider's recorded exchange, through LangChain and LlamaIndex, in both colours."""
 
 from __future__ import annotations
 

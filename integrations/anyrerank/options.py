@@ -160,7 +160,8 @@ def _is_blank(document: object, place: int, rank_fields: Sequence[str] | None, i
             f"documents[{place}] is of type {type(document).__name__}; a document is a string or a mapping with a "
             "'text' (for LangChain and LlamaIndex objects use anyrerank.langchain and anyrerank.llama_index)"
         )
-    if isinstance(document.get("image"), str) and images:
+    image = document.get("image")
+    if images and isinstance(image, str) and image.strip():
         return False
     if rank_fields:
         values = [document[name] for name in rank_fields if document.get(name) is not None]

@@ -12,6 +12,7 @@ from anyrerank.config import connect
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, case, recording, sent_by
 
 MODEL = "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2"
+VISION = "nvidia_nim/nvidia/llama-nemotron-rerank-vl-1b-v2"
 HOSTED = "https://ai.api.nvidia.com/v1/retrieval"
 STATUS = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status"
 
@@ -109,21 +110,31 @@ def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colou
 def test_images_are_data_urls(image: str, accepted: bool, sync_colour: Colour) -> None:
     document = {"text": "a chart", "image": image}
     if accepted:
-        assert json.loads(sent_by(sync_colour, MODEL, [document]).content)["passages"] == [document]
+        assert json.loads(sent_by(sync_colour, VISION, [document]).content)["passages"] == [document]
     else:
         with pytest.raises(BadRequestError, match="base64 data URL") as caught:
-            sent_by(sync_colour, MODEL, [document])
+            sent_by(sync_colour, VISION, ["words", document])
         assert caught.value.status_code is None
+        assert caught.value.message.startswith("documents[1] has an image")
         assert not image or image not in str(caught.value)
+
+
+def test_a_model_for_text_gets_no_image(sync_colour: Colour) -> None:
+    image = {"image": "data:image/png;base64,AA=="}
+    assert json.loads(sent_by(sync_colour, MODEL, [{**image, "text": "a chart"}]).content)["passages"] == [
+        {"text": "a chart"}
+    ]
+    with pytest.raises(BadRequestError, match="an 'image', which this provider cannot rank, but no usable 'text'"):
+        sent_by(sync_colour, MODEL, ["words", image])
 
 
 def test_no_text_key_goes_with_an_image_alone(sync_colour: Colour) -> None:
     image = {"image": "data:image/png;base64,AA=="}
-    request = sent_by(sync_colour, MODEL, [image, {**image, "text": ""}, {**image, "text": None}, "words"])
+    request = sent_by(sync_colour, VISION, [image, {**image, "text": ""}, {**image, "text": None}, "words"])
     assert json.loads(request.content)["passages"] == [image, image, image, {"text": "words"}]
 
 
-@pytest.mark.parametrize(("model", "limit"), [(MODEL, 1000), ("nvidia_nim/nvidia/llama-nemotron-rerank-vl-1b-v2", 512)])
+@pytest.mark.parametrize(("model", "limit"), [(MODEL, 1000), (VISION, 512)])
 def test_documents_in_one_request(model: str, limit: int) -> None:
     assert connect(model).max_documents({}) == limit
 

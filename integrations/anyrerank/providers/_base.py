@@ -66,6 +66,12 @@ class Connection:
     from_environment: frozenset[str] = frozenset()
     """Names of the settings that came from the environment."""
 
+    def holding(self, **settings: Any) -> Connection:
+        """This connection with some settings found out."""
+        return replace(
+            self, settings={**self.settings, **settings}, from_environment=self.from_environment - settings.keys()
+        )
+
 
 _NO_META = Meta()
 
@@ -254,8 +260,9 @@ class Provider:
         else:
             text = redact(message_in(body, response.content), self.secrets(), request) or "no message"
         kind = self.error_class(response, body)
-        if kind is AuthenticationError and self.connection.key_variable:
-            text += f" (the key came from {self.connection.key_variable})"
+        key, variable = self.connection.api_key, self.connection.key_variable
+        if kind is AuthenticationError and key and variable and any(key in sent for sent in self.headers().values()):
+            text += f" (the key came from {variable})"
         return kind(
             f"{self.title} answered {response.status}: {text}",
             provider=self.prefix,
@@ -283,7 +290,8 @@ class Provider:
     def check(self) -> None:
         """Raise what is wrong with the connection, before anything is sent."""
         if self.key_required and not self.connection.api_key and "authorization" not in self.headers():
-            raise self.locked_out(f"no API key for {self.title}: pass api_key={_or_set(self.key_variables)}")
+            looked_at = (*self.key_variables, *self.key_file_variables)
+            raise self.locked_out(f"no API key for {self.title}: pass api_key={_or_set(looked_at)}")
         _ = self.base
 
     @property
@@ -296,6 +304,17 @@ class Provider:
         raise self.misconfigured(
             f"the base URL for {self.title} {problem}: pass api_base={_or_set(self.base_variables)}"
         )
+
+    def chosen(self, *names: str) -> str | None:
+        """Which of some settings, or of them and the `api_key`, is used where one must be.
+
+        The first that the caller gave; without any, the first that the environment holds.
+        """
+        connection = self.connection
+        held = {"api_key": connection.api_key, **connection.settings}
+        outside = connection.from_environment | ({"api_key"} if connection.key_variable else set())
+        known = [name for name in names if held.get(name)]
+        return next((name for name in known if name not in outside), known[0] if known else None)
 
     def setting(self, name: str) -> str:
         """A setting that a call cannot do without.
@@ -343,10 +362,11 @@ TOO_LARGE = (
     "too many documents",
     "token limit",
     "maximum allowed token size",
+    "max allowed tokens",
     "maximum context length",
     "context size",
     "batch size",
-    "should have at most",
+    "list should have at most",
 )
 """What providers write in a 400 or 422 when a request, not its form, is the problem."""
 

@@ -20,6 +20,7 @@ def message_in(body: Any, content: bytes) -> str:
     """The provider's own words in an error body, whatever its shape; of validation lists only place and message."""
     for path in (
         ("error", "message"),
+        ("error", "reason"),
         ("error",),
         ("detail", "error"),
         ("detail",),
@@ -27,13 +28,14 @@ def message_in(body: Any, content: bytes) -> str:
         ("message",),
         ("Message",),
         ("title",),
+        ("errorMessage",),
     ):
         found = dig(body, *path)
         if isinstance(found, str) and found.strip():
             return found.strip()
         if isinstance(found, list) and found:
             return "; ".join(_validation_line(item) for item in found[:5])
-    return " ".join(content[:1200].decode("utf-8", "replace").split())
+    return " ".join(content[:10_000].decode("utf-8", "replace").split())
 
 
 def _validation_line(item: Any) -> str:
@@ -54,11 +56,8 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
     Servers quote their input in errors. A quotation is the whole of a text, or 12 characters of one in a row; it may be
     escaped, or have its white space folded.
     """
-    message = message[:600]
     texts = [form for text in _texts(request) for form in _forms(text)]
-    for text in (*secrets, *texts):
-        if len(text) > 3:
-            message = message.replace(text, REDACTED)
+    message = _without(_without(message, secrets)[:600], texts)
     haystack = "\0".join(texts)
     quoted = bytearray(len(message))
     for start in range(len(message) - _QUOTED + 1):
@@ -69,6 +68,13 @@ def redact(message: str, secrets: Iterable[str], request: RerankRequest) -> str:
 
 
 _QUOTED = 12
+
+
+def _without(message: str, texts: Iterable[str]) -> str:
+    for text in texts:
+        if len(text) > 3:
+            message = message.replace(text, REDACTED)
+    return message
 
 
 def _texts(request: RerankRequest) -> Iterator[str]:

@@ -9,7 +9,6 @@ other. An Entra ID token may stand in for a key.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +16,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self, override
 
+from anyrerank.errors import RerankError
 from anyrerank.flow import Call, Flow
 from anyrerank.providers._base import Setting
 from anyrerank.providers._cohere_versions import CohereVersions
@@ -51,35 +51,56 @@ class AzureAi(CohereVersions):
     @property
     @override
     def key_required(self) -> bool:
-        return not self.connection.settings.keys() & {"azure_ad_token", "azure_ad_token_provider"}
+        return self._credential is None and not self._own_header
 
     @override
     def check(self) -> None:
         super().check()
-        if self.connection.settings.get("azure_key_header", "authorization") not in _KEY_HEADERS:
+        held = self.connection.settings
+        if held.get("azure_key_header", "authorization") not in _KEY_HEADERS:
             raise self.misconfigured("azure_key_header is 'authorization' or 'api-key'")
+        source = held.get("azure_ad_token_provider", "default")
+        if source != "default" and not callable(source):
+            raise self.misconfigured("azure_ad_token_provider is 'default' or a function that returns a token")
 
     @override
     def authorization(self) -> dict[str, str]:
-        key = self.connection.api_key
-        if key and self.connection.settings.get("azure_key_header") == "api-key":
-            return {"api-key": key}
-        token = key or self.connection.settings.get("azure_ad_token")
-        return {"authorization": f"Bearer {token}"} if token else {}
+        name = self._credential
+        if self._own_header or name in (None, "azure_ad_token_provider"):
+            return {}
+        if name == "azure_ad_token":
+            return {"authorization": f"Bearer {self.connection.settings[name]}"}
+        key = self.connection.api_key or ""
+        in_own_header = self.connection.settings.get("azure_key_header") == "api-key"
+        return {"api-key": key} if in_own_header else {"authorization": f"Bearer {key}"}
 
     @override
     def authorized(self) -> Flow[Self]:
-        source = self.connection.settings.get("azure_ad_token_provider")
-        if source is None or self.authorization():
+        if self._own_header or self._credential != "azure_ad_token_provider":
             return self
-        if source == "default":
-            source = yield Call(lambda: _token_source(_SCOPES["foundry" if self._is_foundry else "serverless"]))
         try:
-            token = yield Call(source)
-        except Exception as error:
-            raise self.locked_out(f"no Entra ID token: {type(error).__name__} from the token provider") from error
-        settings = MappingProxyType({**self.connection.settings, "azure_ad_token": token})
-        return type(self)(replace(self.connection, settings=settings))
+            token = yield Call(self._fetch)
+        except RerankError:
+            raise
+        except Exception as error:  # noqa: BLE001  it is the caller's function, or a chain of many libraries
+            raise self.locked_out(f"no Entra ID token: {type(error).__name__} from the token provider") from None
+        if not (isinstance(token, str) and token.strip() and token.isascii() and token.isprintable()):
+            raise self.locked_out("no Entra ID token: the token provider returned none that a header can carry")
+        return type(self)(self.connection.holding(azure_ad_token=token, azure_ad_token_provider=None))
+
+    def _fetch(self) -> Any:
+        source = self.connection.settings["azure_ad_token_provider"]
+        if source == "default":
+            source = _token_source(_SCOPES["foundry" if self._is_foundry else "serverless"])
+        return source()
+
+    @property
+    def _own_header(self) -> bool:
+        return any(name.lower() in _KEY_HEADERS for name in self.connection.headers)
+
+    @property
+    def _credential(self) -> str | None:
+        return self.chosen("api_key", "azure_ad_token", "azure_ad_token_provider")
 
     @override
     def versioned_url(self, options: Mapping[str, Any]) -> str:

@@ -37,6 +37,7 @@ _LONGEST_TEXT = 32_000
 _DOCUMENTS_PER_UNIT = 100
 _ARN = re.compile(r"arn:[\w-]+:bedrock:([\w-]+):")
 _AGENT, _RUNTIME = "bedrock-agent-runtime", "bedrock-runtime"
+_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _ERRORS: Mapping[str, type[RerankError]] = MappingProxyType(
     {
         "ServiceQuotaExceededException": RateLimitError,
@@ -109,16 +110,16 @@ class Bedrock(Provider):
 
     @override
     def authorized(self) -> Flow[Self]:
-        if self._uses_bearer:
+        if self._uses_bearer or self._own_header:
             return self
+        held = self._own_credentials()
         try:
-            held = yield Call(lambda: _resolved(dict(self.connection.settings)))
+            found = yield Call(lambda: _resolved(held))
         except needed("botocore.exceptions", "bedrock").BotoCoreError as error:
             raise self.locked_out(f"no AWS credentials: {error}") from error
-        added = held.keys() - self.connection.settings.keys()
-        return type(self)(
-            replace(self.connection, settings=held, from_environment=self.connection.from_environment | added)
-        )
+        connection = self.connection
+        outside = connection.from_environment | (found.keys() - connection.settings.keys())
+        return type(self)(replace(connection, settings=found, from_environment=outside))
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
@@ -127,13 +128,13 @@ class Bedrock(Provider):
         rows: list[Any] = []
         seen = set[str]()
         while True:
-            response: HttpResponse = yield asked if ready._uses_bearer else ready.signed(asked)
+            response: HttpResponse = yield ready.signed(asked)
             page = json_or_none(response.content) if response.status == 200 else None
             token, found = dig(page, "nextToken"), dig(page, "results")
             if isinstance(found, list):
                 rows.extend(found)
                 response = replace(response, content=orjson.dumps({"results": rows}))
-            if token is None:
+            if not token:
                 return ready.read(request, response)
             if not isinstance(token, str) or token in seen:
                 ready.reject(response, "nextToken is not a new token")
@@ -141,7 +142,9 @@ class Bedrock(Provider):
             asked = replace(asked, content=orjson.dumps({**orjson.loads(asked.content), "nextToken": token}))
 
     def signed(self, request: HttpRequest) -> HttpRequest:
-        """`request` with a Signature Version 4 over its exact bytes."""
+        """`request` with a Signature Version 4 over its exact bytes, unless it carries something else already."""
+        if self._uses_bearer or self._own_header:
+            return request
         held = self.connection.settings
         credentials = needed("botocore.credentials", "bedrock").ReadOnlyCredentials(
             held["aws_access_key_id"], held["aws_secret_access_key"], held.get("aws_session_token")
@@ -161,7 +164,7 @@ class Bedrock(Provider):
         service = _RUNTIME if self._uses_bearer else _AGENT
         parts = urlsplit(self.connection.api_base or f"https://{service}.{self._region}.{self._partition[1]}")
         host = parts.netloc
-        if (parts.hostname or "").endswith(("amazonaws.com", "amazonaws.com.cn")):
+        if (parts.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
             host = host.replace(_AGENT, _RUNTIME).replace(_RUNTIME, service)
         operation = f"model/{quote(self._model_id, safe='')}/invoke" if self._uses_bearer else "rerank"
         return endpoint(urlunsplit((parts.scheme, host, parts.path, parts.query, "")), operation, root="")
@@ -171,7 +174,7 @@ class Bedrock(Provider):
         top_n = request.top_n or len(request.documents)
         fields = request.options.get("additional_model_request_fields")
         if self._uses_bearer:
-            version = {"api_version": 2} if self._model_id.startswith("cohere.") else {}
+            version = {"api_version": 2} if "cohere." in self._model_id else {}
             body = {"query": request.query, "documents": texts_of(request), "top_n": top_n, **version}
             return {**body, **(fields or {})}
         model = {"modelArn": self._arn, **({"additionalModelRequestFields": fields} if fields else {})}
@@ -207,10 +210,24 @@ class Bedrock(Provider):
         return _ERRORS.get(code) or super().error_class(response, body)
 
     @property
+    def _credential(self) -> str | None:
+        given = self.connection.api_key and not self.connection.key_variable
+        return "api_key" if given else self.chosen("aws_access_key_id", "aws_profile_name", "api_key")
+
+    @property
     def _uses_bearer(self) -> bool:
-        connection = self.connection
-        signs = connection.settings.keys() & {"aws_access_key_id", "aws_profile_name"}
-        return bool(connection.api_key) and not (connection.key_variable and signs)
+        return self._credential == "api_key"
+
+    @property
+    def _own_header(self) -> bool:
+        return any(name.lower() == "authorization" for name in self.connection.headers)
+
+    def _own_credentials(self) -> dict[str, Any]:
+        """The settings without credentials of the environment that do not belong to those that are used."""
+        held, outside = dict(self.connection.settings), self.connection.from_environment
+        mixed = "aws_access_key_id" in held.keys() - outside and "aws_session_token" in outside
+        foreign = _KEYS if self._credential == "aws_profile_name" else _KEYS[-1:] if mixed else ()
+        return {name: value for name, value in held.items() if name not in foreign}
 
     @property
     def _region(self) -> str:
@@ -226,7 +243,7 @@ class Bedrock(Provider):
 
     @property
     def _model_id(self) -> str:
-        return self.connection.model.rpartition("/")[2]
+        return self.connection.model.rpartition("foundation-model/")[2]
 
     @property
     def _arn(self) -> str:

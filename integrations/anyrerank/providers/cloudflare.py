@@ -7,19 +7,22 @@ from __future__ import annotations
 
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from typing_extensions import override
 
 from anyrerank.providers._answers import UnusableAnswerError, dig, ranked
 from anyrerank.providers._base import Answer, Provider, Setting
 from anyrerank.providers._documents import texts_of
+from anyrerank.providers._refusals import message_in, redact
 from anyrerank.providers._urls import endpoint
 from anyrerank.schema import RerankRequest
 
 
 class Cloudflare(Provider):
-    """The model is what follows `ai/run/`, for example `@cf/baai/bge-reranker-base`."""
+    """The model is what follows `ai/run/`, for example `@cf/baai/bge-reranker-base`. A base URL may end in
+    `/accounts/<id>/ai/run`, or in `/workers-ai` at an AI Gateway.
+    """
 
     prefix = "cloudflare"
     title = "Cloudflare Workers AI"
@@ -37,6 +40,8 @@ class Cloudflare(Provider):
 
     @override
     def url(self, request: RerankRequest) -> str:
+        if urlsplit(self.base).path.rstrip("/").endswith(("/ai/run", "/workers-ai")):
+            return endpoint(self.base, self.connection.model, root="")
         return endpoint(self.base, self._operation, root="/client/v4")
 
     @override
@@ -50,7 +55,8 @@ class Cloudflare(Provider):
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         if dig(body, "success") is False or dig(body, "errors"):
-            raise UnusableAnswerError("the answer says that the request failed")
+            words = redact(message_in(body, b""), self.secrets(), request)
+            raise UnusableAnswerError(f"the answer says that the request failed: {words}")
         return Answer(scores=ranked(body, request, rows="result.response", index="id", score="score"))
 
     @property

@@ -45,6 +45,7 @@ class DashScope(Provider):
         path = parts.path.rstrip("/")
         for known in ("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"):
             path = path.removesuffix(known)
+        path = path.replace("/compatible-mode/v1/reranks", _COMPATIBLE)
         if not path.endswith(("/reranks", "/text-rerank")):
             path += _NATIVE if self._is_native else _COMPATIBLE
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))

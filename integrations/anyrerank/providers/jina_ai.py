@@ -51,6 +51,6 @@ class JinaAi(CohereStyle):
     @override
     def documents(self, request: RerankRequest) -> Sequence[Document]:
         pictured = self.reads_images(self.connection.model) and any(
-            isinstance(document, Mapping) and "image" in document for document in request.documents
+            isinstance(document, Mapping) and document.get("image") for document in request.documents
         )
         return request.documents if pictured else texts_of(request)

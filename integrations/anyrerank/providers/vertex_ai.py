@@ -95,12 +95,12 @@ class VertexAi(Provider):
 
     @override
     def url(self, request: RerankRequest) -> str:
-        project = quote(self.setting("vertex_project"), safe="")
-        location = quote(self.connection.settings.get("vertex_location") or "global", safe="")
-        config = f"projects/{project}/locations/{location}/rankingConfigs/default_ranking_config:rank"
         parts = urlsplit(self.base)
         if (path := parts.path.rstrip("/")).endswith(":rank"):
             return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+        project = quote(self.setting("vertex_project"), safe="")
+        location = quote(self.connection.settings.get("vertex_location") or "global", safe="")
+        config = f"projects/{project}/locations/{location}/rankingConfigs/default_ranking_config:rank"
         return endpoint(self.base, config)
 
     @override
@@ -159,28 +159,29 @@ class _CredentialsError(Exception):
 
 def _token(source: Any) -> tuple[str, str | None]:
     """An access token, and the project that the credentials belong to."""
-    auth = needed("google.auth", "vertex")
+    needed("google.auth", "vertex")
     exceptions = needed("google.auth.exceptions", "vertex")
+    credentials, project = _credentials(json.dumps(source) if isinstance(source, Mapping) else source)
     try:
-        credentials, project = _credentials(json.dumps(source) if isinstance(source, Mapping) else source)
         if not credentials.valid:
             credentials.refresh(needed("google.auth.transport.requests", "vertex").Request())
-    except exceptions.MalformedError:
-        raise _CredentialsError("what vertex_credentials holds is not complete, or its key cannot be read") from None
+    except exceptions.TransportError:
+        raise _CredentialsError("the server that gives tokens cannot be reached") from None
     except exceptions.RefreshError as error:
         raise _CredentialsError(f"they were refused or have expired ({str(error.args[0])[:120]})") from None
-    except exceptions.GoogleAuthError as error:
-        raise _CredentialsError(f"{type(error).__name__} from google-auth {auth.__version__}") from None
+    except exceptions.GoogleAuthError:
+        raise _CredentialsError(_INCOMPLETE) from None
     return credentials.token, project
+
+
+_INCOMPLETE = "what vertex_credentials holds is not complete, or its key cannot be read"
 
 
 @lru_cache(maxsize=8)
 def _credentials(source: str | None) -> tuple[Any, str | None]:
-    """Credentials of google-auth, which keep their token until it expires."""
-    auth = needed("google.auth", "vertex")
+    """Credentials of google-auth, which keep their token until it expires, and their project."""
     if source is None:
-        found: tuple[Any, str | None] = auth.default(scopes=[_SCOPE])
-        return found
+        return _default_credentials()
     text = source if source.lstrip().startswith("{") else _file(source)
     try:
         held = json.loads(text)
@@ -188,8 +189,38 @@ def _credentials(source: str | None) -> tuple[Any, str | None]:
         raise _CredentialsError("what vertex_credentials names is not JSON") from None
     if not isinstance(held, dict) or "type" not in held:
         raise _CredentialsError("what vertex_credentials names is JSON, but no credentials: it has no 'type'")
-    loaded: tuple[Any, str | None] = auth.load_credentials_from_dict(held, scopes=[_SCOPE])
-    return loaded
+    try:
+        return _of_type(held), held.get("project_id")
+    except (ValueError, TypeError, AttributeError):
+        raise _CredentialsError(_INCOMPLETE) from None
+
+
+def _of_type(held: dict[str, Any]) -> Any:
+    """Credentials of the types in use; google-auth warns about loading those of a type that nobody has looked at."""
+    if held["type"] == "service_account":
+        account = needed("google.oauth2.service_account", "vertex")
+        return account.Credentials.from_service_account_info(held, scopes=[_SCOPE])
+    if held["type"] == "authorized_user":
+        user = needed("google.oauth2.credentials", "vertex")
+        return user.Credentials.from_authorized_user_info(held, scopes=[_SCOPE])
+    if held["type"] == "external_account":
+        pool = needed("google.auth.identity_pool", "vertex")
+        return pool.Credentials.from_info(held, scopes=[_SCOPE])
+    raise _CredentialsError(
+        "vertex_credentials are of a type that is not known here; known are service_account, authorized_user and "
+        "external_account (workload identity)"
+    )
+
+
+def _default_credentials() -> tuple[Any, str | None]:
+    try:
+        found: tuple[Any, str | None] = needed("google.auth", "vertex").default(scopes=[_SCOPE])
+    except needed("google.auth.exceptions", "vertex").DefaultCredentialsError:
+        raise _CredentialsError(
+            "pass api_key=<access token> or vertex_credentials=, or set VERTEXAI_CREDENTIALS or "
+            "GOOGLE_APPLICATION_CREDENTIALS"
+        ) from None
+    return found
 
 
 def _file(path: str) -> str:

@@ -7,14 +7,13 @@ one, `zen_api_key` the key of an installation of one's own. Scores are logits.
 from __future__ import annotations
 
 import time
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank.errors import RateLimitError, RerankError
+from anyrerank.errors import AuthenticationError, RateLimitError, RerankError
 from anyrerank.flow import Flow
 from anyrerank.providers._answers import dig, ranked, usage
 from anyrerank.providers._base import Answer, Provider, Setting
@@ -26,6 +25,8 @@ from anyrerank.wire import HttpRequest, HttpResponse
 
 _MARGIN_SECONDS = 60
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
+_KEY_REFUSED = "BXNIM0415E"
+_FORMS = {"token": "Bearer", "zen_api_key": "ZenApiKey"}
 _KEPT = 64
 _tokens: dict[tuple[str, str], tuple[str, float]] = {}
 """(token, time of the monotonic clock at which it is no longer used) by IAM address and key."""
@@ -64,10 +65,8 @@ class Watsonx(Provider):
 
     @override
     def authorization(self) -> dict[str, str]:
-        held = self.connection.settings
-        if "token" in held:
-            return {"authorization": f"Bearer {held['token']}"}
-        return {"authorization": f"ZenApiKey {held['zen_api_key']}"} if "zen_api_key" in held else {}
+        name = self.chosen(*_FORMS, "api_key")
+        return {"authorization": f"{_FORMS[name]} {self.connection.settings[name]}"} if name in _FORMS else {}
 
     @override
     def secrets(self) -> list[str]:
@@ -83,7 +82,15 @@ class Watsonx(Provider):
         token, until = _tokens.get((url, key), ("", 0.0))
         if time.monotonic() >= until:
             token = yield from self._exchange(url, key)
-        return type(self)(replace(self.connection, settings={**self.connection.settings, "token": token}))
+        return type(self)(self.connection.holding(token=token))
+
+    @override
+    def flow(self, request: RerankRequest) -> Flow[Answer]:
+        try:
+            return (yield from super().flow(request))
+        except AuthenticationError:
+            _tokens.clear()
+            raise
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -93,12 +100,12 @@ class Watsonx(Provider):
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
-        held = self.connection.settings
+        place = self.chosen("project_id", "space_id")
         returned = {} if request.top_n is None else {"return_options": {"top_n": request.top_n}}
         parameters = {**request.options, **returned}
         return {
             "model_id": self.connection.model,
-            **{name: held[name] for name in ("project_id", "space_id") if name in held},
+            **({place: self.connection.settings[place]} if place else {}),
             "query": request.query,
             "inputs": [{"text": text} for text in texts_of(request)],
             **({"parameters": parameters} if parameters else {}),
@@ -114,6 +121,8 @@ class Watsonx(Provider):
 
     @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        if dig(body, "errorCode") == _KEY_REFUSED:
+            return AuthenticationError
         errors = dig(body, "errors")
         codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
         return RateLimitError if "token_quota_reached" in codes else super().error_class(response, body)
