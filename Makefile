@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --univer
 	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
 
-.PHONY: demo test lint types layers unit bench floors pins clean
+.PHONY: demo test lint types layers unit test-local test-servers bench floors pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -28,6 +28,9 @@ layers: $(VENV)/.dev
 
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
+
+test-servers: $(VENV)/.dev ## against Infinity and LiteLLM's proxy, each in an environment of its own in .venv-servers (Python up to 3.12)
+	$(BIN)/python -m pytest tests/servers $(ARGS)
 
 bench: $(VENV)/.dev ## figures against bare clients, on an idle machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
@@ -55,4 +58,4 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@ $(VENV)/.demo
 
 clean:
-	rm -rf $(VENV) .venv-floors .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -79,7 +79,9 @@ def connect(
     prefix, name = split_model(model, custom_llm_provider)
     given = (api_key or "").strip() or None
     variable, key = (None, given) if given else _key(kind)
-    base, login = _without_login((api_base or _first(kind.base_variables)[1] or "").strip() or None)
+    address = (api_base or "").strip() or None
+    base_variable, address = (None, address) if address else _first(kind.base_variables)
+    base, login = _without_login(address)
     if login and given:
         raise ConfigurationError(
             "api_key= and a login in the base URL are both given, and a request has one Authorization header: keep one",
@@ -101,6 +103,7 @@ def connect(
             api_key=key,
             key_variable=variable,
             api_base=base,
+            base_variable=base_variable,
             headers=own,
             settings={**found, **explicit},
             from_environment=frozenset(found.keys() - explicit.keys()),

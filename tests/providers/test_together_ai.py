@@ -97,3 +97,10 @@ def test_what_the_api_forbids_or_does_not_say_is_refused(
 ) -> None:
     with pytest.raises(BadRequestError, match=words):
         sent_by(colour, model, **options)
+
+
+def test_a_bare_host_is_read_as_whose_variable_it_is_in(sync_colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOGETHER_BASE_URL", "https://gw.example")
+    assert str(sent_by(sync_colour, "together_ai/any").url) == "https://gw.example/v1/rerank"
+    monkeypatch.setenv("TOGETHER_AI_API_BASE", "https://gw.example")
+    assert str(sent_by(sync_colour, "together_ai/any").url) == "https://gw.example/rerank"

@@ -60,6 +60,8 @@ class Connection:
     key_variable: str | None = None
     """The environment variable that the key came from; `None` when the caller gave it."""
     api_base: str | None = field(default=None, repr=False)
+    base_variable: str | None = None
+    """The environment variable that the base URL came from; `None` when the caller gave it."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
     """Those of the provider's `settings` that are known, from the caller or the environment."""
@@ -300,9 +302,10 @@ class Provider:
         base = self.connection.api_base or self.default_base
         if base and is_http_url(base):
             return base
-        problem = "is not an http(s) address such as https://host/v1" if base else "is missing"
+        source = f" in {self.connection.base_variable}" if self.connection.base_variable else ""
+        problem = f"{source} is not an http(s) address such as https://host/v1" if base else " is missing"
         raise self.misconfigured(
-            f"the base URL for {self.title} {problem}: pass api_base={_or_set(self.base_variables)}"
+            f"the base URL for {self.title}{problem}: pass api_base={_or_set(self.base_variables)}"
         )
 
     def chosen(self, *names: str) -> str | None:

@@ -11,8 +11,11 @@ from typing import Any
 
 from typing_extensions import override
 
+from anyrerank.errors import AuthenticationError, RerankError
+from anyrerank.providers._answers import dig
 from anyrerank.providers._cohere_style import COHERE_USED, CohereStyle
 from anyrerank.schema import Document, RerankRequest
+from anyrerank.wire import HttpResponse
 
 
 class LitellmProxy(CohereStyle):
@@ -31,6 +34,12 @@ class LitellmProxy(CohereStyle):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         fields = {"rank_fields": request.rank_fields} if request.rank_fields else {}
         return {**super().body(request), **fields}
+
+    @override
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        # a proxy without a database has nowhere to look a key up that is not the master key
+        refused = response.status == 400 and dig(body, "error", "type") == "no_db_connection"
+        return AuthenticationError if refused else super().error_class(response, body)
 
     @override
     def documents(self, request: RerankRequest) -> Sequence[Document]:

@@ -15,6 +15,7 @@ from typing_extensions import override
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.providers._cohere_style import CohereStyle
 from anyrerank.providers._documents import texts_of
+from anyrerank.providers._urls import endpoint
 from anyrerank.schema import Document, RerankRequest
 from anyrerank.wire import HttpResponse
 
@@ -27,7 +28,6 @@ class TogetherAi(CohereStyle):
     key_variables = ("TOGETHER_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHERAI_API_KEY", "TOGETHER_AI_TOKEN")
     base_variables = ("TOGETHER_AI_API_BASE", "TOGETHER_BASE_URL")
     default_base = "https://api.together.ai/v1"
-    root = ""
     fixed = MappingProxyType({"return_documents": False})
     used = MappingProxyType(
         {
@@ -36,6 +36,12 @@ class TogetherAi(CohereStyle):
             "output_tokens": ("usage.completion_tokens",),
         }
     )
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        # a base without a version is LiteLLM's, to which nothing but the operation is added, or that of the vendor's SDK
+        root = self.root if self.connection.base_variable == "TOGETHER_BASE_URL" else ""
+        return endpoint(self.base, self.operation, root=root)
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""Together's own SDK, in an environment of its own: `python together_client.py URL KEY`.
+
+Reads a list of request bodies and prints for each what the SDK makes of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+from together import APIStatusError, Together  # type: ignore[import-not-found]
+
+
+def main(url: str, key: str) -> None:
+    """Send each body and read each answer, as strictly as the SDK can."""
+    client = Together(base_url=url, api_key=key, max_retries=0, _strict_response_validation=True)
+    sys.stdout.write(json.dumps([_outcome(client, body) for body in json.load(sys.stdin)]))
+
+
+def _outcome(client: Together, body: dict[str, Any]) -> dict[str, Any]:
+    try:
+        read: dict[str, Any] = client.rerank.create(**body).model_dump(mode="json")
+    except APIStatusError as error:
+        return {"class": type(error).__name__, "status": error.status_code, "message": error.message}
+    return read
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,51 @@
+"""What the servers of the slow tests are asked, and what the model itself says to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.harness import DOCUMENTS
+from tests.servers.processes import script
+
+QUERIES = ["Which city is the capital of Canada?", "what is the red planet"]
+TEXTS = [
+    *DOCUMENTS,
+    "mars is the red planet",
+    "a dog and a cat",
+    "the river in the capital",
+    "Mañana, naïve Ünïcode, and 漢字 that the model has no word for",
+    "the river in the capital " * 200,
+    "planet",
+]
+CLOSE = 1e-4
+"""How far a score may be off: texts that are padded together differ in the last digits."""
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Scores of the `TEXTS`, for each of the `QUERIES`."""
+
+    folder: Path
+    """Where the model is."""
+    unit: Sequence[Sequence[float]]
+    logits: Sequence[Sequence[float]]
+
+
+def compute(python: str, folder: Path) -> Truth:
+    """Write the model to `folder` and ask it, without a server."""
+    pairs = [[query, text] for query in QUERIES for text in TEXTS]
+    program = Path(__file__).with_name("tiny_cross_encoder.py")
+    found = json.loads(script(python, program, str(folder), given=json.dumps(pairs)))
+    return Truth(folder=folder, unit=_by_query(found["unit"]), logits=_by_query(found["logits"]))
+
+
+def _by_query(scores: Sequence[float]) -> list[Sequence[float]]:
+    return [scores[start : start + len(TEXTS)] for start in range(0, len(scores), len(TEXTS))]
+
+
+def order(scores: Sequence[float]) -> list[int]:
+    """Places, best first."""
+    return sorted(range(len(scores)), key=lambda place: -scores[place])
