@@ -29,6 +29,9 @@ layers: $(VENV)/.dev
 unit: $(VENV)/.dev
 	$(BIN)/python -m pytest $(ARGS)
 
+test-local: .venv-local/.done ## cross-encoders on torch: its CPU build where pip finds one
+	.venv-local/bin/python -m pytest tests/local $(ARGS)
+
 test-servers: $(VENV)/.dev ## against Infinity and LiteLLM's proxy, each in an environment of its own in .venv-servers (Python up to 3.12)
 	$(BIN)/python -m pytest tests/servers $(ARGS)
 
@@ -56,6 +59,14 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@echo "installing the tests into $(VENV) (once)"
 	$(PIP) --constraint $(CONSTRAINTS) --editable ".[all]" --group dev
 	@touch $@ $(VENV)/.demo
+
+.venv-local/.done: pyproject.toml
+	@echo "installing torch and what it takes into .venv-local (once)"
+	$(PYTHON) -m venv .venv-local
+	.venv-local/bin/python -m pip install -qq --disable-pip-version-check torch==2.13.0
+	.venv-local/bin/python -m pip install -qq --disable-pip-version-check \
+		--editable ".[langchain,llama-index,sentence-transformers]" pytest pytest-asyncio hypothesis
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

@@ -178,3 +178,8 @@ def test_many_documents_are_one_batch() -> None:
     response = rerank(MODEL, "number 1234", documents, top_n=1)
     assert response.results.indexes == (1234,)
     assert len(response.attempts) == 1
+
+
+def test_extra_body_has_nowhere_to_go() -> None:
+    with pytest.raises(BadRequestError, match="nothing is sent from here"):
+        rerank(MODEL, QUERY, PASSAGES, extra_body={"beta": 1})

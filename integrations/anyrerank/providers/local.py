@@ -48,6 +48,8 @@ class Local(Provider):
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
+        if request.extra_body:
+            raise self.refuse("extra_body is merged into what is sent, and nothing is sent from here")
         scores = yield Call(partial(lexical_scores, request.query, texts_of(request)))
         return Answer(scores=list(enumerate(scores)))
 

@@ -39,7 +39,7 @@ class TogetherAi(CohereStyle):
 
     @override
     def url(self, request: RerankRequest) -> str:
-        # a base without a version is LiteLLM's, to which nothing but the operation is added, or that of the vendor's SDK
+        # LiteLLM adds nothing but the operation to a base without a version, the vendor's SDK adds the version too
         root = self.root if self.connection.base_variable == "TOGETHER_BASE_URL" else ""
         return endpoint(self.base, self.operation, root=root)
 

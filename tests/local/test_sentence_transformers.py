@@ -1,0 +1,365 @@
+import asyncio
+import copy
+import itertools
+import logging
+import math
+import os
+import pickle
+import select
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # read when the libraries are imported
+os.environ["TQDM_DISABLE"] = "1"
+
+import sentence_transformers
+import torch
+
+import anyrerank
+from anyrerank import APITimeoutError, BadRequestError, Reranker, RerankError
+from anyrerank.config import connect
+from anyrerank.flow import run
+from anyrerank.providers import _cross_encoder, load
+from anyrerank.retry import within
+from anyrerank.schema import RerankRequest
+from tests.frameworks import FACES, Face
+from tests.harness import Colour, leaks
+from tests.local import tiny
+
+QUERY = "Which city is the capital of Canada?"
+DOCUMENTS = [
+    "Lisbon is the capital of Portugal.",
+    "Ottawa is the capital of Canada.",
+    "Sydney is the largest city in Australia.",
+    "A river.",
+]
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny.make(tmp_path_factory.mktemp("tiny"))
+
+
+@pytest.fixture(scope="session")
+def expected(folder: Path) -> list[float]:
+    return tiny.logits(folder, QUERY, DOCUMENTS)
+
+
+@pytest.fixture
+def model(folder: Path) -> str:
+    return f"sentence_transformers/{folder}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cross_encoder, "_slots", {})
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The models that were loaded."""
+    real = sentence_transformers.CrossEncoder.__init__
+    seen: list[str] = []
+
+    def init(self: Any, name: str, **options: Any) -> None:
+        seen.append(name)
+        real(self, name, **options)
+
+    monkeypatch.setattr(sentence_transformers.CrossEncoder, "__init__", init)
+    return seen
+
+
+@pytest.fixture
+def predicted(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many pairs each prediction had."""
+    real = sentence_transformers.CrossEncoder.predict
+    sizes: list[int] = []
+
+    def predict(self: Any, pairs: Sequence[Any], **options: Any) -> Any:
+        sizes.append(len(pairs))
+        return real(self, pairs, **options)
+
+    monkeypatch.setattr(sentence_transformers.CrossEncoder, "predict", predict)
+    return sizes
+
+
+def best_first(scores: Sequence[float]) -> list[int]:
+    return sorted(range(len(scores)), key=lambda place: -scores[place])
+
+
+def test_the_model_tells_documents_apart(expected: list[float]) -> None:
+    assert all(abs(one - other) > 1e-3 for one, other in itertools.combinations(expected, 2))
+    assert best_first(expected) != sorted(best_first(expected))
+
+
+def test_scores_are_those_of_plain_transformers(model: str, expected: list[float], colour: Colour) -> None:
+    response = colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+    assert list(response.results.indexes) == best_first(expected)
+    assert [each.relevance_score for each in response.results] == pytest.approx(
+        sorted(expected, reverse=True), abs=1e-5
+    )
+    assert all(type(each.relevance_score) is float for each in response.results)
+    assert (response.meta.billed_units, response.meta.tokens) == (None, None)
+
+
+def test_unit_scores_are_the_library_s_own(model: str, folder: Path, expected: list[float], colour: Colour) -> None:
+    response = colour.rerank(colour.reranker(model), QUERY, DOCUMENTS, score_mode="unit", top_n=3)
+    own = sentence_transformers.CrossEncoder(str(folder), device="cpu")
+    library = own.predict([(QUERY, text) for text in DOCUMENTS], show_progress_bar=False).tolist()
+    assert library == pytest.approx([1 / (1 + math.exp(-score)) for score in expected], abs=1e-5)
+    assert [each.relevance_score for each in response.results] == pytest.approx(
+        sorted(library, reverse=True)[:3], abs=1e-5
+    )
+
+
+def test_the_card() -> None:
+    kind = load("sentence_transformers")
+    assert (kind.__name__, kind.extra, kind.scale) == ("SentenceTransformers", "sentence-transformers", "logit")
+    assert (kind.needs_key, kind.options, set(kind.settings)) == (False, frozenset(), {"device", "dtype", "max_length"})
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_in_a_framework(model: str, expected: list[float], face: Face) -> None:
+    adapter = face.make(model=model, top_n=2, options={"device": "cpu"})
+    ranked = face.ranked(adapter, DOCUMENTS, QUERY)
+    assert [text for text, _ in ranked] == [DOCUMENTS[place] for place in best_first(expected)[:2]]
+    assert [score for _, score in ranked] == pytest.approx(sorted(expected, reverse=True)[:2], abs=1e-5)
+
+
+def test_chunks_score_as_single_documents_do(model: str, folder: Path, predicted: list[int], colour: Colour) -> None:
+    documents = [f"{'river ' * (place % 9)}city number {place}" for place in range(130)]
+    reranker = colour.reranker(model)
+    together = dict(colour.rerank(reranker, QUERY, documents).results.pairs())
+    assert predicted == [64, 64, 2]
+    alone = {place: colour.rerank(reranker, QUERY, [text]).results[0] for place, text in enumerate(documents)}
+    assert together == pytest.approx({place: each.relevance_score for place, each in alone.items()}, abs=1e-5)
+    assert together == pytest.approx(dict(enumerate(tiny.logits(folder, QUERY, documents))), abs=1e-5)
+
+
+def test_a_long_document_is_cut_off(model: str, folder: Path, colour: Colour) -> None:
+    documents = ["ottawa " * 500, "ottawa " * 500 + "canada", "the river " * 300]
+    scores = dict(colour.rerank(colour.reranker(model), QUERY, documents).results.pairs())
+    assert scores == pytest.approx(dict(enumerate(tiny.logits(folder, QUERY, documents))), abs=1e-5)
+    assert scores[0] == pytest.approx(scores[1], abs=1e-6)
+
+
+def test_max_length(model: str, folder: Path, expected: list[float], colour: Colour) -> None:
+    response = colour.rerank(colour.reranker(model, max_length=40), QUERY, DOCUMENTS)
+    short = tiny.logits(folder, QUERY, DOCUMENTS, length=40)
+    assert dict(response.results.pairs()) == pytest.approx(dict(enumerate(short)), abs=1e-5)
+    assert short != pytest.approx(expected, abs=1e-3)
+    with pytest.raises(anyrerank.ConfigurationError, match=r"max_length is 65, and .* reads at most 64 tokens"):
+        colour.rerank(colour.reranker(model, max_length=65), QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+def test_dtype(dtype: str, model: str, expected: list[float], monkeypatch: pytest.MonkeyPatch, colour: Colour) -> None:
+    seen: list[torch.dtype] = []
+    predict = sentence_transformers.CrossEncoder.predict
+
+    def watched(self: Any, *pairs: Any, **options: Any) -> Any:
+        seen.append(next(self.parameters()).dtype)
+        return predict(self, *pairs, **options)
+
+    monkeypatch.setattr(sentence_transformers.CrossEncoder, "predict", watched)
+    response = colour.rerank(colour.reranker(model, dtype=dtype), QUERY, DOCUMENTS)
+    assert seen == [getattr(torch, dtype)]
+    assert dict(response.results.pairs()) == pytest.approx(dict(enumerate(expected)), abs=0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"device": "gpu"}, "device for Sentence Transformers is 'cpu', 'cuda'.* not 'gpu'"),
+        ({"device": "cuda:x"}, "device"),
+        ({"device": 0}, "device"),
+        ({"dtype": "int8"}, "dtype for .* is 'float32', 'bfloat16', 'float16', not 'int8'"),
+        ({"dtype": ["float16"]}, "dtype"),
+        ({"max_length": 0}, "max_length for .* is an integer of at least 1"),
+        ({"max_length": "64"}, "max_length"),
+    ],
+)
+def test_a_wrong_setting_is_refused_before_loading(
+    given: dict[str, Any], says: str, model: str, loads: list[str], colour: Colour
+) -> None:
+    reranker = colour.reranker(model, **given)
+    for ask in (reranker.check, lambda: colour.rerank(reranker, QUERY, DOCUMENTS)):
+        with pytest.raises(anyrerank.ConfigurationError, match=says):
+            ask()
+    assert loads == []
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_a_device_that_is_not_there(model: str, colour: Colour) -> None:
+    with pytest.raises(anyrerank.ConfigurationError, match=r"cannot be loaded: .*CUDA"):
+        colour.rerank(colour.reranker(model, device="cuda"), QUERY, DOCUMENTS)
+
+
+def empty(folder: Path) -> None:
+    folder.mkdir()
+
+
+def classifier(folder: Path) -> None:
+    tiny.make(folder, labels=3)
+
+
+def without_weights(folder: Path) -> None:
+    (tiny.make(folder) / "model.safetensors").unlink()
+
+
+def not_a_number(folder: Path) -> None:
+    tiny.make(folder, bias=float("nan"))
+
+
+@pytest.mark.parametrize(
+    ("prepare", "kind", "says"),
+    [
+        (None, "NotFoundError", "there is no folder"),
+        (empty, "ConfigurationError", "cannot be loaded"),
+        (without_weights, "ConfigurationError", "cannot be loaded"),
+        (classifier, "ConfigurationError", "3 labels"),
+        (not_a_number, "APIResponseValidationError", "no finite number for 4 of 4 documents"),
+    ],
+)
+def test_a_folder_that_cannot_be_used(
+    prepare: Callable[[Path], None] | None, kind: str, says: str, tmp_path: Path, colour: Colour
+) -> None:
+    folder = tmp_path / "ce"
+    if prepare:
+        prepare(folder)
+    with pytest.raises(RerankError, match=says) as caught:
+        colour.rerank(colour.reranker(f"sentence_transformers/{folder}"), QUERY, DOCUMENTS)
+    error = caught.value
+    assert type(error) is getattr(anyrerank, kind)
+    assert (error.provider, error.model) == ("sentence_transformers", str(folder))
+    assert len(error.message) < 500
+    assert not leaks(error, [QUERY, *DOCUMENTS])
+
+
+@pytest.mark.parametrize("name", ["nobody/nothing-at-all", "nothing-at-all"])
+def test_an_id_that_is_not_to_be_had(name: str, colour: Colour) -> None:
+    with pytest.raises(anyrerank.NotFoundError, match=f"{name} is neither a folder nor a model") as caught:
+        colour.rerank(colour.reranker(f"sentence_transformers/{name}"), QUERY, DOCUMENTS)
+    assert (caught.value.provider, caught.value.model) == ("sentence_transformers", name)
+    assert "\n" not in caught.value.message
+
+
+def test_without_the_library(model: str, monkeypatch: pytest.MonkeyPatch, colour: Colour) -> None:
+    monkeypatch.setitem(sys.modules, "sentence_transformers", None)
+    with pytest.raises(anyrerank.ConfigurationError, match=r"pip install 'anyrerank\[sentence-transformers\]'"):
+        colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+
+
+def test_text_that_no_tokenizer_takes(model: str, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
+        colour.rerank(colour.reranker(model), QUERY, ["half a \ud83d pair"])
+    assert not leaks(caught.value, ["half a"])
+
+
+def test_loading_is_announced_once(
+    model: str,
+    loads: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    colour: Colour,
+) -> None:
+    reranker = colour.reranker(model)
+    reranker.check()
+    assert caplog.records == []
+    with monkeypatch.context() as patched:
+        patched.delitem(sys.modules, "torch")
+        slow = connect(model)
+        assert slow.notice(None).startswith("importing torch takes about 10 s")  # type: ignore[attr-defined]
+    for _ in range(2):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    (record,) = [each for each in caplog.records if each.name == "anyrerank"]
+    assert (record.levelno, record.getMessage()) == (logging.WARNING, f"loading {model}")
+    assert len(loads) == 1
+
+
+def test_threads_share_one_model(model: str, expected: list[float], loads: list[str], sync_colour: Colour) -> None:
+    found: list[list[int]] = []
+
+    def ask() -> None:
+        reranker = sync_colour.reranker(model)
+        found.extend(list(reranker.rerank(QUERY, DOCUMENTS).results.indexes) for _ in range(5))
+
+    threads = [threading.Thread(target=ask) for _ in range(4)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(60)
+    assert found == [best_first(expected)] * 20
+    assert len(loads) == 1
+
+
+def test_time_is_looked_at_between_chunks(model: str, predicted: list[int]) -> None:
+    clock = iter([0.0, 0.0, 9.0])
+    request = RerankRequest(query=QUERY, documents=["river"] * 300)
+    with pytest.raises(APITimeoutError, match="timed out"):
+        run(within(connect(model).flow(request), 5.0, lambda: next(clock)))
+    assert predicted == [64]
+
+
+async def test_the_event_loop_goes_on_while_predicting(model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    loop, went_on = asyncio.get_running_loop(), threading.Event()
+    predict = sentence_transformers.CrossEncoder.predict
+
+    def waiting(self: Any, *pairs: Any, **options: Any) -> Any:
+        loop.call_soon_threadsafe(went_on.set)
+        assert went_on.wait(5), "the event loop is blocked"
+        return predict(self, *pairs, **options)
+
+    monkeypatch.setattr(sentence_transformers.CrossEncoder, "predict", waiting)
+    assert len((await Reranker(model).arerank(QUERY, DOCUMENTS)).results) == 4
+
+
+def pickled(reranker: Reranker) -> Reranker:
+    made: Reranker = pickle.loads(pickle.dumps(reranker))  # noqa: S301  # made on the line itself
+    return made
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy])
+def test_copies_share_the_model(
+    copied: Callable[[Reranker], Reranker], model: str, expected: list[float], loads: list[str], colour: Colour
+) -> None:
+    reranker = colour.reranker(model, device="cpu")
+    for each in (reranker, copied(reranker)):
+        assert list(colour.rerank(each, QUERY, DOCUMENTS).results.indexes) == best_first(expected)
+    assert len(loads) == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_loads_its_own(model: str, expected: list[float], colour: Colour) -> None:
+    reranker = colour.reranker(model)
+    documents = DOCUMENTS * 16  # enough to start torch's threads, which a fork does not have
+    colour.rerank(reranker, QUERY, documents)
+    reading, writing = os.pipe()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, as this process has threads
+        child = os.fork()
+    if not child:
+        outcome = "failed"
+        try:
+            fresh = Colour(asynchronous=colour.asynchronous)
+            outcome = str(fresh.rerank(reranker, QUERY, documents).results[0].index)
+        finally:
+            os.write(writing, outcome.encode())
+            os._exit(0)
+    os.close(writing)
+    try:
+        assert select.select([reading], [], [], 60)[0], "the child does not answer"
+        assert os.read(reading, 100).decode() == str(best_first(expected)[0])
+    finally:
+        os.close(reading)
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
