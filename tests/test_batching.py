@@ -6,14 +6,10 @@ from typing import Any
 import pytest
 
 from anyrerank.batching import Candidates, added, batched, candidates, merged
-from anyrerank.errors import BadRequestError, InternalServerError, RerankError
+from anyrerank.errors import BadRequestError, InternalServerError
 from anyrerank.flow import Call, Flow, run
 from anyrerank.providers._base import Answer
 from anyrerank.schema import BilledUnits, Document, Meta, RerankRequest, Tokens
-
-
-def of_413(error: RerankError) -> bool:
-    return error.status_code == 413
 
 
 @dataclass
@@ -31,7 +27,9 @@ class Server:
         self.asked.append(request)
         texts = [str(document) for document in request.documents]
         if sum(map(len, texts)) > self.most:
-            raise BadRequestError("the request is too large", status_code=413, provider="p", request_id="r")
+            raise BadRequestError(
+                "the request is too large", status_code=413, provider="p", request_id="r", too_large=True
+            )
         scores = [(index, float(text)) for index, text in enumerate(texts)]
         best = sorted(scores, key=lambda pair: -pair[1])[: request.top_n]
         return Answer(
@@ -62,7 +60,6 @@ def ask_all(
         request,
         starts=range(0, len(documents), size),
         limit=1,
-        too_large=of_413,
         place=place,
         may_split=may_split,
     )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint
 
 import pytest
 from typer.testing import CliRunner
 
+from anyrerank import providers
 from anyrerank.catalog import Card, card, cards, cells, markdown
 from anyrerank.cli import app
 from anyrerank.providers import load, names
@@ -49,8 +51,9 @@ def test_a_card_says_what_the_class_says() -> None:
 def test_the_cells_of_a_card() -> None:
     assert cells(card(load("hosted_vllm")))[:3] == ("hosted_vllm/...", "vLLM", "HOSTED_VLLM_API_KEY (optional)")
     assert cells(card(load("nvidia_nim")))[-3:] == ("1,000", "logits", "")
-    assert cells(card(load("local")))[2:] == ("none", "", "", "any number", "0 to 1", "")
+    assert cells(card(load("local")))[2:] == ("none", "any number", "0 to 1", "")
     assert cells(card(load("bedrock")))[-1] == "bedrock"
+    assert cells(card(load("vertex_ai")))[2] == "VERTEXAI_CREDENTIALS, GOOGLE_APPLICATION_CREDENTIALS"
 
 
 def test_the_table_has_a_line_for_every_provider() -> None:
@@ -58,7 +61,15 @@ def test_the_table_has_a_line_for_every_provider() -> None:
     for name in names():
         (line,) = [line for line in lines if line.startswith(f" {name}/...")]
         assert all(variable in line for variable in load(name).key_variables)
-        assert all(option in line for option in load(name).options)
+
+
+def test_an_entry_point_that_leads_nowhere_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("acme", "no_such_module:Acme", providers.ENTRY_POINTS)
+    monkeypatch.setattr(providers, "entry_points", lambda **wanted: [point])
+    with pytest.warns(UserWarning, match="the provider 'acme' of no_such_module:Acme cannot be used"):
+        found = cards()
+    assert "cohere" in [each.prefix for each in found]
+    assert "acme" not in [each.prefix for each in found]
 
 
 def test_one_provider_is_shown_whole() -> None:
@@ -77,6 +88,7 @@ def test_json() -> None:
         "about": "session token",
         "variables": ["AWS_SESSION_TOKEN"],
         "secret": True,
+        "sent": True,
     }
 
 

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -682,3 +683,48 @@ def test_a_connection_error_is_tried_again(colour: Colour, server: Loopback, wai
     with pytest.raises(APIConnectionError):
         colour.rerank(colour.reranker(api_base=server.url, max_retries=3), QUERY, DOCUMENTS)
     assert (len(server.hits), len(waits)) == (4, 3)
+
+
+def test_what_is_too_large_is_seen_whatever_the_texts_say(colour: Colour) -> None:
+    """The decision is made on the server's words, not on what is left of them for the error message."""
+    words = "maximum context length"
+    documents = [f"on the {words} of a model", "on something else"]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        count = len(json.loads(request.content)["documents"])
+        if count > 1:
+            return httpx.Response(400, json={"message": f"the {words} is 4096 tokens"})
+        return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 0.5}]})
+
+    client = colour.client(transport=httpx.MockTransport(answer))
+    response = colour.rerank(colour.reranker(http_client=client), f"what is the {words}?", documents)
+    assert sorted(response.results.indexes) == [0, 1]
+
+
+def test_the_fallbacks_of_a_fallback_come_after_it(colour: Colour) -> None:
+    replay = Replay([{"response": {"status": 500, "json": {}}}] * 2)
+    client = replay.client(colour)
+    inner = colour.reranker("cohere/second", http_client=client, fallbacks=["local/lexical"])
+    outer = colour.reranker("cohere/first", http_client=client, fallbacks=[inner])
+    response = colour.rerank(outer, QUERY, DOCUMENTS)
+    assert response.provider == "local"
+    assert [json.loads(request.content)["model"] for request in replay.seen] == ["first", "second"]
+
+
+def test_what_a_fallback_cannot_take_does_not_hide_the_outage(colour: Colour) -> None:
+    replay = Replay([{"response": {"status": 500, "json": {}}}])
+    fallback = colour.reranker("hosted_vllm/x", api_base="http://vllm.example")
+    reranker = colour.reranker(
+        http_client=replay.client(colour), score_mode="unit", fallbacks=[fallback], on_error="passthrough"
+    )
+    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert response.degraded
+    assert [each.index for each in response.results] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("model", ["bedrock/cohere.rerank-v3-5:0"])
+def test_both_colours_ask_for_the_same_path(model: str, way: Colour, server: Loopback) -> None:
+    reranker = way.reranker(model, api_base=f"{server.url}/a b/\u00fc", aws_region_name="us-west-2")
+    with suppress(RerankError):
+        way.rerank(reranker, QUERY, DOCUMENTS)
+    assert server.hits[0].target == "/a%20b/%C3%BC/model/cohere.rerank-v3-5%3A0/invoke"

@@ -175,3 +175,35 @@ def test_no_repr_shows_the_key_or_the_headers(prefix: str) -> None:
     for shown in (repr(provider), repr(provider.connection)):
         assert "very-secret" not in shown
         assert "hidden" not in shown
+
+
+@pytest.mark.parametrize("given", ["", "  ", None])
+def test_a_setting_that_says_nothing_is_left_to_the_environment(
+    given: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("AWS_REGION", "eu-central-1")
+    connection = connect("bedrock/m", settings={"aws_region_name": given}).connection
+    assert connection.settings == {"aws_region_name": "eu-central-1"}
+    assert connection.from_environment == {"aws_region_name"}
+
+
+def test_white_space_around_a_setting_is_taken_off() -> None:
+    connection = connect("vertex_ai/m", settings={"access_token": " t-1\n", "vertex_project": "p"}).connection
+    assert connection.settings == {"access_token": "t-1", "vertex_project": "p"}
+    assert connection.from_environment == frozenset()
+
+
+@pytest.mark.parametrize("way", ["argument", "environment"])
+def test_a_setting_that_no_header_can_carry(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = {"token": "to\nken"} if way == "argument" else {}
+    if way == "environment":
+        monkeypatch.setenv("WATSONX_TOKEN", "to\nken")
+    with pytest.raises(AuthenticationError, match=r"^token for IBM watsonx\.ai holds a line break") as caught:
+        connect("watsonx/m", settings=settings)
+    assert "ken" not in str(caught.value).replace("token", "")
+
+
+def test_an_error_names_the_variable_of_a_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CO_API_URL", "gw.example")
+    with pytest.raises(ConfigurationError, match="the base URL for Cohere in CO_API_URL is not an http"):
+        connect("cohere/m", api_key="k").check()

@@ -64,3 +64,35 @@ def test_secret_settings_are_kept_out_of_dumps(face: Face) -> None:
     for shown in (repr(adapter), str(adapter.model_dump()), adapter.model_dump_json()):
         assert "s3cr3t" not in shown
         assert "AKIA" not in shown
+
+
+@pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
+def test_options_and_settings_may_be_given_by_name(face: Face) -> None:
+    adapter = face.kind(
+        model="bedrock/cohere.rerank-v3-5:0",
+        aws_region_name="us-west-2",
+        aws_secret_access_key="s3cr3t-0123",
+        aws_access_key_id="AKIA0123",
+        additional_model_request_fields={"a": 1},
+    )
+    assert adapter.options == {"aws_region_name": "us-west-2", "additional_model_request_fields": {"a": 1}}
+    assert adapter.credentials == {"aws_secret_access_key": "s3cr3t-0123", "aws_access_key_id": "AKIA0123"}
+    assert "s3cr3t" not in f"{adapter!r} {adapter.model_dump()} {adapter.model_dump_json()}"
+    with pytest.raises(ValueError, match="Extra inputs are not permitted"):
+        face.kind(model="cohere/rerank-v3.5", aws_region_name="us-west-2")
+
+
+@pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
+@pytest.mark.parametrize("place", ["options", "credentials"])
+def test_a_field_is_not_hidden_among_others(place: str, face: Face) -> None:
+    with pytest.raises(ValueError, match=f"api_key: a field of its own, not one of {place}") as caught:
+        face.kind(model="cohere/rerank-v3.5", **{place: {"api_key": "sk-s3cr3t"}})
+    assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
+def test_a_secret_that_is_put_into_options_later_is_not_dumped(face: Face) -> None:
+    adapter = face.kind(model="watsonx/x", options={"project_id": "p-1"})
+    adapter.options["token"] = "s3cr3t-0123"
+    assert adapter.model_dump()["options"] == {"project_id": "p-1"}
+    assert "s3cr3t" not in adapter.model_dump_json()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from anyrerank.errors import APIConnectionError
+from anyrerank.errors import APIConnectionError, APITimeoutError
 from anyrerank.flow import AsyncExchange, Call, Do, Effect, Exchange, Flow, Gather, Sleep, Through, arun, run
 from anyrerank.wire import HttpRequest, HttpResponse
 
@@ -523,3 +523,33 @@ def test_both_drivers_take_what_their_types_say() -> None:
         return await pending
 
     assert run(content_of("a"), exchange) == asyncio.run(finish())
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_bounded_call_is_waited_for_until_the_deadline(asynchronous: bool) -> None:
+    release = threading.Event()
+
+    def look_up() -> Flow[str]:
+        found: str = yield Call(lambda: str(release.wait(20)), bounded=True, deadline=time.monotonic() + 0.05)
+        return found
+
+    try:
+        with pytest.raises(APITimeoutError, match="took longer to look up"):
+            asyncio.run(arun(look_up())) if asynchronous else run(look_up())
+    finally:
+        release.set()
+
+
+@pytest.mark.parametrize("asynchronous", [False, True])
+def test_a_bounded_call_in_time_gives_what_it_finds(asynchronous: bool) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    def look_up() -> Flow[int]:
+        deadline = time.monotonic() + 60
+        with pytest.raises(ZeroDivisionError):
+            yield Call(fail, bounded=True, deadline=deadline)
+        found: int = yield Call(lambda: 7, bounded=True, deadline=deadline)
+        return found
+
+    assert (asyncio.run(arun(look_up())) if asynchronous else run(look_up())) == 7

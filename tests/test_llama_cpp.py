@@ -26,6 +26,7 @@ from anyrerank import (
 )
 from anyrerank.langchain import AnyRerank as Compressor
 from anyrerank.llama_index import AnyRerank as Postprocessor
+from anyrerank.providers import huggingface
 from tests.frameworks import FACES, Face
 
 Colour = Literal["sync", "async"]
@@ -48,6 +49,11 @@ _MISSING = [name for name in ("xllamacpp", "gguf", "numpy") if find_spec(name) i
 pytestmark = pytest.mark.skipif(
     bool(_MISSING), reason=f"{', '.join(_MISSING)}: not installed, or not to be had on this platform"
 )
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface, "_learnt", {})
 
 
 @pytest.fixture(scope="session")

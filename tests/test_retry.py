@@ -18,7 +18,7 @@ from anyrerank.errors import (
     RerankError,
     class_for_status,
 )
-from anyrerank.flow import Effect, Flow, Sleep
+from anyrerank.flow import Call, Effect, Flow, Sleep
 from anyrerank.providers._base import Answer
 from anyrerank.retry import RetryPolicy, retried, retryable, wait_before, within
 from anyrerank.schema import Attempt
@@ -345,6 +345,9 @@ def answered(headers: dict[str, str]) -> HttpResponse:
         ({"retry-after": "inf"}, None),
         ({"retry-after": "Wed, 99 Oct 2015 07:28:00 GMT"}, None),
         ({"retry-after": "later", "x-ratelimit-reset": "3"}, 3.0),
+        ({"x-ratelimit-reset": "1445412492"}, 12.0),
+        ({"x-ratelimit-reset": "1445412492500"}, 12.5),
+        ({"x-ratelimit-reset": "1400000000"}, 0.0),
     ],
 )
 def test_retry_after_is_read_in_its_forms(headers: dict[str, str], seconds: float | None) -> None:
@@ -354,3 +357,21 @@ def test_retry_after_is_read_in_its_forms(headers: dict[str, str], seconds: floa
 def test_the_class_of_a_status_decides_nothing_alone() -> None:
     assert retryable(InternalServerError("failed", status_code=500))
     assert not retryable(InternalServerError("not implemented", status_code=501))
+
+
+def test_only_a_bounded_call_has_the_deadline() -> None:
+    def flow() -> Flow[None]:
+        yield Call(int)
+        yield Call(int, bounded=True)
+
+    driven = within(flow(), 10.0, lambda: 0.0)
+    assert next(driven) == Call(int)
+    assert driven.send(0) == Call(int, bounded=True, deadline=10.0)
+
+
+def test_a_call_after_the_deadline_is_not_made() -> None:
+    def flow() -> Flow[None]:
+        yield Call(int)
+
+    with pytest.raises(APITimeoutError, match="before its work on this machine was done"):
+        next(within(flow(), 10.0, lambda: 10.0))

@@ -85,13 +85,29 @@ def test_a_failure_that_another_model_could_survive_moves_on(kind: type[RerankEr
     assert asked([kind("failed"), kind("failed"), "third"])[0] == "third"
 
 
-@pytest.mark.parametrize("kind", [BadRequestError, GuardrailRaisedError, BudgetExceededError])
+@pytest.mark.parametrize(
+    "error",
+    [
+        BadRequestError("your mistake", status_code=400),
+        GuardrailRaisedError("your mistake"),
+        BudgetExceededError("your mistake"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
 @pytest.mark.parametrize("before", [[], [RateLimitError("slow down")]], ids=["first", "second"])
-def test_a_mistake_of_the_caller_is_raised_as_it_is(kind: type[RerankError], before: list[RerankError]) -> None:
-    error = kind("your mistake")
+def test_a_mistake_of_the_caller_is_raised_as_it_is(error: RerankError, before: list[RerankError]) -> None:
     answer, deadlines = asked([*before, error, "not asked"])
     assert answer is error
     assert len(deadlines) == len(before) + 1
+
+
+def test_what_only_a_later_model_cannot_take_moves_on() -> None:
+    outage, unfit = RateLimitError("slow down"), BadRequestError("this model takes no such thing")
+    assert asked([outage, unfit, "third"])[0] == "third"
+    answer, _ = asked([outage, unfit])
+    assert isinstance(answer, FallbackError)
+    assert answer.errors == (outage, unfit)
+    assert asked([unfit, "second"])[0] is unfit
 
 
 @pytest.mark.parametrize("kind", MOVES_ON)

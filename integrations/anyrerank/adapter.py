@@ -15,6 +15,8 @@ from pydantic import (
     Field,
     PrivateAttr,
     SecretStr,
+    ValidationInfo,
+    field_serializer,
     field_validator,
     model_validator,
 )
@@ -96,6 +98,33 @@ class RerankFields(BaseModel):
 
     _made: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _sorted_in(cls, given: Any) -> Any:
+        """The provider's own options and settings, which may be given by name, under `options` and `credentials`."""
+        if not isinstance(given, dict) or not isinstance(model := given.get("model"), str):
+            return given
+        kind = provider_class(model, given.get("provider") or given.get("custom_llm_provider"))
+        sorted_in = dict(given)
+        for name in given.keys() & (kind.options | kind.settings.keys()) - cls.model_fields.keys():
+            secret = name in kind.settings and kind.settings[name].secret
+            where = "credentials" if secret else "options"
+            sorted_in[where] = {**(sorted_in.get(where) or {}), name: sorted_in.pop(name)}
+        return sorted_in
+
+    @field_validator("options", "credentials", mode="after")
+    @classmethod
+    def _no_fields(cls, value: dict[str, Any] | None, info: ValidationInfo) -> dict[str, Any] | None:
+        if fields := sorted((value or {}).keys() & cls.model_fields.keys()):
+            raise ValueError(f"{', '.join(fields)}: a field of its own, not one of {info.field_name}")
+        return value
+
+    @field_serializer("options")
+    def _without_secrets(self, options: dict[str, Any]) -> dict[str, Any]:
+        """What was put into `options` afterwards may be secret too."""
+        secret = self._secrets_in_options()
+        return {name: value for name, value in options.items() if name not in secret}
+
     @field_validator("api_base", mode="after")
     @classmethod
     def _without_login(cls, value: str | None) -> str | None:
@@ -107,16 +136,18 @@ class RerankFields(BaseModel):
     def _complete(self) -> RerankFields:
         if (self.model is None) == (self.reranker is None):
             raise ValueError("give either model='provider/model' or reranker=Reranker(...)")
-        if self.model is not None and (shown := self._secrets_in_options(self.model)):
+        if shown := self._secrets_in_options():
             raise ValueError(f"{', '.join(shown)}: secret, and options show in dumps; put it into credentials instead")
         if self.reranker is not None and (set_here := self._set_beside_reranker()):
             raise ValueError(f"{', '.join(set_here)}: a ready reranker has its own; set them where it is made")
         self._core()
         return self
 
-    def _secrets_in_options(self, model: str) -> list[str]:
-        settings = provider_class(model, self.provider).settings
-        return sorted(name for name in self.options if name in settings and settings[name].secret)
+    def _secrets_in_options(self) -> list[str]:
+        kinds = [] if self.model is None else [provider_class(self.model, self.provider)]
+        kinds += [provider_class(fallback) for fallback in self.fallbacks]
+        secret = {name for kind in kinds for name, setting in kind.settings.items() if setting.secret}
+        return sorted(secret & self.options.keys())
 
     def _set_beside_reranker(self) -> list[str]:
         fields = RerankFields.model_fields

@@ -62,7 +62,6 @@ def batched(
     *,
     starts: Sequence[int],
     limit: int,
-    too_large: Callable[[RerankError], bool],
     place: Callable[[int], int],
     may_split: bool,
 ) -> Flow[Answer]:
@@ -71,11 +70,10 @@ def batched(
     Args:
         starts: Where each request begins in the documents; the first is 0.
         limit: Most requests under way at once.
-        too_large: Whether an error means that fewer documents could pass.
         place: From an index in `request.documents` to the caller's, for error messages.
         may_split: False for a model whose scores depend on the documents that are sent together.
     """
-    halves = _Halves(ask, too_large if may_split else _never, place)
+    halves = _Halves(ask, place, may_split=may_split)
     ends = [*starts[1:], len(request.documents)]
     flows = [halves.flow(_part(request, start, end), start) for start, end in zip(starts, ends, strict=True)]
     if len(flows) == 1:
@@ -89,15 +87,15 @@ class _Halves:
     """Asks for a part, and for its halves when it is too large."""
 
     ask: Ask
-    too_large: Callable[[RerankError], bool]
     place: Callable[[int], int]
+    may_split: bool
 
     def flow(self, part: RerankRequest, offset: int) -> Flow[Answer]:
         count = len(part.documents)
         try:
             answer = yield from self.ask(part)
         except RerankError as error:
-            if not self.too_large(error):
+            if not (error.too_large and self.may_split):
                 raise
             if count == 1:
                 raise _naming(error, self.place(offset)) from error
@@ -106,10 +104,6 @@ class _Halves:
         first = yield from self.flow(_part(part, 0, count // 2), offset)
         second = yield from self.flow(_part(part, count // 2, count), offset + count // 2)
         return merged([first, second])
-
-
-def _never(_: RerankError) -> bool:
-    return False
 
 
 def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
 from anyrerank.providers._base import Scale
 
@@ -46,8 +48,17 @@ class Card:
 
 
 def cards() -> tuple[Card, ...]:
-    """The card of every provider, sorted by prefix; imports all of them, but nothing that they need."""
-    return tuple(card(load(name)) for name in names())
+    """The card of every provider, sorted by prefix; imports all of them, but nothing that they need.
+
+    An entry point of another distribution that cannot be loaded is left out, with a warning.
+    """
+    found = []
+    for name in names():
+        try:
+            found.append(card(load(name)))
+        except ConfigurationError as error:
+            warnings.warn(error.message, stacklevel=2)
+    return tuple(found)
 
 
 def card(kind: type[Provider]) -> Card:
@@ -69,47 +80,45 @@ def card(kind: type[Provider]) -> Card:
     )
 
 
-HEAD = ("model", "provider", "key", "settings", "options", "documents a request", "scores", "extra")
+HEAD = ("model", "provider", "key", "documents a request", "scores", "extra")
 """What `cells` gives of a card."""
 
 _SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "the model's own"}
 
 
 def cells(shown: Card) -> tuple[str, ...]:
-    """A card as a line of a table, several names joined with commas."""
+    """A card as a line of a table."""
     most = shown.documents_per_request
-    optional = "" if shown.needs_key or not shown.key_variables else " (optional)"
     return (
         f"{shown.prefix}/...",
         shown.title,
-        ", ".join(shown.key_variables) + optional or "none",
-        ", ".join(sorted(shown.settings)),
-        ", ".join(shown.options),
+        _keys(shown, ", ".join),
         "any number" if most is None else f"{most:,}",
         _SCALES[shown.scale],
         shown.extra or "",
     )
 
 
+def _keys(shown: Card, joined: Callable[[Iterable[str]], str]) -> str:
+    """The variables that let one in, those of secret settings among them."""
+    secrets = [name for setting in shown.settings.values() if setting.secret for name in setting.variables]
+    names = joined([*shown.key_variables, *secrets])
+    if not names:
+        return "none"
+    return names if shown.needs_key or secrets else f"{names} (optional)"
+
+
 def markdown(shown: Sequence[Card]) -> str:
     """A table of cards for a document; names stand in code."""
-    head = ("model", "provider", "key", "options", "documents a request", "scores", "extra")
+    head = (*HEAD[:3], "options", *HEAD[3:])
     lines = [head, ("---",) * len(head), *map(_marked, shown)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _marked(shown: Card) -> tuple[str, ...]:
-    model, title, _, _, _, most, scale, _ = cells(shown)
-    keys = _code(shown.key_variables) or "none"
-    return (
-        f"`{model}`",
-        title,
-        keys if shown.needs_key or not shown.key_variables else f"{keys} (optional)",
-        _code(shown.options),
-        most,
-        scale,
-        _code([shown.extra] if shown.extra else []),
-    )
+    model, title, _, most, scale, extra = cells(shown)
+    keys, options = _keys(shown, _code), _code(shown.options)
+    return (_code([model]), title, keys, options, most, scale, _code([extra] if extra else []))
 
 
 def _code(names: Iterable[str]) -> str:

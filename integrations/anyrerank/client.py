@@ -73,8 +73,8 @@ class Reranker:
         custom_llm_provider: The provider, when `model` does not name it; or a `Provider` class of your own.
         fallbacks: Model strings or `Reranker`s, tried in order when this one fails for a reason that another could
             survive; each has an equal share of the time that is left. A model string of the same provider uses the
-            same key and base URL, any other finds its own in the environment. A `Reranker` brings its connection and
-            the options of its provider.
+            same key and base URL, any other finds its own in the environment. A `Reranker` brings its connection, the
+            options of its provider, and its own fallbacks after it.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour. A synchronous one
             knows a limit for each read alone, so a server that sends a byte now and then outlasts `timeout`.
         options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`, and the settings of
@@ -152,7 +152,8 @@ class Reranker:
         with suppress(RerankError):
             self._provider()
         self._transport = Transport(http_client)
-        self._fallbacks = tuple(self._fallback(other) for other in fallbacks or ())
+        made: list[Reranker] = [self._fallback(other) for other in fallbacks or ()]
+        self._fallbacks: tuple[Reranker, ...] = tuple(member for each in made for member in (each, *each._fallbacks))
         for member in (self, *self._fallbacks):
             member._extra(self._options)
 
@@ -396,7 +397,6 @@ class Reranker:
                 request,
                 starts=starts,
                 limit=call.concurrency,
-                too_large=provider.too_large,
                 place=kept.place,
                 may_split=may_split,
             )

@@ -95,8 +95,15 @@ def connect(
             provider=prefix,
             model=name,
         )
-    explicit = {name: value for name, value in (settings or {}).items() if value is not None}
+    explicit = _cleaned(settings or {})
     found = _settings(kind)
+    for each, value in {**found, **explicit}.items():
+        if kind.settings[each].sent and isinstance(value, str) and not _fits_a_header(value):
+            raise AuthenticationError(
+                f"{each} for {kind.title} holds a line break or another character that no header can carry",
+                provider=prefix,
+                model=name,
+            )
     return kind(
         Connection(
             model=name,
@@ -131,6 +138,12 @@ def _settings(kind: type[Provider]) -> dict[str, str]:
     """The provider's settings that the environment holds."""
     found = ((name, _first(setting.variables)[1]) for name, setting in kind.settings.items())
     return {name: value for name, value in found if value is not None}
+
+
+def _cleaned(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that say something; as with a key, white space around a text is nobody's intention."""
+    stripped = ((name, value.strip() if isinstance(value, str) else value) for name, value in given.items())
+    return {name: value for name, value in stripped if value is not None and value != ""}
 
 
 def _first(variables: tuple[str, ...]) -> tuple[str | None, str | None]:

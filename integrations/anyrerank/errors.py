@@ -37,6 +37,7 @@ class RerankError(Exception):
         request_id: The provider's id of the request.
         retry_after: Seconds the provider asked to wait.
         url: Where the request went, without user info and query string.
+        too_large: Whether a request with fewer documents could pass.
     """
 
     moves_on: ClassVar[bool] = True
@@ -52,6 +53,7 @@ class RerankError(Exception):
         request_id: str | None = None,
         retry_after: float | None = None,
         url: str | None = None,
+        too_large: bool = False,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -61,6 +63,7 @@ class RerankError(Exception):
         self.request_id = request_id
         self.retry_after = retry_after
         self.url = None if url is None else public_url(url)
+        self.too_large = too_large
 
     def __str__(self) -> str:
         details = [

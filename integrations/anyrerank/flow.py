@@ -18,6 +18,7 @@ from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from anyrerank.errors import APITimeoutError
 from anyrerank.wire import HttpRequest, HttpResponse
 
 T = TypeVar("T")
@@ -32,9 +33,17 @@ class Sleep:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """Run a blocking function (a model on this machine, a credential look-up); the outcome is what it returns."""
+    """Run a blocking function (a model on this machine, a credential look-up); the outcome is what it returns.
+
+    Attributes:
+        bounded: Whether the call's deadline is for this too: it is no longer waited for then, though it runs on. For
+            what waits itself, such as a look-up, rather than for what computes.
+        deadline: A time of the monotonic clock, or `None` for no limit.
+    """
 
     function: Callable[[], Any]
+    bounded: bool = False
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +135,28 @@ def _perform(effect: Effect, exchange: Exchange, stop: threading.Event | None) -
     if isinstance(effect, Sleep):
         wait = time.sleep if stop is None else stop.wait
         return wait(effect.seconds)
+    if isinstance(effect, Call) and effect.deadline is not None:
+        return _waited_for(effect.function, effect.deadline)
     if isinstance(effect, Call | Do):
         return effect.function()
     if isinstance(effect, Through):
         return run(effect.flow, effect.sender.send, stop)
     return _gather(effect, exchange, stop)
+
+
+def _waited_for(function: Callable[[], Any], deadline: float) -> Any:
+    pool = ThreadPoolExecutor(1, thread_name_prefix="anyrerank")
+    try:
+        future = pool.submit(contextvars.copy_context().run, function)
+        done, _ = wait([future], timeout=max(0.0, deadline - time.monotonic()))
+        if not done:
+            raise APITimeoutError(_LOOKED_UP_TOO_LONG)
+        return future.result()
+    finally:
+        pool.shutdown(wait=False)
+
+
+_LOOKED_UP_TOO_LONG = "timed out: the credentials took longer to look up than the call's timeout allows"
 
 
 def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -> list[Any]:
@@ -211,13 +237,24 @@ async def _aperform(effect: Effect, exchange: AsyncExchange) -> Any:
     if isinstance(effect, Sleep):
         return await asyncio.sleep(effect.seconds)
     if isinstance(effect, Call):
-        return await asyncio.to_thread(effect.function)
+        return await _acalled(effect)
     if isinstance(effect, Do):
         outcome = effect.function()
         return await outcome if inspect.isawaitable(outcome) else outcome
     if isinstance(effect, Through):
         return await arun(effect.flow, effect.sender.asend)
     return await _agather(effect, exchange)
+
+
+async def _acalled(call: Call) -> Any:
+    if call.deadline is None:
+        return await asyncio.to_thread(call.function)
+    work = asyncio.ensure_future(asyncio.to_thread(call.function))
+    done, _ = await asyncio.wait([work], timeout=max(0.0, call.deadline - time.monotonic()))
+    if not done:
+        work.cancel()
+        raise APITimeoutError(_LOOKED_UP_TOO_LONG)
+    return work.result()
 
 
 async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:

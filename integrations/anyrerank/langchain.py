@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import AuthenticationError, ConfigurationError
 
 try:
     from langchain_core.callbacks import (
@@ -195,7 +195,13 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         """The key that the environment holds, which a dump refers to as it does to one that was passed in."""
         if self.model is None or self.api_key is not None:
             return {}
-        key = key_from_environment(provider_class(self.model, self.provider))
+        kind = provider_class(self.model, self.provider)
+        if any(setting.secret for setting in kind.settings.values()):
+            return {}  # a key that is passed in would win over other credentials of the environment
+        try:
+            key = key_from_environment(kind)
+        except AuthenticationError:
+            key = None
         return {} if key is None else {"api_key": SecretStr(key)}
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -101,9 +102,12 @@ def provider_options(extra: Mapping[str, Any], kind: type[Provider], *, drop_par
     """
     unknown = sorted(extra.keys() - kind.options)
     if unknown and not drop_params:
+        known = {*kind.options, *kind.settings, *_NAMES}
+        near = [f"did you mean {match}? " for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
+        settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""
         raise BadRequestError(
-            f"{kind.prefix} has no option {', '.join(unknown)}; it has "
-            f"{', '.join(sorted(kind.options)) or 'none of its own'}, beside {', '.join(sorted(_NAMES))}. "
+            f"{kind.prefix} has no option {', '.join(unknown)}; {''.join(near)}it has "
+            f"{', '.join(sorted(kind.options)) or 'none of its own'}{settings}, beside {', '.join(sorted(_NAMES))}. "
             "drop_params=True leaves out what a provider does not have",
             provider=kind.prefix,
         )

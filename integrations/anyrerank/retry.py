@@ -130,6 +130,8 @@ def _limited(effect: Effect, deadline: float, clock: Callable[[], float]) -> Eff
         return replace(effect, deadline=deadline)
     if isinstance(effect, Sleep) and (late or clock() + effect.seconds >= deadline):
         raise APITimeoutError("timed out: the provider was still working when the call's timeout was used up")
-    if isinstance(effect, Call) and late:
-        raise APITimeoutError("timed out: the call's timeout is used up before its work on this machine was done")
+    if isinstance(effect, Call):
+        if late:
+            raise APITimeoutError("timed out: the call's timeout is used up before its work on this machine was done")
+        return replace(effect, deadline=deadline) if effect.bounded else effect
     return effect

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from anyrerank.errors import FallbackError, RerankError
+from anyrerank.errors import BadRequestError, FallbackError, RerankError
 from anyrerank.flow import Flow
 from anyrerank.schema import Attempt
 
@@ -31,7 +31,8 @@ def first_success(
         attempts: What was tried so far, for the error.
 
     Raises:
-        RerankError: The only model failed, or one failed in a way that no other would survive.
+        RerankError: The only model failed, or one failed in a way that no other would survive. What a later model
+            cannot take, before anything is sent, is no reason: the call itself got past the first one.
         FallbackError: All of several models failed.
     """
     errors: list[RerankError] = []
@@ -40,7 +41,8 @@ def first_success(
         try:
             return (yield from start(share))
         except RerankError as error:
-            if len(starts) == 1 or not error.moves_on:
+            of_this_model = number > 0 and type(error) is BadRequestError and error.status_code is None
+            if len(starts) == 1 or not (error.moves_on or of_this_model):
                 raise
             errors.append(error)
     raise FallbackError(

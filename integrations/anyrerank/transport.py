@@ -41,6 +41,7 @@ from anyrerank.wire import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     import aiohttp
+    import yarl
 
 if sys.version_info >= (3, 11):
     from asyncio import timeout as _timeout
@@ -141,7 +142,7 @@ class Transport:
         client = await self._loop_client()
         async with client.session.request(
             request.method,
-            request.url,
+            _encoded(request.url),
             data=_body(request.content),
             headers=request.headers,
             allow_redirects=False,
@@ -283,6 +284,14 @@ def _plain_request(request: HttpRequest) -> httpx.Request:
         content=request.content,
         extensions={"timeout": limits},
     )
+
+
+@lru_cache(maxsize=256)
+def _encoded(url: str) -> yarl.URL:
+    """`url` as httpx would write it, so that both colours ask for the same path."""
+    from yarl import URL
+
+    return URL(str(_parsed(url)), encoded=True)
 
 
 @lru_cache(maxsize=256)

@@ -61,8 +61,19 @@ class HttpResponse:
             if seconds is None and name == "retry-after":
                 seconds = _seconds_until(text, self.received)
             if seconds is not None:
-                return max(0.0, seconds * scale)
+                return max(0.0, _from_now(seconds * scale, self.received))
         return None
+
+
+def _from_now(seconds: float, now: float) -> float:
+    """`seconds`, or the time until them where they count from 1970, which some servers do in milliseconds."""
+    if seconds < _LONG_AGO:
+        return seconds
+    return (seconds / 1000 if seconds >= 1000 * _LONG_AGO else seconds) - now
+
+
+_LONG_AGO = 1e9
+"""A waiting time of 32 years, or a moment in 2001."""
 
 
 def _number(text: str) -> float | None:

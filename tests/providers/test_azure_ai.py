@@ -95,7 +95,7 @@ def test_documents_in_one_request(base: str, limit: int) -> None:
     assert connect(MODEL, api_base=base).max_documents({}) == limit
 
 
-@pytest.mark.parametrize("value", ["Authorization", "api_key", "", True])
+@pytest.mark.parametrize("value", ["Authorization", "api_key", True])
 def test_another_key_header_is_refused_before_sending(value: Any, colour: Colour) -> None:
     with pytest.raises(ConfigurationError, match="azure_key_header is 'authorization' or 'api-key'"):
         sent_by(colour, MODEL, api_base=FOUNDRY, azure_key_header=value)
@@ -162,7 +162,9 @@ def refusing() -> str:
 
 
 def test_a_failing_token_provider_is_an_error_without_its_words(colour: Colour) -> None:
-    with pytest.raises(AuthenticationError, match="no Entra ID token: RuntimeError") as caught:
+    with pytest.raises(
+        AuthenticationError, match="no Entra ID token: azure_ad_token_provider raised RuntimeError"
+    ) as caught:
         sent_by(colour, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=refusing)
     assert caught.value.status_code is None
     assert (caught.value.provider, caught.value.model) == ("azure_ai", "Cohere-rerank-v4.0-pro")

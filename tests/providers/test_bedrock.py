@@ -24,6 +24,7 @@ import pytest
 
 import anyrerank
 from anyrerank import (
+    APIConnectionError,
     APIResponseValidationError,
     AuthenticationError,
     BadRequestError,
@@ -35,6 +36,7 @@ from anyrerank.config import connect
 from anyrerank.providers import bedrock
 from anyrerank.schema import RerankRequest
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.loopback import Loopback
 
 MODEL = "bedrock/cohere.rerank-v3-5:0"
 ARN = "arn:aws:bedrock:us-west-2::foundation-model/cohere.rerank-v3-5:0"
@@ -605,7 +607,7 @@ def test_half_a_pair_of_keys(given: str, colour: Colour) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({}, "no AWS credentials: Unable to locate credentials"),
+        ({}, "no AWS credentials: pass aws_access_key_id="),
         ({"aws_profile_name": "absent"}, r"no AWS credentials: The config profile \(absent\) could not be found"),
         ({"aws_profile_name": "half"}, "no AWS credentials: Partial credentials found"),
     ],
@@ -617,6 +619,32 @@ def test_credentials_that_are_not_there(options: dict[str, Any], words: str, col
         rerank(colour, replay, **{**dict.fromkeys(PAIR), **options})
     assert caught.value.provider == "bedrock"
     assert replay.seen == []
+
+
+@pytest.mark.parametrize("closed", [False, True])
+def test_a_role_that_cannot_be_assumed(
+    closed: bool, serve: Callable[..., Loopback], colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sts = serve(lambda line: line.answer(403, {"Error": {"Code": "AccessDenied", "Message": "not yours"}}))
+    if closed:
+        sts.close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", sts.url)
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
+    (tmp_path / "aws_config_file").write_text(
+        "[profile role]\nrole_arn = arn:aws:iam::123456789012:role/ranker\nsource_profile = keys\n"
+    )
+    (tmp_path / "aws_shared_credentials_file").write_text(
+        f"[keys]\naws_access_key_id = AKIDKEYS\naws_secret_access_key = {SECRET}\n"
+    )
+    replay = Replay([])
+    with pytest.raises(APIConnectionError if closed else AuthenticationError, match="AWS credentials") as caught:
+        rerank(colour, replay, **{**dict.fromkeys(PAIR), "aws_profile_name": "role"})
+    assert not leaks(caught.value, [SECRET])
+    assert replay.seen == []
+    reranker = colour.reranker(
+        MODEL, api_key=None, aws_profile_name="role", aws_region_name="us-west-2", fallbacks=["local/lexical"]
+    )
+    assert colour.rerank(reranker, QUERY, DOCUMENTS).provider == "local"
 
 
 @pytest.mark.parametrize("missing", ["botocore", "botocore.auth", "botocore.session"])

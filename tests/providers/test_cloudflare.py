@@ -38,6 +38,12 @@ def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
     assert str(sent_by(sync_colour, MODEL, api_base=base, account_id="acc-1").url) == url
 
 
+@pytest.mark.parametrize("end", ["client/v4/accounts/acc-2/ai/run", "v1/acc-2/my-gateway/workers-ai/"])
+def test_a_base_that_names_the_account_needs_no_other(end: str, sync_colour: Colour) -> None:
+    sent = sent_by(sync_colour, MODEL, api_base=f"https://gw.example/{end}")
+    assert str(sent.url) == f"https://gw.example/{end.rstrip('/')}/@cf/baai/bge-reranker-base"
+
+
 @pytest.mark.parametrize(("given", "used"), [(None, "of-the-environment"), ("of-the-call", "of-the-call")])
 def test_account(given: str | None, used: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "of-the-environment")

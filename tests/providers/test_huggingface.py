@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from anyrerank import BadRequestError, RerankError
+from anyrerank.providers import huggingface
 from anyrerank.schema import BilledUnits, Tokens
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, leaks, sent_by
 from tests.loopback import Line, Loopback, relevance
@@ -19,6 +20,11 @@ MANY = [f"Passage {place * 37 % 70}" for place in range(70)]
 BEST_FIRST = sorted(range(70), key=lambda place: place * 37 % 70)
 LONG = "Ottawa is the capital. " * 40
 Answer = Callable[[Line], None]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface, "_learnt", {})
 
 
 def info(status: int = 200, body: Any = b"") -> Answer:

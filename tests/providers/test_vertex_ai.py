@@ -8,6 +8,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -16,7 +17,7 @@ import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
-from anyrerank import AuthenticationError, ConfigurationError, RateLimitError
+from anyrerank import APIConnectionError, AuthenticationError, ConfigurationError, RateLimitError
 from anyrerank.config import connect
 from anyrerank.providers import vertex_ai
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
@@ -310,10 +311,30 @@ def test_a_refused_refresh(
     assert not leaks(error, [CLIENT_SECRET, REFRESH_TOKEN, *pem.splitlines()[1:-1]])
 
 
+def test_a_path_and_a_mapping_of_any_kind(
+    account: dict[str, Any], google: Loopback, colour: Colour, tmp_path: Path
+) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(account))
+    for given in (file, MappingProxyType(account)):
+        vertex_ai._credentials.cache_clear()
+        reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=given)
+        assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+
+
+def test_credentials_that_are_an_object_are_refused(colour: Colour) -> None:
+    with pytest.raises(ConfigurationError, match="vertex_credentials is a path, JSON or a mapping, not object"):
+        sent_by(colour, MODEL, api_key=None, vertex_project="acme", vertex_credentials=object())
+
+
 def test_a_token_server_that_is_not_there(account: dict[str, Any], google: Loopback, colour: Colour) -> None:
     google.close()
-    error = refused(colour, vertex_credentials=account)
-    assert not leaks(error, account["private_key"].splitlines()[1:-1])
+    replay = Replay([])
+    reranker = colour.reranker(MODEL, api_key=None, http_client=replay.client(colour), vertex_credentials=account)
+    with pytest.raises(APIConnectionError, match="the server that gives Google's tokens cannot be reached") as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert replay.seen == []
+    assert not leaks(caught.value, account["private_key"].splitlines()[1:-1])
 
 
 def test_no_credentials_anywhere(colour: Colour) -> None:

@@ -102,10 +102,23 @@ def finite(value: Any, name: str) -> float:
     return number
 
 
+def whole_number(text: str) -> int | str:
+    """The count that a text spells, or the text itself; the longest that is read has nine digits."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
+
+
 def number(value: Any) -> int | float | None:
     """A count that the provider gave, or `None`: never a made-up 0."""
     usable = type(value) in (int, float) and 0 <= value < math.inf
     return value if usable else None
+
+
+_DOCUMENTS_PER_UNIT = 100
+
+
+def estimated_units(request: RerankRequest) -> Meta:
+    """Usage where the provider reports none: a search unit for each 100 documents, the least that is billed."""
+    return usage(search_units=math.ceil(len(request.documents) / _DOCUMENTS_PER_UNIT), estimated=True)
 
 
 def usage(

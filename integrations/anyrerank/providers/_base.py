@@ -1,7 +1,7 @@
 """What every provider is: pure functions from a request to bytes and from bytes to scores.
 
-A provider reads no environment, opens no socket and keeps nothing between calls. It is made from a `Connection`, which
-`anyrerank.config` fills in.
+A provider is made from a `Connection`, which `anyrerank.config` fills in, and does no I/O itself: what has to be
+fetched first, such as a token, is an effect of its flow.
 """
 
 from __future__ import annotations
@@ -49,6 +49,8 @@ class Setting:
     variables: tuple[str, ...] = ()
     """Environment variables that may hold it; the first that is set wins."""
     secret: bool = False
+    sent: bool = False
+    """Whether it goes into a header."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,14 +256,15 @@ class Provider:
     def error(self, request: RerankRequest, response: HttpResponse) -> RerankError:
         """The error that an answer with a status outside 200..299 stands for."""
         body = json_or_none(response.content)
+        words = message_in(body, response.content)
+        kind = self.error_class(response, body)
         if response.status < 400:
             text = (
                 f"redirected to {host_of(response.headers.get('location', ''))}; redirects are not followed, so that "
                 "the key stays with the host it is for: set api_base to the final address"
             )
         else:
-            text = redact(message_in(body, response.content), self.secrets(), request) or "no message"
-        kind = self.error_class(response, body)
+            text = redact(words, self.secrets(), request) or _WITHOUT_WORDS.get(kind, "no message")
         key, variable = self.connection.api_key, self.connection.key_variable
         if kind is AuthenticationError and key and variable and any(key in sent for sent in self.headers().values()):
             text += f" (the key came from {variable})"
@@ -273,6 +276,7 @@ class Provider:
             request_id=response.request_id or request_id_in(body),
             retry_after=self.retry_after(response, body),
             url=response.url,
+            too_large=self.is_too_large(response.status, kind, words.lower()),
         )
 
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
@@ -283,15 +287,13 @@ class Provider:
         """Seconds that the provider asks to wait; overridden where it says so in the body."""
         return response.retry_after
 
-    def too_large(self, error: RerankError) -> bool:
-        """Whether fewer documents in the request could help."""
-        if error.status_code == 413:
-            return True
-        return isinstance(error, BadRequestError) and any(sign in error.message.lower() for sign in TOO_LARGE)
+    def is_too_large(self, status: int, kind: type[RerankError], words: str) -> bool:
+        """Whether fewer documents in the request could help, by the status and what the provider said in lower case."""
+        return status == 413 or (kind is BadRequestError and any(sign in words for sign in TOO_LARGE))
 
     def check(self) -> None:
         """Raise what is wrong with the connection, before anything is sent."""
-        if self.key_required and not self.connection.api_key and "authorization" not in self.headers():
+        if self.key_required and not self.connection.api_key and not self.has_own_header:
             looked_at = (*self.key_variables, *self.key_file_variables)
             raise self.locked_out(f"no API key for {self.title}: pass api_key={_or_set(looked_at)}")
         _ = self.base
@@ -307,6 +309,11 @@ class Provider:
         raise self.misconfigured(
             f"the base URL for {self.title}{problem}: pass api_base={_or_set(self.base_variables)}"
         )
+
+    @property
+    def has_own_header(self) -> bool:
+        """Whether the caller's headers get in by themselves."""
+        return any(name.lower() == "authorization" for name in self.connection.headers)
 
     def chosen(self, *names: str) -> str | None:
         """Which of some settings, or of them and the `api_key`, is used where one must be.
@@ -354,10 +361,19 @@ class Provider:
     def secrets(self) -> list[str]:
         """Whatever gets in, whole and in parts, the longest first."""
         secret = [str(value) for name, value in self.connection.settings.items() if self.settings[name].secret]
-        values = [*self.authorization().values(), *self.connection.headers.values(), *secret]
+        own = [value for value in self.connection.headers.values() if len(value) >= _SHORTEST_SECRET]
+        values = [*self.authorization().values(), *own, *secret]
         parts = {part for value in values for part in (value, *value.split(), *login_in(value))}
-        return sorted(parts, key=len, reverse=True)
+        return sorted(parts - _SCHEMES, key=len, reverse=True)
 
+
+_SCHEMES = frozenset({"Bearer", "Basic", "ApiKey", "ZenApiKey"})
+_SHORTEST_SECRET = 8
+"""A shorter header of the caller's is a word, and would be cut out of every message that has it."""
+
+_WITHOUT_WORDS: Mapping[type[RerankError], str] = {
+    AuthenticationError: "no message; the key is wrong, or there is none"
+}
 
 TOO_LARGE = (
     "too large",

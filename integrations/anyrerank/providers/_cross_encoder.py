@@ -93,11 +93,6 @@ class CrossEncoder(Provider):
             scores.extend(zip(part, logits, strict=True))
         return Answer(scores=scores)
 
-    @override
-    def too_large(self, error: RerankError) -> bool:
-        signs = ("out of memory", "allocate memory", "memoryerror")
-        return isinstance(error, InternalServerError) and any(sign in error.message.lower() for sign in signs)
-
     def not_found(self, problem: str) -> NotFoundError:
         """The error for a model that is not there."""
         return NotFoundError(problem, provider=self.prefix, model=self.connection.model)
@@ -157,9 +152,12 @@ class CrossEncoder(Provider):
         except Exception as error:  # noqa: BLE001  whatever it is, there are no scores
             if any(_HALF_A_PAIR.search(text) for text in (request.query, *texts)):
                 raise self.refuse("the query or a document holds unpaired surrogate characters") from None
-            problem = redact(_gist(error), (), request)
+            gist = _gist(error)
             raise InternalServerError(
-                f"{self.deployment} failed: {problem}", provider=self.prefix, model=self.connection.model
+                f"{self.deployment} failed: {redact(gist, (), request)}",
+                provider=self.prefix,
+                model=self.connection.model,
+                too_large=any(sign in gist.lower() for sign in _OUT_OF_MEMORY),
             ) from None
         unusable = len(texts) - sum(map(math.isfinite, scores))
         if unusable or len(scores) != len(texts):
@@ -171,6 +169,7 @@ class CrossEncoder(Provider):
         return scores
 
 
+_OUT_OF_MEMORY = ("out of memory", "allocate memory", "memoryerror")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
 _HALF_A_PAIR = re.compile("[\ud800-\udfff]")
 

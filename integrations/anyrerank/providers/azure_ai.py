@@ -8,6 +8,7 @@ other. An Entra ID token may stand in for a key.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -39,7 +40,7 @@ class AzureAi(CohereVersions):
     settings = MappingProxyType(
         {
             "azure_ad_token": Setting(
-                about="Entra ID token, instead of a key", variables=("AZURE_AD_TOKEN",), secret=True
+                about="Entra ID token, instead of a key", variables=("AZURE_AD_TOKEN",), secret=True, sent=True
             ),
             "azure_ad_token_provider": Setting(
                 about="'default' for azure-identity's chain, or a function such as get_bearer_token_provider returns"
@@ -51,10 +52,15 @@ class AzureAi(CohereVersions):
     @property
     @override
     def key_required(self) -> bool:
-        return self._credential is None and not self._own_header
+        return self.chosen("azure_ad_token", "azure_ad_token_provider") is None
 
     @override
     def check(self) -> None:
+        if self._credential is None and not self.has_own_header:
+            raise self.locked_out(
+                "no API key for Azure AI: pass api_key= or set AZURE_AI_API_KEY; or pass azure_ad_token= or "
+                "azure_ad_token_provider='default' (azure-identity's chain)"
+            )
         super().check()
         held = self.connection.settings
         if held.get("azure_key_header", "authorization") not in _KEY_HEADERS:
@@ -66,7 +72,7 @@ class AzureAi(CohereVersions):
     @override
     def authorization(self) -> dict[str, str]:
         name = self._credential
-        if self._own_header or name in (None, "azure_ad_token_provider"):
+        if self.has_own_header or name in (None, "azure_ad_token_provider"):
             return {}
         if name == "azure_ad_token":
             return {"authorization": f"Bearer {self.connection.settings[name]}"}
@@ -76,14 +82,19 @@ class AzureAi(CohereVersions):
 
     @override
     def authorized(self) -> Flow[Self]:
-        if self._own_header or self._credential != "azure_ad_token_provider":
+        if self.has_own_header or self._credential != "azure_ad_token_provider":
             return self
         try:
-            token = yield Call(self._fetch)
+            token = yield Call(self._fetch, bounded=True)
         except RerankError:
             raise
         except Exception as error:  # noqa: BLE001  it is the caller's function, or a chain of many libraries
-            raise self.locked_out(f"no Entra ID token: {type(error).__name__} from the token provider") from None
+            raise self.locked_out(
+                f"no Entra ID token: azure_ad_token_provider raised {type(error).__name__}; call it to see why"
+            ) from None
+        if inspect.iscoroutine(token):
+            token.close()
+            raise self.locked_out("azure_ad_token_provider is asynchronous: pass that of azure.identity, not its aio")
         if not (isinstance(token, str) and token.strip() and token.isascii() and token.isprintable()):
             raise self.locked_out("no Entra ID token: the token provider returned none that a header can carry")
         return type(self)(self.connection.holding(azure_ad_token=token, azure_ad_token_provider=None))
@@ -95,7 +106,8 @@ class AzureAi(CohereVersions):
         return source()
 
     @property
-    def _own_header(self) -> bool:
+    @override
+    def has_own_header(self) -> bool:
         return any(name.lower() in _KEY_HEADERS for name in self.connection.headers)
 
     @property

@@ -9,7 +9,6 @@ The service reports no usage, so search units are an estimate: one for each 100 
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -21,9 +20,15 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import orjson
 from typing_extensions import Self, override
 
-from anyrerank.errors import AuthenticationError, InternalServerError, RateLimitError, RerankError
+from anyrerank.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    InternalServerError,
+    RateLimitError,
+    RerankError,
+)
 from anyrerank.flow import Call, Flow
-from anyrerank.providers._answers import dig, first_at, ranked, usage
+from anyrerank.providers._answers import dig, estimated_units, first_at, ranked
 from anyrerank.providers._base import Answer, Provider, Setting
 from anyrerank.providers._documents import text_of, texts_of
 from anyrerank.providers._extras import needed
@@ -34,7 +39,6 @@ from anyrerank.wire import HttpRequest, HttpResponse
 
 _SIGNED_AS = "bedrock"
 _LONGEST_TEXT = 32_000
-_DOCUMENTS_PER_UNIT = 100
 _ARN = re.compile(r"arn:[\w-]+:bedrock:([\w-]+):")
 _AGENT, _RUNTIME = "bedrock-agent-runtime", "bedrock-runtime"
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
@@ -73,9 +77,11 @@ class Bedrock(Provider):
     documents_per_request = 1000
     settings = MappingProxyType(
         {
-            "aws_access_key_id": Setting(about="access key", variables=("AWS_ACCESS_KEY_ID",), secret=True),
+            "aws_access_key_id": Setting(about="access key", variables=("AWS_ACCESS_KEY_ID",), secret=True, sent=True),
             "aws_secret_access_key": Setting(about="its secret", variables=("AWS_SECRET_ACCESS_KEY",), secret=True),
-            "aws_session_token": Setting(about="session token", variables=("AWS_SESSION_TOKEN",), secret=True),
+            "aws_session_token": Setting(
+                about="session token", variables=("AWS_SESSION_TOKEN",), secret=True, sent=True
+            ),
             "aws_profile_name": Setting(about="profile", variables=("AWS_PROFILE",)),
             "aws_region_name": Setting(
                 about="region", variables=("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
@@ -85,8 +91,9 @@ class Bedrock(Provider):
 
     @override
     def check(self) -> None:
-        held = self.connection.settings
-        if ("aws_access_key_id" in held) != ("aws_secret_access_key" in held):
+        held, outside = self.connection.settings, self.connection.from_environment
+        signs = self._credential == "aws_access_key_id" or "aws_secret_access_key" in held.keys() - outside
+        if signs and not (held.get("aws_access_key_id") and held.get("aws_secret_access_key")):
             raise self.locked_out("aws_access_key_id and aws_secret_access_key (or their variables) come together")
         if self.connection.api_base:
             _ = self.base
@@ -110,13 +117,15 @@ class Bedrock(Provider):
 
     @override
     def authorized(self) -> Flow[Self]:
-        if self._uses_bearer or self._own_header:
+        if self._uses_bearer or self.has_own_header:
             return self
         held = self._own_credentials()
         try:
-            found = yield Call(lambda: _resolved(held))
-        except needed("botocore.exceptions", "bedrock").BotoCoreError as error:
-            raise self.locked_out(f"no AWS credentials: {error}") from error
+            found = yield Call(lambda: _resolved(held), bounded=True)
+        except RerankError:
+            raise
+        except Exception as error:  # noqa: BLE001  a chain of many libraries
+            raise self._no_credentials(error) from None
         connection = self.connection
         outside = connection.from_environment | (found.keys() - connection.settings.keys())
         return type(self)(replace(connection, settings=found, from_environment=outside))
@@ -143,7 +152,7 @@ class Bedrock(Provider):
 
     def signed(self, request: HttpRequest) -> HttpRequest:
         """`request` with a Signature Version 4 over its exact bytes, unless it carries something else already."""
-        if self._uses_bearer or self._own_header:
+        if self._uses_bearer or self.has_own_header:
             return request
         held = self.connection.settings
         credentials = needed("botocore.credentials", "bedrock").ReadOnlyCredentials(
@@ -198,16 +207,30 @@ class Bedrock(Provider):
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         score = "relevance_score" if self._uses_bearer else "relevanceScore"
-        units = math.ceil(len(request.documents) / _DOCUMENTS_PER_UNIT)
-        return Answer(
-            scores=ranked(body, request, rows="results", score=score), meta=usage(search_units=units, estimated=True)
-        )
+        return Answer(scores=ranked(body, request, rows="results", score=score), meta=estimated_units(request))
 
     @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
         named = response.headers.get("x-amzn-errortype") or first_at(body, ("__type", "code"))
         code = str(named).partition(":")[0].rpartition("#")[2]
         return _ERRORS.get(code) or super().error_class(response, body)
+
+    def _no_credentials(self, error: Exception) -> RerankError:
+        """What botocore's chain raised: its own errors, those of a service such as STS, or a plain `RuntimeError`."""
+        known = needed("botocore.exceptions", "bedrock")
+        if isinstance(error, known.NoCredentialsError):
+            return self.locked_out(
+                "no AWS credentials: pass aws_access_key_id= and aws_secret_access_key=, aws_profile_name=, or a "
+                "bearer token as api_key=; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
+                "AWS_BEARER_TOKEN_BEDROCK"
+            )
+        if isinstance(error, known.HTTPClientError):
+            return APIConnectionError(
+                f"the service that gives AWS credentials cannot be reached: {type(error).__name__}",
+                provider=self.prefix,
+                model=self.connection.model,
+            )
+        return self.locked_out(f"no AWS credentials: {str(error)[:300]}")
 
     @property
     def _credential(self) -> str | None:
@@ -217,10 +240,6 @@ class Bedrock(Provider):
     @property
     def _uses_bearer(self) -> bool:
         return self._credential == "api_key"
-
-    @property
-    def _own_header(self) -> bool:
-        return any(name.lower() == "authorization" for name in self.connection.headers)
 
     def _own_credentials(self) -> dict[str, Any]:
         """The settings without credentials of the environment that do not belong to those that are used."""
@@ -266,7 +285,7 @@ def _resolved(held: dict[str, Any]) -> dict[str, Any]:
         needed(module, "bedrock")
     if "aws_access_key_id" in held and "aws_region_name" in held:
         return held
-    session = _session(held.get("aws_profile_name"))
+    session = _session(held.get("aws_profile_name"), held.get("aws_region_name"))
     if "aws_access_key_id" not in held:
         credentials = session.get_credentials()
         if credentials is None:
@@ -280,6 +299,9 @@ def _resolved(held: dict[str, Any]) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=8)
-def _session(profile: str | None) -> Any:
-    """A session of botocore's for a profile; it keeps credentials and renews them."""
-    return needed("botocore.session", "bedrock").Session(profile=profile)
+def _session(profile: str | None, region: str | None) -> Any:
+    """A session of botocore's for a profile; it keeps credentials and renews them, asking STS in the region."""
+    session = needed("botocore.session", "bedrock").Session(profile=profile)
+    if region:
+        session.set_config_variable("region", region)
+    return session

@@ -36,13 +36,11 @@ class Cloudflare(Provider):
     @override
     def check(self) -> None:
         super().check()
-        _ = self._operation
+        _ = self._address
 
     @override
     def url(self, request: RerankRequest) -> str:
-        if urlsplit(self.base).path.rstrip("/").endswith(("/ai/run", "/workers-ai")):
-            return endpoint(self.base, self.connection.model, root="")
-        return endpoint(self.base, self._operation, root="/client/v4")
+        return self._address
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
@@ -60,6 +58,9 @@ class Cloudflare(Provider):
         return Answer(scores=ranked(body, request, rows="result.response", index="id", score="score"))
 
     @property
-    def _operation(self) -> str:
+    def _address(self) -> str:
+        model = self.connection.model
+        if urlsplit(self.base).path.rstrip("/").endswith(("/ai/run", "/workers-ai")):
+            return endpoint(self.base, model, root="")
         account = quote(self.setting("account_id"), safe="")
-        return f"accounts/{account}/ai/run/{self.connection.model}"
+        return endpoint(self.base, f"accounts/{account}/ai/run/{model}", root="/client/v4")

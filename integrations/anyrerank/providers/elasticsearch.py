@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from typing_extensions import override
 
-from anyrerank.providers._answers import UnusableAnswerError, dig, ranked
+from anyrerank.providers._answers import UnusableAnswerError, dig, ranked, whole_number
 from anyrerank.providers._base import Answer, Provider
 from anyrerank.providers._documents import texts_of
 from anyrerank.providers._urls import endpoint
@@ -51,7 +51,7 @@ def _numbers(row: Any) -> Any:
     """A row with its strings as the numbers that they spell; what spells none is left for the check."""
     index, score = dig(row, "index"), dig(row, "relevance_score")
     return {
-        "index": int(index) if isinstance(index, str) and index.isdecimal() else index,
+        "index": whole_number(index) if isinstance(index, str) else index,
         "relevance_score": _float(score) if isinstance(score, str) else score,
     }
 

@@ -19,7 +19,7 @@ from typing_extensions import override
 
 from anyrerank.errors import RerankError
 from anyrerank.flow import Flow
-from anyrerank.providers._answers import dig, ranked, usage
+from anyrerank.providers._answers import dig, ranked, usage, whole_number
 from anyrerank.providers._base import Answer, Provider, Scale
 from anyrerank.providers._documents import texts_of
 from anyrerank.providers._refusals import json_or_none
@@ -29,6 +29,9 @@ from anyrerank.wire import HttpRequest, HttpResponse
 
 _ROUTER_HOST = "router.huggingface.co"
 _ROUTER = f"https://{_ROUTER_HOST}/hf-inference"
+_KEPT = 256
+_learnt: dict[str, int] = {}
+"""What each server takes, by the address of its `/info`; the usual where it did not say."""
 _TRUNCATE = {"NONE": False, "END": True, False: False, True: True}
 
 
@@ -41,15 +44,12 @@ class HuggingFace(Provider):
 
     prefix = "huggingface"
     title = "Hugging Face"
-    key_variables = ("HF_TOKEN", "HUGGINGFACE_API_KEY")
+    key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN")
     base_variables = ("HF_API_BASE", "HUGGINGFACE_API_BASE")
     default_base = _ROUTER
     options = frozenset({"raw_scores", "truncate", "truncation_direction"})
     scale = "unit"
     documents_per_request = 32
-
-    _learnt: int | None = None
-    """What the server said to `GET /info`; the one thing that a provider keeps, so that it is asked once."""
 
     @property
     @override
@@ -62,19 +62,30 @@ class HuggingFace(Provider):
 
     @override
     def learnt_max_documents(self, count: int, options: Mapping[str, Any]) -> Flow[int | None]:
-        usual = self._learnt or self.documents_per_request
-        if self._learnt or count <= (usual or count) or self._on_router:
+        usual = self.documents_per_request or count
+        if self._on_router:
             return usual
         parts = urlsplit(endpoint(self.base, root=""))
-        info = parts._replace(path=parts.path.removesuffix("rerank") + "info")
+        info = urlunsplit(parts._replace(path=parts.path.removesuffix("rerank") + "info"))
+        if info not in _learnt and count > usual:
+            yield from self._learn(info, usual)
+        return _learnt.get(info, usual)
+
+    def _learn(self, info: str, usual: int) -> Flow[None]:
+        """Ask the server what it takes, and remember it; a server that is only failing is asked again another time."""
+        most = usual
         try:
-            response: HttpResponse = yield HttpRequest(method="GET", url=urlunsplit(info), headers=self.headers())
+            response: HttpResponse = yield HttpRequest(method="GET", url=info, headers=self.headers())
         except RerankError:
-            return usual
-        most = dig(json_or_none(response.content), "max_client_batch_size")
-        if response.status == 200 and type(most) is int and most > 0:
-            self._learnt = most
-        return self._learnt or usual
+            pass
+        else:
+            if response.status >= 500:
+                return
+            said = dig(json_or_none(response.content), "max_client_batch_size")
+            most = said if response.status == 200 and type(said) is int and said > 0 else usual
+        if len(_learnt) >= _KEPT:
+            _learnt.clear()
+        _learnt[info] = most
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -102,7 +113,7 @@ class HuggingFace(Provider):
     def read(self, request: RerankRequest, response: HttpResponse) -> Answer:
         answer = super().read(request, response)
         tokens = response.headers.get("x-compute-tokens", "")
-        used = int(tokens) if tokens.isdecimal() else None
+        used = whole_number(tokens)
         return replace(answer, meta=usage(total_tokens=used, input_tokens=used))
 
     @override
@@ -110,9 +121,8 @@ class HuggingFace(Provider):
         return Answer(scores=ranked(body, request, rows="", score="score"))
 
     @override
-    def too_large(self, error: RerankError) -> bool:
-        too_long = error.status_code == 422 and "must have less than" in error.message
-        return too_long or super().too_large(error)
+    def is_too_large(self, status: int, kind: type[RerankError], words: str) -> bool:
+        return (status == 422 and "must have less than" in words) or super().is_too_large(status, kind, words)
 
     @property
     def _on_router(self) -> bool:

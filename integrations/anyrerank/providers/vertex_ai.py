@@ -8,8 +8,9 @@ are an estimate: one for each 100 documents. A score of 0 is left out of the ans
 from __future__ import annotations
 
 import json
-import math
+import os
 import re
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -20,8 +21,9 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
+from anyrerank.errors import APIConnectionError
 from anyrerank.flow import Call, Flow
-from anyrerank.providers._answers import UnusableAnswerError, dig, ranked, usage
+from anyrerank.providers._answers import UnusableAnswerError, dig, estimated_units, ranked, whole_number
 from anyrerank.providers._base import Answer, Provider, Setting
 from anyrerank.providers._documents import text_of
 from anyrerank.providers._extras import needed
@@ -30,7 +32,6 @@ from anyrerank.schema import Document, RerankRequest
 from anyrerank.wire import HttpResponse
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
-_DOCUMENTS_PER_UNIT = 100
 
 
 class VertexAi(Provider):
@@ -50,21 +51,29 @@ class VertexAi(Provider):
     documents_per_request = 200
     settings = MappingProxyType(
         {
-            "access_token": Setting(about="OAuth access token", secret=True),
+            "access_token": Setting(about="OAuth access token", secret=True, sent=True),
             "vertex_credentials": Setting(
-                about="service account or other credentials: a path, JSON, or a mapping",
+                about="service account or other: a path, JSON, or a mapping; by default google-auth looks for them",
                 variables=("VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"),
                 secret=True,
             ),
-            "vertex_project": Setting(about="project", variables=("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT")),
+            "vertex_project": Setting(
+                about="project", variables=("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"), sent=True
+            ),
             "vertex_location": Setting(about="location (global)", variables=("VERTEXAI_LOCATION",)),
-            "vertex_quota_project": Setting(about="project that is billed for quota, or False"),
+            "vertex_quota_project": Setting(about="project that is billed for quota, or False", sent=True),
         }
     )
 
     @override
     def check(self) -> None:
         super().check()
+        source = self.connection.settings.get("vertex_credentials")
+        if source is not None and not isinstance(source, str | os.PathLike | Mapping):
+            raise self.misconfigured(
+                f"vertex_credentials is a path, JSON or a mapping, not {type(source).__name__}; for credentials of "
+                "google-auth pass their token as api_key="
+            )
         if (urlsplit(self.base).hostname or "").endswith("aiplatform.googleapis.com"):
             raise self.misconfigured(
                 "ranking is at discoveryengine.googleapis.com, not at aiplatform: leave api_base out"
@@ -83,13 +92,15 @@ class VertexAi(Provider):
 
     @override
     def authorized(self) -> Flow[Self]:
-        if "authorization" in self.headers():
+        if self.authorization() or self.has_own_header:
             return self
         held = dict(self.connection.settings)
         try:
-            token, project = yield Call(lambda: _token(held.get("vertex_credentials")))
+            token, project = yield Call(lambda: _token(held.get("vertex_credentials")), bounded=True)
         except _CredentialsError as problem:
             raise self.locked_out(f"no Google credentials: {problem}") from None
+        except _UnreachableError as problem:
+            raise APIConnectionError(str(problem), provider=self.prefix, model=self.connection.model) from None
         settings = {**({"vertex_project": project} if project else {}), **held, "access_token": token}
         return type(self)(replace(self.connection, settings=settings))
 
@@ -122,10 +133,9 @@ class VertexAi(Provider):
         records = dig(body, "records")
         if not isinstance(records, list):
             raise UnusableAnswerError("the answer has no list 'records'")
-        units = math.ceil(len(request.documents) / _DOCUMENTS_PER_UNIT)
         return Answer(
             scores=ranked([_row(record) for record in records], request, rows="", index="id", score="score"),
-            meta=usage(search_units=units, estimated=True),
+            meta=estimated_units(request),
         )
 
     @override
@@ -148,26 +158,34 @@ def _record(document: Document, request: RerankRequest) -> dict[str, str]:
 def _row(record: Any) -> Any:
     """A record with its id as the index that it spells; what is none is left for the check."""
     name = dig(record, "id")
-    if not isinstance(name, str) or not name.isdecimal():
+    if not isinstance(name, str):
         return None
-    return {"id": int(name), "score": record.get("score", 0.0)}
+    return {"id": whole_number(name), "score": record.get("score", 0.0)}
 
 
 class _CredentialsError(Exception):
     """What keeps a token from being had, without anything secret."""
 
 
+class _UnreachableError(Exception):
+    """The server that gives tokens is not there, which may pass."""
+
+
 def _token(source: Any) -> tuple[str, str | None]:
     """An access token, and the project that the credentials belong to."""
     needed("google.auth", "vertex")
     exceptions = needed("google.auth.exceptions", "vertex")
-    credentials, project = _credentials(json.dumps(source) if isinstance(source, Mapping) else source)
+    if isinstance(source, Mapping):
+        source = json.dumps(dict(source), default=str)
+    credentials, project = _credentials(None if source is None else os.fspath(source))
     try:
         if not credentials.valid:
             credentials.refresh(needed("google.auth.transport.requests", "vertex").Request())
     except exceptions.TransportError:
-        raise _CredentialsError("the server that gives tokens cannot be reached") from None
+        raise _UnreachableError("the server that gives Google's tokens cannot be reached") from None
     except exceptions.RefreshError as error:
+        if error.retryable:
+            raise _UnreachableError("the server that gives Google's tokens is failing") from None
         raise _CredentialsError(f"they were refused or have expired ({str(error.args[0])[:120]})") from None
     except exceptions.GoogleAuthError:
         raise _CredentialsError(_INCOMPLETE) from None
@@ -196,20 +214,22 @@ def _credentials(source: str | None) -> tuple[Any, str | None]:
 
 
 def _of_type(held: dict[str, Any]) -> Any:
-    """Credentials of the types in use; google-auth warns about loading those of a type that nobody has looked at."""
+    """Credentials of any type; of the rarer ones google-auth warns, as they may name programs and addresses to ask."""
     if held["type"] == "service_account":
         account = needed("google.oauth2.service_account", "vertex")
         return account.Credentials.from_service_account_info(held, scopes=[_SCOPE])
     if held["type"] == "authorized_user":
         user = needed("google.oauth2.credentials", "vertex")
         return user.Credentials.from_authorized_user_info(held, scopes=[_SCOPE])
-    if held["type"] == "external_account":
-        pool = needed("google.auth.identity_pool", "vertex")
-        return pool.Credentials.from_info(held, scopes=[_SCOPE])
-    raise _CredentialsError(
-        "vertex_credentials are of a type that is not known here; known are service_account, authorized_user and "
-        "external_account (workload identity)"
-    )
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return needed("google.auth", "vertex").load_credentials_from_dict(held, scopes=[_SCOPE])[0]
+    except needed("google.auth.exceptions", "vertex").DefaultCredentialsError:
+        raise _CredentialsError(
+            "vertex_credentials are of a type that google-auth does not know, or are not complete; most are a "
+            "service_account, an authorized_user or an external_account (workload identity)"
+        ) from None
 
 
 def _default_credentials() -> tuple[Any, str | None]:

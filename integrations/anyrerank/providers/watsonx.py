@@ -43,8 +43,8 @@ class Watsonx(Provider):
     scale = "logit"
     settings = MappingProxyType(
         {
-            "token": Setting(about="ready IAM token", variables=("WATSONX_TOKEN",), secret=True),
-            "zen_api_key": Setting(about="key on premises", variables=("WATSONX_ZENAPIKEY",), secret=True),
+            "token": Setting(about="ready IAM token", variables=("WATSONX_TOKEN",), secret=True, sent=True),
+            "zen_api_key": Setting(about="key on premises", variables=("WATSONX_ZENAPIKEY",), secret=True, sent=True),
             "project_id": Setting(about="project", variables=("WATSONX_PROJECT_ID", "WX_PROJECT_ID")),
             "space_id": Setting(about="deployment space", variables=("WATSONX_SPACE_ID", "WX_SPACE_ID")),
             "iam_url": Setting(about="address of the IAM", variables=("WATSONX_IAM_URL",)),
@@ -75,22 +75,28 @@ class Watsonx(Provider):
     @override
     def authorized(self) -> Flow[Self]:
         key = self.connection.api_key
-        if key is None or "authorization" in self.headers():
+        if key is None or self.authorization() or self.has_own_header:
             return self
-        address = self.connection.settings.get("iam_url") or "https://iam.cloud.ibm.com"
-        url = endpoint(address, "identity/token", root="")
-        token, until = _tokens.get((url, key), ("", 0.0))
+        token, until = _tokens.get((self._iam, key), ("", 0.0))
         if time.monotonic() >= until:
-            token = yield from self._exchange(url, key)
+            token = yield from self._exchange(key)
         return type(self)(self.connection.holding(token=token))
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
+        held = (self._iam, self.connection.api_key or "")
+        was_kept = held in _tokens
         try:
             return (yield from super().flow(request))
         except AuthenticationError:
-            _tokens.clear()
-            raise
+            if _tokens.pop(held, None) is None or not was_kept:
+                raise
+        return (yield from super().flow(request))
+
+    @property
+    def _iam(self) -> str:
+        address = self.connection.settings.get("iam_url") or "https://iam.cloud.ibm.com"
+        return endpoint(address, "identity/token", root="")
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -127,10 +133,10 @@ class Watsonx(Provider):
         codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
         return RateLimitError if "token_quota_reached" in codes else super().error_class(response, body)
 
-    def _exchange(self, url: str, key: str) -> Flow[str]:
+    def _exchange(self, key: str) -> Flow[str]:
         asked = HttpRequest(
             method="POST",
-            url=url,
+            url=self._iam,
             headers={"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
             content=urlencode({"grant_type": _GRANT, "apikey": key}).encode(),
         )
@@ -141,9 +147,9 @@ class Watsonx(Provider):
         token, seconds = dig(body, "access_token"), dig(body, "expires_in")
         if not isinstance(token, str) or type(seconds) is not int:
             self.reject(response, "the IAM's answer holds no token")
-        while len(_tokens) >= _KEPT:
-            _tokens.pop(next(iter(_tokens)), None)
-        _tokens[url, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
+        for oldest in list(_tokens)[: max(0, len(_tokens) - _KEPT + 1)]:
+            _tokens.pop(oldest, None)
+        _tokens[self._iam, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
         return token
 
 
