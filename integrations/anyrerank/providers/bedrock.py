@@ -224,7 +224,7 @@ class Bedrock(Provider):
                 "bearer token as api_key=; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
                 "AWS_BEARER_TOKEN_BEDROCK"
             )
-        if isinstance(error, known.HTTPClientError):
+        if isinstance(error, known.HTTPClientError | known.ConnectionError):
             return APIConnectionError(
                 f"the service that gives AWS credentials cannot be reached: {type(error).__name__}",
                 provider=self.prefix,
