@@ -42,7 +42,7 @@ for result in response.results:
 rerank("local/lexical", "memory bandwidth of the H100", documents, top_n=3, score_threshold=0.2)
 
 # %% [markdown]
-# Use and cost are in `meta`: only numbers that the provider gave, so nothing for a model on this machine. `to_cohere()`
+# What was used is in `meta`: only numbers that the provider gave, so none for a model on this machine. `to_cohere()`
 # is the answer as Cohere-shaped JSON, and `response["results"]` works as in LiteLLM.
 
 # %%

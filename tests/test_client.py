@@ -672,7 +672,7 @@ def test_the_response_says_where_it_came_from(colour: Colour) -> None:
         "rerank-v3.5",
     )
     assert response.latency > 0
-    assert response.cost is None
+    assert (response.cost, response.cost_estimated) == (0.002, True)
     assert json.loads(response.model_dump_json())["results"] == [
         {"index": 0, "relevance_score": 1.0, "document": {"text": "a"}}
     ]

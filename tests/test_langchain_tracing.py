@@ -222,7 +222,7 @@ def test_what_a_run_holds(face: Face, wire: Wire) -> None:
             "degraded": False,
         }.items()
     )
-    assert "total_cost" not in run.outputs["usage"]
+    assert run.outputs["usage"]["total_cost"] == 0.002
     assert run.tags == ["anyrerank", "provider:cohere"]
     assert run.metadata.items() >= {"rerank_model": "cohere/rerank-v3.5", "rerank_top_n": 1}.items()
     assert run.end_time is not None

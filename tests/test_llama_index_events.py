@@ -163,7 +163,7 @@ def test_usage_is_an_event(face: Face, wire: Wire, events: _Events) -> None:
             "degraded": False,
         }.items()
     )
-    assert "total_cost" not in usage.usage
+    assert usage.usage["total_cost"] == 0.002
     assert "apple" not in repr(usage.usage)
 
 

@@ -19,6 +19,7 @@ from anyrerank.errors import (
     class_for_status,
 )
 from anyrerank.flow import Call, Effect, Flow, Sleep
+from anyrerank.prices import Spent
 from anyrerank.providers._base import Answer
 from anyrerank.retry import RetryPolicy, retried, retryable, wait_before, within
 from anyrerank.schema import Attempt
@@ -102,6 +103,7 @@ def tried(
         deployment="cohere/m",
         deadline=None if timeout is None else clock.now + timeout,
         attempts=driven.attempts,
+        price=lambda answer: Spent(None),
     )
     return drive(flow, outcomes, clock, driven, seconds)
 
@@ -170,7 +172,8 @@ def test_each_try_is_a_fresh_flow() -> None:
 
     clock, driven = Clock(), Driven()
     policy = RetryPolicy(clock=clock)
-    drive(retried(start, policy, deployment="d", deadline=None, attempts=[]), [of_status(503), ANSWER], clock, driven)
+    flow = retried(start, policy, deployment="d", deadline=None, attempts=[], price=lambda answer: Spent(None))
+    drive(flow, [of_status(503), ANSWER], clock, driven)
     assert made == [0, 1]
 
 

@@ -88,6 +88,9 @@ class RerankFields(BaseModel):
     extra_body: dict[str, Any] | None = Field(default=None, description="Merged into the request's JSON.")
     drop_params: bool = Field(default=False, description="Leave out options that the provider does not have.")
     user: str | None = Field(default=None, description="End user.")
+    input_cost_per_query: float | None = Field(default=None, ge=0, description="US dollars for a search unit.")
+    input_cost_per_token: float | None = Field(default=None, ge=0, description="US dollars for a token.")
+    prices: str | dict[str, dict[str, Any]] | None = Field(default=None, description="Prices in LiteLLM's format.")
     keep_retrieval_score: bool = Field(default=False, description="Keep the incoming score as 'retrieval_score'.")
     reranker: Reranker | None = Field(
         default=None, exclude=True, repr=False, description="A ready one, instead of `model` and its options."

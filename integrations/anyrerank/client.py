@@ -28,6 +28,7 @@ from anyrerank.options import (
     options_of,
     provider_options,
 )
+from anyrerank.prices import Price, PriceFile, Spent, listed, read, spent, total
 from anyrerank.progress import Bar
 from anyrerank.providers import Provider
 from anyrerank.providers._base import Answer
@@ -77,6 +78,9 @@ class Reranker:
             options of its provider, and its own fallbacks after it.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour. A synchronous one
             knows a limit for each read alone, so a server that sends a byte now and then outlasts `timeout`.
+        input_cost_per_query, input_cost_per_token: US dollars for a search unit (a query with up to 100 documents) and
+            for a token, for `response.cost`; they win over what the provider says and over the list of prices.
+        prices: A file in LiteLLM's format, or what it holds; wins over the list of prices that is built in.
         options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`, and the settings of
             their connections, such as `aws_region_name` (`anyrerank providers` lists both).
 
@@ -114,6 +118,9 @@ class Reranker:
         fuse: Fuse | None = None,
         extra_body: Mapping[str, Any] | None = None,
         drop_params: bool = False,
+        input_cost_per_query: float | None = None,
+        input_cost_per_token: float | None = None,
+        prices: PriceFile | None = None,
         **options: Any,
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
@@ -124,6 +131,8 @@ class Reranker:
             "api_base": api_base,
             "headers": headers,
         }
+        self._own_price = Price(per_query=input_cost_per_query, per_token=input_cost_per_token)
+        self._prices = {} if prices is None else read(prices)
         self._settings = {name: options.pop(name) for name in self._kind.settings.keys() & options.keys()}
         self._options = options_of(
             {
@@ -273,6 +282,7 @@ class Reranker:
             return ready
         same = split_model(other)[0] == self.provider
         made = Reranker(other, **self._connection, **self._settings) if same else Reranker(other)
+        made._prices = self._prices
         made.send_through(self._transport)
         return made
 
@@ -389,6 +399,7 @@ class Reranker:
                 deployment=provider.deployment,
                 deadline=deadline,
                 attempts=call.attempts,
+                price=lambda answer: self._spent(provider, answer, len(part.documents)),
             )
 
         return (
@@ -401,6 +412,16 @@ class Reranker:
                 may_split=may_split,
             )
         )
+
+    def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
+        """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
+        if provider.free:
+            return Spent(0.0)
+        named = (self._prices.get(name.casefold()) for name in provider.price_names)
+        price = self._own_price or next(filter(None, named), None)
+        if price is None and answer is not None and answer.cost is not None:
+            return Spent(answer.cost)
+        return spent(price or listed(provider.price_names), answer.meta if answer else None, documents)
 
     def _call_options(self, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
         if overrides and (fixed := sorted((CONNECTION | self._kind.settings.keys()) & overrides.keys())):
@@ -427,6 +448,8 @@ class Reranker:
             meta=answer.meta,
             model=self.model,
             provider=self.provider,
+            cost=total(call.attempts),
+            cost_estimated=any(attempt.estimated for attempt in call.attempts),
             latency=call.policy.clock() - call.began,
             attempts=tuple(call.attempts),
             request_id=answer.request_id,

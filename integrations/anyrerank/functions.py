@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank.client import Reranker, same_parameters
 from anyrerank.options import Fuse, OnError, ScoreMode
+from anyrerank.prices import PriceFile
 from anyrerank.providers import Provider
 from anyrerank.schema import Document, RerankResponse
 from anyrerank.transport import Transport
@@ -52,6 +53,9 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
     http_client: httpx.Client | httpx.AsyncClient | None = None,
     extra_body: Mapping[str, Any] | None = None,
     drop_params: bool = False,
+    input_cost_per_query: float | None = None,
+    input_cost_per_token: float | None = None,
+    prices: PriceFile | None = None,
     **options: Any,
 ) -> RerankResponse:
     """Rank `documents` by how well each answers `query`.
@@ -89,6 +93,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         http_client: An `httpx.Client` (or `httpx.AsyncClient` for `arerank`) to use as it is; see `Reranker`.
         extra_body: Merged into the request's JSON.
         drop_params: Leave out options that the provider does not have, instead of refusing them.
+        input_cost_per_query, input_cost_per_token, prices: What `response.cost` is computed with; see `Reranker`.
         options: Options of the provider's own, and settings of its connection such as `aws_region_name`.
 
     Raises:

@@ -74,7 +74,21 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "fuse": (None, "rrf"),
 }
 _NAMES = frozenset(option.name for option in fields(Options)) - {"extra"}
-CONNECTION = frozenset({"model", "custom_llm_provider", "api_key", "api_base", "headers", "http_client", "fallbacks"})
+CONNECTION = frozenset(
+    {
+        "api_base",
+        "api_key",
+        "custom_llm_provider",
+        "fallbacks",
+        "headers",
+        "http_client",
+        "input_cost_per_query",
+        "input_cost_per_token",
+        "model",
+        "prices",
+    }
+)
+"""What is set when a `Reranker` is made, and not in a call."""
 
 
 def _is_number(value: object) -> bool:

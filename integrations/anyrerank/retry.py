@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from anyrerank.errors import APIConnectionError, APITimeoutError, BadRequestError, RateLimitError, RerankError
 from anyrerank.flow import Call, Effect, Flow, Sleep
+from anyrerank.prices import Spent
 from anyrerank.providers._base import Answer
 from anyrerank.schema import Attempt
 from anyrerank.wire import HttpRequest
@@ -70,6 +71,7 @@ def retried(
     deployment: str,
     deadline: float | None,
     attempts: list[Attempt],
+    price: Callable[[Answer | None], Spent],
 ) -> Flow[Answer]:
     """Run the flow that `start` makes, again and again while that may help and the deadline allows it.
 
@@ -78,6 +80,7 @@ def retried(
         deployment: `provider/model`, for `attempts` and for errors of the transport, which knows neither.
         deadline: Time of `policy.clock` by which all must be over.
         attempts: Gets an entry for every try.
+        price: What an answer cost; of `None`, what one cost that was billed but could not be used.
     """
     retry = 0
     while True:
@@ -87,19 +90,23 @@ def retried(
         except RerankError as error:
             if error.provider is None:
                 error.provider, _, error.model = deployment.partition("/")
-            took = policy.clock() - began
-            attempts.append(
-                Attempt(deployment=deployment, status=error.status_code, error=type(error).__name__, seconds=took)
-            )
+            seconds = policy.clock() - began
+            attempts.append(_attempt(deployment, error.status_code, seconds, price(None), type(error).__name__))
             retry += 1
             wait = wait_before(retry, error, policy)
             if wait is None or (deadline is not None and policy.clock() + wait >= deadline):
                 raise
         else:
-            took = policy.clock() - began
-            attempts.append(Attempt(deployment=deployment, status=answer.status, seconds=took))
+            attempts.append(_attempt(deployment, answer.status, policy.clock() - began, price(answer)))
             return answer
         yield Sleep(wait)
+
+
+def _attempt(deployment: str, status: int | None, seconds: float, cost: Spent, error: str | None = None) -> Attempt:
+    attempt = Attempt(deployment=deployment, status=status, error=error, seconds=seconds)
+    if not attempt.billed or cost.dollars is None:
+        return attempt
+    return attempt.model_copy(update={"cost": cost.dollars, "estimated": cost.estimated})
 
 
 def within(flow: Flow[T], deadline: float | None, clock: Callable[[], float]) -> Flow[T]:

@@ -180,12 +180,21 @@ class Attempt(_Value):
         status: HTTP status, or `None` when there was no answer (or no HTTP).
         error: Name of the error class, or `None` when the try succeeded.
         seconds: Time it took.
+        cost: US dollars it cost, or `None` when that is not known, or when it was not `billed`.
+        estimated: Whether the cost rests on an estimate of what was used.
     """
 
     deployment: str
     status: int | None = None
     error: str | None = None
     seconds: float
+    cost: float | None = None
+    estimated: bool = False
+
+    @property
+    def billed(self) -> bool:
+        """Whether the provider did the work: it answered well, whether the answer could be used or not."""
+        return self.error is None if self.status is None else 200 <= self.status < 300
 
 
 class RerankResponse(_Value):
@@ -197,7 +206,8 @@ class RerankResponse(_Value):
         meta: Usage: only numbers that the provider gave, or an estimate that is marked as one.
         model: The model as the caller named it, without the provider.
         provider: Prefix of the provider that answered.
-        cost: US dollars, or `None` when the price is not known.
+        cost: US dollars of every try that was billed, or `None` when the price of one is not known.
+        cost_estimated: Whether the cost rests on an estimate, because a provider did not say what it used.
         latency: Seconds the whole call took, waiting and retries included.
         attempts: Every exchange that was tried, in the order in which it ended.
         request_id: The provider's id of the (last) request, to quote in a support ticket.
@@ -210,6 +220,7 @@ class RerankResponse(_Value):
     model: str
     provider: str
     cost: float | None = None
+    cost_estimated: bool = False
     latency: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None

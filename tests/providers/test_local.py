@@ -118,7 +118,7 @@ def test_no_key_no_base_and_no_request_are_needed() -> None:
         (MODEL, None, None)
     ]
     assert response.meta.billed_units is None
-    assert response.cost is None
+    assert (response.cost, response.cost_estimated) == (0.0, False)
 
 
 async def test_both_colours_agree() -> None:

@@ -121,6 +121,12 @@ def estimated_units(request: RerankRequest) -> Meta:
     return usage(search_units=math.ceil(len(request.documents) / _DOCUMENTS_PER_UNIT), estimated=True)
 
 
+def dollars(value: Any) -> float | None:
+    """A cost that the provider gave; a 0 stands for one that it does not know."""
+    cost = number(value)
+    return float(cost) if cost else None
+
+
 def usage(
     *,
     search_units: Any = None,

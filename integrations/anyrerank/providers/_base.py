@@ -89,6 +89,8 @@ class Answer:
     meta: Meta = _NO_META
     request_id: str | None = None
     status: int | None = None
+    cost: float | None = None
+    """US dollars, where the provider says what the request cost."""
 
 
 class Provider:
@@ -119,6 +121,8 @@ class Provider:
     """How many documents one request may hold; `None` where no limit is known."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Options that reach the wire; every other one is refused."""
+    free: ClassVar[bool] = False
+    """Whether it costs nothing, as what runs on this machine."""
     scale: ClassVar[Scale] = "unknown"
     """What the scores mean, for `score_mode="unit"`."""
     listwise: ClassVar[bool] = False
@@ -138,6 +142,11 @@ class Provider:
     def deployment(self) -> str:
         """`provider/model`."""
         return f"{self.prefix}/{self.connection.model}"
+
+    @property
+    def price_names(self) -> tuple[str, ...]:
+        """The names under which the table of prices may have this model, the closest first."""
+        return (self.deployment,)
 
     @property
     def key_required(self) -> bool:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from anyrerank.providers._answers import dig, first_at, ranked, usage
+from anyrerank.providers._answers import dig, dollars, first_at, ranked, usage
 from anyrerank.providers._base import Answer, Provider
 from anyrerank.providers._documents import texts_of
 from anyrerank.providers._urls import endpoint
@@ -53,6 +53,8 @@ class CohereStyle(Provider):
     """Where the rows are in the answer, see `ranked`."""
     score_key: ClassVar[str] = "relevance_score"
     used: ClassVar[Used] = PROMPT_USED
+    cost_at: ClassVar[str | None] = None
+    """Where an answer says what it cost in US dollars."""
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -80,4 +82,9 @@ class CohereStyle(Provider):
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         numbers = {name: first_at(body, paths) for name, paths in self.used.items()}
         meta = usage(**numbers, api_version=dig(body, "meta", "api_version"), warnings=dig(body, "meta", "warnings"))
-        return Answer(scores=ranked(body, request, rows=self.rows, score=self.score_key), id=dig(body, "id"), meta=meta)
+        return Answer(
+            scores=ranked(body, request, rows=self.rows, score=self.score_key),
+            id=dig(body, "id"),
+            meta=meta,
+            cost=dollars(dig(body, *self.cost_at.split("."))) if self.cost_at else None,
+        )

@@ -70,6 +70,7 @@ class CrossEncoder(Provider):
 
     scale = "logit"
     needs_key = False
+    free = True
 
     def load(self, folder: Path | None) -> Score:
         """The model in `folder`, or without one the model of this id."""

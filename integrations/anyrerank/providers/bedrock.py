@@ -89,6 +89,11 @@ class Bedrock(Provider):
         }
     )
 
+    @property
+    @override
+    def price_names(self) -> tuple[str, ...]:
+        return (f"{self.prefix}/{self._model_id}",)
+
     @override
     def check(self) -> None:
         held, outside = self.connection.settings, self.connection.from_environment

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank.providers._answers import UnusableAnswerError, dig, finite, usage
+from anyrerank.providers._answers import UnusableAnswerError, dig, dollars, finite, usage
 from anyrerank.providers._base import Answer, Provider, Scale
 from anyrerank.providers._documents import texts_of
 from anyrerank.schema import RerankRequest
@@ -56,4 +56,5 @@ class DeepInfra(Provider):
             scores=[(index, finite(score, f"scores[{index}]")) for index, score in enumerate(scores)],
             id=dig(body, "request_id"),
             meta=usage(total_tokens=tokens, input_tokens=tokens),
+            cost=dollars(dig(body, "inference_status", "cost")),
         )

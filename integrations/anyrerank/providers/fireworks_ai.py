@@ -36,6 +36,11 @@ class FireworksAi(CohereStyle):
         }
     )
 
+    @property
+    @override
+    def price_names(self) -> tuple[str, ...]:
+        return (self.deployment, f"{self.prefix}/accounts/fireworks/models/{self.connection.model.rpartition('/')[2]}")
+
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         model = self.connection.model

@@ -5,14 +5,16 @@ The model is a `model_name` of the proxy's `model_list`. Options go through to t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
 
 from typing_extensions import override
 
 from anyrerank.errors import AuthenticationError, RerankError
-from anyrerank.providers._answers import dig
+from anyrerank.providers._answers import dig, dollars
+from anyrerank.providers._base import Answer
 from anyrerank.providers._cohere_style import COHERE_USED, CohereStyle
 from anyrerank.schema import Document, RerankRequest
 from anyrerank.wire import HttpResponse
@@ -36,6 +38,10 @@ class LitellmProxy(CohereStyle):
         return {**super().body(request), **fields}
 
     @override
+    def read(self, request: RerankRequest, response: HttpResponse) -> Answer:
+        return replace(super().read(request, response), cost=_dollars(response.headers))
+
+    @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
         # a proxy without a database has nowhere to look a key up that is not the master key
         refused = response.status == 400 and dig(body, "error", "type") == "no_db_connection"
@@ -44,3 +50,11 @@ class LitellmProxy(CohereStyle):
     @override
     def documents(self, request: RerankRequest) -> Sequence[Document]:
         return request.documents
+
+
+def _dollars(headers: Mapping[str, str]) -> float | None:
+    """What the proxy says that the call cost; it says 0 of what it has no price for."""
+    try:
+        return dollars(float(headers.get("x-litellm-response-cost", "")))
+    except ValueError:
+        return None

@@ -37,6 +37,7 @@ class Local(Provider):
     scale = "unit"
     listwise = True
     needs_key = False
+    free = True
     pipeline_fuse = "rrf"
 
     @override

@@ -1,0 +1,133 @@
+"""What a try costs, in US dollars: by the caller's own prices, by what the provider says, or by a table.
+
+The table holds list prices (`data/prices.json` says when they were read, and where). Nothing is asked of the network,
+and a price that is not known is `None`, never 0.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.schema import Attempt, Meta
+
+PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
+"""A file in the format of LiteLLM's `model_prices_and_context_window.json`, or what it holds."""
+
+_DOCUMENTS_PER_UNIT = 100
+_PER_QUERY, _PER_TOKEN = "input_cost_per_query", "input_cost_per_token"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Price:
+    """US dollars for a search unit and for a token; a model has one of them, or both."""
+
+    per_query: float | None = None
+    per_token: float | None = None
+
+    def __post_init__(self) -> None:
+        for name, value in ((_PER_QUERY, self.per_query), (_PER_TOKEN, self.per_token)):
+            number = isinstance(value, int | float) and not isinstance(value, bool)
+            if value is not None and not (number and math.isfinite(value) and value >= 0):
+                raise BadRequestError(f"{name} is a number of US dollars of at least 0, or None")
+
+    def __bool__(self) -> bool:
+        return self.per_query is not None or self.per_token is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a try cost, or `None` where that is not known; `estimated` when the provider did not say what it used."""
+
+    dollars: float | None
+    estimated: bool = False
+
+
+def spent(price: Price | None, meta: Meta | None, documents: int) -> Spent:
+    """What an answer cost.
+
+    Args:
+        price: Of the model, or `None` when it is not known.
+        meta: What was used; `None` for an answer that was billed but could not be read.
+        documents: How many were sent.
+    """
+    if not price:
+        return Spent(None)
+    billed = meta.billed_units if meta else None
+    units, tokens = (billed.search_units, billed.total_tokens) if billed else (None, None)
+    if price.per_token is not None and tokens is None:
+        return Spent(None)
+    estimated = price.per_query is not None and (units is None or bool(meta and meta.estimated))
+    units = math.ceil(documents / _DOCUMENTS_PER_UNIT) if units is None else units
+    return Spent((price.per_query or 0.0) * units + (price.per_token or 0.0) * (tokens or 0), estimated)
+
+
+def total(attempts: Iterable[Attempt]) -> float | None:
+    """What all tries cost together; `None` when one was billed and its cost is not known."""
+    costs = [attempt.cost for attempt in attempts if attempt.billed]
+    known = [cost for cost in costs if cost is not None]
+    return math.fsum(known) if len(known) == len(costs) else None
+
+
+def listed(names: Iterable[str]) -> Price | None:
+    """The list price of a model, by the first of its names that the table has."""
+    table = _table()
+    return next((table[name.casefold()] for name in names if name.casefold() in table), None)
+
+
+def read(source: PriceFile) -> Mapping[str, Price]:
+    """Prices by `provider/model` in lower case, from a file in LiteLLM's format.
+
+    Raises:
+        ConfigurationError: It cannot be read, is not JSON, or holds a price that is no number.
+    """
+    if isinstance(source, Mapping):
+        return _prices_in(source, "prices")
+    path = Path(source)
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the price file {path} cannot be read: {type(error).__name__}") from None
+    except ValueError as error:
+        line = getattr(error, "lineno", 1)
+        raise ConfigurationError(f"the price file {path} is not JSON: line {line}") from None
+    if not isinstance(entries, dict):
+        raise ConfigurationError(f"the price file {path} is no JSON object of models")
+    return _prices_in(entries, f"the price file {path}")
+
+
+def _prices_in(entries: Mapping[str, Any], where: str) -> dict[str, Price]:
+    prices = {}
+    for name, entry in entries.items():
+        if not isinstance(entry, Mapping) or not entry.keys() & {_PER_QUERY, _PER_TOKEN}:
+            continue
+        try:
+            price = Price(per_query=entry.get(_PER_QUERY), per_token=entry.get(_PER_TOKEN))
+        except BadRequestError as error:
+            raise ConfigurationError(f"{where}, {name}: {error.message}") from None
+        provider = entry.get("litellm_provider")
+        full = name if not provider or name.startswith(f"{provider}/") else f"{provider}/{name}"
+        prices[full.casefold()] = price
+    return prices
+
+
+@cache
+def _table() -> Mapping[str, Price]:
+    text = files("anyrerank").joinpath("data/prices.json").read_text(encoding="utf-8")
+    return {
+        name.casefold(): Price(per_query=entry.get("usd_per_search_unit"), per_token=_each(entry))
+        for name, entry in json.loads(text)["models"].items()
+    }
+
+
+def _each(entry: Mapping[str, float]) -> float | None:
+    million = entry.get("usd_per_million_tokens")
+    return None if million is None else million / 1e6
