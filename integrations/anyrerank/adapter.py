@@ -88,6 +88,13 @@ class RerankFields(BaseModel):
     extra_body: dict[str, Any] | None = Field(default=None, description="Merged into the request's JSON.")
     drop_params: bool = Field(default=False, description="Leave out options that the provider does not have.")
     user: str | None = Field(default=None, description="End user.")
+    guardrails: list[Any] = Field(
+        default_factory=list,
+        exclude=True,
+        repr=False,
+        description="Functions that get the query first and return it, changed or not, or raise; see "
+        "anyrerank.guardrails. What is traced is the query as they leave it.",
+    )
     input_cost_per_query: float | None = Field(default=None, ge=0, description="US dollars for a search unit.")
     input_cost_per_token: float | None = Field(default=None, ge=0, description="US dollars for a token.")
     prices: str | dict[str, dict[str, Any]] | None = Field(default=None, description="Prices in LiteLLM's format.")
@@ -178,8 +185,11 @@ class RerankFields(BaseModel):
         return {**shared, **own, "api_key": key, "custom_llm_provider": self.provider}
 
     def _call_options(self, core: Reranker, top_n: int | None) -> Mapping[str, Any]:
-        """What this call overrides of `core`; a ready one keeps its own options in all else."""
-        overrides: dict[str, Any] = {"return_documents": False}
+        """What this call overrides of `core`; a ready one keeps its own options in all else.
+
+        Its guardrails have seen the query already, so that no trace holds what they take out.
+        """
+        overrides: dict[str, Any] = {"return_documents": False, **({"guardrails": ()} if core.guardrails else {})}
         overrides["fuse"] = core.pipeline_fuse if self.fuse == "auto" else self.fuse
         wanted = top_n if top_n is not None else self.top_n
         if wanted is not None:

@@ -15,6 +15,7 @@ from anyrerank.batching import Candidates, batched, candidates
 from anyrerank.config import connect, provider_class, split_model
 from anyrerank.errors import BadRequestError, BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.flow import Flow, Gather, Through, arun, run
+from anyrerank.guardrails import Guardrail, guarded
 from anyrerank.options import (
     CONNECTION,
     Fuse,
@@ -108,6 +109,7 @@ class Reranker:
         score_mode: ScoreMode = "raw",
         user: str | None = None,
         metadata: Mapping[str, Any] | None = None,
+        guardrails: Sequence[Guardrail] = (),
         timeout: float | None = 60.0,
         max_retries: int = 2,
         batch_size: int | None = None,
@@ -143,6 +145,7 @@ class Reranker:
                 "score_mode": score_mode,
                 "user": user,
                 "metadata": metadata,
+                "guardrails": guardrails,
                 "timeout": timeout,
                 "max_retries": max_retries,
                 "batch_size": batch_size,
@@ -178,6 +181,11 @@ class Reranker:
     def pipeline_fuse(self) -> Fuse | None:
         """What `fuse` should be where the documents come from a retriever, best first: its own, or the provider's."""
         return self._options.fuse or self._kind.pipeline_fuse
+
+    @property
+    def guardrails(self) -> Sequence[Guardrail]:
+        """What looks at a query before it is sent."""
+        return self._options.guardrails
 
     @property
     def rank_fields(self) -> Sequence[str] | None:
@@ -319,8 +327,11 @@ class Reranker:
         if overrides:
             for member in members:
                 member._extra(options)
+        query = checked_query(query)
+        if options.guardrails:
+            query = checked_query((yield from guarded(query, options.guardrails)))
         call = _Call(
-            query=checked_query(query),
+            query=query,
             documents=checked_documents(documents),
             options=options,
             concurrency=concurrency or options.max_concurrency,

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from anyrerank.client import Reranker, same_parameters
+from anyrerank.guardrails import Guardrail
 from anyrerank.options import Fuse, OnError, ScoreMode
 from anyrerank.prices import PriceFile
 from anyrerank.providers import Provider
@@ -37,6 +38,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
     score_mode: ScoreMode = "raw",
     user: str | None = None,
     metadata: Mapping[str, Any] | None = None,
+    guardrails: Sequence[Guardrail] = (),
     api_key: str | None = None,
     api_base: str | None = None,
     headers: Mapping[str, str] | None = None,
@@ -76,6 +78,8 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         score_threshold: Keep results with this score or more, in the scale of `score_mode`; before `top_n`.
         score_mode: `"raw"` for the provider's number, `"unit"` for 0..1 where the provider's scale is known.
         user, metadata: End user and tags. Not sent to a provider.
+        guardrails: Functions that get the query before anything is sent and return it, changed or not, or raise; see
+            `anyrerank.guardrails`. Documents are never touched.
         api_key, api_base: Win over the environment.
         headers: Added to each request; they win over ours.
         timeout: Seconds for the whole call, retries and waiting included; `None` for no limit.

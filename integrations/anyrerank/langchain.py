@@ -34,6 +34,7 @@ from anyrerank.adapter import RerankFields, projected, unchecked, usage_of
 from anyrerank.client import Reranker
 from anyrerank.config import key_from_environment, provider_class
 from anyrerank.flow import Do, Flow, arun, run
+from anyrerank.guardrails import guarded
 from anyrerank.schema import Document, RerankResponse
 
 TextFunction = Callable[[LangChainDocument], Document]
@@ -109,6 +110,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         if not documents:
             return []
         core = self._core()
+        query = yield from guarded(query, core.guardrails)
         options = self._call_options(core, top_n)
         config = ensure_config(config)
         config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
@@ -206,7 +208,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """A constructor to load again, unless a part of it is an object that no text can hold."""
-        if self.reranker is not None or self.http_client is not None or self.text_fn is not None:
+        if self.guardrails or any(each is not None for each in (self.reranker, self.http_client, self.text_fn)):
             return self.to_json_not_implemented()
         return super().to_json()
 

@@ -30,6 +30,7 @@ from pydantic import ConfigDict, Field
 from anyrerank.adapter import RerankFields, image_data_url, projected, unchecked, usage_of
 from anyrerank.client import Reranker
 from anyrerank.flow import Do, Flow, arun, run
+from anyrerank.guardrails import guarded
 from anyrerank.schema import Document, RerankResponse
 
 _dispatcher = get_dispatcher(__name__)
@@ -82,6 +83,16 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         """Name in dumps and traces."""
         return "AnyRerank"
 
+    def to_dict(self, **kwargs: Any) -> dict[str, Any]:
+        """The options, without the key.
+
+        Raises:
+            ConfigurationError: There are guardrails, which a dict cannot hold; what is made of it would send all.
+        """
+        if self.guardrails:
+            raise ConfigurationError("guardrails are functions and cannot be written down: write the rest without them")
+        return dict(super().to_dict(**kwargs))
+
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
@@ -101,8 +112,10 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             return []
         if query_bundle is None:
             raise ValueError("a rerank needs a query: pass query_bundle= or query_str=")
-        query = query_bundle.query_str
         core = self._core()
+        query = yield from guarded(query_bundle.query_str, core.guardrails)
+        if query != query_bundle.query_str:
+            query_bundle = query_bundle.__class__(query_str=query, image_path=query_bundle.image_path)
         options = self._call_options(core, None)
         texts = self._texts(nodes, query_bundle, core)
         wanted = options.get("top_n") or len(nodes)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from anyrerank.errors import BadRequestError
+from anyrerank.guardrails import Guardrail
 from anyrerank.providers import Provider
 from anyrerank.providers._documents import text_of
 from anyrerank.schema import Document
@@ -32,6 +33,7 @@ class Options:
     score_mode: ScoreMode = "raw"
     user: str | None = None
     metadata: Mapping[str, Any] | None = None
+    guardrails: Sequence[Guardrail] = ()
     timeout: float | None = 60.0
     max_retries: int = 2
     batch_size: int | None = None
@@ -65,6 +67,7 @@ class Options:
         for name in ("extra_body", "metadata"):
             if not isinstance(getattr(self, name) or {}, Mapping):
                 raise BadRequestError(f"{name} is a mapping, or None")
+        _check_guardrails(self.guardrails)
 
 
 _WHOLE = (("top_n", 1), ("batch_size", 1), ("max_concurrency", 1), ("max_retries", 0))
@@ -93,6 +96,11 @@ CONNECTION = frozenset(
 
 def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _check_guardrails(guardrails: object) -> None:
+    if not (isinstance(guardrails, list | tuple) and all(map(callable, guardrails))):
+        raise BadRequestError("guardrails is a list of functions that get the query and return it")
 
 
 def options_of(given: Mapping[str, Any], base: Options | None = None) -> Options:

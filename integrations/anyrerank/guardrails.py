@@ -1,0 +1,200 @@
+"""Guardrails: what may look at a query, change it or stop it before anything is sent. Documents are never touched.
+
+A guardrail is a function that gets the query and returns it, changed or as it is, or raises. It may be asynchronous for
+`arerank`. One that fails blocks the query: it is better not to rank than to send what should not have been sent.
+
+    DenyList        words and patterns that no query may hold
+    Mask            patterns that are replaced
+    PresidioMask    personal data, by Presidio's pattern recognisers (`pip install 'anyrerank[guardrails]'`)
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
+from typing import Any, TypeAlias
+
+from anyrerank.errors import ConfigurationError, GuardrailRaisedError, RerankError
+from anyrerank.flow import Call, Do, Flow
+
+Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
+"""Gets the query and returns it, changed or not, or raises."""
+
+
+def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
+    """The query as the guardrails leave it, one after another.
+
+    Raises:
+        GuardrailRaisedError: One of them refused the query, or failed, or returned something else. No word of the query
+            is in the message, unless a guardrail put it into an error of this class.
+        ConfigurationError: An asynchronous one in a synchronous call.
+    """
+    for guardrail in guardrails:
+        name = getattr(guardrail, "__name__", type(guardrail).__name__)
+        effect = Call if getattr(guardrail, "blocking", False) else Do
+        try:
+            found = yield effect(partial(guardrail, query))
+        except RerankError:
+            raise
+        except Exception as error:  # noqa: BLE001  it is the caller's function
+            raise GuardrailRaisedError(
+                f"the guardrail {name} stopped the query with {type(error).__name__}; nothing was sent"
+            ) from None
+        if inspect.iscoroutine(found):
+            found.close()
+            raise ConfigurationError(f"the guardrail {name} is asynchronous: use it with arerank")
+        if not isinstance(found, str):
+            raise GuardrailRaisedError(
+                f"the guardrail {name} returned {type(found).__name__} instead of the query; nothing was sent"
+            )
+        query = found
+    return query
+
+
+@dataclass(frozen=True)
+class DenyList:
+    """Refuses a query that holds one of some terms, or matches one of some patterns.
+
+    Attributes:
+        terms: Whole words or phrases, whatever their case.
+        patterns: Regular expressions.
+
+    Raises:
+        ConfigurationError: A pattern cannot be compiled, or is empty, as is a term.
+    """
+
+    terms: Sequence[str] = ()
+    patterns: Sequence[str] = ()
+    _compiled: Sequence[re.Pattern[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        whole = [_regex(rf"(?<!\w){re.escape(_checked(term))}(?!\w)", re.IGNORECASE) for term in self.terms]
+        object.__setattr__(self, "_compiled", [*whole, *(_regex(_checked(pattern)) for pattern in self.patterns)])
+
+    def __call__(self, query: str) -> str:
+        """The query, if nothing in it is forbidden; raises `GuardrailRaisedError` otherwise."""
+        for number, pattern in enumerate(self._compiled, start=1):
+            if pattern.search(query):
+                raise GuardrailRaisedError(f"the query holds what number {number} of the deny-list forbids")
+        return query
+
+
+@dataclass(frozen=True)
+class Mask:
+    r"""Replaces what matches some patterns.
+
+    Attributes:
+        patterns: Regular expressions and what stands in their place, for example `{r"\bACC-\d+": "<ACCOUNT>"}`.
+
+    Raises:
+        ConfigurationError: A pattern cannot be compiled, or is empty.
+    """
+
+    patterns: Mapping[str, str]
+    _compiled: Sequence[tuple[re.Pattern[str], str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        compiled = [(_regex(_checked(pattern)), instead) for pattern, instead in self.patterns.items()]
+        object.__setattr__(self, "_compiled", compiled)
+
+    def __call__(self, query: str) -> str:
+        """The query with every match replaced."""
+        for pattern, instead in self._compiled:
+            query = pattern.sub(lambda _, instead=instead: instead, query)  # type: ignore[misc]
+        return query
+
+
+@dataclass(frozen=True)
+class PresidioMask:
+    """Replaces personal data by its kind, such as `<EMAIL_ADDRESS>`, by the pattern recognisers of Presidio.
+
+    Patterns need no language model and no network: names of people and places are not found. It takes some
+    milliseconds, and runs in a thread of its own in asynchronous calls.
+
+    Attributes:
+        entities: Which kinds; by default all of `KINDS`.
+        least: The least confidence, between 0 and 1, with which a pattern must match.
+
+    Raises:
+        ConfigurationError: An entity that is not among `KINDS`.
+    """
+
+    entities: Sequence[str] = ()
+    least: float = 0.4
+
+    blocking = True
+
+    def __post_init__(self) -> None:
+        if unknown := sorted(set(self.entities) - KINDS.keys()):
+            raise ConfigurationError(f"PresidioMask knows no {', '.join(unknown)}; it knows {', '.join(sorted(KINDS))}")
+
+    def __call__(self, query: str) -> str:
+        """The query with what was found replaced; raises `ConfigurationError` where Presidio is not installed."""
+        wanted = self.entities or tuple(KINDS)
+        found = [
+            result
+            for kind in wanted
+            for result in _recogniser(kind).analyze(query, [kind], nlp_artifacts=None)
+            if result.score >= self.least
+        ]
+        return _without(query, [(result.start, result.end, result.entity_type) for result in _widest(found)])
+
+
+KINDS: Mapping[str, str] = {
+    "CREDIT_CARD": "CreditCardRecognizer",
+    "CRYPTO": "CryptoRecognizer",
+    "EMAIL_ADDRESS": "EmailRecognizer",
+    "IBAN_CODE": "IbanRecognizer",
+    "IP_ADDRESS": "IpRecognizer",
+    "PHONE_NUMBER": "PhoneRecognizer",
+    "US_SSN": "UsSsnRecognizer",
+}
+"""What `PresidioMask` finds, and with which of Presidio's recognisers."""
+
+
+@cache
+def _recogniser(kind: str) -> Any:
+    try:
+        library = importlib.import_module("presidio_analyzer.predefined_recognizers")
+    except ImportError as error:
+        raise ConfigurationError(
+            f"Presidio cannot be imported ({error}): pip install 'anyrerank[guardrails]'"
+        ) from error
+    found = getattr(library, KINDS[kind])
+    if kind == "EMAIL_ADDRESS":
+        # its own check of the domain asks the network for the list of public suffixes
+        plain = importlib.import_module("presidio_analyzer").PatternRecognizer
+        return plain(supported_entity=kind, patterns=found.PATTERNS)
+    return found()
+
+
+def _widest(found: Iterable[Any]) -> list[Any]:
+    """Results that do not overlap, the longest of those that do."""
+    kept: list[Any] = []
+    for result in sorted(found, key=lambda each: (each.start - each.end, each.start)):
+        if all(result.end <= other.start or other.end <= result.start for other in kept):
+            kept.append(result)
+    return kept
+
+
+def _without(query: str, spans: Iterable[tuple[int, int, str]]) -> str:
+    for start, end, kind in sorted(spans, reverse=True):
+        query = f"{query[:start]}<{kind}>{query[end:]}"
+    return query
+
+
+def _checked(text: str) -> str:
+    if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]
+        raise ConfigurationError("a guardrail's terms and patterns are strings that are not empty")
+    return text
+
+
+def _regex(pattern: str, flags: int = 0) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern, flags)
+    except re.error as error:
+        raise ConfigurationError(f"a guardrail's pattern is no regular expression: {error}") from None
