@@ -96,7 +96,9 @@ def tried(
     longest_wait: float = 60.0,
 ) -> Driven:
     clock, driven = Clock(), Driven()
-    policy = RetryPolicy(max_retries=max_retries, longest_wait=longest_wait, chance=lambda: chance, clock=clock)
+    policy = RetryPolicy(
+        max_retries=max_retries, longest_wait=longest_wait, chance=lambda: chance, clock=clock, wall=lambda: 7.0
+    )
     flow = retried(
         exchange,
         policy,
@@ -297,9 +299,9 @@ def test_a_flow_may_catch_what_the_deadline_raises_and_is_closed_when_left() -> 
 def test_every_try_is_recorded() -> None:
     driven = tried([of_status(429, 1.0), APIConnectionError("reset"), ANSWER], seconds=0.5, timeout=60.0)
     assert driven.attempts == [
-        Attempt(deployment="cohere/m", status=429, error="RateLimitError", seconds=0.5),
-        Attempt(deployment="cohere/m", status=None, error="APIConnectionError", seconds=0.5),
-        Attempt(deployment="cohere/m", status=200, error=None, seconds=0.5),
+        Attempt(deployment="cohere/m", status=429, error="RateLimitError", seconds=0.5, started=7.0),
+        Attempt(deployment="cohere/m", status=None, error="APIConnectionError", seconds=0.5, started=7.0),
+        Attempt(deployment="cohere/m", status=200, error=None, seconds=0.5, started=7.0),
     ]
 
 

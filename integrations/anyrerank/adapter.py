@@ -88,6 +88,9 @@ class RerankFields(BaseModel):
     extra_body: dict[str, Any] | None = Field(default=None, description="Merged into the request's JSON.")
     drop_params: bool = Field(default=False, description="Leave out options that the provider does not have.")
     user: str | None = Field(default=None, description="End user.")
+    hooks: list[Any] = Field(
+        default_factory=list, exclude=True, repr=False, description="Functions that get every call when it is over."
+    )
     guardrails: list[Any] = Field(
         default_factory=list,
         exclude=True,

@@ -16,6 +16,7 @@ from anyrerank.config import connect, provider_class, split_model
 from anyrerank.errors import BadRequestError, BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.flow import Flow, Gather, Through, arun, run
 from anyrerank.guardrails import Guardrail, guarded
+from anyrerank.hooks import CallEvent, Hook, is_listened_to, tell
 from anyrerank.options import (
     CONNECTION,
     Fuse,
@@ -110,6 +111,7 @@ class Reranker:
         user: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         guardrails: Sequence[Guardrail] = (),
+        hooks: Sequence[Hook] = (),
         timeout: float | None = 60.0,
         max_retries: int = 2,
         batch_size: int | None = None,
@@ -146,6 +148,7 @@ class Reranker:
                 "user": user,
                 "metadata": metadata,
                 "guardrails": guardrails,
+                "hooks": hooks,
                 "timeout": timeout,
                 "max_retries": max_retries,
                 "batch_size": batch_size,
@@ -323,21 +326,34 @@ class Reranker:
         """One call, from the caller's arguments to the response; `concurrency` overrides `max_concurrency`."""
         options = options_of(self._call_options(overrides), self._options)
         policy = RetryPolicy(max_retries=options.max_retries)
-        members = (self, *self._fallbacks)
         if overrides:
-            for member in members:
+            for member in (self, *self._fallbacks):
                 member._extra(options)
-        query = checked_query(query)
-        if options.guardrails:
-            query = checked_query((yield from guarded(query, options.guardrails)))
         call = _Call(
-            query=query,
-            documents=checked_documents(documents),
             options=options,
             concurrency=concurrency or options.max_concurrency,
             policy=policy,
             began=policy.clock(),
+            started=policy.wall(),
         )
+        if not is_listened_to(options.hooks):
+            return (yield from self._answered(call, query, documents))
+        response, failure = None, None
+        try:
+            response = yield from self._answered(call, query, documents)
+        except BaseException as error:
+            failure = error
+            raise
+        finally:
+            tell(self._event(call, response, failure), options.hooks)
+        return response
+
+    def _answered(self, call: _Call, query: str, documents: Sequence[Document]) -> Flow[RerankResponse]:
+        options, policy, members = call.options, call.policy, (self, *self._fallbacks)
+        query = checked_query(query)
+        if options.guardrails:
+            query = checked_query((yield from guarded(query, options.guardrails)))
+        call.query, call.documents = query, checked_documents(documents)
         if not call.documents:
             return self._response(call, Answer(scores=()), Results())
         blank = blanks(call.documents, options.rank_fields, images=all(member.accepts_images for member in members))
@@ -364,6 +380,22 @@ class Reranker:
         )
         return member._response(
             call, answer, call.results(ordered, () if options.score_threshold is not None else blank)
+        )
+
+    def _event(self, call: _Call, response: RerankResponse | None, error: BaseException | None) -> CallEvent:
+        return CallEvent(
+            provider=self.provider,
+            model=self.model,
+            query=call.query,
+            documents=call.documents,
+            top_n=call.options.top_n,
+            user=call.options.user,
+            metadata=call.options.metadata or {},
+            started=call.started,
+            seconds=call.policy.clock() - call.began,
+            attempts=tuple(call.attempts),
+            response=response,
+            error=error,
         )
 
     def _via(
@@ -474,16 +506,17 @@ class Reranker:
         return response.model_copy(update={"degraded": True})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class _Call:
-    """What is the same for every model, batch and try of one call."""
+    """What is the same for every model, batch and try of one call; query and documents once they are checked."""
 
-    query: str
-    documents: Sequence[Document]
+    query: str = ""
+    documents: Sequence[Document] = ()
     options: Options
     concurrency: int
     policy: RetryPolicy
     began: float
+    started: float
     attempts: list[Attempt] = field(default_factory=list)
 
     def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Results:

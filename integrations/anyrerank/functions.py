@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank.client import Reranker, same_parameters
 from anyrerank.guardrails import Guardrail
+from anyrerank.hooks import Hook
 from anyrerank.options import Fuse, OnError, ScoreMode
 from anyrerank.prices import PriceFile
 from anyrerank.providers import Provider
@@ -39,6 +40,7 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
     user: str | None = None,
     metadata: Mapping[str, Any] | None = None,
     guardrails: Sequence[Guardrail] = (),
+    hooks: Sequence[Hook] = (),
     api_key: str | None = None,
     api_base: str | None = None,
     headers: Mapping[str, str] | None = None,
@@ -80,6 +82,8 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         user, metadata: End user and tags. Not sent to a provider.
         guardrails: Functions that get the query before anything is sent and return it, changed or not, or raise; see
             `anyrerank.guardrails`. Documents are never touched.
+        hooks: Functions that get every call when it is over, as a `CallEvent`; see `anyrerank.hooks`, and
+            `anyrerank.telemetry.OpenTelemetry`.
         api_key, api_base: Win over the environment.
         headers: Added to each request; they win over ours.
         timeout: Seconds for the whole call, retries and waiting included; `None` for no limit.

@@ -208,7 +208,8 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """A constructor to load again, unless a part of it is an object that no text can hold."""
-        if self.guardrails or any(each is not None for each in (self.reranker, self.http_client, self.text_fn)):
+        objects = (self.reranker, self.http_client, self.text_fn, self.guardrails or None, self.hooks or None)
+        if any(each is not None for each in objects):
             return self.to_json_not_implemented()
         return super().to_json()
 

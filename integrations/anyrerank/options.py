@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from anyrerank.errors import BadRequestError
 from anyrerank.guardrails import Guardrail
+from anyrerank.hooks import Hook
 from anyrerank.providers import Provider
 from anyrerank.providers._documents import text_of
 from anyrerank.schema import Document
@@ -34,6 +35,7 @@ class Options:
     user: str | None = None
     metadata: Mapping[str, Any] | None = None
     guardrails: Sequence[Guardrail] = ()
+    hooks: Sequence[Hook] = ()
     timeout: float | None = 60.0
     max_retries: int = 2
     batch_size: int | None = None
@@ -67,7 +69,8 @@ class Options:
         for name in ("extra_body", "metadata"):
             if not isinstance(getattr(self, name) or {}, Mapping):
                 raise BadRequestError(f"{name} is a mapping, or None")
-        _check_guardrails(self.guardrails)
+        _check_functions("guardrails", self.guardrails, "the query and return it")
+        _check_functions("hooks", self.hooks, "every call when it is over")
 
 
 _WHOLE = (("top_n", 1), ("batch_size", 1), ("max_concurrency", 1), ("max_retries", 0))
@@ -98,9 +101,9 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_guardrails(guardrails: object) -> None:
-    if not (isinstance(guardrails, list | tuple) and all(map(callable, guardrails))):
-        raise BadRequestError("guardrails is a list of functions that get the query and return it")
+def _check_functions(name: str, given: object, what: str) -> None:
+    if not (isinstance(given, list | tuple) and all(map(callable, given))):
+        raise BadRequestError(f"{name} is a list of functions that get {what}")
 
 
 def options_of(given: Mapping[str, Any], base: Options | None = None) -> Options:

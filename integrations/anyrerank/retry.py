@@ -35,6 +35,7 @@ class RetryPolicy:
         longest_wait: Most seconds to wait when the server asks for it.
         chance: Source of jitter, between 0 and 1.
         clock: Seconds of a clock that never goes back.
+        wall: Seconds since 1970.
     """
 
     max_retries: int = 2
@@ -43,6 +44,7 @@ class RetryPolicy:
     longest_wait: float = 60.0
     chance: Callable[[], float] = field(default=random.random, repr=False)
     clock: Callable[[], float] = field(default=time.monotonic, repr=False)
+    wall: Callable[[], float] = field(default=time.time, repr=False)
 
 
 def retryable(error: RerankError) -> bool:
@@ -84,26 +86,33 @@ def retried(
     """
     retry = 0
     while True:
-        began = policy.clock()
+        began, started = policy.clock(), policy.wall()
         try:
             answer = yield from within(start(), deadline, policy.clock)
         except RerankError as error:
             if error.provider is None:
                 error.provider, _, error.model = deployment.partition("/")
-            seconds = policy.clock() - began
-            attempts.append(_attempt(deployment, error.status_code, seconds, price(None), type(error).__name__))
+            tried = Attempt(
+                deployment=deployment,
+                status=error.status_code,
+                error=type(error).__name__,
+                started=started,
+                seconds=policy.clock() - began,
+            )
+            attempts.append(_costing(tried, price(None)))
             retry += 1
             wait = wait_before(retry, error, policy)
             if wait is None or (deadline is not None and policy.clock() + wait >= deadline):
                 raise
         else:
-            attempts.append(_attempt(deployment, answer.status, policy.clock() - began, price(answer)))
+            seconds = policy.clock() - began
+            tried = Attempt(deployment=deployment, status=answer.status, started=started, seconds=seconds)
+            attempts.append(_costing(tried, price(answer)))
             return answer
         yield Sleep(wait)
 
 
-def _attempt(deployment: str, status: int | None, seconds: float, cost: Spent, error: str | None = None) -> Attempt:
-    attempt = Attempt(deployment=deployment, status=status, error=error, seconds=seconds)
+def _costing(attempt: Attempt, cost: Spent) -> Attempt:
     if not attempt.billed or cost.dollars is None:
         return attempt
     return attempt.model_copy(update={"cost": cost.dollars, "estimated": cost.estimated})

@@ -180,6 +180,7 @@ class Attempt(_Value):
         status: HTTP status, or `None` when there was no answer (or no HTTP).
         error: Name of the error class, or `None` when the try succeeded.
         seconds: Time it took.
+        started: When it began, in seconds since 1970.
         cost: US dollars it cost, or `None` when that is not known, or when it was not `billed`.
         estimated: Whether the cost rests on an estimate of what was used.
     """
@@ -188,6 +189,7 @@ class Attempt(_Value):
     status: int | None = None
     error: str | None = None
     seconds: float
+    started: float = 0.0
     cost: float | None = None
     estimated: bool = False
 

@@ -1,0 +1,26 @@
+"""The names of attributes and metrics, which change outside of this package: GenAI's, OpenInference's, and ours."""
+
+OPERATION = "gen_ai.operation.name"
+PROVIDER = "gen_ai.provider.name"
+REQUEST_MODEL = "gen_ai.request.model"
+RESPONSE_MODEL = "gen_ai.response.model"
+RESPONSE_ID = "gen_ai.response.id"
+INPUT_TOKENS = "gen_ai.usage.input_tokens"
+TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105
+DURATION = "gen_ai.client.operation.duration"
+TOKENS = "gen_ai.client.token.usage"
+ERROR = "error.type"
+STATUS = "http.response.status_code"
+
+KIND = "openinference.span.kind"
+RERANKER_MODEL = "reranker.model_name"
+QUERY = "reranker.query"
+TOP_K = "reranker.top_k"
+INPUT = "reranker.input_documents"
+OUTPUT = "reranker.output_documents"
+DOCUMENT_ID = "document.id"
+DOCUMENT_CONTENT = "document.content"
+DOCUMENT_SCORE = "document.score"
+USER = "user.id"
+
+COST = "anyrerank.cost"
