@@ -6,7 +6,9 @@ from typing import Any
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
+from anyrerank import InternalServerError
 from anyrerank.adapter import RerankFields
 from anyrerank.providers import load, names
 from tests.frameworks import FACES, Face
@@ -96,3 +98,30 @@ def test_a_secret_that_is_put_into_options_later_is_not_dumped(face: Face) -> No
     adapter.options["token"] = "s3cr3t-0123"
     assert adapter.model_dump()["options"] == {"project_id": "p-1"}
     assert "s3cr3t" not in adapter.model_dump_json()
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_a_secret_string_is_sent_as_what_it_holds(face: Face) -> None:
+    replay = Replay([{"response": {"status": 500, "json": {}}}])
+    transport = httpx.MockTransport(replay)
+    client = httpx.AsyncClient(transport=transport) if face.asynchronous else httpx.Client(transport=transport)
+    adapter = face.make(
+        model="watsonx/x",
+        api_base="https://ibm.example",
+        project_id="p-1",
+        token=SecretStr("t-1"),
+        api_key=None,
+        http_client=client,
+    )
+    with pytest.raises(InternalServerError):
+        face.rerank(adapter, ["a"])
+    assert replay.seen[0].headers["authorization"] == "Bearer t-1"
+
+
+@pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
+def test_a_subclass_with_a_model_of_its_own(face: Face) -> None:
+    made = type("Mine", (face.kind,), {"__annotations__": {"model": str}, "model": "cohere/rerank-v3.5"})
+    assert made(max_tokens_per_doc=5).options == {"max_tokens_per_doc": 5}
+    assert made(num_retries=7).max_retries == 7
+    with pytest.raises(ValueError, match="options"):
+        made(options=[1], max_tokens_per_doc=5)

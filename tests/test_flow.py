@@ -540,6 +540,24 @@ def test_a_bounded_call_is_waited_for_until_the_deadline(asynchronous: bool) -> 
         release.set()
 
 
+def test_a_loop_ends_without_a_look_up_that_goes_on() -> None:
+    release = threading.Event()
+    others: list[int] = []
+
+    def look_up() -> Flow[None]:
+        yield Call(lambda: release.wait(20), bounded=True, deadline=time.monotonic() + 0.05)
+
+    async def main() -> None:
+        with pytest.raises(APITimeoutError):
+            await arun(look_up())
+        others.append(await asyncio.to_thread(int))
+
+    asyncio.run(main())
+    assert others == [0]
+    assert not release.is_set()
+    release.set()
+
+
 @pytest.mark.parametrize("asynchronous", [False, True])
 def test_a_bounded_call_in_time_gives_what_it_finds(asynchronous: bool) -> None:
     def fail() -> None:

@@ -15,12 +15,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.documents import Document
 from langchain_core.load import dumpd
+from langchain_core.retrievers import BaseRetriever
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 
 from anyrerank import BadRequestError, ConfigurationError, GuardrailRaisedError, Reranker
 from anyrerank.guardrails import KINDS, DenyList, Mask, PresidioMask
+from anyrerank.langchain import RerankRetriever
 from tests.frameworks import FACES, Face, Trees, Wire
 from tests.harness import DOCUMENTS, Colour, Replay, answering, leaks
 
@@ -98,7 +100,7 @@ def test_an_asynchronous_one_is_for_asynchronous_calls(colour: Colour) -> None:
     if colour.asynchronous:
         assert sent(colour, QUERY, later) == "when does <PROJECT> start?"
         return
-    with pytest.raises(ConfigurationError, match="the guardrail later is asynchronous: use it with arerank"):
+    with pytest.raises(ConfigurationError, match="the guardrail later is asynchronous: it is for asynchronous calls"):
         colour.rerank(colour.reranker(guardrails=[later]), QUERY, DOCUMENTS)
 
 
@@ -125,6 +127,27 @@ def test_every_query_of_many_is_looked_at(colour: Colour) -> None:
 def test_guardrails_are_a_list_of_functions(value: Any) -> None:
     with pytest.raises(BadRequestError, match="guardrails is a list of functions"):
         Reranker("local/lexical", guardrails=value)
+
+
+def test_a_fallback_that_was_made_with_some_keeps_them(colour: Colour) -> None:
+    replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ROWS}}])
+    client = replay.client(colour)
+    outside = colour.reranker("cohere/outside", http_client=client, guardrails=[mask], extra_body={"mine": 1})
+    own = colour.reranker("cohere/own", http_client=client, fallbacks=[outside], extra_body={"first": 1})
+    assert colour.rerank(own, QUERY, DOCUMENTS).model == "outside"
+    first, second = (json.loads(request.content) for request in replay.seen)
+    assert (first["query"], first["first"]) == (QUERY, 1)
+    assert (second["query"], second["mine"]) == ("when does <PROJECT> start?", 1)
+    assert "first" not in second
+
+
+def test_a_list_that_is_changed_later_changes_nothing(colour: Colour) -> None:
+    given = [mask]
+    replay = answering(ROWS)
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=given)
+    given.clear()
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert json.loads(replay.seen[0].content)["query"] == "when does <PROJECT> start?"
 
 
 # In the frameworks
@@ -174,6 +197,30 @@ def test_llama_index_s_events_hold_what_they_return() -> None:
         adapter.to_dict()
 
 
+def test_the_base_retriever_gets_what_they_return() -> None:
+    asked = []
+
+    class Base(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+            asked.append(query)
+            return [Document("a 0.5")]
+
+    retriever = RerankRetriever(base_retriever=Base(), reranker=FACES[0].make(Wire(), guardrails=[mask]))
+    retriever.invoke(QUERY)
+    refusing = RerankRetriever(base_retriever=Base(), reranker=FACES[0].make(Wire(), guardrails=[explode]))
+    with pytest.raises(GuardrailRaisedError):
+        refusing.invoke(QUERY)
+    assert asked == ["when does <PROJECT> start?"]
+
+
+@pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
+def test_beside_a_ready_reranker_they_are_refused_at_any_time(face: Face) -> None:
+    adapter = face.make(reranker=Reranker("local/lexical"))
+    adapter.guardrails = [mask]
+    with pytest.raises(ConfigurationError, match="a ready reranker has its own"):
+        face.rerank(adapter, ["a 0.5"], QUERY)
+
+
 # Those that ship
 
 
@@ -188,6 +235,7 @@ def test_llama_index_s_events_hold_what_they_return() -> None:
         ("C++ or Rust?", True),
         ("C+++ or Rust?", True),
         ("nothing of it", False),
+        ("is project\n  x ready?", True),
     ],
 )
 def test_a_deny_list(query: str, refused: bool, colour: Colour) -> None:
@@ -196,6 +244,25 @@ def test_a_deny_list(query: str, refused: bool, colour: Colour) -> None:
         assert "of the deny-list forbids" in blocked(colour, query, deny).message
     else:
         assert sent(colour, query, deny) == query
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DenyList("nightjar"),
+        lambda: DenyList([], "night"),
+        lambda: PresidioMask("IP_ADDRESS"),
+    ],
+)
+def test_a_string_is_no_list(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is a list of strings: put the string into a list"):
+        make()
+
+
+@pytest.mark.parametrize("least", [-0.1, 40])
+def test_a_confidence_is_between_0_and_1(least: float) -> None:
+    with pytest.raises(ConfigurationError, match="least, of PresidioMask, is a confidence between 0 and 1"):
+        PresidioMask(least=least)
 
 
 def test_a_deny_list_says_which_of_it_and_nothing_else(colour: Colour) -> None:
@@ -245,6 +312,7 @@ presidio = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio is n
         ("ping 192.168.10.1", "ping <IP_ADDRESS>"),
         ("call +1 212 555 0123 or +44 20 7946 0958", "call <PHONE_NUMBER> or <PHONE_NUMBER>"),
         ("what is the capital of Canada?", "what is the capital of Canada?"),
+        ("call +1 212 555 0123@mail.example.com", "call <EMAIL_ADDRESS>"),
     ],
 )
 def test_presidio(query: str, masked: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:

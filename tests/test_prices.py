@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,25 @@ def test_a_server_of_one_s_own_has_a_price_for_each_query(colour: Colour) -> Non
     assert (response.cost, response.cost_estimated) == (0.001, True)
 
 
+def test_what_is_free_may_be_given_a_price(colour: Colour) -> None:
+    assert ask(colour, "local/lexical", {}, input_cost_per_query=0.5).cost == 0.5
+
+
+def test_a_try_that_timed_out_makes_the_cost_an_estimate(colour: Colour) -> None:
+    replay = Replay([{"response": {"failure": "read_timeout"}}, ok(COHERE)])
+    reranker = colour.reranker(http_client=replay.client(colour), fallbacks=["cohere/rerank-v4.0-fast"])
+    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert (response.cost, response.cost_estimated) == (0.006, True)
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    for number, price in enumerate((0.1, 0.2), start=1):
+        file.write_text(json.dumps({"a/b": {"input_cost_per_query": price}}))
+        os.utime(file, ns=(number, number))
+        assert read(file) == {"a/b": Price(per_query=price)}
+
+
 def test_batches_are_added_up(colour: Colour) -> None:
     bodies = [{"results": ROWS[:count], "meta": {"billed_units": {"search_units": 1}}} for count in (2, 1)]
     replay = Replay(map(ok, bodies))
@@ -165,15 +185,22 @@ def test_a_file_in_litellm_s_format(tmp_path: Path) -> None:
     file = tmp_path / "prices.json"
     entries: dict[str, dict[str, Any]] = {
         "sample_spec": {"max_tokens": "set to max output tokens"},
-        "cohere/rerank-x": {"input_cost_per_query": 0.002, "litellm_provider": "cohere", "mode": "rerank"},
+        "cohere/rerank-x": {
+            "input_cost_per_query": 0.002,
+            "input_cost_per_token": 0.0,
+            "output_cost_per_token": 0.0,
+            "litellm_provider": "cohere",
+            "mode": "rerank",
+        },
+        "nvidia_nim/z": {"input_cost_per_query": 0.0, "input_cost_per_token": 0.0, "litellm_provider": "nvidia_nim"},
         "voyage/y": {"input_cost_per_token": 5e-08, "litellm_provider": "voyage", "mode": "rerank"},
-        "bare": {"input_cost_per_query": 0.0, "litellm_provider": "jina_ai"},
+        "bare": {"input_cost_per_query": 0.5, "litellm_provider": "jina_ai"},
     }
     file.write_text(json.dumps(entries))
     expected = {
         "cohere/rerank-x": Price(per_query=0.002),
         "voyage/y": Price(per_token=5e-08),
-        "jina_ai/bare": Price(per_query=0.0),
+        "jina_ai/bare": Price(per_query=0.5),
     }
     assert read(file) == read(str(file)) == read(entries) == expected
     assert Reranker("cohere/rerank-x", prices=str(file))._prices == expected

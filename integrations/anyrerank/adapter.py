@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import repeat
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import (
@@ -24,6 +25,7 @@ from typing_extensions import Self
 
 from anyrerank.client import Reranker
 from anyrerank.config import provider_class
+from anyrerank.errors import ConfigurationError
 from anyrerank.options import OnError, ScoreMode
 from anyrerank.schema import RerankResponse
 
@@ -66,7 +68,9 @@ class RerankFields(BaseModel):
     instruction: str | None = Field(default=None, description="For models that take one.")
     truncate: str | None = Field(default=None, description="For example 'END' at NVIDIA NIM.")
     options: dict[str, Any] = Field(
-        default_factory=dict, description="Further options of the provider's own, and settings of its connection."
+        default_factory=dict,
+        repr=False,
+        description="Further options of the provider's own, and settings of its connection.",
     )
     credentials: dict[str, Any] | None = Field(
         default=None,
@@ -75,7 +79,12 @@ class RerankFields(BaseModel):
         description="Settings that are secret, such as aws_secret_access_key. Never dumped.",
     )
     timeout: float | None = Field(default=60.0, gt=0, description="Seconds for a whole call; None for no limit.")
-    max_retries: int = Field(default=2, ge=0, description="Tries after the first one.")
+    max_retries: int = Field(
+        default=2,
+        ge=0,
+        validation_alias=AliasChoices("max_retries", "num_retries"),
+        description="Tries after the first one.",
+    )
     batch_size: int | None = Field(default=None, ge=1, description="Documents in one request.")
     max_concurrency: int = Field(default=8, ge=1, description="Requests of one call under way at once.")
     dedupe: bool = Field(default=False, description="Send equal texts once; every copy gets the score.")
@@ -96,11 +105,14 @@ class RerankFields(BaseModel):
         exclude=True,
         repr=False,
         description="Functions that get the query first and return it, changed or not, or raise; see "
-        "anyrerank.guardrails. What is traced is the query as they leave it.",
+        "anyrerank.guardrails. The run and the events of the rerank hold the query as they leave it; what a framework "
+        "traces around it does not.",
     )
     input_cost_per_query: float | None = Field(default=None, ge=0, description="US dollars for a search unit.")
     input_cost_per_token: float | None = Field(default=None, ge=0, description="US dollars for a token.")
-    prices: str | dict[str, dict[str, Any]] | None = Field(default=None, description="Prices in LiteLLM's format.")
+    prices: str | Path | dict[str, dict[str, Any]] | None = Field(
+        default=None, description="Prices in LiteLLM's format."
+    )
     keep_retrieval_score: bool = Field(default=False, description="Keep the incoming score as 'retrieval_score'.")
     reranker: Reranker | None = Field(
         default=None, exclude=True, repr=False, description="A ready one, instead of `model` and its options."
@@ -115,9 +127,14 @@ class RerankFields(BaseModel):
     @classmethod
     def _sorted_in(cls, given: Any) -> Any:
         """The provider's own options and settings, which may be given by name, under `options` and `credentials`."""
-        if not isinstance(given, dict) or not isinstance(model := given.get("model"), str):
+        if not isinstance(given, dict):
             return given
-        kind = provider_class(model, given.get("provider") or given.get("custom_llm_provider"))
+        usual = {name: cls.model_fields[name].default for name in ("model", "provider")}
+        model = given.get("model", usual["model"])
+        own = (given.get(name) or {} for name in ("options", "credentials"))
+        if not isinstance(model, str) or not all(isinstance(each, dict) for each in own):
+            return given
+        kind = provider_class(model, given.get("provider") or given.get("custom_llm_provider") or usual["provider"])
         sorted_in = dict(given)
         for name in given.keys() & (kind.options | kind.settings.keys()) - cls.model_fields.keys():
             secret = name in kind.settings and kind.settings[name].secret
@@ -174,6 +191,8 @@ class RerankFields(BaseModel):
     def _core(self) -> Reranker:
         """The `Reranker` of the fields as they are now; made anew when one was changed or copied with an update."""
         if self.reranker is not None:
+            if self.guardrails or self.hooks:
+                raise ConfigurationError("guardrails, hooks: a ready reranker has its own; set them where it is made")
             return self.reranker
         fields = _OF_RERANKER(self.__dict__)
         if self._made is None or self._made[0] != fields:

@@ -33,6 +33,7 @@ from anyrerank.options import (
 from anyrerank.prices import Price, PriceFile, Spent, listed, read, spent, total
 from anyrerank.progress import Bar
 from anyrerank.providers import Provider
+from anyrerank.providers._answers import dollars
 from anyrerank.providers._base import Answer
 from anyrerank.ranking import check_score_mode, order, results
 from anyrerank.retry import RetryPolicy, retried, within
@@ -80,8 +81,9 @@ class Reranker:
             options of its provider, and its own fallbacks after it.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour. A synchronous one
             knows a limit for each read alone, so a server that sends a byte now and then outlasts `timeout`.
-        input_cost_per_query, input_cost_per_token: US dollars for a search unit (a query with up to 100 documents) and
-            for a token, for `response.cost`; they win over what the provider says and over the list of prices.
+        input_cost_per_query, input_cost_per_token: US dollars for a search unit (a request with up to 100 documents,
+            where the provider counts none) and for a token, for `response.cost`; they win over what the provider says
+            and over the list of prices.
         prices: A file in LiteLLM's format, or what it holds; wins over the list of prices that is built in.
         options: Options that only some providers have, such as `truncate` or `max_tokens_per_doc`, and the settings of
             their connections, such as `aws_region_name` (`anyrerank providers` lists both).
@@ -263,7 +265,10 @@ class Reranker:
         self._provider()
 
     def send_through(self, transport: Transport) -> None:
-        """Use the connections of `transport`, which others may use too."""
+        """Use the connections of `transport`, which others may use too; so do fallbacks that have no others."""
+        for member in self._fallbacks:
+            if member._transport is self._transport:
+                member._transport = transport
         self._transport = transport
 
     def close(self) -> None:
@@ -290,12 +295,21 @@ class Reranker:
         if isinstance(other, Reranker):
             ready = copy.copy(other)
             ready._ready = True
+            ready._fallbacks = tuple(member._adopted_by(ready) for member in other._fallbacks)
             return ready
         same = split_model(other)[0] == self.provider
         made = Reranker(other, **self._connection, **self._settings) if same else Reranker(other)
         made._prices = self._prices
         made.send_through(self._transport)
         return made
+
+    def _adopted_by(self, owner: Reranker) -> Reranker:
+        """This fallback of `owner`, with the options of `owner` wherever it is asked."""
+        if self._ready:
+            return self
+        adopted = copy.copy(self)
+        adopted._options, adopted._ready = owner._options, True
+        return adopted
 
     def _many(
         self,
@@ -312,8 +326,8 @@ class Reranker:
         if not queries:
             return []
         flows = [self._respond(query, each, overrides, share) for query, each in zip(queries, documents, strict=True)]
-        guarded = [_caught(flow) for flow in flows] if return_exceptions else flows
-        answers: list[RerankResponse | RerankError] = yield Gather(guarded, limit, bar.advance)
+        each = [_caught(flow) for flow in flows] if return_exceptions else flows
+        answers: list[RerankResponse | RerankError] = yield Gather(each, limit, bar.advance)
         return answers
 
     def _respond(
@@ -352,7 +366,8 @@ class Reranker:
         options, policy, members = call.options, call.policy, (self, *self._fallbacks)
         query = checked_query(query)
         if options.guardrails:
-            query = checked_query((yield from guarded(query, options.guardrails)))
+            deadline = None if options.timeout is None else call.began + options.timeout
+            query = checked_query((yield from within(guarded(query, options.guardrails), deadline, policy.clock)))
         call.query, call.documents = query, checked_documents(documents)
         if not call.documents:
             return self._response(call, Answer(scores=()), Results())
@@ -402,23 +417,26 @@ class Reranker:
         self, member: Reranker, call: _Call, kept: Candidates, deadline: float | None
     ) -> Flow[tuple[Reranker, Answer]]:
         """The scores of one member, asked through the connections that are its own."""
-        flow = member._ask(call, kept, deadline)
+        query = call.query
+        if member is not self and member._ready and member._options.guardrails:
+            query = checked_query((yield from guarded(query, member._options.guardrails)))
+        flow = member._ask(call, query, kept, deadline)
         answer = yield from flow if member._transport is self._transport else _through(member._transport, flow)
         return member, answer
 
-    def _ask(self, call: _Call, kept: Candidates, deadline: float | None) -> Flow[Answer]:
+    def _ask(self, call: _Call, query: str, kept: Candidates, deadline: float | None) -> Flow[Answer]:
         """The scores of this model alone, whatever number of requests they need."""
         provider, options = self._provider(), call.options
         extra = self._extra(options)
         check_score_mode(options.score_mode, provider.score_scale(extra), provider.deployment)
         count = len(kept.documents)
         request = RerankRequest(
-            query=call.query,
+            query=query,
             documents=kept.documents,
             top_n=None if options.top_n is None or options.fuse else min(options.top_n, count),
             rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
             options=extra,
-            extra_body=options.extra_body or {},
+            extra_body=(self._options if self._ready else options).extra_body or {},
         )
         if unfit := provider.unfit(request):
             raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
@@ -458,12 +476,12 @@ class Reranker:
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
-        if provider.free:
+        if provider.free and not self._own_price:
             return Spent(0.0)
         named = (self._prices.get(name.casefold()) for name in provider.price_names)
         price = self._own_price or next(filter(None, named), None)
-        if price is None and answer is not None and answer.cost is not None:
-            return Spent(answer.cost)
+        if price is None and answer is not None and (said := dollars(answer.cost)) is not None:
+            return Spent(said)
         return spent(price or listed(provider.price_names), answer.meta if answer else None, documents)
 
     def _call_options(self, overrides: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -492,7 +510,7 @@ class Reranker:
             model=self.model,
             provider=self.provider,
             cost=total(call.attempts),
-            cost_estimated=any(attempt.estimated for attempt in call.attempts),
+            cost_estimated=any(attempt.estimated or attempt.error in _MAYBE_BILLED for attempt in call.attempts),
             latency=call.policy.clock() - call.began,
             attempts=tuple(call.attempts),
             request_id=answer.request_id,
@@ -504,6 +522,10 @@ class Reranker:
         unranked = call.results((), range(len(call.documents)))
         response = self._response(call, Answer(scores=(), meta=Meta(warnings=(warning,))), unranked)
         return response.model_copy(update={"degraded": True})
+
+
+_MAYBE_BILLED = frozenset({"APITimeoutError"})
+"""Tries of which nobody here knows whether the provider finished them."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit, urlunsplit
 
+from pydantic import SecretStr
+
 from anyrerank import providers
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import Provider
@@ -142,7 +144,8 @@ def _settings(kind: type[Provider]) -> dict[str, str]:
 
 def _cleaned(given: Mapping[str, Any]) -> dict[str, Any]:
     """The settings that say something; as with a key, white space around a text is nobody's intention."""
-    stripped = ((name, value.strip() if isinstance(value, str) else value) for name, value in given.items())
+    plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
+    stripped = ((name, value.strip() if isinstance(value, str) else value) for name, value in plain.items())
     return {name: value for name, value in stripped if value is not None and value != ""}
 
 

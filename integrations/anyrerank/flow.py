@@ -14,7 +14,8 @@ import threading
 import time
 import weakref
 from collections.abc import Awaitable, Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
@@ -144,16 +145,26 @@ def _perform(effect: Effect, exchange: Exchange, stop: threading.Event | None) -
     return _gather(effect, exchange, stop)
 
 
+def _in_daemon(function: Callable[[], Any]) -> Future[Any]:
+    """Run `function` in a thread that neither an interpreter nor an event loop waits for when it ends."""
+    future: Future[Any] = Future()
+    run_here = contextvars.copy_context().run
+
+    def work() -> None:
+        try:
+            future.set_result(run_here(function))
+        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
+            future.set_exception(error)
+
+    threading.Thread(target=work, name="anyrerank", daemon=True).start()
+    return future
+
+
 def _waited_for(function: Callable[[], Any], deadline: float) -> Any:
-    pool = ThreadPoolExecutor(1, thread_name_prefix="anyrerank")
-    try:
-        future = pool.submit(contextvars.copy_context().run, function)
-        done, _ = wait([future], timeout=max(0.0, deadline - time.monotonic()))
-        if not done:
-            raise APITimeoutError(_LOOKED_UP_TOO_LONG)
-        return future.result()
-    finally:
-        pool.shutdown(wait=False)
+    done, _ = wait([future := _in_daemon(function)], timeout=max(0.0, deadline - time.monotonic()))
+    if not done:
+        raise APITimeoutError(_LOOKED_UP_TOO_LONG)
+    return future.result()
 
 
 _LOOKED_UP_TOO_LONG = "timed out: the credentials took longer to look up than the call's timeout allows"
@@ -249,12 +260,20 @@ async def _aperform(effect: Effect, exchange: AsyncExchange) -> Any:
 async def _acalled(call: Call) -> Any:
     if call.deadline is None:
         return await asyncio.to_thread(call.function)
-    work = asyncio.ensure_future(asyncio.to_thread(call.function))
-    done, _ = await asyncio.wait([work], timeout=max(0.0, call.deadline - time.monotonic()))
-    if not done:
-        work.cancel()
-        raise APITimeoutError(_LOOKED_UP_TOO_LONG)
-    return work.result()
+    loop = asyncio.get_running_loop()
+    over = asyncio.Event()
+    future = _in_daemon(call.function)
+
+    def tell(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            loop.call_soon_threadsafe(over.set)
+
+    future.add_done_callback(tell)
+    try:
+        await asyncio.wait_for(over.wait(), max(0.0, call.deadline - time.monotonic()))
+    except asyncio.TimeoutError:
+        raise APITimeoutError(_LOOKED_UP_TOO_LONG) from None
+    return future.result()
 
 
 async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:

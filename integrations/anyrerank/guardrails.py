@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
-from anyrerank.errors import ConfigurationError, GuardrailRaisedError, RerankError
+from anyrerank.errors import ConfigurationError, GuardrailRaisedError
 from anyrerank.flow import Call, Do, Flow
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
@@ -38,7 +38,7 @@ def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
         effect = Call if getattr(guardrail, "blocking", False) else Do
         try:
             found = yield effect(partial(guardrail, query))
-        except RerankError:
+        except (GuardrailRaisedError, ConfigurationError):
             raise
         except Exception as error:  # noqa: BLE001  it is the caller's function
             raise GuardrailRaisedError(
@@ -46,7 +46,9 @@ def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
             ) from None
         if inspect.iscoroutine(found):
             found.close()
-            raise ConfigurationError(f"the guardrail {name} is asynchronous: use it with arerank")
+            raise ConfigurationError(
+                f"the guardrail {name} is asynchronous: it is for asynchronous calls (arerank), and not `blocking`"
+            )
         if not isinstance(found, str):
             raise GuardrailRaisedError(
                 f"the guardrail {name} returned {type(found).__name__} instead of the query; nothing was sent"
@@ -60,7 +62,7 @@ class DenyList:
     """Refuses a query that holds one of some terms, or matches one of some patterns.
 
     Attributes:
-        terms: Whole words or phrases, whatever their case.
+        terms: Whole words or phrases, whatever their case and the white space in them.
         patterns: Regular expressions.
 
     Raises:
@@ -72,8 +74,9 @@ class DenyList:
     _compiled: Sequence[re.Pattern[str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        whole = [_regex(rf"(?<!\w){re.escape(_checked(term))}(?!\w)", re.IGNORECASE) for term in self.terms]
-        object.__setattr__(self, "_compiled", [*whole, *(_regex(_checked(pattern)) for pattern in self.patterns)])
+        whole = [_regex(rf"(?<!\w){_words(term)}(?!\w)", re.IGNORECASE) for term in _listed("terms", self.terms)]
+        others = [_regex(_checked(pattern)) for pattern in _listed("patterns", self.patterns)]
+        object.__setattr__(self, "_compiled", [*whole, *others])
 
     def __call__(self, query: str) -> str:
         """The query, if nothing in it is forbidden; raises `GuardrailRaisedError` otherwise."""
@@ -129,7 +132,9 @@ class PresidioMask:
     blocking = True
 
     def __post_init__(self) -> None:
-        if unknown := sorted(set(self.entities) - KINDS.keys()):
+        if not 0 <= self.least <= 1:
+            raise ConfigurationError("least, of PresidioMask, is a confidence between 0 and 1")
+        if unknown := sorted(set(_listed("entities", self.entities)) - KINDS.keys()):
             raise ConfigurationError(f"PresidioMask knows no {', '.join(unknown)}; it knows {', '.join(sorted(KINDS))}")
 
     def __call__(self, query: str) -> str:
@@ -141,7 +146,7 @@ class PresidioMask:
             for result in _recogniser(kind).analyze(query, [kind], nlp_artifacts=None)
             if result.score >= self.least
         ]
-        return _without(query, [(result.start, result.end, result.entity_type) for result in _widest(found)])
+        return _without(query, _united((result.start, result.end, result.entity_type) for result in found))
 
 
 KINDS: Mapping[str, str] = {
@@ -172,19 +177,36 @@ def _recogniser(kind: str) -> Any:
     return found()
 
 
-def _widest(found: Iterable[Any]) -> list[Any]:
-    """Results that do not overlap, the longest of those that do."""
-    kept: list[Any] = []
-    for result in sorted(found, key=lambda each: (each.start - each.end, each.start)):
-        if all(result.end <= other.start or other.end <= result.start for other in kept):
-            kept.append(result)
-    return kept
+def _united(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Spans that overlap as one, with the kind of the longest of them."""
+    united: list[tuple[int, int, str]] = []
+    longest = 0
+    for start, end, kind in sorted(spans):
+        if not united or start >= united[-1][1]:
+            united.append((start, end, kind))
+            longest = end - start
+            continue
+        first, last, known = united[-1]
+        united[-1] = (first, max(last, end), kind if end - start > longest else known)
+        longest = max(longest, end - start)
+    return united
 
 
 def _without(query: str, spans: Iterable[tuple[int, int, str]]) -> str:
     for start, end, kind in sorted(spans, reverse=True):
         query = f"{query[:start]}<{kind}>{query[end:]}"
     return query
+
+
+def _listed(name: str, texts: Sequence[str]) -> Sequence[str]:
+    if isinstance(texts, str):
+        raise ConfigurationError(f"{name} is a list of strings: put the string into a list")
+    return texts
+
+
+def _words(term: str) -> str:
+    """A pattern of the words of a term, however far apart they are written."""
+    return r"\s+".join(map(re.escape, _checked(term).split())) or re.escape(term)
 
 
 def _checked(text: str) -> str:

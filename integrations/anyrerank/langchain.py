@@ -209,7 +209,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """A constructor to load again, unless a part of it is an object that no text can hold."""
         objects = (self.reranker, self.http_client, self.text_fn, self.guardrails or None, self.hooks or None)
-        if any(each is not None for each in objects):
+        if any(each is not None for each in objects) or self._secrets_in_options():
             return self.to_json_not_implemented()
         return super().to_json()
 
@@ -271,6 +271,7 @@ class RerankRetriever(BaseRetriever):
         self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_n: int | None = None, **kwargs: Any
     ) -> list[LangChainDocument]:
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        query = run(guarded(query, self.reranker._core().guardrails))
         found = self.base_retriever.invoke(query, config, **kwargs)
         wanted = top_n if top_n is not None else self.top_n
         return run(self.reranker._traced(found, query, config, wanted, asynchronous=False))
@@ -279,6 +280,7 @@ class RerankRetriever(BaseRetriever):
         self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, top_n: int | None = None, **kwargs: Any
     ) -> list[LangChainDocument]:
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
+        query = await arun(guarded(query, self.reranker._core().guardrails))
         found = await self.base_retriever.ainvoke(query, config, **kwargs)
         wanted = top_n if top_n is not None else self.top_n
         return await arun(self.reranker._traced(found, query, config, wanted, asynchronous=True))

@@ -66,11 +66,10 @@ class Options:
         names = self.rank_fields
         if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
             raise BadRequestError("rank_fields is a list of field names")
-        for name in ("extra_body", "metadata"):
-            if not isinstance(getattr(self, name) or {}, Mapping):
-                raise BadRequestError(f"{name} is a mapping, or None")
-        _check_functions("guardrails", self.guardrails, "the query and return it")
-        _check_functions("hooks", self.hooks, "every call when it is over")
+        if wrong := [name for name in _MAPPINGS if not isinstance(getattr(self, name) or {}, Mapping)]:
+            raise BadRequestError(f"{wrong[0]} is a mapping, or None")
+        for name, what in _FUNCTIONS.items():
+            object.__setattr__(self, name, _functions(name, getattr(self, name), what))
 
 
 _WHOLE = (("top_n", 1), ("batch_size", 1), ("max_concurrency", 1), ("max_retries", 0))
@@ -79,6 +78,8 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "on_error": ("raise", "passthrough"),
     "fuse": (None, "rrf"),
 }
+_MAPPINGS = ("extra_body", "metadata")
+_FUNCTIONS = {"guardrails": "the query and return it", "hooks": "every call when it is over"}
 _NAMES = frozenset(option.name for option in fields(Options)) - {"extra"}
 CONNECTION = frozenset(
     {
@@ -101,9 +102,10 @@ def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
-def _check_functions(name: str, given: object, what: str) -> None:
+def _functions(name: str, given: object, what: str) -> tuple[Any, ...]:
     if not (isinstance(given, list | tuple) and all(map(callable, given))):
         raise BadRequestError(f"{name} is a list of functions that get {what}")
+    return tuple(given)
 
 
 def options_of(given: Mapping[str, Any], base: Options | None = None) -> Options:

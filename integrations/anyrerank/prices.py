@@ -11,7 +11,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -84,7 +84,7 @@ def listed(names: Iterable[str]) -> Price | None:
 
 
 def read(source: PriceFile) -> Mapping[str, Price]:
-    """Prices by `provider/model` in lower case, from a file in LiteLLM's format.
+    """Prices by `provider/model` in lower case, from a file in LiteLLM's format, where a 0 stands for unknown.
 
     Raises:
         ConfigurationError: It cannot be read, is not JSON, or holds a price that is no number.
@@ -93,8 +93,16 @@ def read(source: PriceFile) -> Mapping[str, Price]:
         return _prices_in(source, "prices")
     path = Path(source)
     try:
+        return _read(path, path.stat().st_mtime_ns)
+    except OSError as error:
+        raise ConfigurationError(f"the price file {path} cannot be read: {type(error).__name__}") from None
+
+
+@lru_cache(maxsize=8)
+def _read(path: Path, changed: int) -> Mapping[str, Price]:  # noqa: ARG001  a file that has changed is read again
+    try:
         entries = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise ConfigurationError(f"the price file {path} cannot be read: {type(error).__name__}") from None
     except ValueError as error:
         line = getattr(error, "lineno", 1)
@@ -110,9 +118,11 @@ def _prices_in(entries: Mapping[str, Any], where: str) -> dict[str, Price]:
         if not isinstance(entry, Mapping) or not entry.keys() & {_PER_QUERY, _PER_TOKEN}:
             continue
         try:
-            price = Price(per_query=entry.get(_PER_QUERY), per_token=entry.get(_PER_TOKEN))
+            price = Price(per_query=entry.get(_PER_QUERY) or None, per_token=entry.get(_PER_TOKEN) or None)
         except BadRequestError as error:
             raise ConfigurationError(f"{where}, {name}: {error.message}") from None
+        if not price:
+            continue
         provider = entry.get("litellm_provider")
         full = name if not provider or name.startswith(f"{provider}/") else f"{provider}/{name}"
         prices[full.casefold()] = price

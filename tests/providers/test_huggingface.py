@@ -194,14 +194,18 @@ def test_the_answer_is_remembered(serve: Callable[..., Loopback], colour: Colour
     assert sizes(server) == [20] * 7 + [10, 10, 5]
 
 
-def test_a_failure_is_not_remembered(serve: Callable[..., Loopback], colour: Colour) -> None:
+@pytest.mark.parametrize(("seconds", "second"), [(0.0, [70]), (60.0, [32, 32, 6])])
+def test_a_failure_is_not_remembered_for_long(
+    seconds: float, second: list[int], serve: Callable[..., Loopback], colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface, "_SECONDS_UNTIL_ASKED_AGAIN", seconds)
     tei = Tei(info(503))
     server = serve(tei)
     reranker = colour.reranker(MODEL, api_base=server.url)
     colour.rerank(reranker, QUERY, MANY)
     tei.about = limit(70)
     colour.rerank(reranker, QUERY, MANY)
-    assert sizes(server) == [70, 32, 32, 6]
+    assert sizes(server) == sorted([32, 32, 6, *second], reverse=True)
 
 
 @pytest.mark.parametrize(("size", "batches"), [(20, [20, 20, 20, 10]), (70, [70])])

@@ -137,6 +137,13 @@ class Bedrock(Provider):
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
+        try:
+            return (yield from self._ranked(request))
+        except AuthenticationError:
+            _session.cache_clear()  # a file with new keys may be there by the next call
+            raise
+
+    def _ranked(self, request: RerankRequest) -> Flow[Answer]:
         ready = yield from self.authorized()
         asked = ready.build_request(request)
         rows: list[Any] = []

@@ -10,6 +10,8 @@ server is asked once (`GET /info`). Too many or too long texts are 422 since TEI
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -30,8 +32,9 @@ from anyrerank.wire import HttpRequest, HttpResponse
 _ROUTER_HOST = "router.huggingface.co"
 _ROUTER = f"https://{_ROUTER_HOST}/hf-inference"
 _KEPT = 256
-_learnt: dict[str, int] = {}
-"""What each server takes, by the address of its `/info`; the usual where it did not say."""
+_SECONDS_UNTIL_ASKED_AGAIN = 60.0
+_learnt: dict[str, tuple[int, float]] = {}
+"""What each server takes, by the address of its `/info`, and the time of the monotonic clock until which it holds."""
 _TRUNCATE = {"NONE": False, "END": True, False: False, True: True}
 
 
@@ -67,25 +70,23 @@ class HuggingFace(Provider):
             return usual
         parts = urlsplit(endpoint(self.base, root=""))
         info = urlunsplit(parts._replace(path=parts.path.removesuffix("rerank") + "info"))
-        if info not in _learnt and count > usual:
-            yield from self._learn(info, usual)
-        return _learnt.get(info, usual)
+        most, until = _learnt.get(info, (usual, 0.0))
+        if count > usual and time.monotonic() >= until:
+            most, until = yield from self._asked(info, usual)
+            if len(_learnt) >= _KEPT:
+                _learnt.clear()
+            _learnt[info] = (most, until)
+        return most
 
-    def _learn(self, info: str, usual: int) -> Flow[None]:
-        """Ask the server what it takes, and remember it; a server that is only failing is asked again another time."""
-        most = usual
+    def _asked(self, info: str, usual: int) -> Flow[tuple[int, float]]:
+        """What the server says that it takes, and until when to believe it; one that did not say is asked again."""
+        again = time.monotonic() + _SECONDS_UNTIL_ASKED_AGAIN
         try:
             response: HttpResponse = yield HttpRequest(method="GET", url=info, headers=self.headers())
         except RerankError:
-            pass
-        else:
-            if response.status >= 500:
-                return
-            said = dig(json_or_none(response.content), "max_client_batch_size")
-            most = said if response.status == 200 and type(said) is int and said > 0 else usual
-        if len(_learnt) >= _KEPT:
-            _learnt.clear()
-        _learnt[info] = most
+            return usual, again
+        said = dig(json_or_none(response.content), "max_client_batch_size")
+        return (said, math.inf) if response.status == 200 and type(said) is int and said > 0 else (usual, again)
 
     @override
     def url(self, request: RerankRequest) -> str:

@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank.errors import APIConnectionError
+from anyrerank.errors import APIConnectionError, AuthenticationError
 from anyrerank.flow import Call, Flow
 from anyrerank.providers._answers import UnusableAnswerError, dig, estimated_units, ranked, whole_number
 from anyrerank.providers._base import Answer, Provider, Setting
@@ -89,6 +89,14 @@ class VertexAi(Provider):
         held = self.connection.settings
         project = held.get("vertex_quota_project", held.get("vertex_project"))
         return {**({"x-goog-user-project": str(project)} if project else {}), **super().headers()}
+
+    @override
+    def flow(self, request: RerankRequest) -> Flow[Answer]:
+        try:
+            return (yield from super().flow(request))
+        except AuthenticationError:
+            _credentials.cache_clear()  # a file with new ones may be there by the next call
+            raise
 
     @override
     def authorized(self) -> Flow[Self]:

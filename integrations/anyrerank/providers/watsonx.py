@@ -146,7 +146,7 @@ class Watsonx(Provider):
         body = json_or_none(response.content)
         token, seconds = dig(body, "access_token"), dig(body, "expires_in")
         if not isinstance(token, str) or type(seconds) is not int:
-            self.reject(response, "the IAM's answer holds no token")
+            raise self.locked_out("IBM's IAM answered without a token: check iam_url")
         for oldest in list(_tokens)[: max(0, len(_tokens) - _KEPT + 1)]:
             _tokens.pop(oldest, None)
         _tokens[self._iam, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
