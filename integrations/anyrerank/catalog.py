@@ -80,45 +80,45 @@ def card(kind: type[Provider]) -> Card:
     )
 
 
-HEAD = ("model", "provider", "key", "documents a request", "scores", "extra")
+HEAD = ("model", "key", "options", "documents a request", "scores", "extra")
 """What `cells` gives of a card."""
 
 _SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "the model's own"}
 
 
 def cells(shown: Card) -> tuple[str, ...]:
-    """A card as a line of a table."""
+    """A card as a line of a table, with each of several names in a line of its own."""
     most = shown.documents_per_request
     return (
-        f"{shown.prefix}/...",
-        shown.title,
-        _keys(shown, ", ".join),
+        shown.prefix,
+        _keys(shown, "\n".join, "\n(optional)"),
+        "\n".join(shown.options),
         "any number" if most is None else f"{most:,}",
         _SCALES[shown.scale],
         shown.extra or "",
     )
 
 
-def _keys(shown: Card, joined: Callable[[Iterable[str]], str]) -> str:
+def _keys(shown: Card, joined: Callable[[Iterable[str]], str], optional: str = " (optional)") -> str:
     """The variables that let one in, those of secret settings among them."""
     secrets = [name for setting in shown.settings.values() if setting.secret for name in setting.variables]
     names = joined([*shown.key_variables, *secrets])
     if not names:
         return "none"
-    return names if shown.needs_key or secrets else f"{names} (optional)"
+    return names if shown.needs_key or secrets else names + optional
 
 
 def markdown(shown: Sequence[Card]) -> str:
     """A table of cards for a document; names stand in code."""
-    head = (*HEAD[:3], "options", *HEAD[3:])
+    head = (HEAD[0], "provider", *HEAD[1:])
     lines = [head, ("---",) * len(head), *map(_marked, shown)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def _marked(shown: Card) -> tuple[str, ...]:
-    model, title, _, most, scale, extra = cells(shown)
+    prefix, _, _, most, scale, extra = cells(shown)
     keys, options = _keys(shown, _code), _code(shown.options)
-    return (_code([model]), title, keys, options, most, scale, _code([extra] if extra else []))
+    return (_code([f"{prefix}/..."]), shown.title, keys, options, most, scale, _code([extra] if extra else []))
 
 
 def _code(names: Iterable[str]) -> str:

@@ -179,7 +179,7 @@ def _read(file: Path | None) -> bytes:
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> Table:
     table = Table(box=SIMPLE, pad_edge=False)
     for name in head:
-        table.add_column(name, overflow="fold")
+        table.add_column(name, no_wrap=name in ("model", "key", "options", "extra"), min_width=10, overflow="fold")
     for line in lines:
         table.add_row(*map(Text, line))
     return table
