@@ -105,9 +105,17 @@ def retried(
             if wait is None or (deadline is not None and policy.clock() + wait >= deadline):
                 raise
         else:
-            seconds = policy.clock() - began
-            tried = Attempt(deployment=deployment, status=answer.status, started=started, seconds=seconds)
-            attempts.append(_costing(tried, price(answer)))
+            seconds, cost = policy.clock() - began, price(answer)
+            attempts.append(
+                Attempt(
+                    deployment=deployment,
+                    status=answer.status,
+                    started=started,
+                    seconds=seconds,
+                    cost=cost.dollars,
+                    estimated=cost.estimated,
+                )
+            )
             return answer
         yield Sleep(wait)
 
