@@ -34,7 +34,7 @@ from anyrerank.prices import Price, PriceFile, Spent, listed, read, spent, total
 from anyrerank.progress import Bar
 from anyrerank.providers import Provider
 from anyrerank.providers._answers import dollars
-from anyrerank.providers._base import Answer
+from anyrerank.providers._base import Answer, Scale
 from anyrerank.ranking import check_score_mode, order, results
 from anyrerank.retry import RetryPolicy, retried, within
 from anyrerank.router import first_success
@@ -388,7 +388,7 @@ class Reranker:
             return self._degraded(call, error)
         ordered = order(
             kept.spread(answer.scores),
-            scale=member._provider().score_scale(member._extra(options)),
+            scale=member._scale(options),
             score_mode=options.score_mode,
             threshold=options.score_threshold,
             fuse=options.fuse,
@@ -473,6 +473,11 @@ class Reranker:
                 may_split=may_split,
             )
         )
+
+    def _scale(self, options: Options) -> Scale:
+        """What the scores mean, where it is asked for."""
+        wanted = options.score_mode == "unit"
+        return self._provider().score_scale(self._extra(options)) if wanted else self._kind.scale
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""

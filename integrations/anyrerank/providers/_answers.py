@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import cache
 from operator import itemgetter
 from typing import Any
 
@@ -15,9 +16,9 @@ class UnusableAnswerError(Exception):
 
 
 def dig(body: Any, *path: str) -> Any:
-    """The value at `path` in nested mappings, or `None`."""
+    """The value at `path` in nested objects of JSON, or `None`."""
     for key in path:
-        if not isinstance(body, Mapping):
+        if not isinstance(body, dict):
             return None
         body = body.get(key)
     return body
@@ -25,7 +26,15 @@ def dig(body: Any, *path: str) -> Any:
 
 def first_at(body: Any, paths: Sequence[str]) -> Any:
     """The value at the first of `paths` (keys joined with dots) where there is one."""
-    return next((value for path in paths if (value := dig(body, *path.split("."))) is not None), None)
+    for path in paths:
+        if (value := dig(body, *_keys(path))) is not None:
+            return value
+    return None
+
+
+@cache
+def _keys(path: str) -> tuple[str, ...]:
+    return tuple(path.split("."))
 
 
 def ranked(
@@ -42,7 +51,7 @@ def ranked(
         An error that `Provider.read` turns into `APIResponseValidationError`: for an index that is out of range,
         negative, repeated or not an integer, and for a score that is missing, not a number, NaN or infinite.
     """
-    items = dig(body, *rows.split(".")) if rows else body
+    items = dig(body, *_keys(rows)) if rows else body
     if not isinstance(items, list):
         raise UnusableAnswerError(f"the answer has no list '{rows}'" if rows else "the answer is not a list")
     count = len(request.documents)
