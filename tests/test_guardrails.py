@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import pickle
 import socket
@@ -211,6 +212,25 @@ def test_the_base_retriever_gets_what_they_return() -> None:
     with pytest.raises(GuardrailRaisedError):
         refusing.invoke(QUERY)
     assert asked == ["when does <PROJECT> start?"]
+
+
+def test_each_is_asked_once_for_a_retrieval() -> None:
+    class Base(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+            return [Document("a 0.5")]
+
+    seen: list[str] = []
+
+    def note(query: str) -> str:
+        seen.append(query)
+        return mask(query)
+
+    sync, asynchronous = (
+        RerankRetriever(base_retriever=Base(), reranker=face.make(Wire(), guardrails=[note])) for face in FACES[:2]
+    )
+    sync.invoke(QUERY)
+    asyncio.run(asynchronous.ainvoke(QUERY))
+    assert seen == [QUERY, QUERY]
 
 
 @pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)

@@ -82,7 +82,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         Raises:
             RerankError: See `anyrerank.errors`.
         """
-        return run(self._traced(documents, query, _config(callbacks), None, asynchronous=False))
+        return run(self._guarded(documents, query, _config(callbacks), None, asynchronous=False))
 
     async def acompress_documents(
         self,
@@ -91,11 +91,25 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         callbacks: Callbacks | None = None,
     ) -> list[LangChainDocument]:
         """`compress_documents`, on the running event loop."""
-        return await arun(self._traced(documents, query, _config(callbacks), None, asynchronous=True))
+        return await arun(self._guarded(documents, query, _config(callbacks), None, asynchronous=True))
 
     def as_runnable(self) -> RerankRunnable:
         """A runnable that takes `{"query": ..., "documents": ...}` and gives the reranked documents."""
         return RerankRunnable(compressor=self)
+
+    def _guarded(
+        self,
+        documents: Sequence[LangChainDocument],
+        query: str,
+        config: RunnableConfig | None,
+        top_n: int | None,
+        *,
+        asynchronous: bool,
+    ) -> Flow[list[LangChainDocument]]:
+        """Ask the guardrails, then rerank."""
+        if documents:
+            query = yield from guarded(query, self._core().guardrails)
+        return (yield from self._traced(documents, query, config, top_n, asynchronous=asynchronous))
 
     def _traced(
         self,
@@ -106,11 +120,10 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         *,
         asynchronous: bool,
     ) -> Flow[list[LangChainDocument]]:
-        """One rerank and its run; `CancelledError` and the like end the run too."""
+        """One rerank and its run, for a query that is guarded; `CancelledError` and the like end the run too."""
         if not documents:
             return []
         core = self._core()
-        query = yield from guarded(query, core.guardrails)
         options = self._call_options(core, top_n)
         config = ensure_config(config)
         config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
@@ -232,7 +245,7 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """Rerank `input["documents"]` for `input["query"]`."""
-        flow = self.compressor._traced(
+        flow = self.compressor._guarded(
             input["documents"], input["query"], config, kwargs.get("top_n", self.top_n), asynchronous=False
         )
         return run(flow)
@@ -244,7 +257,7 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """`invoke`, on the running event loop."""
-        flow = self.compressor._traced(
+        flow = self.compressor._guarded(
             input["documents"], input["query"], config, kwargs.get("top_n", self.top_n), asynchronous=True
         )
         return await arun(flow)
