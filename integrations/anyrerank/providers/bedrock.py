@@ -152,7 +152,7 @@ class Bedrock(Provider):
             response: HttpResponse = yield ready.signed(asked)
             page = json_or_none(response.content) if response.status == 200 else None
             token, found = dig(page, "nextToken"), dig(page, "results")
-            if isinstance(found, list):
+            if isinstance(found, list) and (rows or token):
                 rows.extend(found)
                 response = replace(response, content=orjson.dumps({"results": rows}))
             if not token:
