@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
@@ -26,6 +28,14 @@ def shown(*arguments: str) -> str:
 
 def test_there_is_a_card_for_every_provider() -> None:
     assert [each.prefix for each in cards()] == list(names())
+
+
+def test_the_layers_know_every_file_of_a_provider() -> None:
+    listed = re.findall(
+        r'"anyrerank\.providers\.(\w+)"', Path(__file__, "../../pyproject.toml").resolve().read_text("utf-8")
+    )
+    files = {path.stem for path in Path(str(providers.__file__)).parent.glob("[a-z]*.py")}
+    assert set(listed) == {*files, "_table"}
 
 
 def test_a_card_says_what_the_class_says() -> None:

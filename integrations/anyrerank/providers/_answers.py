@@ -122,12 +122,14 @@ def number(value: Any) -> int | float | None:
     return value if usable else None
 
 
-_DOCUMENTS_PER_UNIT = 100
+def usual_units(documents: int) -> int:
+    """Search units of so many documents where the provider counts none: one for each 100, the least that is billed."""
+    return math.ceil(documents / 100)
 
 
 def estimated_units(request: RerankRequest) -> Meta:
-    """Usage where the provider reports none: a search unit for each 100 documents, the least that is billed."""
-    return usage(search_units=math.ceil(len(request.documents) / _DOCUMENTS_PER_UNIT), estimated=True)
+    """Usage where the provider reports none."""
+    return usage(search_units=usual_units(len(request.documents)), estimated=True)
 
 
 def dollars(value: Any) -> float | None:

@@ -53,8 +53,8 @@ class CohereStyle(Provider):
     """Where the rows are in the answer, see `ranked`."""
     score_key: ClassVar[str] = "relevance_score"
     used: ClassVar[Used] = PROMPT_USED
-    cost_at: ClassVar[str | None] = None
-    """Where an answer says what it cost in US dollars."""
+    cost_at: ClassVar[tuple[str, ...]] = ()
+    """Where an answer may say what it cost in US dollars."""
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -86,5 +86,5 @@ class CohereStyle(Provider):
             scores=ranked(body, request, rows=self.rows, score=self.score_key),
             id=dig(body, "id"),
             meta=meta,
-            cost=dollars(dig(body, *self.cost_at.split("."))) if self.cost_at else None,
+            cost=dollars(first_at(body, self.cost_at)),
         )

@@ -117,7 +117,7 @@ class OpenRouter(CohereStyle):
     default_base = "https://openrouter.ai/api/v1"
     options = frozenset({"provider"})
     root = "/api/v1"
-    cost_at = "usage.cost"
+    cost_at = ("usage.cost",)
     used = MappingProxyType(
         {
             "search_units": ("usage.search_units",),
