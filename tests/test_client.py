@@ -40,7 +40,7 @@ DOCUMENTS = ["Lisbon 3", "Ottawa 1", "Sydney 2"]
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tries follow each other at once."""
-    monkeypatch.setattr("anyrerank.client.RetryPolicy", partial(RetryPolicy, first_wait=0.0))
+    monkeypatch.setattr("anyrerank.base.RetryPolicy", partial(RetryPolicy, first_wait=0.0))
 
 
 def numbered(count: int) -> list[str]:

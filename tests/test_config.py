@@ -100,9 +100,9 @@ def test_the_environment_is_read_at_the_first_call_and_not_when_a_reranker_is_ma
 ) -> None:
     reranker = Reranker("cohere/m", api_base="https://host.test")
     with pytest.raises(AuthenticationError, match="COHERE_API_KEY or CO_API_KEY"):
-        reranker._provider()
+        reranker._first.connected()
     monkeypatch.setenv("CO_API_KEY", "came later")
-    assert reranker._provider().connection.api_key == "came later"
+    assert reranker._first.connected().connection.api_key == "came later"
 
 
 @pytest.mark.parametrize("key", ["line\nbreak", "carriage\rreturn", "sch\u00fcssel", "\u201cquoted\u201d", "nul\0"])

@@ -162,8 +162,8 @@ def test_in_a_framework(face: Face) -> None:
     adapter = face.make(wire, input_cost_per_query=0.5, prices={"a/b": {"input_cost_per_token": 1.0}})
     core = adapter._core()
     face.rerank(adapter, ["a 0.5", "b 0.9"])
-    assert core._own_price == Price(per_query=0.5)
-    assert core._prices == {"a/b": Price(per_token=1.0)}
+    assert core._first._price == Price(per_query=0.5)
+    assert core._first._prices == {"a/b": Price(per_token=1.0)}
     assert adapter.model_dump()["input_cost_per_query"] == 0.5
 
 
@@ -203,7 +203,7 @@ def test_a_file_in_litellm_s_format(tmp_path: Path) -> None:
         "jina_ai/bare": Price(per_query=0.5),
     }
     assert read(file) == read(str(file)) == read(entries) == expected
-    assert Reranker("cohere/rerank-x", prices=str(file))._prices == expected
+    assert Reranker("cohere/rerank-x", prices=str(file))._first._prices == expected
 
 
 @pytest.mark.parametrize(

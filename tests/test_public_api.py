@@ -159,10 +159,10 @@ AGAIN: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(val
 def test_a_copy_of_a_reranker_does_the_same(again: Callable[[Any], Any], used: bool) -> None:
     original = reranker(fallbacks=[NIM])
     if used:
-        original._provider()
+        original._first.connected()
     copied = again(original)
     assert (copied.provider, copied.model) == ("cohere", "rerank-v3.5")
-    assert (copied._options, copied._connection) == (original._options, original._connection)
+    assert (copied._options, copied._first._connection) == (original._options, original._first._connection)
     assert [repr(other) for other in copied._fallbacks] == [repr(other) for other in original._fallbacks]
     copied._transport._own = httpx.Client(transport=httpx.MockTransport(answer))
     response = copied.rerank("q", ["a", ""])
@@ -173,7 +173,7 @@ def test_a_copy_of_a_reranker_does_the_same(again: Callable[[Any], Any], used: b
 def test_fallbacks_of_a_copy_share_its_connections() -> None:
     for again in AGAIN:
         copied = again(reranker(fallbacks=[NIM]))
-        assert copied._fallbacks[0]._transport is copied._transport
+        assert copied._fallbacks[0].transport is copied._transport
 
 
 def test_a_copy_leaves_open_connections_behind() -> None:

@@ -22,7 +22,7 @@ from anyrerank.errors import (
     RerankError,
 )
 from anyrerank.flow import Call, Flow, run
-from anyrerank.router import Start, first_success
+from anyrerank.routing import Start, first_success
 from anyrerank.schema import Attempt
 
 COHERE, NIM = "cohere/rerank-v3.5", "nvidia_nim/nvidia/rerank-qa"

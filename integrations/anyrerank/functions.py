@@ -6,7 +6,8 @@ import inspect
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from anyrerank.client import Reranker, same_parameters
+from anyrerank.base import same_parameters
+from anyrerank.client import Reranker
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
 from anyrerank.options import Fuse, OnError, ScoreMode

@@ -21,6 +21,7 @@ class CallEvent:
 
     Attributes:
         provider, model: What was asked first; `response` says what answered.
+        model_group: The name that a router was asked for, or `None` without a router.
         query: As the guardrails left it; empty when they stopped it, or when it was no query.
         documents: Those of the caller.
         top_n: How many were wanted.
@@ -34,6 +35,7 @@ class CallEvent:
 
     provider: str
     model: str
+    model_group: str | None = None
     query: str = field(repr=False)
     documents: Sequence[Document] = field(repr=False)
     top_n: int | None
@@ -110,6 +112,7 @@ def summary(event: CallEvent) -> dict[str, Any]:
     known = {
         "provider": event.provider,
         "model": event.model,
+        "model_group": event.model_group,
         "documents": len(event.documents),
         "top_n": event.top_n,
         "seconds": event.seconds,
@@ -124,6 +127,8 @@ def summary(event: CallEvent) -> dict[str, Any]:
         "total_tokens": billed.total_tokens if billed else None,
         "cost": event.cost,
         "cost_estimated": (response and response.cost_estimated) or None,
+        "cached": (response and response.cached) or None,
+        "saved": response.saved if response else None,
         "degraded": (response and response.degraded) or None,
     }
     return {name: value for name, value in known.items() if value is not None}

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.providers._answers import usual_units
 from anyrerank.schema import Attempt, Meta
 
 PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
 """A file in the format of LiteLLM's `model_prices_and_context_window.json`, or what it holds."""
 
-_DOCUMENTS_PER_UNIT = 100
 _PER_QUERY, _PER_TOKEN = "input_cost_per_query", "input_cost_per_token"
 
 
@@ -66,7 +66,7 @@ def spent(price: Price | None, meta: Meta | None, documents: int) -> Spent:
     if price.per_token is not None and tokens is None:
         return Spent(None)
     estimated = price.per_query is not None and (units is None or bool(meta and meta.estimated))
-    units = math.ceil(documents / _DOCUMENTS_PER_UNIT) if units is None else units
+    units = usual_units(documents) if units is None else units
     return Spent((price.per_query or 0.0) * units + (price.per_token or 0.0) * (tokens or 0), estimated)
 
 

@@ -1,4 +1,4 @@
-"""Which model is asked, and which next when it fails. Only composes flows."""
+"""Which model is asked, and which next when it fails."""
 
 from __future__ import annotations
 

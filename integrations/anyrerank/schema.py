@@ -183,6 +183,7 @@ class Attempt(_Value):
         started: When it began, in seconds since 1970.
         cost: US dollars it cost, or `None` when that is not known, or when it was not `billed`.
         estimated: Whether the cost rests on an estimate of what was used.
+        model_id: Which entry of a router's `model_list` it was, by its `model_info.id`.
     """
 
     deployment: str
@@ -192,6 +193,7 @@ class Attempt(_Value):
     started: float = 0.0
     cost: float | None = None
     estimated: bool = False
+    model_id: str | None = None
 
     @property
     def billed(self) -> bool:
@@ -214,6 +216,10 @@ class RerankResponse(_Value):
         attempts: Every exchange that was tried, in the order in which it ended.
         request_id: The provider's id of the (last) request, to quote in a support ticket.
         degraded: True when the reranker failed and `on_error="passthrough"` handed back the incoming order.
+        model_group: The name that a router was asked for, or `None` without a router.
+        cached: How many documents have a score that was not paid for now: kept in the cache, or just computed for an
+            equal call beside this one.
+        saved: US dollars that the `cached` scores cost when they were computed, or `None` when that is not known.
     """
 
     id: str
@@ -227,6 +233,9 @@ class RerankResponse(_Value):
     attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None
     degraded: bool = False
+    model_group: str | None = None
+    cached: int = 0
+    saved: float | None = None
 
     def __getitem__(self, key: str) -> Any:
         """`response["results"]`, as in LiteLLM."""

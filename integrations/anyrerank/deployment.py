@@ -1,0 +1,203 @@
+"""One model at one provider: its connection, what it takes, and what its answers cost."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from anyrerank.batching import Candidates, batched
+from anyrerank.call import Call
+from anyrerank.config import connect, provider_class, split_model
+from anyrerank.errors import RerankError
+from anyrerank.flow import Flow, Through
+from anyrerank.options import Options, provider_options
+from anyrerank.prices import Price, Spent, listed, spent
+from anyrerank.providers import Provider
+from anyrerank.providers._answers import dollars
+from anyrerank.providers._base import Answer, Scale
+from anyrerank.ranking import check_score_mode
+from anyrerank.retry import RetryPolicy, retried, within
+from anyrerank.schema import RerankRequest
+from anyrerank.transport import Transport
+
+R = TypeVar("R")
+
+_SECONDS_TO_LEARN = 5.0
+"""How long a server may take to say what it accepts, before the usual is assumed."""
+
+
+class Deployment:
+    """One model at one provider. Making one sends nothing and needs no key.
+
+    Args:
+        model, custom_llm_provider, api_key, api_base, headers: As for `anyrerank.Reranker`.
+        settings: Those of the provider's `settings` that the caller gave.
+        price: The caller's own; empty when there is none.
+        prices: The caller's, by `provider/model`; they win over the list.
+        transport: What its requests go through.
+        own: Options that it has for itself, instead of those of the call: what its provider alone has, `extra_body` and
+            `guardrails`.
+
+    Raises:
+        ConfigurationError: Unknown provider.
+    """
+
+    def __init__(
+        self,
+        model: str,
+        *,
+        custom_llm_provider: str | type[Provider] | None = None,
+        api_key: str | None = None,
+        api_base: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        settings: Mapping[str, Any],
+        price: Price,
+        prices: Mapping[str, Price],
+        transport: Transport,
+        own: Options | None = None,
+    ) -> None:
+        self.provider, self.model = split_model(model, custom_llm_provider)
+        self.kind = provider_class(model, custom_llm_provider)
+        self.transport = transport
+        self.own = own
+        self._connection: dict[str, Any] = {
+            "custom_llm_provider": self.kind,
+            "api_key": api_key,
+            "api_base": api_base,
+            "headers": headers,
+            "settings": settings,
+        }
+        self._price = price
+        self._prices = prices
+        self._connected: Provider | None = None
+        with suppress(RerankError):
+            self.connected()
+
+    def __repr__(self) -> str:
+        return f"Deployment({self.name!r})"
+
+    @property
+    def name(self) -> str:
+        """`provider/model`."""
+        return f"{self.provider}/{self.model}"
+
+    @property
+    def accepts_images(self) -> bool:
+        """Whether a document may be a mapping with an `image`."""
+        return self.kind.reads_images(self.model)
+
+    def beside(self, model: str) -> Deployment:
+        """`model` on this connection if it is the same provider's, else on the one that the environment holds."""
+        same = split_model(model)[0] == self.provider
+        connection = self._connection if same else {"settings": {}}
+        return Deployment(model, **connection, price=Price(), prices=self._prices, transport=self.transport)
+
+    def owning(self, own: Options) -> Deployment:
+        """This deployment with options of its own, unless it has some."""
+        if self.own is not None:
+            return self
+        other = copy.copy(self)
+        other.own = own
+        return other
+
+    def connected(self) -> Provider:
+        """The provider with key and base URL; tried when this is made, and again at each call until they are there."""
+        if self._connected is None:
+            provider = connect(self.name, **self._connection)
+            provider.check()
+            self._connected = provider
+        return self._connected
+
+    def own_extra(self, options: Options) -> dict[str, Any]:
+        """The provider's own options: those of the call, unless it has its own."""
+        extra = options.extra if self.own is None else self.own.extra
+        return provider_options(extra, self.kind, drop_params=options.drop_params)
+
+    def scale(self, options: Options) -> Scale:
+        """What the scores mean, where it is asked for."""
+        wanted = options.score_mode == "unit"
+        return self.connected().score_scale(self.own_extra(options)) if wanted else self.kind.scale
+
+    def through(self, flow: Flow[R], transport: Transport) -> Flow[R]:
+        """`flow` with its requests on the connections of this deployment, in a call that uses those of `transport`."""
+        if self.transport is transport:
+            return (yield from flow)
+        result: R = yield Through(self.transport, flow)
+        return result
+
+    def ask(
+        self, call: Call, query: str, kept: Candidates, *, deadline: float | None, policy: RetryPolicy
+    ) -> Flow[Answer]:
+        """The scores of this model, whatever number of requests they need.
+
+        Args:
+            query: As the guardrails left it.
+            deadline: When it must be over, by the clock of `policy`.
+            policy: For each request.
+        """
+        provider, options = self.connected(), call.options
+        extra = self.own_extra(options)
+        check_score_mode(options.score_mode, provider.score_scale(extra), provider.deployment)
+        count = len(kept.documents)
+        request = RerankRequest(
+            query=query,
+            documents=kept.documents,
+            top_n=None if options.top_n is None or options.fuse else min(options.top_n, count),
+            rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
+            options=extra,
+            extra_body=(self.own or options).extra_body or {},
+        )
+        if unfit := provider.unfit(request):
+            raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
+        return (yield from self._sent(call, provider, request, place=kept.place, deadline=deadline, policy=policy))
+
+    def _sent(
+        self,
+        call: Call,
+        provider: Provider,
+        request: RerankRequest,
+        *,
+        place: Callable[[int], int],
+        deadline: float | None,
+        policy: RetryPolicy,
+    ) -> Flow[Answer]:
+        """What the provider says of `request`, split where it must be; `place` is where a document was the caller's."""
+        options, count = call.options, len(request.documents)
+        size = options.batch_size
+        if size is None:
+            soon = policy.clock() + _SECONDS_TO_LEARN
+            learning = provider.learnt_max_documents(count, request.options)
+            size = yield from within(learning, soon if deadline is None else min(deadline, soon), policy.clock)
+        starts = provider.starts(request, size or count)
+        may_split = options.allow_split or not provider.ranks_together
+        if len(starts) > 1 and not may_split:
+            raise provider.refuse(
+                f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
+                "request: send fewer, or pass allow_split=True and accept scores that depend on the split"
+            )
+
+        def ask(part: RerankRequest) -> Flow[Answer]:
+            return retried(
+                lambda: provider.flow(part),
+                policy,
+                deployment=provider.deployment,
+                deadline=deadline,
+                attempts=call.attempts,
+                price=lambda answer: self._spent(provider, answer, len(part.documents)),
+            )
+
+        return (
+            yield from batched(ask, request, starts=starts, limit=call.concurrency, place=place, may_split=may_split)
+        )
+
+    def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
+        """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
+        if provider.free and not self._price:
+            return Spent(0.0)
+        named = (self._prices.get(name.casefold()) for name in provider.price_names)
+        price = self._price or next(filter(None, named), None)
+        if price is None and answer is not None and (said := dollars(answer.cost)) is not None:
+            return Spent(said)
+        return spent(price or listed(provider.price_names), answer.meta if answer else None, documents)
