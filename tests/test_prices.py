@@ -247,8 +247,11 @@ def test_a_cost_is_known_when_all_that_it_needs_is(
 ) -> None:
     meta = Meta(billed_units=BilledUnits(search_units=units, total_tokens=tokens))
     found = spent(Price(per_query=per_query, per_token=per_token), meta, documents)
-    if (per_query, per_token) == (None, None) or (per_token is not None and tokens is None):
+    if (per_query, per_token) == (None, None) or (per_token and tokens is None):
         assert found == Spent(None)
+        return
+    if not (per_query or per_token):
+        assert found == Spent(0.0)
         return
     guessed = -(-documents // 100) if units is None else units
     assert found.dollars == pytest.approx((per_query or 0) * guessed + (per_token or 0) * (tokens or 0))

@@ -7,6 +7,7 @@ import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from anyrerank.caching import NOTHING_SAVED, Saved
 from anyrerank.errors import RerankError
 from anyrerank.flow import Flow
 from anyrerank.guardrails import Guardrail, guarded
@@ -36,6 +37,7 @@ class Call:
         began: Time of the policy's clock.
         started: Seconds since 1970.
         attempts: Every try of an exchange, as it ends.
+        saved: What was not paid for.
     """
 
     provider: str
@@ -49,6 +51,7 @@ class Call:
     query: str = ""
     documents: Sequence[Document] = ()
     attempts: list[Attempt] = field(default_factory=list)
+    saved: Saved = NOTHING_SAVED
 
     @property
     def deadline(self) -> float | None:
@@ -85,6 +88,8 @@ class Call:
             attempts=tuple(self.attempts),
             request_id=answer.request_id,
             model_group=self.model_group,
+            cached=self.saved.documents,
+            saved=self.saved.dollars,
         )
 
     def degraded(self, error: RerankError) -> RerankResponse:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank.base import BaseReranker
 from anyrerank.batching import Candidates
+from anyrerank.budget import Budget
+from anyrerank.cache import Cache
 from anyrerank.call import Call
 from anyrerank.config import provider_class
 from anyrerank.deployment import Deployment
@@ -74,6 +76,9 @@ class Reranker(BaseReranker):
         metadata: Mapping[str, Any] | None = None,
         guardrails: Sequence[Guardrail] = (),
         hooks: Sequence[Hook] = (),
+        cache: Cache | None = None,
+        budget: Budget | None = None,
+        user_budget: Budget | None = None,
         timeout: float | None = 60.0,
         max_retries: int = 2,
         batch_size: int | None = None,
@@ -102,6 +107,9 @@ class Reranker(BaseReranker):
                 "metadata": metadata,
                 "guardrails": guardrails,
                 "hooks": hooks,
+                "cache": cache,
+                "budget": budget,
+                "user_budget": user_budget,
                 "timeout": timeout,
                 "max_retries": max_retries,
                 "batch_size": batch_size,

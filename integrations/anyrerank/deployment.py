@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 from anyrerank.batching import Candidates, batched
+from anyrerank.budget import Spending
+from anyrerank.caching import callwise, pairwise, seed_of
 from anyrerank.call import Call
 from anyrerank.config import connect, provider_class, split_model
 from anyrerank.errors import RerankError
 from anyrerank.flow import Flow, Through
-from anyrerank.options import Options, provider_options
-from anyrerank.prices import Price, Spent, listed, spent
+from anyrerank.options import Options, identity, provider_options
+from anyrerank.prices import FREE, Price, Spent, estimated, listed, spent, total
 from anyrerank.providers import Provider
 from anyrerank.providers._answers import dollars
 from anyrerank.providers._base import Answer, Scale
 from anyrerank.ranking import check_score_mode
 from anyrerank.retry import RetryPolicy, retried, within
-from anyrerank.schema import RerankRequest
+from anyrerank.schema import Document, RerankRequest
 from anyrerank.transport import Transport
 
 R = TypeVar("R")
@@ -39,6 +43,8 @@ class Deployment:
         transport: What its requests go through.
         own: Options that it has for itself, instead of those of the call: what its provider alone has, `extra_body` and
             `guardrails`.
+        defaults, default_body: Options of the provider's own, and `extra_body`, where the call does not say otherwise.
+        model_id: Its name in a router's `model_list`.
 
     Raises:
         ConfigurationError: Unknown provider.
@@ -57,11 +63,17 @@ class Deployment:
         prices: Mapping[str, Price],
         transport: Transport,
         own: Options | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        default_body: Mapping[str, Any] | None = None,
+        model_id: str | None = None,
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
         self.kind = provider_class(model, custom_llm_provider)
         self.transport = transport
         self.own = own
+        self.model_id = model_id
+        self._defaults = defaults or {}
+        self._default_body = default_body or {}
         self._connection: dict[str, Any] = {
             "custom_llm_provider": self.kind,
             "api_key": api_key,
@@ -112,7 +124,7 @@ class Deployment:
 
     def own_extra(self, options: Options) -> dict[str, Any]:
         """The provider's own options: those of the call, unless it has its own."""
-        extra = options.extra if self.own is None else self.own.extra
+        extra = {**self._defaults, **options.extra} if self.own is None else self.own.extra
         return provider_options(extra, self.kind, drop_params=options.drop_params)
 
     def scale(self, options: Options) -> Scale:
@@ -147,11 +159,29 @@ class Deployment:
             top_n=None if options.top_n is None or options.fuse else min(options.top_n, count),
             rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
             options=extra,
-            extra_body=(self.own or options).extra_body or {},
+            extra_body=(self.own or options).extra_body or self._default_body,
         )
         if unfit := provider.unfit(request):
             raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
-        return (yield from self._sent(call, provider, request, place=kept.place, deadline=deadline, policy=policy))
+        send = partial(self._sent, call, provider, deadline=deadline, policy=policy)
+        if options.cache is None:
+            return (yield from send(request, place=kept.place))
+
+        def sent(places: Sequence[int]) -> Flow[tuple[Answer, float | None]]:
+            before = len(call.attempts)
+            documents = [request.documents[place] for place in places]
+            part = replace(request, documents=documents, top_n=None)
+            answer = yield from send(part, place=lambda index: kept.place(places[index]))
+            return answer, total(call.attempts[before:])
+
+        answer, call.saved = yield from (callwise if provider.ranks_together else pairwise)(
+            [identity(document, options.rank_fields) for document in request.documents],
+            sent,
+            cache=options.cache,
+            seed=seed_of(request, *provider.identity, options.batch_size, options.allow_split),
+            deadline=deadline,
+        )
+        return answer
 
     def _sent(
         self,
@@ -183,21 +213,51 @@ class Deployment:
                 lambda: provider.flow(part),
                 policy,
                 deployment=provider.deployment,
+                model_id=self.model_id,
                 deadline=deadline,
                 attempts=call.attempts,
                 price=lambda answer: self._spent(provider, answer, len(part.documents)),
             )
 
-        return (
-            yield from batched(ask, request, starts=starts, limit=call.concurrency, place=place, may_split=may_split)
-        )
+        flow = batched(ask, request, starts=starts, limit=call.concurrency, place=place, may_split=may_split)
+        if not options.budgets:
+            return (yield from flow)
+        before = len(call.attempts)
+        spending = Spending.of(options.budgets, self.estimate(request.query, request.documents, request.rank_fields))
+        try:
+            return (yield from flow)
+        finally:
+            spending.settle(total(call.attempts[before:]))
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
-        if provider.free and not self._price:
-            return Spent(0.0)
-        named = (self._prices.get(name.casefold()) for name in provider.price_names)
-        price = self._price or next(filter(None, named), None)
+        price = self._own_price(provider)
         if price is None and answer is not None and (said := dollars(answer.cost)) is not None:
             return Spent(said)
         return spent(price or listed(provider.price_names), answer.meta if answer else None, documents)
+
+    def _own_price(self, provider: Provider) -> Price | None:
+        """The price that the caller gave, or that of what costs nothing."""
+        if provider.free and not self._price:
+            return FREE
+        named = (self._prices.get(name.casefold()) for name in provider.price_names)
+        return self._price or next(filter(None, named), None)
+
+    def price(self) -> Price | None:
+        """The price of this model, or `None` when it is not known."""
+        provider = self.connected()
+        return self._own_price(provider) or listed(provider.price_names)
+
+    def estimate(self, query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None) -> float:
+        """About how many US dollars it costs to rank `documents` here, for a budget.
+
+        Raises:
+            ConfigurationError: The price is not known.
+        """
+        cost = estimated(self.price(), query, documents, rank_fields)
+        if cost is None:
+            raise self.connected().misconfigured(
+                f"a budget needs a price, and that of {self.name} is not known: give input_cost_per_query= or "
+                "input_cost_per_token= (0 if it costs nothing), or prices="
+            )
+        return cost

@@ -90,7 +90,25 @@ class Through:
     flow: Flow[Any]
 
 
-Effect: TypeAlias = HttpRequest | Sleep | Call | Do | Gather | Through
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Wait for what another flow will give; the outcome is that, or `DEADLOCK` where waiting would be for ever.
+
+    Attributes:
+        future: Its result.
+        thread: Where the other flow runs. A synchronous call on that very thread would keep it from going on.
+        deadline: A time of the monotonic clock, or `None` for no limit.
+    """
+
+    future: Future[Any]
+    thread: int
+    deadline: float | None = None
+
+
+DEADLOCK = object()
+"""The outcome of a `Wait` that would never end."""
+
+Effect: TypeAlias = HttpRequest | Sleep | Call | Do | Gather | Through | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]
 
 Exchange: TypeAlias = Callable[[HttpRequest], HttpResponse]
@@ -133,16 +151,29 @@ def _perform(effect: Effect, exchange: Exchange, stop: threading.Event | None) -
         raise _StoppedError
     if isinstance(effect, HttpRequest):
         return exchange(effect)
-    if isinstance(effect, Sleep):
-        wait = time.sleep if stop is None else stop.wait
-        return wait(effect.seconds)
-    if isinstance(effect, Call) and effect.deadline is not None:
-        return _waited_for(effect.function, effect.deadline)
-    if isinstance(effect, Call | Do):
+    return _PERFORM[type(effect)](effect, exchange, stop)
+
+
+def _sleep(effect: Sleep, _: Exchange, stop: threading.Event | None) -> Any:
+    return (time.sleep if stop is None else stop.wait)(effect.seconds)
+
+
+def _call(effect: Call, _: Exchange, __: threading.Event | None) -> Any:
+    if effect.deadline is None:
         return effect.function()
-    if isinstance(effect, Through):
-        return run(effect.flow, effect.sender.send, stop)
-    return _gather(effect, exchange, stop)
+    return _awaited(_in_daemon(effect.function), effect.deadline, _LOOKED_UP_TOO_LONG)
+
+
+def _do(effect: Do, _: Exchange, __: threading.Event | None) -> Any:
+    return effect.function()
+
+
+def _through(effect: Through, _: Exchange, stop: threading.Event | None) -> Any:
+    return run(effect.flow, effect.sender.send, stop)
+
+
+def _wait(effect: Wait, _: Exchange, __: threading.Event | None) -> Any:
+    return DEADLOCK if effect.thread == threading.get_ident() else _awaited(effect.future, effect.deadline)
 
 
 def _in_daemon(function: Callable[[], Any]) -> Future[Any]:
@@ -160,14 +191,15 @@ def _in_daemon(function: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-def _waited_for(function: Callable[[], Any], deadline: float) -> Any:
-    done, _ = wait([future := _in_daemon(function)], timeout=max(0.0, deadline - time.monotonic()))
-    if not done:
-        raise APITimeoutError(_LOOKED_UP_TOO_LONG)
-    return future.result()
-
-
 _LOOKED_UP_TOO_LONG = "timed out: the credentials took longer to look up than the call's timeout allows"
+_EQUAL_CALL_TOOK_TOO_LONG = "timed out while an equal call was under way, whose scores would have served this one too"
+
+
+def _awaited(future: Future[Any], deadline: float | None, late: str = _EQUAL_CALL_TOOK_TOO_LONG) -> Any:
+    done, _ = wait([future], timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+    if not done:
+        raise APITimeoutError(late)
+    return future.result()
 
 
 def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -> list[Any]:
@@ -194,6 +226,16 @@ def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -
     finally:
         stop.set()
         pool.shutdown(wait=False, cancel_futures=True)
+
+
+_PERFORM: dict[type, Callable[..., Any]] = {
+    Sleep: _sleep,
+    Call: _call,
+    Do: _do,
+    Through: _through,
+    Wait: _wait,
+    Gather: _gather,
+}
 
 
 class _Stop(threading.Event):
@@ -245,24 +287,36 @@ async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
 async def _aperform(effect: Effect, exchange: AsyncExchange) -> Any:
     if isinstance(effect, HttpRequest):
         return await exchange(effect)
-    if isinstance(effect, Sleep):
-        return await asyncio.sleep(effect.seconds)
-    if isinstance(effect, Call):
-        return await _acalled(effect)
-    if isinstance(effect, Do):
-        outcome = effect.function()
-        return await outcome if inspect.isawaitable(outcome) else outcome
-    if isinstance(effect, Through):
-        return await arun(effect.flow, effect.sender.asend)
-    return await _agather(effect, exchange)
+    return await _APERFORM[type(effect)](effect, exchange)
 
 
-async def _acalled(call: Call) -> Any:
+async def _asleep(effect: Sleep, _: AsyncExchange) -> Any:
+    return await asyncio.sleep(effect.seconds)
+
+
+async def _ado(effect: Do, _: AsyncExchange) -> Any:
+    outcome = effect.function()
+    return await outcome if inspect.isawaitable(outcome) else outcome
+
+
+async def _athrough(effect: Through, _: AsyncExchange) -> Any:
+    return await arun(effect.flow, effect.sender.asend)
+
+
+async def _await(effect: Wait, _: AsyncExchange) -> Any:
+    return await _aawaited(effect.future, effect.deadline)
+
+
+async def _acall(call: Call, _: AsyncExchange) -> Any:
     if call.deadline is None:
         return await asyncio.to_thread(call.function)
+    return await _aawaited(_in_daemon(call.function), call.deadline, _LOOKED_UP_TOO_LONG)
+
+
+async def _aawaited(future: Future[Any], deadline: float | None, late: str = _EQUAL_CALL_TOOK_TOO_LONG) -> Any:
+    """The result of `future`, which goes on whatever becomes of the task that waits here."""
     loop = asyncio.get_running_loop()
     over = asyncio.Event()
-    future = _in_daemon(call.function)
 
     def tell(_: Future[Any]) -> None:
         with suppress(RuntimeError):  # the loop is closed: nobody waits any more
@@ -270,9 +324,9 @@ async def _acalled(call: Call) -> Any:
 
     future.add_done_callback(tell)
     try:
-        await asyncio.wait_for(over.wait(), max(0.0, call.deadline - time.monotonic()))
+        await asyncio.wait_for(over.wait(), None if deadline is None else max(0.0, deadline - time.monotonic()))
     except asyncio.TimeoutError:
-        raise APITimeoutError(_LOOKED_UP_TOO_LONG) from None
+        raise APITimeoutError(late) from None
     return future.result()
 
 
@@ -294,3 +348,13 @@ async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
     return results
+
+
+_APERFORM: dict[type, Callable[..., Awaitable[Any]]] = {
+    Sleep: _asleep,
+    Call: _acall,
+    Do: _ado,
+    Through: _athrough,
+    Wait: _await,
+    Gather: _agather,
+}

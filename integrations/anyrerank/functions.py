@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from anyrerank.base import same_parameters
+from anyrerank.budget import Budget
+from anyrerank.cache import Cache
 from anyrerank.client import Reranker
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
@@ -42,6 +44,9 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
     metadata: Mapping[str, Any] | None = None,
     guardrails: Sequence[Guardrail] = (),
     hooks: Sequence[Hook] = (),
+    cache: Cache | None = None,
+    budget: Budget | None = None,
+    user_budget: Budget | None = None,
     api_key: str | None = None,
     api_base: str | None = None,
     headers: Mapping[str, str] | None = None,
@@ -85,6 +90,11 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
             `anyrerank.guardrails`. Documents are never touched.
         hooks: Functions that get every call when it is over, as a `CallEvent`; see `anyrerank.hooks`, and
             `anyrerank.telemetry.OpenTelemetry`.
+        cache: Where scores are kept, such as `anyrerank.cache.MemoryCache()`: what was paid for is not sent again. A
+            pair of query and document at a time, or the whole call for a model that ranks all documents together. Equal
+            calls beside each other are sent once.
+        budget, user_budget: What may be spent, and what may be spent for each `user`; see `anyrerank.budget.Budget`. A
+            call that would go beyond is a `BudgetExceededError` before it is sent.
         api_key, api_base: Win over the environment.
         headers: Added to each request; they win over ours.
         timeout: Seconds for the whole call, retries and waiting included; `None` for no limit.
@@ -111,7 +121,8 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         AuthenticationError: No key, or one that was refused.
         RerankError: Anything else, as one of the classes in `anyrerank.errors`.
     """
-    return _once(locals()).rerank(query, documents)
+    reranker, overrides = _once(locals())
+    return reranker.rerank(query, documents, **overrides)
 
 
 @same_parameters(rerank)
@@ -119,16 +130,21 @@ async def arerank(*args: Any, **kwargs: Any) -> RerankResponse:  # noqa: D103  d
     bound = _SIGNATURE.bind(*args, **kwargs)
     bound.apply_defaults()
     arguments = bound.arguments
-    return await _once(arguments).arerank(arguments["query"], arguments["documents"])
+    reranker, overrides = _once(arguments)
+    return await reranker.arerank(arguments["query"], arguments["documents"], **overrides)
 
 
 _SIGNATURE = inspect.signature(rerank)
 
 
-def _once(arguments: Mapping[str, Any]) -> Reranker:
-    """A `Reranker` for one call of the functions, on connections that all such calls share."""
-    given = {name: value for name, value in arguments.items() if name not in ("query", "documents", "options")}
+def _once(arguments: Mapping[str, Any]) -> tuple[Reranker, dict[str, Any]]:
+    """A `Reranker` for one call of the functions, on connections that all such calls share, and what the call says."""
+    said = {name: arguments[name] for name in ("user", "metadata") if arguments[name] is not None}
+    given = {name: value for name, value in arguments.items() if name not in _OF_THE_CALL}
     reranker = Reranker(**given, **arguments["options"])
     if arguments["http_client"] is None:
         reranker.send_through(_SHARED)
-    return reranker
+    return reranker, said
+
+
+_OF_THE_CALL = frozenset({"query", "documents", "options", "user", "metadata"})

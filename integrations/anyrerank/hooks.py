@@ -128,7 +128,7 @@ def summary(event: CallEvent) -> dict[str, Any]:
         "cost": event.cost,
         "cost_estimated": (response and response.cost_estimated) or None,
         "cached": (response and response.cached) or None,
-        "saved": response.saved if response else None,
+        "saved": response.saved if response and response.cached else None,
         "degraded": (response and response.degraded) or None,
     }
     return {name: value for name, value in known.items() if value is not None}

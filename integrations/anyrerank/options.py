@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from anyrerank.budget import Budget
+from anyrerank.cache import Cache
 from anyrerank.errors import BadRequestError
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
@@ -36,6 +38,9 @@ class Options:
     metadata: Mapping[str, Any] | None = None
     guardrails: Sequence[Guardrail] = ()
     hooks: Sequence[Hook] = ()
+    cache: Cache | None = None
+    budget: Budget | None = None
+    user_budget: Budget | None = None
     timeout: float | None = 60.0
     max_retries: int = 2
     batch_size: int | None = None
@@ -48,18 +53,15 @@ class Options:
     drop_params: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def budgets(self) -> list[tuple[Budget, str | None]]:
+        """Whatever a call has to keep to, and for whom."""
+        own = [] if self.budget is None else [(self.budget, None)]
+        of_user = [] if self.user_budget is None or self.user is None else [(self.user_budget, self.user)]
+        return [*own, *of_user]
+
     def __post_init__(self) -> None:
-        for name, least in _WHOLE:
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < least):
-                raise BadRequestError(f"{name} is an integer of at least {least}, or None")
-        for name in ("max_retries", "max_concurrency"):
-            if getattr(self, name) is None:
-                raise BadRequestError(f"{name} is an integer, not None")
-        if self.timeout is not None and not (_is_number(self.timeout) and self.timeout > 0):
-            raise BadRequestError("timeout is a number of seconds above 0, or None for no limit")
-        if self.score_threshold is not None and not _is_number(self.score_threshold):
-            raise BadRequestError("score_threshold is a number, or None")
+        _check_numbers(self)
         for name, allowed in _CHOICES.items():
             if getattr(self, name) not in allowed:
                 raise BadRequestError(f"{name} is one of {', '.join(map(repr, allowed))}")
@@ -68,8 +70,25 @@ class Options:
             raise BadRequestError("rank_fields is a list of field names")
         if wrong := [name for name in _MAPPINGS if not isinstance(getattr(self, name) or {}, Mapping)]:
             raise BadRequestError(f"{wrong[0]} is a mapping, or None")
+        for name, (kind, example) in _OBJECTS.items():
+            if not isinstance(getattr(self, name), kind | None):
+                raise BadRequestError(f"{name} is a {kind.__name__}, such as {example}, or None")
         for name, what in _FUNCTIONS.items():
             object.__setattr__(self, name, _functions(name, getattr(self, name), what))
+
+
+def _check_numbers(options: Options) -> None:
+    for name, least in _WHOLE:
+        value = getattr(options, name)
+        if value is not None and (type(value) is not int or value < least):
+            raise BadRequestError(f"{name} is an integer of at least {least}, or None")
+    for name in ("max_retries", "max_concurrency"):
+        if getattr(options, name) is None:
+            raise BadRequestError(f"{name} is an integer, not None")
+    if options.timeout is not None and not (_is_number(options.timeout) and options.timeout > 0):
+        raise BadRequestError("timeout is a number of seconds above 0, or None for no limit")
+    if options.score_threshold is not None and not _is_number(options.score_threshold):
+        raise BadRequestError("score_threshold is a number, or None")
 
 
 _WHOLE = (("top_n", 1), ("batch_size", 1), ("max_concurrency", 1), ("max_retries", 0))
@@ -79,6 +98,11 @@ _CHOICES: dict[str, tuple[Any, ...]] = {
     "fuse": (None, "rrf"),
 }
 _MAPPINGS = ("extra_body", "metadata")
+_OBJECTS: Mapping[str, tuple[type, str]] = {
+    "cache": (Cache, "MemoryCache()"),
+    "budget": (Budget, 'Budget(20, "1d")'),
+    "user_budget": (Budget, 'Budget(0.50, "1d")'),
+}
 _FUNCTIONS = {"guardrails": "the query and return it", "hooks": "every call when it is over"}
 _NAMES = frozenset(option.name for option in fields(Options)) - {"extra"}
 CONNECTION = frozenset(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from importlib.resources import files
@@ -18,7 +18,8 @@ from typing import Any, TypeAlias
 
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers._answers import usual_units
-from anyrerank.schema import Attempt, Meta
+from anyrerank.providers._documents import tokens_to_read
+from anyrerank.schema import Attempt, Document, Meta
 
 PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
 """A file in the format of LiteLLM's `model_prices_and_context_window.json`, or what it holds."""
@@ -43,6 +44,10 @@ class Price:
         return self.per_query is not None or self.per_token is not None
 
 
+FREE = Price(per_query=0.0, per_token=0.0)
+"""Of what runs on this machine."""
+
+
 @dataclass(frozen=True, slots=True)
 class Spent:
     """What a try cost, or `None` where that is not known; `estimated` when the provider did not say what it used."""
@@ -61,13 +66,25 @@ def spent(price: Price | None, meta: Meta | None, documents: int) -> Spent:
     """
     if not price:
         return Spent(None)
+    if not (price.per_query or price.per_token):
+        return Spent(0.0)
     billed = meta.billed_units if meta else None
     units, tokens = (billed.search_units, billed.total_tokens) if billed else (None, None)
-    if price.per_token is not None and tokens is None:
+    if price.per_token and tokens is None:
         return Spent(None)
     estimated = price.per_query is not None and (units is None or bool(meta and meta.estimated))
     units = usual_units(documents) if units is None else units
     return Spent((price.per_query or 0.0) * units + (price.per_token or 0.0) * (tokens or 0), estimated)
+
+
+def estimated(
+    price: Price | None, query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None = None
+) -> float | None:
+    """About what it will cost to rank `documents`, or `None` when the price is not known."""
+    if not price:
+        return None
+    by_token = price.per_token * tokens_to_read(query, documents, rank_fields) if price.per_token else 0.0
+    return by_token + (price.per_query or 0.0) * usual_units(len(documents))
 
 
 def total(attempts: Iterable[Attempt]) -> float | None:

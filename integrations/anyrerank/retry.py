@@ -71,6 +71,7 @@ def retried(
     policy: RetryPolicy,
     *,
     deployment: str,
+    model_id: str | None = None,
     deadline: float | None,
     attempts: list[Attempt],
     price: Callable[[Answer | None], Spent],
@@ -80,6 +81,7 @@ def retried(
     Args:
         start: Makes a fresh flow for each try.
         deployment: `provider/model`, for `attempts` and for errors of the transport, which knows neither.
+        model_id: Which entry of a router's `model_list` it is.
         deadline: Time of `policy.clock` by which all must be over.
         attempts: Gets an entry for every try.
         price: What an answer cost; of `None`, what one cost that was billed but could not be used.
@@ -94,6 +96,7 @@ def retried(
                 error.provider, _, error.model = deployment.partition("/")
             tried = Attempt(
                 deployment=deployment,
+                model_id=model_id,
                 status=error.status_code,
                 error=type(error).__name__,
                 started=started,
@@ -109,6 +112,7 @@ def retried(
             attempts.append(
                 Attempt(
                     deployment=deployment,
+                    model_id=model_id,
                     status=answer.status,
                     started=started,
                     seconds=seconds,

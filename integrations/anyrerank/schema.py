@@ -235,7 +235,7 @@ class RerankResponse(_Value):
     degraded: bool = False
     model_group: str | None = None
     cached: int = 0
-    saved: float | None = None
+    saved: float | None = 0.0
 
     def __getitem__(self, key: str) -> Any:
         """`response["results"]`, as in LiteLLM."""

@@ -149,6 +149,14 @@ class Provider:
         return (self.deployment,)
 
     @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells this model from every other: calls that differ in it share no score. Nothing that gets in."""
+        connection = self.connection
+        headers = {name.lower(): value for name, value in connection.headers.items() if name.lower() != "authorization"}
+        settings = {name: value for name, value in connection.settings.items() if not self.settings[name].secret}
+        return self.prefix, connection.model, connection.api_base or self.default_base, headers, settings
+
+    @property
     def key_required(self) -> bool:
         """Whether a call without a key is refused before it is sent, at this base URL and for this model."""
         return self.needs_key

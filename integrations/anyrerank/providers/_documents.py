@@ -23,3 +23,14 @@ def texts_of(request: RerankRequest) -> Sequence[str]:
     if set(map(type, request.documents)) == {str}:
         return cast("Sequence[str]", request.documents)
     return [text_of(document, request.rank_fields) for document in request.documents]
+
+
+def tokens_in(text: str) -> int:
+    """About how many tokens a text has: a third of its bytes, where English prose has a quarter."""
+    return len(text.encode("utf-8", "replace")) // 3 + 1
+
+
+def tokens_to_read(query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None = None) -> int:
+    """About how many tokens a model reads that looks at each document beside the query; images are not counted."""
+    texts = (text_of(each, rank_fields) for each in documents if isinstance(each, str) or rank_fields or "text" in each)
+    return len(documents) * tokens_in(query) + sum(map(tokens_in, texts))

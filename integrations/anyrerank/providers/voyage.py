@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from anyrerank.providers._cohere_style import TOTAL_USED, CohereStyle
-from anyrerank.providers._documents import texts_of
+from anyrerank.providers._documents import texts_of, tokens_in
 from anyrerank.providers._urls import endpoint
 from anyrerank.schema import RerankRequest
 
@@ -58,17 +58,12 @@ class Voyage(CohereStyle):
     @override
     def starts(self, request: RerankRequest, size: int) -> Sequence[int]:
         most = _TOKENS_FIRST_GENERATION if self.connection.model in _FIRST_GENERATION else _TOKENS
-        each = _tokens(request.query)
+        each = tokens_in(request.query)
         starts, used = [0], 0
         for place, text in enumerate(texts_of(request)):
-            tokens = each + _tokens(text)
+            tokens = each + tokens_in(text)
             if place - starts[-1] == size or (used and used + tokens > most):
                 starts.append(place)
                 used = 0
             used += tokens
         return starts
-
-
-def _tokens(text: str) -> int:
-    """About how many tokens a text has: a third of its bytes, where English prose has a quarter."""
-    return len(text.encode("utf-8", "replace")) // 3 + 1
