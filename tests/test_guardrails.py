@@ -194,7 +194,7 @@ def test_llama_index_s_events_hold_what_they_return() -> None:
         dispatcher.event_handlers.remove(handler)
     (start,) = [event for event in handler.seen if event.class_name() == "ReRankStartEvent"]
     assert start.query.query_str == "when does <PROJECT> start?"
-    with pytest.raises(ConfigurationError, match="guardrails are functions and cannot be written down"):
+    with pytest.raises(ConfigurationError, match="guardrails and budgets cannot be written down"):
         adapter.to_dict()
 
 

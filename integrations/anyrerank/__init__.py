@@ -1,13 +1,16 @@
 """Rerank retrieved chunks through any provider, in the pipeline you already have.
 
-`rerank` and `arerank` for one call, `Reranker` to keep. `anyrerank.langchain` and `anyrerank.llama_index` hold the
-adapters for those frameworks, and import them only when they are imported themselves.
+`rerank` and `arerank` for one call, `Reranker` to keep, `Router` for several deployments. `anyrerank.langchain` and
+`anyrerank.llama_index` hold the adapters for those frameworks, and import them only when they are imported themselves.
 """
 
 import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
+    from anyrerank.attributes import using_attributes
+    from anyrerank.budget import Budget
+    from anyrerank.cache import MemoryCache
     from anyrerank.client import Reranker
     from anyrerank.errors import (
         APIConnectionError,
@@ -26,7 +29,9 @@ if _typing.TYPE_CHECKING:
         RerankError,
     )
     from anyrerank.functions import arerank, rerank
+    from anyrerank.router import Router
     from anyrerank.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
+    from anyrerank.sqlite_cache import SQLiteCache
 
 __version__ = "0.1.0"
 
@@ -37,12 +42,14 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
+    "Budget",
     "BudgetExceededError",
     "ConfigurationError",
     "Document",
     "FallbackError",
     "GuardrailRaisedError",
     "InternalServerError",
+    "MemoryCache",
     "Meta",
     "NotFoundError",
     "PermissionDeniedError",
@@ -52,14 +59,24 @@ __all__ = [
     "RerankResult",
     "Reranker",
     "Results",
+    "Router",
+    "SQLiteCache",
     "__version__",
     "arerank",
     "rerank",
+    "using_attributes",
 ]
 
-_HOMES = {"Reranker": "client", "arerank": "functions", "rerank": "functions"} | dict.fromkeys(
-    ("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "schema"
-)
+_HOMES = {
+    "Budget": "budget",
+    "MemoryCache": "cache",
+    "Reranker": "client",
+    "Router": "router",
+    "SQLiteCache": "sqlite_cache",
+    "arerank": "functions",
+    "rerank": "functions",
+    "using_attributes": "attributes",
+} | dict.fromkeys(("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "schema")
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -23,10 +23,15 @@ from pydantic import (
 )
 from typing_extensions import Self
 
+from anyrerank.attributes import attributes
+from anyrerank.base import BaseReranker
+from anyrerank.budget import Budget
+from anyrerank.cache import Cache
 from anyrerank.client import Reranker
 from anyrerank.config import provider_class
 from anyrerank.errors import ConfigurationError
 from anyrerank.options import OnError, ScoreMode
+from anyrerank.router import Router
 from anyrerank.schema import RerankResponse
 
 
@@ -44,7 +49,9 @@ class RerankFields(BaseModel):
         hide_input_in_errors=True,
     )
 
-    model: str | None = Field(default=None, description="provider/model; needed unless `reranker` is given.")
+    model: str | None = Field(
+        default=None, description="provider/model; needed unless `reranker` is given. One of the names of a router."
+    )
     provider: str | None = Field(
         default=None,
         validation_alias=AliasChoices("provider", "custom_llm_provider"),
@@ -108,14 +115,24 @@ class RerankFields(BaseModel):
         "anyrerank.guardrails. The run and the events of the rerank hold the query as they leave it; what a framework "
         "traces around it does not.",
     )
+    cache: Cache | None = Field(
+        default=None, exclude=True, repr=False, description="Where scores are kept, such as MemoryCache()."
+    )
+    budget: Budget | None = Field(default=None, exclude=True, repr=False, description="What may be spent.")
+    user_budget: Budget | None = Field(
+        default=None, exclude=True, repr=False, description="What may be spent for each end user."
+    )
     input_cost_per_query: float | None = Field(default=None, ge=0, description="US dollars for a search unit.")
     input_cost_per_token: float | None = Field(default=None, ge=0, description="US dollars for a token.")
     prices: str | Path | dict[str, dict[str, Any]] | None = Field(
         default=None, description="Prices in LiteLLM's format."
     )
     keep_retrieval_score: bool = Field(default=False, description="Keep the incoming score as 'retrieval_score'.")
-    reranker: Reranker | None = Field(
-        default=None, exclude=True, repr=False, description="A ready one, instead of `model` and its options."
+    reranker: BaseReranker | Router | None = Field(
+        default=None,
+        exclude=True,
+        repr=False,
+        description="A ready one, or a Router, instead of a model and its options.",
     )
     http_client: Any = Field(
         default=None, exclude=True, repr=False, description="An httpx.Client or AsyncClient to use as it is."
@@ -127,7 +144,7 @@ class RerankFields(BaseModel):
     @classmethod
     def _sorted_in(cls, given: Any) -> Any:
         """The provider's own options and settings, which may be given by name, under `options` and `credentials`."""
-        if not isinstance(given, dict):
+        if not isinstance(given, dict) or given.get("reranker") is not None:
             return given
         usual = {name: cls.model_fields[name].default for name in ("model", "provider")}
         model = given.get("model", usual["model"])
@@ -164,7 +181,8 @@ class RerankFields(BaseModel):
 
     @model_validator(mode="after")
     def _complete(self) -> RerankFields:
-        if (self.model is None) == (self.reranker is None):
+        routed = isinstance(self.reranker, Router)
+        if (self.model is None) == (self.reranker is None) and not routed:
             raise ValueError("give either model='provider/model' or reranker=Reranker(...)")
         if shown := self._secrets_in_options():
             raise ValueError(f"{', '.join(shown)}: secret, and options show in dumps; put it into credentials instead")
@@ -173,27 +191,33 @@ class RerankFields(BaseModel):
         self._core()
         return self
 
+    @property
+    def _provider_model(self) -> str | None:
+        """`provider/model`, unless there is a ready reranker, which knows its own."""
+        return self.model if self.reranker is None else None
+
     def _secrets_in_options(self) -> list[str]:
-        kinds = [] if self.model is None else [provider_class(self.model, self.provider)]
+        kinds = [] if self._provider_model is None else [provider_class(self._provider_model, self.provider)]
         kinds += [provider_class(fallback) for fallback in self.fallbacks]
         secret = {name for kind in kinds for name, setting in kind.settings.items() if setting.secret}
         return sorted(secret & self.options.keys())
 
     def _set_beside_reranker(self) -> list[str]:
         fields = RerankFields.model_fields
-        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score"}
+        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score", "user"}
+        allowed |= {"model"} if isinstance(self.reranker, Router) else set()
         return sorted(
             name
             for name in self.model_fields_set & fields.keys() - allowed
             if getattr(self, name) != fields[name].get_default(call_default_factory=True)
         )
 
-    def _core(self) -> Reranker:
+    def _core(self) -> BaseReranker:
         """The `Reranker` of the fields as they are now; made anew when one was changed or copied with an update."""
         if self.reranker is not None:
             if self.guardrails or self.hooks:
                 raise ConfigurationError("guardrails, hooks: a ready reranker has its own; set them where it is made")
-            return self.reranker
+            return self.reranker.named(self.model) if isinstance(self.reranker, Router) else self.reranker
         fields = _OF_RERANKER(self.__dict__)
         if self._made is None or self._made[0] != fields:
             as_they_are = tuple(value.copy() if isinstance(value, dict | list) else value for value in fields)
@@ -206,7 +230,7 @@ class RerankFields(BaseModel):
         own = {**self.options, **(self.credentials or {})}
         return {**shared, **own, "api_key": key, "custom_llm_provider": self.provider}
 
-    def _call_options(self, core: Reranker, top_n: int | None) -> Mapping[str, Any]:
+    def _call_options(self, core: BaseReranker, top_n: int | None, user: str | None = None) -> Mapping[str, Any]:
         """What this call overrides of `core`; a ready one keeps its own options in all else.
 
         Its guardrails have seen the query already, so that no trace holds what they take out.
@@ -216,6 +240,9 @@ class RerankFields(BaseModel):
         wanted = top_n if top_n is not None else self.top_n
         if wanted is not None:
             overrides["top_n"] = wanted
+        own = self.user if self.reranker is not None and attributes(None).get("user") is None else None
+        if (end_user := own if user is None else user) is not None:
+            overrides["user"] = end_user
         return overrides
 
     def __eq__(self, other: object) -> bool:

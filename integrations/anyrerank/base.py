@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from typing_extensions import Self
 
+from anyrerank.attributes import attributes
 from anyrerank.batching import Candidates, candidates
 from anyrerank.call import Call
 from anyrerank.deployment import Deployment
@@ -173,6 +174,10 @@ class BaseReranker(ABC):
     def _chosen(self, call: Call, kept: Candidates) -> Flow[tuple[Deployment, Answer]]:
         """The scores of the documents of a call, and who gave them."""
 
+    def _policy(self, options: Options) -> RetryPolicy:
+        """How often to try again, and by which clock."""
+        return RetryPolicy(max_retries=options.max_retries)
+
     def _many(
         self,
         queries: Sequence[str],
@@ -201,7 +206,7 @@ class BaseReranker(ABC):
     ) -> Flow[RerankResponse]:
         """One call, from the caller's arguments to the response; `concurrency` overrides `max_concurrency`."""
         options = self._overridden(overrides)
-        policy = RetryPolicy(max_retries=options.max_retries)
+        policy = self._policy(options)
         if overrides:
             for member in self._members():
                 member.own_extra(options)
@@ -258,7 +263,8 @@ class BaseReranker(ABC):
         """The options of a call."""
         if overrides and (given := sorted(self._fixed() & overrides.keys())):
             raise BadRequestError(f"{', '.join(given)}: set when a {type(self).__name__} is made, not in a call")
-        return options_of(overrides, self._options)
+        around = attributes(self._options.metadata)
+        return options_of({**around, **overrides} if around else overrides, self._options)
 
 
 def _caught(flow: Flow[RerankResponse]) -> Flow[RerankResponse | RerankError]:

@@ -9,6 +9,7 @@ Needs langchain-core alone (`pip install 'anyrerank[langchain]'`).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from anyrerank.errors import AuthenticationError, ConfigurationError
@@ -31,7 +32,7 @@ except ImportError as error:
 from pydantic import ConfigDict, Field, SecretStr
 
 from anyrerank.adapter import RerankFields, projected, unchecked, usage_of
-from anyrerank.client import Reranker
+from anyrerank.base import BaseReranker
 from anyrerank.config import key_from_environment, provider_class
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.guardrails import guarded
@@ -41,12 +42,22 @@ TextFunction = Callable[[LangChainDocument], Document]
 """Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What one call says for itself."""
+
+    top_n: int | None = None
+    user: str | None = None
+
+
 class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     """Reranks documents through any provider; natively asynchronous.
 
     The documents that come back are copies (`id`, subclass and further state kept, metadata copied one level deep)
     with the score as `metadata["relevance_score"]`, best first; blank documents are last and have the score `None`.
-    Each call is a traced run of its own, nested under the caller's.
+    Each call is a traced run of its own, nested under the caller's. The end user is the `user_id` in the metadata of
+    the run (`chain.invoke(..., config={"metadata": {"user_id": "ann"}})`), else the one of `using_attributes`, else
+    `user`.
 
     Example:
         >>> compressor = AnyRerank(model="cohere/rerank-v3.5", top_n=3)
@@ -82,7 +93,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         Raises:
             RerankError: See `anyrerank.errors`.
         """
-        return run(self._guarded(documents, query, _config(callbacks), None, asynchronous=False))
+        return run(self._guarded(documents, query, _config(callbacks), _Asked(), asynchronous=False))
 
     async def acompress_documents(
         self,
@@ -91,7 +102,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         callbacks: Callbacks | None = None,
     ) -> list[LangChainDocument]:
         """`compress_documents`, on the running event loop."""
-        return await arun(self._guarded(documents, query, _config(callbacks), None, asynchronous=True))
+        return await arun(self._guarded(documents, query, _config(callbacks), _Asked(), asynchronous=True))
 
     def as_runnable(self) -> RerankRunnable:
         """A runnable that takes `{"query": ..., "documents": ...}` and gives the reranked documents."""
@@ -102,21 +113,21 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         documents: Sequence[LangChainDocument],
         query: str,
         config: RunnableConfig | None,
-        top_n: int | None,
+        asked: _Asked,
         *,
         asynchronous: bool,
     ) -> Flow[list[LangChainDocument]]:
         """Ask the guardrails, then rerank."""
         if documents:
             query = yield from guarded(query, self._core().guardrails)
-        return (yield from self._traced(documents, query, config, top_n, asynchronous=asynchronous))
+        return (yield from self._traced(documents, query, config, asked, asynchronous=asynchronous))
 
     def _traced(
         self,
         documents: Sequence[LangChainDocument],
         query: str,
         config: RunnableConfig | None,
-        top_n: int | None,
+        asked: _Asked,
         *,
         asynchronous: bool,
     ) -> Flow[list[LangChainDocument]]:
@@ -124,16 +135,16 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         if not documents:
             return []
         core = self._core()
-        options = self._call_options(core, top_n)
         config = ensure_config(config)
         config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
         config["metadata"] = {
             **(config.get("metadata") or {}),
             "rerank_model": core.deployment,
-            "rerank_top_n": options.get("top_n"),
+            "rerank_top_n": self.top_n if asked.top_n is None else asked.top_n,
         }
         configure = get_async_callback_manager_for_config if asynchronous else get_callback_manager_for_config
         manager: Any = configure(config)
+        options = self._call_options(core, asked.top_n, asked.user or manager.metadata.get("user_id"))
         name = config.get("run_name") or self.get_name()
         run_type = None if self.trace_as == "chain" else self.trace_as
         traced = yield Do(
@@ -156,7 +167,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
             yield Do(lambda: traced.on_chain_end({**self._seen(None, ranked), "usage": usage}))
         return ranked
 
-    def _texts(self, documents: Sequence[LangChainDocument], core: Reranker) -> list[Document]:
+    def _texts(self, documents: Sequence[LangChainDocument], core: BaseReranker) -> list[Document]:
         for place, document in enumerate(documents):
             if not isinstance(document, LangChainDocument):
                 raise TypeError(f"documents[{place}] is a {type(document).__name__}, not a LangChain Document")
@@ -200,17 +211,17 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """The environment variable that stands for the key in a dump."""
-        if self.model is None:
+        if self._provider_model is None:
             return {}
-        variables = provider_class(self.model, self.provider).key_variables
+        variables = provider_class(self._provider_model, self.provider).key_variables
         return {"api_key": variables[0]} if variables else {}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
         """The key that the environment holds, which a dump refers to as it does to one that was passed in."""
-        if self.model is None or self.api_key is not None:
+        if self._provider_model is None or self.api_key is not None:
             return {}
-        kind = provider_class(self.model, self.provider)
+        kind = provider_class(self._provider_model, self.provider)
         if any(setting.secret for setting in kind.settings.values()):
             return {}  # a key that is passed in would win over other credentials of the environment
         try:
@@ -221,8 +232,9 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
         """A constructor to load again, unless a part of it is an object that no text can hold."""
-        objects = (self.reranker, self.http_client, self.text_fn, self.guardrails or None, self.hooks or None)
-        if any(each is not None for each in objects) or self._secrets_in_options():
+        functions = (*self.guardrails, *self.hooks, self.text_fn)
+        objects = (self.reranker, self.http_client, self.cache, self.budget, self.user_budget)
+        if any(each is not None for each in (*functions, *objects)) or self._secrets_in_options():
             return self.to_json_not_implemented()
         return super().to_json()
 
@@ -246,7 +258,7 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
     ) -> list[LangChainDocument]:
         """Rerank `input["documents"]` for `input["query"]`."""
         flow = self.compressor._guarded(
-            input["documents"], input["query"], config, kwargs.get("top_n", self.top_n), asynchronous=False
+            input["documents"], input["query"], config, self._asked(kwargs), asynchronous=False
         )
         return run(flow)
 
@@ -258,13 +270,16 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
     ) -> list[LangChainDocument]:
         """`invoke`, on the running event loop."""
         flow = self.compressor._guarded(
-            input["documents"], input["query"], config, kwargs.get("top_n", self.top_n), asynchronous=True
+            input["documents"], input["query"], config, self._asked(kwargs), asynchronous=True
         )
         return await arun(flow)
 
+    def _asked(self, given: Mapping[str, Any]) -> _Asked:
+        return _Asked(given.get("top_n", self.top_n), given.get("user"))
+
 
 class RerankRetriever(BaseRetriever):
-    """Retrieves with `base_retriever` and reranks what it finds; `invoke(query, top_n=...)` for one call.
+    """Retrieves with `base_retriever` and reranks what it finds; `invoke(query, top_n=..., user=...)` for one call.
 
     Other keyword arguments of `invoke` go to the base retriever.
 
@@ -281,22 +296,34 @@ class RerankRetriever(BaseRetriever):
     top_n: int | None = Field(default=None, ge=1, description="Overrides that of the reranker.")
 
     def _get_relevant_documents(
-        self, query: str, *, run_manager: CallbackManagerForRetrieverRun, top_n: int | None = None, **kwargs: Any
+        self,
+        query: str,
+        *,
+        run_manager: CallbackManagerForRetrieverRun,
+        top_n: int | None = None,
+        user: str | None = None,
+        **kwargs: Any,
     ) -> list[LangChainDocument]:
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
         query = run(guarded(query, self.reranker._core().guardrails))
         found = self.base_retriever.invoke(query, config, **kwargs)
-        wanted = top_n if top_n is not None else self.top_n
-        return run(self.reranker._traced(found, query, config, wanted, asynchronous=False))
+        asked = _Asked(self.top_n if top_n is None else top_n, user)
+        return run(self.reranker._traced(found, query, config, asked, asynchronous=False))
 
     async def _aget_relevant_documents(
-        self, query: str, *, run_manager: AsyncCallbackManagerForRetrieverRun, top_n: int | None = None, **kwargs: Any
+        self,
+        query: str,
+        *,
+        run_manager: AsyncCallbackManagerForRetrieverRun,
+        top_n: int | None = None,
+        user: str | None = None,
+        **kwargs: Any,
     ) -> list[LangChainDocument]:
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
         query = await arun(guarded(query, self.reranker._core().guardrails))
         found = await self.base_retriever.ainvoke(query, config, **kwargs)
-        wanted = top_n if top_n is not None else self.top_n
-        return await arun(self.reranker._traced(found, query, config, wanted, asynchronous=True))
+        asked = _Asked(self.top_n if top_n is None else top_n, user)
+        return await arun(self.reranker._traced(found, query, config, asked, asynchronous=True))
 
 
 def _copied(documents: Sequence[LangChainDocument], metadata: Sequence[dict[str, Any]]) -> list[LangChainDocument]:

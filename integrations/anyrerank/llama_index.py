@@ -28,7 +28,7 @@ except ImportError as error:
 from pydantic import ConfigDict, Field
 
 from anyrerank.adapter import RerankFields, image_data_url, projected, unchecked, usage_of
-from anyrerank.client import Reranker
+from anyrerank.base import BaseReranker
 from anyrerank.flow import Do, Flow, arun, run
 from anyrerank.guardrails import guarded
 from anyrerank.schema import Document, RerankResponse
@@ -87,10 +87,11 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         """The options, without the key.
 
         Raises:
-            ConfigurationError: There are guardrails, which a dict cannot hold; what is made of it would send all.
+            ConfigurationError: There are guardrails or budgets, which a dict cannot hold; what is made of it would
+                send, or spend, all.
         """
-        if self.guardrails:
-            raise ConfigurationError("guardrails are functions and cannot be written down: write the rest without them")
+        if self.guardrails or self.budget or self.user_budget:
+            raise ConfigurationError("guardrails and budgets cannot be written down: write the rest without them")
         return dict(super().to_dict(**kwargs))
 
     def _postprocess_nodes(
@@ -150,7 +151,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
                 wrapper.node = _remembering(wrapper.node, nodes[index].score)
         return scored
 
-    def _texts(self, nodes: Sequence[NodeWithScore], query: QueryBundle, core: Reranker) -> list[Document]:
+    def _texts(self, nodes: Sequence[NodeWithScore], query: QueryBundle, core: BaseReranker) -> list[Document]:
         for place, node in enumerate(nodes):
             if not isinstance(node, NodeWithScore):
                 raise TypeError(
@@ -170,7 +171,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             for node in [found.node for found in nodes]
         ]
 
-    def _text(self, node: BaseNode, core: Reranker) -> Document:
+    def _text(self, node: BaseNode, core: BaseReranker) -> Document:
         text = node.get_content(self.metadata_mode)
         image = None if type(node) is TextNode else _image(node)
         if image is None or self.images == "text-only":
