@@ -59,6 +59,11 @@ def key_from_environment(kind: type[Provider]) -> str | None:
     return _key(kind)[1]
 
 
+def variable(name: str) -> str | None:
+    """What the environment holds under a name, or `None` for nothing but white space."""
+    return os.environ.get(name, "").strip() or None
+
+
 def connect(
     model: str,
     *,
@@ -151,8 +156,8 @@ def _cleaned(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first(variables: tuple[str, ...]) -> tuple[str | None, str | None]:
     """The first variable that is set, and its value."""
-    found = ((name, os.environ.get(name, "").strip()) for name in variables)
-    return next(((name, value) for name, value in found if value), (None, None))
+    found = ((name, variable(name)) for name in variables)
+    return next(((name, value) for name, value in found if value is not None), (None, None))
 
 
 def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:

@@ -1,0 +1,210 @@
+"""From a `model_list` in LiteLLM's form to deployments, and from lists of fallbacks to chains of names."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from anyrerank.budget import Budget
+from anyrerank.config import provider_class
+from anyrerank.deployment import Deployment
+from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.prices import Price
+from anyrerank.routing import Load, Terms
+from anyrerank.transport import Transport
+
+_log = logging.getLogger("anyrerank")
+
+_CONNECTION = ("api_key", "api_base", "custom_llm_provider")
+_PRICES = ("input_cost_per_query", "input_cost_per_token")
+_TERMS = ("weight", "rpm", "tpm", "order", "timeout")
+_BUDGET = ("budget", "max_budget", "budget_duration")
+_HEADERS = ("headers", "extra_headers")
+_UNUSED = frozenset(
+    {
+        "allowed_fails",
+        "api_version",
+        "cooldown_time",
+        "drop_params",
+        "max_parallel_requests",
+        "max_retries",
+        "mock_response",
+        "num_retries",
+        "organization",
+        "output_cost_per_token",
+        "request_timeout",
+        "stream_timeout",
+        "tags",
+        "use_in_pass_through",
+    }
+)
+"""What LiteLLM knows and means nothing here, or is said for the whole router."""
+
+
+class Located(dict[str, Any]):
+    """An entry of `model_list` that knows where it was read.
+
+    Attributes:
+        where: For errors.
+    """
+
+    def __init__(self, given: Mapping[str, Any], where: str) -> None:
+        super().__init__(given)
+        self.where = where
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Entry:
+    """One deployment of a router: what is asked, on what terms, and how it is doing."""
+
+    model_name: str
+    deployment: Deployment
+    terms: Terms
+    budget: Budget | None
+    load: Load = field(default_factory=Load, repr=False)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy in another place or process, which knows nothing of how it is doing."""
+        return (
+            partial(
+                Entry,
+                model_name=self.model_name,
+                deployment=self.deployment,
+                terms=self.terms,
+                budget=self.budget,
+            ),
+            (),
+        )
+
+
+def entry_of(
+    given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], transport: Transport
+) -> Entry:
+    """The deployment that an entry of `model_list` describes.
+
+    Args:
+        where: Which entry it is, for errors.
+        default_id: Its id, where `model_info` gives none.
+
+    Raises:
+        ConfigurationError: It says what no deployment can be.
+    """
+    params, info, name = given.get("litellm_params"), given.get("model_info") or {}, given.get("model_name")
+    if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
+        raise ConfigurationError(f"{where} is not a mapping with a model_name and litellm_params")
+    where, model_id = f"{where} ({name})", str(info.get("id") or default_id)
+    try:
+        return Entry(
+            model_name=name,
+            deployment=_deployment(params, info, where, model_id, prices=prices, transport=transport),
+            terms=_terms(params, where),
+            budget=_budget(params),
+        )
+    except (BadRequestError, ConfigurationError) as error:
+        if error.message.startswith(where):
+            raise
+        raise ConfigurationError(f"{where}: {error.message}") from None
+
+
+def _deployment(
+    params: Mapping[str, Any],
+    info: Mapping[str, Any],
+    where: str,
+    model_id: str,
+    *,
+    prices: Mapping[str, Price],
+    transport: Transport,
+) -> Deployment:
+    kind = provider_class(params.get("model", ""), params.get("custom_llm_provider"))
+    known = {"model", "extra_body", *_CONNECTION, *_PRICES, *_TERMS, *_BUDGET, *_HEADERS, *kind.settings, *kind.options}
+    if unknown := sorted(params.keys() - known - _UNUSED):
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(f"{where}: litellm_params has no {', '.join(unknown)}{hint}")
+    if unused := sorted(params.keys() & _UNUSED):
+        _log.warning("%s: %s in litellm_params means nothing here", where, ", ".join(unused))
+    cost = {name: params.get(name, info.get(name)) for name in _PRICES}
+    headers = [params.get(name) or {} for name in _HEADERS]
+    return Deployment(
+        params["model"],
+        **{name: params.get(name) for name in _CONNECTION},
+        headers={name: value for each in headers for name, value in each.items()} or None,
+        settings={name: params[name] for name in kind.settings.keys() & params.keys()},
+        price=Price(per_query=cost["input_cost_per_query"], per_token=cost["input_cost_per_token"]),
+        prices=prices,
+        transport=transport,
+        defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
+        default_body=params.get("extra_body"),
+        model_id=model_id,
+    )
+
+
+def _terms(params: Mapping[str, Any], where: str) -> Terms:
+    for name in ("weight", "rpm", "tpm", "order", "timeout"):
+        value = params.get(name)
+        least_exclusive = name != "weight"
+        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        if value is not None and not (number and (value > 0 if least_exclusive else value >= 0)):
+            bound = "above 0" if least_exclusive else "of at least 0"
+            raise ConfigurationError(f"{where}: {name} is a number {bound}")
+    given = {name: params[name] for name in _TERMS if params.get(name) is not None}
+    return Terms(**given)
+
+
+def _budget(params: Mapping[str, Any]) -> Budget | None:
+    budget, dollars = params.get("budget"), params.get("max_budget")
+    if budget is not None and not isinstance(budget, Budget):
+        raise ConfigurationError("budget is a Budget; in a file write max_budget and budget_duration")
+    return budget if dollars is None else Budget(dollars, params.get("budget_duration"))
+
+
+Fallbacks = Mapping[str, Sequence[str]] | Sequence[Mapping[str, Sequence[str]]]
+
+
+def chains(names: Iterable[str], fallbacks: Fallbacks, default: Sequence[str], most: int) -> dict[str, tuple[str, ...]]:
+    """For each name, those that are asked after it: its fallbacks, each followed by its own.
+
+    Raises:
+        ConfigurationError: A fallback that is no name, or one to itself or in a circle.
+    """
+    known = list(names)
+    own = _merged(fallbacks)
+    for name, others in own.items():
+        for each in (name, *others):
+            if each not in known:
+                raise ConfigurationError(f"fallbacks: no deployment has the name {each}; there are {', '.join(known)}")
+    for each in default:
+        if each not in known:
+            raise ConfigurationError(
+                f"default_fallbacks: no deployment has the name {each}; there are {', '.join(known)}"
+            )
+    return {name: _chain(name, own, default)[:most] for name in known}
+
+
+def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
+    listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else list(fallbacks)
+    merged: dict[str, Sequence[str]] = {}
+    for each in listed:
+        if not isinstance(each, Mapping) or not all(isinstance(others, list | tuple) for others in each.values()):
+            raise ConfigurationError("fallbacks is a list of mappings from a name to a list of names")
+        merged.update(each)
+    return merged
+
+
+def _chain(name: str, own: Mapping[str, Sequence[str]], default: Sequence[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+
+    def follow(current: str, path: tuple[str, ...]) -> None:
+        for other in own.get(current, ()):
+            if other in path:
+                raise ConfigurationError(f"fallbacks go in a circle: {' -> '.join((*path, other))}")
+            found.setdefault(other)
+            follow(other, (*path, other))
+
+    follow(name, (name,))
+    return tuple(found) or tuple(other for other in default if other != name)
