@@ -14,6 +14,8 @@ import pickle
 import select
 import signal
 import socket
+import subprocess
+import sys
 import threading
 import time
 import warnings
@@ -842,3 +844,24 @@ def test_a_deep_copy_keeps_the_caller_s_own_client(server: Loopback) -> None:
 def test_a_transport_that_was_never_used_closes() -> None:
     Transport().close()
     asyncio.run(Transport().aclose())
+
+
+_FIRST_CALLS = """
+import asyncio, gc, sys
+from anyrerank import Reranker
+
+async def ask():
+    async with Reranker("cohere/m", api_key="k", api_base=sys.argv[1]) as reranker:
+        await asyncio.gather(*(reranker.arerank("q", ["a"]) for _ in range(16)))
+
+assert "aiohttp" not in sys.modules
+asyncio.run(ask())
+gc.collect()
+"""
+
+
+def test_calls_that_begin_together_share_the_first_session(serve: Callable[..., Loopback]) -> None:
+    """In a process that has not loaded aiohttp yet: one that is forgotten says so when it is collected."""
+    command = [sys.executable, "-W", "default", "-c", _FIRST_CALLS, serve().url]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")

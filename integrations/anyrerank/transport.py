@@ -168,17 +168,22 @@ class Transport:
 
     async def _loop_client(self) -> _LoopClient:
         loop = asyncio.get_running_loop()
-        client = self._loops.get(loop)
-        if client is not None and not client.session.closed and self._pid == os.getpid():
+        if (client := self._open(loop)) is not None:
             return client
         if "aiohttp" not in sys.modules:
             await asyncio.to_thread(import_module, "aiohttp")
         with self._current():
+            if (client := self._open(loop)) is not None:  # made by a call that began beside this one
+                return client
             for closed in [other for other in self._loops if other.is_closed()]:
                 _discard(self._loops.pop(closed))
             client = self._loops[loop] = _LoopClient(_new_session())
         await closed_with_loop(client.session)
         return client
+
+    def _open(self, loop: asyncio.AbstractEventLoop) -> _LoopClient | None:
+        client = self._loops.get(loop)
+        return client if client is not None and not client.session.closed and self._pid == os.getpid() else None
 
     @contextmanager
     def _current(self) -> Iterator[None]:
