@@ -15,7 +15,9 @@ import anyrerank
 from anyrerank import __main__
 from anyrerank.cli import app, documents_in
 from anyrerank.errors import BadRequestError
+from anyrerank.ledger import Ledger
 from tests.harness import DOCUMENTS, KEY, QUERY
+from tests.ledger_worker import NOON, call, tried
 from tests.loopback import Loopback
 
 LINES = "\n".join(DOCUMENTS) + "\n"
@@ -206,6 +208,109 @@ def test_the_command_line_imports_no_framework() -> None:
         "heavy = 'langchain_core', 'llama_index', 'sklearn', 'anyrerank.demo'\n"
         "print([name for name in heavy if name in sys.modules])"
     )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def spent(tmp_path: Path) -> str:
+    """A ledger of four calls, the cost of one of which is not known."""
+    db = str(tmp_path / "spend.db")
+    with Ledger(db) as ledger:
+        ledger(call("ann", [tried(cost=0.5)], metadata={"tags": ["rag", "beta"]}))
+        ledger(call("ann", [tried("voyage/rerank-2", cost=1.25)], started=NOON + 86_400, model_group="best"))
+        ledger(call("bob|eve", [tried(cost=None)]))
+        ledger(call(None, [tried(cost=0.25)]))
+    return db
+
+
+def cells(result: Result) -> list[list[str]]:
+    """The words of each line of the table, without those that are drawn."""
+    assert result.exit_code == 0
+    return [line.split() for line in result.stdout.partition("\n\n")[0].splitlines() if line.strip(" ─")]
+
+
+def test_spending_is_shown_with_the_dearest_first(spent: str) -> None:
+    result = run("spend", "--db", spent, "--by", "user")
+    head, *rows, total = cells(result)[:5]
+    assert head[:3] == ["user", "calls", "requests"]
+    assert [(row[0], row[1], row[-2]) for row in rows] == [
+        ("ann", "2", "$1.750000"),
+        ("(none)", "1", "$0.250000"),
+        ("bob|eve", "1", "unknown+"),
+    ]
+    assert (total[0], total[1], total[-2]) == ("total", "4", "$2.000000+")
+    assert "+ the cost of 1 of the calls is not known, and not in here" in result.stdout
+
+
+def test_spending_is_shown_by_user_and_model_unless_said_otherwise(spent: str) -> None:
+    head, first, *_ = cells(run("spend", "--db", spent))
+    assert head[:2] == ["user", "model"]
+    assert first[:3] == ["ann", "best", "1"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "calls"),
+    [
+        (["--user", "ann"], 2),
+        (["--tag", "rag"], 1),
+        (["--model", "best"], 1),
+        (["--since", "2026-11-02"], 1),
+        (["--until", "2026-11-01"], 3),
+        (["--since", "2026-11-01", "--until", "2026-11-02"], 4),
+        (["--user", "nobody"], 0),
+    ],
+)
+def test_spending_of_some_calls(spent: str, limits: list[str], calls: int) -> None:
+    answer = json.loads(run("spend", "--db", spent, "--by", "day", "--json", *limits).stdout)
+    assert answer["total"]["calls"] == calls
+    assert sum(each["calls"] for each in answer["spend"]) == calls
+
+
+def test_spending_as_json_has_null_for_what_is_not_known(spent: str) -> None:
+    answer = json.loads(run("spend", "--db", spent, "--by", "user", "--json").stdout)
+    assert [(each["group"], each["cost"], each["unknown"]) for each in answer["spend"]] == [
+        ({"user": "ann"}, 1.75, 0),
+        ({"user": None}, 0.25, 0),
+        ({"user": "bob|eve"}, None, 1),
+    ]
+    assert (answer["total"]["cost"], answer["total"]["unknown"]) == (2.0, 1)
+
+
+def test_spending_as_markdown(spent: str) -> None:
+    shown = run("spend", "--db", spent, "--by", "tag", "--by", "user", "--markdown").stdout.splitlines()
+    assert shown[0].startswith("| tag | user | calls |")
+    assert shown[2].startswith("| (none) | ann | 1 |")
+    assert any(line.startswith("| (none) | bob\\|eve | 1 |") for line in shown)
+    assert any(line.startswith("| total |  | 4 |") for line in shown)
+    assert shown[-1] == "a call with several tags is in the line of each, and once in the total"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--db", "missing.db"], "there is no ledger"),
+        (["--db", "missing/spend.db"], "the folder of the ledger"),
+        (["--db", "other.db"], "other.db holds no ledger"),
+        (["--db", "nosuch://user:pass-Word-1@host/name"], "nosuch is no database"),
+        (["--db", "other.db", "--by", "colour"], "there is no spending by 'colour', but by user, model"),
+        (["--since", "yesterday"], "--since is a day such as 2026-11-01"),
+    ],
+)
+def test_spending_that_cannot_be_shown_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], problem: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other.db").touch()
+    shown = one_line(run("spend", *arguments))
+    assert problem in shown
+    assert "pass-Word-1" not in shown
+    assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
+    assert (tmp_path / "other.db").stat().st_size == 0
+
+
+def test_the_command_line_needs_no_ledger() -> None:
+    code = "import sys, anyrerank.cli; print([name for name in sys.modules if name.startswith('sqlalchemy')])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
     assert done.stdout == "[]\n"
 

@@ -1,4 +1,4 @@
-"""The command line: `anyrerank demo`, `anyrerank rerank` and `anyrerank providers`.
+"""The command line: `anyrerank demo`, `anyrerank rerank`, `anyrerank providers` and `anyrerank spend`.
 
 Needs `pip install 'anyrerank[cli]'`. The frameworks are imported by the demo alone, and only when it runs.
 """
@@ -9,8 +9,9 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import asdict
+from datetime import date
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -129,6 +130,56 @@ def providers(
             _console().print(_table(catalog.HEAD, map(catalog.cells, shown)))
         else:
             _console().print(_details(shown[0]))
+
+
+@app.command()
+def spend(
+    *,
+    db: Annotated[str, typer.Option(help="The ledger: path of its SQLite file, or its URL.")] = "spend.db",
+    by: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="user, model, deployment, tag, day or provider; may be repeated. By default user and model.",
+            show_default=False,
+        ),
+    ] = None,
+    since: Annotated[str | None, typer.Option(help="First day (of UTC), YYYY-MM-DD.", show_default=False)] = None,
+    until: Annotated[str | None, typer.Option(help="Last day.", show_default=False)] = None,
+    user: Annotated[str | None, typer.Option(help="Only what this end user spent.", show_default=False)] = None,
+    tag: Annotated[str | None, typer.Option(help="Only calls with this tag.", show_default=False)] = None,
+    model: Annotated[str | None, typer.Option(help="Only calls of this model.", show_default=False)] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+) -> None:
+    """Show what was spent, as a Ledger among the hooks wrote it down; the most expensive first.
+
+    Calls of the last second may still be on their way to the database, and those of a process that was killed until a
+    ledger is opened again.
+    """
+    with _errors_in_one_line():
+        from anyrerank.ledger import table
+        from anyrerank.ledger.store import Filter, Store, checked
+
+        groups = checked(by or ("user", "model"))
+        which = Filter(since=_day("--since", since), until=_day("--until", until), user=user, tag=tag, model=model)
+        with closing(Store(db, create=False)) as store:
+            found, (total,) = store.spend(groups, which), store.spend((), which)
+        if as_json:
+            typer.echo(_as_json(table.as_json(found, total)))
+        elif as_markdown:
+            typer.echo(table.markdown(groups, found, total), nl=False)
+        else:
+            console = _console()
+            console.print(_table(table.head(groups), table.lines(groups, found, total)))
+            for remark in table.remarks(groups, total):
+                console.print(Text(remark))
+
+
+def _day(option: str, text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError:
+        raise BadRequestError(f"{option} is a day such as 2026-11-01") from None
 
 
 def documents_in(content: bytes) -> list[Document]:

@@ -1,0 +1,13 @@
+"""The ledger: what was spent, by end user, model, deployment, tag and day (`pip install 'anyrerank[ledger]'`).
+
+    ledger = Ledger("spend.db")
+    reranker = Reranker("cohere/rerank-v3.5", hooks=[ledger])
+    ledger.spend(by=("user", "model"), since=date(2026, 11, 1))
+
+No query and no document is ever stored. `anyrerank spend` shows the same on the command line.
+"""
+
+from anyrerank.ledger.hook import Ledger
+from anyrerank.ledger.store import By, LedgerError, Spend
+
+__all__ = ["By", "Ledger", "LedgerError", "Spend"]
