@@ -285,6 +285,9 @@ def usage_of(response: RerankResponse) -> dict[str, Any]:
         "input_tokens": tokens and tokens.input_tokens,
         "output_tokens": tokens and tokens.output_tokens,
         "total_cost": response.cost,
+        "cached": response.cached or None,
+        "saved": response.saved if response.cached else None,
+        "model_group": response.model_group,
         "request_id": response.request_id,
     }
     return {

@@ -18,6 +18,7 @@ from anyrerank.flow import Flow, Gather, arun, run
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import is_listened_to, tell
 from anyrerank.options import Fuse, Options, blanks, checked_documents, checked_query, identity, options_of
+from anyrerank.prices import Price
 from anyrerank.progress import Bar
 from anyrerank.providers._base import Answer
 from anyrerank.ranking import order
@@ -52,6 +53,7 @@ class BaseReranker(ABC):
     model: str
     """Model without the prefix."""
     _model_group: str | None = None
+    _made_as = "Reranker"
     _options: Options
     _transport: Transport
 
@@ -141,6 +143,16 @@ class BaseReranker(ABC):
     def check(self) -> None:
         """Raise what keeps a call from being sent: a missing key, a missing or malformed base URL. Sends nothing."""
         self._members()[0].connected()
+
+    def price(self) -> Price | None:
+        """The price of what is asked first, or `None` when it is not known."""
+        return self._members()[0].price()
+
+    def identity(self) -> tuple[object, ...]:
+        """All that a score depends on besides query and documents; nothing in it gets in anywhere."""
+        options = self._options
+        members = [(member.connected().identity, member.own_extra(options)) for member in self._members()]
+        return (members, *(getattr(options, name) for name in _OF_A_SCORE))
 
     def close(self) -> None:
         """Close what synchronous calls opened; the next call opens it again."""
@@ -262,9 +274,12 @@ class BaseReranker(ABC):
     def _overridden(self, overrides: Mapping[str, Any]) -> Options:
         """The options of a call."""
         if overrides and (given := sorted(self._fixed() & overrides.keys())):
-            raise BadRequestError(f"{', '.join(given)}: set when a {type(self).__name__} is made, not in a call")
+            raise BadRequestError(f"{', '.join(given)}: set when a {self._made_as} is made, not in a call")
         around = attributes(self._options.metadata)
         return options_of({**around, **overrides} if around else overrides, self._options)
+
+
+_OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "fuse", "batch_size", "allow_split")
 
 
 def _caught(flow: Flow[RerankResponse]) -> Flow[RerankResponse | RerankError]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import Any, TypeVar
@@ -84,8 +83,7 @@ class Deployment:
         self._price = price
         self._prices = prices
         self._connected: Provider | None = None
-        with suppress(RerankError):
-            self.connected()
+        self.fault()
 
     def __repr__(self) -> str:
         return f"Deployment({self.name!r})"
@@ -121,6 +119,14 @@ class Deployment:
             provider.check()
             self._connected = provider
         return self._connected
+
+    def fault(self) -> RerankError | None:
+        """What keeps it from being asked: a missing key, a missing or malformed base URL; `None` when nothing does."""
+        try:
+            self.connected()
+        except RerankError as error:
+            return error
+        return None
 
     def own_extra(self, options: Options) -> dict[str, Any]:
         """The provider's own options: those of the call, unless it has its own."""

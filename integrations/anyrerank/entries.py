@@ -7,7 +7,6 @@ import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 from anyrerank.budget import Budget
@@ -25,6 +24,13 @@ _PRICES = ("input_cost_per_query", "input_cost_per_token")
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
 _BUDGET = ("budget", "max_budget", "budget_duration")
 _HEADERS = ("headers", "extra_headers")
+_KINDS: Mapping[str, type] = {
+    "api_key": str,
+    "api_base": str,
+    "headers": Mapping,
+    "extra_headers": Mapping,
+    "extra_body": Mapping,
+}
 _UNUSED = frozenset(
     {
         "allowed_fails",
@@ -70,16 +76,11 @@ class Entry:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """A copy in another place or process, which knows nothing of how it is doing."""
-        return (
-            partial(
-                Entry,
-                model_name=self.model_name,
-                deployment=self.deployment,
-                terms=self.terms,
-                budget=self.budget,
-            ),
-            (),
-        )
+        return (_entry, (self.model_name, self.deployment, self.terms, self.budget))
+
+
+def _entry(model_name: str, deployment: Deployment, terms: Terms, budget: Budget | None) -> Entry:
+    return Entry(model_name=model_name, deployment=deployment, terms=terms, budget=budget)
 
 
 def entry_of(
@@ -99,16 +100,19 @@ def entry_of(
         raise ConfigurationError(f"{where} is not a mapping with a model_name and litellm_params")
     where, model_id = f"{where} ({name})", str(info.get("id") or default_id)
     try:
-        return Entry(
+        entry = Entry(
             model_name=name,
             deployment=_deployment(params, info, where, model_id, prices=prices, transport=transport),
             terms=_terms(params, where),
             budget=_budget(params),
         )
+        if entry.budget is not None and entry.deployment.fault() is None:
+            entry.deployment.estimate("", (), None)
     except (BadRequestError, ConfigurationError) as error:
         if error.message.startswith(where):
             raise
         raise ConfigurationError(f"{where}: {error.message}") from None
+    return entry
 
 
 def _deployment(
@@ -122,12 +126,15 @@ def _deployment(
 ) -> Deployment:
     kind = provider_class(params.get("model", ""), params.get("custom_llm_provider"))
     known = {"model", "extra_body", *_CONNECTION, *_PRICES, *_TERMS, *_BUDGET, *_HEADERS, *kind.settings, *kind.options}
-    if unknown := sorted(params.keys() - known - _UNUSED):
+    if unknown := sorted(map(str, params.keys() - known - _UNUSED)):
         near = difflib.get_close_matches(unknown[0], known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigurationError(f"{where}: litellm_params has no {', '.join(unknown)}{hint}")
     if unused := sorted(params.keys() & _UNUSED):
         _log.warning("%s: %s in litellm_params means nothing here", where, ", ".join(unused))
+    for name, kinds in _KINDS.items():
+        if params.get(name) is not None and not isinstance(params[name], kinds):
+            raise ConfigurationError(f"{where}: {name} is a {'mapping' if kinds is Mapping else 'string'}")
     cost = {name: params.get(name, info.get(name)) for name in _PRICES}
     headers = [params.get(name) or {} for name in _HEADERS]
     return Deployment(
@@ -163,35 +170,48 @@ def _budget(params: Mapping[str, Any]) -> Budget | None:
     return budget if dollars is None else Budget(dollars, params.get("budget_duration"))
 
 
+_WRONG_FALLBACKS = "fallbacks is a list of mappings from a name to a list of names"
+
 Fallbacks = Mapping[str, Sequence[str]] | Sequence[Mapping[str, Sequence[str]]]
 
 
-def chains(names: Iterable[str], fallbacks: Fallbacks, default: Sequence[str], most: int) -> dict[str, tuple[str, ...]]:
+def chains(
+    names: Iterable[str], fallbacks: Fallbacks, default: Sequence[str], most: int, aliases: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
     """For each name, those that are asked after it: its fallbacks, each followed by its own.
+
+    Args:
+        default: The fallbacks of names without any; `"*"` among `fallbacks` says the same, as in LiteLLM.
+        most: How many of a chain are kept.
+        aliases: Other names.
 
     Raises:
         ConfigurationError: A fallback that is no name, or one to itself or in a circle.
     """
-    known = list(names)
-    own = _merged(fallbacks)
-    for name, others in own.items():
-        for each in (name, *others):
-            if each not in known:
-                raise ConfigurationError(f"fallbacks: no deployment has the name {each}; there are {', '.join(known)}")
-    for each in default:
-        if each not in known:
-            raise ConfigurationError(
-                f"default_fallbacks: no deployment has the name {each}; there are {', '.join(known)}"
-            )
-    return {name: _chain(name, own, default)[:most] for name in known}
+    known = {**{name: name for name in names}, **aliases}
+    given = _merged(fallbacks)
+    usual = _known("default_fallbacks", [*default, *given.pop("*", ())], known)
+    own = {_known("fallbacks", [name], known)[0]: _known("fallbacks", others, known) for name, others in given.items()}
+    return {name: _chain(name, own, usual)[:most] for name in known if name not in aliases}
+
+
+def _known(what: str, names: Sequence[object], known: Mapping[str, str]) -> list[str]:
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{what} is a list of names" if what != "fallbacks" else _WRONG_FALLBACKS)
+        if name not in known:
+            raise ConfigurationError(f"{what}: no deployment has the name {name}; there are {', '.join(known)}")
+    return [known[str(name)] for name in names]
 
 
 def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
-    listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else list(fallbacks)
+    listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else fallbacks
+    if not isinstance(listed, list | tuple):
+        raise ConfigurationError(_WRONG_FALLBACKS)
     merged: dict[str, Sequence[str]] = {}
     for each in listed:
         if not isinstance(each, Mapping) or not all(isinstance(others, list | tuple) for others in each.values()):
-            raise ConfigurationError("fallbacks is a list of mappings from a name to a list of names")
+            raise ConfigurationError(_WRONG_FALLBACKS)
         merged.update(each)
     return merged
 

@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self
@@ -33,6 +34,11 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+
+
+def _chance() -> float:
+    """`random.random`, which as it is would be pickled with its state: every copy would choose the same."""
+    return random.random()  # noqa: S311
 
 
 class Router:
@@ -62,7 +68,8 @@ class Router:
         default_fallbacks: Those of a name that has none.
         max_fallbacks: Most names that are asked after the first.
         num_retries: Tries after the first one for each name: at another deployment if there is one, else at the same.
-        retry_after: Seconds to wait, at least, before a try at another deployment.
+            What could not be sent, as for want of a key, is no try.
+        retry_after: Seconds to wait, at least, before another try.
         timeout: Seconds for a whole call, over all names; each try has a fair share of what is left.
         allowed_fails: Failures of a deployment in a minute before it cools down. A rate limit, a refused key or model,
             and a server that says how long to wait, do not wait for that; nor does one that just cooled down.
@@ -70,7 +77,8 @@ class Router:
         model_group_alias: Other names: `{"alias": "name"}`.
         prices: A file in LiteLLM's format, or what it holds.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to use as it is for calls of its colour.
-        clock, chance: Seconds of a clock that never goes back, and a number from 0 to just under 1.
+        clock, chance: `time.monotonic`, which the times of requests are held to, or a clock ahead of it; and a number
+            from 0 to just under 1. For tests.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget`, and so on.
 
     Raises:
@@ -85,8 +93,8 @@ class Router:
         *,
         routing_strategy: str = "simple-shuffle",
         routing_strategy_args: Mapping[str, Any] | None = None,
-        fallbacks: Fallbacks = (),
-        default_fallbacks: Sequence[str] = (),
+        fallbacks: Fallbacks | None = None,
+        default_fallbacks: Sequence[str] | None = None,
         max_fallbacks: int = 5,
         num_retries: int = 2,
         retry_after: float = 0.0,
@@ -97,12 +105,12 @@ class Router:
         prices: PriceFile | None = None,
         http_client: httpx.Client | httpx.AsyncClient | None = None,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[], float] = random.random,
+        chance: Callable[[], float] = _chance,
         **options: Any,
     ) -> None:
         if fixed := sorted(CONNECTION & options.keys()):
             raise BadRequestError(f"{', '.join(fixed)}: said in the litellm_params of a deployment, not of a router")
-        arguments = routing_strategy_args or {}
+        arguments = _mapping("routing_strategy_args", routing_strategy_args)
         rules = Rules(
             strategy=_one_of("routing_strategy", routing_strategy, STRATEGIES),
             counts_tokens=routing_strategy.startswith("usage"),
@@ -118,13 +126,17 @@ class Router:
         )
         self._options = options_of({"timeout": timeout, "max_retries": num_retries, **options})
         self._transport = Transport(http_client)
-        self._balancer = Balancer(rules)
         self._groups = _grouped(model_list, {} if prices is None else read(prices), self._transport)
+        self._balancer = Balancer(rules, [entry for entries in self._groups.values() for entry in entries])
         most = int(_at_least_0("max_fallbacks", max_fallbacks))
-        self._chains = chains(self._groups, fallbacks, default_fallbacks, most)
-        self._aliases = dict(model_group_alias or {})
+        self._aliases = dict(_mapping("model_group_alias", model_group_alias))
         for alias, name in self._aliases.items():
             _one_of(f"model_group_alias of {alias}", name, self._groups)
+            if alias in self._groups:
+                raise ConfigurationError(f"model_group_alias: {alias} is the name of a deployment")
+        if not isinstance(default_fallbacks or [], list | tuple):
+            raise ConfigurationError("default_fallbacks is a list of names")
+        self._chains = chains(self._groups, fallbacks or (), default_fallbacks or (), most, self._aliases)
         for name in self._groups:
             for member in self.named(name)._members():
                 member.own_extra(self._options)
@@ -142,9 +154,16 @@ class Router:
             arguments: Of `Router`; they win over the file.
 
         Raises:
-            ConfigurationError: The file cannot be read or says what no router can be; with its line.
+            ConfigurationError: The file cannot be read or says what no router can be; with its name, and the line of an
+                entry.
         """
-        return cls(**{**router_arguments(path), **arguments})
+        given = router_arguments(path)
+        try:
+            return cls(**{**given, **arguments})
+        except (BadRequestError, ConfigurationError) as error:
+            if error.message.startswith(str(Path(path))):
+                raise
+            raise ConfigurationError(f"{Path(path)}: {error.message}") from None
 
     def __repr__(self) -> str:
         return f"Router({', '.join(f'{name}: {len(entries)}' for name, entries in self._groups.items())})"
@@ -169,7 +188,7 @@ class Router:
             if len(firsts) != 1:
                 raise BadRequestError(f"which model? this router has {', '.join(self.model_names)}")
             model = firsts[0]
-        name = self._aliases.get(model, model)
+        name = self._aliases.get(model, model) if isinstance(model, str) else None  # type: ignore[redundant-expr]
         if name not in self._groups:
             raise BadRequestError(f"this router has no model {model!r}; it has {', '.join(self.model_names)}")
         return RoutedModel(self, name)
@@ -239,12 +258,16 @@ class Router:
         routed = self.named(model)
         if "fallbacks" in overrides:
             names = overrides.pop("fallbacks") or ()
+            if not isinstance(names, list | tuple):
+                raise BadRequestError("fallbacks is a list of names, or None")
             routed._chain = tuple(self.named(name)._name for name in names)
         return routed
 
 
 class RoutedModel(BaseReranker):
     """One name of a router, with everything that a `Reranker` can do."""
+
+    _made_as = "Router"
 
     def __init__(self, router: Router, name: str) -> None:
         self._router = router
@@ -263,6 +286,12 @@ class RoutedModel(BaseReranker):
     def deployment(self) -> str:
         """The name, under which a router knows several."""
         return self._name
+
+    def check(self) -> None:
+        """Raise what keeps every deployment of the name from being asked."""
+        errors = [error for entry in self._names()[0] if (error := entry.deployment.fault()) is not None]
+        if len(errors) == len(self._names()[0]):
+            raise errors[0]
 
     def _names(self) -> list[tuple[Entry, ...]]:
         return [self._router._groups[name] for name in (self._name, *self._chain)]
@@ -289,24 +318,31 @@ def _grouped(
         raise ConfigurationError("model_list is a list of at least one deployment")
     groups: dict[str, tuple[Entry, ...]] = {}
     ids: set[str] = set()
-    for place, given in enumerate(model_list):
-        name = given.get("model_name") if isinstance(given, Mapping) else None
+    for place, given in enumerate(each if isinstance(each, Mapping) else {} for each in model_list):
         where = given.where if isinstance(given, Located) else f"model_list[{place}]"
-        number = len(groups.get(str(name), ())) + 1
-        entry = entry_of(given, where, f"{name}-{number}", prices, transport)
+        number = len(groups.get(str(given.get("model_name")), ())) + 1
+        entry = entry_of(given, where, f"{given.get('model_name')}-{number}", prices, transport)
         if entry.deployment.model_id in ids:
-            raise ConfigurationError(f"{where} ({name}): the id {entry.deployment.model_id} is taken")
+            raise ConfigurationError(f"{where} ({entry.model_name}): the id {entry.deployment.model_id} is taken")
         ids.add(str(entry.deployment.model_id))
         groups[entry.model_name] = (*groups.get(entry.model_name, ()), entry)
     return groups
 
 
-def _one_of(what: str, name: str, known: Mapping[str, T]) -> T:
+def _one_of(what: str, name: object, known: Mapping[str, T]) -> T:
+    if not isinstance(name, str):
+        raise ConfigurationError(f"{what} is one of {', '.join(known)}")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         raise ConfigurationError(f"{what}: there is no {name!r}{hint}; there are {', '.join(known)}")
     return known[name]
+
+
+def _mapping(name: str, value: object) -> Mapping[str, Any]:
+    if value is not None and not isinstance(value, Mapping):
+        raise ConfigurationError(f"{name} is a mapping")
+    return value or {}
 
 
 def _at_least_0(name: str, value: object) -> float:

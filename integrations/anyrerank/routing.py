@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import IntEnum
+from itertools import accumulate
 from typing import Protocol, TypeAlias, TypeVar
 
 from anyrerank.errors import (
@@ -55,7 +58,7 @@ def first_success(
         try:
             return (yield from start(share))
         except RerankError as error:
-            of_this_model = number > 0 and is_unsent(error)
+            of_this_model = number > 0 and cannot_take(error)
             if len(starts) == 1 or not (error.moves_on or of_this_model):
                 raise
             errors.append(error)
@@ -67,8 +70,8 @@ def part_of(deadline: float, now: float, parts: int) -> float:
     return now + max(0.0, deadline - now) / parts
 
 
-def is_unsent(error: RerankError) -> bool:
-    """Whether a model cannot take the call, which was found before anything was sent."""
+def cannot_take(error: RerankError) -> bool:
+    """Whether a model refused the call itself, before anything was sent."""
     return type(error) is BadRequestError and error.status_code is None
 
 
@@ -145,7 +148,7 @@ class Window:
 
     def forget(self, now: float) -> None:
         """Leave out what is older than a minute."""
-        while self._slots and self._slots[0].last <= now - _MINUTE:
+        while self._slots and self._slots[0].last + _MINUTE <= now:
             slot = self._slots.popleft()
             self.requests -= slot.requests
             self.tokens -= slot.tokens
@@ -170,15 +173,16 @@ class Load:
     Attributes:
         in_flight: Calls under way.
         cooling_until: When it may be used again.
-        told: Whether the server itself asked for that time; then it is never asked earlier.
-        on_trial: Whether it failed before it cooled down, and has not answered since: one call at a time, then.
+        told_until: When the server itself said that it may be, at the earliest; never after `cooling_until`.
+        on_trial: Whether it cooled down because it failed, and has not answered since: one call at a time, then. One
+            that was only asked too often is well again when it has cooled down.
         failures: When it failed, in the last minute.
         latencies: When, and how many seconds it took to answer, for the last ten calls.
     """
 
     in_flight: int = 0
     cooling_until: float = -math.inf
-    told: bool = False
+    told_until: float = -math.inf
     on_trial: bool = False
     failures: deque[float] = field(default_factory=deque)
     latencies: deque[tuple[float, float]] = field(default_factory=lambda: deque(maxlen=10))
@@ -193,24 +197,29 @@ class Load:
         """A call is over, whether it went well or not; what it really used takes the place of the estimate."""
         self.in_flight -= 1
         more = 0 if tokens is None else math.ceil(tokens) - need.tokens
-        self.used.change(slot, max(0, requests - need.requests), more)
+        self.used.change(slot, requests - need.requests, more)
 
     def answered(self, now: float, seconds: float) -> None:
         """It answered well."""
         self.on_trial = False
         self.latencies.append((now, seconds))
 
-    def failed(self, now: float, seconds: float, error: RerankError, rules: Cooldowns) -> None:
-        """It failed: it may have to cool down."""
+    def failed(self, now: float, seconds: float, error: RerankError, rules: Cooldowns) -> bool:
+        """It failed; whether it was well so far, and has to cool down now."""
         self.failures.append(now)
         while self.failures[0] <= now - _MINUTE:
             self.failures.popleft()
         self.latencies.append((now, seconds))
         until = rules.until(error, now, failures=len(self.failures), on_trial=self.on_trial)
-        if until is not None:
-            self.told = isinstance(error, RateLimitError) or error.retry_after is not None
-            self.cooling_until = max(until, self.cooling_until)
-            self.on_trial = True
+        if until is None:
+            return False
+        was_well = not self.on_trial and self.cooling_until <= now
+        self.cooling_until = max(until, self.cooling_until)
+        limited = isinstance(error, RateLimitError)
+        self.on_trial = self.on_trial or not limited
+        if limited or error.retry_after is not None:
+            self.told_until = max(until, self.told_until)
+        return was_well
 
     def latency(self, now: float, ttl: float) -> float:
         """Mean seconds of the last calls; 0 where nothing is known, so that it is tried."""
@@ -238,10 +247,13 @@ class Cooldowns:
             on_trial: Whether it has not answered since it cooled down last.
         """
         if error.retry_after is not None:
-            return now + error.retry_after
+            return now + min(error.retry_after, _LONGEST_COOLDOWN)
         at_once = on_trial or isinstance(error, _AT_ONCE)
         return now + self.cooldown_time if at_once or failures > self.allowed_fails else None
 
+
+_LONGEST_COOLDOWN = 3600.0
+"""Seconds for which a server is taken at its word."""
 
 _AT_ONCE = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)
 """What the next call would meet too."""
@@ -264,15 +276,24 @@ class Candidate(Protocol):
 C = TypeVar("C", bound=Candidate)
 
 
-def free_at(candidate: Candidate, need: Need, now: float) -> float:
-    """When a deployment can take a call: `now`, later, or never as long as it is on trial with another one."""
+class Daring(IntEnum):
+    """How much is risked when nobody else can be asked."""
+
+    NONE = 0
+    COOLING = 1
+    """What cools down because it failed is asked all the same; what asked for time itself, or is at a limit, never."""
+    ON_TRIAL = 2
+    """What another call is trying out is asked too."""
+
+
+def free_at(candidate: Candidate, need: Need, now: float, daring: Daring = Daring.NONE) -> float:
+    """When a deployment can take a call: `now`, later, or nobody knows (infinity) while it is on trial with another."""
     terms, load = candidate.terms, candidate.load
-    if load.on_trial and load.in_flight:
-        return math.inf
-    when = max(now, load.cooling_until)
-    if terms.rpm is None and terms.tpm is None:
-        return when
-    return max(when, load.used.room_at(now, need, terms.rpm or math.inf, terms.tpm or math.inf))
+    when = max(now, load.told_until if daring else load.cooling_until)
+    if terms.rpm is not None or terms.tpm is not None:
+        when = max(when, load.used.room_at(now, need, terms.rpm or math.inf, terms.tpm or math.inf))
+    tried_by_another = load.on_trial and load.in_flight > 0 and daring < Daring.ON_TRIAL
+    return math.inf if tried_by_another and when <= now else when
 
 
 @dataclass(frozen=True, slots=True)
@@ -300,19 +321,15 @@ Strategy: TypeAlias = Callable[[Sequence[Candidate], Moment], int]
 
 def _shuffled(candidates: Sequence[Candidate], moment: Moment) -> int:
     """By chance, with the weights as shares; without weights by rpm or tpm, where all have one."""
-    shares = _shares(candidates)
-    point = moment.chance() * math.fsum(shares)
-    for place, share in enumerate(shares):
-        point -= share
-        if point < 0:
-            return place
-    return len(shares) - 1
+    bounds = list(accumulate(_shares(candidates)))
+    return bisect_right(bounds, moment.chance() * bounds[-1])
 
 
 def _shares(candidates: Sequence[Candidate]) -> Sequence[float]:
     weights = [candidate.terms.weight for candidate in candidates]
-    if any(weights):
-        return [1.0 if weight is None else weight for weight in weights]
+    shares = [1.0 if weight is None else weight for weight in weights]
+    if any(shares) and any(weight is not None for weight in weights):
+        return shares
     for limits in ([each.terms.rpm for each in candidates], [each.terms.tpm for each in candidates]):
         if known := [float(limit) for limit in limits if limit]:
             return known if len(known) == len(limits) else [1.0] * len(limits)
@@ -378,35 +395,18 @@ def in_order(candidates: Sequence[C]) -> Sequence[C]:
 E = TypeVar("E", bound=Candidate)
 
 
-def next_step(
-    candidates: Sequence[tuple[E, float | None, bool]], now: float, *, bold: bool
-) -> Sequence[E] | float | None:
-    """The candidates of which one is asked now, or in how many seconds one can be; `None` when none is left.
+def next_step(candidates: Sequence[tuple[E, float | None, bool]], now: float) -> Sequence[E] | float | None:
+    """The candidates of which one is asked now, or in how many seconds one can be; `None` when nobody knows.
 
-    Those that were not tried come first. Rather than nobody, one is asked that cools down because it failed, or is on
-    trial with another call; never one that asked for time itself, or is at its limit.
+    Those that were not tried yet come first.
 
     Args:
         candidates: Each with the time at which it is ready (infinity where nobody knows it, `None` for never in this
             call), and whether it was not tried yet.
-        bold: Whether there is nobody else to ask.
     """
     for untried in (True, False):
         ready = [each for each, at, fresh in candidates if at is not None and at <= now and fresh is untried]
         if ready:
             return ready
-    if bold and (
-        failing := [each for each, at, fresh in candidates if fresh and at is not None and _may_be_tried(each, now)]
-    ):
-        return failing
     times = [at for _, at, _ in candidates if at is not None and at < math.inf]
     return min(times) - now if times else None
-
-
-def _may_be_tried(candidate: Candidate, now: float) -> bool:
-    """Whether nothing but its own failures speaks against a candidate."""
-    load = candidate.load
-    return (
-        not (load.told and load.cooling_until > now)
-        and load.used.room_at(now, Need(), candidate.terms.rpm or math.inf, candidate.terms.tpm or math.inf) <= now
-    )
