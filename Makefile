@@ -9,7 +9,7 @@ COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --univer
 	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
 
-.PHONY: demo test lint types layers unit test-local test-servers bench floors pins clean
+.PHONY: demo test lint types layers unit test-local test-servers bench chaos floors pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -37,6 +37,9 @@ test-servers: $(VENV)/.dev ## against Infinity and LiteLLM's proxy, each in an e
 
 bench: $(VENV)/.dev ## figures against bare clients, on an idle machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+chaos: $(VENV)/.dev ## a router over deployments that misbehave
+	$(BIN)/python -m tests.benchmarks.chaos
 
 floors: ## the tests with the oldest version of each dependency that pyproject.toml allows, whose own warnings may stand
 	$(MAKE) unit VENV=.venv-floors CONSTRAINTS=constraints-floors.txt ARGS="-W default $(ARGS)"

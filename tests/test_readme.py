@@ -52,8 +52,10 @@ def test_the_code_runs(
     serve: Callable[..., Loopback],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
 ) -> None:
     server = serve(nim)
+    monkeypatch.chdir(tmp_path)  # the ledger is made where one is
     monkeypatch.setenv("NVIDIA_NIM_API_KEY", "nvapi-of-the-readme")
     monkeypatch.setenv("NVIDIA_NIM_API_BASE", server.url)
     monkeypatch.setattr(Settings, "_llm", MockLLM(max_tokens=1))
@@ -63,7 +65,7 @@ def test_the_code_runs(
         exec(compile(block, "README.md", "exec"), given)  # noqa: S102
         shown.append(capsys.readouterr().out)
 
-    one_call, many, langchain, _, llama_index, nvidia, error = shown
+    one_call, many, langchain, _, llama_index, nvidia, router, ledger, error = shown
     assert "Washington, D.C." in one_call.splitlines()[2]
     assert one_call.splitlines()[-1].startswith("2 ")
     assert many == "[0, 1]\n"
@@ -71,6 +73,8 @@ def test_the_code_runs(
         assert len(scores) == 3
     assert nvidia == "1.0\n"
     assert server.hits[0].json["truncate"] == "END"
+    assert router == "lexical 0.0 [('spare-1', None)]\n"
+    assert ledger.startswith("Spend(group={'user': 'ann', 'model': 'local/lexical'}, calls=1,")
     assert error.startswith("AuthenticationError None no API key for Cohere")
 
 

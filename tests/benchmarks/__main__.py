@@ -16,6 +16,8 @@ _MODULES = {
     "async_64": "in_flight",
     "batches": "batches",
     "memory": "memory",
+    "router": "routing",
+    "ledger": "spending",
     "adapters": "adapters",
     "concurrency": "concurrency",
 }
