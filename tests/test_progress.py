@@ -23,9 +23,9 @@ class Tqdm:
         self.given, self.steps, self.closed = given, 0, False
         self.made.append(self)
 
-    def update(self) -> None:
+    def update(self, steps: int) -> None:
         assert not self.closed
-        self.steps += 1
+        self.steps += steps
 
     def close(self) -> None:
         self.closed = True

@@ -15,12 +15,13 @@ class Bar:
 
     Args:
         shown: `None` for a bar in a notebook that has tqdm and ipywidgets, and none elsewhere.
+        title: What it is about.
 
     Raises:
         ConfigurationError: A bar is asked for and tqdm is missing.
     """
 
-    def __init__(self, total: int, shown: bool | None) -> None:
+    def __init__(self, total: int, shown: bool | None, title: str = "rerank") -> None:
         self._bar: Any = None
         if shown is None:
             shown = _in_notebook() and find_spec("tqdm") is not None and find_spec("ipywidgets") is not None
@@ -32,12 +33,12 @@ class Bar:
             from tqdm import tqdm
         else:
             from tqdm.auto import tqdm
-        self._bar = tqdm(total=total, desc="rerank", unit="query")
+        self._bar = tqdm(total=total, desc=title, unit="query")
 
-    def advance(self) -> None:
-        """One step is done."""
+    def advance(self, steps: int = 1) -> None:
+        """Steps are done."""
         if self._bar is not None:
-            self._bar.update()
+            self._bar.update(steps)
 
     def __enter__(self) -> Bar:
         return self
