@@ -213,8 +213,9 @@ def test_the_command_line_imports_no_framework() -> None:
 
 
 @pytest.fixture
-def spent(tmp_path: Path) -> str:
-    """A ledger of four calls, the cost of one of which is not known."""
+def spent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A ledger of four calls, the cost of one of which is not known; and room for it."""
+    monkeypatch.setenv("COLUMNS", "200")
     db = str(tmp_path / "spend.db")
     with Ledger(db) as ledger:
         ledger(call("ann", [tried(cost=0.5)], metadata={"tags": ["rag", "beta"]}))
