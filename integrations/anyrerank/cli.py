@@ -1,4 +1,4 @@
-"""The command line: `anyrerank demo`, `anyrerank rerank`, `anyrerank providers` and `anyrerank spend`.
+"""The command line: `anyrerank demo`, `rerank`, `compare`, `providers` and `spend`.
 
 Needs `pip install 'anyrerank[cli]'`. The frameworks are imported by the demo alone, and only when it runs.
 """
@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import asdict, replace
 from datetime import date
 from enum import Enum
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -28,6 +29,7 @@ from anyrerank.schema import Document
 
 if TYPE_CHECKING:
     from anyrerank.catalog import Card
+    from anyrerank.evaluation import Dataset, Report
 
 # Locals in a traceback may hold a key.
 app = typer.Typer(
@@ -173,6 +175,81 @@ def spend(
             console.print(_table(table.head(groups), table.lines(groups, found, total)))
             for remark in table.remarks(groups, total):
                 console.print(Text(remark))
+
+
+@app.command()
+def compare(
+    *,
+    models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="provider/model, or name=provider/model.")],
+    data: Annotated[
+        str, typer.Option(help="A folder in BEIR's form, or 'demo' for the small set that ships.")
+    ] = "demo",
+    split: Annotated[str, typer.Option(help="Which of the folder's qrels.")] = "test",
+    run: Annotated[
+        Path | None,
+        typer.Option(help="Candidates: a run in TREC's form. By default found by words.", show_default=False),
+    ] = None,
+    candidates: Annotated[int, typer.Option("--candidates", "-n", min=1, help="Candidates of each query.")] = 30,
+    k: Annotated[int, typer.Option("-k", min=1, help="How many results count.")] = 10,
+    baseline: Annotated[str, typer.Option(help="What the others are compared with.")] = "first_stage",
+    budget: Annotated[float | None, typer.Option(help="US dollars that may be spent.", show_default=False)] = None,
+    shuffle: Annotated[bool, typer.Option("--shuffle", help="Hand candidates over in an order of chance.")] = False,
+    cache: Annotated[
+        Path | None, typer.Option(help="A file that keeps outcomes, so that the next time is free.", show_default=False)
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Write the report to this file, too.", show_default=False)
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, raw rankings included.")] = False,
+) -> None:
+    """Compare rerankers on labelled queries: quality, latency, price. Says what it costs before it asks."""
+    with _errors_in_one_line():
+        report = _compared(
+            _named(models),
+            _labelled(data, split, run, candidates),
+            k=k,
+            baseline=baseline,
+            budget_usd=budget,
+            shuffle=shuffle,
+            cache=cache,
+        )
+        if page is not None:
+            report.to_html(page)
+        typer.echo(report.to_json() if as_json else str(report))
+
+
+def _named(models: Sequence[str]) -> dict[str, str]:
+    """Model strings by name: what stands before `=`, or the model itself."""
+    pairs = [model.partition("=") for model in models]
+    named = {name if equals else model: rest or name for model, (name, equals, rest) in zip(models, pairs, strict=True)}
+    if len(named) < len(models):
+        raise BadRequestError("two models have the same name: write name=provider/model")
+    return named
+
+
+def _labelled(data: str, split: str, run: Path | None, candidates: int) -> Dataset:
+    from anyrerank.evaluation import demo_set, from_beir, read_run
+
+    if data == "demo":
+        return demo_set(candidates=candidates)
+    found = from_beir(data, split=split)
+    if run is None:
+        return found.retrieved(candidates)
+    listed = {query: documents[:candidates] for query, documents in read_run(run).items()}
+    return replace(found, candidates={query: listed.get(query, ()) for query in found.queries})
+
+
+def _compared(models: Mapping[str, str], data: Dataset, *, cache: Path | None, **options: Any) -> Report:
+    from anyrerank.evaluation import compare
+
+    kept = nullcontext() if cache is None else anyrerank.SQLiteCache(cache, ttl=None)
+    with kept as opened:
+        bar = sys.stderr.isatty() and find_spec("tqdm") is not None
+        return compare(models, data, cache=opened, progress=bar, announce=_announce, **options)
+
+
+def _announce(line: str) -> None:
+    typer.echo(line, err=True)
 
 
 def _day(option: str, text: str | None) -> date | None:

@@ -18,6 +18,7 @@ _MODULES = {
     "memory": "memory",
     "router": "routing",
     "ledger": "spending",
+    "compare": "comparing",
     "adapters": "adapters",
     "concurrency": "concurrency",
 }

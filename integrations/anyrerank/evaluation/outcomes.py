@@ -1,0 +1,171 @@
+"""Asking a reranker about every query: what came back, how long it took, what it cost, and what failed."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
+
+import orjson
+
+from anyrerank.base import BaseReranker
+from anyrerank.budget import Budget
+from anyrerank.cache import Cache
+from anyrerank.errors import RerankError
+from anyrerank.evaluation.dataset import Dataset
+from anyrerank.prices import estimated
+from anyrerank.progress import Bar
+from anyrerank.schema import Document, RerankResponse
+
+_AS_MEASURED: Mapping[str, Any] = {
+    "top_n": None,
+    "score_threshold": None,
+    "return_documents": False,
+    "on_error": "raise",
+    "cache": None,
+}
+"""Overrides of whatever a reranker was made with: all candidates come back, and nothing hides a failure or a wait."""
+
+_CALLS_A_BATCH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One query at one reranker.
+
+    Attributes:
+        ranking: Ids of the candidates, best first; as the first stage had them after a failure.
+        scores: Of `ranking`, where there are some.
+        seconds: How long the call took, or `None` after a failure.
+        dollars: What it cost, or `None` when that is not known.
+        error: Name of the error class, or `None`.
+    """
+
+    ranking: Sequence[str]
+    scores: Sequence[float | None] = ()
+    seconds: float | None = None
+    dollars: float | None = None
+    error: str | None = None
+
+
+Outcomes = Mapping[str, Outcome]
+"""By query."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asking:
+    """How rerankers are asked.
+
+    Attributes:
+        data: With the candidates of every query.
+        shuffle: Whether candidates are handed over in an order of chance.
+        max_concurrency: Most calls under way at once.
+        budget: For all calls together.
+        cache: Where outcomes are kept, so that the same is not asked again.
+        progress: As for `rerank_many`.
+    """
+
+    data: Dataset
+    shuffle: bool = False
+    max_concurrency: int = 8
+    budget: Budget | None = None
+    cache: Cache | None = None
+    progress: bool | None = None
+
+    def order(self, query: str) -> list[str]:
+        """Ids of the candidates in the order in which they are handed over."""
+        found = list(self.data.candidates[query])
+        if self.shuffle:
+            random.Random(query).shuffle(found)  # noqa: S311  nobody is to be surprised
+        return found
+
+    def documents(self, query: str) -> list[Document]:
+        """The candidates in that order."""
+        return [self.data.documents[each] for each in self.order(query)]
+
+
+class Contender:
+    """One reranker in a comparison.
+
+    Args:
+        name: For reports.
+        reranker: What is asked; its `top_n`, `score_threshold`, `on_error` and `cache` do not count here.
+        asking: How.
+    """
+
+    def __init__(self, name: str, reranker: BaseReranker, asking: Asking) -> None:
+        self.name = name
+        self.reranker = reranker
+        self._asking = asking
+        self._keys = {} if asking.cache is None else _keys(reranker, asking)
+        self.known = self._kept()
+
+    @property
+    def missing(self) -> list[str]:
+        """The queries that have to be asked."""
+        return [query for query in self._asking.data.queries if query not in self.known]
+
+    def estimate(self) -> float | None:
+        """About how many US dollars that costs, or `None` when the price is not known."""
+        price, queries = self.reranker.price(), self._asking.data.queries
+        costs = [estimated(price, queries[query], self._asking.documents(query)) for query in self.missing]
+        known = [cost for cost in costs if cost is not None]
+        return math.fsum(known) if len(known) == len(costs) else None
+
+    def outcomes(self) -> Outcomes:
+        """The outcome of every query; what is known is not asked again."""
+        asking, found = self._asking, dict(self.known)
+        missing = self.missing
+        waiting = iter(missing)
+        budget = {} if asking.budget is None else {"budget": asking.budget}
+        with Bar(len(missing), asking.progress, self.name) as bar:
+            while batch := list(islice(waiting, _CALLS_A_BATCH)):
+                answers = self.reranker.rerank_many(
+                    [asking.data.queries[query] for query in batch],
+                    [asking.documents(query) for query in batch],
+                    progress=False,
+                    return_exceptions=True,
+                    **{**_AS_MEASURED, **budget, "max_concurrency": asking.max_concurrency},
+                )
+                fresh = {query: _outcome(asking, query, each) for query, each in zip(batch, answers, strict=True)}
+                self._keep(fresh)
+                found |= fresh
+                bar.advance(len(batch))
+        return {query: found[query] for query in asking.data.queries}
+
+    def _kept(self) -> dict[str, Outcome]:
+        if self._asking.cache is None:
+            return {}
+        kept = self._asking.cache.get(list(self._keys.values()))
+        return {query: Outcome(**orjson.loads(kept[key])) for query, key in self._keys.items() if key in kept}
+
+    def _keep(self, outcomes: Mapping[str, Outcome]) -> None:
+        if self._asking.cache is not None:
+            good = {query: outcome for query, outcome in outcomes.items() if outcome.error is None}
+            self._asking.cache.put({self._keys[query]: orjson.dumps(outcome) for query, outcome in good.items()})
+
+
+def _outcome(asking: Asking, query: str, answer: RerankResponse | RerankError) -> Outcome:
+    if isinstance(answer, RerankError):
+        return Outcome(asking.data.candidates[query], error=type(answer).__name__)
+    ids = asking.order(query)
+    return Outcome(
+        ranking=[ids[index] for index in answer.results.indexes],
+        scores=list(answer.results.scores),
+        seconds=answer.latency,
+        dollars=answer.cost,
+    )
+
+
+def _keys(reranker: BaseReranker, asking: Asking) -> dict[str, bytes]:
+    """A digest of all that an outcome depends on, by query."""
+    about = orjson.dumps(reranker.identity(), default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    asked = {query: [text, asking.order(query), asking.documents(query)] for query, text in asking.data.queries.items()}
+    return {
+        query: blake2b(about + orjson.dumps(each, default=repr), digest_size=32).digest()
+        for query, each in asked.items()
+    }

@@ -1,0 +1,50 @@
+"""A report as one HTML file: table, pictures and what got worse, with nothing to load from elsewhere."""
+
+from __future__ import annotations
+
+import base64
+import html
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from anyrerank.evaluation.extra import required
+from anyrerank.evaluation.losses import losses
+from anyrerank.evaluation.plots import quality_against_latency
+from anyrerank.evaluation.table import as_html
+
+if TYPE_CHECKING:
+    from anyrerank.evaluation.report import Report
+
+_STYLE = (
+    "body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:.6em 0}th,td{padding:.25em .7em;border-bottom:1px solid #ddd;font-size:14px}"
+    "th{text-align:left;font-weight:600}img{max-width:100%}h2{margin-top:1.6em}"
+)
+
+
+def as_page(report: Report, *, most: int = 5) -> str:
+    """The page.
+
+    Args:
+        most: How many queries that got worse are shown for each reranker.
+    """
+    names = [name for name, row in report.rows.items() if not row.is_reference and name != report.baseline]
+    found = [losses(report, name, report.baseline, most) for name in names]
+    title = html.escape(f"{report.data.name}: {', '.join(names)}")
+    parts = [
+        f"<h1>{title}</h1>",
+        as_html(report),
+        f'<img alt="quality against latency" src="data:image/png;base64,{_picture(report)}">',
+        *(f"<h2>{html.escape(each.name)}</h2>{each._repr_html_()}" for each in found if each.count),
+    ]
+    head = f'<meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
+
+
+def _picture(report: Report) -> str:
+    """The plot, drawn without a screen and without a figure that somebody has to close."""
+    figure = required("matplotlib.figure").Figure(figsize=(7.5, 4.5), layout="constrained")
+    quality_against_latency(report, figure.subplots())
+    buffer = BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,67 @@
+"""What a comparison takes of our own time and memory: 1,000 queries by 100 candidates by 5 rerankers.
+
+In a process of its own, so that the peak of memory is its alone. The answers come from memory.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+
+import httpx
+
+from anyrerank import Reranker
+from anyrerank.evaluation import Dataset, compare
+from tests.benchmarks.figures import Figure, stays_under
+from tests.benchmarks.loopback import KEY, MODEL, ROOT, texts
+
+_QUERIES, _CANDIDATES, _RERANKERS = 1000, 100, 5
+_DOCUMENTS = 20_000
+
+
+def run() -> list[Figure]:
+    command = [sys.executable, "-m", "tests.benchmarks.comparing"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
+    seconds, megabytes = json.loads(done.stdout)
+    return [
+        stays_under("compare", "1,000 queries by 100 candidates by 5", seconds, None, "s", limit=30),
+        stays_under("compare", "likewise, peak of the process", megabytes, None, "MB", limit=1000),
+    ]
+
+
+def _data() -> Dataset:
+    documents = {f"d{number}": text for number, text in enumerate(texts(_DOCUMENTS))}
+    ids = list(documents)
+    starts = {f"q{number}": 17 * number for number in range(_QUERIES)}
+    return Dataset(
+        queries={query: f"query {query}" for query in starts},
+        documents=documents,
+        labels={query: {ids[start + 3]: 1, ids[start + 50]: 2} for query, start in starts.items()},
+        candidates={query: ids[start : start + _CANDIDATES] for query, start in starts.items()},
+    )
+
+
+def _reranker(number: int) -> Reranker:
+    rows = [
+        {"index": (7 * place + number) % _CANDIDATES, "relevance_score": 1 - place / _CANDIDATES}
+        for place in range(_CANDIDATES)
+    ]
+    content = json.dumps({"results": rows}).encode()
+    client = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, content=content)))
+    return Reranker(MODEL, api_key=KEY, http_client=client)
+
+
+def _measure() -> None:
+    import resource
+
+    began = time.perf_counter()
+    report = compare({str(number): _reranker(number) for number in range(_RERANKERS)}, _data(), announce=len)
+    report.to_html()
+    took = time.perf_counter() - began
+    sys.stdout.write(json.dumps([took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+
+
+if __name__ == "__main__":
+    _measure()
