@@ -65,7 +65,7 @@ def test_the_code_runs(
         exec(compile(block, "README.md", "exec"), given)  # noqa: S102
         shown.append(capsys.readouterr().out)
 
-    one_call, many, langchain, _, llama_index, nvidia, router, ledger, error = shown
+    one_call, many, langchain, _, llama_index, nvidia, router, ledger, compared, error = shown
     assert "Washington, D.C." in one_call.splitlines()[2]
     assert one_call.splitlines()[-1].startswith("2 ")
     assert many == "[0, 1]\n"
@@ -75,6 +75,8 @@ def test_the_code_runs(
     assert server.hits[0].json["truncate"] == "END"
     assert router == "lexical 0.0 [('spare-1', None)]\n"
     assert ledger.startswith("Spend(group={'user': 'ann', 'model': 'local/lexical'}, calls=1,")
+    assert compared.startswith("60 calls, about $0.0000: words 60 ($0.0000)")
+    assert "no clear difference" in compared
     assert error.startswith("AuthenticationError None no API key for Cohere")
 
 

@@ -56,7 +56,9 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
     plain = required("matplotlib.ticker").FuncFormatter(lambda number, _: f"{number:g}")
     axes.xaxis.set_major_formatter(plain)
     axes.xaxis.set_minor_formatter(plain)
-    axes.margins(x=0.25)
+    if rows:
+        spread = [max(_LEAST_MS, 1000 * (row.p50 or 0.0)) for row in rows]
+        axes.set_xlim(min(spread) / 3, max(spread) * 5)  # or the eye would make much of a millisecond
     axes.set_xlabel("median latency of a call, ms")
     axes.set_ylabel(f"{main}, with its 95 % interval")
     axes.set_title(
