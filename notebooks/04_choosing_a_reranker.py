@@ -56,7 +56,7 @@ print("the same:", again.rows == report.rows)
 # the first stage, and far below the oracle: words are a floor to start from.
 
 # %%
-report.plot()
+_ = report.plot()
 # %% [markdown]
 # ## Why
 #
@@ -70,7 +70,7 @@ report.losses("words", most=2)
 
 # %%
 (worst, *_) = report.losses("words", most=1)
-report.plot_ranks(worst.query)
+_ = report.plot_ranks(worst.query)
 # %% [markdown]
 # ## Does it lean on the order of the candidates?
 #

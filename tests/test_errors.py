@@ -3,6 +3,7 @@ import pickle
 from typing import Any
 
 import pytest
+from IPython.core.interactiveshell import InteractiveShell
 
 from anyrerank import errors
 from anyrerank.errors import (
@@ -171,3 +172,34 @@ def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
         assert "pass" not in text
         assert "p@ss" not in text
         assert "token" not in text
+
+
+# In Jupyter
+
+CELL = """
+from anyrerank import rerank
+def ask():
+    return rerank({model!r}, "a secret question", ["a secret text"], fallbacks={fallbacks!r})
+ask()
+"""
+
+
+def shown(capsys: pytest.CaptureFixture[str], model: str, *fallbacks: str) -> list[str]:
+    """What IPython prints of a cell that fails."""
+    shell: Any = InteractiveShell  # untyped
+    shell().run_cell(CELL.format(model=model, fallbacks=fallbacks))
+    return capsys.readouterr().out.strip().splitlines()
+
+
+def test_a_cell_that_fails_shows_its_own_lines_and_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    found = shown(capsys, "cohere/rerank-v3.5")
+    assert len(found) == 3
+    assert found[0].endswith(": ask()")
+    assert "return rerank(" in found[1]
+    assert found[2].startswith("AuthenticationError: no API key for Cohere: pass api_key=, or set COHERE_API_KEY")
+
+
+def test_each_error_of_several_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    found = shown(capsys, "cohere/rerank-v3.5", "voyage/rerank-2.5")
+    assert found[2].startswith("FallbackError: every model failed")
+    assert [line.partition(":")[0] for line in found[3:]] == ["  - AuthenticationError"] * 2

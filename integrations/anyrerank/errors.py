@@ -20,6 +20,9 @@ No message, `repr` or pickle of these holds an API key, a query or a document.
 
 from __future__ import annotations
 
+import os
+import sysconfig
+import traceback
 from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
@@ -85,6 +88,23 @@ class RerankError(Exception):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restore, (type(self), self.message, dict(self.__dict__)))
+
+    def _render_traceback_(self) -> list[str]:
+        """What IPython and Jupyter show: the caller's own lines and the message, without the frames of libraries."""
+        frames = [frame for frame in traceback.extract_tb(self.__traceback__) if _is_the_callers(frame.filename)]
+        places = [f"line {frame.lineno}: {frame.line}" for frame in frames if frame.line]
+        return [*places, f"{type(self).__name__}: {self}", *(f"  - {line}" for line in self._details())]
+
+    def _details(self) -> list[str]:
+        """Lines beside the message."""
+        return []
+
+
+def _is_the_callers(file: str) -> bool:
+    """Whether a frame is of a cell, or of a file that is not installed."""
+    installed = sysconfig.get_paths()
+    libraries = (os.path.dirname(__file__), *(installed[name] for name in ("stdlib", "purelib", "platlib")))  # noqa: PTH120
+    return not file.startswith(libraries)
 
 
 def _restore(kind: type[RerankError], message: str, state: dict[str, Any]) -> RerankError:
@@ -166,6 +186,9 @@ class FallbackError(RerankError):
         super().__init__(message, **details)
         self.errors = errors
         self.attempts = attempts
+
+    def _details(self) -> list[str]:
+        return [f"{type(error).__name__}: {error}" for error in self.errors]
 
 
 _CLASSES: dict[int, type[RerankError]] = {

@@ -122,7 +122,7 @@ class Contender:
         missing = self.missing
         waiting = iter(missing)
         budget = {} if asking.budget is None else {"budget": asking.budget}
-        with Bar(len(missing), asking.progress, self.name) as bar:
+        with Bar(len(missing), asking.progress if missing else False, self.name) as bar:
             while batch := list(islice(waiting, _CALLS_A_BATCH)):
                 answers = self.reranker.rerank_many(
                     [asking.data.queries[query] for query in batch],

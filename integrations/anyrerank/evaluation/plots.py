@@ -24,7 +24,7 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
     main = report.measures[0]
     rows = [row for row in report.rows.values() if not row.is_reference and row.p50 is not None]
     dearest = max((row.dollars or 0.0 for row in rows), default=0.0)
-    for row in rows:
+    for place, row in enumerate(sorted(rows, key=lambda row: row.p50 or 0.0)):
         at = max(_LEAST_MS, 1000 * (row.p50 or 0.0))
         mean = row.means[main]
         axes.errorbar(
@@ -38,7 +38,7 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
         )
         face = "white" if row.dollars is None else _ACCENT
         axes.scatter(at, mean, s=_size(row, dearest), color=face, edgecolors=_ACCENT, zorder=3)
-        axes.annotate(_label(row), (at, mean), xytext=(9, 5), textcoords="offset points", fontsize=9)
+        axes.annotate(_label(row), (at, mean), xytext=(9, (6, -28)[place % 2]), textcoords="offset points", fontsize=9)
     for row in report.rows.values():
         if row.is_reference:
             axes.axhline(row.means[main], color=_PLAIN, linestyle="--" if row.name == FIRST_STAGE else ":", zorder=1)
