@@ -41,7 +41,33 @@ def same_parameters(
     return decorate
 
 
-class BaseReranker(ABC):
+class KeepsConnections:
+    """A context manager, in both colours, around connections that stay open between calls."""
+
+    _transport: Transport
+
+    def close(self) -> None:
+        """Close what synchronous calls opened; the next call opens it again."""
+        self._transport.close()
+
+    async def aclose(self) -> None:
+        """Close what calls on the running event loop opened, and what synchronous ones did."""
+        await self._transport.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+
+class BaseReranker(KeepsConnections, ABC):
     """Calls in both colours; subclasses say what is asked.
 
     Safe for threads, usable from several event loops one after another and at once. The synchronous methods start no
@@ -55,7 +81,6 @@ class BaseReranker(ABC):
     _model_group: str | None = None
     _made_as = "Reranker"
     _options: Options
-    _transport: Transport
 
     @property
     def deployment(self) -> str:
@@ -153,26 +178,6 @@ class BaseReranker(ABC):
         options = self._options
         members = [(member.connected().identity, member.own_extra(options)) for member in self._members()]
         return (members, *(getattr(options, name) for name in _OF_A_SCORE))
-
-    def close(self) -> None:
-        """Close what synchronous calls opened; the next call opens it again."""
-        self._transport.close()
-
-    async def aclose(self) -> None:
-        """Close what calls on the running event loop opened, and what synchronous ones did."""
-        await self._transport.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
 
     @abstractmethod
     def _members(self) -> Sequence[Deployment]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import Self
 
 from anyrerank.balancing import Balancer, Rules, Standing
-from anyrerank.base import BaseReranker, same_parameters
+from anyrerank.base import BaseReranker, KeepsConnections, same_parameters
 from anyrerank.batching import Candidates
 from anyrerank.call import Call
 from anyrerank.config_file import router_arguments
@@ -41,7 +41,7 @@ def _chance() -> float:
     return random.random()  # noqa: S311
 
 
-class Router:
+class Router(KeepsConnections):
     """Several deployments under one name: load balancing, cooldowns, retries elsewhere, and fallbacks to other names.
 
         router = Router(
@@ -232,26 +232,6 @@ class Router:
     def standings(self) -> list[Standing]:
         """How each deployment is doing."""
         return [self._balancer.standing(entry) for entries in self._groups.values() for entry in entries]
-
-    def close(self) -> None:
-        """Close what synchronous calls opened; the next call opens it again."""
-        self._transport.close()
-
-    async def aclose(self) -> None:
-        """Close what calls on the running event loop opened, and what synchronous ones did."""
-        await self._transport.aclose()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(self, *error: object) -> None:
-        await self.aclose()
 
     def _asking(self, model: str, overrides: dict[str, Any]) -> RoutedModel:
         """One of the names, with the fallbacks of this call."""
