@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import jupytext
+import matplotlib.font_manager  # noqa: F401  looks for fonts here, or a notebook would, and say so
 import nbformat
 import pytest
 from nbclient import NotebookClient

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,8 @@ from anyrerank import (
 from anyrerank.evaluation import Dataset, agreement, collect, compare
 from tests.frameworks import Answer, Wire, in_turn, refusing, well
 from tests.harness import KEY
+from tests.loopback import Line, Loopback, ranking
+from tests.loopback import well as well_
 
 # What a query wants is at the end of its documents: the wire scores by that number.
 DATA = Dataset(
@@ -247,3 +252,48 @@ def test_rerankers_agree_or_do_not() -> None:
     assert len(found) == 3
     assert "one / two" in str(agreement(outcomes))
     assert "one / two" in agreement(outcomes)._repr_html_()
+
+
+# Interrupted
+
+_LONG = """
+import sys
+from anyrerank import Reranker, SQLiteCache
+from anyrerank.evaluation import Dataset, compare
+
+data = Dataset(
+    queries={f"q{n}": f"query {n}" for n in range(500)},
+    documents={"a": "text 1", "b": "text 2"},
+    labels={f"q{n}": {"a": 1} for n in range(500)},
+    candidates={f"q{n}": ["a", "b"] for n in range(500)},
+)
+reranker = Reranker("cohere/m", api_key="k", api_base=sys.argv[1], max_retries=0)
+try:
+    compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, announce=print)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
+def test_interrupting_it_stops_the_requests_and_keeps_what_was_answered(
+    serve: Callable[..., Loopback], tmp_path: Path
+) -> None:
+    """As the stop button of a notebook does."""
+    running: list[subprocess.Popen[str]] = []
+
+    def answer(line: Line) -> None:
+        if line.number == 150:
+            running[0].send_signal(signal.SIGINT)
+        line.answer(body=ranking(line.hit.documents))
+
+    server, kept = serve(answer), str(tmp_path / "kept.db")
+    command = [sys.executable, "-c", _LONG, server.url, kept]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
+        running.append(process)
+        said, _ = process.communicate(timeout=60)
+    assert said.splitlines()[-1] == "interrupted"
+    assert 150 < len(server.hits) < 250
+    server.script = well_
+    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
+    assert again.stdout.startswith("372 calls")

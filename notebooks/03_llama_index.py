@@ -1,0 +1,250 @@
+# %% [markdown]
+# # In LlamaIndex
+#
+# Where a reranker goes in a LlamaIndex application: behind a retriever, in a query engine, in a workflow; and what can
+# be seen of it from outside. The text is the language reference of Python, which comes with the package. The reranker
+# is `local/lexical`, which counts shared words, so that no key is needed. With another model string everything below
+# stays as it is.
+#
+#     pip install 'anyrerank[demo,notebook]' pandas
+
+# %% [markdown]
+# ## Before
+#
+# An index over 641 nodes, and a retriever that finds 20 of them.
+
+# %%
+import pandas as pd
+from llama_index.core import VectorStoreIndex
+
+from anyrerank.demo.corpus import passages
+from anyrerank.demo.embedding import Lsa
+from anyrerank.demo.in_llama_index import LsaEmbedding, nodes
+
+index = VectorStoreIndex(nodes(), embed_model=LsaEmbedding(Lsa([passage.text for passage in passages()])))
+pd.set_option("display.max_colwidth", None)
+question = "What does the else clause of a loop do?"
+found = index.as_retriever(similarity_top_k=20).retrieve(question)
+
+
+def table(scored):
+    places = {node.node_id: place for place, node in enumerate(found, start=1)}
+    rows = [
+        {
+            "retrieved as": places[node.node_id],
+            "topic": node.metadata["topic"],
+            "score": node.score,
+            "passage": " ".join(node.text.split())[:90],
+        }
+        for node in scored
+    ]
+    return pd.DataFrame(rows, index=range(1, len(rows) + 1))
+
+
+table(found[:3])
+
+# %% [markdown]
+# ## After
+#
+# `AnyRerank` is a node postprocessor. An engine retrieves 20 nodes, the reranker keeps 3, and only these reach the
+# model. `MockLLM` stands where the model would; it answers with its prompt.
+
+# %%
+from llama_index.core.llms import MockLLM
+
+from anyrerank.llama_index import AnyRerank
+
+reranker = AnyRerank(model="local/lexical", top_n=3)
+engine = index.as_query_engine(llm=MockLLM(), similarity_top_k=20, node_postprocessors=[reranker])
+response = engine.query(question)
+table(response.source_nodes)
+
+# %% [markdown]
+# `for` and `while` have the `else` that was asked for, and now both are there. What the model was sent:
+
+# %%
+sent = str(response)
+print(sent[:260], "...\n...", sent[-160:])
+
+# %% [markdown]
+# (Scores of `local/lexical` are small here because in a pipeline they are fused with the retriever's order; those of
+# every other model come as the model gave them.)
+#
+# Without an engine, hand it the nodes. The nodes themselves are not changed; `keep_retrieval_score` keeps the
+# retriever's score in the metadata of a copy.
+
+# %%
+keeping = AnyRerank(model="local/lexical", top_n=3, keep_retrieval_score=True)
+for node in keeping.postprocess_nodes(found, query_str=question):
+    print(f"{node.metadata['topic']:8}  now {node.score:.4f}, was {node.metadata['retrieval_score']:.3f}")
+
+# %% [markdown]
+# ## What of a node is ranked
+#
+# By default the text with the metadata that is embedded too (`MetadataMode.EMBED`): what a passage is about often
+# stands in its title alone. Metadata is billed with the text; `MetadataMode.NONE` leaves it out, and
+# `excluded_embed_metadata_keys` of a node leaves out single fields.
+
+# %%
+from llama_index.core.schema import MetadataMode, NodeWithScore, TextNode
+
+manuals = {"Heron": "The default timeout is 30 seconds.", "Kestrel": "The default timeout is 60 seconds."}
+chapters = [NodeWithScore(node=TextNode(text=text, metadata={"product": product})) for product, text in manuals.items()]
+for mode in (MetadataMode.EMBED, MetadataMode.NONE):
+    ranking = AnyRerank(model="local/lexical", metadata_mode=mode, fuse=None)
+    for node in ranking.postprocess_nodes(chapters, query_str="default timeout of the Kestrel"):
+        print(f"{mode.name:6} {node.score:.3f}  {node.metadata['product']:8} {node.text}")
+
+# %% [markdown]
+# ## What instrumentation shows
+#
+# Each rerank fires LlamaIndex's own start and end events, inside the span of the engine, and a `RerankUsageEvent` with
+# what it used. The price is invented, to have one to show: `local/lexical` is free. Of most models that are billed the
+# list price is known.
+
+# %%
+from llama_index.core.instrumentation import get_dispatcher
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+
+from anyrerank.llama_index import RerankUsageEvent
+
+
+class PrintReranks(BaseEventHandler):
+    def handle(self, event, **_):
+        if isinstance(event, ReRankStartEvent):
+            print(f"start  {event.model_name}, {len(event.nodes)} nodes, top_n={event.top_n}")
+        elif isinstance(event, RerankUsageEvent):
+            shown = ("provider", "model", "attempts", "degraded", "total_cost")
+            print("usage ", {name: event.usage[name] for name in shown})
+        elif isinstance(event, ReRankEndEvent):
+            print("end   ", [node.metadata["topic"] for node in event.nodes])
+
+
+watching = PrintReranks()
+get_dispatcher().add_event_handler(watching)
+priced = AnyRerank(model="local/lexical", top_n=3, input_cost_per_query=0.002)
+answer = index.as_query_engine(llm=MockLLM(), similarity_top_k=20, node_postprocessors=[priced]).query(question)
+get_dispatcher().event_handlers.remove(watching)
+
+# %% [markdown]
+# ## Who asked
+#
+# An engine has no argument for an end user, so say it around the call. Every call reports it to its hooks, and budgets
+# and the ledger count by it (see the notebook on production). A hook is a function that gets each call when it is over:
+
+# %%
+from anyrerank import using_attributes
+from anyrerank.hooks import CallEvent
+
+
+def tell(event: CallEvent):
+    print(f"{event.user}: {len(event.documents)} documents, tags {event.metadata.get('tags')}, error {event.error}")
+
+
+watched = AnyRerank(model="local/lexical", top_n=3, hooks=[tell])
+with using_attributes(user="ann", metadata={"tags": ["search"]}):
+    answer = index.as_query_engine(llm=MockLLM(), similarity_top_k=20, node_postprocessors=[watched]).query(question)
+
+# %% [markdown]
+# ## Asynchronously
+#
+# With `aquery` the reranker never blocks the event loop, so questions go side by side.
+
+# %%
+import asyncio
+
+from anyrerank.demo.questions import QUESTIONS
+
+answers = await asyncio.gather(*(engine.aquery(asked.text) for asked in QUESTIONS))
+pd.DataFrame(
+    {
+        "question": [asked.text for asked in QUESTIONS],
+        "topics of the best three": [
+            ", ".join(node.metadata["topic"] for node in answer.source_nodes) for answer in answers
+        ],
+        "answered by": [" or ".join(sorted(asked.answered_by)) for asked in QUESTIONS],
+    }
+)
+
+# %% [markdown]
+# The last one asks for what the text says in other words, which no counting of words finds. Try it with a trained model
+# in the last cell.
+#
+# ## In a workflow
+#
+# Reranking is a step of its own.
+
+# %%
+from llama_index.core.workflow import Event, StartEvent, StopEvent, Workflow, step
+
+
+class Retrieved(Event):
+    question: str
+    nodes: list[NodeWithScore]
+
+
+class RetrieveAndRerank(Workflow):
+    @step
+    async def retrieve(self, event: StartEvent) -> Retrieved:
+        nodes = await index.as_retriever(similarity_top_k=20).aretrieve(event.question)
+        return Retrieved(question=event.question, nodes=nodes)
+
+    @step
+    async def rerank(self, event: Retrieved) -> StopEvent:
+        return StopEvent(result=await reranker.apostprocess_nodes(event.nodes, query_str=event.question))
+
+
+ranked = await RetrieveAndRerank().run(question=question)
+print("the same as the engine:", [node.node_id for node in ranked] == [node.node_id for node in response.source_nodes])
+
+# %% [markdown]
+# ## When the provider fails
+#
+# An engine gets one clear error, or what another model says: here nothing listens on the port. The notebook on
+# production shows more of this; `on_error="passthrough"` would hand back what the retriever found, in its order.
+
+# %%
+from anyrerank import RerankError
+
+unreachable = {"model": "nvidia_nim/ranking/mine", "api_base": "http://127.0.0.1:9", "max_retries": 0, "top_n": 2}
+try:
+    AnyRerank(**unreachable).postprocess_nodes(found, query_str=question)
+except RerankError as error:
+    print(f"{type(error).__name__} of {error.provider} at {error.url}")
+ranked = AnyRerank(**unreachable, fallbacks=["local/lexical"]).postprocess_nodes(found, query_str=question)
+print([node.metadata["topic"] for node in ranked])
+
+# %% [markdown]
+# ## Written down
+#
+# `to_dict` holds the options and never the key, which comes from the environment again.
+
+# %%
+written = AnyRerank(model="cohere/rerank-v3.5", top_n=3, api_key="a-key-that-nobody-sees").to_dict()
+print("the key is in it:", "nobody-sees" in str(written))
+again = AnyRerank.from_dict(written)
+print(again.model, again.top_n)
+
+# %% [markdown]
+# ## A real provider
+#
+# The same engine with a trained model. The key comes from the environment.
+
+# %%
+import os
+
+MODELS = {
+    "NVIDIA_NIM_API_KEY": "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2",
+    "NVIDIA_API_KEY": "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2",
+    "COHERE_API_KEY": "cohere/rerank-v3.5",
+    "VOYAGE_API_KEY": "voyage/rerank-2.5",
+}
+model = next((model for key, model in MODELS.items() if os.environ.get(key)), None)
+if model is None:
+    print("No key here. Set one of", ", ".join(MODELS), "and run this cell again.")
+else:
+    real = index.as_query_engine(
+        llm=MockLLM(), similarity_top_k=20, node_postprocessors=[AnyRerank(model=model, top_n=3)]
+    )
+    print(model, [node.metadata["topic"] for node in real.query(QUESTIONS[-1].text).source_nodes])
