@@ -358,3 +358,12 @@ def test_the_kind_of_an_image_is_what_its_first_bytes_say(start: bytes, kind: st
     assert image_data_url(data, None) == f"data:{kind};base64,{data}"
     assert image_data_url(data, "image/x-own") == f"data:image/x-own;base64,{data}"
     assert image_data_url(f"data:image/x;base64,{data}", None) == f"data:image/x;base64,{data}"
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_words_are_fused_with_the_incoming_order_as_a_fallback_too(face: Face) -> None:
+    found = ["apples and pears", "pears", "apples", "apples apples"]
+    alone = face.make(model=LOCAL)
+    spare = face.make(Wire(refusing(401)), fallbacks=[LOCAL])
+    assert face.ranked(spare, found, "apples") == face.ranked(alone, found, "apples")
+    assert face.ranked(face.make(model=LOCAL, fuse=None), found, "apples") != face.ranked(alone, found, "apples")

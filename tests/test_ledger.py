@@ -23,16 +23,18 @@ from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from anyrerank import BadRequestError, ConfigurationError, RateLimitError, RerankError
+from anyrerank import BadRequestError, ConfigurationError, MemoryCache, RateLimitError, RerankError, Router
 from anyrerank.errors import APIConnectionError
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger import Ledger, LedgerError, store
 from tests import ledger_worker
-from tests.harness import DOCUMENTS, QUERY, Colour, Replay
+from tests.frameworks import Wire
+from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
 from tests.ledger_worker import COHERE, NOON, answer, call, tried
 
 NEVER = 1e6
@@ -810,3 +812,15 @@ def test_spending_is_what_another_way_of_counting_finds(
         assert costs == sorted(costs, reverse=True)
         alone = expected(events, (), only).get((), (0, 0, 0, 0.0, 0))
         assert ledger.total(**only) == (alone[3] or 0.0)
+
+
+def test_an_answer_of_a_router_s_cache_is_its_deployment_s(db: Path) -> None:
+    entry = {"model_name": "r", "litellm_params": {"model": "cohere/rerank-v3.5", "api_key": KEY}}
+    with Ledger(db) as ledger, httpx.Client(transport=httpx.MockTransport(Wire())) as client:
+        router = Router(
+            [{**entry, "model_info": {"id": "mine"}}], http_client=client, cache=MemoryCache(), hooks=[ledger]
+        )
+        for _ in range(2):
+            router.rerank("r", QUERY, DOCUMENTS)
+        (spend,) = ledger.spend(by="deployment")
+    assert (spend.group, spend.calls, spend.requests, spend.saved) == ({"deployment": "mine"}, 2, 1, 0.002)

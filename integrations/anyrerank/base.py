@@ -89,8 +89,8 @@ class BaseReranker(KeepsConnections, ABC):
 
     @property
     def pipeline_fuse(self) -> Fuse | None:
-        """What `fuse` should be where the documents come from a retriever, best first: its own, or the provider's."""
-        return self._options.fuse or self._members()[0].kind.pipeline_fuse
+        """What `fuse` should be where documents come from a retriever, best first: its own, or who answers decides."""
+        return self._options.fuse or "auto"
 
     @property
     def guardrails(self) -> Sequence[Guardrail]:
@@ -271,10 +271,10 @@ class BaseReranker(KeepsConnections, ABC):
             scale=member.scale(options),
             score_mode=options.score_mode,
             threshold=options.score_threshold,
-            fuse=options.fuse,
+            fuse=member.fuse(options),
         )
         ranked = call.results(ordered, () if options.score_threshold is not None else blank)
-        return call.response(member.provider, member.model, answer, ranked)
+        return call.response(member.provider, member.model, answer, ranked, member.model_id)
 
     def _overridden(self, overrides: Mapping[str, Any]) -> Options:
         """The options of a call."""

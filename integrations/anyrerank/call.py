@@ -74,7 +74,9 @@ class Call:
             with_documents=self.options.return_documents is not False,
         )
 
-    def response(self, provider: str, model: str, answer: Answer, ranked: Results) -> RerankResponse:
+    def response(
+        self, provider: str, model: str, answer: Answer, ranked: Results, model_id: str | None = None
+    ) -> RerankResponse:
         """What the caller gets of the answer that `model` gave."""
         return RerankResponse(
             id=answer.id or f"rerank-{uuid.uuid4().hex}",
@@ -88,6 +90,7 @@ class Call:
             attempts=tuple(self.attempts),
             request_id=answer.request_id,
             model_group=self.model_group,
+            model_id=model_id,
             cached=self.saved.documents,
             saved=self.saved.dollars,
         )

@@ -138,6 +138,10 @@ class Deployment:
         wanted = options.score_mode == "unit"
         return self.connected().score_scale(self.own_extra(options)) if wanted else self.kind.scale
 
+    def fuse(self, options: Options) -> str | None:
+        """How the order of its scores is fused with the incoming one, if it is."""
+        return self.kind.pipeline_fuse if options.fuse == "auto" else options.fuse
+
     def through(self, flow: Flow[R], transport: Transport) -> Flow[R]:
         """`flow` with its requests on the connections of this deployment, in a call that uses those of `transport`."""
         if self.transport is transport:
@@ -162,7 +166,7 @@ class Deployment:
         request = RerankRequest(
             query=query,
             documents=kept.documents,
-            top_n=None if options.top_n is None or options.fuse else min(options.top_n, count),
+            top_n=None if options.top_n is None or self.fuse(options) else min(options.top_n, count),
             rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
             options=extra,
             extra_body=(self.own or options).extra_body or self._default_body,

@@ -108,7 +108,8 @@ def rerank(  # noqa: PLR0917  positions are LiteLLM's
         on_error: `"raise"`, or `"passthrough"` to get the incoming order without scores (`response.degraded` is then
             true, and a warning is logged).
         fuse: `"rrf"` to fuse the reranker's order with the incoming one (reciprocal rank fusion, k = 60; the scores
-            are then the fused ones), for documents that are ranked already.
+            are then the fused ones), for documents that are ranked already. `"auto"` does so where `local/lexical`
+            answers, as the framework adapters do.
         http_client: An `httpx.Client` (or `httpx.AsyncClient` for `arerank`) to use as it is; see `Reranker`.
         extra_body: Merged into the request's JSON.
         drop_params: Leave out options that the provider does not have, instead of refusing them.

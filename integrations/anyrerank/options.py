@@ -19,7 +19,7 @@ from anyrerank.schema import Document
 
 OnError = Literal["raise", "passthrough"]
 ScoreMode = Literal["raw", "unit"]
-Fuse = Literal["rrf"]
+Fuse = Literal["rrf", "auto"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,7 +95,7 @@ _WHOLE = (("top_n", 1), ("batch_size", 1), ("max_concurrency", 1), ("max_retries
 _CHOICES: dict[str, tuple[Any, ...]] = {
     "score_mode": ("raw", "unit"),
     "on_error": ("raise", "passthrough"),
-    "fuse": (None, "rrf"),
+    "fuse": (None, "rrf", "auto"),
 }
 _MAPPINGS = ("extra_body", "metadata")
 _OBJECTS: Mapping[str, tuple[type, str]] = {

@@ -217,6 +217,7 @@ class RerankResponse(_Value):
         request_id: The provider's id of the (last) request, to quote in a support ticket.
         degraded: True when the reranker failed and `on_error="passthrough"` handed back the incoming order.
         model_group: The name that a router was asked for, or `None` without a router.
+        model_id: Which entry of the router's `model_list` answered.
         cached: How many documents have a score that was not paid for now: kept in the cache, or just computed for an
             equal call beside this one.
         saved: US dollars that the `cached` scores cost when they were computed, or `None` when that is not known.
@@ -234,6 +235,7 @@ class RerankResponse(_Value):
     request_id: str | None = None
     degraded: bool = False
     model_group: str | None = None
+    model_id: str | None = None
     cached: int = 0
     saved: float | None = 0.0
 

@@ -140,7 +140,7 @@ def test_fusion_keeps_a_good_incoming_rank() -> None:
     documents = ["the moon and more", "beans", "a page", "moon"]
     assert order("moon", documents) == [3, 0, 1, 2]
     assert order("moon", documents, fuse="rrf") == [0, 3, 1, 2]
-    assert Reranker(MODEL).pipeline_fuse == "rrf"
+    assert Reranker(MODEL).pipeline_fuse == "auto"
 
 
 @pytest.mark.parametrize("model", ["local/other", "local/lexical-v2", "local/LEXICAL"])

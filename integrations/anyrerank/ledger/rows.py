@@ -64,7 +64,8 @@ def line_of(event: CallEvent, call: str) -> bytes:
     if response is not None:
         billed = response.meta.billed_units
         used = None if billed is None else billed.__dict__
-        answer = (response.provider, response.model, response.degraded, response.cached, response.saved, used)
+        answered_by = f"{response.provider}/{response.model}"
+        answer = (answered_by, response.model_id, response.degraded, response.cached, response.saved, used)
     facts = (
         call,
         event.started,
@@ -114,9 +115,10 @@ def _is_whole(found: object) -> bool:
 def _rows_of(facts: Sequence[Any]) -> Iterator[Row]:
     call, time, user, group, provider, model, documents, tags, attempts, failure, answer = facts
     day, asked = _day(time // _SECONDS_OF_A_DAY), group or f"{provider}/{model}"
-    answered_by = f"{answer[0]}/{answer[1]}" if answer else f"{provider}/{model}"
-    answering = None if answer is None or answer[2] else _answering(attempts, answered_by)
-    for part, (deployment, tries) in enumerate(_by_deployment(attempts, answered_by).items()):
+    answered_by, model_id = answer[:2] if answer else (f"{provider}/{model}", None)
+    known_as = model_id or answered_by
+    answering = None if answer is None or answer[2] else _answering(attempts, known_as)
+    for part, (deployment, tries) in enumerate(_by_deployment(attempts, known_as).items()):
         name, requests, failures, cost, estimated, seconds, error = _tried(tries, answered_by)
         units, tokens, cached, saved = None, None, 0, None
         if deployment == answering:
@@ -129,16 +131,16 @@ def _rows_of(facts: Sequence[Any]) -> Iterator[Row]:
         yield [call, part, time, day, user, asked, deployment, name.partition("/")[0], *used, None if part else tags]
 
 
-def _by_deployment(attempts: _Tries, answered_by: str) -> Mapping[str, _Tries]:
+def _by_deployment(attempts: _Tries, known_as: str) -> Mapping[str, _Tries]:
     """The tries of each deployment; the answer's one, with none, when it came from the cache alone."""
     groups: dict[str, list[Mapping[str, Any]]] = {}
     for attempt in attempts:
         groups.setdefault(_name(attempt), []).append(attempt)
-    return groups or {answered_by: []}
+    return groups or {known_as: []}
 
 
-def _answering(attempts: _Tries, answered_by: str) -> str:
-    return next((_name(attempt) for attempt in reversed(attempts) if attempt["error"] is None), answered_by)
+def _answering(attempts: _Tries, known_as: str) -> str:
+    return next((_name(attempt) for attempt in reversed(attempts) if attempt["error"] is None), known_as)
 
 
 def _name(attempt: Mapping[str, Any]) -> str:
