@@ -14,7 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyrerank import BadRequestError, Budget, BudgetExceededError, ConfigurationError, MemoryCache, Reranker
+from anyrerank import (
+    APITimeoutError,
+    BadRequestError,
+    Budget,
+    BudgetExceededError,
+    ConfigurationError,
+    MemoryCache,
+    Reranker,
+)
 from anyrerank.budget import seconds_of
 from tests.frameworks import FACES, Face, Wire, in_turn, refusing, well
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour
@@ -181,7 +189,8 @@ def test_threads_do_not_overspend_together() -> None:
     assert budget.spent() == pytest.approx(10.0)
 
 
-async def test_a_call_that_is_cancelled_gives_back_what_was_set_aside() -> None:
+async def test_a_call_that_is_cut_off_counts_as_it_was_estimated() -> None:
+    """Nobody here knows whether the provider finished it."""
     never = asyncio.Event()
 
     async def answer(_: httpx.Request) -> httpx.Response:
@@ -199,7 +208,40 @@ async def test_a_call_that_is_cancelled_gives_back_what_was_set_aside() -> None:
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
             await call
-    budget.reserve(EACH).settle(0.0)
+    assert budget.spent() == EACH
+
+
+def test_a_time_out_counts_as_it_was_estimated(colour: Colour) -> None:
+    def late(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("made by the test", request=request)
+
+    budget = Budget(1.0)
+    with pytest.raises(APITimeoutError):
+        colour.rerank(served(colour, Wire(late), budget=budget), QUERY, DOCUMENTS)
+    assert budget.spent() == EACH
+
+
+def test_a_fallback_keeps_to_its_own_budgets(colour: Colour) -> None:
+    wire, own, of_user = Wire(), Budget(EACH), Budget(1.0)
+    spare = served(colour, wire, budget=own, user_budget=of_user)
+    reranker = served(colour, Wire(refusing(401)), fallbacks=[spare])
+    colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    with pytest.raises(BudgetExceededError):
+        colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    assert (own.spent(), of_user.spent("ann"), len(wire.requests)) == (EACH, EACH, 1)
+
+
+def test_what_costs_nothing_is_never_refused(colour: Colour) -> None:
+    budget = Budget(1e-9)
+    budget.reserve(1e-9).settle(5.0)
+    assert colour.rerank(colour.reranker("local/lexical", api_key=None, budget=budget), QUERY, DOCUMENTS).cost == 0.0
+
+
+def test_an_end_user_is_named_by_a_string(colour: Colour) -> None:
+    budget = Budget(1.0)
+    with pytest.raises(BadRequestError, match="user is a string, or None"):
+        colour.rerank(served(colour, Wire(), budget=budget, user_budget=Budget(1.0)), QUERY, DOCUMENTS, user=["ann"])
+    assert budget.spent() == 0.0
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)

@@ -17,7 +17,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyrerank import APITimeoutError, BadRequestError, MemoryCache, RateLimitError, Reranker, SQLiteCache
+from anyrerank import (
+    APITimeoutError,
+    BadRequestError,
+    MemoryCache,
+    RateLimitError,
+    Reranker,
+    RerankError,
+    SQLiteCache,
+)
 from anyrerank.cache import Cache
 from tests.frameworks import FACES, NVIDIA, Answer, Face, Wire, in_turn, refusing, well
 from tests.harness import KEY, QUERY, Colour
@@ -340,7 +348,7 @@ async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None
     gate.opened.set()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(RateLimitError) == 1
-    assert len(gate.requests) == 2
+    assert len(gate.requests) == 4
 
 
 async def test_those_who_wait_for_a_call_that_is_cancelled_ask_for_themselves() -> None:
@@ -383,17 +391,50 @@ async def test_one_who_waits_waits_no_longer_than_its_own_timeout() -> None:
     assert (await first).cached == 0
 
 
-async def test_a_synchronous_call_does_not_wait_for_the_loop_that_it_holds_up() -> None:
+@pytest.mark.parametrize("threads", [False, True])
+async def test_a_synchronous_call_does_not_wait_for_the_loop_that_it_holds_up(threads: bool) -> None:
+    """Neither itself nor by threads of its own."""
     gate, cache = Gate(), MemoryCache()
     first = asyncio.create_task(gated(gate, asynchronous=True, cache=cache).arerank(QUERY, TEXTS))
     await turns()
     wire = Wire()
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
         beside = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=cache, timeout=5)
-        assert beside.rerank(QUERY, TEXTS).results.scores == (0.9, 0.5, 0.1)
-    assert len(wire.requests) == 1
+        if threads:
+            found = [
+                each
+                for each in beside.rerank_many([QUERY, "another"], [TEXTS] * 2)
+                if not isinstance(each, RerankError)
+            ]
+        else:
+            found = [beside.rerank(QUERY, TEXTS)]
+    assert {response.results.scores for response in found} == {(0.9, 0.5, 0.1)}
+    assert len(wire.requests) == len(found)
     gate.opened.set()
     assert (await first).results.scores == (0.9, 0.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "documents", "options"),
+    [
+        ("cohere/m", [{"image": "logo.png", "title": f"text {n}"} for n in (1, 2)], {"rank_fields": ["title"]}),
+        ("litellm_proxy/m", [{"text": "the same", "title": f"text {n}"} for n in (1, 2)], {}),
+    ],
+)
+def test_all_that_a_model_sees_of_a_document_counts(
+    colour: Colour, model: str, documents: list[dict[str, str]], options: dict[str, Any]
+) -> None:
+    wire = Wire()
+    reranker = served(colour, wire, model, api_base="https://proxy.test", **options)
+    colour.rerank(reranker, QUERY, documents)
+    assert len(wire.sent) == 2
+
+
+@pytest.mark.parametrize("options", [{"extra_body": {"seed": 2**70}}, {}])
+def test_what_json_cannot_hold_is_the_error_that_it_is_without_a_cache(colour: Colour, options: dict[str, Any]) -> None:
+    query = QUERY if options else "\ud800"
+    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+        colour.rerank(served(colour, Wire(), **options), query, TEXTS)
 
 
 async def test_caches_that_are_not_shared_share_nothing() -> None:

@@ -17,7 +17,7 @@ from anyrerank.entries import Entry
 from anyrerank.errors import APITimeoutError, RateLimitError, RerankError
 from anyrerank.flow import Flow, Sleep
 from anyrerank.forks import ForkLock
-from anyrerank.prices import estimated, total
+from anyrerank.prices import estimated, owed
 from anyrerank.providers._base import Answer
 from anyrerank.providers._documents import tokens_to_read
 from anyrerank.retry import retryable, wait_before
@@ -297,6 +297,7 @@ class Balancer:
         call, entry, clock = group.call, turn.entry, self.rules.clock
         before, began = len(call.attempts), clock()
         answer, failure, falls_out = None, None, False
+        cut_off = True
         if not call.attempts:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model
         many = turn.need.requests > 1
@@ -306,8 +307,9 @@ class Balancer:
         )
         try:
             answer = yield from entry.deployment.through(flow, transport)
+            cut_off = False
         except RerankError as error:
-            failure = error
+            failure, cut_off = error, False
             raise
         finally:
             attempts, seconds = call.attempts[before:], clock() - began
@@ -320,7 +322,7 @@ class Balancer:
                 elif answer is not None and attempts:
                     entry.load.answered(clock(), seconds)
             if turn.reservation is not None:
-                turn.reservation.settle(total(attempts))
+                turn.reservation.settle(None if cut_off else owed(attempts))
             if failure is not None and falls_out:
                 _log.warning(
                     "%s (%s) cools down: %s: %s",

@@ -176,8 +176,18 @@ class BaseReranker(KeepsConnections, ABC):
     def identity(self) -> tuple[object, ...]:
         """All that a score depends on besides query and documents; nothing in it gets in anywhere."""
         options = self._options
-        members = [(member.connected().identity, member.own_extra(options)) for member in self._members()]
+        members = [member.identity(options) for member in self._members()]
         return (members, *(getattr(options, name) for name in _OF_A_SCORE))
+
+    @property
+    def runs_here(self) -> bool:
+        """Whether what is asked first runs on this machine."""
+        return self._members()[0].kind.free
+
+    @property
+    def has_budget(self) -> bool:
+        """Whether calls have to keep to a budget of its own."""
+        return self._options.budget is not None
 
     @abstractmethod
     def _members(self) -> Sequence[Deployment]:
@@ -284,7 +294,7 @@ class BaseReranker(KeepsConnections, ABC):
         return options_of({**around, **overrides} if around else overrides, self._options)
 
 
-_OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "fuse", "batch_size", "allow_split")
+_OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "fuse", "batch_size", "allow_split", "dedupe")
 
 
 def _caught(flow: Flow[RerankResponse]) -> Flow[RerankResponse | RerankError]:

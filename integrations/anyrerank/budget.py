@@ -29,7 +29,8 @@ class Budget:
     """So many US dollars in each window of time: a call that would go beyond is refused before it is sent.
 
     What a call will cost is estimated and set aside, so that calls beside each other do not overspend together; when it
-    is over, what it really cost takes the place of the estimate. Counted in this process, from when this was made.
+    is over, what it really cost takes the place of the estimate, unless nobody knows that: after a time-out, or when
+    the call was cut off. Counted in this process, from when this was made.
 
         Reranker("cohere/rerank-v3.5", budget=Budget(20, "1d"), user_budget=Budget(0.50, "1d"))
 
@@ -55,6 +56,7 @@ class Budget:
         self._seconds = math.inf if window is None else seconds_of(window)
         self._clock = clock
         self._lock = ForkLock()
+        self._window = -math.inf
         self._accounts: dict[str | None, _Account] = {}
 
     def __repr__(self) -> str:
@@ -76,7 +78,7 @@ class Budget:
         """
         with self._lock:
             account = self._account(spender)
-            if account.spent + account.reserved + dollars > self.dollars * (1 + 1e-9):
+            if dollars and account.spent + account.reserved + dollars > self.dollars * (1 + 1e-9):
                 raise self._exceeded(account, dollars, spender)
             account.reserved += dollars
         return Reservation(self, spender, account.window, dollars)
@@ -91,12 +93,10 @@ class Budget:
 
     def _account(self, spender: str | None) -> _Account:
         window = 0.0 if math.isinf(self._seconds) else self._clock() // self._seconds
-        account = self._accounts.get(spender)
-        if account is None or account.window != window:
-            if account is None and len(self._accounts) >= _MANY:
-                self._accounts = {name: each for name, each in self._accounts.items() if each.window == window}
-            account = self._accounts[spender] = _Account(window)
-        return account
+        if window != self._window:
+            self._window = window
+            self._accounts.clear()
+        return self._accounts.setdefault(spender, _Account(window))
 
     def _exceeded(self, account: _Account, dollars: float, spender: str | None) -> BudgetExceededError:
         again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - self._clock()
@@ -109,10 +109,6 @@ class Budget:
             f"{under_way}, and it would cost about {_shown(dollars)}{later}",
             retry_after=again,
         )
-
-
-_MANY = 10_000
-"""So many spenders are remembered before those of earlier windows are looked for and forgotten."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +138,7 @@ class Spending:
         try:
             for budget, spender in budgets:
                 spending.reservations.append(budget.reserve(dollars, spender))
-        except BudgetExceededError:
+        except BaseException:
             spending.settle(0.0)
             raise
         return spending

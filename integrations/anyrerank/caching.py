@@ -6,11 +6,11 @@ pair of query and document, or every index and score for a listwise one, where i
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import math
 import os
 import struct
-import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
@@ -114,10 +114,11 @@ def _one(answers: Sequence[Answer]) -> Answer:
 def seed_of(request: RerankRequest, *about: object) -> bytes:
     """Digest of all that a score depends on besides the document: `about` the model, then query and options."""
     told = [*about, request.query, request.rank_fields, request.options, request.extra_body]
-    return blake2b(
-        orjson.dumps(told, default=_told, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS),
-        digest_size=_DIGEST_BYTES,
-    ).digest()
+    try:
+        encoded = orjson.dumps(told, default=_told, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    except TypeError:  # what JSON cannot hold, the provider will say
+        encoded = _encoded(repr(told))
+    return blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
 
 
 def _told(value: object) -> object:
@@ -145,7 +146,7 @@ def _is_call(value: bytes, count: int) -> bool:
         return False
     rows = list(_ROW.iter_unpack(value[_COST.size :]))
     known = {index for index, score in rows if index < count and math.isfinite(score)}
-    return len(known) == len(rows)
+    return len(known) == len(rows) == count
 
 
 def _saved(documents: int, costs: Iterable[float]) -> Saved:
@@ -155,9 +156,9 @@ def _saved(documents: int, costs: Iterable[float]) -> Saved:
 
 @dataclass(slots=True)
 class _Flight:
-    """Keys that a call is computing now, and the thread on which it does; its future gives what became of them."""
+    """Keys that a call is computing now, and whether an event loop runs it; its future gives what became of them."""
 
-    thread: int = field(default_factory=threading.get_ident)
+    on_a_loop: bool = field(default_factory=lambda: asyncio._get_running_loop() is not None)
     future: Future[Mapping[bytes, bytes]] = field(default_factory=Future)
 
 
@@ -184,7 +185,8 @@ class _Flights:
         """Give back `keys`, and tell those who wait what they are."""
         with self._lock:
             for key in keys:
-                del self._flights[id(cache), key]
+                if self._flights.get((id(cache), key)) is flight:
+                    del self._flights[id(cache), key]
         flight.future.set_result(values)
 
     def forget(self) -> None:
@@ -205,33 +207,30 @@ def _shared(
     deadline: float | None,
 ) -> Flow[tuple[dict[bytes, bytes], set[bytes]]]:
     """The value of each key: kept, computed by another call, or computed here; and which were computed here."""
-    values: dict[bytes, bytes] = {}
+    flight, mine, others = _Flight(), list[bytes](), list[_Flight]()
+    landed: dict[bytes, bytes] = {}
     fresh: set[bytes] = set()
-    wanted: Sequence[bytes] = keys
-    while wanted:
-        flight = _Flight()
-        mine, others = _FLIGHTS.claim(cache, wanted, flight)
+    try:
+        mine, others = _FLIGHTS.claim(cache, keys, flight)
         if mine:
-            landed: dict[bytes, bytes] = {}
-            try:
-                kept = (yield from _asked(cache, partial(cache.get, mine))) or {}
-                landed = {key: kept[key] for key in mine if key in kept and sound(kept[key])}
-                if missing := [key for key in mine if key not in landed]:
-                    computed = yield from compute(missing)
-                    landed |= computed
-                    fresh |= computed.keys()
-                    yield from _asked(cache, partial(cache.put, computed))
-            finally:
-                _FLIGHTS.land(cache, mine, flight, landed)
-            values |= landed
-        for other in others:
-            found = yield Wait(other.future, other.thread, deadline)
-            if found is DEADLOCK:
-                computed = yield from compute([key for key in wanted if key not in values])
+            kept = (yield from _asked(cache, partial(cache.get, mine))) or {}
+            landed |= {key: kept[key] for key in mine if key in kept and sound(kept[key])}
+            if missing := [key for key in mine if key not in landed]:
+                computed = yield from compute(missing)
+                landed |= computed
                 fresh |= computed.keys()
-                return values | computed, fresh
-            values |= {key: found[key] for key in wanted if key in found}
-        wanted = [key for key in wanted if key not in values]
+                yield from _asked(cache, partial(cache.put, computed))
+    finally:
+        _FLIGHTS.land(cache, keys, flight, landed)
+    values = dict(landed)
+    for other in others:
+        found = yield Wait(other.future, other.on_a_loop, deadline)
+        if found is not DEADLOCK:
+            values |= {key: found[key] for key in keys if key in found}
+    if missing := [key for key in keys if key not in values]:  # of a call that failed, or that is not waited for
+        computed = yield from compute(missing)
+        values |= computed
+        fresh |= computed.keys()
     return values, fresh
 
 
@@ -242,10 +241,13 @@ def _asked(cache: Cache, question: Callable[[], T]) -> Flow[T | None]:
             return question()
         said: T = yield Call(question)
     except Exception as error:  # noqa: BLE001  it may be the caller's own, and is no reason to lose an answer
-        if not cache.failed:
-            cache.failed = True
-            _log.warning(
-                "the cache %s failed with %s: calls go on without it", type(cache).__name__, type(error).__name__
-            )
+        failed(cache, error)
         return None
     return said
+
+
+def failed(cache: Cache, error: Exception) -> None:
+    """Say once that a cache does not work."""
+    if not cache.failed:
+        cache.failed = True
+        _log.warning("the cache %s failed with %s: calls go on without it", type(cache).__name__, type(error).__name__)

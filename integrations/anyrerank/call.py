@@ -13,16 +13,13 @@ from anyrerank.flow import Flow
 from anyrerank.guardrails import Guardrail, guarded
 from anyrerank.hooks import CallEvent
 from anyrerank.options import Options, checked_query
-from anyrerank.prices import total
+from anyrerank.prices import MAYBE_BILLED, total
 from anyrerank.providers._base import Answer
 from anyrerank.ranking import results
 from anyrerank.retry import RetryPolicy, within
 from anyrerank.schema import Attempt, Document, Meta, RerankResponse, Results
 
 _log = logging.getLogger("anyrerank")
-
-_MAYBE_BILLED = frozenset({"APITimeoutError"})
-"""Tries of which nobody here knows whether the provider finished them."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -85,7 +82,7 @@ class Call:
             model=model,
             provider=provider,
             cost=total(self.attempts),
-            cost_estimated=any(attempt.estimated or attempt.error in _MAYBE_BILLED for attempt in self.attempts),
+            cost_estimated=any(attempt.estimated or attempt.error in MAYBE_BILLED for attempt in self.attempts),
             latency=self.policy.clock() - self.began,
             attempts=tuple(self.attempts),
             request_id=answer.request_id,

@@ -16,7 +16,7 @@ from anyrerank.config import connect, provider_class, split_model
 from anyrerank.errors import RerankError
 from anyrerank.flow import Flow, Through
 from anyrerank.options import Options, identity, provider_options
-from anyrerank.prices import FREE, Price, Spent, estimated, listed, spent, total
+from anyrerank.prices import FREE, Price, Spent, estimated, listed, owed, spent, total
 from anyrerank.providers import Provider
 from anyrerank.providers._answers import dollars
 from anyrerank.providers._base import Answer, Scale
@@ -128,6 +128,14 @@ class Deployment:
             return error
         return None
 
+    def identity(self, options: Options) -> tuple[object, ...]:
+        """All that its scores depend on besides query and documents."""
+        known = self.name if self.fault() is not None else self.connected().identity
+        return known, sorted(self.own_extra(options).items()), self._extra_body(options)
+
+    def _extra_body(self, options: Options) -> Mapping[str, Any]:
+        return (self.own or options).extra_body or self._default_body
+
     def own_extra(self, options: Options) -> dict[str, Any]:
         """The provider's own options: those of the call, unless it has its own."""
         extra = {**self._defaults, **options.extra} if self.own is None else self.own.extra
@@ -169,7 +177,7 @@ class Deployment:
             top_n=None if options.top_n is None or self.fuse(options) else min(options.top_n, count),
             rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
             options=extra,
-            extra_body=(self.own or options).extra_body or self._default_body,
+            extra_body=self._extra_body(options),
         )
         if unfit := provider.unfit(request):
             raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
@@ -185,7 +193,7 @@ class Deployment:
             return answer, total(call.attempts[before:])
 
         answer, call.saved = yield from (callwise if provider.ranks_together else pairwise)(
-            [identity(document, options.rank_fields) for document in request.documents],
+            [_seen(document, request, provider) for document in request.documents],
             sent,
             cache=options.cache,
             seed=seed_of(request, *provider.identity, options.batch_size, options.allow_split),
@@ -230,14 +238,21 @@ class Deployment:
             )
 
         flow = batched(ask, request, starts=starts, limit=call.concurrency, place=place, may_split=may_split)
-        if not options.budgets:
+        own = [] if self.own is None else replace(self.own, user=options.user).budgets
+        budgets = [*options.budgets, *own]
+        if not budgets:
             return (yield from flow)
-        before = len(call.attempts)
-        spending = Spending.of(options.budgets, self.estimate(request.query, request.documents, request.rank_fields))
+        before, cost = len(call.attempts), None
+        spending = Spending.of(budgets, self.estimate(request.query, request.documents, request.rank_fields))
         try:
-            return (yield from flow)
+            answer = yield from flow
+            cost = owed(call.attempts[before:])
+            return answer
+        except RerankError:
+            cost = owed(call.attempts[before:])
+            raise
         finally:
-            spending.settle(total(call.attempts[before:]))
+            spending.settle(cost)  # by the estimate, if the call was cut off
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
@@ -271,3 +286,10 @@ class Deployment:
                 "input_cost_per_token= (0 if it costs nothing), or prices="
             )
         return cost
+
+
+def _seen(document: Document, request: RerankRequest, provider: Provider) -> str:
+    """All that the model may see of a document."""
+    if provider.sends_mappings and not isinstance(document, str) and set(document) != {"text"}:
+        return repr(sorted(document.items(), key=str))
+    return identity(document, request.rank_fields)

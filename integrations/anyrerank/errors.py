@@ -104,7 +104,7 @@ def _is_the_callers(file: str) -> bool:
     """Whether a frame is of a cell, or of a file that is not installed."""
     installed = sysconfig.get_paths()
     libraries = (os.path.dirname(__file__), *(installed[name] for name in ("stdlib", "purelib", "platlib")))  # noqa: PTH120
-    return not file.startswith(libraries)
+    return not file.startswith(tuple(f"{folder}{os.sep}" for folder in libraries))
 
 
 def _restore(kind: type[RerankError], message: str, state: dict[str, Any]) -> RerankError:

@@ -92,21 +92,22 @@ class Through:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for what another flow will give; the outcome is that, or `DEADLOCK` where waiting would be for ever.
+    """Wait for what another flow will give; the outcome is that, or `DEADLOCK` where that could be for ever.
 
     Attributes:
         future: Its result.
-        thread: Where the other flow runs. A synchronous call on that very thread would keep it from going on.
+        on_a_loop: Whether an event loop runs the other flow. A synchronous call may be what holds that loop up, itself
+            or by its threads, so it does not wait for one.
         deadline: A time of the monotonic clock, or `None` for no limit.
     """
 
     future: Future[Any]
-    thread: int
+    on_a_loop: bool
     deadline: float | None = None
 
 
 DEADLOCK = object()
-"""The outcome of a `Wait` that would never end."""
+"""The outcome of a `Wait` that might never end."""
 
 Effect: TypeAlias = HttpRequest | Sleep | Call | Do | Gather | Through | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]
@@ -173,7 +174,7 @@ def _through(effect: Through, _: Exchange, stop: threading.Event | None) -> Any:
 
 
 def _wait(effect: Wait, _: Exchange, __: threading.Event | None) -> Any:
-    return DEADLOCK if effect.thread == threading.get_ident() else _awaited(effect.future, effect.deadline)
+    return DEADLOCK if effect.on_a_loop else _awaited(effect.future, effect.deadline)
 
 
 def _in_daemon(function: Callable[[], Any]) -> Future[Any]:

@@ -92,6 +92,8 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         """
         if self.guardrails or self.budget or self.user_budget:
             raise ConfigurationError("guardrails and budgets cannot be written down: write the rest without them")
+        if self.reranker is not None and self.model is not None:
+            raise ConfigurationError("a router cannot be written down")
         return dict(super().to_dict(**kwargs))
 
     def _postprocess_nodes(

@@ -68,6 +68,8 @@ class Options:
         names = self.rank_fields
         if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
             raise BadRequestError("rank_fields is a list of field names")
+        if not isinstance(self.user, str | None):
+            raise BadRequestError("user is a string, or None")
         if wrong := [name for name in _MAPPINGS if not isinstance(getattr(self, name) or {}, Mapping)]:
             raise BadRequestError(f"{wrong[0]} is a mapping, or None")
         for name, (kind, example) in _OBJECTS.items():
@@ -231,7 +233,8 @@ def _is_blank(document: object, place: int, rank_fields: Sequence[str] | None, i
 
 
 def identity(document: Document, rank_fields: Sequence[str] | None) -> str:
-    """What makes two documents the same for `dedupe`: all that a model can see of them."""
-    if isinstance(document, str) or document.get("image") is None:
-        return text_of(document, rank_fields)
-    return f"{document['image']}\0{document.get('text')}"
+    """What makes two documents the same: their text, or `rank_fields`, and their image."""
+    if isinstance(document, str):
+        return document
+    text = text_of(document, rank_fields) if rank_fields or "text" in document else ""
+    return text if document.get("image") is None else f"{document['image']}\0{text}"

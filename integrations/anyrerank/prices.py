@@ -94,6 +94,16 @@ def total(attempts: Iterable[Attempt]) -> float | None:
     return math.fsum(known) if len(known) == len(costs) else None
 
 
+def owed(attempts: Iterable[Attempt]) -> float | None:
+    """What a budget has to count for some tries; `None` when nobody here knows whether one was billed, or its cost."""
+    tries = list(attempts)
+    return None if any(attempt.error in MAYBE_BILLED for attempt in tries) else total(tries)
+
+
+MAYBE_BILLED = frozenset({"APITimeoutError"})
+"""Tries of which nobody here knows whether the provider finished them."""
+
+
 def listed(names: Iterable[str]) -> Price | None:
     """The list price of a model, by the first of its names that the table has."""
     table = _table()

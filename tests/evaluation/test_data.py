@@ -94,6 +94,20 @@ def test_trecs_forms(tmp_path: Path) -> None:
     assert read_labels(written[-1]) == data.labels
 
 
+def test_characters_that_end_a_line_elsewhere(tmp_path: Path) -> None:
+    row = json.dumps({"_id": "d1", "text": "one\u2028two\u0085three"}, ensure_ascii=False)
+    data = from_beir(beir(tmp_path, corpus_jsonl=f'{row}\n{{"_id": "d2", "text": "b"}}\n'))
+    assert data.documents["d1"] == "one\u2028two\u0085three"
+
+
+def test_two_rankings_are_not_written_to_one_file(tmp_path: Path) -> None:
+    data = replace(from_beir(beir(tmp_path)), candidates={"q1": ["d2", "d1"], "q2": ["d1", "d2"]})
+    found = references(data)
+    report = Report.of(data, {**found, "a/b": found["oracle"], "a_b": found["random"]}, k=2)
+    with pytest.raises(BadRequestError, match="the same file"):
+        report.to_trec(tmp_path / "out")
+
+
 @pytest.mark.parametrize("line", ["q1 Q0 d1", "q1 Q0 d1 first 2 x", "q1 Q0 d1 1 high x"])
 def test_a_run_that_is_none(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.run"
@@ -129,6 +143,8 @@ def test_a_frame() -> None:
     assert data.candidates == {"q1": ["d1", "d2"], "q2": ["d1", "d3"]}
     assert data.labels == {"q1": {"d1": 0, "d2": 1}, "q2": {"d1": 2}}
     assert from_pandas(frame.drop(columns="label"), label=None).labels == {}
+    for kind in ("Int64", "object"):
+        assert from_pandas(frame.astype({"label": kind})).labels == data.labels
 
 
 @pytest.mark.parametrize(
@@ -136,6 +152,7 @@ def test_a_frame() -> None:
     [
         ({"query": ["a"], "text": ["b"]}, "the frame has no column 'document'; it has query, text"),
         ({"query": ["a"], "document": ["b"], "label": [0.5]}, "row 0 of the frame: a label is a whole number"),
+        ({"query": ["a"], "document": ["b"], "label": [float("inf")]}, "row 0 of the frame: a label is a whole number"),
         ({"query": ["a"], "document": ["b"], "label": ["good"]}, "row 0 of the frame: a label is a whole number"),
         ({"query": ["a"] * 2, "document": ["b"] * 2, "label": [1] * 2}, "a document is there twice for the query q1"),
     ],
@@ -152,6 +169,9 @@ def test_a_retriever_of_langchains() -> None:
     assert data.labels == {"q1": {"m": 3}, "q2": {"p": 1}}
     report = compare({"words": "local/lexical"}, data, cache=None, announce=lambda line: None)
     assert report.scores["oracle"]["nDCG@10"] == {"q1": 1.0, "q2": 0.0}
+    twice: Any = RunnableLambda(lambda question: [Document(question, id="same")])
+    with pytest.raises(BadRequestError, match="two documents that the retriever found have the id same: give id_of="):
+        from_langchain(twice, {"red?": ["m"], "far?": ["p"]})
     with pytest.raises(BadRequestError, match="has no id: give id_of="):
         from_langchain(RunnableLambda(lambda question: [Document("x")]), {"red?": ["m"]})
     assert from_langchain(

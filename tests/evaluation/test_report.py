@@ -197,6 +197,29 @@ def test_where_candidates_went() -> None:
     assert axes.get_ylim()[0] > axes.get_ylim()[1]
 
 
+def test_dollars_are_dollars() -> None:
+    named = Report.of(
+        Dataset(
+            queries={"q": r"between $5 and $\\x$"},
+            documents=DATA.documents,
+            labels={"q": {"d0": 1}},
+            candidates={"q": ["d0"]},
+        ),
+        {name: {"q": Outcome(["d0"], [1.0], 0.1, 0.0)} for name in ("first_stage", "oracle", "random", r"$\\y$")},
+        k=1,
+    )
+    for axes in (named.plot(), named.plot_ranks("q")):
+        axes.figure.canvas.draw()
+    assert axes.get_title() == r"between $5 and $\\x$"
+
+
+def test_a_name_is_text() -> None:
+    found = {"<img src=x>": outcomes(5, 4, 3, 2, 1, 0)}
+    page = Report.of(DATA, {**references(DATA), **found}, k=5).to_html()
+    assert "<img src=x>" not in page
+    assert "&lt;img src=x&gt;" in page
+
+
 # Labels by hand
 
 

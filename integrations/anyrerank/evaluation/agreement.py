@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.extra import required
 from anyrerank.evaluation.outcomes import Outcomes
 
@@ -69,6 +70,8 @@ def agreement(outcomes: Mapping[str, Outcomes], k: int = 10) -> Agreement:
         outcomes: By name and query, as `collect` and `Report.outcomes` hold them; at least two.
         k: How many results count as the first ones.
     """
+    if len(outcomes) < 2:
+        raise BadRequestError("agreement is between at least two rankings")
     pairs = [_pair(one, outcomes[one], other, outcomes[other], k) for one, other in combinations(outcomes, 2)]
     queries = list(next(iter(outcomes.values())))
     shared = {query: min(_overlap([found[query].ranking for found in outcomes.values()], k), 1.0) for query in queries}

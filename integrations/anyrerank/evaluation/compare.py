@@ -50,11 +50,14 @@ def compare(
             those of `data`. All rerankers get the same.
         k: How many results count.
         baseline: What the others are compared with: a name of `rerankers`, or `"first_stage"`.
-        budget_usd: US dollars that may be spent. Needs a price for every reranker.
+        budget_usd: US dollars that may be spent. Needs a price for every reranker. One that has a budget of its own
+            keeps to that.
         shuffle: Hand the candidates over in an order of chance, to expose rerankers that lean on the incoming one.
-        max_concurrency: Calls of one reranker under way at once. It makes latencies longer than those of lone calls.
+        max_concurrency: Calls of one reranker under way at once. It makes latencies longer than those of lone calls;
+            what runs on this machine is asked one at a time.
         cache: Where outcomes are kept, latencies and prices included; by default in this process. A
-            `SQLiteCache("compare.db")` outlives it; `None` asks anew.
+            `SQLiteCache("compare.db")` outlives it; `None` asks anew, as after a model has changed behind its name.
+            What has guardrails is not kept.
         progress: Show a bar; by default only in a notebook.
         announce: Gets the line that says how many calls will be made and what they cost; by default it is printed.
 
@@ -83,7 +86,7 @@ def compare(
         progress=progress,
         announce=announce,
     )
-    return Report.of(data, {**references(data), **found}, k=k, baseline=baseline)
+    return Report.of(data, {**references(data), **found}, k=k, baseline=baseline, at_once=max_concurrency)
 
 
 def collect(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
@@ -36,6 +37,10 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
     )
 
 
+_HEADS = ("score", "grade", "label", "relevance")
+_WHOLE = re.compile(r"-?\d+")
+
+
 def read_labels(path: str | PathLike[str]) -> Labels:
     """Labels in BEIR's form (`query`, `document`, `grade`, with a head) or TREC's (`query 0 document grade`).
 
@@ -44,12 +49,12 @@ def read_labels(path: str | PathLike[str]) -> Labels:
     """
     labels: dict[str, dict[str, int]] = {}
     for number, cells in _cells(Path(path)):
-        if len(cells) not in (3, 4) or (number == 1 and not cells[-1].lstrip("-").isdigit()):
-            if number == 1:
-                continue
+        if number == 1 and cells[-1] in _HEADS:
+            continue
+        if len(cells) not in (3, 4):
             raise BadRequestError(f"{path}, line {number}: a label is a query, a document and a grade")
         query, document, grade = cells[0], cells[-2], cells[-1]
-        if not grade.lstrip("-").isdigit():
+        if not _WHOLE.fullmatch(grade):
             raise BadRequestError(f"{path}, line {number}: the grade is not a whole number")
         if document in labels.setdefault(query, {}):
             raise BadRequestError(f"{path}, line {number}: this document of the query {query} is labelled twice")
@@ -77,6 +82,9 @@ def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
 def write_trec(folder: Path, rankings: Mapping[str, Mapping[str, Sequence[str]]], labels: Labels) -> list[Path]:
     """Write a run for each ranking and the labels; the paths."""
     folder.mkdir(parents=True, exist_ok=True)
+    names = {_file_name(name) for name in rankings}
+    if len(names) < len(rankings):
+        raise BadRequestError("two rankings would be written to the same file: give them other names")
     written = [_written(folder / f"{_file_name(name)}.run", _run(name, found)) for name, found in rankings.items()]
     return [*written, _written(folder / "labels.qrels", _qrels(labels))]
 
@@ -108,7 +116,7 @@ def _document(row: Mapping[str, Any]) -> Document:
 
 
 def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(_text(path).splitlines(), start=1):
+    for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
         try:
@@ -121,7 +129,7 @@ def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    lines = _text(path).splitlines()
+    lines = _text(path).split("\n")
     tabs = any("\t" in line for line in lines[:1])
     rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else (line.split() for line in lines)
     for number, cells in enumerate(rows, start=1):

@@ -46,7 +46,9 @@ class Labels:
             for query, grades in self.grades.items()
             for document, grade in grades.items()
         ]
-        self.path.write_text("query-id\tcorpus-id\tscore\n" + "".join(rows), encoding="utf-8")
+        beside = self.path.with_name(f"{self.path.name}.part")
+        beside.write_text("query-id\tcorpus-id\tscore\n" + "".join(rows), encoding="utf-8")
+        beside.replace(self.path)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,8 @@ class Losses:
         parts = [f"<div>{html.escape(self._headline())}</div>"]
         for loss in self.found:
             rows = "".join(_html_row(each) for each in loss.moved)
-            head = "".join(f"<th>{name}</th>" for name in (self.than, self.name, "label", "document"))
+            names = (self.than, self.name, "label", "document")
+            head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
             title = f"<b>{html.escape(loss.text)}</b> ({html.escape(loss.query)}) {html.escape(_change(loss))}"
             parts.append(f"<div>{title}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>")
         return "".join(parts)

@@ -15,6 +15,7 @@ import orjson
 from anyrerank.base import BaseReranker
 from anyrerank.budget import Budget
 from anyrerank.cache import Cache
+from anyrerank.caching import failed
 from anyrerank.errors import RerankError
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.prices import estimated
@@ -101,7 +102,8 @@ class Contender:
         self.name = name
         self.reranker = reranker
         self._asking = asking
-        self._keys = {} if asking.cache is None else _keys(reranker, asking)
+        self._cache = None if reranker.guardrails else asking.cache
+        self._keys = {} if self._cache is None else _keys(reranker, asking)
         self.known = self._kept()
 
     @property
@@ -112,7 +114,8 @@ class Contender:
     def estimate(self) -> float | None:
         """About how many US dollars that costs, or `None` when the price is not known."""
         price, queries = self.reranker.price(), self._asking.data.queries
-        costs = [estimated(price, queries[query], self._asking.documents(query)) for query in self.missing]
+        fields = self.reranker.rank_fields
+        costs = [estimated(price, queries[query], self._asking.documents(query), fields) for query in self.missing]
         known = [cost for cost in costs if cost is not None]
         return math.fsum(known) if len(known) == len(costs) else None
 
@@ -121,7 +124,9 @@ class Contender:
         asking, found = self._asking, dict(self.known)
         missing = self.missing
         waiting = iter(missing)
-        budget = {} if asking.budget is None else {"budget": asking.budget}
+        own = self.reranker.has_budget or asking.budget is None
+        at_once = 1 if self.reranker.runs_here else asking.max_concurrency
+        options = {**_AS_MEASURED, **({} if own else {"budget": asking.budget}), "max_concurrency": at_once}
         with Bar(len(missing), asking.progress if missing else False, self.name) as bar:
             while batch := list(islice(waiting, _CALLS_A_BATCH)):
                 answers = self.reranker.rerank_many(
@@ -129,7 +134,7 @@ class Contender:
                     [asking.documents(query) for query in batch],
                     progress=False,
                     return_exceptions=True,
-                    **{**_AS_MEASURED, **budget, "max_concurrency": asking.max_concurrency},
+                    **options,
                 )
                 fresh = {query: _outcome(asking, query, each) for query, each in zip(batch, answers, strict=True)}
                 self._keep(fresh)
@@ -138,15 +143,24 @@ class Contender:
         return {query: found[query] for query in asking.data.queries}
 
     def _kept(self) -> dict[str, Outcome]:
-        if self._asking.cache is None:
+        if self._cache is None:
             return {}
-        kept = self._asking.cache.get(list(self._keys.values()))
-        return {query: Outcome(**orjson.loads(kept[key])) for query, key in self._keys.items() if key in kept}
+        try:
+            kept = self._cache.get(list(self._keys.values()))
+            found = {query: orjson.loads(kept[key]) for query, key in self._keys.items() if key in kept}
+            return {query: Outcome(**each) for query, each in found.items()}
+        except Exception as error:  # noqa: BLE001  it may be anybody's, and what it does not have can be asked again
+            failed(self._cache, error)
+            return {}
 
     def _keep(self, outcomes: Mapping[str, Outcome]) -> None:
-        if self._asking.cache is not None:
-            good = {query: outcome for query, outcome in outcomes.items() if outcome.error is None}
-            self._asking.cache.put({self._keys[query]: orjson.dumps(outcome) for query, outcome in good.items()})
+        if self._cache is None:
+            return
+        good = {query: outcome for query, outcome in outcomes.items() if outcome.error is None}
+        try:
+            self._cache.put({self._keys[query]: orjson.dumps(outcome) for query, outcome in good.items()})
+        except Exception as error:  # noqa: BLE001  likewise
+            failed(self._cache, error)
 
 
 def _outcome(asking: Asking, query: str, answer: RerankResponse | RerankError) -> Outcome:
@@ -163,9 +177,9 @@ def _outcome(asking: Asking, query: str, answer: RerankResponse | RerankError) -
 
 def _keys(reranker: BaseReranker, asking: Asking) -> dict[str, bytes]:
     """A digest of all that an outcome depends on, by query."""
-    about = orjson.dumps(reranker.identity(), default=repr, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
+    about = repr((reranker.identity(), asking.max_concurrency)).encode("utf-8", "surrogatepass")
     asked = {query: [text, asking.order(query), asking.documents(query)] for query, text in asking.data.queries.items()}
     return {
-        query: blake2b(about + orjson.dumps(each, default=repr), digest_size=32).digest()
+        query: blake2b(about + repr(each).encode("utf-8", "surrogatepass"), digest_size=32).digest()
         for query, each in asked.items()
     }

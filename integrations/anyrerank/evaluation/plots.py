@@ -38,7 +38,14 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
         )
         face = "white" if row.dollars is None else _ACCENT
         axes.scatter(at, mean, s=_size(row, dearest), color=face, edgecolors=_ACCENT, zorder=3)
-        axes.annotate(_label(row), (at, mean), xytext=(9, (6, -28)[place % 2]), textcoords="offset points", fontsize=9)
+        axes.annotate(
+            _label(row),
+            (at, mean),
+            xytext=(9, (6, -28)[place % 2]),
+            textcoords="offset points",
+            fontsize=9,
+            parse_math=False,
+        )
     for row in report.rows.values():
         if row.is_reference:
             axes.axhline(row.means[main], color=_PLAIN, linestyle="--" if row.name == FIRST_STAGE else ":", zorder=1)
@@ -51,6 +58,7 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
                 ha="right",
                 fontsize=8,
                 color="#616161",
+                parse_math=False,
             )
     axes.set_xscale("log")
     plain = required("matplotlib.ticker").FuncFormatter(lambda number, _: f"{number:g}")
@@ -94,13 +102,14 @@ def ranks(report: Report, query: str, names: Sequence[str], ax: Axes | None) -> 
                 textcoords="offset points",
                 fontsize=8,
                 color=_GOOD,
+                parse_math=False,
             )
     axes.set_ylim(len(rankings[0]) + 1, 0)
-    axes.set_xticks(range(len(columns)), columns)
+    axes.set_xticks(range(len(columns)), columns, parse_math=False)
     axes.set_ylabel("rank")
     axes.margins(x=0.18)
     text = report.data.queries[query]
-    axes.set_title(text if len(text) <= 70 else f"{text[:69]}…", fontsize=10)
+    axes.set_title(text if len(text) <= 70 else f"{text[:69]}…", fontsize=10, parse_math=False)
     return axes
 
 

@@ -71,6 +71,7 @@ class Report:
         rows: By name, best first.
         k: How many results count.
         baseline: What the others are compared with.
+        at_once: Calls under way at once while latencies were measured.
     """
 
     data: Dataset
@@ -79,9 +80,12 @@ class Report:
     rows: Mapping[str, Row] = field(repr=False)
     k: int
     baseline: str
+    at_once: int = 1
 
     @classmethod
-    def of(cls, data: Dataset, outcomes: Mapping[str, Outcomes], *, k: int, baseline: str = FIRST_STAGE) -> Report:
+    def of(
+        cls, data: Dataset, outcomes: Mapping[str, Outcomes], *, k: int, baseline: str = FIRST_STAGE, at_once: int = 1
+    ) -> Report:
         """The report of some outcomes, among which are those of the references."""
         scores = {
             name: measured({query: each.ranking for query, each in found.items()}, data.labels, k)
@@ -103,6 +107,7 @@ class Report:
             rows={row.name: row for row in best_first},
             k=k,
             baseline=baseline,
+            at_once=at_once,
         )
 
     @property
@@ -128,7 +133,10 @@ class Report:
         return differences({name: list(one.values())}, list(other.values()))[name]
 
     def assert_better(self, name: str, than: str | None = None, on: str | None = None) -> None:
-        """Raise `AssertionError` unless one ranking is better than another by more than chance; for CI."""
+        """Raise `AssertionError` unless one ranking is better than another by more than chance; for CI.
+
+        One comparison by itself: the table corrects for all that it shows.
+        """
         found = self.difference(name, than, on)
         if not (found.clear and found.mean > 0):
             raise AssertionError(

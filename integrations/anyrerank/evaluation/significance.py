@@ -1,7 +1,8 @@
-"""Whether a difference is more than chance: the paired bootstrap over queries, with Holm's correction.
+"""Whether a difference is more than chance: paired bootstrap intervals, and a randomisation test.
 
-Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; Holm, "A Simple Sequentially Rejective Multiple Test
-Procedure", Scandinavian Journal of Statistics 6 (1979).
+Smucker, Allan and Carterette, "A Comparison of Statistical Significance Tests for Information Retrieval Evaluation",
+CIKM 2007; Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; and for several comparisons Holm, "A Simple
+Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6 (1979).
 """
 
 from __future__ import annotations
@@ -23,9 +24,10 @@ class Difference:
 
     Attributes:
         mean: Mean difference.
-        low, high: Its interval, as wide as the number of comparisons beside it demands.
-        p: The chance of a difference as large by chance alone, corrected for the number of comparisons.
-        clear: Whether the interval leaves out 0.
+        low, high: Its interval by the paired bootstrap. Of several comparisons, all hold the truth in 95 of 100 cases.
+        p: The chance of a mean as large if it were all chance: by flipping the signs of the queries' differences, and
+            with Holm's correction for several comparisons. A handful of queries cannot make it small.
+        clear: Whether p is below 0.05.
     """
 
     mean: float
@@ -47,20 +49,41 @@ def differences(
     """
     if not (baseline and against):
         return {}
-    names = list(against)
+    names, random = list(against), np.random.default_rng(seed)
     gaps = np.array([np.subtract(against[name], baseline) for name in names], dtype=float).reshape(len(names), -1)
-    means = _resampled(gaps, np.random.default_rng(seed))
-    beyond = np.minimum((means <= 0).mean(axis=1), (means >= 0).mean(axis=1))
-    chances = np.minimum(1.0, 2 * np.maximum(beyond, 1 / _RESAMPLES))
-    found: dict[str, Difference] = {}
-    worst, clear = 0.0, True
-    for place, each in enumerate(np.argsort(chances, kind="stable")):
-        left = len(names) - place
-        low, high = np.quantile(means[each], (_LEVEL / left / 2, 1 - _LEVEL / left / 2))
-        clear = clear and bool(low > 0 or high < 0)
-        worst = max(worst, min(1.0, float(chances[each]) * left))
-        found[names[each]] = Difference(float(gaps[each].mean()), float(low), float(high), worst, clear)
-    return {name: found[name] for name in names}
+    level = _LEVEL / len(names)
+    lows, highs = np.quantile(_resampled(gaps, random), (level / 2, 1 - level / 2), axis=1)
+    corrected = _holm(_by_flipping(gaps, random))
+    return {
+        name: Difference(
+            mean=float(gaps[row].mean()),
+            low=float(lows[row]),
+            high=float(highs[row]),
+            p=corrected[row],
+            clear=corrected[row] < _LEVEL,
+        )
+        for row, name in enumerate(names)
+    }
+
+
+def _by_flipping(gaps: NDArray[np.float64], random: np.random.Generator) -> list[float]:
+    """For each row how often its mean is as far from 0 when every query's difference may as well be the opposite."""
+    rows, count = gaps.shape
+    seen = np.abs(gaps.mean(axis=1)) - 1e-12
+    beyond = np.ones(rows)
+    step = max(1, _AT_ONCE // count)
+    for start in range(0, _RESAMPLES, step):
+        signs = random.choice((-1.0, 1.0), size=(min(step, _RESAMPLES - start), count))
+        beyond += (np.abs(signs @ gaps.T / count) >= seen).sum(axis=0)
+    return [float(each) for each in beyond / (_RESAMPLES + 1)]
+
+
+def _holm(chances: Sequence[float]) -> list[float]:
+    corrected, worst = [0.0] * len(chances), 0.0
+    for place, row in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
+        worst = max(worst, min(1.0, chances[row] * (len(chances) - place)))
+        corrected[row] = worst
+    return corrected
 
 
 def interval(numbers: Sequence[float], *, seed: int = 0) -> tuple[float, float]:

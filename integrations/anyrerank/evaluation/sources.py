@@ -5,6 +5,7 @@ No framework is imported: what is handed over brings its own.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -44,11 +45,12 @@ def from_pandas(
     documents: dict[str, str] = {}
     labels: dict[str, dict[str, int]] = {}
     candidates: dict[str, list[str]] = {}
+    labelled = [False] * len(frame) if label is None else list(frame[label].notna())
     for place, row in enumerate(frame[columns].itertuples(index=False, name=None)):
         query_id = queries.setdefault(row[0], f"q{len(queries) + 1}")
         document_id = documents.setdefault(row[1], f"d{len(documents) + 1}")
         candidates.setdefault(query_id, []).append(document_id)
-        if label is not None and row[2] == row[2]:  # what is missing is not equal to itself
+        if labelled[place]:
             labels.setdefault(query_id, {})[document_id] = _grade(row[2], place)
     return Dataset(
         name=name,
@@ -98,7 +100,10 @@ def from_llama_index(dataset: Any, retriever: Any = None, *, name: str = "retrie
 
 def _retrieved(found: Mapping[str, list[tuple[str, str]]], questions: Relevant, name: str) -> Dataset:
     queries = {f"q{number}": question for number, question in enumerate(questions, start=1)}
-    documents: dict[str, Document] = {each: text for pairs in found.values() for each, text in pairs}
+    documents: dict[str, Document] = {}
+    for each, text in (pair for pairs in found.values() for pair in pairs):
+        if documents.setdefault(each, text) != text:
+            raise BadRequestError(f"two documents that the retriever found have the id {each}: give id_of=")
     labels = {query: _grades(questions[question]) for query, question in queries.items()}
     for grades in labels.values():
         for each in grades:
@@ -119,6 +124,6 @@ def _id(document: Any, id_of: Callable[[Any], str] | None) -> str:
 
 
 def _grade(value: Any, place: int) -> int:
-    if isinstance(value, str) or value != int(value):
+    if isinstance(value, str) or not math.isfinite(value) or value != int(value):
         raise BadRequestError(f"row {place} of the frame: a label is a whole number")
     return int(value)

@@ -31,6 +31,8 @@ def as_html(report: Report) -> str:
     return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
 
 
+_ENOUGH = 20
+_FEW = "So few queries cannot tell much: intervals of a bootstrap are too narrow below some 20."
 _TEXTS = (0, 2)
 """Columns of words."""
 
@@ -79,8 +81,13 @@ def _notes(report: Report) -> list[str]:
     notes = [f"{answered} of {asked} queries have an answer among the labels; means are over these. Gain is linear."]
     if any(row.difference for row in report.rows.values()):
         notes.append(
-            f"Differences of {report.measures[0]} with intervals of 95 % for all together (paired bootstrap, Holm)."
+            f"Differences of {report.measures[0]}: clear by a randomisation test with Holm's correction; intervals of "
+            "95 % for all together by a paired bootstrap."
         )
+        notes += [_FEW] if answered < _ENOUGH else []
+    if any(row.p50 is not None for row in report.rows.values()):
+        calls = "one call at a time" if report.at_once == 1 else f"{report.at_once} calls at once"
+        notes.append(f"Latencies with {calls}; what runs on this machine was asked one at a time.")
     for row in report.rows.values():
         if row.failures:
             said = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))

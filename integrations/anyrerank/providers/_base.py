@@ -127,6 +127,8 @@ class Provider:
     """What the scores mean, for `score_mode="unit"`."""
     listwise: ClassVar[bool] = False
     """Whether a document's score depends on the documents beside it."""
+    sends_mappings: ClassVar[bool] = False
+    """Whether a mapping may be sent as it is, so that a score may depend on all of it."""
     images: ClassVar[bool] = False
     """Whether some model ranks a mapping with an `image` and no `text`; see `reads_images`."""
     pipeline_fuse: ClassVar[Literal["rrf"] | None] = None
@@ -154,7 +156,9 @@ class Provider:
         connection = self.connection
         headers = {name.lower(): value for name, value in connection.headers.items() if name.lower() != "authorization"}
         settings = {name: value for name, value in connection.settings.items() if not self.settings[name].secret}
-        return self.prefix, connection.model, connection.api_base or self.default_base, headers, settings
+        kind = f"{type(self).__module__}.{type(self).__qualname__}"
+        mine = id(type(self)) if not kind.startswith("anyrerank.") else None  # a notebook may have changed it meanwhile
+        return self.prefix, kind, mine, connection.model, connection.api_base or self.default_base, headers, settings
 
     @property
     def key_required(self) -> bool:

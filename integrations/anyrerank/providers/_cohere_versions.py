@@ -27,6 +27,7 @@ class CohereVersions(CohereStyle):
 
     options = _V1_ONLY | _V2_ONLY
     scale = "unit"
+    sends_mappings = True
     documents_per_request = 1000
     used = COHERE_USED
 

@@ -27,6 +27,7 @@ class JinaAi(CohereStyle):
 
     prefix = "jina_ai"
     title = "Jina AI"
+    sends_mappings = True
     key_variables = ("JINA_AI_API_KEY", "JINA_API_KEY", "JINA_AI_TOKEN", "JINAAI_API_KEY")
     base_variables = ("JINA_AI_API_BASE",)
     default_base = "https://api.jina.ai/v1"

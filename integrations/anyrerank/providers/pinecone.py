@@ -24,6 +24,7 @@ class Pinecone(CohereStyle):
 
     prefix = "pinecone"
     title = "Pinecone"
+    sends_mappings = True
     key_variables = ("PINECONE_API_KEY",)
     base_variables = ("PINECONE_API_BASE",)
     default_base = "https://api.pinecone.io"
