@@ -92,8 +92,6 @@ for name in rerankers:
 # %%
 import os
 
-from IPython.display import display
-
 providers = {
     "COHERE_API_KEY": "cohere/rerank-v3.5",
     "JINA_API_KEY": "jina_ai/jina-reranker-v2-base-multilingual",
@@ -102,11 +100,9 @@ providers = {
 }
 models = [model for variable, model in providers.items() if os.environ.get(variable)]
 priced = [model for model in models if not model.startswith("nvidia_nim")]  # whose price nobody publishes
-if models:
-    budget = 0.5 if priced == models else None
-    display(compare({**rerankers, **{model: model for model in models}}, data, budget_usd=budget))
-else:
-    print("no key, so no provider was asked")
+budget = 0.5 if priced == models else None
+everything = {**rerankers, **{model: model for model in models}}
+compare(everything, data, budget_usd=budget) if models else "no key, so no provider was asked"
 
 # %% [markdown]
 # ## Without labels

@@ -30,6 +30,7 @@ from anyrerank import (
     BadRequestError,
     Budget,
     BudgetExceededError,
+    ConfigurationError,
     FallbackError,
     GuardrailRaisedError,
     InternalServerError,
@@ -38,6 +39,7 @@ from anyrerank import (
     RerankError,
     RerankResponse,
     Router,
+    llama_index,
 )
 from anyrerank.guardrails import DenyList
 from anyrerank.hooks import CallEvent
@@ -1405,3 +1407,11 @@ def test_a_cooldown_is_said_once(world: Worlds, clock: Clock, caplog: pytest.Log
         clock.now += 10
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert caplog.records[0].getMessage().startswith("a (cohere/rerank-v3.5) cools down: AuthenticationError: ")
+
+
+def test_a_router_cannot_be_written_down(world: Worlds) -> None:
+    """What is read again would be a reranker without its guardrails and budgets."""
+    router = world().router(entry("a", "cohere/rerank-v3.5"), guardrails=[str.upper])
+    adapter = llama_index.AnyRerank(reranker=router, model="cohere/rerank-v3.5")
+    with pytest.raises(ConfigurationError, match="a router cannot be written down"):
+        adapter.to_dict()
