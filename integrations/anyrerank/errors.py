@@ -93,11 +93,10 @@ class RerankError(Exception):
         """What IPython and Jupyter show: the caller's own lines and the message, without the frames of libraries."""
         frames = [frame for frame in traceback.extract_tb(self.__traceback__) if _is_the_callers(frame.filename)]
         places = [f"line {frame.lineno}: {frame.line}" for frame in frames if frame.line]
-        return [*places, f"{type(self).__name__}: {self}", *(f"  - {line}" for line in self._details())]
+        return [*places, *self._lines()]
 
-    def _details(self) -> list[str]:
-        """Lines beside the message."""
-        return []
+    def _lines(self) -> list[str]:
+        return [f"{type(self).__name__}: {self}"]
 
 
 def _is_the_callers(file: str) -> bool:
@@ -187,8 +186,9 @@ class FallbackError(RerankError):
         self.errors = errors
         self.attempts = attempts
 
-    def _details(self) -> list[str]:
-        return [f"{type(error).__name__}: {error}" for error in self.errors]
+    def _lines(self) -> list[str]:
+        each = [f"  - {type(error).__name__}: {error}" for error in self.errors]
+        return ["FallbackError: every model failed", *each] if each else super()._lines()
 
 
 _CLASSES: dict[int, type[RerankError]] = {
