@@ -14,3 +14,10 @@ def pin(core: int) -> None:
     if sys.platform == "linux" and (os.cpu_count() or 1) > 1:
         with suppress(OSError):  # the container may not use that core
             os.sched_setaffinity(0, {core})
+
+
+def unpin() -> None:
+    """Let this thread, and those that it starts, run on any core again: for work that is off the path of a call."""
+    if sys.platform == "linux":
+        with suppress(OSError):
+            os.sched_setaffinity(0, range(os.cpu_count() or 1))
