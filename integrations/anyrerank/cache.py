@@ -7,7 +7,6 @@ Cache          what a store of one's own is a subclass of, for example one in Re
 
 from __future__ import annotations
 
-import importlib
 import math
 import time
 from abc import ABC, abstractmethod
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from typing_extensions import Self
 
 from anyrerank.errors import ConfigurationError
+from anyrerank.extras import needed
 from anyrerank.forks import ForkLock
 
 if TYPE_CHECKING:
@@ -107,7 +107,9 @@ class MemoryCache(Cache):
         self._clock = clock
         # an entry is its value, its size and the time at which it is too old; a TTLCache would remove what is too old
         # when something is put, with the lock held: a tenth of a second for 100,000 entries
-        self._kept: LRUCache[bytes, tuple[bytes, int, float]] = _cachetools().LRUCache(max_bytes, itemgetter(1))
+        self._kept: LRUCache[bytes, tuple[bytes, int, float]] = needed("cachetools", "cache").LRUCache(
+            max_bytes, itemgetter(1)
+        )
         self._lock = ForkLock()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
@@ -165,12 +167,3 @@ def checked_ttl(value: float | None) -> float | None:
     if not number or not math.isfinite(value) or value <= 0:
         raise ConfigurationError("ttl, of a cache, is a number of seconds above 0, or None for no limit")
     return value
-
-
-def _cachetools() -> Any:
-    try:
-        return importlib.import_module("cachetools")
-    except ImportError as error:
-        raise ConfigurationError(
-            f"a MemoryCache needs cachetools, which cannot be imported ({error}): pip install 'anyrerank[cache]'"
-        ) from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import logging
 from collections.abc import Mapping, Set
 from os import PathLike
@@ -13,6 +12,7 @@ from anyrerank import providers
 from anyrerank.config import variable
 from anyrerank.entries import Located
 from anyrerank.errors import ConfigurationError
+from anyrerank.extras import needed
 
 _log = logging.getLogger("anyrerank")
 
@@ -84,10 +84,7 @@ def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
 
 def _parsed(file: Path) -> tuple[Mapping[str, Any], list[int]]:
     """What the file holds, and the lines on which the entries of its `model_list` begin."""
-    try:
-        yaml = importlib.import_module("yaml")
-    except ImportError as error:
-        raise ConfigurationError(f"PyYAML cannot be imported ({error}): pip install 'anyrerank[config]'") from error
+    yaml = needed("yaml", "config", called="PyYAML")
     try:
         loader = yaml.SafeLoader(file.read_text(encoding="utf-8"))
         root = loader.get_single_node()

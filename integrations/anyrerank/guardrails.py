@@ -10,7 +10,6 @@ A guardrail is a function that gets the query and returns it, changed or as it i
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
@@ -19,6 +18,7 @@ from functools import cache, partial
 from typing import Any, TypeAlias
 
 from anyrerank.errors import ConfigurationError, GuardrailRaisedError
+from anyrerank.extras import needed
 from anyrerank.flow import Call, Do, Flow
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
@@ -163,16 +163,11 @@ KINDS: Mapping[str, str] = {
 
 @cache
 def _recogniser(kind: str) -> Any:
-    try:
-        library = importlib.import_module("presidio_analyzer.predefined_recognizers")
-    except ImportError as error:
-        raise ConfigurationError(
-            f"Presidio cannot be imported ({error}): pip install 'anyrerank[guardrails]'"
-        ) from error
-    found = getattr(library, KINDS[kind])
+    library = partial(needed, extra="guardrails", called="Presidio")
+    found = getattr(library("presidio_analyzer.predefined_recognizers"), KINDS[kind])
     if kind == "EMAIL_ADDRESS":
         # its own check of the domain asks the network for the list of public suffixes
-        plain = importlib.import_module("presidio_analyzer").PatternRecognizer
+        plain = library("presidio_analyzer").PatternRecognizer
         return plain(supported_entity=kind, patterns=found.PATTERNS)
     return found()
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from anyrerank.errors import BadRequestError
-from anyrerank.evaluation.extra import required
 from anyrerank.evaluation.outcomes import Outcomes
+from anyrerank.extras import needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,5 +99,5 @@ def _tau(one: Sequence[str], other: Sequence[str]) -> float:
     if len(one) < 2:
         return 1.0
     places = {document: place for place, document in enumerate(other)}
-    found = required("scipy.stats").kendalltau(range(len(one)), [places[document] for document in one])
+    found = needed("scipy.stats", "evaluation").kendalltau(range(len(one)), [places[document] for document in one])
     return float(found.statistic)

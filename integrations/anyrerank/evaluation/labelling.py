@@ -12,9 +12,9 @@ from typing import Any
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.agreement import agreement
 from anyrerank.evaluation.dataset import Dataset
-from anyrerank.evaluation.extra import required
 from anyrerank.evaluation.files import read_labels
 from anyrerank.evaluation.outcomes import Outcomes
+from anyrerank.extras import needed
 from anyrerank.providers._documents import text_of
 
 GRADES = {"no": 0, "in part": 1, "mostly": 2, "fully": 3}
@@ -96,7 +96,7 @@ def label(data: Dataset, outcomes: Mapping[str, Outcomes], path: str | Path, *, 
         k: How many results of each.
         seed: Of which is on the left.
     """
-    widgets = required("ipywidgets")
+    widgets = needed("ipywidgets", "evaluation")
     labels, pages = Labels(path=Path(path)), sides(outcomes, k, seed=seed)
     box = widgets.VBox()
     place = 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from anyrerank.evaluation.dataset import Labels
-from anyrerank.evaluation.extra import required
+from anyrerank.extras import needed
 
 Ranking = Sequence[str]
 """Ids of documents, best first."""
@@ -29,7 +29,7 @@ def measured(rankings: Mapping[str, Ranking], labels: Labels, k: int) -> Scores:
         labels: Grades; only queries with a grade above 0 are measured.
         k: How far down is looked.
     """
-    library = required("ir_measures")
+    library = needed("ir_measures", "evaluation")
     names = measures(k)
     wanted = [library.nDCG @ k, library.RR @ k, library.R @ k, library.Success @ 1]  # its parser fails on Python 3.14
     answered = {query: dict(grades) for query, grades in labels.items() if is_answered(grades)}

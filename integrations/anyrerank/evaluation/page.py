@@ -7,10 +7,10 @@ import html
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from anyrerank.evaluation.extra import required
 from anyrerank.evaluation.losses import losses
 from anyrerank.evaluation.plots import quality_against_latency
 from anyrerank.evaluation.table import as_html
+from anyrerank.extras import needed
 
 if TYPE_CHECKING:
     from anyrerank.evaluation.report import Report
@@ -43,7 +43,7 @@ def as_page(report: Report, *, most: int = 5) -> str:
 
 def _picture(report: Report) -> str:
     """The plot, drawn without a screen and without a figure that somebody has to close."""
-    figure = required("matplotlib.figure").Figure(figsize=(7.5, 4.5), layout="constrained")
+    figure = needed("matplotlib.figure", "evaluation").Figure(figsize=(7.5, 4.5), layout="constrained")
     quality_against_latency(report, figure.subplots())
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=130)

@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from anyrerank.evaluation.extra import required
 from anyrerank.evaluation.reference import FIRST_STAGE, ORACLE
+from anyrerank.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -61,7 +61,7 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
                 parse_math=False,
             )
     axes.set_xscale("log")
-    plain = required("matplotlib.ticker").FuncFormatter(lambda number, _: f"{number:g}")
+    plain = needed("matplotlib.ticker", "evaluation").FuncFormatter(lambda number, _: f"{number:g}")
     axes.xaxis.set_major_formatter(plain)
     axes.xaxis.set_minor_formatter(plain)
     if rows:
@@ -124,5 +124,5 @@ def _label(row: Row) -> str:
 
 
 def _axes(width: float, height: float) -> Any:
-    pyplot = required("matplotlib.pyplot")
+    pyplot = needed("matplotlib.pyplot", "evaluation")
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset
-from anyrerank.evaluation.extra import required
 from anyrerank.evaluation.files import write_trec
 from anyrerank.evaluation.losses import Losses, losses
 from anyrerank.evaluation.metrics import is_answered, judged, measured, measures
@@ -22,6 +21,7 @@ from anyrerank.evaluation.plots import quality_against_latency, ranks
 from anyrerank.evaluation.reference import FIRST_STAGE, REFERENCES
 from anyrerank.evaluation.significance import Difference, differences, interval
 from anyrerank.evaluation.table import as_html, as_text
+from anyrerank.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -174,7 +174,7 @@ class Report:
 
     def to_pandas(self) -> DataFrame:
         """The rows as a data frame, a column for each measure."""
-        pandas = required("pandas")
+        pandas = needed("pandas", "evaluation")
         return pandas.DataFrame([_flat(row) for row in self.rows.values()]).set_index("name")
 
     def to_json(self, path: str | Path | None = None) -> str:

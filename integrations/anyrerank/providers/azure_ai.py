@@ -18,10 +18,10 @@ from urllib.parse import urlsplit
 from typing_extensions import Self, override
 
 from anyrerank.errors import RerankError
+from anyrerank.extras import needed
 from anyrerank.flow import Call, Flow
 from anyrerank.providers._base import Setting
 from anyrerank.providers._cohere_versions import CohereVersions
-from anyrerank.providers._extras import needed
 from anyrerank.providers._urls import endpoint
 
 _FOUNDRY = ".services.ai.azure.com"

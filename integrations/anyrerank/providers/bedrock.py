@@ -27,11 +27,11 @@ from anyrerank.errors import (
     RateLimitError,
     RerankError,
 )
+from anyrerank.extras import needed
 from anyrerank.flow import Call, Flow
 from anyrerank.providers._answers import dig, estimated_units, first_at, ranked
 from anyrerank.providers._base import Answer, Provider, Setting
 from anyrerank.providers._documents import text_of, texts_of
-from anyrerank.providers._extras import needed
 from anyrerank.providers._refusals import json_or_none
 from anyrerank.providers._urls import endpoint
 from anyrerank.schema import Document, RerankRequest

@@ -22,11 +22,11 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from typing_extensions import Self, override
 
 from anyrerank.errors import APIConnectionError, AuthenticationError
+from anyrerank.extras import needed
 from anyrerank.flow import Call, Flow
 from anyrerank.providers._answers import UnusableAnswerError, dig, estimated_units, ranked, whole_number
 from anyrerank.providers._base import Answer, Provider, Setting
 from anyrerank.providers._documents import text_of
-from anyrerank.providers._extras import needed
 from anyrerank.providers._urls import endpoint
 from anyrerank.schema import Document, RerankRequest
 from anyrerank.wire import HttpResponse
