@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyrerank.arguments import is_number
 from anyrerank.errors import BudgetExceededError, ConfigurationError
 from anyrerank.forks import ForkLock
 
@@ -49,7 +50,7 @@ class Budget:
     def __init__(
         self, dollars: float, window: float | str | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
-        if not _is_positive(dollars):
+        if not (is_number(dollars) and dollars > 0):
             raise ConfigurationError("a budget is a number of US dollars above 0")
         self.dollars = float(dollars)
         self.window = window
@@ -153,14 +154,10 @@ def seconds_of(window: float | str) -> float:
     """The length of a window in seconds."""
     if isinstance(window, str):
         found = _DURATION.fullmatch(window.strip())
-        window = int(found[1]) * _UNITS[found[2]] if found else 0.0
-    if not _is_positive(window):
+        window = float(found[1]) * _UNITS[found[2]] if found else 0.0
+    if not (is_number(window) and window > 0):
         raise ConfigurationError("a budget's window is a number of seconds above 0, or a text such as '30s' or '1d'")
     return float(window)
-
-
-def _is_positive(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value > 0
 
 
 def _named(window: float | str) -> str:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import Self
 
+from anyrerank.arguments import is_number
 from anyrerank.errors import ConfigurationError
 from anyrerank.extras import needed
 from anyrerank.forks import ForkLock
@@ -163,7 +164,6 @@ def checked_ttl(value: float | None) -> float | None:
     """A number of seconds above 0, or `None`; anything else is a `ConfigurationError`."""
     if value is None:
         return None
-    number = isinstance(value, int | float) and not isinstance(value, bool)  # type: ignore[redundant-expr]
-    if not number or not math.isfinite(value) or value <= 0:
+    if not (is_number(value) and value > 0):
         raise ConfigurationError("ttl, of a cache, is a number of seconds above 0, or None for no limit")
     return value

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import difflib
 import logging
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyrerank.arguments import is_number
 from anyrerank.budget import Budget
 from anyrerank.config import provider_class
 from anyrerank.deployment import Deployment
@@ -155,8 +155,7 @@ def _terms(params: Mapping[str, Any], where: str) -> Terms:
     for name in ("weight", "rpm", "tpm", "order", "timeout"):
         value = params.get(name)
         least_exclusive = name != "weight"
-        number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if value is not None and not (number and (value > 0 if least_exclusive else value >= 0)):
+        if value is not None and not (is_number(value) and (value > 0 if least_exclusive else value >= 0)):
             bound = "above 0" if least_exclusive else "of at least 0"
             raise ConfigurationError(f"{where}: {name} is a number {bound}")
     given = {name: params[name] for name in _TERMS if params.get(name) is not None}

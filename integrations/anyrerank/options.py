@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import difflib
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
+from anyrerank.arguments import is_number
 from anyrerank.budget import Budget
 from anyrerank.cache import Cache
 from anyrerank.errors import BadRequestError
@@ -87,9 +87,9 @@ def _check_numbers(options: Options) -> None:
     for name in ("max_retries", "max_concurrency"):
         if getattr(options, name) is None:
             raise BadRequestError(f"{name} is an integer, not None")
-    if options.timeout is not None and not (_is_number(options.timeout) and options.timeout > 0):
+    if options.timeout is not None and not (is_number(options.timeout) and options.timeout > 0):
         raise BadRequestError("timeout is a number of seconds above 0, or None for no limit")
-    if options.score_threshold is not None and not _is_number(options.score_threshold):
+    if options.score_threshold is not None and not is_number(options.score_threshold):
         raise BadRequestError("score_threshold is a number, or None")
 
 
@@ -122,10 +122,6 @@ CONNECTION = frozenset(
     }
 )
 """What is set when a `Reranker` is made, and not in a call."""
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _functions(name: str, given: object, what: str) -> tuple[Any, ...]:

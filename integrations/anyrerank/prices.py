@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from anyrerank.arguments import is_number
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers._answers import usual_units
 from anyrerank.providers._documents import tokens_to_read
@@ -36,8 +37,7 @@ class Price:
 
     def __post_init__(self) -> None:
         for name, value in ((_PER_QUERY, self.per_query), (_PER_TOKEN, self.per_token)):
-            number = isinstance(value, int | float) and not isinstance(value, bool)
-            if value is not None and not (number and math.isfinite(value) and value >= 0):
+            if value is not None and not (is_number(value) and value >= 0):
                 raise BadRequestError(f"{name} is a number of US dollars of at least 0, or None")
 
     def __bool__(self) -> bool:

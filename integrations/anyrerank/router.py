@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import math
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from typing_extensions import Self
 
+from anyrerank.arguments import is_number
 from anyrerank.balancing import Balancer, Rules, Standing
 from anyrerank.base import BaseReranker, KeepsConnections, same_parameters
 from anyrerank.batching import Candidates
@@ -326,6 +326,6 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
 
 
 def _at_least_0(name: str, value: object) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+    if not (is_number(value) and value >= 0):
         raise ConfigurationError(f"{name} is a number of at least 0")
     return value
