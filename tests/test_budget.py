@@ -262,7 +262,9 @@ def test_a_budget_is_a_number_of_dollars(dollars: Any) -> None:
         Budget(dollars)
 
 
-@pytest.mark.parametrize("window", ["", "1", "d", "1y", "-1d", "0s", 0, -5, True, float("inf"), float("nan"), 10**400, "9" * 400 + "d"])
+@pytest.mark.parametrize(
+    "window", ["", "1", "d", "1y", "-1d", "0s", 0, -5, True, float("inf"), float("nan"), 10**400, "9" * 400 + "d"]
+)
 def test_a_window_is_a_length_of_time(window: Any) -> None:
     with pytest.raises(ConfigurationError, match=r"window is a number of seconds above 0, or a text"):
         Budget(1.0, window)
