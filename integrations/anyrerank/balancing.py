@@ -10,14 +10,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from anyrerank.batching import Candidates
-from anyrerank.budget import Reservation
+from anyrerank.budget import Reservation, charged
 from anyrerank.call import Call
 from anyrerank.deployment import Deployment
 from anyrerank.entries import Entry
 from anyrerank.errors import APITimeoutError, RateLimitError, RerankError
 from anyrerank.flow import Flow, Sleep
 from anyrerank.forks import ForkLock
-from anyrerank.prices import estimated, owed
+from anyrerank.prices import estimated
 from anyrerank.providers._base import Answer
 from anyrerank.providers._documents import tokens_to_read
 from anyrerank.retry import retryable, wait_before
@@ -297,19 +297,19 @@ class Balancer:
         call, entry, clock = group.call, turn.entry, self.rules.clock
         before, began = len(call.attempts), clock()
         answer, failure, falls_out = None, None, False
-        cut_off = True
         if not call.attempts:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model
         many = turn.need.requests > 1
         policy = replace(call.policy, max_retries=call.policy.max_retries - group.retries if many else 0)
-        flow = entry.deployment.ask(
-            call, call.query, group.kept, deadline=self._deadline(entry, group, began), policy=policy
-        )
+        deadline = self._deadline(entry, group, began)
+        asked = entry.deployment.ask(call, call.query, group.kept, deadline=deadline, policy=policy)
+        flow = entry.deployment.through(asked, transport)
+        if turn.reservation is not None:
+            flow = charged(flow, turn.reservation.settle, call.attempts)
         try:
-            answer = yield from entry.deployment.through(flow, transport)
-            cut_off = False
+            answer = yield from flow
         except RerankError as error:
-            failure, cut_off = error, False
+            failure = error
             raise
         finally:
             attempts, seconds = call.attempts[before:], clock() - began
@@ -321,8 +321,6 @@ class Balancer:
                     falls_out = entry.load.failed(clock(), seconds, failure, self.rules.cooldowns)
                 elif answer is not None and attempts:
                     entry.load.answered(clock(), seconds)
-            if turn.reservation is not None:
-                turn.reservation.settle(None if cut_off else owed(attempts))
             if failure is not None and falls_out:
                 _log.warning(
                     "%s (%s) cools down: %s: %s",

@@ -7,11 +7,16 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 from anyrerank.arguments import is_number
-from anyrerank.errors import BudgetExceededError, ConfigurationError
+from anyrerank.errors import BudgetExceededError, ConfigurationError, RerankError
+from anyrerank.flow import Flow
 from anyrerank.forks import ForkLock
+from anyrerank.prices import owed
+from anyrerank.schema import Attempt
+
+T = TypeVar("T")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
@@ -148,6 +153,25 @@ class Spending:
         """Count what was spent."""
         for reservation in self.reservations:
             reservation.settle(cost)
+
+
+def charged(flow: Flow[T], settle: Callable[[float | None], None], attempts: Sequence[Attempt]) -> Flow[T]:
+    """`flow`, after which `settle` gets what its tries cost, or `None` where nobody knows that.
+
+    Args:
+        attempts: Those of the call, to which the flow adds its own.
+    """
+    before = len(attempts)
+    try:
+        result = yield from flow
+    except RerankError:
+        settle(owed(attempts[before:]))
+        raise
+    except BaseException:  # it was cut off, wherever it was
+        settle(None)
+        raise
+    settle(owed(attempts[before:]))
+    return result
 
 
 def seconds_of(window: float | str) -> float:

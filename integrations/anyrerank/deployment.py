@@ -9,14 +9,14 @@ from functools import partial
 from typing import Any, TypeVar
 
 from anyrerank.batching import Candidates, batched
-from anyrerank.budget import Spending
+from anyrerank.budget import Spending, charged
 from anyrerank.caching import callwise, pairwise, seed_of
 from anyrerank.call import Call
 from anyrerank.config import connect, provider_class, split_model
 from anyrerank.errors import RerankError
 from anyrerank.flow import Flow, Through
 from anyrerank.options import Options, identity, provider_options
-from anyrerank.prices import FREE, Price, Spent, estimated, listed, owed, spent, total
+from anyrerank.prices import FREE, Price, Spent, estimated, listed, spent, total
 from anyrerank.providers import Provider
 from anyrerank.providers._answers import dollars
 from anyrerank.providers._base import Answer, Scale
@@ -242,17 +242,8 @@ class Deployment:
         budgets = [*options.budgets, *own]
         if not budgets:
             return (yield from flow)
-        before, cost = len(call.attempts), None
         spending = Spending.of(budgets, self.estimate(request.query, request.documents, request.rank_fields))
-        try:
-            answer = yield from flow
-            cost = owed(call.attempts[before:])
-            return answer
-        except RerankError:
-            cost = owed(call.attempts[before:])
-            raise
-        finally:
-            spending.settle(cost)  # by the estimate, if the call was cut off
+        return (yield from charged(flow, spending.settle, call.attempts))
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
