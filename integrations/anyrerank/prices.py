@@ -89,9 +89,14 @@ def estimated(
 
 def total(attempts: Iterable[Attempt]) -> float | None:
     """What all tries cost together; `None` when one was billed and its cost is not known."""
-    costs = [attempt.cost for attempt in attempts if attempt.billed]
-    known = [cost for cost in costs if cost is not None]
-    return math.fsum(known) if len(known) == len(costs) else None
+    return together(attempt.cost for attempt in attempts if attempt.billed)
+
+
+def together(costs: Iterable[float | None]) -> float | None:
+    """The sum of some costs, or `None` when one of them is not known."""
+    given = list(costs)
+    known = [cost for cost in given if cost is not None]
+    return math.fsum(known) if len(known) == len(given) else None
 
 
 def owed(attempts: Iterable[Attempt]) -> float | None:

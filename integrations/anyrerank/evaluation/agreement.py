@@ -74,7 +74,7 @@ def agreement(outcomes: Mapping[str, Outcomes], k: int = 10) -> Agreement:
         raise BadRequestError("agreement is between at least two rankings")
     pairs = [_pair(one, outcomes[one], other, outcomes[other], k) for one, other in combinations(outcomes, 2)]
     queries = list(next(iter(outcomes.values())))
-    shared = {query: min(_overlap([found[query].ranking for found in outcomes.values()], k), 1.0) for query in queries}
+    shared = {query: _overlap([found[query].ranking for found in outcomes.values()], k) for query in queries}
     return Agreement(k=k, pairs=pairs, disputed=sorted(queries, key=lambda query: shared[query]))
 
 

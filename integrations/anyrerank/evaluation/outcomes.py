@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from anyrerank.cache import Cache
 from anyrerank.caching import failed
 from anyrerank.errors import RerankError
 from anyrerank.evaluation.dataset import Dataset
-from anyrerank.prices import estimated
+from anyrerank.prices import estimated, together
 from anyrerank.progress import Bar
 from anyrerank.schema import Document, RerankResponse
 
@@ -115,9 +114,9 @@ class Contender:
         """About how many US dollars that costs, or `None` when the price is not known."""
         price, queries = self.reranker.price(), self._asking.data.queries
         fields = self.reranker.rank_fields
-        costs = [estimated(price, queries[query], self._asking.documents(query), fields) for query in self.missing]
-        known = [cost for cost in costs if cost is not None]
-        return math.fsum(known) if len(known) == len(costs) else None
+        return together(
+            estimated(price, queries[query], self._asking.documents(query), fields) for query in self.missing
+        )
 
     def outcomes(self) -> Outcomes:
         """The outcome of every query; what is known is not asked again."""

@@ -25,7 +25,7 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
     rows = [row for row in report.rows.values() if not row.is_reference and row.p50 is not None]
     dearest = max((row.dollars or 0.0 for row in rows), default=0.0)
     for place, row in enumerate(sorted(rows, key=lambda row: row.p50 or 0.0)):
-        at = max(_LEAST_MS, 1000 * (row.p50 or 0.0))
+        at = _milliseconds(row)
         mean = row.means[main]
         axes.errorbar(
             at,
@@ -65,7 +65,7 @@ def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
     axes.xaxis.set_major_formatter(plain)
     axes.xaxis.set_minor_formatter(plain)
     if rows:
-        spread = [max(_LEAST_MS, 1000 * (row.p50 or 0.0)) for row in rows]
+        spread = [_milliseconds(row) for row in rows]
         axes.set_xlim(min(spread) / 3, max(spread) * 5)  # or the eye would make much of a millisecond
     axes.set_xlabel("median latency of a call, ms")
     axes.set_ylabel(f"{main}, with its 95 % interval")
@@ -126,3 +126,8 @@ def _label(row: Row) -> str:
 def _axes(width: float, height: float) -> Any:
     pyplot = needed("matplotlib.pyplot", "evaluation")
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
+
+
+def _milliseconds(row: Row) -> float:
+    """The median of a ranking's latency, on an axis that has no 0."""
+    return max(_LEAST_MS, 1000 * (row.p50 or 0.0))

@@ -22,6 +22,7 @@ from anyrerank.evaluation.reference import FIRST_STAGE, REFERENCES
 from anyrerank.evaluation.significance import Difference, differences, interval
 from anyrerank.evaluation.table import as_html, as_text
 from anyrerank.extras import needed
+from anyrerank.prices import together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -87,10 +88,7 @@ class Report:
         cls, data: Dataset, outcomes: Mapping[str, Outcomes], *, k: int, baseline: str = FIRST_STAGE, at_once: int = 1
     ) -> Report:
         """The report of some outcomes, among which are those of the references."""
-        scores = {
-            name: measured({query: each.ranking for query, each in found.items()}, data.labels, k)
-            for name, found in outcomes.items()
-        }
+        scores = {name: measured(_rankings(found), data.labels, k) for name, found in outcomes.items()}
         main = measures(k)[0]
         numbers = {name: list(found[main].values()) for name, found in scores.items()}
         others = {name: each for name, each in numbers.items() if name not in (*REFERENCES, baseline)}
@@ -199,9 +197,7 @@ class Report:
 
     def to_trec(self, folder: str | Path) -> list[Path]:
         """A run in TREC's form for each ranking, and the labels as qrels, in `folder`."""
-        rankings = {
-            name: {query: each.ranking for query, each in found.items()} for name, found in self.outcomes.items()
-        }
+        rankings = {name: _rankings(found) for name, found in self.outcomes.items()}
         return write_trec(Path(folder), rankings, self.data.labels)
 
     def to_html(self, path: str | Path | None = None) -> str:
@@ -240,8 +236,7 @@ def _row(
     low, high = interval(list(next(iter(scores.values())).values()))
     good = [outcome for outcome in outcomes.values() if outcome.error is None]
     seconds = sorted(outcome.seconds for outcome in good if outcome.seconds is not None)
-    dollars = [outcome.dollars for outcome in good]
-    known = [each for each in dollars if each is not None]
+    dollars = together(outcome.dollars for outcome in good)
     return Row(
         name=name,
         means=means,
@@ -250,14 +245,18 @@ def _row(
         difference=difference,
         p50=_quantile(seconds, 0.50),
         p95=_quantile(seconds, 0.95),
-        dollars=1000 * _mean(known) if known and len(known) == len(dollars) else None,
+        dollars=1000 * dollars / len(good) if good and dollars is not None else None,
         failures=Counter(outcome.error for outcome in outcomes.values() if outcome.error is not None),
         judged=judged,
     )
 
 
 def _judged(data: Dataset, outcomes: Outcomes, k: int) -> float:
-    return judged({query: each.ranking for query, each in outcomes.items()}, data.labels, k)
+    return judged(_rankings(outcomes), data.labels, k)
+
+
+def _rankings(outcomes: Outcomes) -> dict[str, Sequence[str]]:
+    return {query: outcome.ranking for query, outcome in outcomes.items()}
 
 
 def _mean(numbers: Sequence[float]) -> float:
