@@ -351,33 +351,22 @@ async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None
     assert len(gate.requests) == 4
 
 
-async def test_those_who_wait_for_a_call_that_is_cancelled_ask_for_themselves() -> None:
+@pytest.mark.parametrize(("leaver", "requests"), [("who asks", 2), ("who waits", 1)])
+async def test_a_call_that_is_cancelled_takes_no_equal_one_with_it(leaver: str, requests: int) -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
-    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
-    await turns()
-    second = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
-    await turns()
-    first.cancel()
-    await turns()
-    gate.opened.set()
-    assert (await second).results.scores == (0.9, 0.5, 0.1)
-    assert first.cancelled()
-    assert len(gate.requests) == 2
-
-
-async def test_one_who_waits_and_is_cancelled_takes_nothing_with_it() -> None:
-    gate = Gate()
-    reranker = gated(gate, asynchronous=True)
-    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
-    await turns()
-    second = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
-    await turns()
-    second.cancel()
+    calls = {}
+    for name in ("who asks", "who waits"):
+        calls[name] = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+        await turns()
+    cancelled = calls.pop(leaver)
+    cancelled.cancel()
     await turns()
     gate.opened.set()
-    assert (await first).results.scores == (0.9, 0.5, 0.1)
-    assert second.cancelled()
+    (left,) = calls.values()
+    assert (await left).results.scores == (0.9, 0.5, 0.1)
+    assert cancelled.cancelled()
+    assert len(gate.requests) == requests
 
 
 async def test_one_who_waits_waits_no_longer_than_its_own_timeout() -> None:

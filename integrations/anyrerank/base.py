@@ -23,6 +23,7 @@ from anyrerank.progress import Bar
 from anyrerank.providers._base import Answer
 from anyrerank.ranking import order
 from anyrerank.retry import RetryPolicy
+from anyrerank.routing import cannot_take
 from anyrerank.schema import Document, RerankResponse, Results
 from anyrerank.transport import Transport
 
@@ -272,8 +273,8 @@ class BaseReranker(KeepsConnections, ABC):
         try:
             member, answer = yield from self._chosen(call, kept)
         except RerankError as error:
-            unsent = isinstance(error, BadRequestError) and error.status_code is None
-            if options.on_error == "raise" or unsent or isinstance(error, GuardrailRaisedError | BudgetExceededError):
+            ours = cannot_take(error) or isinstance(error, GuardrailRaisedError | BudgetExceededError)
+            if options.on_error == "raise" or ours:
                 raise
             return call.degraded(error)
         ordered = order(

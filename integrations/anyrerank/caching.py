@@ -207,7 +207,7 @@ def _shared(
     deadline: float | None,
 ) -> Flow[tuple[dict[bytes, bytes], set[bytes]]]:
     """The value of each key: kept, computed by another call, or computed here; and which were computed here."""
-    flight, mine, others = _Flight(), list[bytes](), list[_Flight]()
+    flight = _Flight()
     landed: dict[bytes, bytes] = {}
     fresh: set[bytes] = set()
     try:

@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
-from anyrerank.errors import APITimeoutError
 from anyrerank.hooks import CallEvent
+from anyrerank.prices import MAYBE_BILLED
 
 Row: TypeAlias = list[Any]
 """What one deployment did for one call:
@@ -48,7 +48,6 @@ _Tries: TypeAlias = Sequence[Sequence[Any]]
 _FACTS = 11
 _SECONDS_OF_A_DAY = 86_400
 _FIRST_DAY = date(1970, 1, 1).toordinal()
-_MAYBE_BILLED = APITimeoutError.__name__
 _NUL = rb"\u0000"
 
 
@@ -160,7 +159,7 @@ def _tried(tries: _Tries, answered_by: str) -> tuple[str, int, int, float | None
     """`provider/model`, requests, failures, cost, whether that is an estimate, seconds, and the last error."""
     if len(tries) == 1:  # nearly always, and half as long
         _, deployment, error, seconds, cost, estimated, billed = tries[0]
-        maybe = estimated or error == _MAYBE_BILLED
+        maybe = estimated or error in MAYBE_BILLED
         return deployment, 1, int(error is not None), cost if billed else 0.0, maybe, seconds, error
     errors = [error for _, _, error, *_ in tries if error is not None]
     costs = [cost for *_, cost, _, billed in tries if billed]
@@ -169,7 +168,7 @@ def _tried(tries: _Tries, answered_by: str) -> tuple[str, int, int, float | None
         len(tries),
         len(errors),
         None if None in costs else sum(costs),
-        _MAYBE_BILLED in errors or any(estimated for *_, estimated, _ in tries),
+        not MAYBE_BILLED.isdisjoint(errors) or any(estimated for *_, estimated, _ in tries),
         sum(seconds for _, _, _, seconds, *_ in tries),
         tries[-1][2] if tries else None,
     )
