@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
 from anyrerank.errors import APITimeoutError
+from anyrerank.turns import short_turn
 from anyrerank.wire import HttpRequest, HttpResponse
 
 T = TypeVar("T")
@@ -269,11 +270,13 @@ async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
         exchange: Sends a request and reads the answer.
     """
     try:
+        await short_turn()
         effect = next(flow)
         while True:
             try:
                 outcome: Any
                 outcome = await _aperform(effect, exchange)
+                await short_turn()
             except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
                 effect = flow.throw(error)
             else:

@@ -129,7 +129,6 @@ class Transport:
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
-        await asyncio.sleep(0)  # many calls that start at once prepare in one turn of the loop and send in the next
         try:
             async with _timeout(_remaining(request)):
                 if isinstance(self._own, httpx.AsyncClient):

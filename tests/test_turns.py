@@ -1,0 +1,94 @@
+import asyncio
+from contextlib import suppress
+from itertools import groupby
+from types import SimpleNamespace
+
+import pytest
+
+from anyrerank.flow import Flow, arun
+from anyrerank.wire import HttpRequest, HttpResponse
+
+REQUEST = HttpRequest(method="POST", url="https://host.test/", headers={})
+ANSWER = HttpResponse(status=200, headers={})
+
+
+class Work:
+    """Takes time of a clock of its own, and says in what order it was done."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.log: list[str] = []
+
+    def do(self, milliseconds: float, name: str = "call") -> None:
+        self.now += milliseconds / 1000
+        self.log.append(name)
+
+    def call(self, milliseconds: float) -> Flow[None]:
+        """Work before a request and as much after it."""
+        self.do(milliseconds)
+        yield REQUEST
+        self.do(milliseconds)
+
+    async def other(self) -> None:
+        """A task that works in every turn of the loop."""
+        while True:
+            self.do(0, "other")
+            await asyncio.sleep(0)
+
+    def pieces(self) -> list[int]:
+        """How often calls went on before the other task did."""
+        return [len(list(group)) for name, group in groupby(self.log) if name == "call"]
+
+
+@pytest.fixture
+def work(monkeypatch: pytest.MonkeyPatch) -> Work:
+    work = Work()
+    monkeypatch.setattr("anyrerank.turns.time", SimpleNamespace(monotonic=lambda: work.now))
+    return work
+
+
+async def answer(_: HttpRequest) -> HttpResponse:
+    return ANSWER
+
+
+async def all_of(work: Work, calls: int, milliseconds: float) -> None:
+    other = asyncio.create_task(work.other())
+    await asyncio.gather(*(arun(work.call(milliseconds), answer) for _ in range(calls)))
+    other.cancel()
+
+
+async def test_many_calls_that_get_on_at_once_let_others_have_a_turn(work: Work) -> None:
+    await all_of(work, 20, 3)
+    assert sum(work.pieces()) == 40
+    assert max(work.pieces()) == 2  # 5 ms are over in the second
+
+
+async def test_little_work_is_done_in_one_turn(work: Work) -> None:
+    await all_of(work, 20, 0.1)
+    assert work.pieces() == [40]
+
+
+async def test_one_call_waits_for_nobody_else(work: Work) -> None:
+    await all_of(work, 1, 4)
+    assert work.pieces() == [2]
+
+
+async def test_a_call_that_is_cancelled_before_its_next_turn_cleans_up(work: Work) -> None:
+    def tidy() -> Flow[None]:
+        try:
+            yield REQUEST
+        except asyncio.CancelledError:
+            work.do(0, "cleaned up")
+            raise
+
+    async def after_long(_: HttpRequest) -> HttpResponse:
+        work.do(10, "answered")
+        return ANSWER
+
+    task = asyncio.create_task(arun(tidy(), after_long))
+    await asyncio.sleep(0)
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
+    assert task.cancelled()
+    assert work.log == ["answered", "cleaned up"]
