@@ -60,7 +60,7 @@ async def all_of(work: Work, calls: int, milliseconds: float) -> None:
 async def test_many_calls_that_get_on_at_once_let_others_have_a_turn(work: Work) -> None:
     await all_of(work, 20, 3)
     assert sum(work.pieces()) == 40
-    assert max(work.pieces()) == 2  # 5 ms are over in the second
+    assert max(work.pieces()) == 3  # 8 ms are over in the third
 
 
 async def test_little_work_is_done_in_one_turn(work: Work) -> None:

@@ -29,10 +29,10 @@ def unit(score: float, scale: Scale) -> float:
 
 def best_first(scored: Iterable[Scored]) -> list[Scored]:
     """Sorted by score, equal scores in input order."""
-    return sorted(sorted(scored), key=_SCORE, reverse=True)
+    return sorted(sorted(scored, key=_PLACE), key=_SCORE, reverse=True)
 
 
-_SCORE = itemgetter(1)
+_PLACE, _SCORE = itemgetter(0), itemgetter(1)
 
 
 def fused(ordered: Sequence[Scored]) -> list[Scored]:

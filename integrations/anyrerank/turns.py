@@ -6,7 +6,7 @@ import asyncio
 import time
 from weakref import WeakKeyDictionary
 
-_LONG = 0.005
+_LONG = 0.008
 """Seconds. Another task may have to wait for three such turns: one until its timer is seen, two until it runs."""
 
 _BEGAN: WeakKeyDictionary[asyncio.AbstractEventLoop, float] = WeakKeyDictionary()

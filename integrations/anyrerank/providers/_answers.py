@@ -67,7 +67,7 @@ def ranked(
             and len(set(indexes)) == len(indexes)
             and min(indexes) >= 0
             and max(indexes) < count
-            and all(map(math.isfinite, values))
+            and (math.isfinite(sum(values)) or all(map(math.isfinite, values)))
         )
     except (KeyError, TypeError, IndexError, OverflowError):
         pairs, kinds, sound = [], set(), False
@@ -153,11 +153,10 @@ def usage(
     Args:
         estimated: Whether the numbers are ours rather than the provider's.
     """
-    billed = {"search_units": number(search_units), "total_tokens": number(total_tokens)}
-    tokens = {"input_tokens": number(input_tokens), "output_tokens": number(output_tokens)}
+    units, billed, read, written = map(number, (search_units, total_tokens, input_tokens, output_tokens))
     return Meta(
-        billed_units=BilledUnits(**billed) if any(v is not None for v in billed.values()) else None,
-        tokens=Tokens(**tokens) if any(v is not None for v in tokens.values()) else None,
+        billed_units=None if units is None and billed is None else BilledUnits(search_units=units, total_tokens=billed),
+        tokens=None if read is None and written is None else Tokens(input_tokens=read, output_tokens=written),
         api_version=api_version if isinstance(api_version, Mapping) else None,
         warnings=tuple(w for w in warnings if isinstance(w, str)) if isinstance(warnings, list) else (),
         estimated=estimated,
