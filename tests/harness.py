@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from anyrerank import Reranker, RerankError, RerankResponse, arerank, rerank
+from anyrerank.base import BaseReranker
 from anyrerank.providers import load, names
 
 T = TypeVar("T")
@@ -66,7 +67,7 @@ class Colour:
         self._rerankers.append(made)
         return made
 
-    def rerank(self, reranker: Reranker, query: str, documents: Sequence[Any], **overrides: Any) -> RerankResponse:
+    def rerank(self, reranker: BaseReranker, query: str, documents: Sequence[Any], **overrides: Any) -> RerankResponse:
         if self.asynchronous:
             return self.run(reranker.arerank(query, documents, **overrides))
         return reranker.rerank(query, documents, **overrides)

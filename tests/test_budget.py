@@ -22,6 +22,7 @@ from anyrerank import (
     ConfigurationError,
     MemoryCache,
     Reranker,
+    Router,
 )
 from anyrerank.budget import seconds_of
 from tests.frameworks import FACES, Face, Wire, in_turn, refusing, well
@@ -219,6 +220,41 @@ def test_a_time_out_counts_as_it_was_estimated(colour: Colour) -> None:
     with pytest.raises(APITimeoutError):
         colour.rerank(served(colour, Wire(late), budget=budget), QUERY, DOCUMENTS)
     assert budget.spent() == EACH
+
+
+def test_every_request_of_a_call_is_set_aside(colour: Colour) -> None:
+    wire, budget = Wire(), Budget(10 * EACH)
+    reranker = served(colour, wire, budget=budget, batch_size=1)
+    with pytest.raises(BudgetExceededError, match=r"it would cost about \$0\.022000"):
+        colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(11)])
+    assert (wire.requests, budget.spent()) == ([], 0.0)
+    colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(10)])
+    assert budget.spent() == pytest.approx(10 * EACH)
+
+
+def test_every_request_to_a_deployment_is_set_aside(colour: Colour) -> None:
+    wire = Wire()
+    params = {"model": "cohere/rerank-v3.5", "api_key": KEY, "max_budget": 3 * EACH}
+    client = colour.client(transport=httpx.MockTransport(wire))
+    router = Router([{"model_name": "r", "litellm_params": params}], http_client=client, batch_size=1)
+    documents = [f"passage {place}" for place in range(4)]
+    with pytest.raises(BudgetExceededError):
+        colour.rerank(router.named("r"), QUERY, documents)
+    assert wire.requests == []
+
+
+async def test_requests_that_a_failure_beside_them_cuts_off_count_as_they_were_estimated() -> None:
+    async def first_fails(request: httpx.Request) -> httpx.Response:
+        if b"passage 0" not in request.content:
+            await asyncio.Event().wait()
+        return refusing(400)(request)
+
+    budget = Budget(1.0)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(first_fails)) as client:
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, batch_size=1, budget=budget)
+        with pytest.raises(BadRequestError):
+            await reranker.arerank(QUERY, [f"passage {place}" for place in range(4)])
+    assert budget.spent() == pytest.approx(4 * EACH)
 
 
 def test_a_fallback_keeps_to_its_own_budgets(colour: Colour) -> None:

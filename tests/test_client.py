@@ -184,6 +184,21 @@ def test_a_document_that_is_too_large_alone_is_named(colour: Colour, server: Loo
     assert not leaks(caught.value, ["huge"])
 
 
+def test_a_document_that_is_too_large_for_one_model_goes_to_the_next(colour: Colour, server: Loopback) -> None:
+    server.script = fails(413)
+    response = colour.rerank(colour.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS[:1])
+    assert (response.provider, [each.status for each in response.attempts]) == ("local", [413, None])
+
+
+@pytest.mark.parametrize("documents", [["a 1"], [""], [5]], ids=str)
+def test_every_error_says_what_was_asked_and_tried(documents: list[Any], colour: Colour, server: Loopback) -> None:
+    server.script = fails(401)
+    with pytest.raises(RerankError) as caught:
+        colour.rerank(colour.reranker(api_base=server.url), QUERY, documents)
+    assert (caught.value.provider, caught.value.model) == ("cohere", "rerank-v3.5")
+    assert [each.status for each in caught.value.attempts] == [401 for _ in server.hits]
+
+
 @pytest.mark.parametrize("message", ["query must not be empty", "model not found"])
 def test_another_bad_request_is_not_halved(message: str, colour: Colour, server: Loopback) -> None:
     server.script = fails(400, {"message": message})
@@ -199,6 +214,20 @@ def test_equal_documents_are_sent_once(colour: Colour, server: Loopback) -> None
     assert indexes(response) == [1, 3, 0, 2, 4, 5]
     assert [each.relevance_score for each in response.results] == [1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 4, None]
     assert response.results[3].document is documents[2]
+
+
+def test_documents_of_which_more_than_the_text_is_ranked_are_not_merged(colour: Colour) -> None:
+    def answer(request: httpx.Request) -> httpx.Response:
+        records = json.loads(request.content)["records"]
+        return httpx.Response(
+            200, json={"records": [{"id": each["id"], "score": len(each["title"]) / 10} for each in records]}
+        )
+
+    client = colour.client(transport=httpx.MockTransport(answer))
+    documents = [{"title": "Rome", "text": "It is a capital."}, {"title": "Madrid", "text": "It is a capital."}]
+    reranker = colour.reranker("vertex_ai/m", vertex_project="p", http_client=client, dedupe=True)
+    response = colour.rerank(reranker, QUERY, [*documents, documents[0]])
+    assert list(response.results.pairs()) == [(1, 0.6), (0, 0.4), (2, 0.4)]
 
 
 @pytest.mark.parametrize("top_n", [1, 2, 3])

@@ -84,7 +84,7 @@ def test_every_status_has_its_class(kind: type[RerankError], statuses: list[int]
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_another_model_may_survive_all_but_the_callers_own_mistakes(kind: type[RerankError]) -> None:
-    assert kind.moves_on is (kind not in {BadRequestError, GuardrailRaisedError, BudgetExceededError})
+    assert kind("failed").moves_on is (kind not in {BadRequestError, GuardrailRaisedError, BudgetExceededError})
 
 
 def copies(error: RerankError) -> list[RerankError]:

@@ -345,7 +345,7 @@ def test_an_image_needs_no_text_where_images_are_ranked() -> None:
 def test_documents_are_the_same_when_a_model_sees_the_same(
     one: Any, other: Any, rank_fields: Sequence[str] | None, same: bool
 ) -> None:
-    assert (identity(one, rank_fields) == identity(other, rank_fields)) is same
+    assert (identity(one, rank_fields, whole=False) == identity(other, rank_fields, whole=False)) is same
 
 
 def test_dedupe_sends_equal_texts_once_and_scores_every_copy(server: Server) -> None:

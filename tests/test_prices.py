@@ -267,3 +267,10 @@ def test_the_total_is_that_of_what_was_billed(tries: list[tuple[int | None, bool
     billed = [cost for status, failed, cost in tries if (not failed if status is None else status < 300)]
     expected = None if None in billed else sum(cost or 0 for cost in billed)
     assert total(attempts) == pytest.approx(expected)
+
+
+def test_what_may_have_been_billed_is_not_said_to_be_free(colour: Colour) -> None:
+    replay = Replay([{"response": {"failure": "read_timeout"}}])
+    reranker = colour.reranker(http_client=replay.client(colour), on_error="passthrough")
+    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert (response.degraded, response.cost) == (True, None)

@@ -354,7 +354,7 @@ def test_a_dead_deployment_is_never_asked_twice_while_a_healthy_one_idles(
     assert clock.waits == []
 
 
-@pytest.mark.parametrize("status", [400, 405, 413, 415, 422])
+@pytest.mark.parametrize("status", [400, 415, 422])
 def test_a_bad_request_is_the_callers_and_nobody_elses(world: Worlds, status: int) -> None:
     here = world(a=fails(status))
     router = here.router(entry("a"), entry("b"), entry("spare", "spare"), fallbacks={"r": ["spare"]})
@@ -363,6 +363,32 @@ def test_a_bad_request_is_the_callers_and_nobody_elses(world: Worlds, status: in
         assert (type(error), error.status_code) == (BadRequestError, status)
     assert here.asked == ["a"] * 6
     assert (standing(router).cooling, standing(router).in_flight) == (0.0, 0)
+
+
+@pytest.mark.parametrize("status", [405, 409, 413, 425])
+def test_what_another_deployment_could_survive_goes_to_it(world: Worlds, clock: Clock, status: int) -> None:
+    here = world(a=fails(status))
+    response = here.ask(here.router(), documents=DOCUMENTS[:1])
+    assert (ids(response), clock.waits) == (["a", "b"], [])
+
+
+def test_a_document_that_is_too_large_for_all_is_no_reason_to_cool_down(world: Worlds) -> None:
+    here = world(a=fails(413), b=fails(413))
+    router = here.router()
+    for _ in range(6):
+        here.error(router, documents=DOCUMENTS[:1])
+    assert [each.cooling for each in router.standings()] == [0.0, 0.0]
+
+
+@pytest.mark.parametrize("status", [409, 425])
+def test_an_only_deployment_is_asked_again_after_a_conflict(world: Worlds, status: int) -> None:
+    answers = [fails(status), ok]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        return answers.pop(0)(request)
+
+    here = world(a=answer)
+    assert ids(here.ask(here.router(entry("a")))) == ["a", "a"]
 
 
 @pytest.mark.parametrize(

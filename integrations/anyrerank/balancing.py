@@ -272,9 +272,12 @@ class Balancer:
         return entries[rules.strategy(entries, moment)]
 
     def _need(self, entry: Entry, group: _Group) -> Need:
-        count, options = len(group.kept.documents), group.call.options
-        size = options.batch_size or entry.deployment.kind.documents_per_request or count
-        return Need(math.ceil(count / size), group.tokens)
+        return Need(math.ceil(len(group.kept.documents) / self._size(entry, group)), group.tokens)
+
+    def _size(self, entry: Entry, group: _Group) -> int:
+        """About how many documents a request to a deployment holds."""
+        usual = entry.deployment.kind.documents_per_request
+        return group.call.options.batch_size or usual or len(group.kept.documents)
 
     def _reserved(self, turn: _Turn, group: _Group) -> Reservation | None:
         """What is set aside of the budget of a deployment; it is given its turn back when there is not enough.
@@ -285,7 +288,9 @@ class Balancer:
         if entry.budget is None:
             return None
         try:
-            dollars = entry.deployment.estimate(group.call.query, group.kept.documents, options.rank_fields)
+            documents = group.kept.documents
+            starts = range(0, len(documents), self._size(entry, group))
+            dollars = entry.deployment.estimate(group.call.query, documents, options.rank_fields, starts=starts)
             return entry.budget.reserve(dollars)
         except BaseException:
             with self._lock:
@@ -305,7 +310,7 @@ class Balancer:
         asked = entry.deployment.ask(call, call.query, group.kept, deadline=deadline, policy=policy)
         flow = entry.deployment.through(asked, transport)
         if turn.reservation is not None:
-            flow = charged(flow, turn.reservation.settle, call.attempts)
+            flow = charged(flow, turn.reservation.settle, call.attempts, alone=not many)
         try:
             answer = yield from flow
         except RerankError as error:
@@ -317,7 +322,7 @@ class Balancer:
                 known = answer is not None or (failure is not None and not attempts)
                 requests = len(attempts) if known else max(len(attempts), turn.need.requests)
                 entry.load.ended(turn.slot, turn.need, requests=requests, tokens=_tokens(answer, requests))
-                if failure is not None and failure.moves_on:
+                if failure is not None and failure.moves_on and not failure.too_large:
                     falls_out = entry.load.failed(clock(), seconds, failure, self.rules.cooldowns)
                 elif answer is not None and attempts:
                     entry.load.answered(clock(), seconds)

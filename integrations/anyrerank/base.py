@@ -248,16 +248,17 @@ class BaseReranker(KeepsConnections, ABC):
             began=policy.clock(),
             started=policy.wall(),
         )
-        if not is_listened_to(options.hooks):
-            return (yield from self._answered(call, query, documents))
         response, failure = None, None
         try:
             response = yield from self._answered(call, query, documents)
         except BaseException as error:
             failure = error
+            if isinstance(error, RerankError):
+                call.complete(error)
             raise
         finally:
-            tell(call.event(response, failure), options.hooks)
+            if is_listened_to(options.hooks):
+                tell(call.event(response, failure), options.hooks)
         return response
 
     def _answered(self, call: Call, query: str, documents: Sequence[Document]) -> Flow[RerankResponse]:
@@ -268,7 +269,8 @@ class BaseReranker(KeepsConnections, ABC):
             return call.response(self.provider, self.model, Answer(scores=()), Results())
         images = all(member.accepts_images for member in self._members())
         blank = blanks(call.documents, options.rank_fields, images=images)
-        key = partial(identity, rank_fields=options.rank_fields) if options.dedupe else None
+        whole = any(member.kind.ranks_mappings for member in self._members())
+        key = partial(identity, rank_fields=options.rank_fields, whole=whole) if options.dedupe else None
         kept = candidates(call.documents, blank, key=key)
         try:
             member, answer = yield from self._chosen(call, kept)

@@ -155,17 +155,20 @@ class Spending:
             reservation.settle(cost)
 
 
-def charged(flow: Flow[T], settle: Callable[[float | None], None], attempts: Sequence[Attempt]) -> Flow[T]:
+def charged(
+    flow: Flow[T], settle: Callable[[float | None], None], attempts: Sequence[Attempt], *, alone: bool
+) -> Flow[T]:
     """`flow`, after which `settle` gets what its tries cost, or `None` where nobody knows that.
 
     Args:
         attempts: Those of the call, to which the flow adds its own.
+        alone: Whether its requests are sent one after another: of several side by side, a failure cuts the others off.
     """
     before = len(attempts)
     try:
         result = yield from flow
     except RerankError:
-        settle(owed(attempts[before:]))
+        settle(owed(attempts[before:]) if alone else None)
         raise
     except BaseException:  # it was cut off, wherever it was
         settle(None)

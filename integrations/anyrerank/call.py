@@ -100,6 +100,12 @@ class Call:
         response = self.response(self.provider, self.model, Answer(scores=(), meta=Meta(warnings=(warning,))), unranked)
         return response.model_copy(update={"degraded": True})
 
+    def complete(self, error: RerankError) -> None:
+        """Let an error say what was asked and tried, where it does not yet."""
+        error.attempts = error.attempts or tuple(self.attempts)
+        if error.provider is None:
+            error.provider, error.model = self.provider, self.model
+
     def event(self, response: RerankResponse | None, error: BaseException | None) -> CallEvent:
         """What hooks hear of it."""
         return CallEvent(

@@ -13,6 +13,7 @@ from anyrerank.cache import Cache
 from anyrerank.call import Call
 from anyrerank.config import provider_class
 from anyrerank.deployment import Deployment
+from anyrerank.errors import BadRequestError
 from anyrerank.flow import Flow
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
@@ -137,6 +138,8 @@ class Reranker(BaseReranker):
             transport=self._transport,
         )
         self.provider, self.model = self._first.provider, self._first.model
+        if not isinstance(fallbacks or (), list | tuple):
+            raise BadRequestError("fallbacks is a list of model strings and Rerankers")
         self._fallbacks = tuple(member for other in fallbacks or () for member in self._fallback(other))
         for member in self._members():
             member.own_extra(self._options)

@@ -193,7 +193,7 @@ class Deployment:
             return answer, total(call.attempts[before:])
 
         answer, call.saved = yield from (callwise if provider.ranks_together else pairwise)(
-            [_seen(document, request, provider) for document in request.documents],
+            [identity(each, request.rank_fields, whole=provider.sends_mappings) for each in request.documents],
             sent,
             cache=options.cache,
             seed=seed_of(request, *provider.identity, options.batch_size, options.allow_split),
@@ -242,8 +242,9 @@ class Deployment:
         budgets = [*options.budgets, *own]
         if not budgets:
             return (yield from flow)
-        spending = Spending.of(budgets, self.estimate(request.query, request.documents, request.rank_fields))
-        return (yield from charged(flow, spending.settle, call.attempts))
+        dollars = self.estimate(request.query, request.documents, request.rank_fields, starts=starts)
+        spending = Spending.of(budgets, dollars)
+        return (yield from charged(flow, spending.settle, call.attempts, alone=len(starts) == 1))
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
@@ -264,23 +265,23 @@ class Deployment:
         provider = self.connected()
         return self._own_price(provider) or listed(provider.price_names)
 
-    def estimate(self, query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None) -> float:
-        """About how many US dollars it costs to rank `documents` here, for a budget.
+    def estimate(
+        self,
+        query: str,
+        documents: Sequence[Document],
+        rank_fields: Sequence[str] | None,
+        *,
+        starts: Sequence[int] = (0,),
+    ) -> float:
+        """About how many US dollars it costs to rank `documents` here, for a budget; see `prices.estimated`.
 
         Raises:
             ConfigurationError: The price is not known.
         """
-        cost = estimated(self.price(), query, documents, rank_fields)
+        cost = estimated(self.price(), query, documents, rank_fields, starts=starts)
         if cost is None:
             raise self.connected().misconfigured(
                 f"a budget needs a price, and that of {self.name} is not known: give input_cost_per_query= or "
                 "input_cost_per_token= (0 if it costs nothing), or prices="
             )
         return cost
-
-
-def _seen(document: Document, request: RerankRequest, provider: Provider) -> str:
-    """All that the model may see of a document."""
-    if provider.sends_mappings and not isinstance(document, str) and set(document) != {"text"}:
-        return repr(sorted(document.items(), key=str))
-    return identity(document, request.rank_fields)

@@ -41,10 +41,11 @@ class RerankError(Exception):
         retry_after: Seconds the provider asked to wait.
         url: Where the request went, without user info and query string.
         too_large: Whether a request with fewer documents could pass.
+        attempts: Every try of the call that failed, this one among them.
     """
 
-    moves_on: ClassVar[bool] = True
-    """Whether another deployment might succeed where this one failed."""
+    _of_the_deployment: ClassVar[bool] = True
+    attempts: tuple[Attempt, ...] = ()
 
     def __init__(
         self,
@@ -67,6 +68,11 @@ class RerankError(Exception):
         self.retry_after = retry_after
         self.url = None if url is None else public_url(url)
         self.too_large = too_large
+
+    @property
+    def moves_on(self) -> bool:
+        """Whether another deployment might succeed where this one failed."""
+        return self._of_the_deployment or self.too_large or self.status_code in _OF_THE_DEPLOYMENT
 
     def __str__(self) -> str:
         details = [
@@ -99,6 +105,10 @@ class RerankError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
+_OF_THE_DEPLOYMENT = frozenset({405, 409, 425})
+"""Statuses of a `BadRequestError` that say nothing against the call: a route that is missing, a conflict, too early."""
+
+
 def _is_the_callers(file: str) -> bool:
     """Whether a frame is of a cell, or of a file that is not installed."""
     installed = sysconfig.get_paths()
@@ -127,7 +137,7 @@ class NotFoundError(RerankError):
 class BadRequestError(RerankError):
     """The call is wrong (400, 405, 409, 412, 413, 415, 422), or was refused before anything was sent."""
 
-    moves_on = False
+    _of_the_deployment = False
 
 
 class RateLimitError(RerankError):
@@ -157,13 +167,13 @@ class ConfigurationError(RerankError):
 class GuardrailRaisedError(RerankError):
     """A guardrail refused the query; nothing was sent."""
 
-    moves_on = False
+    _of_the_deployment = False
 
 
 class BudgetExceededError(RerankError):
     """The call would exceed a budget; nothing was sent."""
 
-    moves_on = False
+    _of_the_deployment = False
 
 
 class FallbackError(RerankError):
@@ -171,7 +181,6 @@ class FallbackError(RerankError):
 
     Attributes:
         errors: What each of them raised, in the order in which they were tried.
-        attempts: Every exchange of all of them.
     """
 
     def __init__(

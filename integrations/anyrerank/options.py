@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from inspect import iscoroutinefunction
 from typing import Any, Literal
 
 from anyrerank.arguments import is_number
@@ -127,7 +128,13 @@ CONNECTION = frozenset(
 def _functions(name: str, given: object, what: str) -> tuple[Any, ...]:
     if not (isinstance(given, list | tuple) and all(map(callable, given))):
         raise BadRequestError(f"{name} is a list of functions that get {what}")
+    if name == "hooks" and any(map(_is_asynchronous, given)):
+        raise BadRequestError("hooks are plain functions: nothing awaits them when a call is over")
     return tuple(given)
+
+
+def _is_asynchronous(function: object) -> bool:
+    return iscoroutinefunction(function) or iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
 def options_of(given: Mapping[str, Any], base: Options | None = None) -> Options:
@@ -151,12 +158,13 @@ def provider_options(extra: Mapping[str, Any], kind: type[Provider], *, drop_par
     """
     unknown = sorted(extra.keys() - kind.options)
     if unknown and not drop_params:
-        known = {*kind.options, *kind.settings, *_NAMES}
+        known = {*kind.options, *kind.settings, *_NAMES, *CONNECTION}
         near = [f"did you mean {match}? " for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
         settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""
+        everywhere = ", ".join(sorted(_NAMES | CONNECTION))
         raise BadRequestError(
             f"{kind.prefix} has no option {', '.join(unknown)}; {''.join(near)}it has "
-            f"{', '.join(sorted(kind.options)) or 'none of its own'}{settings}, beside {', '.join(sorted(_NAMES))}. "
+            f"{', '.join(sorted(kind.options)) or 'none of its own'}{settings}, beside {everywhere}. "
             "drop_params=True leaves out what a provider does not have",
             provider=kind.prefix,
         )
@@ -228,9 +236,15 @@ def _is_blank(document: object, place: int, rank_fields: Sequence[str] | None, i
     return not text or text.isspace()
 
 
-def identity(document: Document, rank_fields: Sequence[str] | None) -> str:
-    """What makes two documents the same: their text, or `rank_fields`, and their image."""
+def identity(document: Document, rank_fields: Sequence[str] | None, *, whole: bool) -> str:
+    """What makes two documents the same: their text, or `rank_fields`, and their image.
+
+    Args:
+        whole: Whether a model may see all of a mapping, so that all of it counts.
+    """
     if isinstance(document, str):
         return document
+    if whole and set(document) != {"text"}:
+        return repr(sorted(document.items(), key=str))
     text = text_of(document, rank_fields) if rank_fields or "text" in document else ""
     return text if document.get("image") is None else f"{document['image']}\0{text}"

@@ -78,18 +78,31 @@ def spent(price: Price | None, meta: Meta | None, documents: int) -> Spent:
 
 
 def estimated(
-    price: Price | None, query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None = None
+    price: Price | None,
+    query: str,
+    documents: Sequence[Document],
+    rank_fields: Sequence[str] | None = None,
+    *,
+    starts: Sequence[int] = (0,),
 ) -> float | None:
-    """About what it will cost to rank `documents`, or `None` when the price is not known."""
+    """About what it will cost to rank `documents`, or `None` when the price is not known.
+
+    Args:
+        starts: Where each request begins in the documents, when there are several.
+    """
     if not price:
         return None
     by_token = price.per_token * tokens_to_read(query, documents, rank_fields) if price.per_token else 0.0
-    return by_token + (price.per_query or 0.0) * usual_units(len(documents))
+    ends = (*starts[1:], len(documents))
+    units = sum(usual_units(end - start) for start, end in zip(starts, ends, strict=True))
+    return by_token + (price.per_query or 0.0) * units
 
 
 def total(attempts: Iterable[Attempt]) -> float | None:
-    """What all tries cost together; `None` when one was billed and its cost is not known."""
-    return together(attempt.cost for attempt in attempts if attempt.billed)
+    """What all tries cost together; `None` when one was billed and its cost is not known, or when all may have been."""
+    tries = list(attempts)
+    costs = [attempt.cost for attempt in tries if attempt.billed]
+    return None if not costs and any(attempt.error in MAYBE_BILLED for attempt in tries) else together(costs)
 
 
 def together(costs: Iterable[float | None]) -> float | None:

@@ -129,6 +129,8 @@ class Provider:
     """Whether a document's score depends on the documents beside it."""
     sends_mappings: ClassVar[bool] = False
     """Whether a mapping may be sent as it is, so that a score may depend on all of it."""
+    ranks_mappings: ClassVar[bool] = False
+    """Whether more of a mapping is ranked than its text, without `rank_fields`."""
     images: ClassVar[bool] = False
     """Whether some model ranks a mapping with an `image` and no `text`; see `reads_images`."""
     pipeline_fuse: ClassVar[Literal["rrf"] | None] = None

@@ -69,6 +69,7 @@ class Bedrock(Provider):
     prefix = "bedrock"
     title = "AWS Bedrock"
     sends_mappings = True
+    ranks_mappings = True
     key_variables = ("AWS_BEARER_TOKEN_BEDROCK",)
     base_variables = ("AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME", "BEDROCK_API_BASE", "AWS_BEDROCK_RUNTIME_ENDPOINT")
     needs_key = False

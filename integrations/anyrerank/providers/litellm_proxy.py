@@ -26,6 +26,7 @@ class LitellmProxy(CohereStyle):
     prefix = "litellm_proxy"
     title = "LiteLLM proxy"
     sends_mappings = True
+    ranks_mappings = True
     key_variables = ("LITELLM_PROXY_API_KEY",)
     base_variables = ("LITELLM_PROXY_API_BASE",)
     needs_key = False

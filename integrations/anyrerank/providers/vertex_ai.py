@@ -44,6 +44,7 @@ class VertexAi(Provider):
     prefix = "vertex_ai"
     title = "Google Vertex AI"
     sends_mappings = True
+    ranks_mappings = True
     default_base = "https://discoveryengine.googleapis.com"
     needs_key = False
     extra = "vertex"
