@@ -21,7 +21,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 
-from anyrerank import BadRequestError, ConfigurationError, GuardrailRaisedError, Reranker
+from anyrerank import APITimeoutError, BadRequestError, ConfigurationError, GuardrailRaisedError, Reranker
 from anyrerank.guardrails import KINDS, DenyList, Mask, PresidioMask
 from anyrerank.langchain import RerankRetriever
 from tests.frameworks import FACES, Face, Trees, Wire
@@ -103,6 +103,37 @@ def test_an_asynchronous_one_is_for_asynchronous_calls(colour: Colour) -> None:
         return
     with pytest.raises(ConfigurationError, match="the guardrail later is asynchronous: it is for asynchronous calls"):
         colour.rerank(colour.reranker(guardrails=[later]), QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_one_that_takes_too_long_is_a_time_out(blocking: bool, colour: Colour) -> None:
+    release = threading.Event()
+
+    class Waits:
+        def __init__(self, blocking: bool) -> None:
+            self.blocking = blocking
+
+        def __call__(self, query: str) -> Any:
+            return str(release.wait(20)) if self.blocking else asyncio.Event().wait()
+
+    replay = Replay([])
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=[Waits(blocking)], timeout=0.05)
+    kind = APITimeoutError if blocking or colour.asynchronous else ConfigurationError
+    try:
+        with pytest.raises(kind):
+            colour.rerank(reranker, QUERY, DOCUMENTS)
+    finally:
+        release.set()
+    assert replay.seen == []
+
+
+async def test_a_time_out_of_its_own_blocks() -> None:
+    async def impatient(query: str) -> str:
+        raise TimeoutError
+
+    reranker = Reranker("local/lexical", guardrails=[impatient])
+    with pytest.raises(GuardrailRaisedError, match="stopped the query with TimeoutError"):
+        await reranker.arerank(QUERY, DOCUMENTS)
 
 
 def test_a_call_may_have_its_own(colour: Colour) -> None:

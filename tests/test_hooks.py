@@ -183,3 +183,18 @@ def test_content_is_logged_when_it_is_asked_for(colour: Colour, caplog: pytest.L
 def test_nothing_is_logged_where_nobody_listens(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
     told(colour, [OK])
     assert [record for record in caplog.records if record.name == "anyrerank"] == []
+
+
+async def listens(event: CallEvent) -> None:
+    """What nothing would await."""
+
+
+class Listens:
+    async def __call__(self, event: CallEvent) -> None:
+        """Likewise."""
+
+
+@pytest.mark.parametrize("hook", [listens, Listens()], ids=["function", "object"])
+def test_an_asynchronous_hook_is_refused(hook: Any) -> None:
+    with pytest.raises(BadRequestError, match="hooks are plain functions"):
+        Reranker("local/lexical", hooks=[hook])

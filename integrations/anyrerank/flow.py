@@ -53,9 +53,14 @@ class Do:
     """Run a function of the driver's colour: what it returns is awaited by `arun` (where it can be), not by `run`.
 
     For callers that have both colours of something already, such as a framework's callback managers.
+
+    Attributes:
+        deadline: Until when it is awaited: a time of the monotonic clock, or `None` for no limit. What is not awaited
+            takes what it takes.
     """
 
     function: Callable[[], Any]
+    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +168,7 @@ def _sleep(effect: Sleep, _: Exchange, stop: threading.Event | None) -> Any:
 def _call(effect: Call, _: Exchange, __: threading.Event | None) -> Any:
     if effect.deadline is None:
         return effect.function()
-    return _awaited(_in_daemon(effect.function), effect.deadline, _LOOKED_UP_TOO_LONG)
+    return _awaited(_in_daemon(effect.function), effect.deadline, _WORKED_TOO_LONG)
 
 
 def _do(effect: Do, _: Exchange, __: threading.Event | None) -> Any:
@@ -193,7 +198,8 @@ def _in_daemon(function: Callable[[], Any]) -> Future[Any]:
     return future
 
 
-_LOOKED_UP_TOO_LONG = "timed out: the credentials took longer to look up than the call's timeout allows"
+_WORKED_TOO_LONG = "timed out: what a request needs first (credentials, a guardrail) took longer than the call may"
+_GUARDED_TOO_LONG = "timed out: the call's timeout was used up before its query was allowed to be sent"
 _EQUAL_CALL_TOOK_TOO_LONG = "timed out while an equal call was under way, whose scores would have served this one too"
 
 
@@ -300,7 +306,16 @@ async def _asleep(effect: Sleep, _: AsyncExchange) -> Any:
 
 async def _ado(effect: Do, _: AsyncExchange) -> Any:
     outcome = effect.function()
-    return await outcome if inspect.isawaitable(outcome) else outcome
+    if not inspect.isawaitable(outcome):
+        return outcome
+    if effect.deadline is None:
+        return await outcome
+    try:
+        return await asyncio.wait_for(outcome, max(0.0, effect.deadline - time.monotonic()))
+    except asyncio.TimeoutError:
+        if time.monotonic() < effect.deadline:  # it is its own
+            raise
+        raise APITimeoutError(_GUARDED_TOO_LONG) from None
 
 
 async def _athrough(effect: Through, _: AsyncExchange) -> Any:
@@ -314,7 +329,7 @@ async def _await(effect: Wait, _: AsyncExchange) -> Any:
 async def _acall(call: Call, _: AsyncExchange) -> Any:
     if call.deadline is None:
         return await asyncio.to_thread(call.function)
-    return await _aawaited(_in_daemon(call.function), call.deadline, _LOOKED_UP_TOO_LONG)
+    return await _aawaited(_in_daemon(call.function), call.deadline, _WORKED_TOO_LONG)
 
 
 async def _aawaited(future: Future[Any], deadline: float | None, late: str = _EQUAL_CALL_TOOK_TOO_LONG) -> Any:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
-from anyrerank.errors import ConfigurationError, GuardrailRaisedError
+from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 from anyrerank.extras import needed
 from anyrerank.flow import Call, Do, Flow
 
@@ -35,10 +35,10 @@ def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
     """
     for guardrail in guardrails:
         name = getattr(guardrail, "__name__", type(guardrail).__name__)
-        effect = Call if getattr(guardrail, "blocking", False) else Do
+        look = partial(guardrail, query)
         try:
-            found = yield effect(partial(guardrail, query))
-        except (GuardrailRaisedError, ConfigurationError):
+            found = yield Call(look, bounded=True) if getattr(guardrail, "blocking", False) else Do(look)
+        except (GuardrailRaisedError, ConfigurationError, APITimeoutError):
             raise
         except Exception as error:  # noqa: BLE001  it is the caller's function
             raise GuardrailRaisedError(

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
 from anyrerank.errors import APIConnectionError, APITimeoutError, BadRequestError, RateLimitError, RerankError
-from anyrerank.flow import Call, Effect, Flow, Sleep
+from anyrerank.flow import Call, Do, Effect, Flow, Sleep
 from anyrerank.prices import Spent
 from anyrerank.providers._base import Answer
 from anyrerank.schema import Attempt
@@ -162,4 +162,4 @@ def _limited(effect: Effect, deadline: float, clock: Callable[[], float]) -> Eff
         if late:
             raise APITimeoutError("timed out: the call's timeout is used up before its work on this machine was done")
         return replace(effect, deadline=deadline) if effect.bounded else effect
-    return effect
+    return replace(effect, deadline=deadline) if isinstance(effect, Do) else effect
