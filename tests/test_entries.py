@@ -66,6 +66,18 @@ def test_litellms_form() -> None:
     assert (second.deployment.model_id, second.terms, second.budget) == ("r-2", Terms(), None)
 
 
+def test_the_environment_may_hold_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_KEY", KEY)
+    entry_with = {"model_name": "r", "litellm_params": {"model": COHERE, "api_key": "os.environ/MY_KEY"}}
+    (only,) = Router([entry_with])._groups["r"]
+    assert only.deployment.connected().connection.api_key == KEY
+
+
+def test_a_variable_that_is_not_set_is_named() -> None:
+    message = refused({"model_name": "r", "litellm_params": {"model": COHERE, "api_key": "os.environ/NOT_SET"}})
+    assert message == "model_list[0]: the environment variable NOT_SET is not set"
+
+
 def test_what_means_nothing_here_is_said_once(caplog: pytest.LogCaptureFixture) -> None:
     Router([entry(num_retries=3, max_parallel_requests=5, rpm=1)])
     (record,) = caplog.records

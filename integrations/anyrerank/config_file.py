@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from anyrerank import providers
-from anyrerank.config import variable
-from anyrerank.entries import Located
+from anyrerank.entries import Located, resolved
 from anyrerank.errors import ConfigurationError
 from anyrerank.extras import needed
 
@@ -46,8 +45,6 @@ _OF_NAMES = frozenset({"default_fallbacks", "fallbacks", "model_group_alias"})
 _WITHOUT_MEANING = frozenset({"content_policy_fallbacks", "context_window_fallbacks"})
 """What `litellm_settings` says of fallbacks that a reranker has no use for."""
 
-_REFERENCE = "os.environ/"
-
 
 def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
     """Arguments of `anyrerank.Router`; see `Router.from_config`.
@@ -75,9 +72,9 @@ def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
         **{name: value for name, value in router.items() if name in _ROUTER},
     }
     absent = {str(each.get("model_name")) for each in unlisted} - {str(each.get("model_name")) for each, _ in listed}
-    settings = {name: _resolved(value, f"{file}, {name}") for name, value in given.items() if value is not None}
+    settings = {name: resolved(value, f"{file}, {name}") for name, value in given.items() if value is not None}
     return {
-        "model_list": [Located(_resolved(each, where), where) for each, where in listed],
+        "model_list": [Located(each, where) for each, where in listed],
         **{name: _without(absent, value) if name in _OF_NAMES else value for name, value in settings.items()},
     }
 
@@ -131,18 +128,3 @@ def _is_for_reranking(entry: Mapping[str, Any]) -> bool:
         return bool(info["mode"] == "rerank")
     prefix, slash, _ = str(params.get("model", "")).partition("/")
     return bool(params.get("custom_llm_provider")) or (bool(slash) and prefix in providers.names())
-
-
-def _resolved(value: Any, where: str) -> Any:
-    """`value` with what the environment holds in place of `os.environ/NAME`."""
-    if isinstance(value, Mapping):
-        return {name: _resolved(each, where) for name, each in value.items()}
-    if isinstance(value, list):
-        return [_resolved(each, where) for each in value]
-    if not isinstance(value, str) or not value.startswith(_REFERENCE):
-        return value
-    name = value.removeprefix(_REFERENCE)
-    found = variable(name)
-    if found is None:
-        raise ConfigurationError(f"{where}: the environment variable {name} is not set")
-    return found

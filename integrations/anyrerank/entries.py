@@ -10,7 +10,7 @@ from typing import Any
 
 from anyrerank.arguments import is_number
 from anyrerank.budget import Budget
-from anyrerank.config import provider_class
+from anyrerank.config import provider_class, variable
 from anyrerank.deployment import Deployment
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.prices import Price
@@ -83,6 +83,28 @@ def _entry(model_name: str, deployment: Deployment, terms: Terms, budget: Budget
     return Entry(model_name=model_name, deployment=deployment, terms=terms, budget=budget)
 
 
+_REFERENCE = "os.environ/"
+
+
+def resolved(value: Any, where: str) -> Any:
+    """`value` with what the environment holds in place of `os.environ/NAME`, as in LiteLLM.
+
+    Raises:
+        ConfigurationError: A variable is not set.
+    """
+    if isinstance(value, Mapping):
+        return {name: resolved(each, where) for name, each in value.items()}
+    if isinstance(value, list):
+        return [resolved(each, where) for each in value]
+    if not isinstance(value, str) or not value.startswith(_REFERENCE):
+        return value
+    name = value.removeprefix(_REFERENCE)
+    found = variable(name)
+    if found is None:
+        raise ConfigurationError(f"{where}: the environment variable {name} is not set")
+    return found
+
+
 def entry_of(
     given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], transport: Transport
 ) -> Entry:
@@ -98,6 +120,7 @@ def entry_of(
     params, info, name = given.get("litellm_params"), given.get("model_info") or {}, given.get("model_name")
     if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
         raise ConfigurationError(f"{where} is not a mapping with a model_name and litellm_params")
+    params, info = resolved(params, where), resolved(info, where)
     where, model_id = f"{where} ({name})", str(info.get("id") or default_id)
     try:
         entry = Entry(
