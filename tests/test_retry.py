@@ -322,8 +322,8 @@ def test_an_error_of_the_transport_is_given_the_name_of_the_deployment() -> None
 NOW = datetime(2015, 10, 21, 7, 28, tzinfo=timezone.utc)
 
 
-def answered(headers: dict[str, str]) -> HttpResponse:
-    return HttpResponse(status=429, headers=headers, received=NOW.timestamp())
+def answered(headers: dict[str, str], status: int = 429) -> HttpResponse:
+    return HttpResponse(status=status, headers=headers, received=NOW.timestamp())
 
 
 @pytest.mark.parametrize(
@@ -357,6 +357,11 @@ def answered(headers: dict[str, str]) -> HttpResponse:
 )
 def test_retry_after_is_read_in_its_forms(headers: dict[str, str], seconds: float | None) -> None:
     assert answered(headers).retry_after == seconds
+
+
+def test_when_more_requests_are_allowed_says_nothing_of_a_failure() -> None:
+    assert answered({"x-ratelimit-reset": "3000"}, 500).retry_after is None
+    assert answered({"x-ratelimit-reset": "3000", "retry-after": "2"}, 503).retry_after == 2.0
 
 
 def test_the_class_of_a_status_decides_nothing_alone() -> None:

@@ -552,6 +552,23 @@ def test_a_proxy_with_a_login(colour: Colour, serve: Callable[..., Loopback], mo
     assert not leaks(failure(colour, reranker), ["pr0xy-pass", expected])
 
 
+def test_a_proxy_without_a_scheme(
+    colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve()
+    monkeypatch.setenv("HTTP_PROXY", proxy.host)
+    works(colour, colour.reranker(api_base="http://rerank.invalid"))
+    assert proxy.hits[0].target == "http://rerank.invalid/v2/rerank"
+
+
+def test_a_socks_proxy_is_one_clear_error(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
+    monkeypatch.setitem(sys.modules, "socksio", None)
+    error = failure(colour, colour.reranker(api_base="http://rerank.invalid"))
+    assert type(error) is ConfigurationError
+    assert "pip install 'httpx[socks]'" in error.message
+
+
 def test_https_goes_through_a_tunnel_that_may_be_refused(
     colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -839,6 +856,46 @@ def test_a_deep_copy_keeps_the_caller_s_own_client(server: Loopback) -> None:
         reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url, http_client=client)
         copy.deepcopy(reranker).rerank(QUERY, DOCUMENTS)
     assert server.hits[0].headers["x-own"] == "yes"
+
+
+def test_a_pickle_leaves_no_client_of_the_caller_behind_unsaid() -> None:
+    with httpx.Client() as client, pytest.raises(TypeError, match="an http_client cannot be pickled"):
+        pickle.dumps(Reranker("cohere/rerank-v3.5", http_client=client))
+
+
+@pytest.mark.parametrize(
+    ("own", "limits"),
+    [
+        (httpx.Timeout(5.0), {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 30.0}),
+        (httpx.Timeout(2.0), {"connect": 2.0, "read": 2.0, "write": 2.0, "pool": 2.0}),
+        (httpx.Timeout(None, read=90.0), {"connect": 30.0, "read": 30.0, "write": 30.0, "pool": 30.0}),
+    ],
+    ids=["httpx's default", "shorter", "longer"],
+)
+def test_the_limits_of_a_client_of_the_caller_hold(
+    own: httpx.Timeout, limits: dict[str, float], colour: Colour
+) -> None:
+    seen: list[dict[str, float]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 0.5}]})
+
+    client = colour.client(transport=httpx.MockTransport(answer), timeout=own)
+    colour.rerank(colour.reranker(http_client=client, timeout=30.0), QUERY, DOCUMENTS[:1])
+    assert seen == [pytest.approx(limits, abs=1.0)]
+
+
+def test_a_client_without_limits_in_a_call_without_one(colour: Colour) -> None:
+    seen: list[dict[str, float | None]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.extensions["timeout"])
+        return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 0.5}]})
+
+    client = colour.client(transport=httpx.MockTransport(answer), timeout=None)
+    colour.rerank(colour.reranker(http_client=client, timeout=None), QUERY, DOCUMENTS[:1])
+    assert seen == [{"connect": None, "read": None, "write": None, "pool": None}]
 
 
 def test_a_transport_that_was_never_used_closes() -> None:

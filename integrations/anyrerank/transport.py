@@ -8,6 +8,7 @@ own `httpx.Client` or `httpx.AsyncClient` is used as it is.
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import ssl
 import sys
@@ -54,6 +55,7 @@ MAX_ANSWER_BYTES = 64 * 2**20
 _HEADERS = {"accept-encoding": "gzip, deflate", "user-agent": f"anyrerank/{__version__}"}
 _AT_ONCE = 2**19
 _CONNECT_SECONDS = 10.0
+_LONGEST_HEADER = 2**16
 _NO_LIMIT = httpx.Timeout(None, connect=_CONNECT_SECONDS)
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
 
@@ -99,7 +101,9 @@ class Transport:
         weakref.finalize(self, _discard_all, self._clients, self._loops)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Transport, (self._own,))
+        if self._own is not None:
+            raise TypeError("an http_client cannot be pickled: make what uses it anew where it is needed")
+        return (Transport, ())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         return Transport(self._own)
@@ -211,7 +215,10 @@ class Transport:
 
 
 def _new_client() -> httpx.Client:
-    client = httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context())
+    try:
+        client = httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context())
+    except ImportError:
+        raise ConfigurationError("the environment names a SOCKS proxy: pip install 'httpx[socks]'") from None
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return kept_to_deadlines(client)
 
@@ -224,6 +231,7 @@ def _new_session() -> aiohttp.ClientSession:
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_HEADERS,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),
+        max_field_size=_LONGEST_HEADER,
     )
 
 
@@ -267,13 +275,28 @@ async def _asend_httpx(client: httpx.AsyncClient, request: HttpRequest) -> HttpR
 
 
 def _httpx_request(client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
-    remaining = _remaining(request)
-    timeout: Any = httpx.USE_CLIENT_DEFAULT
-    if remaining is not None:
-        timeout = httpx.Timeout(remaining, connect=min(remaining, _CONNECT_SECONDS))
     return client.build_request(
-        request.method, request.url, content=request.content, headers=dict(request.headers), timeout=timeout
+        request.method,
+        request.url,
+        content=request.content,
+        headers=dict(request.headers),
+        timeout=_of_both(client.timeout, _remaining(request)),
     )
+
+
+def _of_both(own: httpx.Timeout, remaining: float | None) -> httpx.Timeout:
+    """What a caller's client allows and what is left of the call, whichever is less; httpx's defaults are nobody's."""
+    if own == _HTTPX_DEFAULT:
+        own = httpx.Timeout(None, connect=_CONNECT_SECONDS)
+    limits = {name: min(_seconds(limit), _seconds(remaining)) for name, limit in own.as_dict().items()}
+    return httpx.Timeout(**{name: None if limit == math.inf else limit for name, limit in limits.items()})
+
+
+def _seconds(limit: float | None) -> float:
+    return math.inf if limit is None else limit
+
+
+_HTTPX_DEFAULT = httpx.Timeout(5.0)
 
 
 def _plain_request(request: HttpRequest) -> httpx.Request:
@@ -345,8 +368,14 @@ def _proxy(url: str, known: dict[str, str | None]) -> str | None:
     if origin not in known:
         parts, proxies = urlsplit(url), getproxies()
         direct = not proxies or proxy_bypass(parts.hostname or "")
-        known[origin] = None if direct else proxies.get(parts.scheme) or proxies.get("all")
-    return known[origin]
+        found = None if direct else proxies.get(parts.scheme) or proxies.get("all")
+        known[origin] = found if not found or "://" in found else f"http://{found}"
+    if (proxy := known[origin]) and proxy.startswith("socks"):
+        raise ConfigurationError(
+            "the environment names a SOCKS proxy, which asynchronous calls cannot use by themselves: pass "
+            "http_client=httpx.AsyncClient() (pip install 'httpx[socks]')"
+        )
+    return proxy
 
 
 def _translated(error: Exception, request: HttpRequest) -> Exception:

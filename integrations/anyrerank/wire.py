@@ -52,9 +52,12 @@ class HttpResponse:
 
     @property
     def retry_after(self) -> float | None:
-        """Seconds the server asks to wait: `retry-after-ms`, `Retry-After` (seconds or date), `x-ratelimit-reset`."""
+        """Seconds the server asks to wait: `retry-after-ms`, `Retry-After` (seconds or date), `x-ratelimit-reset`.
+
+        The last says when more requests are allowed, which many gateways write into every answer: it counts on 429.
+        """
         for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0), ("x-ratelimit-reset", 1.0)):
-            text = self.headers.get(name)
+            text = None if name == "x-ratelimit-reset" and self.status != 429 else self.headers.get(name)
             if text is None:
                 continue
             seconds = _number(text)
