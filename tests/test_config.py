@@ -2,6 +2,7 @@ import base64
 from typing import Any
 
 import pytest
+from pydantic import SecretStr
 
 from anyrerank import Reranker
 from anyrerank.config import connect, key_from_environment, provider_class, split_model
@@ -34,7 +35,30 @@ def test_a_model_is_split_at_the_first_slash(model: str, custom: str | None, par
     assert split_model(model, custom) == parts
 
 
-@pytest.mark.parametrize("model", ["", " ", None, 3, "rerank-v3.5", "cohere/"])
+def test_a_provider_without_a_model_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="'cohere/' names a provider, and no model of it"):
+        split_model("cohere/")
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"api_key": 5}, "api_key is a string, not int"),
+        ({"api_base": 3}, "api_base is a string, not int"),
+        ({"headers": [("a", "b")]}, "headers is a mapping of names to strings, not list"),
+    ],
+    ids=str,
+)
+def test_a_connection_of_other_types_is_refused(given: dict[str, Any], message: str) -> None:
+    with pytest.raises(BadRequestError, match=message):
+        Reranker("cohere/m", **{"api_key": "k", **given}).check()
+
+
+def test_a_key_may_be_a_secret() -> None:
+    assert connect("cohere/m", api_key=SecretStr(" k "), api_base=None).connection.api_key == "k"  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("model", ["", " ", None, 3, "rerank-v3.5"])
 def test_a_model_without_a_provider_is_refused(model: Any) -> None:
     with pytest.raises(ConfigurationError, match="cohere/"):
         split_model(model)

@@ -3,6 +3,7 @@ import dataclasses
 import json
 import pickle
 from collections.abc import Callable, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -219,6 +220,38 @@ def test_items_are_read_as_in_litellm() -> None:
     assert (answer["id"], answer["meta"]) == (answer.id, answer.meta)
     first = answer["results"][0]
     assert (first["index"], first["relevance_score"], first["document"]) == (2, 0.75, {"text": "alpha"})
+
+
+def test_answers_are_like_the_mappings_of_litellm() -> None:
+    answer = response(request_id=None)
+    assert "results" in answer
+    assert "no_such_field" not in answer
+    assert "request_id" not in answer
+    assert answer.get("results") is answer.results
+    assert (answer.get("request_id"), answer.get("request_id", "none"), answer.get("no_such_field", 1)) == (
+        None,
+        "none",
+        1,
+    )
+    assert dict(answer)["model"] == answer.model
+    first = answer.results[0]
+    assert {**first} == {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}}
+    assert first.get("document", {}).get("text") == "alpha"
+    bare = RerankResult(index=0, relevance_score=0.5)
+    assert ("document" in bare, bare.get("document", "none"), bare["document"]) == (False, "none", None)
+
+
+def test_usage_is_read_by_key_too() -> None:
+    meta = Meta(billed_units=BilledUnits(search_units=2))
+    assert meta["billed_units"]["search_units"] == 2
+    assert (meta.get("tokens"), "tokens" in meta) == (None, False)
+
+
+def test_any_mapping_can_be_dumped() -> None:
+    document = MappingProxyType({"text": "alpha", "page": 3})
+    answer = response(results=Results([0], [0.5], [document]))
+    assert answer.model_dump(mode="json")["results"][0]["document"] == {"text": "alpha", "page": 3}
+    assert answer.results[0].document is document
 
 
 @pytest.mark.parametrize("name", ["no_such_field", "model_dump", "__class__", "_repr_html_"])

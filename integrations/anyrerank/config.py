@@ -35,7 +35,9 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
         named = given if isinstance(given, str) else providers.checked(given).prefix
         return named, model.removeprefix(f"{named}/")
     prefix, slash, rest = model.partition("/")
-    if not slash or not rest:
+    if slash and not rest:
+        raise ConfigurationError(f"model '{model[:80]}' names a provider, and no model of it")
+    if not slash:
         raise ConfigurationError(
             f"model '{model[:80]}' names no provider: write it as provider/model, for example cohere/{prefix[:60]}; "
             f"providers: {', '.join(providers.names())}"
@@ -84,9 +86,9 @@ def connect(
     """
     kind = provider_class(model, custom_llm_provider)
     prefix, name = split_model(model, custom_llm_provider)
-    given = (api_key or "").strip() or None
+    given = _text("api_key", api_key)
     variable, key = (None, given) if given else _key(kind)
-    address = (api_base or "").strip() or None
+    address = _text("api_base", api_base)
     base_variable, address = (None, address) if address else _first(kind.base_variables)
     base, login = _without_login(address)
     if login and given:
@@ -123,6 +125,14 @@ def connect(
             from_environment=frozenset(found.keys() - explicit.keys()),
         )
     )
+
+
+def _text(name: str, given: object) -> str | None:
+    """An argument without white space around it, or `None` where it says nothing."""
+    plain = given.get_secret_value() if isinstance(given, SecretStr) else given
+    if not isinstance(plain, str | None):
+        raise BadRequestError(f"{name} is a string, not {type(plain).__name__}")
+    return (plain or "").strip() or None
 
 
 def _key(kind: type[Provider]) -> tuple[str | None, str | None]:
@@ -175,6 +185,8 @@ def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:
 
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
+    if not isinstance(headers, Mapping):
+        raise BadRequestError(f"headers is a mapping of names to strings, not {type(headers).__name__}")
     for name, value in headers.items():
         fits = isinstance(value, str) and _fits_a_header(value)  # type: ignore[redundant-expr]
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and fits):  # type: ignore[redundant-expr]

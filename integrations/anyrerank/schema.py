@@ -6,7 +6,7 @@ itself; what a caller keeps and dumps (`RerankResponse`, `Meta`) is pydantic.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, repeat
 from typing import Any, TypeAlias, cast, overload
@@ -39,8 +39,38 @@ class RerankRequest:
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
 
+class _Keyed:
+    """Access by key, as LiteLLM's answers have it: `response["results"]`, `result.get("document")`, `{**result}`.
+
+    What is `None` is not there for `in`, `keys` and `get`.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def _names(cls) -> Iterable[str]:
+        raise NotImplementedError
+
+    def keys(self) -> list[str]:
+        """The names of what is there."""
+        return [name for name in self._names() if getattr(self, name) is not None]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """What has this name, or `default` where there is nothing."""
+        value = getattr(self, key) if key in self._names() else None
+        return default if value is None else value
+
+    def __contains__(self, key: object) -> bool:
+        return key in self.keys()
+
+    def __getitem__(self, key: str) -> Any:
+        if key not in self._names():
+            raise KeyError(key)
+        return getattr(self, key)
+
+
 @dataclass(frozen=True, slots=True)
-class RerankResult:
+class RerankResult(_Keyed):
     """One ranked document.
 
     Attributes:
@@ -55,11 +85,9 @@ class RerankResult:
     relevance_score: float | None
     document: Mapping[str, Any] | None = field(default=None, repr=False)
 
-    def __getitem__(self, key: str) -> Any:
-        """`result["index"]`, as in LiteLLM."""
-        if key not in self.__slots__:
-            raise KeyError(key)
-        return getattr(self, key)
+    @classmethod
+    def _names(cls) -> Iterable[str]:
+        return cls.__slots__
 
 
 _IN_REPR = 10
@@ -128,9 +156,16 @@ class Results(Sequence[RerankResult]):
             _as_results,
             rows,
             serialization=core_schema.wrap_serializer_function_ser_schema(
-                lambda results, serialize: serialize(tuple(results)), schema=rows
+                lambda results, serialize: serialize(tuple(map(_dumped, results))), schema=rows
             ),
         )
+
+
+def _dumped(result: RerankResult) -> RerankResult:
+    """`result` with its document as a dict, for pydantic warns of other mappings, and quotes them."""
+    if result.document is None or isinstance(result.document, dict):
+        return result
+    return RerankResult(result.index, result.relevance_score, dict(result.document))
 
 
 def _as_results(value: Any, validate: Callable[[Any], tuple[RerankResult, ...]]) -> Results:
@@ -144,8 +179,12 @@ def _shown(document: Document | None) -> Mapping[str, Any] | None:
     return {"text": document} if isinstance(document, str) else document
 
 
-class _Value(BaseModel):
+class _Value(_Keyed, BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def _names(cls) -> Iterable[str]:
+        return cls.model_fields
 
 
 class BilledUnits(_Value):
@@ -238,12 +277,6 @@ class RerankResponse(_Value):
     model_id: str | None = None
     cached: int = 0
     saved: float | None = 0.0
-
-    def __getitem__(self, key: str) -> Any:
-        """`response["results"]`, as in LiteLLM."""
-        if key not in type(self).model_fields:
-            raise KeyError(key)
-        return getattr(self, key)
 
     def to_cohere(self) -> dict[str, Any]:
         """The answer as the JSON that Cohere's v1 API and LiteLLM's `/rerank` give (plain dicts, `None`s left out)."""
