@@ -177,6 +177,7 @@ ODD_BUT_FINE: dict[str, Script] = {
     "gzip": lambda line: line.answer(body=gzip.compress(GOOD), headers={"content-encoding": "gzip"}),
     "another type": lambda line: line.answer(body=GOOD, headers={"content-type": "text/plain"}),
     "201": lambda line: line.answer(201, GOOD),
+    "a long header": lambda line: line.answer(body=GOOD, headers={"set-cookie": "a=" + "b" * 20_000}),
     "a byte order of its own": lambda line: line.answer(body=b"\r\n\t " + GOOD + b"\n"),
 }
 
