@@ -68,6 +68,46 @@ async def test_little_work_is_done_in_one_turn(work: Work) -> None:
     assert work.pieces() == [40]
 
 
+async def test_turns_are_as_full_as_they_may_be(work: Work) -> None:
+    await all_of(work, 100, 1)
+    assert sum(work.pieces()) == 200
+    assert max(work.pieces()) <= 10
+    assert len(work.pieces()) < 200 / 4
+
+
+@pytest.mark.parametrize("hops", range(4))
+async def test_who_came_first_goes_on_first(work: Work, hops: int) -> None:
+    async def busy() -> None:
+        while True:
+            await arun(work.call(9), answer)
+
+    async def newcomer(hops: int) -> None:
+        if hops:
+            await asyncio.create_task(newcomer(hops - 1))
+        else:
+            await arun(work.call(1), answer)
+
+    others = [asyncio.create_task(busy()) for _ in range(5)]
+    await asyncio.sleep(0)
+    task = asyncio.create_task(newcomer(hops))
+    work.log.clear()
+    for _ in range(100):
+        await asyncio.sleep(0)
+    for other in others:
+        other.cancel()
+    assert task.done()
+    assert len(work.log) > 20
+
+
+async def test_who_leaves_the_line_holds_nobody_up(work: Work) -> None:
+    calls = [asyncio.create_task(arun(work.call(9), answer)) for _ in range(6)]
+    await asyncio.sleep(0)
+    for call in calls[1::2]:
+        call.cancel()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert [call.cancelled() for call in calls] == [False, True, False, True, False, True]
+
+
 async def test_one_call_waits_for_nobody_else(work: Work) -> None:
     await all_of(work, 1, 4)
     assert work.pieces() == [2]
