@@ -228,7 +228,9 @@ def test_calls_go_on_without_a_cache_that_fails(
     for _ in range(3):
         assert colour.rerank(reranker, QUERY, TEXTS).results.indexes == (1, 2, 0)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [record.getMessage() for record in warnings] == ["the cache Odd failed with OSError: calls go on without it"]
+    assert [record.getMessage() for record in warnings] == [
+        "the cache Odd failed with OSError: calls go on without what it does not give; this is said once"
+    ]
 
 
 WRONG = [b"", b"short", bytes(16)[:15], bytes(17), b"\xff" * 16, b"\xff" * 20, bytes(8), bytes(8) + b"\xff" * 12]
@@ -349,6 +351,45 @@ async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(RateLimitError) == 1
     assert len(gate.requests) == 4
+
+
+async def test_one_of_those_who_wait_takes_over_from_a_call_that_is_cancelled() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+    await turns()
+    others = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(20)]
+    await turns()
+    first.cancel()
+    await turns()
+    gate.opened.set()
+    responses = await asyncio.gather(*others)
+    assert len(gate.requests) == 2
+    assert sorted(response.cached for response in responses) == [0, *[3] * 19]
+    assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
+
+
+async def test_what_those_who_ask_for_themselves_get_is_kept() -> None:
+    gate = Gate(in_turn(refusing(429), well))
+    reranker = gated(gate, asynchronous=True)
+    calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(2)]
+    await turns()
+    gate.opened.set()
+    await asyncio.gather(*calls, return_exceptions=True)
+    assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
+
+
+async def test_an_equal_call_of_a_loop_that_is_held_up_is_not_waited_for() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+    await turns()
+    gate.opened.set()
+    with ThreadPoolExecutor(1) as pool:  # a wrapper that makes an asynchronous call look synchronous
+        second = pool.submit(lambda: asyncio.run(reranker.arerank(QUERY, TEXTS)))
+        assert second.result(5).cached == 0
+    assert (await first).cached == 0
+    assert len(gate.requests) == 2
 
 
 @pytest.mark.parametrize(("leaver", "requests"), [("who asks", 2), ("who waits", 1)])

@@ -156,10 +156,13 @@ def _saved(documents: int, costs: Iterable[float]) -> Saved:
 
 @dataclass(slots=True)
 class _Flight:
-    """Keys that a call is computing now, and whether an event loop runs it; its future gives what became of them."""
+    """Keys that a call is computing now, and the event loop that runs it, if one does.
 
-    on_a_loop: bool = field(default_factory=lambda: asyncio._get_running_loop() is not None)
-    future: Future[Mapping[bytes, bytes]] = field(default_factory=Future)
+    Its future gives what became of them; `None` when it was cut off, so that another call may as well compute them.
+    """
+
+    loop: asyncio.AbstractEventLoop | None = field(default_factory=asyncio._get_running_loop)
+    future: Future[Mapping[bytes, bytes] | None] = field(default_factory=Future)
 
 
 class _Flights:
@@ -181,7 +184,7 @@ class _Flights:
                     others[id(other)] = other
         return mine, list(others.values())
 
-    def land(self, cache: Cache, keys: Iterable[bytes], flight: _Flight, values: Mapping[bytes, bytes]) -> None:
+    def land(self, cache: Cache, keys: Iterable[bytes], flight: _Flight, values: Mapping[bytes, bytes] | None) -> None:
         """Give back `keys`, and tell those who wait what they are."""
         with self._lock:
             for key in keys:
@@ -207,30 +210,38 @@ def _shared(
     deadline: float | None,
 ) -> Flow[tuple[dict[bytes, bytes], set[bytes]]]:
     """The value of each key: kept, computed by another call, or computed here; and which were computed here."""
-    flight = _Flight()
-    landed: dict[bytes, bytes] = {}
+    values: dict[bytes, bytes] = {}
     fresh: set[bytes] = set()
-    try:
-        mine, others = _FLIGHTS.claim(cache, keys, flight)
-        if mine:
-            kept = (yield from _asked(cache, partial(cache.get, mine))) or {}
-            landed |= {key: kept[key] for key in mine if key in kept and sound(kept[key])}
-            if missing := [key for key in mine if key not in landed]:
-                computed = yield from compute(missing)
-                landed |= computed
-                fresh |= computed.keys()
-                yield from _asked(cache, partial(cache.put, computed))
-    finally:
-        _FLIGHTS.land(cache, keys, flight, landed)
-    values = dict(landed)
-    for other in others:
-        found = yield Wait(other.future, other.on_a_loop, deadline)
-        if found is not DEADLOCK:
-            values |= {key: found[key] for key in keys if key in found}
-    if missing := [key for key in keys if key not in values]:  # of a call that failed, or that is not waited for
-        computed = yield from compute(missing)
-        values |= computed
-        fresh |= computed.keys()
+
+    def computed(missing: Sequence[bytes]) -> Flow[dict[bytes, bytes]]:
+        found = yield from compute(missing)
+        fresh.update(found)
+        yield from _asked(cache, partial(cache.put, found))
+        return found
+
+    while missing := [key for key in keys if key not in values]:
+        flight, landed = _Flight(), dict[bytes, bytes]()
+        try:
+            mine, others = _FLIGHTS.claim(cache, missing, flight)
+            if mine:
+                kept = (yield from _asked(cache, partial(cache.get, mine))) or {}
+                landed |= {key: kept[key] for key in mine if key in kept and sound(kept[key])}
+                if unknown := [key for key in mine if key not in landed]:
+                    landed |= yield from computed(unknown)
+        except BaseException as error:
+            _FLIGHTS.land(cache, missing, flight, landed if isinstance(error, Exception) else None)
+            raise
+        _FLIGHTS.land(cache, missing, flight, landed)
+        values |= landed
+        cut_off = False
+        for other in others:
+            found = yield Wait(other.future, other.loop, deadline)
+            cut_off = cut_off or found is None
+            if found is not None and found is not DEADLOCK:
+                values |= {key: found[key] for key in keys if key in found}
+        left = [key for key in keys if key not in values]
+        if left and not cut_off:  # of a call that failed, or that is not waited for
+            values |= yield from computed(left)
     return values, fresh
 
 
@@ -250,4 +261,8 @@ def failed(cache: Cache, error: Exception) -> None:
     """Say once that a cache does not work."""
     if not cache.failed:
         cache.failed = True
-        _log.warning("the cache %s failed with %s: calls go on without it", type(cache).__name__, type(error).__name__)
+        _log.warning(
+            "the cache %s failed with %s: calls go on without what it does not give; this is said once",
+            type(cache).__name__,
+            type(error).__name__,
+        )

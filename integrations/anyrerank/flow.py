@@ -102,13 +102,13 @@ class Wait:
 
     Attributes:
         future: Its result.
-        on_a_loop: Whether an event loop runs the other flow. A synchronous call may be what holds that loop up, itself
-            or by its threads, so it does not wait for one.
+        loop: The event loop that runs the other flow, or `None`. A synchronous call, or one on another loop, may be
+            what holds that loop up, itself or by its threads, so it does not wait for one.
         deadline: A time of the monotonic clock, or `None` for no limit.
     """
 
     future: Future[Any]
-    on_a_loop: bool
+    loop: asyncio.AbstractEventLoop | None
     deadline: float | None = None
 
 
@@ -180,7 +180,7 @@ def _through(effect: Through, _: Exchange, stop: threading.Event | None) -> Any:
 
 
 def _wait(effect: Wait, _: Exchange, __: threading.Event | None) -> Any:
-    return DEADLOCK if effect.on_a_loop else _awaited(effect.future, effect.deadline)
+    return DEADLOCK if effect.loop else _awaited(effect.future, effect.deadline)
 
 
 def _in_daemon(function: Callable[[], Any]) -> Future[Any]:
@@ -323,6 +323,8 @@ async def _athrough(effect: Through, _: AsyncExchange) -> Any:
 
 
 async def _await(effect: Wait, _: AsyncExchange) -> Any:
+    if effect.loop not in (None, asyncio.get_running_loop()):
+        return DEADLOCK
     return await _aawaited(effect.future, effect.deadline)
 
 
