@@ -198,3 +198,22 @@ class Listens:
 def test_an_asynchronous_hook_is_refused(hook: Any) -> None:
     with pytest.raises(BadRequestError, match="hooks are plain functions"):
         Reranker("local/lexical", hooks=[hook])
+
+
+def test_a_logger_that_fails_breaks_no_call(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+    def fails(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.INFO:
+            raise KeyError("made by the test")
+        return True
+
+    logger = logging.getLogger("anyrerank")
+    caplog.set_level(logging.INFO, "anyrerank")
+    logger.addFilter(fails)
+    try:
+        response = colour.rerank(colour.reranker("local/lexical"), QUERY, DOCUMENTS)
+    finally:
+        logger.removeFilter(fails)
+    assert len(response.results) == len(DOCUMENTS)
+    assert [record.getMessage() for record in caplog.records] == [
+        "the hook LogCalls failed with KeyError; the call went on"
+    ]

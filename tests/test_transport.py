@@ -618,6 +618,42 @@ def test_an_own_client_is_not_closed(server: Loopback) -> None:
         assert server.connections == 1
 
 
+def test_an_own_client_that_is_closed_is_one_clear_error(colour: Colour) -> None:
+    client = colour.client()
+    reranker = colour.reranker(http_client=client, api_base="http://rerank.invalid")
+    if isinstance(client, httpx.AsyncClient):
+        colour.run(client.aclose())
+    else:
+        client.close()
+    error = failure(colour, reranker)
+    assert (type(error), error.message[:21]) == (ConfigurationError, "http_client is closed")
+
+
+def test_an_error_of_a_library_shows_no_query_string(colour: Colour) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise OSError(f"Can not write request body for {request.url}")
+
+    client = colour.client(transport=httpx.MockTransport(fails))
+    error = failure(colour, colour.reranker(http_client=client, api_base="http://rerank.invalid/v2?key=s3cr3t-k3y"))
+    assert (type(error), error.message) == (APIConnectionError, "the connection failed: OSError")
+    assert not leaks(error, ["s3cr3t-k3y"])
+
+
+def test_a_server_that_accepts_no_connection_is_told_from_a_slow_one(colour: Colour) -> None:
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectTimeout("made by the test", request=request)
+
+    client = colour.client(transport=httpx.MockTransport(fails))
+    error = failure(colour, colour.reranker(http_client=client, timeout=60))
+    assert (type(error), error.message[:38]) == (APITimeoutError, "timed out: no connection within 10 s, ")
+
+
+def test_a_malformed_proxy_is_one_clear_error(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:bad")
+    error = failure(colour, colour.reranker(api_base="http://rerank.invalid"))
+    assert (type(error), error.message[:24]) == (ConfigurationError, "a proxy in the environme")
+
+
 def test_a_client_of_the_other_colour_is_left_alone(colour: Colour, server: Loopback) -> None:
     other = Colour(asynchronous=not colour.asynchronous)
     never = httpx.MockTransport(lambda request: httpx.Response(599))

@@ -64,9 +64,8 @@ def is_listened_to(hooks: Sequence[Hook]) -> bool:
 
 def tell(event: CallEvent, hooks: Sequence[Hook]) -> None:
     """Tell the logger and the hooks."""
-    if _log.isEnabledFor(logging.INFO):
-        LogCalls()(event)
-    for hook in hooks:
+    listeners: Sequence[Hook] = (LogCalls(), *hooks) if _log.isEnabledFor(logging.INFO) else hooks
+    for hook in listeners:
         try:
             hook(event)
         except Exception as error:  # noqa: BLE001  it is the caller's function, and no reason to lose an answer

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from anyrerank.forks import ForkLock
+
 
 class Closable(Protocol):
     """Something with an asynchronous `close`."""
@@ -22,6 +24,7 @@ class _Ending:
     closables: weakref.WeakSet[Closable] = field(default_factory=weakref.WeakSet)
 
 
+_LOCK = ForkLock()
 _ENDINGS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Ending] = weakref.WeakKeyDictionary()
 
 
@@ -33,10 +36,12 @@ async def closed_with_loop(closable: Closable) -> None:
     loop = asyncio.get_running_loop()
     ending = _ENDINGS.get(loop)
     if ending is None:
-        for closed in [other for other in _ENDINGS if other.is_closed()]:
-            del _ENDINGS[closed]
         closables: weakref.WeakSet[Closable] = weakref.WeakSet()
-        ending = _ENDINGS[loop] = _Ending(_until_shutdown(closables), closables)
+        ending = _Ending(_until_shutdown(closables), closables)
+        with _LOCK:
+            for closed in [other for other in _ENDINGS if other.is_closed()]:
+                del _ENDINGS[closed]
+            _ENDINGS[loop] = ending
         await ending.keeper.__anext__()
     ending.closables.add(closable)
 
@@ -45,6 +50,7 @@ async def _until_shutdown(closables: weakref.WeakSet[Closable]) -> AsyncGenerato
     try:
         yield
     finally:
-        _ENDINGS.pop(asyncio.get_running_loop(), None)
+        with _LOCK:
+            _ENDINGS.pop(asyncio.get_running_loop(), None)
         for closable in list(closables):
             await closable.close()

@@ -128,7 +128,7 @@ class Transport:
                 finally:
                     response.close()
         except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
-            raise _translated(error, request) from None
+            raise self._failure(error, request) from None
         return _answer(response.status_code, response.headers, content, request)
 
     async def asend(self, request: HttpRequest) -> HttpResponse:
@@ -139,7 +139,13 @@ class Transport:
                     return await _asend_httpx(self._own, request)
                 return await self._asend_aiohttp(request)
         except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
-            raise _translated(error, request) from None
+            raise self._failure(error, request) from None
+
+    def _failure(self, error: Exception, request: HttpRequest) -> Exception:
+        """What a request failed with, as one of our errors where a library raised it."""
+        if isinstance(error, RuntimeError) and self._own is not None and self._own.is_closed:
+            return ConfigurationError("http_client is closed: pass one that stays open while calls are made")
+        return _translated(error, request)
 
     async def _asend_aiohttp(self, request: HttpRequest) -> HttpResponse:
         client = await self._loop_client()
@@ -219,6 +225,8 @@ def _new_client() -> httpx.Client:
         client = httpx.Client(limits=_LIMITS, timeout=_NO_LIMIT, verify=_ssl_context())
     except ImportError:
         raise ConfigurationError("the environment names a SOCKS proxy: pip install 'httpx[socks]'") from None
+    except (httpx.InvalidURL, ValueError):
+        raise ConfigurationError(_MALFORMED_PROXY) from None
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return kept_to_deadlines(client)
 
@@ -240,7 +248,7 @@ def _discard_all(clients: list[httpx.Client], loops: _LoopClients) -> None:
     while clients:
         clients.pop().close()
     for loop, client in list(loops.items()):
-        if loop.is_closed() or loop is _running_loop():
+        if not loop.is_running() or loop is _running_loop():
             _discard(client)
         else:
             loop.call_soon_threadsafe(_discard, client)
@@ -369,7 +377,7 @@ def _proxy(url: str, known: dict[str, str | None]) -> str | None:
         parts, proxies = urlsplit(url), getproxies()
         direct = not proxies or proxy_bypass(parts.hostname or "")
         found = None if direct else proxies.get(parts.scheme) or proxies.get("all")
-        known[origin] = found if not found or "://" in found else f"http://{found}"
+        known[origin] = _checked_proxy(found if not found or "://" in found else f"http://{found}")
     if (proxy := known[origin]) and proxy.startswith("socks"):
         raise ConfigurationError(
             "the environment names a SOCKS proxy, which asynchronous calls cannot use by themselves: pass "
@@ -378,16 +386,46 @@ def _proxy(url: str, known: dict[str, str | None]) -> str | None:
     return proxy
 
 
+_MALFORMED_PROXY = (
+    "a proxy in the environment (HTTP_PROXY, HTTPS_PROXY, ALL_PROXY) is no address such as http://proxy:3128"
+)
+
+
+def _checked_proxy(proxy: str | None) -> str | None:
+    try:
+        _ = proxy and urlsplit(proxy).port
+    except ValueError:
+        raise ConfigurationError(_MALFORMED_PROXY) from None
+    return proxy
+
+
 def _translated(error: Exception, request: HttpRequest) -> Exception:
     """What the HTTP libraries raise, as our errors; their texts may hold header values, so few are repeated."""
     if isinstance(error, RerankError):
         return error
     if isinstance(error, httpx.TimeoutException | TimeoutError | asyncio.TimeoutError):
-        return APITimeoutError("timed out: no complete answer within the call's timeout", url=request.url)
+        return APITimeoutError(f"timed out: {_what_was_late(request)}", url=request.url)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the answer's compression is broken", url=request.url)
-    ours = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError)
+    ours = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError | RuntimeError)
     if not ours and not type(error).__module__.startswith("aiohttp."):
         return error
-    reason = str(error) if isinstance(error, httpx.ConnectError | OSError) else ""
-    return APIConnectionError(f"the connection failed: {reason or type(error).__name__}", url=request.url)
+    return APIConnectionError(f"the connection failed: {_reason(error)}", url=request.url)
+
+
+def _what_was_late(request: HttpRequest) -> str:
+    if request.deadline is None or time.monotonic() < request.deadline - _ABOUT:
+        return f"no connection within {_CONNECT_SECONDS:.0f} s, or a limit of http_client was reached"
+    return "no complete answer within the call's timeout"
+
+
+_ABOUT = 0.05
+
+
+def _reason(error: Exception) -> str:
+    """What the system or a library says; nothing that may hold a URL or a header."""
+    if isinstance(error, OSError):
+        said = error.strerror if error.errno is not None else None
+    else:
+        said = str(error) if isinstance(error, httpx.ConnectError | RuntimeError) else None
+    return said or type(error).__name__
