@@ -44,6 +44,21 @@ def test_a_base_that_names_the_account_needs_no_other(end: str, sync_colour: Col
     assert str(sent.url) == f"https://gw.example/{end.rstrip('/')}/@cf/baai/bge-reranker-base"
 
 
+@pytest.mark.parametrize(
+    "base",
+    [
+        f"{HOST}/{RUN}",
+        f"{HOST}/accounts/acc-2/ai/run/%40cf/baai/bge-reranker-base?t=1",
+        f"{HOST}/accounts/acc-2/ai/run/@cf/of/tomorrow",
+        "https://gateway.ai.cloudflare.com/v1/acc-1/my-gateway/workers-ai/@cf/baai/bge-reranker-base",
+    ],
+)
+def test_a_whole_address_is_used_as_it_is_and_needs_no_account(base: str, sync_colour: Colour) -> None:
+    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == base
+    path, _, query = base.partition("?")
+    assert str(sent_by(sync_colour, MODEL, api_base=f"{path}/?{query}").url).rstrip("?") == base
+
+
 @pytest.mark.parametrize(("given", "used"), [(None, "of-the-environment"), ("of-the-call", "of-the-call")])
 def test_account(given: str | None, used: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "of-the-environment")

@@ -55,8 +55,9 @@ def test_a_login_beside_a_key(colour: Colour) -> None:
     ],
 )
 @pytest.mark.parametrize("base", [BASE, f"{BASE}/", f"{BASE}/proxy/es"])
-def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, f"elasticsearch/{inference_id}", api_base=base)
+@pytest.mark.parametrize("end", ["", "/_inference/rerank", "/_inference/rerank/"])
+def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, end: str, sync_colour: Colour) -> None:
+    request = sent_by(sync_colour, f"elasticsearch/{inference_id}", api_base=f"{base.rstrip('/')}{end}")
     assert str(request.url) == f"{base.rstrip('/')}/_inference/rerank/{path}"
 
 

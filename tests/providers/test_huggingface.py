@@ -101,6 +101,24 @@ def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colou
 
 
 @pytest.mark.parametrize(
+    ("direction", "sent"),
+    [("left", "Left"), ("LEFT", "Left"), ("Left", "Left"), ("right", "Right"), ("Right", "Right")],
+)
+def test_a_direction_is_capitalised(direction: str, sent: str, sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, api_base=TEI, truncation_direction=direction).content)
+    assert body["truncation_direction"] == sent
+
+
+@pytest.mark.parametrize("direction", ["", "up", " left", "leftright", True, 1, ["Left"]])
+def test_another_direction_is_refused_before_sending(direction: Any, colour: Colour) -> None:
+    replay = Replay([])
+    reranker = colour.reranker(MODEL, api_base=TEI, truncation_direction=direction, http_client=replay.client(colour))
+    with pytest.raises(BadRequestError, match="truncation_direction is 'Left' or 'Right'"):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert replay.seen == []
+
+
+@pytest.mark.parametrize(
     ("options", "scores"),
     [
         ({}, [0.75, 0.5, 0.25]),

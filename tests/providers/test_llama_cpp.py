@@ -112,7 +112,16 @@ def test_another_failure_is_retried_unless_it_will_stay(
 
 @pytest.mark.parametrize(
     ("path", "target"),
-    [("", "/v1/rerank"), ("/v1", "/v1/rerank"), ("/rerank", "/rerank"), ("/v1/rerank/", "/v1/rerank")],
+    [
+        ("", "/v1/rerank"),
+        ("/v1", "/v1/rerank"),
+        ("/rerank", "/rerank"),
+        ("/v1/rerank/", "/v1/rerank"),
+        ("/reranking", "/reranking"),
+        ("/v1/reranking", "/v1/reranking"),
+        ("/proxy/v1/reranking/", "/proxy/v1/reranking"),
+        ("/my-reranking", "/my-reranking/v1/rerank"),
+    ],
 )
 @pytest.mark.parametrize("key", [None, KEY])
 def test_path_and_key(path: str, target: str, key: str | None, sync_colour: Colour) -> None:

@@ -134,6 +134,28 @@ def test_no_text_key_goes_with_an_image_alone(sync_colour: Colour) -> None:
     assert json.loads(request.content)["passages"] == [image, image, image, {"text": "words"}]
 
 
+@pytest.mark.parametrize(
+    ("document", "rank_fields", "text"),
+    [
+        ({"text": "  "}, None, None),
+        ({"text": " \n\u3000"}, ["text"], None),
+        ({"text": " T "}, None, " T "),
+        ({"title": "T"}, ["title"], "title: T\n"),
+        ({"title": "T", "text": " "}, ["title"], "title: T\n"),
+        ({"title": "T", "text": "x"}, ["title", "text"], "title: T\ntext: x\n"),
+        ({"title": " ", "text": "x"}, ["title"], None),
+        ({"title": None, "text": "x"}, ["title"], None),
+        ({"title": "T"}, None, None),
+    ],
+)
+def test_the_text_beside_an_image(
+    document: dict[str, Any], rank_fields: list[str] | None, text: str | None, sync_colour: Colour
+) -> None:
+    image = {"image": "data:image/png;base64,AA=="}
+    request = sent_by(sync_colour, VISION, [{**document, **image}], rank_fields=rank_fields)
+    assert json.loads(request.content)["passages"] == [image if text is None else {"text": text, **image}]
+
+
 @pytest.mark.parametrize(("model", "limit"), [(MODEL, 1000), (VISION, 512)])
 def test_documents_in_one_request(model: str, limit: int) -> None:
     assert connect(model).max_documents({}) == limit
@@ -182,6 +204,17 @@ def test_polling_waits_between_its_questions(colour: Colour, waits: list[float])
     assert len(response.attempts) == 1
     assert len(waits) == 1
     assert 0.1 <= waits[0] <= 2
+
+
+def test_a_later_202_need_not_say_where_to_ask(colour: Colour, waits: list[float]) -> None:
+    recorded = case("nvidia_nim", "polled_twice")
+    first, second, last = recorded["exchanges"]
+    silent = {**second, "response": {"status": 202, "headers": {}, "text": ""}}
+    replay = Replay([first, silent, silent, last])
+    response = colour.function(**recorded["call"], http_client=replay.client(colour), max_retries=0)
+    assert [str(request.url) for request in replay.seen[1:]] == [f"{STATUS}/4c1f-77"] * 3
+    assert len(response.results) == len(recorded["expect"]["results"])
+    assert len(waits) == 2
 
 
 def test_polling_ends_with_the_timeout(colour: Colour) -> None:

@@ -29,6 +29,23 @@ def test_another_version(name: str, colour: Colour) -> None:
     assert request.headers.get_list("x-pinecone-api-version") == ["2025-04"]
 
 
+@pytest.mark.parametrize("name", ["Api-Key", "api-key", "Authorization"])
+def test_a_header_of_the_caller_needs_no_key(name: str, colour: Colour) -> None:
+    request = sent_by(colour, MODEL, api_key=None, headers={name: "own-pinecone-key"})
+    sent = {each: request.headers.get(each) for each in ("api-key", "authorization")}
+    assert sent == {"api-key": None, "authorization": None, name.lower(): "own-pinecone-key"}
+
+
+def test_a_key_of_the_caller_s_headers_is_in_no_error_and_tells_no_model_from_another(colour: Colour) -> None:
+    replay = answering("Key own-pinecone-key is not known", 401)
+    options = {"api_key": None, "headers": {"Api-Key": "own-pinecone-key"}, "http_client": replay.client(colour)}
+    with pytest.raises(RerankError, match="is not known") as caught:
+        colour.rerank(colour.reranker(MODEL, **options), QUERY, DOCUMENTS)
+    assert not leaks(caught.value, ["own-pinecone-key"])
+    first, second = (connect(MODEL, headers={"Api-Key": key}).identity for key in ("one", "another"))
+    assert first == second
+
+
 def test_a_key_in_an_error_is_taken_out(colour: Colour) -> None:
     replay = answering(f"Key {KEY} is not known", 401)
     with pytest.raises(RerankError, match="is not known") as caught:

@@ -100,6 +100,34 @@ def user(google: Loopback, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     }
 
 
+@pytest.mark.parametrize(
+    "model",
+    [
+        "semantic-ranker-default-004",
+        "semantic-ranker-fast-003",
+        "semantic-ranker-512@latest",
+        "semantic-ranker-of-tomorrow",
+    ],
+)
+@pytest.mark.parametrize(("documents", "cost"), [(1, 0.001), (100, 0.001), (101, 0.002)])
+def test_every_model_has_the_list_price(model: str, documents: int, cost: float, colour: Colour) -> None:
+    replay = answering({"records": [{"id": str(place), "score": 0.5} for place in range(documents)]})
+    reranker = colour.reranker(f"vertex_ai/{model}", vertex_project="p-1", http_client=replay.client(colour))
+    response = colour.rerank(reranker, QUERY, [f"city {place}" for place in range(documents)])
+    assert response.cost == pytest.approx(cost)
+    assert response.cost_estimated
+
+
+def test_the_words_of_a_path_are_no_secret(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/etc/application_default_credentials.json")
+    said = "Request had invalid authentication credentials"
+    client = answering({"error": {"message": said}}, 401).client(colour)
+    reranker = colour.reranker(MODEL, vertex_project="p-1", http_client=client)
+    with pytest.raises(AuthenticationError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert caught.value.message == f"Google Vertex AI answered 401: {said}"
+
+
 def tokens(google: Loopback) -> list[dict[str, list[str]]]:
     return [parse_qs(hit.body.decode()) for hit in google.hits if hit.target == "/token"]
 

@@ -55,7 +55,7 @@ class Cloud:
         self.ranked: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        if request.url.path.endswith("/identity/token"):
+        if request.url.path.endswith("/token"):
             self.exchanges.append(request)
             token = f"token-{len(self.exchanges)}"
             return httpx.Response(200, json={"access_token": token, "expires_in": self.seconds, "token_type": "Bearer"})
@@ -153,6 +153,9 @@ def test_not_every_token_is_kept_for_ever(sync_colour: Colour) -> None:
         ("https://iam.test.example/", "https://iam.test.example/identity/token"),
         ("https://iam.test.example/identity/token", "https://iam.test.example/identity/token"),
         ("https://gw.example/ibm/?t=1", "https://gw.example/ibm/identity/token?t=1"),
+        ("https://iam.test.example/oidc/token", "https://iam.test.example/oidc/token"),
+        ("https://iam.test.example/v1/token/?t=1", "https://iam.test.example/v1/token?t=1"),
+        ("https://iam.test.example/my-token", "https://iam.test.example/my-token/identity/token"),
     ],
 )
 @pytest.mark.parametrize("way", ["argument", "environment"])
@@ -275,6 +278,7 @@ def test_authorization(
         ({}, {"WX_PROJECT_ID": "p-3"}, {"project_id": "p-3"}),
         ({}, {"WATSONX_SPACE_ID": "s-2", "WX_SPACE_ID": "s-3"}, {"space_id": "s-2"}),
         ({}, {"WX_SPACE_ID": "s-3"}, {"space_id": "s-3"}),
+        ({}, {"WATSONX_DEPLOYMENT_SPACE_ID": "s-4", "WATSONX_SPACE_ID": "s-2"}, {"space_id": "s-4"}),
         ({"project_id": "p-1"}, {"WX_PROJECT_ID": "p-3"}, {"project_id": "p-1"}),
         ({"space_id": "s-1"}, {"WATSONX_PROJECT_ID": "p-2"}, {"space_id": "s-1"}),
         ({"project_id": "p-1"}, {"WATSONX_SPACE_ID": "s-2"}, {"project_id": "p-1"}),

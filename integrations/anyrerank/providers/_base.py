@@ -29,13 +29,17 @@ from anyrerank.providers._refusals import (
     json_or_none,
     login_in,
     message_in,
-    redact,
+    query_values,
+    redacted,
     request_id_in,
     start_of,
 )
 from anyrerank.providers._urls import is_http_url
 from anyrerank.schema import Meta, RerankRequest
 from anyrerank.wire import HttpRequest, HttpResponse
+
+NOTHING_ASKED = RerankRequest(query="", documents=())
+"""For an exchange that is about no query and no documents."""
 
 Scale: TypeAlias = Literal["unit", "logit", "unknown"]
 """What a score means: calibrated to 0..1, a logit, or nothing that can be mapped to 0..1."""
@@ -105,6 +109,8 @@ class Provider:
     """The vendor's own name, for tables."""
     key_variables: ClassVar[tuple[str, ...]] = ()
     """Environment variables that may hold the key; the first that is set wins."""
+    key_headers: ClassVar[tuple[str, ...]] = ("authorization",)
+    """Headers, in lower case, that a key may be in; with one of the caller's own no key is needed."""
     key_file_variables: ClassVar[tuple[str, ...]] = ()
     """Environment variables that may hold the path of a file with the key; looked at after `key_variables`."""
     base_variables: ClassVar[tuple[str, ...]] = ()
@@ -156,7 +162,8 @@ class Provider:
     def identity(self) -> tuple[object, ...]:
         """What tells this model from every other: calls that differ in it share no score. Nothing that gets in."""
         connection = self.connection
-        headers = {name.lower(): value for name, value in connection.headers.items() if name.lower() != "authorization"}
+        sent = {name.lower(): value for name, value in connection.headers.items()}
+        headers = {name: value for name, value in sent.items() if name not in self.key_headers}
         settings = {name: value for name, value in connection.settings.items() if not self.settings[name].secret}
         kind = f"{type(self).__module__}.{type(self).__qualname__}"
         mine = id(type(self)) if not kind.startswith("anyrerank.") else None  # a notebook may have changed it meanwhile
@@ -250,14 +257,14 @@ class Provider:
         try:
             body = orjson.loads(response.content)
         except ValueError:
-            self.reject(response, f"the answer is not JSON, it starts with {start_of(response)}")
+            self.reject(response, f"the answer is not JSON, it starts with {start_of(response)}", request)
         try:
             answer = self.parse_body(body, request)
         except UnusableAnswerError as problem:
-            self.reject(response, str(problem))
+            self.reject(response, str(problem), request)
         expected = min(request.top_n or len(request.documents), len(request.documents))
         if len(answer.scores) < expected:
-            self.reject(response, f"{len(answer.scores)} results came back where {expected} were asked for")
+            self.reject(response, f"{len(answer.scores)} results came back where {expected} were asked for", request)
         named = answer.id if isinstance(answer.id, str) else None
         return replace(answer, id=named, request_id=response.request_id or answer.request_id, status=response.status)
 
@@ -265,14 +272,16 @@ class Provider:
         """Scores, id and usage in the answer's JSON."""
         raise NotImplementedError
 
-    def reject(self, response: HttpResponse, problem: str) -> NoReturn:
-        """Raise: the answer cannot be used."""
+    def reject(self, response: HttpResponse, problem: str, request: RerankRequest = NOTHING_ASKED) -> NoReturn:
+        """Raise: the answer cannot be used. With the `request`, an id that quotes it stays out of the error."""
+        named = response.request_id or ""
+        (shown,) = redacted((named,), self.secrets(), request)
         raise APIResponseValidationError(
             f"{self.title}: {problem}; check that the base URL is the reranking endpoint of this provider",
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
-            request_id=response.request_id,
+            request_id=named if named and shown == named else None,
             url=response.url,
         ) from None
 
@@ -280,6 +289,8 @@ class Provider:
         """The error that an answer with a status outside 200..299 stands for."""
         body = json_or_none(response.content)
         words = message_in(body, response.content)
+        named = response.request_id or request_id_in(body) or ""
+        said, shown = redacted((words, named), self.secrets(), request)
         kind = self.error_class(response, body)
         if response.status < 400:
             text = (
@@ -287,7 +298,7 @@ class Provider:
                 "the key stays with the host it is for: set api_base to the final address"
             )
         else:
-            text = redact(words, self.secrets(), request) or _WITHOUT_WORDS.get(kind, "no message")
+            text = said or _WITHOUT_WORDS.get(kind, "no message")
         key, variable = self.connection.api_key, self.connection.key_variable
         if kind is AuthenticationError and key and variable and any(key in sent for sent in self.headers().values()):
             text += f" (the key came from {variable})"
@@ -296,7 +307,7 @@ class Provider:
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
-            request_id=response.request_id or request_id_in(body),
+            request_id=named if named and shown == named else None,
             retry_after=self.retry_after(response, body),
             url=response.url,
             too_large=self.is_too_large(response.status, kind, words.lower()),
@@ -336,7 +347,7 @@ class Provider:
     @property
     def has_own_header(self) -> bool:
         """Whether the caller's headers get in by themselves."""
-        return any(name.lower() == "authorization" for name in self.connection.headers)
+        return any(name.lower() in self.key_headers for name in self.connection.headers)
 
     def chosen(self, *names: str) -> str | None:
         """Which of some settings, or of them and the `api_key`, is used where one must be.
@@ -383,16 +394,21 @@ class Provider:
 
     def secrets(self) -> list[str]:
         """Whatever gets in, whole and in parts, the longest first."""
-        secret = [str(value) for name, value in self.connection.settings.items() if self.settings[name].secret]
-        own = [value for value in self.connection.headers.values() if len(value) >= _SHORTEST_SECRET]
-        values = [*self.authorization().values(), *own, *secret]
-        parts = {part for value in values for part in (value, *value.split(), *login_in(value))}
-        return sorted(parts - _SCHEMES, key=len, reverse=True)
+        connection = self.connection
+        own = connection.headers
+        parts = {str(value) for name, value in connection.settings.items() if self.settings[name].secret}
+        keys = [*self.authorization().values(), *(own[name] for name in own if name.lower() in self.key_headers)]
+        parts |= {part for value in keys for part in (value, *value.split()[1:])}
+        others = [own[name] for name in own if name.lower() not in self.key_headers]
+        others += query_values(connection.api_base or "")
+        parts |= {part for value in others for part in (value, *value.split()) if len(part) >= _SHORTEST_SECRET}
+        parts |= {part for value in own.values() for part in login_in(value)}
+        parts |= {connection.api_key or ""}
+        return sorted(parts - {""}, key=len, reverse=True)
 
 
-_SCHEMES = frozenset({"Bearer", "Basic", "ApiKey", "ZenApiKey"})
 _SHORTEST_SECRET = 8
-"""A shorter header of the caller's is a word, and would be cut out of every message that has it."""
+"""What is shorter in the caller's headers and base URL is a word, and would be cut out of every message that has it."""
 
 _WITHOUT_WORDS: Mapping[type[RerankError], str] = {
     AuthenticationError: "no message; the key is wrong, or there is none"

@@ -35,6 +35,7 @@ class AzureAi(CohereVersions):
     prefix = "azure_ai"
     title = "Azure AI"
     key_variables = ("AZURE_AI_API_KEY",)
+    key_headers = _KEY_HEADERS
     base_variables = ("AZURE_AI_API_BASE",)
     extra = "azure"
     settings = MappingProxyType(
@@ -104,11 +105,6 @@ class AzureAi(CohereVersions):
         if source == "default":
             source = _token_source(_SCOPES["foundry" if self._is_foundry else "serverless"])
         return source()
-
-    @property
-    @override
-    def has_own_header(self) -> bool:
-        return any(name.lower() in _KEY_HEADERS for name in self.connection.headers)
 
     @property
     def _credential(self) -> str | None:

@@ -160,7 +160,7 @@ class Bedrock(Provider):
             if not token:
                 return ready.read(request, response)
             if not isinstance(token, str) or token in seen:
-                ready.reject(response, "nextToken is not a new token")
+                ready.reject(response, "nextToken is not a new token", request)
             seen.add(token)
             asked = replace(asked, content=orjson.dumps({**orjson.loads(asked.content), "nextToken": token}))
 

@@ -5,9 +5,10 @@ Whether scores are within 0..1 is not documented. A failure may come with status
 
 from __future__ import annotations
 
+import re
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import override
 
@@ -18,10 +19,12 @@ from anyrerank.providers._refusals import message_in, redact
 from anyrerank.providers._urls import endpoint
 from anyrerank.schema import RerankRequest
 
+_WHOLE = re.compile(r"/ai/run/.|/workers-ai/@")
+
 
 class Cloudflare(Provider):
     """The model is what follows `ai/run/`, for example `@cf/baai/bge-reranker-base`. A base URL may end in
-    `/accounts/<id>/ai/run`, or in `/workers-ai` at an AI Gateway.
+    `/accounts/<id>/ai/run`, or in `/workers-ai` at an AI Gateway; one that goes on with a model is used as it is.
     """
 
     prefix = "cloudflare"
@@ -60,7 +63,11 @@ class Cloudflare(Provider):
     @property
     def _address(self) -> str:
         model = self.connection.model
-        if urlsplit(self.base).path.rstrip("/").endswith(("/ai/run", "/workers-ai")):
+        parts = urlsplit(self.base)
+        path = parts.path.rstrip("/")
+        if _WHOLE.search(path):
+            return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+        if path.endswith(("/ai/run", "/workers-ai")):
             return endpoint(self.base, model, root="")
         account = quote(self.setting("account_id"), safe="")
         return endpoint(self.base, f"accounts/{account}/ai/run/{model}", root="/client/v4")

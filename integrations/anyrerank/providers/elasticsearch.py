@@ -7,7 +7,7 @@ and score as strings, so both forms are read.
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from typing_extensions import override
 
@@ -16,6 +16,8 @@ from anyrerank.providers._base import Answer, Provider
 from anyrerank.providers._documents import texts_of
 from anyrerank.providers._urls import endpoint
 from anyrerank.schema import RerankRequest
+
+_PATH = "/_inference/rerank"
 
 
 class Elasticsearch(Provider):
@@ -33,7 +35,9 @@ class Elasticsearch(Provider):
 
     @override
     def url(self, request: RerankRequest) -> str:
-        return endpoint(self.base, f"_inference/rerank/{quote(self.connection.model, safe='')}", root="")
+        named = quote(self.connection.model, safe="")
+        has_path = urlsplit(self.base).path.rstrip("/").endswith(_PATH)
+        return endpoint(self.base, named if has_path else f"{_PATH[1:]}/{named}", root="")
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:

@@ -103,11 +103,15 @@ class HuggingFace(Provider):
         truncate = request.options.get("truncate", "END")
         if not isinstance(truncate, str | bool) or truncate not in _TRUNCATE:
             raise self.refuse("truncate is 'NONE' or 'END' (or False or True) at Text Embeddings Inference")
+        direction = request.options.get("truncation_direction", "Right")
+        if not isinstance(direction, str) or direction.lower() not in ("left", "right"):
+            raise self.refuse("truncation_direction is 'Left' or 'Right' at Text Embeddings Inference")
         return {
             "query": request.query,
             "texts": texts_of(request),
             **request.options,
             "truncate": _TRUNCATE[truncate],
+            **({"truncation_direction": direction.capitalize()} if "truncation_direction" in request.options else {}),
         }
 
     @override

@@ -6,12 +6,15 @@ A text that is longer than the server's physical batch is answered with 500; it 
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import urlsplit
 
 from typing_extensions import override
 
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.providers._cohere_style import CohereStyle
 from anyrerank.providers._refusals import message_in
+from anyrerank.providers._urls import endpoint
+from anyrerank.schema import RerankRequest
 from anyrerank.wire import HttpResponse
 
 
@@ -23,6 +26,11 @@ class LlamaCpp(CohereStyle):
     key_variables = ("LLAMA_CPP_API_KEY", "LLAMA_API_KEY")
     base_variables = ("LLAMA_CPP_API_BASE",)
     needs_key = False
+
+    @override
+    def url(self, request: RerankRequest) -> str:
+        is_whole = urlsplit(self.base).path.rstrip("/").endswith("/reranking")
+        return endpoint(self.base, "reranking") if is_whole else super().url(request)
 
     @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:

@@ -92,8 +92,9 @@ class NvidiaNim(Provider):
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         sent = self.build_request(request)
         response: HttpResponse = yield sent
+        poll: HttpRequest | None = None
         while response.status == 202 and _of_nvidia(sent.url):
-            poll = self._poll(sent, response)
+            poll = self._poll(request, sent, response, poll)
             response = yield poll
             if response.status == 202:
                 yield Sleep(_POLL_SECONDS)
@@ -143,9 +144,10 @@ class NvidiaNim(Provider):
 
     def _passage(self, document: Document, request: RerankRequest) -> dict[str, str]:
         image = self._image(document)
-        if image is None:
+        if image is None or isinstance(document, str):
             return {"text": text_of(document, request.rank_fields)}
-        has_text = not isinstance(document, str) and document.get("text")
+        read = [document.get(name) for name in request.rank_fields or ("text",)]
+        has_text = any(value is not None and str(value).strip() for value in read)
         return {**({"text": text_of(document, request.rank_fields)} if has_text else {}), "image": image}
 
     def _image(self, document: Document) -> Any:
@@ -153,10 +155,15 @@ class NvidiaNim(Provider):
             return None
         return document.get("image")
 
-    def _poll(self, sent: HttpRequest, response: HttpResponse) -> HttpRequest:
+    def _poll(
+        self, request: RerankRequest, sent: HttpRequest, response: HttpResponse, before: HttpRequest | None
+    ) -> HttpRequest:
+        """How to ask for the result; as `before`, when a later 202 does not say."""
         waiting = response.headers.get("nvcf-reqid")
         if not waiting:
-            self.reject(response, "202 came without the NVCF-REQID to ask for the result with")
+            if before:
+                return before
+            self.reject(response, "202 came without the NVCF-REQID to ask for the result with", request)
         headers = {name: value for name, value in sent.headers.items() if name != "content-type"}
         return HttpRequest(method="GET", url=_STATUS_URL + quote(waiting, safe=""), headers=headers)
 

@@ -26,6 +26,7 @@ class Pinecone(CohereStyle):
     title = "Pinecone"
     sends_mappings = True
     key_variables = ("PINECONE_API_KEY",)
+    key_headers = ("api-key", "authorization")
     base_variables = ("PINECONE_API_BASE",)
     default_base = "https://api.pinecone.io"
     options = frozenset({"truncate"})

@@ -67,6 +67,11 @@ class VertexAi(Provider):
         }
     )
 
+    @property
+    @override
+    def price_names(self) -> tuple[str, ...]:
+        return (*super().price_names, f"{self.prefix}/*")
+
     @override
     def check(self) -> None:
         super().check()
@@ -80,6 +85,12 @@ class VertexAi(Provider):
             raise self.misconfigured(
                 "ranking is at discoveryengine.googleapis.com, not at aiplatform: leave api_base out"
             )
+
+    @override
+    def secrets(self) -> list[str]:
+        # of a file's path, which is not sent, `credentials` would be cut out of what Google says of them
+        source = str(self.connection.settings.get("vertex_credentials"))
+        return [secret for secret in super().secrets() if secret != source]
 
     @override
     def authorization(self) -> dict[str, str]:

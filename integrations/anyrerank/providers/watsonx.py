@@ -16,7 +16,7 @@ from typing_extensions import Self, override
 from anyrerank.errors import AuthenticationError, RateLimitError, RerankError
 from anyrerank.flow import Flow
 from anyrerank.providers._answers import dig, ranked, usage
-from anyrerank.providers._base import Answer, Provider, Setting
+from anyrerank.providers._base import NOTHING_ASKED, Answer, Provider, Setting
 from anyrerank.providers._documents import texts_of
 from anyrerank.providers._refusals import json_or_none
 from anyrerank.providers._urls import endpoint
@@ -27,6 +27,7 @@ _MARGIN_SECONDS = 60
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
 _KEY_REFUSED = "BXNIM0415E"
 _FORMS = {"token": "Bearer", "zen_api_key": "ZenApiKey"}
+_SPACE_VARIABLES = ("WATSONX_DEPLOYMENT_SPACE_ID", "WATSONX_SPACE_ID", "WX_SPACE_ID")
 _KEPT = 64
 _tokens: dict[tuple[str, str], tuple[str, float]] = {}
 """(token, time of the monotonic clock at which it is no longer used) by IAM address and key."""
@@ -46,7 +47,7 @@ class Watsonx(Provider):
             "token": Setting(about="ready IAM token", variables=("WATSONX_TOKEN",), secret=True, sent=True),
             "zen_api_key": Setting(about="key on premises", variables=("WATSONX_ZENAPIKEY",), secret=True, sent=True),
             "project_id": Setting(about="project", variables=("WATSONX_PROJECT_ID", "WX_PROJECT_ID")),
-            "space_id": Setting(about="deployment space", variables=("WATSONX_SPACE_ID", "WX_SPACE_ID")),
+            "space_id": Setting(about="deployment space", variables=_SPACE_VARIABLES),
             "iam_url": Setting(about="address of the IAM", variables=("WATSONX_IAM_URL",)),
             "api_version": Setting(about="date of the API (2024-03-13)"),
         }
@@ -67,10 +68,6 @@ class Watsonx(Provider):
     def authorization(self) -> dict[str, str]:
         name = self.chosen(*_FORMS, "api_key")
         return {"authorization": f"{_FORMS[name]} {self.connection.settings[name]}"} if name in _FORMS else {}
-
-    @override
-    def secrets(self) -> list[str]:
-        return [*super().secrets(), *([self.connection.api_key] if self.connection.api_key else [])]
 
     @override
     def authorized(self) -> Flow[Self]:
@@ -96,7 +93,8 @@ class Watsonx(Provider):
     @property
     def _iam(self) -> str:
         address = self.connection.settings.get("iam_url") or "https://iam.cloud.ibm.com"
-        return endpoint(address, "identity/token", root="")
+        is_whole = urlsplit(address).path.rstrip("/").endswith("/token")
+        return endpoint(address, "token" if is_whole else "identity/token", root="")
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -142,7 +140,7 @@ class Watsonx(Provider):
         )
         response: HttpResponse = yield asked
         if response.status != 200:
-            raise self.error(_NOTHING, response)
+            raise self.error(NOTHING_ASKED, response)
         body = json_or_none(response.content)
         token, seconds = dig(body, "access_token"), dig(body, "expires_in")
         if not isinstance(token, str) or type(seconds) is not int:
@@ -151,6 +149,3 @@ class Watsonx(Provider):
             _tokens.pop(oldest, None)
         _tokens[self._iam, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
         return token
-
-
-_NOTHING = RerankRequest(query="", documents=())
