@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import logging
+from collections.abc import Callable
 from typing import Any
 
 import httpx
@@ -12,15 +14,23 @@ import pytest
 from pydantic import ValidationError
 
 from anyrerank import (
+    APITimeoutError,
     BadRequestError,
+    ConfigurationError,
     FallbackError,
+    GuardrailRaisedError,
     InternalServerError,
     RateLimitError,
     Reranker,
+    using_attributes,
 )
 from anyrerank.adapter import image_data_url
+from anyrerank.hooks import CallEvent
+from anyrerank.providers import Provider
+from anyrerank.providers.cohere import Cohere
 from tests.frameworks import COHERE, FACES, KINDS, LOCAL, NVIDIA, NVIDIA_VL, Face, Wire, in_turn, refusing, well
 from tests.harness import KEY, QUERY
+from tests.loopback import PATIENCE
 
 ITEMS = ["c 0.3", "a 0.9", "b 0.5"]
 RANKED = [("a 0.9", 0.9), ("b 0.5", 0.5), ("c 0.3", 0.3)]
@@ -367,3 +377,146 @@ def test_words_are_fused_with_the_incoming_order_as_a_fallback_too(face: Face) -
     spare = face.make(Wire(refusing(401)), fallbacks=[LOCAL])
     assert face.ranked(spare, found, "apples") == face.ranked(alone, found, "apples")
     assert face.ranked(face.make(model=LOCAL, fuse=None), found, "apples") != face.ranked(alone, found, "apples")
+
+
+@pytest.mark.parametrize(
+    "given",
+    [iter, lambda items: filter(None, items), lambda items: dict(enumerate(items)).values(), tuple],
+    ids=["iterator", "filter", "values", "tuple"],
+)
+def test_what_is_no_list_is_read_once(face: Face, wire: Wire, given: Callable[[list[Any]], Any]) -> None:
+    adapter = face.make(wire)
+    items = given([face.item(text) for text in ITEMS])
+    found = _asked_as_it_is(face, adapter, items)
+    assert face.pairs(found) == RANKED
+    assert wire.sent == ITEMS
+    assert _asked_as_it_is(face, adapter, iter(())) == []
+    assert len(wire.requests) == 1
+
+
+def _asked_as_it_is(face: Face, adapter: Any, items: Any) -> Any:
+    if face.asynchronous:
+        return asyncio.run(_aasked_as_it_is(face, adapter, items))
+    return (
+        adapter.compress_documents(items, QUERY)
+        if face.framework == "langchain"
+        else adapter.postprocess_nodes(items, query_str=QUERY)
+    )
+
+
+async def _aasked_as_it_is(face: Face, adapter: Any, items: Any) -> Any:
+    if face.framework == "langchain":
+        return await adapter.acompress_documents(items, QUERY)
+    return await adapter.apostprocess_nodes(items, query_str=QUERY)
+
+
+def _forbid(query: str) -> str:
+    raise GuardrailRaisedError("not this one")
+
+
+async def _later(query: str) -> str:
+    return query
+
+
+def test_hooks_and_the_log_hear_of_a_query_that_a_guardrail_stops(
+    face: Face, wire: Wire, caplog: pytest.LogCaptureFixture
+) -> None:
+    heard: list[CallEvent] = []
+    adapter = face.make(wire, guardrails=[_forbid], hooks=[heard.append], user="ann", on_error="passthrough")
+    with caplog.at_level(logging.INFO, logger="anyrerank"), pytest.raises(GuardrailRaisedError, match="not this one"):
+        face.rerank(adapter, ITEMS)
+    ((event,), (record,)) = heard, caplog.records
+    assert (type(event.error), event.query, event.user) == (GuardrailRaisedError, "", "ann")
+    assert "GuardrailRaisedError" in record.getMessage()
+    assert wire.requests == []
+
+
+def test_nothing_is_read_for_a_query_that_a_guardrail_stops(face: Face, wire: Wire) -> None:
+    adapter = face.make(wire, guardrails=[_forbid], text_fn=lambda item: 1 / 0)
+    with pytest.raises(GuardrailRaisedError):
+        face.rerank(adapter, ITEMS)
+
+
+def test_hooks_hear_of_a_guardrail_of_the_other_colour(framework: Face, wire: Wire) -> None:
+    heard: list[CallEvent] = []
+    with pytest.raises(ConfigurationError, match="asynchronous"):
+        framework.rerank(framework.make(wire, guardrails=[_later], hooks=[heard.append]), ITEMS)
+    assert [type(event.error) for event in heard] == [ConfigurationError]
+    assert wire.requests == []
+
+
+def test_guardrails_and_the_request_share_the_timeout(face: Face, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("anyrerank.adapter.monotonic", lambda: now[0])
+
+    def slow(query: str) -> str:
+        now[0] += seconds
+        return query
+
+    adapter = face.make(wire, guardrails=[slow], timeout=60.0)
+    seconds = 20.0
+    face.rerank(adapter, ITEMS)
+    assert 39 < wire.requests[0].extensions["timeout"]["read"] <= 40
+    seconds = 60.0
+    with pytest.raises(APITimeoutError):
+        face.rerank(adapter, ITEMS)
+    assert len(wire.requests) == 1
+    face.rerank(face.make(wire, guardrails=[slow], timeout=None), ITEMS)
+    assert len(wire.requests) == 2
+
+
+async def test_a_guardrail_that_never_answers_is_not_waited_for(framework: Face, wire: Wire) -> None:
+    heard: list[CallEvent] = []
+
+    async def never(query: str) -> str:
+        await asyncio.Event().wait()
+        return query
+
+    adapter = framework.make(wire, guardrails=[never], timeout=0.01, hooks=[heard.append])
+    with pytest.raises(APITimeoutError):
+        await asyncio.wait_for(framework.arerank(adapter, ITEMS), PATIENCE)
+    assert [type(event.error) for event in heard] == [APITimeoutError]
+    assert wire.requests == []
+
+
+def test_tags_of_every_call(face: Face, wire: Wire) -> None:
+    heard: list[CallEvent] = []
+    adapter = face.make(wire, metadata={"team": "search", "page": 1}, hooks=[heard.append])
+    face.rerank(adapter, ITEMS)
+    with using_attributes(metadata={"page": 2}):
+        face.rerank(adapter, ITEMS)
+    assert [event.metadata for event in heard] == [{"team": "search", "page": 1}, {"team": "search", "page": 2}]
+    assert adapter.model_dump()["metadata"] == {"team": "search", "page": 1}
+
+
+def test_tags_beside_a_ready_reranker_are_added_to_its_own(face: Face, wire: Wire) -> None:
+    heard: list[CallEvent] = []
+    client = wire.client(asynchronous=face.asynchronous)
+    own = {"team": "search", "page": 1}
+    ready = Reranker(COHERE, api_key=KEY, http_client=client, metadata=own, hooks=[heard.append])
+    face.rerank(face.make(reranker=ready), ITEMS)
+    adapter = face.make(reranker=ready, metadata={"page": 2, "line": 3})
+    face.rerank(adapter, ITEMS)
+    with using_attributes(metadata={"line": 4}):
+        face.rerank(adapter, ITEMS)
+    assert [event.metadata for event in heard] == [own, {**own, "page": 2, "line": 3}, {**own, "page": 2, "line": 4}]
+
+
+def test_a_reranker_as_a_fallback(face: Face) -> None:
+    broken, wire = Wire(refusing(503)), Wire()
+    spare = Reranker(NVIDIA, api_key="other-key", http_client=wire.client(asynchronous=face.asynchronous))
+    assert face.ranked(face.make(broken, fallbacks=[spare]), ITEMS) == RANKED
+    assert (len(broken.requests), wire.requests[0].headers["authorization"]) == (1, "Bearer other-key")
+
+
+class _Mine(Cohere):
+    prefix = "mine"
+    title = "Mine"
+
+
+@pytest.mark.parametrize("name", ["provider", "custom_llm_provider"])
+def test_a_provider_class(face: Face, wire: Wire, name: str) -> None:
+    kinds: dict[str, type[Provider]] = {name: _Mine}
+    adapter = face.make(wire, model="m", api_base="http://127.0.0.1:1/v2", **kinds)
+    assert face.ranked(adapter, ITEMS) == RANKED
+    assert adapter._core().deployment == "mine/m"

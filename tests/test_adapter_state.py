@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr, ValidationError
+from pydantic_core import PydanticSerializationError
 
 from anyrerank import AuthenticationError, ConfigurationError, Reranker
 from tests.frameworks import COHERE, FACES, KINDS, LOCAL, NVIDIA, Face, Wire
@@ -290,3 +291,32 @@ def test_a_field_that_is_changed_in_place_takes_effect(framework: Face, wire: Wi
     framework.rerank(adapter, ["a 0.1"])
     assert [body["priority"] for body in wire.bodies] == [1, 2]
     assert [request.headers["x-team"] for request in wire.requests] == ["a", "b"]
+
+
+SECRET = "p5Gk2-of-the-query"
+
+
+def test_the_query_string_of_the_base_is_in_no_repr(framework: Face, wire: Wire) -> None:
+    adapter = framework.make(wire, api_base=f"http://proxy.test/v2?version=1&api_key={SECRET}")
+    assert "api_base='http://proxy.test/v2'" in repr(adapter)
+    assert SECRET not in f"{adapter!r} {adapter}"
+    framework.rerank(adapter, ITEMS)
+    assert wire.requests[0].url.params["api_key"] == SECRET
+
+
+@pytest.mark.parametrize(
+    "name", ["key", "Subscription-Key", "access_token", "CODE", "sig", "client_secret", "Password"]
+)
+def test_a_secret_in_the_query_string_of_the_base_is_not_dumped(framework: Face, name: str) -> None:
+    adapter = framework.make(api_base=f"http://proxy.test/v2?version=1&{name}={SECRET}")
+    written = adapter.to_json if framework.framework == "langchain" else adapter.to_dict
+    with pytest.raises(ConfigurationError, match=rf"{name} in its query string.*headers= or credentials=") as caught:
+        written()
+    with pytest.raises(PydanticSerializationError, match="query string") as dumped:
+        adapter.model_dump_json()
+    assert SECRET not in f"{caught.value} {dumped.value}"
+
+
+def test_another_query_string_of_the_base_is_dumped(framework: Face) -> None:
+    adapter = framework.make(api_base="http://proxy.test/v2?version=1")
+    assert adapter.model_dump()["api_base"] == "http://proxy.test/v2?version=1"

@@ -6,6 +6,7 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -163,6 +164,29 @@ def test_the_metadata_of_a_run(heard: Heard) -> None:
         with using_attributes(user="around"):
             runnable.invoke(asked, ASKED)
     assert heard.users == ["ann", "called", "field", "ann"]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "user"),
+    [
+        (42, "42"),
+        (0, "0"),
+        (UUID(int=7), "00000000-0000-0000-0000-000000000007"),
+        ("ann", "ann"),
+        (True, "field"),
+        (4.5, "field"),
+        (["ann"], "field"),
+        (None, "field"),
+    ],
+    ids=str,
+)
+def test_an_id_that_is_no_string(heard: Heard, user_id: Any, user: str) -> None:
+    with httpx.Client(transport=httpx.MockTransport(Wire())) as client:
+        runnable = compressor(heard, client).as_runnable()
+        asked = {"query": QUERY, "documents": [Document("a 0.1")]}
+        runnable.invoke(asked, {"metadata": {"user_id": user_id}})
+        runnable.invoke(asked, {"metadata": {"user_id": user_id}}, user="called")
+    assert heard.users == [user, "called"]
 
 
 async def test_the_metadata_of_an_asynchronous_retrieval(heard: Heard) -> None:

@@ -13,8 +13,9 @@ from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda
 from pydantic import ConfigDict, PrivateAttr, SecretStr, ValidationError
 
 from anyrerank import BadRequestError
-from anyrerank.langchain import AnyRerank
-from tests.frameworks import COHERE, LOCAL, Face, Wire, refusing
+from anyrerank.hooks import CallEvent
+from anyrerank.langchain import AnyRerank, RerankRunnable
+from tests.frameworks import COHERE, LOCAL, Face, Trees, Wire, refusing
 from tests.harness import KEY, QUERY
 
 FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
@@ -137,10 +138,33 @@ def test_degraded_documents_say_so(face: Face) -> None:
 
 
 def test_documents_that_were_ranked_do_not_say_degraded(face: Face, wire: Wire) -> None:
-    stale = [Document(each.page_content, metadata={**each.metadata, "degraded": True}) for each in DOCUMENTS]
+    stale = face.rerank(face.make(Wire(refusing(503)), on_error="passthrough"), DOCUMENTS)
     for documents in (DOCUMENTS, stale):
         assert all("degraded" not in document.metadata for document in face.rerank(face.make(wire), documents))
     assert all(document.metadata["degraded"] for document in stale)
+
+
+@pytest.mark.parametrize("own", [True, False, "a bad scan", None, 1], ids=repr)
+def test_a_callers_own_degraded_stays(face: Face, wire: Wire, own: Any) -> None:
+    found = [Document("a 0.9", metadata={"degraded": own})]
+    for _ in range(2):
+        found = face.rerank(face.make(wire), found)
+        assert found[0].metadata == {"degraded": own, "relevance_score": 0.9}
+        assert found[0].metadata["degraded"] is own
+
+
+def test_a_callers_own_degraded_stays_beside_a_blank_that_was_ranked_before(face: Face, wire: Wire) -> None:
+    found = [Document("a 0.9"), Document(" ", metadata={"degraded": "a bad scan"})]
+    for _ in range(2):
+        found = face.rerank(face.make(wire), found)
+    assert found[1].metadata == {"degraded": "a bad scan", "relevance_score": None}
+
+
+def test_the_first_retrieval_score_stays_in_a_second_pass(face: Face, wire: Wire) -> None:
+    found = [Document("a 0.9", metadata={"relevance_score": 0.2})]
+    for _ in range(2):
+        found = face.rerank(face.make(wire, keep_retrieval_score=True), found)
+    assert found[0].metadata == {"relevance_score": 0.9, "retrieval_score": 0.2}
 
 
 @pytest.mark.parametrize("wrong", ["a text", {"text": "a mapping"}, None], ids=["str", "dict", "None"])
@@ -192,6 +216,50 @@ def test_a_configurable_top_n(face: Face, wire: Wire) -> None:
 def test_a_bound_top_n(face: Face, wire: Wire) -> None:
     assert len(_invoke(face, face.make(wire).as_runnable().bind(top_n=1), _asked())) == 1
     assert wire.body["top_n"] == 1
+
+
+def test_options_of_a_call(face: Face, wire: Wire) -> None:
+    heard: list[CallEvent] = []
+    rerank = face.make(wire, hooks=[heard.append], timeout=60.0).as_runnable()
+    given = rerank.bind(score_threshold=0.5, metadata={"page": 1}, max_tokens_per_doc=9, user="ann")
+    assert _contents(_invoke(face, given, _asked())) == ["a 0.9", "b 0.5"]
+    assert (wire.body["max_tokens_per_doc"], heard[0].user, heard[0].metadata) == (9, "ann", {"page": 1})
+
+
+def test_rank_fields_of_a_call(face: Face, wire: Wire) -> None:
+    rerank = face.make(wire, api_base="https://api.cohere.com/v2").as_runnable().bind(rank_fields=["source"])
+    _invoke(face, rerank, _asked())
+    assert all("0." not in str(text) for text in wire.sent)
+
+
+def test_guardrails_of_a_call(face: Face, wire: Wire) -> None:
+    trees = Trees()
+    rerank = face.make(wire).as_runnable().bind(guardrails=[str.upper])
+    _invoke(face, rerank, _asked("how?"), {"callbacks": [trees]})
+    assert (wire.body["query"], trees.root.inputs["query"]) == ("HOW?", "HOW?")
+
+
+@pytest.mark.parametrize(
+    ("given", "problem"),
+    [
+        ({"topn": 1}, "has no option topn; did you mean top_n"),
+        ({"score_threshold": "high"}, "score_threshold is a number"),
+        ({"api_key": "other"}, "api_key: set when a Reranker is made"),
+    ],
+    ids=str,
+)
+def test_a_wrong_option_of_a_call_is_refused(face: Face, wire: Wire, given: dict[str, Any], problem: str) -> None:
+    with pytest.raises(BadRequestError, match=problem):
+        _invoke(face, face.make(wire).as_runnable().bind(**given), _asked())
+    assert wire.requests == []
+
+
+def test_a_runnable_names_its_run(face: Face, wire: Wire) -> None:
+    trees = Trees()
+    rerank = RerankRunnable(compressor=face.make(wire), name="second stage")
+    _invoke(face, rerank, _asked(), {"callbacks": [trees]})
+    _invoke(face, rerank, _asked(), {"callbacks": [trees], "run_name": "mine"})
+    assert [run.name for run in trees.roots] == ["second stage", "mine"]
 
 
 def test_a_runnable_of_nothing(face: Face, wire: Wire) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from pydantic import SecretStr
 
 from anyrerank import Reranker
 from anyrerank.langchain import AnyRerank, RerankRetriever
+from anyrerank.providers.cohere import Cohere
 from tests.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire
 from tests.harness import KEY
 
@@ -78,6 +80,7 @@ def test_the_key_comes_back_from_a_map_or_the_environment(monkeypatch: pytest.Mo
         {"model": NVIDIA, "truncate": "END", "score_mode": "unit", "top_n": 7},
         {"model": "rerank-v3.5", "provider": "cohere", "user": "someone"},
         {"model": LOCAL},
+        {"metadata": {"team": "search", "tags": ["a"]}},
     ],
     ids=str,
 )
@@ -87,6 +90,12 @@ def test_a_round_trip_keeps_every_field(fields: dict[str, Any]) -> None:
     assert loaded == compressor
     assert loaded.model_dump() == compressor.model_dump()
     assert loaded.model_dump().items() >= fields.items()
+
+
+def test_a_path_of_prices_is_written_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text("{}")
+    assert _loads(dumps(AnyRerank(model=COHERE, prices=path))).prices == str(path)
 
 
 def test_a_local_model_has_no_secret() -> None:
@@ -126,6 +135,17 @@ def test_what_holds_an_object_is_not_implemented(part: str) -> None:
     assert json.loads(dumps(compressor))["type"] == "not_implemented"
     shown = _everywhere(compressor)
     assert not [where for where, text in shown.items() if KEY in text or HEADER in text]
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"model": COHERE, "fallbacks": [LOCAL, Reranker(NVIDIA)]}, {"model": "rerank-v3.5", "provider": Cohere}],
+    ids=["fallbacks", "provider"],
+)
+def test_a_fallback_or_provider_that_is_an_object_is_not_implemented(fields: dict[str, Any]) -> None:
+    compressor = AnyRerank(api_key=SecretStr(KEY), **fields)
+    assert json.loads(dumps(compressor))["type"] == "not_implemented"
+    assert KEY not in dumps(compressor)
 
 
 def test_a_dump_of_a_used_one_is_that_of_a_new_one() -> None:

@@ -13,13 +13,14 @@ from langchain_core.documents import BaseDocumentTransformer, Document
 from langchain_core.embeddings import Embeddings
 from langchain_core.prompts import PromptTemplate
 from langchain_core.retrievers import BaseRetriever
-from langchain_core.runnables import ConfigurableField
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import create_retriever_tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
 from pydantic import ValidationError
 
-from anyrerank import BadRequestError
+from anyrerank import BadRequestError, GuardrailRaisedError
+from anyrerank.hooks import CallEvent
 from anyrerank.langchain import AnyRerank, RerankRetriever
 from tests.frameworks import LOCAL, Face, Trees, Wire, refusing
 
@@ -200,6 +201,69 @@ def test_retriever_runs_are_nested(face: Face, wire: Wire) -> None:
     assert [run.name for run in trees.root.child_runs] == ["VectorStoreRetriever", "AnyRerank"]
     assert {run.parent_run_id for run in trees.root.child_runs} == {trees.root.id}
     assert (trees.root.outputs or {})["documents"] == found
+
+
+def _flaky(face: Face) -> tuple[Any, list[str]]:
+    asked: list[str] = []
+
+    def find(query: str) -> list[Document]:
+        asked.append(query)
+        if len(asked) == 1:
+            raise ConnectionError
+        return [Document(text) for text in TEXTS]
+
+    async def afind(query: str) -> list[Document]:
+        return find(query)
+
+    return RunnableLambda(find, afind, name="find"), asked
+
+
+def test_retriever_over_one_that_tries_again(face: Face, wire: Wire) -> None:
+    flaky, asked = _flaky(face)
+    trees = Trees()
+    retrying = flaky.with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
+    retriever = RerankRetriever(base_retriever=retrying, reranker=face.make(wire), top_n=2)
+    assert _scores(_invoke(face, retriever, "apples", config={"callbacks": [trees]})) == [0.9, 0.7]
+    assert asked == ["apples", "apples"]
+    assert trees.root.name == "RerankRetriever"
+    assert [run.name for run in trees.root.child_runs][-1] == "AnyRerank"
+    assert {run.parent_run_id for run in trees.root.child_runs} == {trees.root.id}
+
+
+def test_retriever_over_one_with_a_config(face: Face, wire: Wire) -> None:
+    trees = Trees()
+    base = _base(5).with_config(run_name="my store", tags=["mine"])
+    retriever = RerankRetriever(base_retriever=base, reranker=face.make(wire))
+    assert len(_invoke(face, retriever, "apples", config={"callbacks": [trees]})) == 5
+    assert len(_invoke(face, retriever, "apples", k=2)) == 2
+    assert [run.name for run in trees.root.child_runs] == ["my store", "AnyRerank"]
+    assert "mine" in (trees.root.child_runs[0].tags or [])
+
+
+def test_retriever_over_what_gives_no_list(face: Face, wire: Wire) -> None:
+    base: RunnableLambda[str, Any] = RunnableLambda(lambda query: dict(enumerate(_base(5).invoke(query))).values())
+    assert _scores(_invoke(face, RerankRetriever(base_retriever=base, reranker=face.make(wire)), "a"))[0] == 0.9
+
+
+def test_retriever_refuses_what_retrieves_nothing(face: Face, wire: Wire) -> None:
+    with pytest.raises(ValidationError):
+        RerankRetriever(base_retriever=_store(), reranker=face.make(wire))  # type: ignore[arg-type]
+
+
+def _forbid(query: str) -> str:
+    raise GuardrailRaisedError("not this one")
+
+
+def test_a_query_that_a_guardrail_stops_is_not_retrieved_and_heard_of(face: Face, wire: Wire) -> None:
+    base, trees = _Asked(), Trees()
+    heard: list[CallEvent] = []
+    reranker = face.make(wire, guardrails=[_forbid], hooks=[heard.append])
+    with pytest.raises(GuardrailRaisedError, match="not this one"):
+        _invoke(face, RerankRetriever(base_retriever=base, reranker=reranker), "secret", config={"callbacks": [trees]})
+    assert (base.seen, wire.requests) == ([], [])
+    assert [type(event.error) for event in heard] == [GuardrailRaisedError]
+    assert [(run.name, run.inputs["query"]) for run in trees.root.child_runs] == [("AnyRerank", "")]
+    assert "not this one" in (trees.root.child_runs[0].error or "")
 
 
 def test_retriever_ends_its_run_when_reranking_fails(face: Face) -> None:

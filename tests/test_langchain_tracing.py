@@ -25,7 +25,7 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import ConsoleCallbackHandler
 from langchain_core.tracers.context import collect_runs
 
-from anyrerank import InternalServerError
+from anyrerank import GuardrailRaisedError, InternalServerError, Reranker
 from tests.frameworks import Face, Trees, Wire, refusing, well
 from tests.harness import KEY, QUERY
 from tests.loopback import PATIENCE
@@ -294,6 +294,127 @@ async def test_a_cancelled_call_ends_the_run() -> None:
         await task
     assert handler.seen.names == ["start", "error"]
     assert isinstance(handler.seen.values("error")["error"], asyncio.CancelledError)
+
+
+class _Canceller(Recorder):
+    """Cancels the task that it is called in, at one of the events."""
+
+    run_inline = True
+
+    def __init__(self, event: str) -> None:
+        super().__init__()
+        self.event = event
+
+    def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+        super().on_chain_start(serialized, inputs, **kwargs)
+        self._cancel("start")
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        super().on_custom_event(name, data, **kwargs)
+        self._cancel(name)
+
+    def _cancel(self, event: str) -> None:
+        task = asyncio.current_task()
+        if event == self.event and task is not None:
+            task.cancel()
+
+
+@pytest.mark.parametrize("event", ["start", "anyrerank.usage"])
+async def test_a_call_cancelled_in_the_pause_after_a_step_ends_the_run(
+    wire: Wire, monkeypatch: pytest.MonkeyPatch, event: str
+) -> None:
+    monkeypatch.setattr("anyrerank.turns._LONG", -1.0)
+    handler = _Canceller(event)
+    with pytest.raises(asyncio.CancelledError):
+        await FACES[1].make(wire).acompress_documents(DOCUMENTS, QUERY, [handler])
+    assert handler.seen.names == (["start", "error"] if event == "start" else ["start", "anyrerank.usage", "error"])
+    assert len(handler.seen.runs) == 1
+    assert isinstance(handler.seen.values("error")["error"], asyncio.CancelledError)
+
+
+class _Slow(AsyncCallbackHandler):
+    """Never comes back from one of the events."""
+
+    def __init__(self, event: str) -> None:
+        self.event, self.arrived = event, asyncio.Event()
+
+    async def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+        await self._wait("start")
+
+    async def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        await self._wait(name)
+
+    async def _wait(self, event: str) -> None:
+        if event == self.event:
+            self.arrived.set()
+            await asyncio.Event().wait()
+
+
+@pytest.mark.parametrize("event", ["start", "anyrerank.usage"])
+async def test_a_call_cancelled_while_a_handler_is_at_work_ends_the_run(wire: Wire, event: str) -> None:
+    slow, handler = _Slow(event), Recorder()
+    handler.run_inline = True
+    task = asyncio.create_task(FACES[1].make(wire).acompress_documents(DOCUMENTS, QUERY, [handler, slow]))
+    await asyncio.wait_for(slow.arrived.wait(), PATIENCE)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert [name for name in handler.seen.names if name != "anyrerank.usage"] == ["start", "error"]
+    assert len(handler.seen.runs) == 1
+
+
+class _Strict(Recorder):
+    raise_error = True
+
+    def __init__(self, event: str) -> None:
+        super().__init__()
+        self.event = event
+
+    def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+        super().on_chain_start(serialized, inputs, **kwargs)
+        self._check("start")
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        super().on_custom_event(name, data, **kwargs)
+        self._check(name)
+
+    def _check(self, event: str) -> None:
+        if event == self.event:
+            raise ZeroDivisionError
+
+
+@pytest.mark.parametrize("event", ["start", "anyrerank.usage"])
+def test_a_handler_that_may_raise_ends_the_run(face: Face, wire: Wire, event: str) -> None:
+    handler, other = _Strict(event), Recorder()
+    with pytest.raises(ZeroDivisionError):
+        _call(face, face.make(wire), [other, handler])
+    for seen in (handler.seen, other.seen):
+        assert [name for name in seen.names if name != "anyrerank.usage"] == ["start", "error"]
+    assert isinstance(other.seen.values("error")["error"], ZeroDivisionError)
+
+
+def _forbid(query: str) -> str:
+    raise GuardrailRaisedError("not this one")
+
+
+def test_a_query_that_a_guardrail_stops_is_a_run_without_it(face: Face, wire: Wire) -> None:
+    trees = Trees()
+    with pytest.raises(GuardrailRaisedError):
+        _call(face, face.make(wire, guardrails=[_forbid]), [trees])
+    assert trees.root.inputs == {"documents": DOCUMENTS, "query": ""}
+    assert "not this one" in (trees.root.error or "")
+    assert QUERY not in f"{trees.root.inputs} {trees.root.error} {trees.root.metadata}"
+
+
+@pytest.mark.parametrize(("field", "shown"), [({}, 1), ({"top_n": 2}, 2)], ids=str)
+def test_the_top_n_of_a_ready_reranker_is_that_of_the_run(
+    face: Face, wire: Wire, field: dict[str, Any], shown: int
+) -> None:
+    trees = Trees()
+    client = wire.client(asynchronous=face.asynchronous)
+    ready = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, top_n=1)
+    found = _call(face, face.make(reranker=ready, **field), [trees])
+    assert (len(found), (trees.root.metadata or {})["rerank_top_n"]) == (shown, shown)
 
 
 def test_an_interrupted_call_ends_the_run() -> None:

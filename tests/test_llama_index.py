@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import json
 import pickle
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,9 @@ from llama_index.core.schema import (
 )
 from pydantic import ValidationError
 
-from anyrerank import BadRequestError
+from anyrerank import BadRequestError, ConfigurationError, MemoryCache, Reranker
 from anyrerank.llama_index import AnyRerank
+from anyrerank.providers.cohere import Cohere
 from tests.frameworks import COHERE, LOCAL, NVIDIA, NVIDIA_VL, Face, Wire, refusing
 from tests.harness import KEY
 
@@ -83,6 +85,16 @@ def test_a_kept_retrieval_score_is_not_part_of_the_text(face: Face, wire: Wire) 
     ranked = face.rerank(face.make(wire, keep_retrieval_score=True), _found())
     for mode in (MetadataMode.EMBED, MetadataMode.LLM):
         assert [item.node.get_content(mode) for item in ranked] == ["a 0.9", "b 0.5", "c 0.3"]
+
+
+def test_the_first_retrieval_score_stays_in_a_second_pass(face: Face, wire: Wire) -> None:
+    ranked = _found()
+    for _ in range(2):
+        ranked = face.rerank(face.make(wire, keep_retrieval_score=True), ranked)
+    for item in ranked:
+        assert item.node.metadata == {"retrieval_score": 0.8}
+        assert item.node.excluded_embed_metadata_keys == ["retrieval_score"]
+        assert item.node.excluded_llm_metadata_keys == ["retrieval_score"]
 
 
 def _query_bundle(adapter: Any, nodes: list[NodeWithScore]) -> Any:
@@ -232,6 +244,101 @@ def test_images_that_the_model_does_not_read(
     assert PIXEL not in str(wire.body)
 
 
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The thread of every file that is read."""
+    threads: list[int] = []
+    read_bytes = Path.read_bytes
+
+    def noted(path: Path) -> bytes:
+        threads.append(threading.get_ident())
+        return read_bytes(path)
+
+    monkeypatch.setattr(Path, "read_bytes", noted)
+    return threads
+
+
+PATHS: list[Any] = [
+    pytest.param(lambda path: ImageNode(image_path=str(path), text="a caption 0.2"), id="node"),
+    pytest.param(lambda path: ImageNode(image_url=path.as_uri(), text="a caption 0.2"), id="address"),
+    pytest.param(
+        lambda path: Node(image_resource=MediaResource(path=path), text_resource=MediaResource(text="a caption 0.2")),
+        id="resource",
+    ),
+]
+
+
+@pytest.mark.parametrize("make", PATHS)
+def test_a_file_is_read_where_it_holds_up_nothing(
+    face: Face, wire: Wire, tmp_path: Path, reads: list[int], make: Callable[[Path], Any]
+) -> None:
+    path = tmp_path / "a pixel.png"
+    path.write_bytes(base64.b64decode(PIXEL))
+    face.rerank(face.make(wire, model=NVIDIA_VL), [NodeWithScore(node=make(path))])
+    assert wire.sent == [{"text": "a caption 0.2", "image": f"data:image/png;base64,{PIXEL}"}]
+    assert [thread == threading.get_ident() for thread in reads] == [not face.asynchronous]
+
+
+@pytest.mark.parametrize("make", PATHS)
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"model": COHERE, "images": "skip"},
+        {"model": COHERE, "images": "text-only"},
+        {"model": NVIDIA_VL, "images": "text-only"},
+        {"model": NVIDIA_VL, "rank_fields": ["text"]},
+        {"model": NVIDIA_VL, "text_fn": lambda node: "text 0.2"},
+    ],
+    ids=["skip", "text-only", "text-only though read", "rank_fields", "text_fn"],
+)
+def test_a_file_that_is_not_wanted_is_not_read(
+    face: Face, wire: Wire, reads: list[int], make: Callable[[Path], Any], fields: dict[str, Any]
+) -> None:
+    items = [*_found(), NodeWithScore(node=make(Path.cwd() / "missing.png"))]
+    assert len(face.rerank(face.make(wire, **fields), items)) == 4
+    assert reads == []
+
+
+def test_a_model_that_reads_no_images_reads_no_file(face: Face, wire: Wire, tmp_path: Path, reads: list[int]) -> None:
+    items = [*_found(), NodeWithScore(node=ImageNode(image_path=str(tmp_path / "missing.png")))]
+    with pytest.raises(BadRequestError, match=r"nodes\[3\] holds an image, which .* does not read"):
+        face.rerank(face.make(wire), items)
+    assert (reads, wire.requests) == ([], [])
+
+
+@pytest.mark.parametrize("make", PATHS)
+def test_a_file_that_cannot_be_read_is_named_by_its_node(
+    face: Face, wire: Wire, tmp_path: Path, make: Callable[[Path], Any]
+) -> None:
+    items = [*_found(), NodeWithScore(node=make(tmp_path / "missing.png"))]
+    with pytest.raises(BadRequestError, match=r"nodes\[3\] has an image that cannot be read: FileNotFound") as caught:
+        face.rerank(face.make(wire, model=NVIDIA_VL), items)
+    assert "missing" not in str(caught.value)
+    assert wire.requests == []
+
+
+def test_a_path_that_no_file_can_have_is_named_by_its_node(face: Face, wire: Wire) -> None:
+    with pytest.raises(BadRequestError, match=r"nodes\[0\] has an image that cannot be read: ValueError"):
+        face.rerank(face.make(wire, model=NVIDIA_VL), [NodeWithScore(node=ImageNode(image_url="file:///a%00b"))])
+    assert wire.requests == []
+
+
+@pytest.mark.parametrize(("fields", "count"), [({}, 3), ({"top_n": 2}, 2), ({"score_threshold": 0.1}, 0)], ids=str)
+def test_images_alone_that_are_skipped_come_back_as_they_came(
+    face: Face, wire: Wire, fields: dict[str, Any], count: int
+) -> None:
+    nodes = [_image_node(), TextNode(text=" "), ImageNode(image=PIXEL)]
+    items = [NodeWithScore(node=node, score=0.5) for node in nodes]
+    ranked = face.rerank(face.make(wire, images="skip", **fields), items)
+    assert [(item.node, item.score) for item in ranked] == [(node, None) for node in nodes[:count]]
+    assert wire.requests == []
+
+
+def test_blank_texts_alone_are_refused_where_images_are_skipped_too(face: Face, wire: Wire) -> None:
+    with pytest.raises(BadRequestError, match="all documents are blank"):
+        face.rerank(face.make(wire, images="skip"), [NodeWithScore(node=TextNode(text=" "))])
+
+
 def test_text_only_for_a_model_that_would_read_them(face: Face, wire: Wire) -> None:
     face.rerank(face.make(wire, model=NVIDIA_VL, images="text-only"), [NodeWithScore(node=_image_node())])
     assert wire.sent == [{"text": "a caption 0.2"}]
@@ -260,6 +367,7 @@ SETTINGS: list[dict[str, Any]] = [
     {"api_base": "http://127.0.0.1:9/v2", "options": {"max_tokens_per_doc": 5}, "extra_body": {"a": [1]}},
     {"model": NVIDIA, "truncate": "END", "fallbacks": [LOCAL], "on_error": "passthrough", "drop_params": True},
     {"model": "rerank-v3.5", "provider": "cohere", "batch_size": 3, "max_concurrency": 2, "dedupe": True},
+    {"metadata": {"team": "search", "tags": ["a"]}, "user": "ann"},
 ]
 
 
@@ -276,6 +384,41 @@ def test_a_round_trip_keeps_every_field(fields: dict[str, Any], form: str) -> No
     assert restored.to_dict() == reranker.to_dict()
     assert restored.to_dict()["class_name"] == "AnyRerank"
     assert restored.to_dict().items() >= fields.items()
+
+
+def test_a_path_of_prices_is_written_as_text(tmp_path: Path) -> None:
+    path = tmp_path / "prices.json"
+    path.write_text("{}")
+    restored = AnyRerank.from_json(AnyRerank(model=COHERE, prices=path).to_json())
+    assert restored.prices == str(path)
+
+
+@pytest.mark.parametrize(
+    ("fields", "problem"),
+    [
+        ({"model": COHERE, "text_fn": str}, "text_fn cannot be written down"),
+        ({"reranker": Reranker(LOCAL)}, "a ready reranker or a router cannot be written down"),
+        ({"model": COHERE, "fallbacks": [LOCAL, Reranker(NVIDIA)]}, "fallbacks cannot be written down"),
+        ({"model": "rerank-v3.5", "provider": Cohere}, "provider cannot be written down"),
+    ],
+    ids=["text_fn", "reranker", "fallbacks", "provider"],
+)
+def test_what_would_rank_otherwise_is_not_written_down(fields: dict[str, Any], problem: str) -> None:
+    for write in (AnyRerank.to_dict, AnyRerank.to_json):
+        with pytest.raises(ConfigurationError, match=problem):
+            write(AnyRerank(**fields))
+
+
+def test_what_ranks_the_same_without_it_is_left_out(wire: Wire) -> None:
+    plain = AnyRerank(model=COHERE)
+    full = AnyRerank(
+        model=COHERE,
+        hooks=[print],
+        cache=MemoryCache(),
+        http_client=wire.client(asynchronous=False),
+        headers={"a": "b"},
+    )
+    assert full.to_dict() == plain.to_dict()
 
 
 def test_a_restored_one_is_equal(wire: Wire) -> None:

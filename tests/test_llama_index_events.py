@@ -25,10 +25,10 @@ from llama_index_instrumentation import get_dispatcher
 from llama_index_instrumentation.event_handlers.base import BaseEventHandler
 from pydantic import Field
 
-from anyrerank import InternalServerError
+from anyrerank import GuardrailRaisedError, InternalServerError, Reranker
 from anyrerank.llama_index import AnyRerank, RerankUsageEvent
 from tests.frameworks import LOCAL, Face, Wire, refusing
-from tests.harness import QUERY
+from tests.harness import KEY, QUERY
 from tests.loopback import PATIENCE
 
 FACES = [Face("llama_index", asynchronous=False), Face("llama_index", asynchronous=True)]
@@ -129,6 +129,33 @@ def test_top_n_of_the_events_is_a_number(
     assert (type(payload[EventPayload.TOP_K]), payload[EventPayload.TOP_K]) == (int, shown)
 
 
+def test_the_top_n_of_a_ready_reranker_is_that_of_the_events(face: Face, wire: Wire, events: _Events) -> None:
+    client = wire.client(asynchronous=face.asynchronous)
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    ready = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, top_n=1)
+    adapter = face.make(reranker=ready, callback_manager=CallbackManager([debug]))
+    assert len(face.rerank(adapter, _found())) == 1
+    ((start, _),) = debug.get_event_pairs(CBEventType.RERANKING)
+    assert (events.ours[0].top_n, (start.payload or {})[EventPayload.TOP_K]) == (1, 1)
+
+
+def _forbid(query: str) -> str:
+    raise GuardrailRaisedError("not this one")
+
+
+def test_a_query_that_a_guardrail_stops_is_not_in_its_events(face: Face, wire: Wire, events: _Events) -> None:
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    adapter = face.make(wire, guardrails=[_forbid], callback_manager=CallbackManager([debug]))
+    with pytest.raises(GuardrailRaisedError, match="not this one"):
+        face.rerank(adapter, _found())
+    assert events.names == ["ReRankStartEvent", "ExceptionEvent"]
+    assert events.ours[0].query.query_str == ""
+    ((start, end),) = debug.get_event_pairs(CBEventType.RERANKING)
+    assert (start.payload or {})[EventPayload.QUERY_STR] == ""
+    assert EventPayload.EXCEPTION in (end.payload or {})
+    assert wire.requests == []
+
+
 def test_the_local_model_has_a_name_too(face: Face, events: _Events) -> None:
     face.rerank(face.make(model=LOCAL, api_key=None), _found(), "train")
     assert events.ours[0].model_name == LOCAL
@@ -225,6 +252,26 @@ async def test_a_cancelled_call_is_over_for_everyone(events: _Events, spans: Sim
     assert isinstance(events.ours[1].exception, asyncio.CancelledError)
     assert [len(pair) for pair in debug.get_event_pairs(CBEventType.RERANKING)] == [2]
     assert not [span for span in spans.open_spans if span.startswith("AnyRerank._apostprocess_nodes")]
+
+
+async def test_a_call_cancelled_in_the_pause_after_its_answer_is_over(
+    events: _Events, wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyrerank.turns._LONG", -1.0)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return wire(request)
+
+    client = httpx.AsyncClient(transport=httpx.MockTransport(answer))
+    debug = LlamaDebugHandler(print_trace_on_end=False)
+    adapter = FACES[1].make(http_client=client, callback_manager=CallbackManager([debug]))
+    with pytest.raises(asyncio.CancelledError):
+        await adapter.apostprocess_nodes(_found(), query_str=QUERY)
+    assert events.names == ["ReRankStartEvent", "ExceptionEvent"]
+    assert [len(pair) for pair in debug.get_event_pairs(CBEventType.RERANKING)] == [2]
 
 
 class Counts(BaseEmbedding):

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from time import monotonic
+from typing import Any, Literal, NoReturn, TypeVar
+from urllib.parse import parse_qsl
 
 from pydantic import (
     AliasChoices,
@@ -29,10 +34,16 @@ from anyrerank.budget import Budget
 from anyrerank.cache import Cache
 from anyrerank.client import Reranker
 from anyrerank.config import provider_class
-from anyrerank.errors import ConfigurationError
-from anyrerank.options import OnError, ScoreMode
+from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
+from anyrerank.flow import Flow
+from anyrerank.guardrails import guarded
+from anyrerank.options import OnError, Options, ScoreMode
+from anyrerank.providers import Provider
+from anyrerank.retry import within
 from anyrerank.router import Router
 from anyrerank.schema import RerankResponse
+
+T = TypeVar("T")
 
 
 class RerankFields(BaseModel):
@@ -52,10 +63,10 @@ class RerankFields(BaseModel):
     model: str | None = Field(
         default=None, description="provider/model; needed unless `reranker` is given. One of the names of a router."
     )
-    provider: str | None = Field(
+    provider: str | type[Provider] | None = Field(
         default=None,
         validation_alias=AliasChoices("provider", "custom_llm_provider"),
-        description="The provider, when `model` does not name it.",
+        description="The provider, when `model` does not name it; or a Provider class, which no dump can hold.",
     )
     top_n: int | None = Field(default=None, ge=1, description="How many to return; None for all.")
     api_key: SecretStr | None = Field(
@@ -96,7 +107,10 @@ class RerankFields(BaseModel):
     max_concurrency: int = Field(default=8, ge=1, description="Requests of one call under way at once.")
     dedupe: bool = Field(default=False, description="Send equal texts once; every copy gets the score.")
     allow_split: bool = Field(default=False, description="Let a listwise model be split into batches.")
-    fallbacks: list[str] = Field(default_factory=list, description="Models to try in order when this one fails.")
+    fallbacks: list[str | Reranker] = Field(
+        default_factory=list,
+        description="Models or Rerankers to try in order when this one fails. No dump can hold a Reranker.",
+    )
     on_error: OnError = Field(default="raise", description="'passthrough' hands back the incoming order.")
     fuse: Literal["auto", "rrf"] | None = Field(
         default="auto", description="'rrf' fuses with the incoming order; 'auto' does so for local/lexical alone."
@@ -104,6 +118,9 @@ class RerankFields(BaseModel):
     extra_body: dict[str, Any] | None = Field(default=None, description="Merged into the request's JSON.")
     drop_params: bool = Field(default=False, description="Leave out options that the provider does not have.")
     user: str | None = Field(default=None, description="End user.")
+    metadata: dict[str, Any] | None = Field(
+        default=None, description="Tags of every call, for hooks, the ledger and spans. Dumps show them."
+    )
     hooks: list[Any] = Field(
         default_factory=list, exclude=True, repr=False, description="Functions that get every call when it is over."
     )
@@ -172,6 +189,15 @@ class RerankFields(BaseModel):
         secret = self._secrets_in_options()
         return {name: value for name, value in options.items() if name not in secret}
 
+    @field_serializer("prices")
+    def _as_text(self, prices: str | Path | dict[str, dict[str, Any]] | None) -> str | dict[str, dict[str, Any]] | None:
+        return str(prices) if isinstance(prices, Path) else prices
+
+    @field_serializer("api_base")
+    def _without_query_secrets(self, api_base: str | None) -> str | None:
+        self._check_base()
+        return api_base
+
     @field_validator("api_base", mode="after")
     @classmethod
     def _without_login(cls, value: str | None) -> str | None:
@@ -198,13 +224,13 @@ class RerankFields(BaseModel):
 
     def _secrets_in_options(self) -> list[str]:
         kinds = [] if self._provider_model is None else [provider_class(self._provider_model, self.provider)]
-        kinds += [provider_class(fallback) for fallback in self.fallbacks]
+        kinds += [provider_class(fallback) for fallback in self.fallbacks if isinstance(fallback, str)]
         secret = {name for kind in kinds for name, setting in kind.settings.items() if setting.secret}
         return sorted(secret & self.options.keys())
 
     def _set_beside_reranker(self) -> list[str]:
         fields = RerankFields.model_fields
-        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score", "user"}
+        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score", "user", "metadata"}
         allowed |= {"model"} if isinstance(self.reranker, Router) else set()
         return sorted(
             name
@@ -230,20 +256,48 @@ class RerankFields(BaseModel):
         own = {**self.options, **(self.credentials or {})}
         return {**shared, **own, "api_key": key, "custom_llm_provider": self.provider}
 
-    def _call_options(self, core: BaseReranker, top_n: int | None, user: str | None = None) -> Mapping[str, Any]:
+    def _call_options(self, core: BaseReranker, own: Mapping[str, Any]) -> dict[str, Any]:
         """What this call overrides of `core`; a ready one keeps its own options in all else.
 
-        Its guardrails have seen the query already, so that no trace holds what they take out.
+        Args:
+            own: What the call says for itself, which wins.
         """
-        overrides: dict[str, Any] = {"return_documents": False, **({"guardrails": ()} if core.guardrails else {})}
-        overrides["fuse"] = core.pipeline_fuse if self.fuse == "auto" else self.fuse
-        wanted = top_n if top_n is not None else self.top_n
-        if wanted is not None:
-            overrides["top_n"] = wanted
-        own = self.user if self.reranker is not None and attributes(None).get("user") is None else None
-        if (end_user := own if user is None else user) is not None:
-            overrides["user"] = end_user
-        return overrides
+        fields: dict[str, Any] = {"fuse": core.pipeline_fuse if self.fuse == "auto" else self.fuse}
+        if self.top_n is not None:
+            fields["top_n"] = self.top_n
+        if self.reranker is not None:
+            fields |= self._beside_reranker(core)
+        return {**fields, **own, "return_documents": False}
+
+    def _beside_reranker(self, core: BaseReranker) -> dict[str, Any]:
+        """Whom a call is for, as the fields say it beside a ready reranker: over what that was made with."""
+        around = attributes(None)
+        found: dict[str, Any] = {}
+        if self.user is not None and around.get("user") is None:
+            found["user"] = self.user
+        if self.metadata:
+            found["metadata"] = {**(core._options.metadata or {}), **self.metadata, **around.get("metadata", {})}
+        return found
+
+    def _unwritable(self) -> list[str]:
+        """The fields that no text can hold and that are not left out of one: what is restored would not be the same."""
+        found = [name for name in ("text_fn", "reranker") if getattr(self, name, None) is not None]
+        found += ["fallbacks"] if not all(isinstance(each, str) for each in self.fallbacks) else []
+        return found + (["provider"] if isinstance(self.provider, type) else [])
+
+    def _check_base(self) -> None:
+        """Raise when the query string of `api_base` would show a secret in a dump."""
+        given = parse_qsl((self.api_base or "").partition("?")[2], keep_blank_values=True)
+        if shown := sorted({name for name, _ in given if _LIKE_A_SECRET.search(name)}):
+            raise ConfigurationError(
+                f"api_base cannot be written down with {', '.join(shown)} in its query string, which looks like a "
+                "secret: give it as headers= or credentials="
+            )
+
+    def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
+        """The fields; without the query string of `api_base`, which may hold a key."""
+        for name, value in super().__repr_args__():
+            yield name, value.partition("?")[0] if name == "api_base" and isinstance(value, str) else value
 
     def __eq__(self, other: object) -> bool:
         """Whether all options agree; what was made of them, or was put in by an engine, does not count."""
@@ -269,6 +323,55 @@ class RerankFields(BaseModel):
 
 _NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "credentials", "provider"})
 _OF_RERANKER = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
+_LIKE_A_SECRET = re.compile("key|token|code|sig|secret|password", re.IGNORECASE)
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """A query that the guardrails have seen, or refused.
+
+    Attributes:
+        query: What the core is handed.
+        shown: What runs and events hold: the query as the guardrails left it; empty when they refused it.
+        overrides: What they leave to the core.
+        refused: Whether the core will raise what a guardrail raised.
+    """
+
+    query: str
+    shown: str
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+    refused: bool = False
+
+
+def admitted(query: str, options: Options) -> Flow[Admitted]:
+    """Ask the guardrails of a call within its time, before anything is traced: no trace holds what they take out.
+
+    What they raise is raised by the core, so that its hooks and its log hear of it.
+    """
+    if not options.guardrails:
+        return Admitted(query, query)
+    deadline = None if options.timeout is None else monotonic() + options.timeout
+    try:
+        left = yield from within(guarded(query, options.guardrails), deadline, monotonic)
+    except (GuardrailRaisedError, ConfigurationError, APITimeoutError) as error:
+        return Admitted(query, "", {"guardrails": (partial(_refuse, error),)}, refused=True)
+    overrides: dict[str, Any] = {"guardrails": ()}
+    if deadline is not None:
+        overrides["timeout"] = max(deadline - monotonic(), _NO_TIME)
+    return Admitted(left, left, overrides)
+
+
+_NO_TIME = 1e-9
+"""Seconds with which a call times out before it sends anything; 0 is no timeout."""
+
+
+def _refuse(error: Exception, _: str) -> NoReturn:
+    raise error
+
+
+def listed(found: Iterable[T]) -> list[T]:
+    """What a caller hands in, as something that can be read more than once."""
+    return found if isinstance(found, list) else list(found)
 
 
 def projected(document: Mapping[str, Any], rank_fields: Sequence[str]) -> dict[str, str]:

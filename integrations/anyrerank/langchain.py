@@ -8,22 +8,27 @@ Needs langchain-core alone (`pip install 'anyrerank[langchain]'`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
 from typing import Any, Literal
+from uuid import UUID
 
 from anyrerank.errors import AuthenticationError, ConfigurationError
 
 try:
     from langchain_core.callbacks import (
+        AsyncCallbackManagerForChainRun,
         AsyncCallbackManagerForRetrieverRun,
+        CallbackManagerForChainRun,
         CallbackManagerForRetrieverRun,
         Callbacks,
     )
     from langchain_core.documents import BaseDocumentCompressor
     from langchain_core.documents import Document as LangChainDocument
     from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
-    from langchain_core.retrievers import BaseRetriever
+    from langchain_core.retrievers import BaseRetriever, RetrieverLike
     from langchain_core.runnables import RunnableConfig, RunnableSerializable, ensure_config
     from langchain_core.runnables.config import get_async_callback_manager_for_config, get_callback_manager_for_config
 except ImportError as error:
@@ -31,11 +36,10 @@ except ImportError as error:
 
 from pydantic import ConfigDict, Field, SecretStr
 
-from anyrerank.adapter import RerankFields, projected, unchecked, usage_of
-from anyrerank.base import BaseReranker
+from anyrerank.adapter import Admitted, RerankFields, admitted, listed, projected, unchecked, usage_of
 from anyrerank.config import key_from_environment, provider_class
 from anyrerank.flow import Do, Flow, arun, run
-from anyrerank.guardrails import guarded
+from anyrerank.options import options_of
 from anyrerank.schema import Document, RerankResponse
 
 TextFunction = Callable[[LangChainDocument], Document]
@@ -44,10 +48,15 @@ TextFunction = Callable[[LangChainDocument], Document]
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What one call says for itself."""
+    """What one call says for itself.
 
-    top_n: int | None = None
-    user: str | None = None
+    Attributes:
+        options: Options of the core.
+        name: Of the run, unless the config has one.
+    """
+
+    options: Mapping[str, Any] = field(default_factory=dict)
+    name: str | None = None
 
 
 class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
@@ -56,8 +65,9 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     The documents that come back are copies (`id`, subclass and further state kept, metadata copied one level deep)
     with the score as `metadata["relevance_score"]`, best first; blank documents are last and have the score `None`.
     Each call is a traced run of its own, nested under the caller's. The end user is the `user_id` in the metadata of
-    the run (`chain.invoke(..., config={"metadata": {"user_id": "ann"}})`), else the one of `using_attributes`, else
-    `user`.
+    the run (`chain.invoke(..., config={"metadata": {"user_id": "ann"}})`; a string, an int or a UUID), else the one of
+    `using_attributes`, else `user`. Where `on_error="passthrough"` handed back the incoming order, the score is `None`
+    and `metadata["degraded"]` is `True`.
 
     Example:
         >>> compressor = AnyRerank(model="cohere/rerank-v3.5", top_n=3)
@@ -93,7 +103,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         Raises:
             RerankError: See `anyrerank.errors`.
         """
-        return run(self._guarded(documents, query, _config(callbacks), _Asked(), asynchronous=False))
+        return run(self._reranked(documents, query, _config(callbacks), _Asked(), asynchronous=False))
 
     async def acompress_documents(
         self,
@@ -102,15 +112,15 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         callbacks: Callbacks | None = None,
     ) -> list[LangChainDocument]:
         """`compress_documents`, on the running event loop."""
-        return await arun(self._guarded(documents, query, _config(callbacks), _Asked(), asynchronous=True))
+        return await arun(self._reranked(documents, query, _config(callbacks), _Asked(), asynchronous=True))
 
     def as_runnable(self) -> RerankRunnable:
         """A runnable that takes `{"query": ..., "documents": ...}` and gives the reranked documents."""
         return RerankRunnable(compressor=self)
 
-    def _guarded(
+    def _reranked(
         self,
-        documents: Sequence[LangChainDocument],
+        documents: Iterable[LangChainDocument],
         query: str,
         config: RunnableConfig | None,
         asked: _Asked,
@@ -118,63 +128,71 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         asynchronous: bool,
     ) -> Flow[list[LangChainDocument]]:
         """Ask the guardrails, then rerank."""
-        if documents:
-            query = yield from guarded(query, self._core().guardrails)
-        return (yield from self._traced(documents, query, config, asked, asynchronous=asynchronous))
+        found = listed(documents)
+        if not found:
+            return []
+        seen = yield from self._admitted(query, asked)
+        return (yield from self._traced(found, seen, config, asked, asynchronous=asynchronous))
+
+    def _admitted(self, query: str, asked: _Asked) -> Flow[Admitted]:
+        return (yield from admitted(query, options_of(asked.options, self._core()._options)))
 
     def _traced(
         self,
-        documents: Sequence[LangChainDocument],
-        query: str,
+        documents: list[LangChainDocument],
+        query: Admitted,
         config: RunnableConfig | None,
         asked: _Asked,
         *,
         asynchronous: bool,
     ) -> Flow[list[LangChainDocument]]:
-        """One rerank and its run, for a query that is guarded; `CancelledError` and the like end the run too."""
-        if not documents:
+        """One rerank and its run, which ends whatever happens: `CancelledError` and the like end it too."""
+        if not (documents or query.refused):
             return []
         core = self._core()
+        given = {**self._call_options(core, asked.options), **query.overrides}
+        options = options_of(given, core._options)
         config = ensure_config(config)
         config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
         config["metadata"] = {
             **(config.get("metadata") or {}),
             "rerank_model": core.deployment,
-            "rerank_top_n": self.top_n if asked.top_n is None else asked.top_n,
+            "rerank_top_n": options.top_n,
         }
         configure = get_async_callback_manager_for_config if asynchronous else get_callback_manager_for_config
         manager: Any = configure(config)
-        options = self._call_options(core, asked.top_n, asked.user or manager.metadata.get("user_id"))
-        name = config.get("run_name") or self.get_name()
+        given = {**_end_user(manager.metadata), **given}
+        name = config.get("run_name") or asked.name or self.get_name()
         run_type = None if self.trace_as == "chain" else self.trace_as
-        traced = yield Do(
-            lambda: manager.on_chain_start(
-                None, self._seen(query, documents), name=name, run_type=run_type, run_id=config.get("run_id")
-            )
-        )
+        traced = _run_of(manager, config.get("run_id"), asynchronous=asynchronous)
+        start = partial(manager.on_chain_start, None, name=name, run_type=run_type, run_id=traced.run_id)
         try:
-            texts = self._texts(documents, core)
+            yield Do(lambda: start(self._seen(query.shown, documents)))
+            texts = [] if query.refused else self._texts(documents, options.rank_fields)
             ask = core.arerank if asynchronous else core.rerank
-            response: RerankResponse = yield Do(lambda: ask(query, texts, **options))
+            response: RerankResponse = yield Do(lambda: ask(query.query, texts, **given))
             ranked = self._scored(documents, response)
+            usage = usage_of(response)
+            if traced.handlers:
+                yield Do(lambda: traced.get_child().on_custom_event("anyrerank.usage", usage, run_id=traced.run_id))
         except BaseException as error:
             failure = error
             yield Do(lambda: traced.on_chain_error(failure))
             raise
         if traced.handlers:
-            usage = usage_of(response)
-            yield Do(lambda: traced.get_child().on_custom_event("anyrerank.usage", usage, run_id=traced.run_id))
             yield Do(lambda: traced.on_chain_end({**self._seen(None, ranked), "usage": usage}))
         return ranked
 
-    def _texts(self, documents: Sequence[LangChainDocument], core: BaseReranker) -> list[Document]:
+    def _texts(self, documents: Sequence[LangChainDocument], rank_fields: Sequence[str] | None) -> list[Document]:
         for place, document in enumerate(documents):
             if not isinstance(document, LangChainDocument):
                 raise TypeError(f"documents[{place}] is a {type(document).__name__}, not a LangChain Document")
         if self.text_fn is not None:
             return [self.text_fn(document) for document in documents]
-        if names := core.rank_fields:
-            return [projected({**document.metadata, "text": document.page_content}, names) for document in documents]
+        if rank_fields:
+            return [
+                projected({**document.metadata, "text": document.page_content}, rank_fields) for document in documents
+            ]
         return [document.page_content for document in documents]
 
     def _scored(self, documents: Sequence[LangChainDocument], response: RerankResponse) -> list[LangChainDocument]:
@@ -187,13 +205,14 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         if self.keep_retrieval_score:
             for document, copy in zip(found, scored, strict=True):
                 if key in document.metadata:
-                    copy.metadata["retrieval_score"] = document.metadata[key]
+                    copy.metadata.setdefault("retrieval_score", document.metadata[key])
         if response.degraded:
             for copy in scored:
                 copy.metadata["degraded"] = True
-        elif any("degraded" in document.metadata for document in found):
-            for copy in scored:
-                copy.metadata.pop("degraded", None)
+        else:
+            for document, copy in zip(found, scored, strict=True):
+                if "degraded" in document.metadata and _is_left_degraded(document, key):
+                    del copy.metadata["degraded"]
         return scored
 
     def _seen(self, query: str | None, documents: Sequence[LangChainDocument]) -> dict[str, Any]:
@@ -231,12 +250,19 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         return {} if key is None else {"api_key": SecretStr(key)}
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """A constructor to load again, unless a part of it is an object that no text can hold."""
-        functions = (*self.guardrails, *self.hooks, self.text_fn)
-        objects = (self.reranker, self.http_client, self.cache, self.budget, self.user_budget)
-        if any(each is not None for each in (*functions, *objects)) or self._secrets_in_options():
+        """A constructor to load again, unless a part of it is an object that no text can hold.
+
+        Raises:
+            ConfigurationError: The query string of `api_base` seems to hold a secret.
+        """
+        self._check_base()
+        objects = (*self.guardrails, *self.hooks, self.http_client, self.cache, self.budget, self.user_budget)
+        if any(each is not None for each in objects) or self._unwritable() or self._secrets_in_options():
             return self.to_json_not_implemented()
-        return super().to_json()
+        written = super().to_json()
+        if written["type"] == "constructor" and isinstance(self.prices, Path):
+            written["kwargs"]["prices"] = str(self.prices)
+        return written
 
     @classmethod
     def get_name(cls) -> str:
@@ -245,7 +271,11 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
 
 class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocument]]):
-    """`AnyRerank` for LCEL: takes `{"query": ..., "documents": ...}`; `configurable_fields(top_n=...)` works."""
+    """`AnyRerank` for LCEL: takes `{"query": ..., "documents": ...}`; `configurable_fields(top_n=...)` works.
+
+    Keyword arguments of `invoke`, or of `bind`, are options of `anyrerank.Reranker` for that call alone, save for the
+    connection.
+    """
 
     compressor: AnyRerank
     top_n: int | None = Field(default=None, ge=1, description="Overrides that of the compressor.")
@@ -257,10 +287,7 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """Rerank `input["documents"]` for `input["query"]`."""
-        flow = self.compressor._guarded(
-            input["documents"], input["query"], config, self._asked(kwargs), asynchronous=False
-        )
-        return run(flow)
+        return run(self._reranked(input, config, kwargs, asynchronous=False))
 
     async def ainvoke(
         self,
@@ -269,19 +296,20 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """`invoke`, on the running event loop."""
-        flow = self.compressor._guarded(
-            input["documents"], input["query"], config, self._asked(kwargs), asynchronous=True
-        )
-        return await arun(flow)
+        return await arun(self._reranked(input, config, kwargs, asynchronous=True))
 
-    def _asked(self, given: Mapping[str, Any]) -> _Asked:
-        return _Asked(given.get("top_n", self.top_n), given.get("user"))
+    def _reranked(
+        self, given: Mapping[str, Any], config: RunnableConfig | None, options: Mapping[str, Any], *, asynchronous: bool
+    ) -> Flow[list[LangChainDocument]]:
+        asked = _Asked(_said({"top_n": self.top_n, **options}), self.name)
+        return self.compressor._reranked(given["documents"], given["query"], config, asked, asynchronous=asynchronous)
 
 
 class RerankRetriever(BaseRetriever):
     """Retrieves with `base_retriever` and reranks what it finds; `invoke(query, top_n=..., user=...)` for one call.
 
-    Other keyword arguments of `invoke` go to the base retriever.
+    Other keyword arguments of `invoke` go to the base retriever: a retriever, or whatever else gives documents for a
+    query, such as one `with_retry()`.
 
     Example:
         >>> retriever = RerankRetriever(
@@ -291,7 +319,7 @@ class RerankRetriever(BaseRetriever):
         ... )
     """
 
-    base_retriever: BaseRetriever
+    base_retriever: RetrieverLike
     reranker: AnyRerank
     top_n: int | None = Field(default=None, ge=1, description="Overrides that of the reranker.")
 
@@ -305,10 +333,10 @@ class RerankRetriever(BaseRetriever):
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
-        query = run(guarded(query, self.reranker._core().guardrails))
-        found = self.base_retriever.invoke(query, config, **kwargs)
-        asked = _Asked(self.top_n if top_n is None else top_n, user)
-        return run(self.reranker._traced(found, query, config, asked, asynchronous=False))
+        asked = self._asked(top_n, user)
+        seen = run(self.reranker._admitted(query, asked))
+        found = [] if seen.refused else self.base_retriever.invoke(seen.query, config, **kwargs)
+        return run(self.reranker._traced(listed(found), seen, config, asked, asynchronous=False))
 
     async def _aget_relevant_documents(
         self,
@@ -320,10 +348,45 @@ class RerankRetriever(BaseRetriever):
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         config: RunnableConfig = {"callbacks": run_manager.get_child()}
-        query = await arun(guarded(query, self.reranker._core().guardrails))
-        found = await self.base_retriever.ainvoke(query, config, **kwargs)
-        asked = _Asked(self.top_n if top_n is None else top_n, user)
-        return await arun(self.reranker._traced(found, query, config, asked, asynchronous=True))
+        asked = self._asked(top_n, user)
+        seen = await arun(self.reranker._admitted(query, asked))
+        found = [] if seen.refused else await self.base_retriever.ainvoke(seen.query, config, **kwargs)
+        return await arun(self.reranker._traced(listed(found), seen, config, asked, asynchronous=True))
+
+    def _asked(self, top_n: int | None, user: str | None) -> _Asked:
+        return _Asked(_said({"top_n": self.top_n if top_n is None else top_n, "user": user}))
+
+
+def _said(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options that a call gives; a `top_n` or `user` of `None` leaves it to the fields."""
+    return {name: value for name, value in options.items() if value is not None or name not in ("top_n", "user")}
+
+
+def _end_user(metadata: Mapping[str, Any]) -> dict[str, str]:
+    """The option `user`, if a run's metadata holds an id that can be one."""
+    user = metadata.get("user_id")
+    usable = isinstance(user, str | int | UUID) and not isinstance(user, bool)
+    return {"user": str(user)} if usable else {}
+
+
+def _run_of(manager: Any, run_id: UUID | None, *, asynchronous: bool) -> Any:
+    """The run that `manager.on_chain_start` starts, which hands back none when it is interrupted."""
+    kind = AsyncCallbackManagerForChainRun if asynchronous else CallbackManagerForChainRun
+    return kind(
+        run_id=run_id or kind.get_noop_manager().run_id,
+        handlers=manager.handlers,
+        inheritable_handlers=manager.inheritable_handlers,
+        parent_run_id=manager.parent_run_id,
+        tags=manager.tags,
+        inheritable_tags=manager.inheritable_tags,
+        metadata=manager.metadata,
+        inheritable_metadata=manager.inheritable_metadata,
+    )
+
+
+def _is_left_degraded(document: LangChainDocument, key: str) -> bool:
+    """Whether `degraded` is of an earlier pass of ours, which leaves no score beside it; any other is the caller's."""
+    return document.metadata["degraded"] is True and document.metadata.get(key, 0.0) is None
 
 
 def _copied(documents: Sequence[LangChainDocument], metadata: Sequence[dict[str, Any]]) -> list[LangChainDocument]:
