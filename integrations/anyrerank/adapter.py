@@ -276,7 +276,7 @@ class RerankFields(BaseModel):
         if self.user is not None and around.get("user") is None:
             found["user"] = self.user
         if self.metadata:
-            found["metadata"] = {**(core._options.metadata or {}), **self.metadata, **around.get("metadata", {})}
+            found["metadata"] = {**(core.options.metadata or {}), **self.metadata, **around.get("metadata", {})}
         return found
 
     def _unwritable(self) -> list[str]:

@@ -15,7 +15,6 @@ from anyrerank.call import Call
 from anyrerank.deployment import Deployment
 from anyrerank.errors import BadRequestError, BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.flow import Flow, Gather, arun, run
-from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import is_listened_to, tell
 from anyrerank.options import Fuse, Options, blanks, checked_documents, checked_query, identity, options_of
 from anyrerank.prices import Price
@@ -94,14 +93,9 @@ class BaseReranker(KeepsConnections, ABC):
         return self._options.fuse or "auto"
 
     @property
-    def guardrails(self) -> Sequence[Guardrail]:
-        """What looks at a query before it is sent."""
-        return self._options.guardrails
-
-    @property
-    def rank_fields(self) -> Sequence[str] | None:
-        """The fields of mapping documents that are ranked, when that is not their text."""
-        return self._options.rank_fields
+    def options(self) -> Options:
+        """What it does where a call does not say otherwise."""
+        return self._options
 
     @property
     def accepts_images(self) -> bool:
@@ -184,11 +178,6 @@ class BaseReranker(KeepsConnections, ABC):
     def runs_here(self) -> bool:
         """Whether what is asked first runs on this machine."""
         return self._members()[0].kind.free
-
-    @property
-    def has_budget(self) -> bool:
-        """Whether calls have to keep to a budget of its own."""
-        return self._options.budget is not None
 
     @abstractmethod
     def _members(self) -> Sequence[Deployment]:

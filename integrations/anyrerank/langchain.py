@@ -135,7 +135,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         return (yield from self._traced(found, seen, config, asked, asynchronous=asynchronous))
 
     def _admitted(self, query: str, asked: _Asked) -> Flow[Admitted]:
-        return (yield from admitted(query, options_of(asked.options, self._core()._options)))
+        return (yield from admitted(query, options_of(asked.options, self._core().options)))
 
     def _traced(
         self,
@@ -151,7 +151,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
             return []
         core = self._core()
         given = {**self._call_options(core, asked.options), **query.overrides}
-        options = options_of(given, core._options)
+        options = options_of(given, core.options)
         config = ensure_config(config)
         config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
         config["metadata"] = {

@@ -128,11 +128,11 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         if query_bundle is None:
             raise ValueError("a rerank needs a query: pass query_bundle= or query_str=")
         core = self._core()
-        query = yield from admitted(query_bundle.query_str, core._options)
+        query = yield from admitted(query_bundle.query_str, core.options)
         if query.shown != query_bundle.query_str:
             query_bundle = query_bundle.__class__(query_str=query.shown, image_path=query_bundle.image_path)
         given = {**self._call_options(core, {}), **query.overrides}
-        options = options_of(given, core._options)
+        options = options_of(given, core.options)
         texts = [] if query.refused else (yield from self._texts(nodes, query_bundle, core))
         if not query.refused and self._skips_all(nodes, texts):
             return self._scored(nodes, _unranked(texts, options))
@@ -177,7 +177,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             raise BadRequestError("the query holds an image, which no provider here ranks by: images='text-only'")
         if self.text_fn is not None:
             return [self.text_fn(found.node) for found in nodes]
-        if names := core.rank_fields:
+        if names := core.options.rank_fields:
             return [
                 projected({**found.node.metadata, "text": found.node.get_content(MetadataMode.NONE)}, names)
                 for found in nodes

@@ -57,7 +57,8 @@ _AT_ONCE = 2**19
 _CONNECT_SECONDS = 10.0
 _LONGEST_HEADER = 2**16
 _NO_LIMIT = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=30.0)
+_KEPT_SECONDS = 30.0
+_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=100, keepalive_expiry=_KEPT_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ def _new_session() -> aiohttp.ClientSession:
     import aiohttp
 
     return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_LIMITS.keepalive_expiry or 30.0),
+        connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEPT_SECONDS),
         cookie_jar=aiohttp.DummyCookieJar(),
         headers=_HEADERS,
         timeout=aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS),

@@ -101,7 +101,7 @@ class Contender:
         self.name = name
         self.reranker = reranker
         self._asking = asking
-        self._cache = None if reranker.guardrails else asking.cache
+        self._cache = None if reranker.options.guardrails else asking.cache
         self._keys = {} if self._cache is None else _keys(reranker, asking)
         self.known = self._kept()
 
@@ -113,7 +113,7 @@ class Contender:
     def estimate(self) -> float | None:
         """About how many US dollars that costs, or `None` when the price is not known."""
         price, queries = self.reranker.price(), self._asking.data.queries
-        fields = self.reranker.rank_fields
+        fields = self.reranker.options.rank_fields
         return together(
             estimated(price, queries[query], self._asking.documents(query), fields) for query in self.missing
         )
@@ -123,7 +123,7 @@ class Contender:
         asking, found = self._asking, dict(self.known)
         missing = self.missing
         waiting = iter(missing)
-        own = self.reranker.has_budget or asking.budget is None
+        own = self.reranker.options.budget is not None or asking.budget is None
         at_once = 1 if self.reranker.runs_here else asking.max_concurrency
         options = {**_AS_MEASURED, **({} if own else {"budget": asking.budget}), "max_concurrency": at_once}
         with Bar(len(missing), asking.progress if missing else False, self.name) as bar:
