@@ -133,6 +133,8 @@ def test_what_a_file_holds(content: bytes, expected: list[object]) -> None:
         (b'{"title": "one"}', "line 1 is not a JSON object with a 'text'"),
         (b'{"text": 1}', "line 1 is not a JSON object with a 'text'"),
         (b"caf\xe9", "not UTF-8: byte 3"),
+        (b"[" * 200_000, "line 1 is JSON that is nested too deeply"),
+        (b'\n{"text": "one"}\n{"text": "two", "more": ' + b"[" * 200_000, "line 3 is JSON that is nested too deeply"),
     ],
 )
 def test_what_a_file_must_not_hold(content: bytes, problem: str) -> None:
@@ -200,6 +202,39 @@ def test_a_process_of_its_own_fails_in_one_line() -> None:
     done = run_process("rerank", "--model", "cohere/any", "--query", QUERY, stdin=LINES)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "COHERE_API_KEY" in done.stderr
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no such device")
+@pytest.mark.parametrize(
+    "arguments", [["--version"], ["--help"], ["providers"], ["providers", "--json"], [*RERANK, "-"]], ids=" ".join
+)
+def test_output_that_cannot_be_written_is_one_line(arguments: list[str]) -> None:
+    command = [sys.executable, "-W", "error", "-m", "anyrerank", *arguments]
+    buffered = {**os.environ, "PYTHONUNBUFFERED": ""}
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(  # noqa: S603
+            command, env=buffered, stdin=subprocess.DEVNULL, stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert (done.returncode, done.stderr) == (1, b"error: the output: No space left on device\n")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there is no such shell")
+def test_a_closed_input_is_one_line() -> None:
+    done = subprocess.run(  # noqa: S603
+        ["/bin/sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "anyrerank", *RERANK],
+        capture_output=True,
+        check=False,
+    )
+    problem = b"error: there is no standard input to read documents from: name a file\n"
+    assert (done.returncode, done.stdout, done.stderr) == (1, b"", problem)
+
+
+def test_what_a_terminal_would_obey_is_not_printed() -> None:
+    evil = "evil \x1b]0;x\x07\x1b[2J \x9b2J \x7f document\nsecond"
+    result = run(*RERANK, stdin=evil)
+    assert "evil \ufffd]0;x\ufffd\ufffd[2J \ufffd2J \ufffd document" in result.stdout
+    assert len(result.stdout.splitlines()) == 4
+    assert "\ufffdevil" in one_line(run("rerank", "--model", "\x07evil", "--query", QUERY, stdin=LINES))
 
 
 def test_the_command_line_imports_no_framework() -> None:
@@ -287,6 +322,23 @@ def test_spending_as_markdown(spent: str) -> None:
     assert shown[-1] == "a call with several tags is in the line of each, and once in the total"
 
 
+@pytest.mark.parametrize("form", [[], ["--markdown"]])
+def test_what_a_terminal_would_obey_is_in_no_table_of_spending(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: list[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    db = str(tmp_path / "spend.db")
+    with Ledger(db) as ledger:
+        ledger(call("ann\x1b[2J\nbob", [tried(cost=0.5)], metadata={"tags": ["a\x07\tb"]}))
+    shown = run("spend", "--db", db, "--by", "user", "--by", "tag", *form).stdout
+    (line,) = [each for each in shown.splitlines() if "ann" in each]
+    assert "ann\ufffd[2J\ufffdbob" in line
+    assert "a\ufffd\ufffdb" in line
+    assert not [each for each in ("\x1b", "\x07", "\t") if each in shown]
+    kept = json.loads(run("spend", "--db", db, "--by", "user", "--json").stdout)
+    assert kept["spend"][0]["group"] == {"user": "ann\x1b[2J\nbob"}
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
@@ -296,6 +348,13 @@ def test_spending_as_markdown(spent: str) -> None:
         (["--db", "nosuch://user:pass-Word-1@host/name"], "nosuch is no database"),
         (["--db", "other.db", "--by", "colour"], "there is no spending by 'colour', but by user, model"),
         (["--since", "yesterday"], "--since is a day such as 2026-11-01"),
+        (["--since", "2026-02-30"], "--since is a day such as 2026-11-01"),
+        (["--since", "20261101"], "--since is a day such as 2026-11-01"),
+        (["--since", "2026-W45-1"], "--since is a day such as 2026-11-01"),
+        (["--until", "9999-12-31"], "--until is a day such as 2026-11-01"),
+        (["--user", "\udcff"], "--user is not UTF-8"),
+        (["--tag", "\udcff"], "--tag is not UTF-8"),
+        (["--model", "\udcff"], "--model is not UTF-8"),
     ],
 )
 def test_spending_that_cannot_be_shown_is_one_line(

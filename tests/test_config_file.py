@@ -92,7 +92,7 @@ def test_litellms_file(written: Written, monkeypatch: pytest.MonkeyPatch, caplog
     assert (router._options.max_retries, router._options.timeout, router._options.drop_params) == (1, 12, True)
     assert router._chains == {"rerank": ("spare",), "spare": ()}
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        f"{path}: 2 models that are not for reranking are left out",
+        f"{path}: models that are not for reranking are left out: line 13 (gpt), line 15 (chat)",
         f"{path}: content_policy_fallbacks, redis_host in its settings means nothing here",
     ]
 
@@ -136,9 +136,46 @@ router_settings:
     assert router.model_names == ("r", "spare", "both", "rerank")
 
 
-def test_the_last_of_several_lists_counts_with_its_lines(written: Written) -> None:
-    text = "model_list: [{model_name: x}, {model_name: y}]\n\n" + LOCAL.replace("local/lexical", "local/x, weight: -1")
-    assert refused(written(text)) == "config.yaml, line 4 (r): weight is a number of at least 0"
+def test_what_is_misspelt_beside_a_good_entry_is_named(written: Written, caplog: pytest.LogCaptureFixture) -> None:
+    more = (
+        "  - model_name: typo\n    litellm_params: {model: coheer/x}\n"
+        "  - model_name: case\n    litellm_params: {model: cohere/x}\n    model_info: {mode: Rerank}\n"
+        "  - litellm_params: {model: openai/gpt}\n"
+    )
+    path = written(LOCAL + more)
+    assert Router.from_config(path).model_names == ("r",)
+    (record,) = caplog.records
+    left_out = "line 4 (typo), line 6 (case), line 9 (None)"
+    assert record.getMessage() == f"{path}: models that are not for reranking are left out: {left_out}"
+
+
+def test_the_environment_may_name_a_model(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = LOCAL.replace("local/lexical", "os.environ/MODEL")
+    assert refused(written(text)) == "config.yaml, line 2: the environment variable MODEL is not set"
+    monkeypatch.setenv("MODEL", "local/lexical")
+    assert Router.from_config(written(text)).rerank("r", "a", ["a"]).model == "lexical"
+
+
+def test_the_environment_may_hold_the_numbers_of_settings(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TRIES", "4")
+    monkeypatch.setenv("SECONDS", "2.5")
+    settings = "{num_retries: os.environ/TRIES, timeout: os.environ/SECONDS}"
+    router = Router.from_config(written(f"{LOCAL}router_settings: {settings}\n"))
+    assert (router._options.max_retries, router._options.timeout) == (4, 2.5)
+
+
+@pytest.mark.parametrize("path", [None, 5, b"config.yaml"], ids=str)
+def test_what_is_no_path(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match=f"configuration file is a string, not {type(path).__name__}"):
+        Router.from_config(path)
+
+
+def test_a_list_may_be_merged_from_elsewhere_with_its_lines(written: Written) -> None:
+    text = "base: &base\n  model_list:\n  - model_name: x\n    litellm_params: {model: local/x, weight: -1}\n"
+    assert refused(written(f"{text}<<: *base\n<<: *base\n")) == (
+        "config.yaml, line 3 (x): weight is a number of at least 0"
+    )
+    assert Router.from_config(written(f"{text}<<: *base\n{LOCAL}")).model_names == ("r",)
 
 
 def test_anchors_and_merges_are_yaml_too(written: Written) -> None:
@@ -190,10 +227,36 @@ WRONG: dict[str, tuple[str, str]] = {
     "no models": ("router_settings: {}\n", "config.yaml: there is no model_list"),
     "nothing": ("", "config.yaml is no mapping with a model_list"),
     "a list": ("- a\n", "config.yaml is no mapping with a model_list"),
+    "two lists": (LOCAL * 2, "config.yaml, line 4: model_list is here for the second time"),
+    "params twice": (
+        LOCAL + "    model_info: {}\n    litellm_params: {model: local/x}\n",
+        "config.yaml, line 5: litellm_params is here for the second time",
+    ),
+    "two documents": (LOCAL + "---\na: 1\n", "config.yaml, line 4: a second YAML document begins"),
+    "a circle of anchors": (
+        "model_list: &a\n- *a\n",
+        "config.yaml is nested too deeply, or its anchors go in a circle",
+    ),
+    "a circle in an entry": (
+        LOCAL.replace("{model: local/lexical}", "&p {model: local/lexical, extra_body: {x: *p}}"),
+        "config.yaml is nested too deeply, or its anchors go in a circle",
+    ),
+    "3,000 levels": ("model_list: " + "[" * 3000, "config.yaml is nested too deeply, or its anchors go in a circle"),
+    "200 levels": (
+        LOCAL + "a: " + "[" * 200 + "]" * 200 + "\n",
+        "config.yaml is nested too deeply, or its anchors go in a circle",
+    ),
+    "aliases of aliases": (
+        "a0: &a0 [x]\n"
+        + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 7))
+        + LOCAL.replace("lexical", "lexical, extra_body: {x: *a6}"),
+        "config.yaml: its aliases stand for more than a file can hold",
+    ),
     "not YAML": (LOCAL + "a: [\n", "config.yaml, line 5: this is not YAML"),
-    "no date": (LOCAL + "a: 2024-13-45\n", "config.yaml: this is not YAML"),
+    "no date": (LOCAL + "a: 2024-13-45\n", "config.yaml, line 4: there is no such date or number"),
+    "a huge number": (LOCAL + f"a: {'1' * 5000}\n", "config.yaml, line 4: there is no such date or number"),
     "a tag": (LOCAL + "a: !!python/object:os.system {}\n", "config.yaml, line 4: this is not YAML"),
-    "a character": (LOCAL + "a: \x07\n", "config.yaml: this is not YAML"),
+    "a character": (LOCAL + "a: \x07\n", "config.yaml, line 4: this is not YAML"),
     "no reranking": (
         "model_list:\n- {model_name: gpt, litellm_params: {model: openai/gpt}}\n",
         "config.yaml: no model of its model_list is for reranking (model_info: mode: rerank)",
@@ -214,7 +277,23 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "an option": (
         LOCAL + "router_settings: {num_retries: -1}\n",
-        "config.yaml: max_retries is an integer of at least 0",
+        "config.yaml: num_retries is an integer of at least 0",
+    ),
+    "an option that is a text": (
+        LOCAL + "litellm_settings: {num_retries: x}\n",
+        "config.yaml: num_retries is an integer of at least 0",
+    ),
+    "a header that is a number": (
+        LOCAL.replace("lexical", "lexical, headers: {x: 5}"),
+        "config.yaml, line 2 (r): headers maps names to strings",
+    ),
+    "a base that is no address": (
+        LOCAL.replace("lexical", "lexical, api_base: 'http://ann:secret@[bad'"),
+        "config.yaml, line 2 (r): api_base is not an http(s) address such as https://host/v1",
+    ),
+    "a duration without a budget": (
+        LOCAL.replace("lexical", "lexical, budget_duration: 1d"),
+        "config.yaml, line 2 (r): budget_duration says how long max_budget is for",
     ),
 }
 

@@ -6,13 +6,15 @@ import copy
 import logging
 import math
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import pytest
 
 from anyrerank import BadRequestError, Budget, ConfigurationError, RerankError, Router
-from anyrerank.entries import chains
+from anyrerank.entries import _chain, chains
+from anyrerank.prices import Price
 from anyrerank.routing import Terms
 from tests.harness import KEY, leaks
 
@@ -73,6 +75,25 @@ def test_the_environment_may_hold_a_key(monkeypatch: pytest.MonkeyPatch) -> None
     assert only.deployment.connected().connection.api_key == KEY
 
 
+def test_the_environment_may_hold_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    held = {"MY_WEIGHT": "0.5", "MY_RPM": "100", "MY_DOLLARS": "5", "MY_PRICE": "0.25", "MY_TEAM": "7"}
+    for name, text in held.items():
+        monkeypatch.setenv(name, text)
+    params = {"weight": "os.environ/MY_WEIGHT", "rpm": "os.environ/MY_RPM", "max_budget": "os.environ/MY_DOLLARS"}
+    given = entry(**params, headers={"x-team": "os.environ/MY_TEAM"})
+    (only,) = Router([{**given, "model_info": {"input_cost_per_query": "os.environ/MY_PRICE"}}])._groups["r"]
+    assert only.terms == Terms(weight=0.5, rpm=100)
+    assert type(only.terms.rpm) is int
+    assert (repr(only.budget), only.deployment.price()) == ("Budget(5, None)", Price(per_query=0.25))
+    assert only.deployment.connected().connection.headers == {"x-team": "7"}
+
+
+@pytest.mark.parametrize("text", ["many", "nan", "0", "1e999"])
+def test_what_the_environment_holds_may_be_no_such_number(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setenv("MY_RPM", text)
+    assert refused(entry(rpm="os.environ/MY_RPM")) == "model_list[0] (r): rpm is a number above 0"
+
+
 def test_a_variable_that_is_not_set_is_named() -> None:
     message = refused({"model_name": "r", "litellm_params": {"model": COHERE, "api_key": "os.environ/NOT_SET"}})
     assert message == "model_list[0]: the environment variable NOT_SET is not set"
@@ -123,6 +144,15 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "a budget of 0": (entry(max_budget=0), "model_list[0] (r): a budget is a number of US dollars above 0"),
     "a budget that is a number": (entry(budget=5), "model_list[0] (r): budget is a Budget"),
+    "a duration without a budget": (entry(budget_duration="1d"), "model_list[0] (r): budget_duration says how long"),
+    "a header that is a number": (entry(headers={"x": 5}), "model_list[0] (r): headers maps names to strings"),
+    "a header named by a number": (entry(extra_headers={5: "x"}), "model_list[0] (r): headers maps names to strings"),
+    "a base that is no address": (
+        entry(api_base="http://[bad"),
+        "model_list[0] (r): api_base is not an http(s) address",
+    ),
+    "a base without a scheme": (entry(api_base="host:8000"), "model_list[0] (r): api_base is not an http(s) address"),
+    "a variable that can have no name": (entry(user="os.environ/\ud800"), "no environment variable '\\ud800'"),
     "a wrong duration": (
         entry(max_budget=1, budget_duration="1y"),
         "model_list[0] (r): a budget's window is a number of seconds above 0",
@@ -133,6 +163,10 @@ WRONG: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize(("given", "message"), list(WRONG.values()), ids=list(WRONG))
 def test_an_entry_that_no_deployment_can_be(given: Any, message: str) -> None:
     assert message in refused(given)
+
+
+def test_a_weight_may_be_0() -> None:
+    assert [each.terms.weight for each in Router([entry(weight=0), entry()])._groups["r"]] == [0, None]
 
 
 def test_the_entry_is_named() -> None:
@@ -189,7 +223,7 @@ def test_a_setting_that_it_cannot_have(options: dict[str, Any], message: str) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_retries": -1}, "max_retries is an integer of at least 0"),
+        ({"num_retries": -1}, "num_retries is an integer of at least 0"),
         ({"timeout": 0}, "timeout is a number of seconds above 0"),
         ({"api_key": KEY}, "api_key: said in the litellm_params of a deployment, not of a router"),
         ({"nonsense": 1}, "cohere has no option nonsense"),
@@ -222,6 +256,29 @@ def test_chains_of_names(fallbacks: Any, default: Any, expected: Mapping[str, An
     assert chains("abc", fallbacks, default, 5, {"z": "c"}) == expected
     shortened = {name: chain[:1] for name, chain in expected.items()}
     assert chains("abc", fallbacks, default, 1, {"z": "c"}) == shortened
+
+
+class Looked(list[str]):
+    """Fallbacks that count how often they are gone through."""
+
+    times = 0
+
+    def __iter__(self) -> Iterator[str]:
+        self.times += 1
+        return super().__iter__()
+
+
+def test_a_name_that_many_fall_back_to_is_followed_once() -> None:
+    names = [f"m{number}" for number in range(24)]
+    own: dict[str, Sequence[str]] = {name: Looked(names[place + 1 :]) for place, name in enumerate(names)}
+    assert _chain("m0", own, ()) == tuple(names[1:])
+    assert [each.times for each in own.values() if isinstance(each, Looked)] == [1] * 24
+
+
+def test_a_chain_may_be_longer_than_python_calls_are_deep() -> None:
+    names = [str(number) for number in range(3000)]
+    own = {name: [after] for name, after in pairwise(names)}
+    assert _chain("0", own, ()) == tuple(names[1:])
 
 
 @pytest.mark.parametrize(

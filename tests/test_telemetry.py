@@ -16,12 +16,12 @@ from openinference.semconv.trace import (
 )
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
-from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
 
-from anyrerank import RerankError, semconv
+from anyrerank import BadRequestError, Reranker, RerankError, semconv
 from anyrerank.telemetry import OpenTelemetry
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
 
@@ -38,9 +38,9 @@ LIMITED = {"response": {"status": 429, "headers": {"retry-after": "0"}, "json": 
 class Sdk:
     """A real SDK that keeps in memory what it gets."""
 
-    def __init__(self) -> None:
+    def __init__(self, **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
-        self.tracers = TracerProvider()
+        self.tracers = TracerProvider(**options)
         self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
         self.reader = InMemoryMetricReader()
         self.meters = MeterProvider([self.reader])
@@ -135,6 +135,56 @@ def test_no_content_unless_it_is_asked_for(colour: Colour, sdk: Sdk) -> None:
     content = DocumentAttributes.DOCUMENT_CONTENT
     assert attributes[f"{RerankerAttributes.RERANKER_INPUT_DOCUMENTS}.0.{content}"] == DOCUMENTS[0]
     assert attributes[f"{RerankerAttributes.RERANKER_OUTPUT_DOCUMENTS}.0.{content}"] == DOCUMENTS[1]
+
+
+FIXED = {
+    semconv.PROVIDER: "local",
+    semconv.KIND: "RERANKER",
+    semconv.RESPONSE_MODEL: "local/lexical",
+    semconv.USER: "ann",
+    "anyrerank.documents": 200,
+    "anyrerank.results": 150,
+}
+
+
+def of_many(sdk: Sdk) -> ReadableSpan:
+    """The span of a call with 200 documents, of which the one behind is the best."""
+    with Reranker("local/lexical", hooks=[sdk.hook(content=True)], top_n=150) as reranker:
+        reranker.rerank("last", [*map(str, range(199)), "last"], user="ann")
+    (span,) = sdk.spans()["rerank"]
+    return span
+
+
+def test_of_many_documents_the_first_and_the_best_are_described(sdk: Sdk, caplog: pytest.LogCaptureFixture) -> None:
+    span = of_many(sdk)
+    attributes = span.attributes or {}
+    assert attributes.items() >= FIXED.items()
+    assert (span.dropped_attributes, caplog.records) == (0, [])
+    for prefix, first in ((semconv.INPUT, "0"), (semconv.OUTPUT, "199")):
+        ids = [attributes.get(f"{prefix}.{place}.{semconv.DOCUMENT_ID}") for place in range(200)]
+        assert ids[0] == first
+        assert (None in ids[:20], ids[20:]) == (False, [None] * 180)
+        assert sum(name.startswith(prefix) and name.endswith(semconv.DOCUMENT_CONTENT) for name in attributes) == 20
+    assert sum(name.endswith(semconv.DOCUMENT_SCORE) for name in attributes) == 20
+
+
+def test_an_sdk_with_room_for_fewer_keeps_what_is_known_of_the_call() -> None:
+    span = of_many(Sdk(span_limits=SpanLimits(max_span_attributes=20)))
+    assert span.dropped_attributes
+    assert (span.attributes or {}).items() >= FIXED.items()
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_document_that_is_none_has_a_span_too(sdk: Sdk, content: bool) -> None:
+    wrong: Any = ["a", 5, {"text": 7}, None]
+    with pytest.raises(BadRequestError):
+        Reranker("local/lexical", hooks=[sdk.hook(content=content)]).rerank("a", wrong)
+    (span,) = sdk.spans()["rerank"]
+    attributes = span.attributes or {}
+    assert (attributes[semconv.ERROR], attributes["anyrerank.documents"]) == ("BadRequestError", 4)
+    assert attributes[f"{semconv.INPUT}.3.{semconv.DOCUMENT_ID}"] == "3"
+    texts = [value for name, value in attributes.items() if name.endswith(semconv.DOCUMENT_CONTENT)]
+    assert texts == (["a"] if content else [])
 
 
 def test_a_failure(colour: Colour, sdk: Sdk) -> None:

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import asdict, replace
 from datetime import date
 from enum import Enum
@@ -22,6 +23,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
+from typer.core import TyperGroup
 
 import anyrerank
 from anyrerank.errors import BadRequestError, RerankError
@@ -30,9 +32,24 @@ from anyrerank.schema import Document
 if TYPE_CHECKING:
     from anyrerank.catalog import Card
     from anyrerank.evaluation import Dataset, Report
+    from anyrerank.ledger.store import Spend
+
+
+class _Commands(TyperGroup):
+    """The commands, which say in one line that their output cannot be written, be it only the help."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except OSError as error:
+            _close_if_broken()
+            _say(f"{error.filename or 'the output'}: {error.strerror or type(error).__name__}")
+            sys.exit(1)
+
 
 # Locals in a traceback may hold a key.
 app = typer.Typer(
+    cls=_Commands,
     help="Rerank documents through any provider.",
     no_args_is_help=True,
     add_completion=False,
@@ -41,6 +58,8 @@ app = typer.Typer(
 
 _PLAIN_WIDTH = 140
 _LEAST_PLAIN_WIDTH = 100
+_DAY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Model = Annotated[str, typer.Option(help="provider/model; its key comes from the environment.")]
 
@@ -107,7 +126,7 @@ def rerank(
     with _errors_in_one_line():
         with anyrerank.Reranker(model, top_n=top_n) as reranker:
             response = reranker.rerank(query, documents_in(_read(file)))
-        typer.echo(_as_json(response.to_cohere()) if as_json else str(response))
+        typer.echo(_as_json(response.to_cohere()) if as_json else _without_controls(str(response)))
 
 
 @app.command()
@@ -163,12 +182,16 @@ def spend(
         from anyrerank.ledger.store import Filter, Store, checked
 
         groups = checked(by or ("user", "model"))
+        for option, text in (("--user", user), ("--tag", tag), ("--model", model)):
+            _check_text(option, text)
         which = Filter(since=_day("--since", since), until=_day("--until", until), user=user, tag=tag, model=model)
         with closing(Store(db, create=False)) as store:
             found, (total,) = store.spend(groups, which), store.spend((), which)
         if as_json:
             typer.echo(_as_json(table.as_json(found, total)))
-        elif as_markdown:
+            return
+        found = [_printable(each) for each in found]
+        if as_markdown:
             typer.echo(table.markdown(groups, found, total), nl=False)
         else:
             console = _console()
@@ -184,7 +207,9 @@ def compare(
     data: Annotated[
         str, typer.Option(help="A folder in BEIR's form, or 'demo' for the small set that ships.")
     ] = "demo",
-    split: Annotated[str, typer.Option(help="Which of the folder's qrels.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Which of the folder's qrels; by default test.", show_default=False)
+    ] = None,
     run: Annotated[
         Path | None,
         typer.Option(help="Candidates: a run in TREC's form. By default found by words.", show_default=False),
@@ -204,6 +229,8 @@ def compare(
 ) -> None:
     """Compare rerankers on labelled queries: quality, latency, price. Says what it costs before it asks."""
     with _errors_in_one_line():
+        if page is not None:
+            _check_writable(page)
         report = _compared(
             _named(models),
             _labelled(data, split, run, candidates),
@@ -213,9 +240,9 @@ def compare(
             shuffle=shuffle,
             cache=cache,
         )
+        typer.echo(report.to_json() if as_json else _without_controls(str(report)))
         if page is not None:
             report.to_html(page)
-        typer.echo(report.to_json() if as_json else str(report))
 
 
 def _named(models: Sequence[str]) -> dict[str, str]:
@@ -227,12 +254,14 @@ def _named(models: Sequence[str]) -> dict[str, str]:
     return named
 
 
-def _labelled(data: str, split: str, run: Path | None, candidates: int) -> Dataset:
+def _labelled(data: str, split: str | None, run: Path | None, candidates: int) -> Dataset:
     from anyrerank.evaluation import demo_set, from_beir, read_run
 
     if data == "demo":
+        if split is not None or run is not None:
+            raise BadRequestError("--split and --run go with a folder that --data names, not with the demo set")
         return demo_set(candidates=candidates)
-    found = from_beir(data, split=split)
+    found = from_beir(data, split=split or "test")
     if run is None:
         return found.retrieved(candidates)
     listed = {query: documents[:candidates] for query, documents in read_run(run).items()}
@@ -249,21 +278,53 @@ def _compared(models: Mapping[str, str], data: Dataset, *, cache: Path | None, *
 
 
 def _announce(line: str) -> None:
-    typer.echo(line, err=True)
+    typer.echo(_without_controls(line), err=True)
+
+
+def _check_writable(file: Path) -> None:
+    """Find out now, rather than when every call is paid for."""
+    try:
+        is_new = not file.exists()
+        file.open("ab").close()
+        if is_new:
+            file.resolve().unlink()
+    except OSError as error:
+        raise BadRequestError(f"{file} cannot be written: {error.strerror}") from None
 
 
 def _day(option: str, text: str | None) -> date | None:
+    if text is None:
+        return None
+    # the last day there is has no next one, before which its calls would be; Python reads other forms, in some versions
+    if _DAY.fullmatch(text) and text != date.max.isoformat():
+        with suppress(ValueError):
+            return date.fromisoformat(text)
+    raise BadRequestError(f"{option} is a day such as 2026-11-01")
+
+
+def _check_text(option: str, text: str | None) -> None:
     try:
-        return None if text is None else date.fromisoformat(text)
-    except ValueError:
-        raise BadRequestError(f"{option} is a day such as 2026-11-01") from None
+        (text or "").encode()
+    except UnicodeEncodeError:
+        raise BadRequestError(f"{option} is not UTF-8") from None
+
+
+def _printable(spend: Spend) -> Spend:
+    group = {name: value and _CONTROLS.sub("\N{REPLACEMENT CHARACTER}", value) for name, value in spend.group.items()}
+    return replace(spend, group=group)
+
+
+def _without_controls(text: str) -> str:
+    """`text` with nothing that a terminal would obey but the ends of its lines."""
+    return "\n".join(_CONTROLS.sub("\N{REPLACEMENT CHARACTER}", line) for line in text.split("\n"))
 
 
 def documents_in(content: bytes) -> list[Document]:
     """The documents in a file: JSON objects if its first line that is not blank is one, else lines.
 
     Raises:
-        BadRequestError: It is not UTF-8, or a line of a JSON file is not an object with a `text`.
+        BadRequestError: It is not UTF-8, or a line of a JSON file is not an object with a `text`, or one is nested too
+            deeply to be read.
     """
     try:
         lines = content.decode("utf-8-sig").replace("\r\n", "\n").rstrip().split("\n")
@@ -271,7 +332,7 @@ def documents_in(content: bytes) -> list[Document]:
         raise BadRequestError(f"the documents are not UTF-8: byte {error.start} cannot be read") from None
     if lines == [""]:
         return []
-    if _object(next(line for line in lines if line.strip())) is None:
+    if _object(*next((line, number) for number, line in enumerate(lines, start=1) if line.strip())) is None:
         return list(lines)
     return [_with_text(line, number) for number, line in enumerate(lines, start=1)]
 
@@ -279,17 +340,19 @@ def documents_in(content: bytes) -> list[Document]:
 def _with_text(line: str, number: int) -> Document:
     if not line.strip():
         return ""
-    found = _object(line)
+    found = _object(line, number)
     if found is None or not isinstance(found.get("text"), str):
         raise BadRequestError(f"line {number} is not a JSON object with a 'text', though the first one is JSON")
     return found
 
 
-def _object(line: str) -> dict[str, Any] | None:
+def _object(line: str, number: int) -> dict[str, Any] | None:
     try:
         found = json.loads(line)
     except ValueError:
         return None
+    except RecursionError:
+        raise BadRequestError(f"line {number} is JSON that is nested too deeply to be read") from None
     return found if isinstance(found, dict) else None
 
 
@@ -299,6 +362,8 @@ def _read(file: Path | None) -> bytes:
             return file.read_bytes()
         except OSError as error:
             raise BadRequestError(f"{file} cannot be read: {error.strerror}") from None
+    if sys.stdin is None:
+        raise BadRequestError("there is no standard input to read documents from: name a file")
     if sys.stdin.isatty():
         typer.echo("reading documents, one a line, until end of file", err=True)
     return sys.stdin.buffer.read()
@@ -354,5 +419,18 @@ def _errors_in_one_line() -> Iterator[None]:
     try:
         yield
     except RerankError as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        _say(str(error))
         raise typer.Exit(1) from None
+
+
+def _say(problem: str) -> None:
+    typer.echo(f"error: {_without_controls(' '.join(problem.split()))}", err=True)
+
+
+def _close_if_broken() -> None:
+    """Close standard output if it takes nothing: what it holds would be tried again at exit, and fail with a trace."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()

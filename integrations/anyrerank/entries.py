@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from anyrerank.config import provider_class, variable
 from anyrerank.deployment import Deployment
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.prices import Price
+from anyrerank.providers._urls import is_http_url
 from anyrerank.routing import Load, Terms
 from anyrerank.transport import Transport
 
@@ -22,6 +24,7 @@ _log = logging.getLogger("anyrerank")
 _CONNECTION = ("api_key", "api_base", "custom_llm_provider")
 _PRICES = ("input_cost_per_query", "input_cost_per_token")
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
+_NUMBERS = (*_TERMS, *_PRICES, "max_budget")
 _BUDGET = ("budget", "max_budget", "budget_duration")
 _HEADERS = ("headers", "extra_headers")
 _KINDS: Mapping[str, type] = {
@@ -99,10 +102,26 @@ def resolved(value: Any, where: str) -> Any:
     if not isinstance(value, str) or not value.startswith(_REFERENCE):
         return value
     name = value.removeprefix(_REFERENCE)
-    found = variable(name)
+    try:
+        found = variable(name)
+    except UnicodeEncodeError:  # half of a character, which YAML can spell
+        raise ConfigurationError(f"{where}: there can be no environment variable {name!a}") from None
     if found is None:
         raise ConfigurationError(f"{where}: the environment variable {name} is not set")
     return found
+
+
+def with_numbers(given: Mapping[str, Any], found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """`found`, which is `given` resolved, with numbers where the environment, which has only texts, spells them."""
+    spelled = [name for name in names if isinstance(found.get(name), str) and found[name] != given[name]]
+    return {**found, **{name: _number(found[name]) for name in spelled}}
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text
 
 
 def entry_of(
@@ -120,7 +139,8 @@ def entry_of(
     params, info, name = given.get("litellm_params"), given.get("model_info") or {}, given.get("model_name")
     if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
         raise ConfigurationError(f"{where} is not a mapping with a model_name and litellm_params")
-    params, info = resolved(params, where), resolved(info, where)
+    params = with_numbers(params, resolved(params, where), _NUMBERS)
+    info = with_numbers(info, resolved(info, where), _PRICES)
     where, model_id = f"{where} ({name})", str(info.get("id") or default_id)
     try:
         entry = Entry(
@@ -129,7 +149,10 @@ def entry_of(
             terms=_terms(params, where),
             budget=_budget(params),
         )
-        if entry.budget is not None and entry.deployment.fault() is None:
+        fault = entry.deployment.fault()
+        if isinstance(fault, BadRequestError):  # of what was given, which no variable that is set later can mend
+            raise fault
+        if entry.budget is not None and fault is None:
             entry.deployment.estimate("", (), None)
     except (BadRequestError, ConfigurationError) as error:
         if error.message.startswith(where):
@@ -158,6 +181,9 @@ def _deployment(
     for name, kinds in _KINDS.items():
         if params.get(name) is not None and not isinstance(params[name], kinds):
             raise ConfigurationError(f"{where}: {name} is a {'mapping' if kinds is Mapping else 'string'}")
+    base = (params.get("api_base") or "").strip()
+    if base and not is_http_url(base):
+        raise ConfigurationError(f"{where}: api_base is not an http(s) address such as https://host/v1")
     cost = {name: params.get(name, info.get(name)) for name in _PRICES}
     headers = [params.get(name) or {} for name in _HEADERS]
     return Deployment(
@@ -175,13 +201,10 @@ def _deployment(
 
 
 def _terms(params: Mapping[str, Any], where: str) -> Terms:
-    for name in ("weight", "rpm", "tpm", "order", "timeout"):
-        value = params.get(name)
-        least_exclusive = name != "weight"
-        if value is not None and not (is_number(value) and (value > 0 if least_exclusive else value >= 0)):
-            bound = "above 0" if least_exclusive else "of at least 0"
-            raise ConfigurationError(f"{where}: {name} is a number {bound}")
     given = {name: params[name] for name in _TERMS if params.get(name) is not None}
+    for name, value in given.items():
+        if not is_number(value) or value < 0 or (value == 0 and name != "weight"):
+            raise ConfigurationError(f"{where}: {name} is a number {'of at least' if name == 'weight' else 'above'} 0")
     return Terms(**given)
 
 
@@ -189,7 +212,10 @@ def _budget(params: Mapping[str, Any]) -> Budget | None:
     budget, dollars = params.get("budget"), params.get("max_budget")
     if budget is not None and not isinstance(budget, Budget):
         raise ConfigurationError("budget is a Budget; in a file write max_budget and budget_duration")
-    return budget if dollars is None else Budget(dollars, params.get("budget_duration"))
+    window = params.get("budget_duration")
+    if dollars is None and window is not None:
+        raise ConfigurationError("budget_duration says how long max_budget is for, and there is no max_budget")
+    return budget if dollars is None else Budget(dollars, window)
 
 
 _WRONG_FALLBACKS = "fallbacks is a list of mappings from a name to a list of names"
@@ -240,13 +266,15 @@ def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
 
 def _chain(name: str, own: Mapping[str, Sequence[str]], default: Sequence[str]) -> tuple[str, ...]:
     found: dict[str, None] = {}
-
-    def follow(current: str, path: tuple[str, ...]) -> None:
-        for other in own.get(current, ()):
-            if other in path:
-                raise ConfigurationError(f"fallbacks go in a circle: {' -> '.join((*path, other))}")
-            found.setdefault(other)
-            follow(other, (*path, other))
-
-    follow(name, (name,))
+    path = {name: iter(own.get(name, ()))}
+    while path:
+        last = next(reversed(path))
+        other = next(path[last], None)
+        if other is None:
+            del path[last]
+        elif other in path:
+            raise ConfigurationError(f"fallbacks go in a circle: {' -> '.join((*path, other))}")
+        elif other not in found:
+            found[other] = None
+            path[other] = iter(own.get(other, ()))
     return tuple(found) or tuple(other for other in default if other != name)

@@ -110,6 +110,8 @@ class Router(KeepsConnections):
     ) -> None:
         if fixed := sorted(CONNECTION & options.keys()):
             raise BadRequestError(f"{', '.join(fixed)}: said in the litellm_params of a deployment, not of a router")
+        if type(num_retries) is not int or num_retries < 0:
+            raise BadRequestError("num_retries is an integer of at least 0")
         arguments = _mapping("routing_strategy_args", routing_strategy_args)
         rules = Rules(
             strategy=_one_of("routing_strategy", routing_strategy, STRATEGIES),

@@ -3,13 +3,16 @@
     Reranker("cohere/rerank-v3.5", hooks=[OpenTelemetry()])
 
 Attributes are those of the GenAI conventions (https://github.com/open-telemetry/semantic-conventions-genai), and of
-OpenInference for rerankers (https://github.com/Arize-ai/openinference), which Phoenix and others draw. The spans are
-made when a call is over, with the times that it took, as children of what was current then.
+OpenInference for rerankers (https://github.com/Arize-ai/openinference), which Phoenix and others draw. Each document is
+several of them, so that the first 20 are described, and the 20 best; `anyrerank.documents` and `anyrerank.results` say
+how many there were. The spans are made when a call is over, with the times that it took, as children of what was
+current then.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import islice
 from typing import Any
 
 from anyrerank.errors import ConfigurationError
@@ -22,9 +25,13 @@ except ImportError as error:
 
 from anyrerank import semconv
 from anyrerank.hooks import CallEvent
-from anyrerank.schema import Attempt, Document
+from anyrerank.schema import Attempt
 
 _NAME = "anyrerank"
+_DOCUMENTS = "anyrerank.documents"
+_RESULTS = "anyrerank.results"
+_DESCRIBED = 20
+"""Documents, and as many results: with all that is said of each, fewer than the 128 attributes that an SDK keeps."""
 
 
 class OpenTelemetry:
@@ -56,7 +63,8 @@ class OpenTelemetry:
             f"rerank {event.model}",
             kind=SpanKind.CLIENT,
             start_time=_ns(event.started),
-            attributes=dict(self._attributes(event)),
+            # an SDK with room for fewer drops those that come first
+            attributes={**dict(self._described(event)), **dict(self._attributes(event))},
         )
         _end(span, event.started + event.seconds, None if event.error is None else type(event.error).__name__, event)
         inside = trace.set_span_in_context(span)
@@ -85,30 +93,34 @@ class OpenTelemetry:
             yield semconv.ERROR, type(event.error).__name__
         if self._content:
             yield semconv.QUERY, event.query
-        yield from self._documents(semconv.INPUT, range(len(event.documents)), event.documents)
+        yield _DOCUMENTS, len(event.documents)
         if response is None:
             return
+        yield _RESULTS, len(response.results)
         yield semconv.RESPONSE_MODEL, f"{response.provider}/{response.model}"
         yield semconv.RESPONSE_ID, response.id
         if response.meta.tokens and response.meta.tokens.input_tokens is not None:
             yield semconv.INPUT_TOKENS, response.meta.tokens.input_tokens
         if response.cost is not None:
             yield semconv.COST, response.cost
-        found = response.results
-        ranked = [event.documents[index] for index in found.indexes]
-        yield from self._documents(semconv.OUTPUT, found.indexes, ranked)
-        for place, score in enumerate(found.scores):
+
+    def _described(self, event: CallEvent) -> Iterator[tuple[str, Any]]:
+        """The first documents, the best ones, and the scores of these."""
+        yield from self._documents(event, semconv.INPUT, range(len(event.documents)))
+        if event.response is None:
+            return
+        found = event.response.results
+        yield from self._documents(event, semconv.OUTPUT, found.indexes)
+        for place, score in enumerate(found.scores[:_DESCRIBED]):
             if score is not None:
                 yield f"{semconv.OUTPUT}.{place}.{semconv.DOCUMENT_SCORE}", score
 
-    def _documents(
-        self, prefix: str, indexes: Sequence[int], documents: Sequence[Document]
-    ) -> Iterator[tuple[str, Any]]:
+    def _documents(self, event: CallEvent, prefix: str, indexes: Iterable[int]) -> Iterator[tuple[str, Any]]:
         """The documents by their places in the caller's list, with their texts if content is wanted."""
-        for place, (index, document) in enumerate(zip(indexes, documents, strict=True)):
+        for place, index in enumerate(islice(indexes, _DESCRIBED)):
             yield f"{prefix}.{place}.{semconv.DOCUMENT_ID}", str(index)
-            text = document if isinstance(document, str) else document.get("text")
-            if self._content and isinstance(text, str):
+            text = _text(event.documents[index])
+            if self._content and text is not None:
                 yield f"{prefix}.{place}.{semconv.DOCUMENT_CONTENT}", text
 
     def _count(self, event: CallEvent) -> None:
@@ -124,6 +136,12 @@ class OpenTelemetry:
             self._tokens.record(tokens.input_tokens, {**named, semconv.TOKEN_TYPE: "input"})
         if event.cost:
             self._dollars.add(event.cost, named)
+
+
+def _text(document: object) -> str | None:
+    """The text of a document, if it has one: that of a call that was refused may be anything."""
+    text = document.get("text") if isinstance(document, Mapping) else document
+    return text if isinstance(text, str) else None
 
 
 def _of_attempt(attempt: Attempt) -> Iterator[tuple[str, Any]]:

@@ -209,6 +209,7 @@ def test_candidates_may_be_given_or_found_by_words() -> None:
         ({"baseline": "theirs"}, "baseline is one of first_stage, random, oracle, ours"),
         ({"k": 0}, "k is an integer of at least 1"),
         ({"k": 2.5}, "k is an integer of at least 1"),
+        ({"k": 1001}, "k is an integer of at least 1, and at most 1000"),
         ({"data": replace(DATA, labels={})}, "no query has a label that says which document answers it"),
         ({"data": replace(DATA, labels={"q1": {"a": 0}})}, "no query has a label"),
         ({"data": replace(DATA, candidates={"q1": ["a"]})}, "2 of 3 queries have no candidates, for example q2"),

@@ -62,6 +62,8 @@ def test_a_folder_of_beirs(tmp_path: Path) -> None:
     [
         ({"corpus_jsonl": "{"}, "corpus.jsonl, line 1: not a JSON object with _id and text"),
         ({"corpus_jsonl": '{"_id": "d1", "text": "a"}\n{"_id": 2, "text": "b"}'}, "corpus.jsonl, line 2"),
+        ({"corpus_jsonl": "[" * 200_000}, "corpus.jsonl, line 1: not a JSON object with _id and text"),
+        ({"qrels__test_tsv": f"q1\td1\t{'1' * 5000}"}, "line 1: the grade is not a whole number of at most 9 digits"),
         ({"corpus_jsonl": '{"_id": "d1", "text": "a"}\n' * 2}, "corpus: the id d1 is there 2 times"),
         ({"queries_jsonl": '{"_id": "q1", "text": "a"}\n' * 3}, "queries: the id q1 is there 3 times"),
         ({"qrels__test_tsv": "query-id\tcorpus-id\tscore\nq1\td1\tgood"}, "test.tsv, line 2: the grade is not a whole"),

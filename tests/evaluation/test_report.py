@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ from anyrerank.evaluation import Dataset, Report, compare, demo_set, label, read
 from anyrerank.evaluation.labelling import Labels, sides
 from anyrerank.evaluation.outcomes import Outcome
 from anyrerank.evaluation.reference import references
+from tests.harness import KEY
+from tests.loopback import Loopback
 
 mpl.use("Agg")
 
@@ -286,6 +289,34 @@ def test_the_command_compares_and_writes_a_page(tmp_path: Path) -> None:
     assert said == ["0 calls, about $0.0000: words 0 ($0.0000)"]
 
 
+@pytest.mark.parametrize("page", ["missing/report.html", "."])
+def test_a_page_that_cannot_be_written_is_said_before_anything_is_sent(
+    tmp_path: Path, server: Loopback, monkeypatch: pytest.MonkeyPatch, page: str
+) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    monkeypatch.setenv("COHERE_API_BASE", server.url)
+    done = run("cohere/any", "--html", str(tmp_path / page))
+    assert (done.exit_code, done.stdout, server.hits) == (1, "", [])
+    assert done.stderr.startswith(f"error: {tmp_path / page} cannot be written: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_what_was_paid_for_is_shown_before_a_page_that_fails(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    done = run("local/lexical", "--html", str(tmp_path / "report.html"))
+    assert done.exit_code == 1
+    assert done.stdout.splitlines()[1].startswith("oracle")
+    assert "error: matplotlib.figure cannot be imported" in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_nothing_that_a_terminal_would_obey() -> None:
+    done = run("\x1b[2J=local/lexical")
+    assert "\ufffd[2J" in done.stdout
+    assert "\ufffd[2J" in done.stderr
+    assert "\x1b" not in done.output
+
+
 def test_the_command_reads_folders_and_runs(tmp_path: Path) -> None:
     tmp_path.joinpath("qrels").mkdir()
     tmp_path.joinpath("qrels", "dev.tsv").write_text("q\ta\t1\n")
@@ -306,6 +337,9 @@ def test_the_command_reads_folders_and_runs(tmp_path: Path) -> None:
         (["nothing"], "names no provider"),
         (["local/lexical", "--data", "nowhere"], "cannot be read: FileNotFoundError"),
         (["local/lexical", "--baseline", "x"], "baseline is one of"),
+        (["local/lexical", "-k", "9" * 30], "k is an integer of at least 1, and at most 1000"),
+        (["local/lexical", "--split", "dev"], "--split and --run go with a folder that --data names"),
+        (["local/lexical", "--run", "my.run"], "--split and --run go with a folder that --data names"),
     ],
 )
 def test_the_command_says_what_is_wrong_in_one_line(arguments: list[str], message: str) -> None:

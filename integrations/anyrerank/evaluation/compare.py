@@ -20,6 +20,7 @@ from anyrerank.evaluation.report import Report
 
 _KEPT = MemoryCache(256 * 2**20, None)
 """What was asked in this process, so that running a cell again is free."""
+_MOST_RESULTS = 1000
 
 
 def compare(
@@ -48,7 +49,7 @@ def compare(
         data: Queries, documents, labels and candidates.
         candidates: A number of documents to find for each query by words, or ids of documents by query; by default
             those of `data`. All rerankers get the same.
-        k: How many results count.
+        k: How many results count, up to 1,000.
         baseline: What the others are compared with: a name of `rerankers`, or `"first_stage"`.
         budget_usd: US dollars that may be spent. Needs a price for every reranker. One that has a budget of its own
             keeps to that.
@@ -69,8 +70,8 @@ def compare(
     data = with_candidates(data, candidates)
     if baseline not in (*rerankers, *REFERENCES):
         raise BadRequestError(f"baseline is one of {', '.join((*REFERENCES, *rerankers))}")
-    if type(k) is not int or k < 1:
-        raise BadRequestError("k is an integer of at least 1")
+    if type(k) is not int or not 1 <= k <= _MOST_RESULTS:
+        raise BadRequestError(f"k is an integer of at least 1, and at most {_MOST_RESULTS}")
     if not any(map(is_answered, data.labels.values())):
         raise BadRequestError(
             "no query has a label that says which document answers it: add some to data.labels (label(...) helps), or "

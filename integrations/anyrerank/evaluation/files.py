@@ -38,7 +38,7 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
 
 
 _HEADS = ("score", "grade", "label", "relevance")
-_WHOLE = re.compile(r"-?\d+")
+_WHOLE = re.compile(r"-?\d{1,9}")
 
 
 def read_labels(path: str | PathLike[str]) -> Labels:
@@ -55,7 +55,7 @@ def read_labels(path: str | PathLike[str]) -> Labels:
             raise BadRequestError(f"{path}, line {number}: a label is a query, a document and a grade")
         query, document, grade = cells[0], cells[-2], cells[-1]
         if not _WHOLE.fullmatch(grade):
-            raise BadRequestError(f"{path}, line {number}: the grade is not a whole number")
+            raise BadRequestError(f"{path}, line {number}: the grade is not a whole number of at most 9 digits")
         if document in labels.setdefault(query, {}):
             raise BadRequestError(f"{path}, line {number}: this document of the query {query} is labelled twice")
         labels[query][document] = int(grade)
@@ -121,7 +121,7 @@ def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
             continue
         try:
             row = json.loads(line)
-        except ValueError:
+        except (ValueError, RecursionError):
             row = None
         if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in needed):
             raise BadRequestError(f"{path}, line {number}: not a JSON object with {' and '.join(needed)}")
