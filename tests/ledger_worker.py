@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import sys
+import threading
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
 from typing import Any
+from unittest.mock import patch
 
 from anyrerank.hooks import CallEvent
-from anyrerank.ledger import Ledger
+from anyrerank.ledger import Ledger, store
 from anyrerank.schema import Attempt, BilledUnits, Meta, RerankResponse, Results
 
 COHERE = "cohere/rerank-v3.5"
@@ -90,6 +94,46 @@ def record_on_both_sides_of_a_fork(db: str) -> None:
     ledger(call("parent again"))
     ledger.close()
     sys.exit(os.waitstatus_to_exitcode(status))
+
+
+def record_in_children(db: str) -> None:
+    """Record in children that end as those of `multiprocessing` do, and tell by the exit code what was counted."""
+    ledger = Ledger(db, interval=60.0)
+    for number in range(3):
+        child = os.fork()
+        if child == 0:
+            ledger(call(f"child {number}"))
+            os._exit(0)
+        os.waitpid(child, 0)
+    (spend,) = ledger.spend(())
+    os._exit(spend.calls)
+
+
+def fork_while_the_database_is_locked(db: str) -> None:
+    """Fork while a thread of the ledger waits for somebody else, who is not done before that."""
+    ledger = Ledger(db, interval=60.0, patience=20.0)
+    ledger(call("ann"))
+    waiting, over = threading.Event(), threading.Event()
+
+    def wait(_: float) -> None:
+        waiting.set()
+        over.wait(60)
+
+    with patch.object(store, "sleep", wait), closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        writer = threading.Thread(target=ledger.flush)
+        writer.start()
+        waiting.wait(60)
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+        held = writer.is_alive()
+        other.execute("ROLLBACK")
+        over.set()
+        writer.join()
+    ledger.close()
+    sys.exit(0 if held else 1)
 
 
 if __name__ == "__main__":  # ends as a program does that has never heard of `close`

@@ -503,6 +503,19 @@ def test_a_file_that_stays_locked_is_refused(path: Path, monkeypatch: pytest.Mon
             SQLiteCache(path)
 
 
+class Bytes:
+    def __fspath__(self) -> bytes:
+        return b"scores.db"
+
+
+@pytest.mark.parametrize("named", [None, 5, b"scores.db", Bytes(), "a\0.db", Path("a\0.db"), "\ud800.db"])
+def test_what_names_no_file_is_refused(named: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match=r"^the path of a SQLiteCache (is a str or a PathLike|holds a NUL or)"):
+        SQLiteCache(named)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_memory_is_no_file() -> None:
     with pytest.raises(ConfigurationError, match="use a MemoryCache"):
         SQLiteCache(":memory:")

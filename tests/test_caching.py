@@ -229,7 +229,7 @@ def test_calls_go_on_without_a_cache_that_fails(
         assert colour.rerank(reranker, QUERY, TEXTS).results.indexes == (1, 2, 0)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.getMessage() for record in warnings] == [
-        "the cache Odd failed with OSError: calls go on without what it does not give; this is said once"
+        "the cache Odd failed with OSError: the call goes on without it; further failures are not reported"
     ]
 
 

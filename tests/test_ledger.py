@@ -18,20 +18,24 @@ import tempfile
 import threading
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import date, datetime, timedelta, timezone
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from anyrerank import BadRequestError, ConfigurationError, MemoryCache, RateLimitError, RerankError, Router
 from anyrerank.errors import APIConnectionError
 from anyrerank.hooks import CallEvent
-from anyrerank.ledger import Ledger, LedgerError, store
+from anyrerank.ledger import Ledger, LedgerError, hook, store
+from anyrerank.schema import BilledUnits, Meta
 from tests import ledger_worker
 from tests.frameworks import Wire
 from tests.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
@@ -198,6 +202,13 @@ def test_odd_names_are_kept_as_far_as_databases_can(db: Path, user: str, kept: s
 def test_numbers_that_no_database_has_are_kept_nearly(db: Path) -> None:
     (row,) = written(db, call("ann", [tried(cost=math.nan)], documents=[""], response=answer(saved=math.inf)))
     assert seen([row], "cost", "saved") == [(None, None)]
+
+
+@pytest.mark.parametrize("number", [2**53 + 1, 2**63, 2**64 - 1, 2**64])
+def test_units_that_are_too_many_for_a_column_are_kept_nearly(db: Path, number: int) -> None:
+    meta = Meta(billed_units=BilledUnits(search_units=number, total_tokens=number))
+    (row,) = written(db, call("ann", response=answer([tried()], meta=meta)))
+    assert seen([row], "search_units", "tokens") == [(float(number), float(number))]
 
 
 def test_days_are_those_of_utc(db: Path) -> None:
@@ -404,11 +415,104 @@ def test_what_follows_a_line_that_was_cut_off_is_kept(db: Path) -> None:
     assert users(db) == ["bob"]
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b"\0\0\0\0", b"\n{}\n[]\n7", b"\xff\n["])
-def test_garbage_in_the_journal_is_no_matter(db: Path, content: bytes) -> None:
-    left_behind(db, call("ann")).write_bytes(content)
+FACTS = [b'["x",1,2,3,4,5,6,7,8,9,10]', b"[7,1.0,null,null,1,2,3,null,[],null,null]", b"[[],1,2,3,4,5,6,7,8,9,10]"]
+GARBAGE = [b"\n", b"\0\0\0\0", b"\n{}\n[]\n7", b"\xff\n[", *FACTS]
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_a_file_in_which_nothing_is_ours_is_left_alone(db: Path, content: bytes) -> None:
+    segment = left_behind(db, call("ann"))
+    segment.write_bytes(content)
+    with Ledger(db, interval=NEVER) as ledger:
+        ledger(call("bob"))
+    assert users(db) == ["bob"]
+    assert segments(db) == [segment]
+    assert segment.read_bytes() == content
+
+
+@pytest.mark.parametrize("content", GARBAGE)
+def test_garbage_beside_rows_is_no_matter(db: Path, content: bytes) -> None:
+    segment = left_behind(db, call("ann"))
+    segment.write_bytes(segment.read_bytes() + b"\n" + content)
     Ledger(db).close()
-    assert read(db) == []
+    assert users(db) == ["ann"]
+    assert segments(db) == []
+
+
+def test_an_empty_file_of_the_journal_is_removed(db: Path) -> None:
+    left_behind(db, call("ann")).write_bytes(b"")
+    Ledger(db).close()
+    assert segments(db) == []
+
+
+def test_somebody_s_own_files_in_the_journal_s_folder_are_left_alone(db: Path) -> None:
+    (db.parent / "dataset.jsonl").write_text('{"text": "my only copy"}\n')
+    with Ledger(db, journal=db.parent) as ledger:
+        ledger(call("ann"))
+    assert sorted(path.name for path in db.parent.iterdir()) == ["dataset.jsonl", "spend.db"]
+    assert (db.parent / "dataset.jsonl").read_text() == '{"text": "my only copy"}\n'
+
+
+def orphans(db: Path, number: int) -> None:
+    """What as many processes left that were killed, a call each, of `0`, `1` and so on."""
+    segment = left_behind(db, *(call(str(place)) for place in range(number)))
+    lines = segment.read_bytes().split(b"\n")[1:]
+    segment.unlink()
+    for place, line in enumerate(lines):
+        segment.with_name(f"{place:016x}-0.jsonl").write_bytes(b"\n" + line)
+
+
+@pytest.fixture
+def open_at_once(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many files of journals were open, each time that one was opened."""
+    make, close = os.open, os.close
+    now: set[int] = set()
+    counts: list[int] = []
+
+    def opened(path: Any, *arguments: Any, **options: Any) -> int:
+        descriptor = make(path, *arguments, **options)
+        if str(path).endswith(".jsonl"):
+            now.add(descriptor)
+            counts.append(len(now))
+        return descriptor
+
+    def closed(descriptor: int) -> None:
+        now.discard(descriptor)
+        close(descriptor)
+
+    monkeypatch.setattr(os, "open", opened)
+    monkeypatch.setattr(os, "close", closed)
+    return counts
+
+
+def test_what_many_processes_left_is_opened_one_by_one(db: Path, open_at_once: list[int]) -> None:
+    orphans(db, 30)
+    open_at_once.clear()
+    Ledger(db).close()
+    assert len(users(db)) == 30
+    assert len(open_at_once) >= 30
+    assert max(open_at_once) == 1
+
+
+def test_a_live_ledger_writes_what_others_left(db: Path) -> None:
+    with Ledger(db, interval=NEVER) as asked, Ledger(db, interval=0.001) as working:
+        orphans(db, 3)
+        (spend,) = asked.spend(())
+        assert spend.calls == 3
+        assert segments(db) == []
+        orphans(db, 3)
+        working(call("ann"))
+        wait_for_writers()
+        assert users(db) == ["0", "1", "2", "ann"]
+        assert segments(db) == []
+
+
+@POSIX
+def test_calls_of_forked_children_are_counted(db: Path, processes: Any) -> None:
+    process = processes.Process(target=ledger_worker.record_in_children, args=(str(db),))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 3
     assert segments(db) == []
 
 
@@ -422,7 +526,9 @@ def test_rows_that_were_written_already_are_not_written_again(db: Path) -> None:
         assert len(read(db, "anyrerank_tags")) == 1
 
 
-def test_nor_by_a_database_that_does_not_leave_them_out_itself(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_by_a_database_that_does_not_leave_them_out_itself(
+    db: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(store, "_INSERT", {})
     segment = left_behind(db, *(call(f"u-{place}", metadata={"tags": ["rag"]}) for place in range(120)))
     content = segment.read_bytes()
@@ -431,6 +537,7 @@ def test_nor_by_a_database_that_does_not_leave_them_out_itself(db: Path, monkeyp
         Ledger(db).close()
     assert len(users(db)) == len(set(users(db))) == 120
     assert len(read(db, "anyrerank_tags")) == 120
+    assert warnings(caplog) == []
 
 
 @POSIX
@@ -441,6 +548,40 @@ def test_what_another_ledger_holds_is_left_to_it(db: Path) -> None:
         assert read(db) == []
         assert len(segments(db)) == 1
     assert users(db) == ["ann"]
+
+
+def test_what_is_recorded_while_a_ledger_closes_is_written(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(db, interval=NEVER)
+    late = [call("late")]
+    write = ledger._try_to_write
+
+    def write_and_record() -> bool:
+        written = write()
+        while late:
+            ledger(late.pop())
+        return written
+
+    monkeypatch.setattr(ledger, "_try_to_write", write_and_record)
+    ledger(call("ann"))
+    ledger.close()
+    assert segments(db) == []
+    assert users(db) == ["ann", "late"]
+
+
+def test_threads_may_close_a_ledger_that_others_use(db: Path) -> None:
+    ledger = Ledger(db, interval=0.001)
+
+    def use(name: int) -> None:
+        for place in range(100):
+            ledger(call(f"{name}-{place}"))
+            if place % 20 == name:
+                ledger.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(use, range(4)))
+    ledger.close()
+    assert users(db) == sorted(f"{name}-{place}" for name in range(4) for place in range(100))
+    assert segments(db) == []
 
 
 # When the disk or the database fails
@@ -471,6 +612,134 @@ def test_rows_wait_while_the_database_is_locked(db: Path, caplog: pytest.LogCapt
         assert [spend.calls for spend in ledger.spend(())] == [2]
     assert users(db) == ["ann", "bob"]
     assert warnings(caplog) == []
+
+
+def test_no_more_files_are_kept_open_while_the_database_is_locked(db: Path, open_at_once: list[int]) -> None:
+    with Ledger(db, interval=NEVER, patience=0) as ledger:
+        with locked(db):
+            for place in range(10):
+                ledger(call(str(place)))
+                with pytest.raises(LedgerError, match="locked"):
+                    ledger.flush()
+        assert max(open_at_once) == 2
+    assert len(users(db)) == 10
+    assert segments(db) == []
+
+
+def test_a_new_database_that_is_locked_for_a_moment_is_waited_for(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        monkeypatch.setattr(store, "sleep", lambda _: other.execute("ROLLBACK"))
+        with Ledger(db, interval=NEVER) as ledger:
+            ledger(call("ann"))
+    assert users(db) == ["ann"]
+
+
+def test_a_database_that_another_process_makes_at_this_moment_is_waited_for(
+    db: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SQLite itself does not wait while somebody else has a file open that is to become one of WAL."""
+    create = store.Store._create
+    with closing(sqlite3.connect(db, isolation_level=None)) as other:
+
+        def locked_first(self: store.Store, connection: sa.Connection) -> None:
+            if not waited:
+                other.execute("BEGIN IMMEDIATE")
+            create(self, connection)
+
+        def wait(_: float) -> None:
+            waited.append(True)
+            other.execute("ROLLBACK")
+
+        waited: list[bool] = []
+        monkeypatch.setattr(store.Store, "_create", locked_first)
+        monkeypatch.setattr(store, "sleep", wait)
+        Ledger(db).close()
+    assert waited == [True]
+
+
+@POSIX
+def test_no_fork_waits_for_somebody_else_s_lock(db: Path, processes: Any) -> None:
+    process = processes.Process(target=ledger_worker.fork_while_the_database_is_locked, args=(str(db),))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert users(db) == ["ann"]
+
+
+TOO_MANY = {"cached": 2**63, "saved": 0.0}
+
+
+@pytest.mark.parametrize("inserts", [store._INSERT, {}], ids=["by itself", "asked first"])
+def test_a_call_that_the_database_refuses_is_left_out_alone(
+    db: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, inserts: Any
+) -> None:
+    monkeypatch.setattr(store, "_INSERT", inserts)
+    events = [call(f"u-{place}", metadata={"tags": [f"t-{place}"]}) for place in range(70)]
+    events[33] = call(
+        "bad", [tried(**FAILED), tried("voyage/rerank-2")], response=answer([tried("voyage/rerank-2")], **TOO_MANY)
+    )
+    written(db, *events)
+    assert users(db) == sorted(f"u-{place}" for place in range(70) if place != 33)
+    assert len(read(db, "anyrerank_tags")) == 69
+    assert segments(db) == []
+    (warning,) = warnings(caplog)
+    assert warning == f"the ledger {db} refuses a call, which is left out: OverflowError"
+
+
+def test_whatever_fails_is_said_once_and_tried_again(
+    db: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = Ledger(db, interval=0.001)
+    add, failures = ledger._store.add, [RuntimeError("pass-Word-1")] * 3
+
+    def fail_first(batches: Any) -> int:
+        if failures:
+            raise failures.pop()
+        return add(batches)
+
+    monkeypatch.setattr(ledger._store, "add", fail_first)
+    ledger(call("ann"))
+    wait_for_writers()
+    assert users(db) == ["ann"]
+    (warning,) = warnings(caplog)
+    assert f"the ledger {db} cannot be written: RuntimeError; rows wait in the journal" in warning
+
+
+def test_a_log_that_fails_stops_no_writing(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(db, interval=0.001, patience=0)
+    asked = threading.Event()
+
+    def refuse(record: logging.LogRecord) -> bool:
+        asked.set()
+        raise RuntimeError("a filter of the application's")
+
+    monkeypatch.setattr(logging.getLogger("anyrerank"), "filters", [refuse])
+    with locked(db):
+        ledger(call("ann"))
+        assert asked.wait(10)
+    wait_for_writers()
+    assert users(db) == ["ann"]
+
+
+def test_a_ledger_that_cannot_be_closed_keeps_no_other_open(
+    db: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledgers = [Ledger(db.with_name(f"{name}.db"), interval=NEVER) for name in "ab"]
+    for ledger in ledgers:
+        ledger(call("ann"))
+
+    def fail() -> None:
+        raise RuntimeError("no")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hook, "_ledgers", ledgers)
+        patched.setattr(ledgers[0], "close", fail)
+        hook._close_all()
+    assert users(db.with_name("b.db")) == ["ann"]
+    (warning,) = warnings(caplog)
+    assert warning == f"{ledgers[0]!r} could not be closed: RuntimeError"
+    ledgers[0].close()
 
 
 def test_it_is_said_once_and_tried_again(
@@ -541,6 +810,42 @@ def test_rows_are_kept_in_memory_while_the_disk_is_full(
     assert len(read(db, "anyrerank_tags")) == 1
 
 
+def test_nothing_stays_of_a_file_that_took_half_a_line(db: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write = os.write
+    with Ledger(db, interval=NEVER) as ledger, monkeypatch.context() as patched:
+        patched.setattr(os, "write", lambda descriptor, content: write(descriptor, content[:40]))
+        ledger(call("ann"))
+        ledger.flush()
+        assert segments(db) == []
+    assert users(db) == ["ann"]
+
+
+@pytest.mark.parametrize("waiting", [True, False], ids=["an attempt was in vain", "no attempt"])
+def test_rows_in_memory_are_in_the_journal_as_soon_as_it_works_again(
+    db: Path, monkeypatch: pytest.MonkeyPatch, waiting: bool
+) -> None:
+    def full(descriptor: int, content: bytes) -> int:
+        raise OSError(28, "No space left on device")
+
+    with locked_after_making(db) as ledger:
+        if waiting:
+            ledger(call("ann"))
+            with pytest.raises(LedgerError, match="locked"):
+                ledger.flush()
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", full)
+            ledger(call("bob"))
+            ledger(call("cid"))
+        with pytest.raises(LedgerError, match="locked"):
+            ledger.flush()
+        journal = b"".join(segment.read_bytes() for segment in segments(db))
+        assert b"bob" in journal
+        assert b"cid" in journal
+        ledger.close()
+    Ledger(db).close()
+    assert users(db) == [*(["ann"] if waiting else []), "bob", "cid"]
+
+
 def test_a_journal_that_is_taken_away_is_made_again(db: Path) -> None:
     with Ledger(db, interval=NEVER) as ledger:
         segments(db)
@@ -577,6 +882,23 @@ def of_another_version(folder: Path) -> Path:
         (lambda folder: ":memory:", "a ledger in memory would be lost"),
         (lambda folder: "sqlite://", "a ledger in memory would be lost"),
         (lambda folder: "://pass-Word-1", "is not of the form"),
+        (lambda folder: "postgresql://user:pass-Word-1@host:port/name", "is not of the form .* with a number as port"),
+        (lambda folder: "postgresql://user:pa@pass-Word-1:pass-Word-1@host/name", "is not of the form .*@ as %40"),
+        (
+            lambda folder: "postgresql+psycopg://user:p@pass-Word-1@host/name",
+            r"more than one @: percent-encode .*\(@ as %40",
+        ),
+        (lambda folder: "postgresql+psycopg://user:p@ss/pass-Word-1@host/name", "more than one @"),
+        (lambda folder: f"sqlite:///{folder}/x.db?timeout=pass-Word-1", "cannot read an option"),
+        (lambda folder: None, "the url of a ledger is a str or a PathLike, and not of type NoneType"),
+        (lambda folder: 5, "the url of a ledger is a str or a PathLike"),
+        (lambda folder: b"x.db", "the url of a ledger is a str or a PathLike"),
+        (
+            lambda folder: sa.make_url("sqlite:///x.db"),
+            "the url of a ledger is a str or a PathLike, and not of type URL",
+        ),
+        (lambda folder: "pass-Word-1\0.db", "the url of a ledger holds a NUL"),
+        (lambda folder: "pass-Word-1\ud800.db", "the url of a ledger holds .* half a surrogate pair"),
         (lambda folder: "nosuch://user:pass-Word-1@host/name", "nosuch is no database that SQLAlchemy knows"),
         (lambda folder: "postgresql+asyncpg://user:pass-Word-1@host/name", "asynchronous driver"),
     ],
@@ -586,6 +908,63 @@ def test_what_a_ledger_cannot_be_made_of(tmp_path: Path, made: Any, problem: str
         Ledger(made(tmp_path))
     assert "pass-Word-1" not in f"{caught.value!r}"
     assert caught.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "problem"),
+    [
+        *(
+            ("interval", value, "a number of seconds above 0$")
+            for value in ("a", -1, 0, math.inf, math.nan, None, True)
+        ),
+        *(("patience", value, "a number of seconds of at least 0$") for value in ("a", -1, math.inf, math.nan, None)),
+        *(("journal", value, "a str or a PathLike") for value in (5, b"x")),
+        *(("journal", value, "holds a NUL") for value in ("a\0", "\ud800")),
+    ],
+)
+def test_what_no_option_of_a_ledger_is(db: Path, option: str, value: Any, problem: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"{option}.* of a ledger,? (is )?{problem}"):
+        Ledger(db, **{option: value})
+    assert list(db.parent.iterdir()) == []
+
+
+def test_an_interval_may_be_longer_than_any_wait(db: Path) -> None:
+    with Ledger(db, interval=1e300) as ledger:
+        ledger(call("ann"))
+    assert users(db) == ["ann"]
+
+
+def test_neither_user_nor_password_are_shown(tmp_path: Path) -> None:
+    pytest.importorskip("psycopg")
+    with pytest.raises(ConfigurationError) as caught:
+        Ledger("postgresql+psycopg://some%40body:pass%2FWord@127.0.0.1:1/db?application_name=pass", journal=tmp_path)
+    assert "the ledger postgresql+psycopg://127.0.0.1:1/db cannot be used" in str(caught.value)
+    for secret in ("body", "pass", "Word", "***"):
+        assert secret not in f"{caught.value!r}"
+
+
+def named(url: str) -> Any:
+    return SimpleNamespace(file=None, url=sa.make_url(url))
+
+
+def test_a_journal_is_one_database_s_whatever_its_password(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for variable in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    urls = ["u:a@h/db", "u:b@h/db", "u:a@h/other", "v:a@h/db", "u:a@h:1/db", "u:a@/db?host=x", "u:a@/db?host=y"]
+    first, *others = [hook._default_folder(named(f"postgresql://{url}")) for url in urls]
+    assert others[0] == first
+    assert len({first, *others}) == 6
+
+
+def test_without_a_home_directory_the_journal_has_to_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def nowhere() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for variable in ("XDG_STATE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setattr(Path, "home", nowhere)
+    with pytest.raises(ConfigurationError, match="no home directory for the journal: name a folder with journal="):
+        hook._default_folder(named("postgresql://h/db"))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
@@ -693,6 +1072,8 @@ def test_nothing_spent_is_zero(db: Path) -> None:
         (date(2026, 11, 1), date(2026, 11, 1), 2),
         (datetime(2026, 11, 1, 12, tzinfo=timezone.utc), datetime(2026, 11, 2, 12, tzinfo=timezone.utc), 2),
         (datetime(2026, 11, 1, 13, tzinfo=timezone(timedelta(hours=1))), None, 3),
+        (date.min, date.max, 5),
+        (datetime.min.replace(tzinfo=timezone(timedelta(hours=5))), datetime.max.replace(tzinfo=timezone.utc), 5),
     ],
 )
 def test_time_is_limited_by_days_or_moments(db: Path, since: Any, until: Any, expected: int) -> None:
@@ -711,11 +1092,31 @@ def test_time_is_limited_by_days_or_moments(db: Path, since: Any, until: Any, ex
         ({"by": "colour"}, "there is no spending by 'colour', but by user, model, deployment, tag, day, provider"),
         ({"since": datetime(2026, 11, 1)}, "since is a date, or a datetime with a time zone"),  # noqa: DTZ001
         ({"until": datetime(2026, 11, 1)}, "until is a date"),  # noqa: DTZ001
+        ({"by": 5}, "there is no spending by 5, but by user"),
+        ({"by": None}, "there is no spending by None, but by user"),
+        ({"by": [["user"]]}, r"there is no spending by \['user'\], but by user"),
+        ({"since": "2026-11-01"}, "since is a date, or a datetime with a time zone"),
+        ({"until": 5}, "until is a date"),
+        ({"user": 5}, "user is a string, and not of type int"),
+        ({"tag": {}}, "tag is a string, and not of type dict"),
+        ({"model": ["m"]}, "model is a string, and not of type list"),
     ],
 )
 def test_questions_that_cannot_be_answered(db: Path, question: dict[str, Any], problem: str) -> None:
     with Ledger(db) as ledger, pytest.raises(BadRequestError, match=problem):
         ledger.spend(**question)
+
+
+def test_odd_names_are_asked_as_they_are_kept(db: Path) -> None:
+    odd = "a\0\ud800"
+    with Ledger(db) as ledger:
+        for name in (odd, "ann"):
+            ledger(call(name, model_group=name, metadata={"tags": [name]}))
+        questions: tuple[dict[str, Any], ...] = ({"user": odd}, {"tag": odd}, {"model": odd})
+        for question in questions:
+            (spend,) = ledger.spend((), **question)
+            assert spend.calls == 1
+            assert ledger.total(**question) == 0.002
 
 
 ATTEMPTS = st.lists(

@@ -262,7 +262,7 @@ def failed(cache: Cache, error: Exception) -> None:
     if not cache.failed:
         cache.failed = True
         _log.warning(
-            "the cache %s failed with %s: calls go on without what it does not give; this is said once",
+            "the cache %s failed with %s: the call goes on without it; further failures are not reported",
             type(cache).__name__,
             type(error).__name__,
         )

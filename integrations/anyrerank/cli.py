@@ -174,8 +174,8 @@ def spend(
 ) -> None:
     """Show what was spent, as a Ledger among the hooks wrote it down; the most expensive first.
 
-    Calls of the last second may still be on their way to the database, and those of a process that was killed until a
-    ledger is opened again.
+    Calls of the last second may still be on their way to the database, and those of a process that was killed until
+    another ledger writes.
     """
     with _errors_in_one_line():
         from anyrerank.ledger import table

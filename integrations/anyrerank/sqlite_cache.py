@@ -65,9 +65,10 @@ class SQLiteCache(Cache):
         max_bytes: int = 2**30,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        if os.fspath(path) == ":memory:":
+        named = checked_path(path, "the path of a SQLiteCache")
+        if named == ":memory:":
             raise ConfigurationError("a SQLiteCache is a file: for one in memory, use a MemoryCache")
-        self.path = Path(path).absolute()
+        self.path = Path(named).absolute()
         self.ttl = checked_ttl(ttl)
         self.max_bytes = checked_bytes(max_bytes)
         self._clock = clock
@@ -140,6 +141,23 @@ class SQLiteCache(Cache):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (partial(type(self), self.path, ttl=self.ttl, max_bytes=self.max_bytes, clock=self._clock), ())
+
+
+def checked_path(path: object, name: str) -> str:
+    """A path that a file can have.
+
+    Raises:
+        ConfigurationError: It is none.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise ConfigurationError(f"{name} is a str or a PathLike, and not of type {type(path).__name__}")
+    found = os.fspath(path)
+    if not isinstance(found, str):
+        raise ConfigurationError(f"{name} is a str or a PathLike of one: os.fsdecode makes one of bytes")
+    with suppress(UnicodeEncodeError):
+        if b"\0" not in os.fsencode(found):
+            return found
+    raise ConfigurationError(f"{name} holds a NUL or half a surrogate pair, which no name of a file does")
 
 
 def _close(connections: list[sqlite3.Connection]) -> None:

@@ -240,7 +240,7 @@ def test_a_cache_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> N
     wire = Wire()
     assert quiet({"ours": served(wire)}, cache=Full()).rows["ours"].failures == {}
     assert [record.getMessage() for record in caplog.records] == [
-        "the cache Full failed with OSError: calls go on without what it does not give; this is said once"
+        "the cache Full failed with OSError: the call goes on without it; further failures are not reported"
     ]
 
 

@@ -10,8 +10,8 @@ import os
 import secrets
 import sys
 import threading
-from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import date
 from functools import partial
 from pathlib import Path
@@ -20,11 +20,13 @@ from weakref import WeakSet
 
 from typing_extensions import Self
 
+from anyrerank.arguments import is_number
 from anyrerank.errors import ConfigurationError
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger.journal import Journal, Segment
 from anyrerank.ledger.rows import line_of, rows_in
-from anyrerank.ledger.store import By, Filter, LedgerError, Spend, Store
+from anyrerank.ledger.store import By, Filter, LedgerError, Spend, Store, checked
+from anyrerank.sqlite_cache import checked_path
 
 _log = logging.getLogger("anyrerank")
 
@@ -56,7 +58,8 @@ class Ledger:
         patience: Seconds to wait for somebody else who writes to the same SQLite file.
 
     Raises:
-        ConfigurationError: Database or journal cannot be opened and written, are none, or are of another version.
+        ConfigurationError: Database or journal cannot be opened and written, are none, or are of another version; or
+            `interval` or `patience` is no such number.
     """
 
     def __init__(
@@ -67,10 +70,13 @@ class Ledger:
         interval: float = 1.0,
         patience: float = 5.0,
     ) -> None:
+        if not (is_number(interval) and interval > 0):
+            raise ConfigurationError("interval, of a ledger, is a number of seconds above 0")
+        named = None if journal is None else os.path.abspath(checked_path(journal, "the journal of a ledger"))  # noqa: PTH100
         self._store = Store(url, create=True, patience=patience)
-        self._folder = Path(os.path.abspath(journal)) if journal is not None else _default_folder(self._store)  # noqa: PTH100
+        self._folder = _default_folder(self._store) if named is None else Path(named)
         self._url = str(self._store.file or url)
-        self._interval = interval
+        self._interval = min(interval, threading.TIMEOUT_MAX)
         self._patience = patience
         self._begin()
         try:
@@ -79,8 +85,7 @@ class Ledger:
             raise ConfigurationError(
                 f"the journal {self._folder} cannot be written: {error.strerror}; journal= names another folder"
             ) from None
-        self._full.extend(self._journal.orphans())
-        if self._full and not self._try_to_write():
+        if not self._try_to_write():
             self._start()
         _ledgers.add(self)
 
@@ -90,13 +95,14 @@ class Ledger:
         self._numbers = itertools.count()
         self._journal = Journal(self._folder, self._prefix)
         self._current: Segment | None = None
-        self._full: deque[Segment] = deque()
+        self._full: Segment | None = None
         self._in_memory: list[bytes] = []
         self._warned: set[str] = set()
         self._thread: threading.Thread | None = None
         self._closing = threading.Event()
-        self._handing_over = threading.Lock()
-        self._writing = threading.Lock()
+        self._ending = threading.RLock()
+        self._writing = threading.RLock()
+        self._handing_over = threading.RLock()
 
     def __call__(self, event: CallEvent) -> None:
         """Keep what a call cost."""
@@ -135,11 +141,12 @@ class Ledger:
             user, tag, model: Only calls with these; `model` is what was asked: a router's group or `provider/model`.
 
         Raises:
-            BadRequestError: Something to group by that does not exist, or a time without its zone.
+            BadRequestError: Something to group by that does not exist, a time without its zone, or no string.
             LedgerError: The database cannot be written or read.
         """
+        names, which = checked(by), Filter(since=since, until=until, user=user, tag=tag, model=model)
         self.flush()
-        return self._store.spend(by, Filter(since=since, until=until, user=user, tag=tag, model=model))
+        return self._store.spend(names, which)
 
     def total(
         self,
@@ -151,8 +158,9 @@ class Ledger:
         model: str | None = None,
     ) -> float:
         """US dollars that are known to have been spent; arguments and errors are those of `spend`."""
+        which = Filter(since=since, until=until, user=user, tag=tag, model=model)
         self.flush()
-        return self._store.total(Filter(since=since, until=until, user=user, tag=tag, model=model))
+        return self._store.total(which)
 
     def flush(self) -> None:
         """Return when what was handed over so far is in the database.
@@ -161,36 +169,61 @@ class Ledger:
             LedgerError: The database cannot be written; the rows stay in the journal, and are tried again.
         """
         with self._writing:
-            with self._handing_over:
-                if self._current is not None:
-                    self._full.append(self._current)
-                    self._current = None
-                in_memory = tuple(self._in_memory)
             try:
-                while self._full:
-                    self._store.add(map(rows_in, self._full[0].batches(_BATCH)))
-                    self._full[0].delete()
-                    self._full.popleft()
+                with self._handing_over:
+                    self._save()
+                self._write()
+                with self._handing_over:
+                    self._full, self._current = self._current, None
+                    in_memory = tuple(self._in_memory)
+                self._write()
+                if in_memory:
+                    self._store.add([rows_in(b"".join(in_memory).splitlines()[1:])])
+                    with self._handing_over:
+                        del self._in_memory[: len(in_memory)]
+                for orphan in self._journal.orphans():
+                    self._full = orphan
+                    self._write()
             except OSError as error:
                 raise LedgerError(f"the journal {self._folder} cannot be read: {error.strerror}") from None
-            if not in_memory:
-                self._warned.clear()
-                return
-            self._store.add([rows_in(b"".join(in_memory).splitlines()[1:])])
-            with self._handing_over:
-                del self._in_memory[: len(in_memory)]
+            self._warned.clear()
+
+    def _write(self) -> None:
+        """Write the segment that is full; while the database does not take it, no other is kept open beside it."""
+        if (segment := self._full) is None:
+            return
+        if self._store.add(map(rows_in, segment.batches(_BATCH))) or segment.new or segment.is_empty():
+            segment.delete()
+        else:
+            self._journal.leave(segment)
+        self._full = None
+
+    def _save(self) -> None:
+        """Let the journal have what is in memory alone."""
+        if not self._in_memory:
+            return
+        with suppress(OSError):
+            if self._current is None:
+                self._current = self._journal.segment()
+            self._current.write(b"".join(self._in_memory))
+            self._in_memory.clear()
 
     def close(self) -> None:
         """Write what is left and let go of the database; rows that it does not take stay in the journal."""
-        self._closing.set()
-        if (thread := self._thread) is not None:
-            thread.join()
-        self._try_to_write()
-        with self._writing, self._handing_over:
-            self._give_up()
-            self._thread = None
-        self._store.close()
-        self._closing.clear()
+        with self._ending:
+            self._closing.set()
+            with self._handing_over:  # or it is not started yet
+                thread = self._thread
+            if thread is not None:
+                thread.join()
+            written = self._try_to_write()
+            with self._writing, self._handing_over:
+                if written:  # and what was handed over since then
+                    self._try_to_write()
+                self._give_up()
+                self._thread = None
+                self._closing.clear()
+            self._store.close()
 
     def _start(self) -> None:
         self._thread = threading.Thread(target=self._work, name="anyrerank-ledger", daemon=True)
@@ -203,9 +236,10 @@ class Ledger:
         """Write again and again until nothing is left; the next call starts another thread."""
         wait = self._interval
         while not self._closing.wait(wait):
-            wait = self._interval if self._try_to_write() else min(2 * wait, _LONGEST_WAIT)
+            written = self._try_to_write()
+            wait = self._interval if written else min(2 * wait, _LONGEST_WAIT)
             with self._handing_over:
-                if not (self._current or self._full or self._in_memory):
+                if written and not (self._current or self._in_memory):
                     self._thread = None
                     return
 
@@ -215,21 +249,25 @@ class Ledger:
         except LedgerError as error:
             self._warn("database", f"{error.message}; rows wait in the journal {self._folder}")
             return False
+        except Exception as error:  # noqa: BLE001  whatever it is: nobody else writes what the next calls hand over
+            problem = f"the ledger {self._store} cannot be written: {type(error).__name__}"
+            self._warn("database", f"{problem}; rows wait in the journal {self._folder}")
+            return False
         return True
 
     def _warn(self, about: str, message: str) -> None:
         """Say once what is wrong, until all is well again."""
         if about not in self._warned:
             self._warned.add(about)
-            _log.warning(message)
+            with suppress(Exception):  # a filter of the application's may raise what it likes
+                _log.warning(message)
 
     def _give_up(self) -> None:
         """Leave what is in the journal to others."""
-        for segment in (*self._full, self._current):
+        for segment in (self._full, self._current):
             if segment is not None:
                 segment.close()
-        self._full.clear()
-        self._current = None
+        self._full = self._current = None
 
     def _after_fork(self) -> None:
         self._give_up()
@@ -253,9 +291,12 @@ class Ledger:
 def _default_folder(store: Store) -> Path:
     if store.file is not None:
         return store.file.with_name(f"{store.file.name}-journal.d")
-    # a password may change, and is nothing to derive a name from
-    name = hashlib.sha256(store.url.set(password=None).render_as_string().encode()).hexdigest()[:16]
-    return _state_folder() / "anyrerank" / f"ledger-{name}"
+    # with *** for a password, which may change, and is nothing to derive a name from
+    name = hashlib.sha256(store.url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
+    try:
+        return _state_folder() / "anyrerank" / f"ledger-{name}"
+    except RuntimeError:
+        raise ConfigurationError("there is no home directory for the journal: name a folder with journal=") from None
 
 
 def _state_folder() -> Path:
@@ -272,7 +313,10 @@ _ledgers: WeakSet[Ledger] = WeakSet()
 @atexit.register
 def _close_all() -> None:
     for ledger in list(_ledgers):
-        ledger.close()
+        try:
+            ledger.close()
+        except Exception as error:  # noqa: BLE001  the others are still to be closed
+            _log.warning("%r could not be closed: %s", ledger, type(error).__name__)
 
 
 def _after_fork() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -19,14 +20,22 @@ if sys.platform != "win32":
 
 _FLAGS = os.O_RDWR | os.O_APPEND | getattr(os, "O_BINARY", 0)
 _ENDING = ".jsonl"
+_NAME = re.compile(rf"[0-9a-f]{{16}}-[0-9]+{re.escape(_ENDING)}")
+"""Of a segment; what else is in the folder is somebody else's."""
 _CLOSED = -1
 
 
 class Segment:
-    """One file of the journal, open and held by this process."""
+    """One file of the journal, open and held by this process.
 
-    def __init__(self, path: Path, descriptor: int) -> None:
-        self._path = path
+    Attributes:
+        path: Where it is.
+        new: Whether it was made here.
+    """
+
+    def __init__(self, path: Path, descriptor: int, *, new: bool) -> None:
+        self.path = path
+        self.new = new
         self._descriptor = descriptor
 
     def write(self, lines: bytes) -> None:
@@ -45,6 +54,10 @@ class Segment:
             while batch := list(islice(file, size)):
                 yield [line for line in batch if line != b"\n"]
 
+    def is_empty(self) -> bool:
+        """Whether nothing was ever written to it."""
+        return os.fstat(self._descriptor).st_size == 0
+
     def close(self) -> None:
         """Give the file up, for others to find; once is enough."""
         descriptor, self._descriptor = self._descriptor, _CLOSED
@@ -53,9 +66,11 @@ class Segment:
 
     def delete(self) -> None:
         """Give the file up, and delete it."""
-        self.close()
+        if sys.platform == "win32":  # deletes nothing that is open; elsewhere nobody may take it between the two
+            self.close()
         with suppress(OSError):  # somebody else reads it now, and deletes it then
-            self._path.unlink()
+            self.path.unlink()
+        self.close()
 
 
 class Journal:
@@ -63,13 +78,15 @@ class Journal:
 
     Args:
         folder: Where they are; it is made where there is none.
-        prefix: Of the names of those that are made here: nobody else's names have it.
+        prefix: Of the names of those that are made here, 16 hexadecimal digits: nobody else's names have it.
     """
 
     def __init__(self, folder: Path, prefix: str) -> None:
         self._folder = folder
         self._prefix = prefix
         self._numbers = itertools.count()
+        self._left: set[str] = set()
+        self._looked = False
 
     def segment(self) -> Segment:
         """A new segment.
@@ -84,13 +101,24 @@ class Journal:
                 return segment  # any other was taken for an orphan before it was held
 
     def orphans(self) -> Iterator[Segment]:
-        """Segments that nobody holds."""
-        for path in sorted(self._folder.glob(f"*{_ENDING}")):
+        """Segments that nobody holds, one at a time; on Windows, where nobody can tell, only the first time."""
+        if self._looked:
+            return
+        names: list[str] = []
+        with suppress(OSError):  # there is no folder now, or one that cannot be listed
+            names = os.listdir(self._folder)  # noqa: PTH208  a third of the time
+        for name in sorted(name for name in names if _NAME.fullmatch(name) and name not in self._left):
             segment = None
             with suppress(OSError):  # deleted meanwhile, or another user's
-                segment = _opened(path, _FLAGS)
+                segment = _opened(self._folder / name, _FLAGS)
             if segment is not None:
                 yield segment
+        self._looked = sys.platform == "win32"
+
+    def leave(self, segment: Segment) -> None:
+        """Give up a file in which there is nothing of ours, and do not look at it again."""
+        self._left.add(segment.path.name)
+        segment.close()
 
 
 def _opened(path: Path, flags: int) -> Segment | None:
@@ -102,7 +130,7 @@ def _opened(path: Path, flags: int) -> Segment | None:
         os.close(descriptor)
         raise
     if held:
-        return Segment(path, descriptor)
+        return Segment(path, descriptor, new=bool(flags & os.O_CREAT))
     os.close(descriptor)
     return None
 

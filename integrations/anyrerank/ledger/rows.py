@@ -49,6 +49,8 @@ _FACTS = 11
 _SECONDS_OF_A_DAY = 86_400
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 _NUL = rb"\u0000"
+_DAMAGED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
+"""What facts raise that were written by nobody."""
 
 
 def line_of(event: CallEvent, call: str) -> bytes:
@@ -92,12 +94,29 @@ def line_of(event: CallEvent, call: str) -> bytes:
     try:
         return b"\n" + dumps(facts)
     except JSONEncodeError:
-        return b"\n" + dumps(_plain(facts))
+        return b"\n" + dumps(plain(facts))
 
 
 def rows_in(lines: Sequence[bytes]) -> list[Row]:
-    """The rows of some lines; one that was cut off is left out."""
-    return [row for facts in _facts_in(lines) for row in _rows_of(facts)]
+    """The rows of some lines; one that was cut off or damaged is left out."""
+    rows: list[Row] = []
+    for facts in _facts_in(lines):
+        try:
+            rows += [*_rows_of(facts)]
+        except _DAMAGED:
+            continue
+    return rows
+
+
+def plain(value: Any) -> Any:
+    """`value` as any database can keep it: what is no character replaced, integers that may be too large as floats."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
+    if isinstance(value, list | tuple):
+        return [plain(each) for each in value]
+    if isinstance(value, Mapping):
+        return {name: plain(each) for name, each in value.items()}
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _facts_in(lines: Sequence[bytes]) -> list[list[Any]]:
@@ -107,7 +126,7 @@ def _facts_in(lines: Sequence[bytes]) -> list[list[Any]]:
         found = loads(joined)
     if not all(map(_is_whole, found)) or len(found) < len(lines):
         found = [facts for line in lines if (facts := _facts(line)) is not None]
-    return found if _NUL not in joined else [_plain(facts) for facts in found]  # no database but SQLite keeps that
+    return found if _NUL not in joined else [plain(facts) for facts in found]  # no database but SQLite keeps that
 
 
 def _facts(line: bytes) -> list[Any] | None:
@@ -119,7 +138,7 @@ def _facts(line: bytes) -> list[Any] | None:
 
 
 def _is_whole(found: object) -> bool:
-    return isinstance(found, list) and len(found) == _FACTS
+    return isinstance(found, list) and len(found) == _FACTS and isinstance(found[0], str)
 
 
 def _rows_of(facts: Sequence[Any]) -> Iterator[Row]:
@@ -134,7 +153,7 @@ def _rows_of(facts: Sequence[Any]) -> Iterator[Row]:
         if deployment == answering:
             error, cached, saved = None, answer[3], answer[4]
             if answer[5]:
-                units, tokens = answer[5]["search_units"], answer[5]["total_tokens"]
+                units, tokens = _real(answer[5]["search_units"]), _real(answer[5]["total_tokens"])
         elif error is None:
             error = failure
         used = (requests, failures, documents, units, tokens, cost, estimated, seconds, error, cached, saved)
@@ -174,6 +193,11 @@ def _tried(tries: _Tries, answered_by: str) -> tuple[str, int, int, float | None
     )
 
 
+def _real(number: float | None) -> float | None:
+    """Whatever a provider says: an integer may be larger than any that a database takes."""
+    return None if number is None else float(number)
+
+
 def _tags(tags: object) -> list[str] | None:
     if not isinstance(tags, list | tuple | set | frozenset):
         return None
@@ -183,14 +207,3 @@ def _tags(tags: object) -> list[str] | None:
 @lru_cache(maxsize=4)
 def _day(number: float) -> str:
     return date.fromordinal(_FIRST_DAY + int(number)).isoformat()
-
-
-def _plain(value: Any) -> Any:
-    """`value` as any database can keep it: what is no character replaced, integers that may be too large as floats."""
-    if isinstance(value, str):
-        return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
-    if isinstance(value, list | tuple):
-        return [_plain(each) for each in value]
-    if isinstance(value, Mapping):
-        return {name: _plain(each) for name, each in value.items()}
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value

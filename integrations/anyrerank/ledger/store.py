@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import os
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime, timezone
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast
+from time import monotonic, sleep
+from typing import Any, Literal, TypeAlias, TypeVar, cast
 
+from anyrerank.arguments import is_number
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.forks import ForkLock
+from anyrerank.ledger.rows import plain
+from anyrerank.sqlite_cache import checked_path
 
 try:
     import sqlalchemy as sa
@@ -22,11 +28,25 @@ except ImportError as error:
     raise ConfigurationError(f"SQLAlchemy cannot be imported ({error}): pip install 'anyrerank[ledger]'") from error
 
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 from sqlalchemy.pool import NullPool
 
+_Values: TypeAlias = Sequence[Sequence[Any]]
 By: TypeAlias = Literal["user", "model", "deployment", "tag", "day", "provider"]
 """What spending can be grouped by; a day is one of UTC, and a call with several tags counts for each of them."""
+
+_log = logging.getLogger("anyrerank")
+_T = TypeVar("_T")
 
 _VERSION = 1
 _IN_MEMORY = ":memory:"
@@ -34,6 +54,13 @@ _AT_ONCE = (500, 50, 1) if sqlite3.sqlite_version_info >= (3, 32) else (50, 1)
 """Rows of a statement, the largest that fits: each is one time for the threads to fight for the interpreter's lock. An
 older SQLite has no more than 999 parameters."""
 _KEYS = 500
+_PAUSE = 0.01
+_ESCAPED = "percent-encode what is special in its user and its password (@ as %40, / as %2F, : as %3A)"
+_SECONDS_OF_A_DAY = 86_400
+_REFUSALS = (DataError, IntegrityError, ArithmeticError, TypeError, ValueError)
+"""What a statement fails with for one of its values, and not because the database is out of reach."""
+_REFUSALS_OF_SQLITE = (*_REFUSALS, InterfaceError, ProgrammingError)
+"""For others these two are a connection that is lost, or a table that is missing."""
 
 _metadata = sa.MetaData()
 _version = sa.Table("anyrerank_ledger", _metadata, sa.Column("version", sa.Integer, primary_key=True))
@@ -85,6 +112,10 @@ class LedgerError(RerankError):
     """The ledger's database cannot be written or read; what it has not taken yet stays in the journal."""
 
 
+class _RefusedError(Exception):
+    """The database does not take one of the values."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
     """What a group of calls cost.
@@ -120,6 +151,9 @@ class Filter:
         since: The first day, or the moment from which on.
         until: The last day, or the moment before which.
         user, tag, model: What the call had.
+
+    Raises:
+        BadRequestError: One of them is something else, or a time is without its zone.
     """
 
     since: date | None = None
@@ -128,18 +162,24 @@ class Filter:
     tag: str | None = None
     model: str | None = None
 
+    def __post_init__(self) -> None:
+        for name, moment in (("since", self.since), ("until", self.until)):
+            _check_moment(name, moment)
+        for name, value in (("user", self.user), ("tag", self.tag), ("model", self.model)):
+            _check_text(name, value)
+
     def clauses(self) -> Iterator[sa.ColumnElement[bool]]:
         """What SQL asks of a row."""
         if self.since is not None:
-            yield _calls.c.time >= _seconds("since", self.since, 0)
+            yield _calls.c.time >= _seconds(self.since, 0)
         if self.until is not None:
-            yield _calls.c.time < _seconds("until", self.until, 1)
+            yield _calls.c.time < _seconds(self.until, 1)
         if self.user is not None:
-            yield _calls.c.end_user == self.user
+            yield _calls.c.end_user == plain(self.user)
         if self.model is not None:
-            yield _calls.c.model == self.model
+            yield _calls.c.model == plain(self.model)
         if self.tag is not None:
-            yield _calls.c.call.in_(sa.select(_tags.c.call).where(_tags.c.tag == self.tag))
+            yield _calls.c.call.in_(sa.select(_tags.c.call).where(_tags.c.tag == plain(self.tag)))
 
 
 class Store:
@@ -155,15 +195,19 @@ class Store:
     """
 
     def __init__(self, url: str | os.PathLike[str], *, create: bool, patience: float = 5.0) -> None:
-        self.url = _parsed(os.fspath(url))
+        if not (is_number(patience) and patience >= 0):
+            raise ConfigurationError("patience, of a ledger, is a number of seconds of at least 0")
+        self.url = _parsed(checked_path(url, "the url of a ledger"))
         self._secrets = [
             secret for secret in (self.url.password, *chain(*self.url.normalized_query.values())) if secret
         ]
-        self._engine = _engine(self.url, patience)
-        # SQLite's own notes of who holds which lock, copied into a child while a file is open, are wrong for ever there
-        self._unforked = ForkLock()
+        self._engine = _engine(self.url)
+        self._patience = patience
         self._dialect = self._engine.dialect
-        self._inserts = {table.name: self._insert(table) for table in (_calls, _tags)}
+        # SQLite's own notes of who holds which lock, copied into a child while a file is open, are wrong for ever there
+        self._unforked = nullcontext() if self.file is None else ForkLock()
+        self._refusals = _REFUSALS if self.file is None else _REFUSALS_OF_SQLITE
+        self._inserts = {table.name: self._statements(table) for table in (_calls, _tags)}
         if self.file is not None:
             _check_file(self.file, create=create)
         try:
@@ -186,39 +230,65 @@ class Store:
         return Path(str(self.url.database)) if self._dialect.name == "sqlite" else None
 
     def __str__(self) -> str:
-        return str(self.file or self.url.set(username=None, password=None, query={}))
+        url = self.url
+        return str(self.file or sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database))
 
-    def add(self, batches: Iterable[list[list[Any]]]) -> None:
+    def add(self, batches: Iterable[list[list[Any]]]) -> int:
         """Write rows, each batch in a transaction, and leave out those that are there already.
+
+        A call that the database refuses for its values is left out, and said to be.
 
         Args:
             batches: Lists of rows (`rows.Row`), which are taken apart.
 
+        Returns:
+            How many rows these were.
+
         Raises:
             LedgerError: The database is locked, out of reach or full.
         """
-        with self._told(), self._engine.connect() as connection:
+        count = 0
+        with self._told():
             for rows in batches:
-                with connection.begin():
-                    self._add(connection, rows)
+                count += len(rows)
+                self._add(rows, [(row[0], place, tag) for row in rows for place, tag in enumerate(row.pop() or ())])
+        return count
 
-    def _add(self, connection: sa.Connection, rows: list[list[Any]]) -> None:
-        if self._dialect.name not in _INSERT:
-            rows = _new(connection, rows)
-        tags = [(row[0], place, tag) for row in rows for place, tag in enumerate(row.pop() or ())]
-        for table, values in ((_calls, rows), (_tags, tags)):
-            place = 0
-            for size, statement in self._inserts[table.name].items():
-                while len(values) - place >= size:
-                    several = tuple(chain.from_iterable(values[place : place + size]))
-                    connection.exec_driver_sql(statement, several)
-                    place += size
+    def _add(self, rows: _Values, tags: _Values) -> None:
+        try:
+            self._patiently(partial(self._inserted, rows, tags))
+        except _RefusedError as refused:
+            calls = list(dict.fromkeys(row[0] for row in rows))
+            if len(calls) == 1:
+                _log.warning("the ledger %s refuses a call, which is left out: %s", self, refused)
+                return
+            half = set(calls[: len(calls) // 2])
+            for wanted in (True, False):
+                self._add(*([each for each in some if (each[0] in half) is wanted] for some in (rows, tags)))
+
+    def _inserted(self, rows: _Values, tags: _Values, connection: sa.Connection) -> None:
+        try:
+            with connection.begin():
+                if self._dialect.name not in _INSERT:
+                    rows, tags = _new(connection, rows, tags)
+                self._insert_into(_calls, rows, connection)
+                self._insert_into(_tags, tags, connection)
+        except self._refusals as error:
+            raise _RefusedError(type(error).__name__) from None
+
+    def _insert_into(self, table: sa.Table, values: _Values, connection: sa.Connection) -> None:
+        place = 0
+        for size, statement in self._inserts[table.name].items():
+            while len(values) - place >= size:
+                several = tuple(chain.from_iterable(values[place : place + size]))
+                connection.exec_driver_sql(statement, several)
+                place += size
 
     def spend(self, by: By | Sequence[By], which: Filter) -> list[Spend]:
         """What was spent, the most expensive first.
 
         Raises:
-            BadRequestError: Something to group by that does not exist, or a time without its zone.
+            BadRequestError: Something to group by that does not exist.
             LedgerError: The database cannot be read.
         """
         names = checked(by)
@@ -231,26 +301,25 @@ class Store:
         unpriced = sa.case((_calls.c.cost.is_(None), _calls.c.call))
         counts = [sa.func.count(sa.distinct(each)) for each in (_calls.c.call, unpriced)]
         wanted = sa.select(*groups, *counts, *sums).select_from(source).where(*which.clauses()).group_by(*groups)
-        with self._told(), self._engine.connect() as connection:
-            found = [_spend(names, row) for row in connection.execute(wanted)]
-        return sorted(found, key=_dearest_first)
+        with self._told():
+            found = self._patiently(lambda connection: connection.execute(wanted).all())
+        return sorted((_spend(names, row) for row in found), key=_dearest_first)
 
     def total(self, which: Filter) -> float:
         """US dollars that are known to have been spent.
 
         Raises:
-            BadRequestError: A time without its zone.
             LedgerError: The database cannot be read.
         """
         wanted = sa.select(sa.func.sum(_calls.c.cost)).where(*which.clauses())
-        with self._told(), self._engine.connect() as connection:
-            return float(connection.execute(wanted).scalar() or 0.0)
+        with self._told():
+            return float(self._patiently(lambda connection: connection.execute(wanted).scalar()) or 0.0)
 
     def close(self, *, inherited: bool = False) -> None:
         """Close the connections; those that are `inherited` from a parent process are forgotten."""
         self._engine.dispose(close=not inherited)
 
-    def _insert(self, table: sa.Table) -> dict[int, str]:
+    def _statements(self, table: sa.Table) -> dict[int, str]:
         """Statements by their number of rows, for the driver: SQLAlchemy's care for each value costs too much."""
         statement = _INSERT.get(self._dialect.name, sa.insert)(table)
         if self._dialect.name in _INSERT:
@@ -261,21 +330,20 @@ class Store:
         return {size: f"{head}{values}{', '.join([row] * size)}{conflict}{tail}" for size in _AT_ONCE}
 
     def _found_version(self, *, create: bool) -> int | None:
-        if create and self._version() is None:
+        if create and self._patiently(self._version) is None:
             try:
-                self._create()
+                self._patiently(self._create)
             except IntegrityError:  # another process did so at this moment
-                self._create()
-        return self._version()
+                self._patiently(self._create)
+        return self._patiently(self._version)
 
-    def _version(self) -> int | None:
-        with self._engine.connect() as connection:
-            if not sa.inspect(connection).has_table(_version.name):
-                return None
-            return connection.execute(sa.select(sa.func.max(_version.c.version))).scalar()
+    def _version(self, connection: sa.Connection) -> int | None:
+        if not sa.inspect(connection).has_table(_version.name):
+            return None
+        return connection.execute(sa.select(sa.func.max(_version.c.version))).scalar()
 
-    def _create(self) -> None:
-        with self._engine.begin() as connection:
+    def _create(self, connection: sa.Connection) -> None:
+        with connection.begin():
             if self.file is not None:
                 connection.exec_driver_sql("PRAGMA journal_mode=WAL")
             for table in _metadata.sorted_tables:
@@ -283,12 +351,27 @@ class Store:
             if connection.execute(sa.select(_version.c.version)).first() is None:
                 connection.execute(sa.insert(_version).values(version=_VERSION))
 
+    def _patiently(self, work: Callable[[sa.Connection], _T]) -> _T:
+        """Do something with a connection; again and again, while somebody else writes to the file.
+
+        SQLite itself would wait with the file open, in which no process may be forked, and not at all while another
+        process changes a new file to WAL.
+        """
+        end = monotonic() + self._patience
+        while True:
+            try:
+                with self._unforked, self._engine.connect() as connection:
+                    return work(connection)
+            except OperationalError as error:
+                if self.file is None or "locked" not in str(error.orig) or monotonic() >= end:
+                    raise
+            sleep(_PAUSE)
+
     @contextmanager
     def _told(self) -> Iterator[None]:
         """Errors of the database as ours, without a password or a value."""
         try:
-            with self._unforked:
-                yield
+            yield
         except SQLAlchemyError as error:
             cause = error.orig if isinstance(error, DBAPIError) else error
             reason = " ".join(str(cause).split())
@@ -297,16 +380,16 @@ class Store:
             raise LedgerError(f"the ledger {self} cannot be used: {reason}") from None
 
 
-def checked(by: str | Sequence[str]) -> tuple[By, ...]:
+def checked(by: object) -> tuple[By, ...]:
     """What to group by, if there is all of it.
 
     Raises:
         BadRequestError: There is not.
     """
-    names = (by,) if isinstance(by, str) else tuple(dict.fromkeys(by))
-    if unknown := [name for name in names if name not in _GROUPS]:
+    names = (by,) if isinstance(by, str) or not isinstance(by, Iterable) else tuple(by)
+    if unknown := [name for name in names if not isinstance(name, str) or name not in _GROUPS]:
         raise BadRequestError(f"there is no spending by {unknown[0]!r}, but by {', '.join(_GROUPS)}")
-    return cast("tuple[By, ...]", names)
+    return cast("tuple[By, ...]", tuple(dict.fromkeys(names)))
 
 
 def _parsed(url: str) -> sa.URL:
@@ -314,16 +397,19 @@ def _parsed(url: str) -> sa.URL:
         return sa.URL.create("sqlite", database=os.path.abspath(url) if url and url != _IN_MEMORY else None)  # noqa: PTH100
     try:
         parsed = sa.make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise ConfigurationError(
-            "the ledger's URL is not of the form dialect+driver://user:password@host/name"
+            "the ledger's URL is not of the form dialect+driver://user:password@host:port/name with a number as port: "
+            f"{_ESCAPED}"
         ) from None
+    if parsed.host is not None and "@" in f"{parsed.host}{parsed.database}":
+        raise ConfigurationError(f"the ledger's URL has more than one @: {_ESCAPED}")
     if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", _IN_MEMORY):
         return parsed
     return parsed.set(database=os.path.abspath(str(parsed.database)))  # noqa: PTH100
 
 
-def _engine(url: sa.URL, patience: float) -> sa.Engine:
+def _engine(url: sa.URL) -> sa.Engine:
     try:
         dialect = url.get_dialect()
         if dialect.is_async:
@@ -335,14 +421,16 @@ def _engine(url: sa.URL, patience: float) -> sa.Engine:
             by_name = getattr(dialect, "default_paramstyle", None) == "pyformat"
             by_place = {"paramstyle": "format"} if by_name else {}
             return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True, **by_place)
+        if url.database in (None, "", _IN_MEMORY):
+            raise ConfigurationError("a ledger in memory would be lost: give it the path of a file")
+        # a connection for each batch: no idle one keeps the file open, or gets into a child process
+        engine = sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": 0})
     except (NoSuchModuleError, ArgumentError):
         raise ConfigurationError(f"{url.drivername} is no database that SQLAlchemy knows") from None
     except ImportError as error:
         raise ConfigurationError(f"the driver of {url.drivername} cannot be imported: {error}") from None
-    if url.database in (None, "", _IN_MEMORY):
-        raise ConfigurationError("a ledger in memory would be lost: give it the path of a file")
-    # a connection for each batch: no idle one keeps the file open, or gets into a child process
-    engine = sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": patience})
+    except ValueError:
+        raise ConfigurationError(f"{url.drivername} cannot read an option of the ledger's URL") from None
     sa.event.listen(engine, "connect", _quickly)
     return engine
 
@@ -361,22 +449,31 @@ def _check_file(path: Path, *, create: bool) -> None:
         raise ConfigurationError(f"the ledger {path} cannot be written: it, or its folder, is read-only")
 
 
-def _new(connection: sa.Connection, rows: Sequence[list[Any]]) -> list[list[Any]]:
-    """Rows of calls that are not there yet; those of a call are always written together."""
+def _new(connection: sa.Connection, rows: _Values, tags: _Values) -> tuple[_Values, _Values]:
+    """What is of calls that are not there yet; the rows of a call are always written together."""
     there: set[str] = set()
     for start in range(0, len(rows), _KEYS):
         keys = {row[0] for row in rows[start : start + _KEYS]}
         there |= set(connection.execute(sa.select(_calls.c.call).where(_calls.c.call.in_(keys))).scalars())
-    return [row for row in rows if row[0] not in there]
+    return [row for row in rows if row[0] not in there], [tag for tag in tags if tag[0] not in there]
 
 
-def _seconds(name: str, moment: date, days: int) -> float:
+def _check_moment(name: str, moment: object) -> None:
+    if moment is None or (isinstance(moment, date) and getattr(moment, "tzinfo", timezone.utc) is not None):
+        return
+    raise BadRequestError(f"{name} is a date, or a datetime with a time zone")
+
+
+def _check_text(name: str, value: object) -> None:
+    if value is not None and not isinstance(value, str):
+        raise BadRequestError(f"{name} is a string, and not of type {type(value).__name__}")
+
+
+def _seconds(moment: date, days: int) -> float:
     """Seconds since 1970 of a moment, or of the beginning of a day of UTC, that many days later."""
-    if not isinstance(moment, datetime):
-        return (datetime.combine(moment, time(), timezone.utc) + timedelta(days)).timestamp()
-    if moment.tzinfo is None:
-        raise BadRequestError(f"{name} is a date, or a datetime with a time zone")
-    return moment.timestamp()
+    if isinstance(moment, datetime):
+        return moment.timestamp()
+    return datetime(moment.year, moment.month, moment.day, tzinfo=timezone.utc).timestamp() + days * _SECONDS_OF_A_DAY
 
 
 def _spend(names: Sequence[By], row: Sequence[Any]) -> Spend:
