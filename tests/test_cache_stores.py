@@ -582,7 +582,8 @@ def test_the_file_stays_within_its_bound_and_keeps_what_was_written_last(puts: l
                 kept = cache.get(written)
             assert path.stat().st_size <= bound
             assert [name for name in written if name in kept] == written[len(written) - len(kept) :]
-            assert sum(map(len, kept.values())) > bound / 5 or len(kept) == len(written) or max(sizes) < 300
+            one_more = max(map(max, puts))  # values come and go as a whole
+            assert sum(map(len, kept.values())) + one_more > bound / 5 or len(kept) == len(written) or max(sizes) < 300
 
 
 def test_a_full_file_holds_about_as_much_as_it_may(path: Path) -> None:
