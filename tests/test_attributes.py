@@ -166,6 +166,16 @@ def test_the_metadata_of_a_run(heard: Heard) -> None:
     assert heard.users == ["ann", "called", "field", "ann"]
 
 
+def test_a_run_says_more_of_a_user_than_a_field_beside_a_ready_reranker(heard: Heard) -> None:
+    with httpx.Client(transport=httpx.MockTransport(Wire())) as client:
+        ready = Reranker("cohere/rerank-v3.5", api_key=KEY, hooks=[heard.append], http_client=client)
+        runnable = langchain.AnyRerank(reranker=ready, user="service").as_runnable()
+        asked = {"query": QUERY, "documents": [Document("a 0.1")]}
+        runnable.invoke(asked, ASKED)
+        runnable.invoke(asked)
+    assert heard.users == ["ann", "service"]
+
+
 @pytest.mark.parametrize(
     ("user_id", "user"),
     [

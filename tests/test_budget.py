@@ -20,6 +20,7 @@ from anyrerank import (
     Budget,
     BudgetExceededError,
     ConfigurationError,
+    InternalServerError,
     MemoryCache,
     Reranker,
     Router,
@@ -254,7 +255,15 @@ async def test_requests_that_a_failure_beside_them_cuts_off_count_as_they_were_e
         reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, batch_size=1, budget=budget)
         with pytest.raises(BadRequestError):
             await reranker.arerank(QUERY, [f"passage {place}" for place in range(4)])
-    assert budget.spent() == pytest.approx(4 * EACH)
+    assert budget.spent() == pytest.approx(3 * EACH)  # the one that was refused was not billed
+
+
+def test_what_fails_everywhere_costs_nothing_however_it_is_split(colour: Colour) -> None:
+    wire, budget = Wire(refusing(503)), Budget(1.0)
+    reranker = served(colour, wire, budget=budget, batch_size=1, max_concurrency=1)
+    with pytest.raises(InternalServerError):
+        colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(4)])
+    assert (len(wire.requests), budget.spent()) == (1, 0.0)
 
 
 def test_a_fallback_keeps_to_its_own_budgets(colour: Colour) -> None:

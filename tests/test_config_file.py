@@ -156,6 +156,11 @@ def test_the_environment_may_name_a_model(written: Written, monkeypatch: pytest.
     assert Router.from_config(written(text)).rerank("r", "a", ["a"]).model == "lexical"
 
 
+def test_a_chat_model_that_no_variable_names_is_left_out(written: Written) -> None:
+    chat = "  - model_name: chat\n    litellm_params: {model: os.environ/CHAT}\n"
+    assert Router.from_config(written(f"{LOCAL}{chat}")).model_names == ("r",)
+
+
 def test_the_environment_may_hold_the_numbers_of_settings(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIES", "4")
     monkeypatch.setenv("SECONDS", "2.5")

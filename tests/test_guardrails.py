@@ -8,6 +8,7 @@ import pickle
 import socket
 import sys
 import threading
+from contextvars import ContextVar
 from typing import Any
 
 import httpx
@@ -29,6 +30,7 @@ from tests.harness import DOCUMENTS, Colour, Replay, answering, leaks
 
 SECRET = "project Nightjar"
 QUERY = f"when does {SECRET} start?"
+MARK = ContextVar("mark", default="unmarked")
 ROWS = {"results": [{"index": index, "relevance_score": 0.5} for index in range(3)]}
 
 
@@ -125,6 +127,18 @@ def test_one_that_takes_too_long_is_a_time_out(blocking: bool, colour: Colour) -
     finally:
         release.set()
     assert replay.seen == []
+
+
+async def test_what_one_leaves_in_the_context_is_there_for_the_call() -> None:
+    seen: list[str] = []
+
+    async def marks(query: str) -> str:
+        MARK.set("marked")
+        return query
+
+    reranker = Reranker("local/lexical", guardrails=[marks], hooks=[lambda event: seen.append(MARK.get())])
+    await reranker.arerank(QUERY, DOCUMENTS)
+    assert seen == ["marked"]
 
 
 async def test_a_time_out_of_its_own_blocks() -> None:

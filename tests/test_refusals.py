@@ -191,7 +191,7 @@ def test_a_value_of_the_query_string_is_secret_as_written_and_as_meant(quoted: s
         (
             {"Authorization": "Token t0k-1"},
             "Token t0k-1: Token expired, t0k-1",
-            f"{REDACTED}: Token expired, {REDACTED}",
+            f"Token {REDACTED}: Token expired, {REDACTED}",
         ),
         ({"Authorization": f"Bearer {SECRET}"}, "Bearer scheme only", "Bearer scheme only"),
         ({"Authorization": f"ZenApiKey {SECRET}"}, "ZenApiKey only", "ZenApiKey only"),
@@ -244,3 +244,23 @@ def refusal(
     with pytest.raises(RerankError) as caught:
         colour.rerank(reranker, QUERY, DOCUMENTS)
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"api_key": "EMPTY"}, "documents must not be empty"),
+        ({"api_key": "no-key-required"}, "body.query: Field required"),
+        ({"headers": {"accept": "application/json"}}, "an unsupported application/json type"),
+        ({"headers": {"x-team": "document-search"}}, "your document has no type"),
+        ({"api_base": "https://gw.example/v1?deployment=rerank-english"}, "the model rerank-v3 is deprecated"),
+    ],
+    ids=str,
+)
+def test_ordinary_words_stay(options: dict[str, Any], said: str, sync_colour: Colour) -> None:
+    assert refusal(sync_colour, {"message": said}, **options).message.endswith(said)
+
+
+def test_what_is_no_text_in_a_document_is_no_quotation(sync_colour: Colour) -> None:
+    request = RerankRequest(query="q", documents=[{"text": "alpha beta gamma", "public": True, "page": None}])
+    assert redact("truncate must be true, not None", [], request) == "truncate must be true, not None"

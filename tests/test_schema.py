@@ -239,6 +239,8 @@ def test_answers_are_like_the_mappings_of_litellm() -> None:
     assert first.get("document", {}).get("text") == "alpha"
     bare = RerankResult(index=0, relevance_score=0.5)
     assert ("document" in bare, bare.get("document", "none"), bare["document"]) == (False, "none", None)
+    assert {**bare} == {"index": 0, "relevance_score": 0.5, "document": None}
+    assert dict(answer).keys() == type(answer).model_fields.keys()
 
 
 def test_usage_is_read_by_key_too() -> None:

@@ -288,7 +288,7 @@ class RerankFields(BaseModel):
     def _check_base(self) -> None:
         """Raise when the query string of `api_base` would show a secret in a dump."""
         given = parse_qsl((self.api_base or "").partition("?")[2], keep_blank_values=True)
-        if shown := sorted({name for name, _ in given if _LIKE_A_SECRET.search(name)}):
+        if shown := sorted({name for name, _ in given if _SECRET_WORDS & set(_WORDS.split(name.lower()))}):
             raise ConfigurationError(
                 f"api_base cannot be written down with {', '.join(shown)} in its query string, which looks like a "
                 "secret: give it as headers= or credentials="
@@ -323,7 +323,8 @@ class RerankFields(BaseModel):
 
 _NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "credentials", "provider"})
 _OF_RERANKER = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
-_LIKE_A_SECRET = re.compile("key|token|code|sig|secret|password", re.IGNORECASE)
+_WORDS = re.compile("[^a-z]+")
+_SECRET_WORDS = frozenset({"key", "apikey", "token", "code", "sig", "signature", "secret", "password"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,6 +35,7 @@ from anyrerank.routing import (
     next_step,
     part_of,
 )
+from anyrerank.schema import RerankRequest
 from anyrerank.transport import Transport
 
 _log = logging.getLogger("anyrerank")
@@ -272,12 +273,9 @@ class Balancer:
         return entries[rules.strategy(entries, moment)]
 
     def _need(self, entry: Entry, group: _Group) -> Need:
-        return Need(math.ceil(len(group.kept.documents) / self._size(entry, group)), group.tokens)
-
-    def _size(self, entry: Entry, group: _Group) -> int:
-        """About how many documents a request to a deployment holds."""
-        usual = entry.deployment.kind.documents_per_request
-        return group.call.options.batch_size or usual or len(group.kept.documents)
+        count, options = len(group.kept.documents), group.call.options
+        size = options.batch_size or entry.deployment.kind.documents_per_request or count
+        return Need(math.ceil(count / size), group.tokens)
 
     def _reserved(self, turn: _Turn, group: _Group) -> Reservation | None:
         """What is set aside of the budget of a deployment; it is given its turn back when there is not enough.
@@ -288,9 +286,11 @@ class Balancer:
         if entry.budget is None:
             return None
         try:
-            documents = group.kept.documents
-            starts = range(0, len(documents), self._size(entry, group))
-            dollars = entry.deployment.estimate(group.call.query, documents, options.rank_fields, starts=starts)
+            query, documents = group.call.query, group.kept.documents
+            fields = None if options.rank_fields is None else tuple(options.rank_fields)
+            starts = range(0, len(documents), entry.deployment.usual_size(options) or len(documents))
+            request = RerankRequest(query=query, documents=documents, rank_fields=fields)
+            dollars = entry.deployment.estimate(request, starts)
             return entry.budget.reserve(dollars)
         except BaseException:
             with self._lock:
@@ -310,7 +310,8 @@ class Balancer:
         asked = entry.deployment.ask(call, call.query, group.kept, deadline=deadline, policy=policy)
         flow = entry.deployment.through(asked, transport)
         if turn.reservation is not None:
-            flow = charged(flow, turn.reservation.settle, call.attempts, alone=not many)
+            estimate = entry.deployment.estimate
+            flow = charged(flow, turn.reservation.settle, call.attempts, call.under_way, estimate)
         try:
             answer = yield from flow
         except RerankError as error:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -14,7 +14,7 @@ from anyrerank.errors import BudgetExceededError, ConfigurationError, RerankErro
 from anyrerank.flow import Flow
 from anyrerank.forks import ForkLock
 from anyrerank.prices import owed
-from anyrerank.schema import Attempt
+from anyrerank.schema import Attempt, RerankRequest
 
 T = TypeVar("T")
 
@@ -156,19 +156,26 @@ class Spending:
 
 
 def charged(
-    flow: Flow[T], settle: Callable[[float | None], None], attempts: Sequence[Attempt], *, alone: bool
+    flow: Flow[T],
+    settle: Callable[[float | None], None],
+    attempts: Sequence[Attempt],
+    under_way: Mapping[object, RerankRequest],
+    estimate: Callable[[RerankRequest], float],
 ) -> Flow[T]:
     """`flow`, after which `settle` gets what its tries cost, or `None` where nobody knows that.
 
     Args:
         attempts: Those of the call, to which the flow adds its own.
-        alone: Whether its requests are sent one after another: of several side by side, a failure cuts the others off.
+        under_way: Requests of the call that have not ended: one that a failure beside it cuts off may still be billed.
+        estimate: About what a request costs.
     """
-    before = len(attempts)
+    before, others = len(attempts), set(under_way)
     try:
         result = yield from flow
     except RerankError:
-        settle(owed(attempts[before:]) if alone else None)
+        known = owed(attempts[before:])
+        cut_off = [under_way[each] for each in set(under_way) - others]
+        settle(None if known is None else known + sum(map(estimate, cut_off)))
         raise
     except BaseException:  # it was cut off, wherever it was
         settle(None)

@@ -6,6 +6,7 @@ import logging
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from anyrerank.caching import NOTHING_SAVED, Saved
 from anyrerank.errors import RerankError
@@ -17,7 +18,9 @@ from anyrerank.prices import MAYBE_BILLED, total
 from anyrerank.providers._base import Answer
 from anyrerank.ranking import results
 from anyrerank.retry import RetryPolicy, within
-from anyrerank.schema import Attempt, Document, Meta, RerankResponse, Results
+from anyrerank.schema import Attempt, Document, Meta, RerankRequest, RerankResponse, Results
+
+T = TypeVar("T")
 
 _log = logging.getLogger("anyrerank")
 
@@ -34,6 +37,7 @@ class Call:
         began: Time of the policy's clock.
         started: Seconds since 1970.
         attempts: Every try of an exchange, as it ends.
+        under_way: Requests that were begun and did not end: a failure beside them cuts them off.
         saved: What was not paid for.
     """
 
@@ -48,6 +52,7 @@ class Call:
     query: str = ""
     documents: Sequence[Document] = ()
     attempts: list[Attempt] = field(default_factory=list)
+    under_way: dict[object, RerankRequest] = field(default_factory=dict)
     saved: Saved = NOTHING_SAVED
 
     @property
@@ -60,6 +65,18 @@ class Call:
         if not guardrails:
             return query
         return checked_query((yield from within(guarded(query, guardrails), self.deadline, self.policy.clock)))
+
+    def followed(self, request: RerankRequest, flow: Flow[T]) -> Flow[T]:
+        """`flow`, which asks for `request`; that is under way until the flow answers or fails."""
+        mine = object()
+        self.under_way[mine] = request
+        try:
+            result = yield from flow
+        except Exception:
+            del self.under_way[mine]
+            raise
+        del self.under_way[mine]
+        return result
 
     def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Results:
         """The results in the form that the options ask for."""
@@ -102,7 +119,7 @@ class Call:
 
     def complete(self, error: RerankError) -> None:
         """Let an error say what was asked and tried, where it does not yet."""
-        error.attempts = error.attempts or tuple(self.attempts)
+        error.attempts = tuple(self.attempts)
         if error.provider is None:
             error.provider, error.model = self.provider, self.model
 

@@ -76,6 +76,8 @@ def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
         named = ", ".join(f"{each.where.removeprefix(f'{file}, ')} ({each.get('model_name')})" for each in unlisted)
         _log.warning("%s: models that are not for reranking are left out: %s", file, named)
     if not listed:
+        for each in unlisted:  # a variable that is not set may be all that is wrong
+            resolved(each["litellm_params"].get("model"), each.where)
         raise ConfigurationError(f"{file}: no model of its model_list is for reranking (model_info: mode: rerank)")
     general, router = _settings(document, "litellm_settings", file), _settings(document, "router_settings", file)
     if unused := sorted((router.keys() - _ROUTER) | (general.keys() & _WITHOUT_MEANING)):
@@ -202,5 +204,11 @@ def _is_for_reranking(entry: Located) -> bool:
     info = entry.get("model_info")
     if isinstance(info, Mapping) and info.get("mode") is not None:
         return bool(info["mode"] == "rerank")
-    prefix, slash, _ = str(resolved(params.get("model", ""), entry.where)).partition("/")
-    return bool(params.get("custom_llm_provider")) or (bool(slash) and prefix in providers.names())
+    if params.get("custom_llm_provider"):
+        return True
+    try:
+        model = str(resolved(params.get("model", ""), entry.where))
+    except ConfigurationError:  # of a variable that is not set, for what may be a chat model
+        return False
+    prefix, slash, _ = model.partition("/")
+    return bool(slash) and prefix in providers.names()

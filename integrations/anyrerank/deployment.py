@@ -22,7 +22,7 @@ from anyrerank.providers._answers import dollars
 from anyrerank.providers._base import Answer, Scale
 from anyrerank.ranking import check_score_mode
 from anyrerank.retry import RetryPolicy, retried, within
-from anyrerank.schema import Document, RerankRequest
+from anyrerank.schema import RerankRequest
 from anyrerank.transport import Transport
 
 R = TypeVar("R")
@@ -150,6 +150,12 @@ class Deployment:
         """How the order of its scores is fused with the incoming one, if it is."""
         return self.kind.pipeline_fuse if options.fuse == "auto" else options.fuse
 
+    def usual_size(self, options: Options) -> int | None:
+        """How many documents a request may hold, as far as that is known without asking; `None` for any number."""
+        if options.batch_size is not None or self.fault() is not None:
+            return options.batch_size
+        return self.connected().max_documents(self.own_extra(options))
+
     def through(self, flow: Flow[R], transport: Transport) -> Flow[R]:
         """`flow` with its requests on the connections of this deployment, in a call that uses those of `transport`."""
         if self.transport is transport:
@@ -227,7 +233,7 @@ class Deployment:
             )
 
         def ask(part: RerankRequest) -> Flow[Answer]:
-            return retried(
+            tries = retried(
                 lambda: provider.flow(part),
                 policy,
                 deployment=provider.deployment,
@@ -236,15 +242,15 @@ class Deployment:
                 attempts=call.attempts,
                 price=lambda answer: self._spent(provider, answer, len(part.documents)),
             )
+            return tries if len(starts) == 1 else call.followed(part, tries)
 
         flow = batched(ask, request, starts=starts, limit=call.concurrency, place=place, may_split=may_split)
         own = [] if self.own is None else replace(self.own, user=options.user).budgets
         budgets = [*options.budgets, *own]
         if not budgets:
             return (yield from flow)
-        dollars = self.estimate(request.query, request.documents, request.rank_fields, starts=starts)
-        spending = Spending.of(budgets, dollars)
-        return (yield from charged(flow, spending.settle, call.attempts, alone=len(starts) == 1))
+        spending = Spending.of(budgets, self.estimate(request, starts))
+        return (yield from charged(flow, spending.settle, call.attempts, call.under_way, self.estimate))
 
     def _spent(self, provider: Provider, answer: Answer | None, documents: int) -> Spent:
         """What an answer cost: by the caller's prices, else as the provider says, else by the list."""
@@ -265,20 +271,13 @@ class Deployment:
         provider = self.connected()
         return self._own_price(provider) or listed(provider.price_names)
 
-    def estimate(
-        self,
-        query: str,
-        documents: Sequence[Document],
-        rank_fields: Sequence[str] | None,
-        *,
-        starts: Sequence[int] = (0,),
-    ) -> float:
-        """About how many US dollars it costs to rank `documents` here, for a budget; see `prices.estimated`.
+    def estimate(self, request: RerankRequest, starts: Sequence[int] = (0,)) -> float:
+        """About how many US dollars it costs to rank documents here, for a budget; see `prices.estimated`.
 
         Raises:
             ConfigurationError: The price is not known.
         """
-        cost = estimated(self.price(), query, documents, rank_fields, starts=starts)
+        cost = estimated(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
         if cost is None:
             raise self.connected().misconfigured(
                 f"a budget needs a price, and that of {self.name} is not known: give input_cost_per_query= or "

@@ -17,6 +17,7 @@ from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.prices import Price
 from anyrerank.providers._urls import is_http_url
 from anyrerank.routing import Load, Terms
+from anyrerank.schema import RerankRequest
 from anyrerank.transport import Transport
 
 _log = logging.getLogger("anyrerank")
@@ -153,7 +154,7 @@ def entry_of(
         if isinstance(fault, BadRequestError):  # of what was given, which no variable that is set later can mend
             raise fault
         if entry.budget is not None and fault is None:
-            entry.deployment.estimate("", (), None)
+            entry.deployment.estimate(RerankRequest(query="", documents=()))
     except (BadRequestError, ConfigurationError) as error:
         if error.message.startswith(where):
             raise

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextvars
 import inspect
+import sys
 import threading
 import time
 import weakref
@@ -22,6 +23,11 @@ from typing import Any, Protocol, TypeAlias, TypeVar
 from anyrerank.errors import APITimeoutError
 from anyrerank.turns import short_turn
 from anyrerank.wire import HttpRequest, HttpResponse
+
+if sys.version_info >= (3, 11):
+    from asyncio import timeout as timeout  # noqa: PLC0414  the transport has it from here
+else:
+    from async_timeout import timeout as timeout  # noqa: PLC0414
 
 T = TypeVar("T")
 
@@ -311,7 +317,8 @@ async def _ado(effect: Do, _: AsyncExchange) -> Any:
     if effect.deadline is None:
         return await outcome
     try:
-        return await asyncio.wait_for(outcome, max(0.0, effect.deadline - time.monotonic()))
+        async with timeout(max(0.0, effect.deadline - time.monotonic())):
+            return await outcome
     except asyncio.TimeoutError:
         if time.monotonic() < effect.deadline:  # it is its own
             raise

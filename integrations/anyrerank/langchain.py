@@ -161,7 +161,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         }
         configure = get_async_callback_manager_for_config if asynchronous else get_callback_manager_for_config
         manager: Any = configure(config)
-        given = {**_end_user(manager.metadata), **given}
+        given |= {} if "user" in asked.options else _end_user(manager.metadata)
         name = config.get("run_name") or asked.name or self.get_name()
         run_type = None if self.trace_as == "chain" else self.trace_as
         traced = _run_of(manager, config.get("run_id"), asynchronous=asynchronous)

@@ -42,7 +42,7 @@ class RerankRequest:
 class _Keyed:
     """Access by key, as LiteLLM's answers have it: `response["results"]`, `result.get("document")`, `{**result}`.
 
-    What is `None` is not there for `in`, `keys` and `get`.
+    What is `None` is not there for `in` and `get`, as it would not be in LiteLLM's.
     """
 
     __slots__ = ()
@@ -52,8 +52,8 @@ class _Keyed:
         raise NotImplementedError
 
     def keys(self) -> list[str]:
-        """The names of what is there."""
-        return [name for name in self._names() if getattr(self, name) is not None]
+        """The names of all that it has."""
+        return list(self._names())
 
     def get(self, key: str, default: Any = None) -> Any:
         """What has this name, or `default` where there is nothing."""
@@ -61,7 +61,7 @@ class _Keyed:
         return default if value is None else value
 
     def __contains__(self, key: object) -> bool:
-        return key in self.keys()
+        return key in self.keys() and getattr(self, str(key)) is not None
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._names():

@@ -37,17 +37,13 @@ from anyrerank.errors import (
     ConfigurationError,
     RerankError,
 )
+from anyrerank.flow import timeout
 from anyrerank.loops import closed_with_loop
 from anyrerank.wire import HttpRequest, HttpResponse
 
 if TYPE_CHECKING:
     import aiohttp
     import yarl
-
-if sys.version_info >= (3, 11):
-    from asyncio import timeout as _timeout
-else:
-    from async_timeout import timeout as _timeout
 
 MAX_ANSWER_BYTES = 64 * 2**20
 """A larger answer is not read: no reranking answer comes near it."""
@@ -70,6 +66,11 @@ class _LoopClient:
 
 
 _LoopClients = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _LoopClient]
+
+_CLOSED_MEANWHILE = frozenset(
+    {"Cannot send a request, as the client has been closed.", "Session is closed", "Event loop is closed"}
+)
+"""What httpx, aiohttp and asyncio say of it, as a `RuntimeError`."""
 
 _INHERITED: list[object] = []
 """Clients that a fork left in the child: their sockets are the parent's, so they are neither used nor closed here."""
@@ -135,7 +136,7 @@ class Transport:
     async def asend(self, request: HttpRequest) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
         try:
-            async with _timeout(_remaining(request)):
+            async with timeout(_remaining(request)):
                 if isinstance(self._own, httpx.AsyncClient):
                     return await _asend_httpx(self._own, request)
                 return await self._asend_aiohttp(request)
@@ -146,6 +147,8 @@ class Transport:
         """What a request failed with, as one of our errors where a library raised it."""
         if isinstance(error, RuntimeError) and self._own is not None and self._own.is_closed:
             return ConfigurationError("http_client is closed: pass one that stays open while calls are made")
+        if isinstance(error, RuntimeError) and str(error) in _CLOSED_MEANWHILE:
+            return APIConnectionError("the connection failed: it was closed meanwhile", url=request.url)
         return _translated(error, request)
 
     async def _asend_aiohttp(self, request: HttpRequest) -> HttpResponse:
@@ -408,7 +411,7 @@ def _translated(error: Exception, request: HttpRequest) -> Exception:
         return APITimeoutError(f"timed out: {_what_was_late(request)}", url=request.url)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the answer's compression is broken", url=request.url)
-    ours = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError | RuntimeError)
+    ours = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError)
     if not ours and not type(error).__module__.startswith("aiohttp."):
         return error
     return APIConnectionError(f"the connection failed: {_reason(error)}", url=request.url)
@@ -428,5 +431,5 @@ def _reason(error: Exception) -> str:
     if isinstance(error, OSError):
         said = error.strerror if error.errno is not None else None
     else:
-        said = str(error) if isinstance(error, httpx.ConnectError | RuntimeError) else None
+        said = str(error) if isinstance(error, httpx.ConnectError) else None
     return said or type(error).__name__

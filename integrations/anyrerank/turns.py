@@ -11,6 +11,9 @@ from weakref import WeakKeyDictionary
 _LONG = 0.008
 """Seconds. Another task may have to wait for three such turns: one until its timer is seen, two until it runs."""
 
+_LEAST_PLACES = 4
+"""Beside tasks that take long turns themselves, calls would get on one by one otherwise."""
+
 
 @dataclass(slots=True)
 class _Turn:
@@ -19,8 +22,8 @@ class _Turn:
     began: float | None = None
     """When work of ours began in it."""
     waiting: deque[asyncio.Future[None]] = field(default_factory=deque)
-    places: int = 1
-    """For how many of them there is time in a turn, by what the last ones took."""
+    places: int = _LEAST_PLACES
+    """For how many of them there is time in a turn, by what the last ones took, whoever's work that was."""
 
     def has_room(self, loop: asyncio.AbstractEventLoop) -> bool:
         """Whether there is time left in it, and nobody who came before."""
@@ -33,8 +36,10 @@ class _Turn:
     def pass_on(self, loop: asyncio.AbstractEventLoop) -> None:
         """Give the turn that begins to who have waited longest; where others wait, all of it."""
         now = time.monotonic()
-        if self.began is not None:
-            self.places = self.places + 1 if now - self.began < _LONG else max(1, self.places // 2)
+        if not self.waiting:
+            self.places = _LEAST_PLACES
+        elif self.began is not None:
+            self.places = self.places + 1 if now - self.began < _LONG else max(_LEAST_PLACES, self.places // 2)
         for _ in range(min(self.places, len(self.waiting))):
             first = self.waiting.popleft()
             if not first.done():

@@ -399,7 +399,7 @@ class Provider:
         parts = {str(value) for name, value in connection.settings.items() if self.settings[name].secret}
         keys = [*self.authorization().values(), *(own[name] for name in own if name.lower() in self.key_headers)]
         parts |= {part for value in keys for part in (value, *value.split()[1:])}
-        others = [own[name] for name in own if name.lower() not in self.key_headers]
+        others = [own[name] for name in own if name.lower() not in {*self.key_headers, *_SAID_BY_ALL}]
         others += query_values(connection.api_base or "")
         parts |= {part for value in others for part in (value, *value.split()) if len(part) >= _SHORTEST_SECRET}
         parts |= {part for value in own.values() for part in login_in(value)}
@@ -407,6 +407,7 @@ class Provider:
         return sorted(parts - {""}, key=len, reverse=True)
 
 
+_SAID_BY_ALL = ("accept", "content-type", "user-agent")
 _SHORTEST_SECRET = 8
 """What is shorter in the caller's headers and base URL is a word, and would be cut out of every message that has it."""
 

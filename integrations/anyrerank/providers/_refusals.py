@@ -64,9 +64,10 @@ def redacted(messages: Iterable[str], secrets: Iterable[str], request: RerankReq
     """`redact` for several messages, which takes hardly longer than for one."""
     secrets, texts = list(secrets), list(_texts(request))
     whole = {_fold(short) for text in texts if _SHORTEST < len(short := _beginning(text)) < _QUOTED}
-    whole |= {_fold(" ".join(secret.split())) for secret in secrets if len(secret) > _SHORTEST}
-    runs = [secret for secret in secrets if not _SEAM.search(secret)]
-    examined = [message[:_EXAMINED] for message in messages]
+    whole |= {_fold(" ".join(secret.split())) for secret in secrets if len(secret) >= _QUOTED_OF_A_SECRET}
+    words = [secret for secret in secrets if _SHORTEST < len(secret) < _QUOTED_OF_A_SECRET]
+    runs = [secret for secret in secrets if not _SEAM.search(secret) and any(map(str.isdigit, secret))]
+    examined = [_without(message, words)[:_EXAMINED] for message in messages]
     readings = [_readings(message) for message in examined]
     every = [_said(reading) for each in readings for reading in each]
     known = _shared(texts, every, _QUOTED) | _shared(runs, every, _QUOTED_OF_A_SECRET) | whole
@@ -81,7 +82,15 @@ _SHOWN, _KEPT, _EXAMINED = 300, 600, 750
 """How much of a message is shown at most, what that is taken from, and where the end of a quotation in it may be."""
 _SHORTEST, _QUOTED, _QUOTED_OF_A_SECRET = 3, 12, 8
 _SEAM = re.compile(r"\s|://")
-"""What has one is a secret as a whole: runs across it, such as `Bearer s` or `https://`, are anybody's words."""
+"""What has one is a secret as a whole: runs across it, such as `Bearer s` or `https://`, are anybody's words. So are
+those of what has no digit, such as the key `no-key-required`."""
+
+
+def _without(message: str, words: Iterable[str]) -> str:
+    """`message` without secrets as short as words: in their own letter case, for `EMPTY` is a key that many use."""
+    for word in words:
+        message = message.replace(word, REDACTED)
+    return message
 
 
 def _blanked(message: str, places: Set[int]) -> str:
@@ -95,7 +104,7 @@ def _texts(request: RerankRequest) -> Iterator[str]:
         if isinstance(document, str):
             yield document
         else:
-            yield from map(str, document.values())
+            yield from (str(value) for value in document.values() if value is not None and not isinstance(value, bool))
 
 
 def _beginning(text: str) -> str:
