@@ -281,10 +281,11 @@ DRIPPING = [script for name, script in SLOW.items() if "dripping" in name]
 
 @pytest.mark.parametrize("script", list(SLOW.values()), ids=list(SLOW))
 def test_the_timeout_is_kept_whatever_the_server_does(script: Script, way: Colour, server: Loopback) -> None:
-    server.script = in_turn(script, well)
+    server.script = script
     reranker = way.reranker(api_base=server.url)
     began = time.monotonic()
     error = failure(way, reranker, timeout=BRIEF)
+    server.script = well  # by time and not by number: a machine under load may send nothing within so brief a call
     if way.own and not way.asynchronous and script in DRIPPING:
         # A caller's own synchronous client limits each read alone, and a drop now and then starts that anew.
         works(way, reranker)
