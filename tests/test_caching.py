@@ -342,7 +342,7 @@ async def test_calls_that_overlap_send_each_pair_once() -> None:
     assert second.results.scores == (0.9, 0.5)
 
 
-async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None:
+async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves_and_keep_what_they_get() -> None:
     gate = Gate(in_turn(refusing(429), well))
     reranker = gated(gate, asynchronous=True)
     calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(4)]
@@ -351,6 +351,7 @@ async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves() -> None
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(RateLimitError) == 1
     assert len(gate.requests) == 4
+    assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
 
 
 async def test_one_of_those_who_wait_takes_over_from_a_call_that_is_cancelled() -> None:
@@ -366,16 +367,6 @@ async def test_one_of_those_who_wait_takes_over_from_a_call_that_is_cancelled() 
     responses = await asyncio.gather(*others)
     assert len(gate.requests) == 2
     assert sorted(response.cached for response in responses) == [0, *[3] * 19]
-    assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
-
-
-async def test_what_those_who_ask_for_themselves_get_is_kept() -> None:
-    gate = Gate(in_turn(refusing(429), well))
-    reranker = gated(gate, asynchronous=True)
-    calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(2)]
-    await turns()
-    gate.opened.set()
-    await asyncio.gather(*calls, return_exceptions=True)
     assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
 
 

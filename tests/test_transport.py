@@ -522,11 +522,12 @@ def test_a_word_of_the_provider_that_is_in_a_document_too_is_kept(sync_colour: C
 # Proxies of the environment.
 
 
+@pytest.mark.parametrize("scheme", ["http://", ""])
 def test_an_environment_proxy_is_used(
-    colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+    scheme: str, colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve()
-    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    monkeypatch.setenv("HTTP_PROXY", f"{scheme}{proxy.host}")
     works(colour, colour.reranker(api_base="http://rerank.invalid/v2"))
     assert proxy.hits[0].target == "http://rerank.invalid/v2/rerank"
     assert proxy.hits[0].headers["host"] == "rerank.invalid"
@@ -552,15 +553,6 @@ def test_a_proxy_with_a_login(colour: Colour, serve: Callable[..., Loopback], mo
     assert proxy.hits[0].headers["proxy-authorization"] == f"Basic {expected}"
     proxy.script = Line.hang_up
     assert not leaks(failure(colour, reranker), ["pr0xy-pass", expected])
-
-
-def test_a_proxy_without_a_scheme(
-    colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    proxy = serve()
-    monkeypatch.setenv("HTTP_PROXY", proxy.host)
-    works(colour, colour.reranker(api_base="http://rerank.invalid"))
-    assert proxy.hits[0].target == "http://rerank.invalid/v2/rerank"
 
 
 def test_a_socks_proxy_is_one_clear_error(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:

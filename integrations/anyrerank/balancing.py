@@ -287,9 +287,8 @@ class Balancer:
             return None
         try:
             query, documents = group.call.query, group.kept.documents
-            fields = None if options.rank_fields is None else tuple(options.rank_fields)
             starts = range(0, len(documents), entry.deployment.usual_size(options) or len(documents))
-            request = RerankRequest(query=query, documents=documents, rank_fields=fields)
+            request = RerankRequest(query=query, documents=documents, rank_fields=options.rank_fields)
             dollars = entry.deployment.estimate(request, starts)
             return entry.budget.reserve(dollars)
         except BaseException:

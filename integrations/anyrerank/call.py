@@ -118,7 +118,7 @@ class Call:
         return response.model_copy(update={"degraded": True})
 
     def complete(self, error: RerankError) -> None:
-        """Let an error say what was asked and tried, where it does not yet."""
+        """Let an error say what was tried, and what was asked where it does not yet."""
         error.attempts = tuple(self.attempts)
         if error.provider is None:
             error.provider, error.model = self.provider, self.model

@@ -181,7 +181,7 @@ class Deployment:
             query=query,
             documents=kept.documents,
             top_n=None if options.top_n is None or self.fuse(options) else min(options.top_n, count),
-            rank_fields=None if options.rank_fields is None else tuple(options.rank_fields),
+            rank_fields=options.rank_fields,
             options=extra,
             extra_body=self._extra_body(options),
         )

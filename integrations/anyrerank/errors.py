@@ -44,7 +44,7 @@ class RerankError(Exception):
         attempts: Every try of the call that failed, this one among them.
     """
 
-    _of_the_deployment: ClassVar[bool] = True
+    _against_the_call: ClassVar[bool] = False
     attempts: tuple[Attempt, ...] = ()
 
     def __init__(
@@ -72,7 +72,7 @@ class RerankError(Exception):
     @property
     def moves_on(self) -> bool:
         """Whether another deployment might succeed where this one failed."""
-        return self._of_the_deployment or self.too_large or self.status_code in _OF_THE_DEPLOYMENT
+        return not self._against_the_call or self.too_large or self.status_code in _OF_THE_DEPLOYMENT
 
     def __str__(self) -> str:
         details = [
@@ -137,7 +137,7 @@ class NotFoundError(RerankError):
 class BadRequestError(RerankError):
     """The call is wrong (400, 405, 409, 412, 413, 415, 422), or was refused before anything was sent."""
 
-    _of_the_deployment = False
+    _against_the_call = True
 
 
 class RateLimitError(RerankError):
@@ -167,13 +167,13 @@ class ConfigurationError(RerankError):
 class GuardrailRaisedError(RerankError):
     """A guardrail refused the query; nothing was sent."""
 
-    _of_the_deployment = False
+    _against_the_call = True
 
 
 class BudgetExceededError(RerankError):
     """The call would exceed a budget; nothing was sent."""
 
-    _of_the_deployment = False
+    _against_the_call = True
 
 
 class FallbackError(RerankError):

@@ -32,7 +32,7 @@ class Options:
 
     top_n: int | None = None
     return_documents: bool | None = True
-    rank_fields: Sequence[str] | None = None
+    rank_fields: tuple[str, ...] | None = None
     score_threshold: float | None = None
     score_mode: ScoreMode = "raw"
     user: str | None = None
@@ -67,8 +67,9 @@ class Options:
             if getattr(self, name) not in allowed:
                 raise BadRequestError(f"{name} is one of {', '.join(map(repr, allowed))}")
         names = self.rank_fields
-        if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):
+        if names is not None and not (isinstance(names, list | tuple) and all(isinstance(n, str) for n in names)):  # type: ignore[redundant-expr]
             raise BadRequestError("rank_fields is a list of field names")
+        object.__setattr__(self, "rank_fields", None if names is None else tuple(names))
         if not isinstance(self.user, str | None):
             raise BadRequestError("user is a string, or None")
         if wrong := [name for name in _MAPPINGS if not isinstance(getattr(self, name) or {}, Mapping)]:

@@ -61,7 +61,7 @@ class _Keyed:
         return default if value is None else value
 
     def __contains__(self, key: object) -> bool:
-        return key in self.keys() and getattr(self, str(key)) is not None
+        return isinstance(key, str) and self.get(key) is not None
 
     def __getitem__(self, key: str) -> Any:
         if key not in self._names():

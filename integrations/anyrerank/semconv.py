@@ -24,3 +24,5 @@ DOCUMENT_SCORE = "document.score"
 USER = "user.id"
 
 COST = "anyrerank.cost"
+DOCUMENTS = "anyrerank.documents"
+RESULTS = "anyrerank.results"

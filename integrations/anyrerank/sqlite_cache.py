@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from anyrerank.arguments import checked_path
 from anyrerank.cache import Cache, checked_bytes, checked_ttl
 from anyrerank.errors import ConfigurationError
 from anyrerank.forks import ForkLock
@@ -141,23 +142,6 @@ class SQLiteCache(Cache):
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (partial(type(self), self.path, ttl=self.ttl, max_bytes=self.max_bytes, clock=self._clock), ())
-
-
-def checked_path(path: object, name: str) -> str:
-    """A path that a file can have.
-
-    Raises:
-        ConfigurationError: It is none.
-    """
-    if not isinstance(path, str | os.PathLike):
-        raise ConfigurationError(f"{name} is a str or a PathLike, and not of type {type(path).__name__}")
-    found = os.fspath(path)
-    if not isinstance(found, str):
-        raise ConfigurationError(f"{name} is a str or a PathLike of one: os.fsdecode makes one of bytes")
-    with suppress(UnicodeEncodeError):
-        if b"\0" not in os.fsencode(found):
-            return found
-    raise ConfigurationError(f"{name} holds a NUL or half a surrogate pair, which no name of a file does")
 
 
 def _close(connections: list[sqlite3.Connection]) -> None:

@@ -28,8 +28,6 @@ from anyrerank.hooks import CallEvent
 from anyrerank.schema import Attempt
 
 _NAME = "anyrerank"
-_DOCUMENTS = "anyrerank.documents"
-_RESULTS = "anyrerank.results"
 _DESCRIBED = 20
 """Documents, and as many results: with all that is said of each, fewer than the 128 attributes that an SDK keeps."""
 
@@ -93,10 +91,10 @@ class OpenTelemetry:
             yield semconv.ERROR, type(event.error).__name__
         if self._content:
             yield semconv.QUERY, event.query
-        yield _DOCUMENTS, len(event.documents)
+        yield semconv.DOCUMENTS, len(event.documents)
         if response is None:
             return
-        yield _RESULTS, len(response.results)
+        yield semconv.RESULTS, len(response.results)
         yield semconv.RESPONSE_MODEL, f"{response.provider}/{response.model}"
         yield semconv.RESPONSE_ID, response.id
         if response.meta.tokens and response.meta.tokens.input_tokens is not None:

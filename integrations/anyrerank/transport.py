@@ -8,7 +8,6 @@ own `httpx.Client` or `httpx.AsyncClient` is used as it is.
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import ssl
 import sys
@@ -300,12 +299,10 @@ def _of_both(own: httpx.Timeout, remaining: float | None) -> httpx.Timeout:
     """What a caller's client allows and what is left of the call, whichever is less; httpx's defaults are nobody's."""
     if own == _HTTPX_DEFAULT:
         own = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-    limits = {name: min(_seconds(limit), _seconds(remaining)) for name, limit in own.as_dict().items()}
-    return httpx.Timeout(**{name: None if limit == math.inf else limit for name, limit in limits.items()})
-
-
-def _seconds(limit: float | None) -> float:
-    return math.inf if limit is None else limit
+    limits = {name: (limit, remaining) for name, limit in own.as_dict().items()}
+    return httpx.Timeout(
+        **{name: min((s for s in both if s is not None), default=None) for name, both in limits.items()}
+    )
 
 
 _HTTPX_DEFAULT = httpx.Timeout(5.0)
@@ -380,14 +377,8 @@ def _proxy(url: str, known: dict[str, str | None]) -> str | None:
     if origin not in known:
         parts, proxies = urlsplit(url), getproxies()
         direct = not proxies or proxy_bypass(parts.hostname or "")
-        found = None if direct else proxies.get(parts.scheme) or proxies.get("all")
-        known[origin] = _checked_proxy(found if not found or "://" in found else f"http://{found}")
-    if (proxy := known[origin]) and proxy.startswith("socks"):
-        raise ConfigurationError(
-            "the environment names a SOCKS proxy, which asynchronous calls cannot use by themselves: pass "
-            "http_client=httpx.AsyncClient() (pip install 'httpx[socks]')"
-        )
-    return proxy
+        known[origin] = None if direct else _usable(proxies.get(parts.scheme) or proxies.get("all"))
+    return known[origin]
 
 
 _MALFORMED_PROXY = (
@@ -395,9 +386,18 @@ _MALFORMED_PROXY = (
 )
 
 
-def _checked_proxy(proxy: str | None) -> str | None:
+def _usable(proxy: str | None) -> str | None:
+    """A proxy of the environment as aiohttp takes it."""
+    if not proxy:
+        return None
+    proxy = proxy if "://" in proxy else f"http://{proxy}"
+    if proxy.startswith("socks"):
+        raise ConfigurationError(
+            "the environment names a SOCKS proxy, which asynchronous calls cannot use by themselves: pass "
+            "http_client=httpx.AsyncClient() (pip install 'httpx[socks]')"
+        )
     try:
-        _ = proxy and urlsplit(proxy).port
+        _ = urlsplit(proxy).port
     except ValueError:
         raise ConfigurationError(_MALFORMED_PROXY) from None
     return proxy

@@ -38,15 +38,16 @@ class _Turn:
         now = time.monotonic()
         if not self.waiting:
             self.places = _LEAST_PLACES
-        elif self.began is not None:
-            self.places = self.places + 1 if now - self.began < _LONG else max(_LEAST_PLACES, self.places // 2)
+        elif self.began is None or now - self.began < _LONG:
+            self.places += 1
+        else:
+            self.places = max(_LEAST_PLACES, self.places // 2)
         for _ in range(min(self.places, len(self.waiting))):
             first = self.waiting.popleft()
             if not first.done():
                 first.set_result(None)
-        self.began = None
+        self.began = now if self.waiting else None
         if self.waiting:
-            self.began = now
             loop.call_soon(self.pass_on, loop)
 
 

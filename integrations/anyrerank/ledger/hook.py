@@ -20,13 +20,12 @@ from weakref import WeakSet
 
 from typing_extensions import Self
 
-from anyrerank.arguments import is_number
+from anyrerank.arguments import checked_path, is_number
 from anyrerank.errors import ConfigurationError
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger.journal import Journal, Segment
 from anyrerank.ledger.rows import line_of, rows_in
 from anyrerank.ledger.store import By, Filter, LedgerError, Spend, Store, checked
-from anyrerank.sqlite_cache import checked_path
 
 _log = logging.getLogger("anyrerank")
 

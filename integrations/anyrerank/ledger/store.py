@@ -16,11 +16,10 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from anyrerank.arguments import is_number
+from anyrerank.arguments import checked_path, is_number
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.forks import ForkLock
 from anyrerank.ledger.rows import plain
-from anyrerank.sqlite_cache import checked_path
 
 try:
     import sqlalchemy as sa
