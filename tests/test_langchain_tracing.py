@@ -296,10 +296,8 @@ async def test_a_cancelled_call_ends_the_run() -> None:
     assert isinstance(handler.seen.values("error")["error"], asyncio.CancelledError)
 
 
-class _Canceller(Recorder):
-    """Cancels the task that it is called in, at one of the events."""
-
-    run_inline = True
+class _Interrupter(Recorder):
+    """Interrupts what it is called in, at one of the events."""
 
     def __init__(self, event: str) -> None:
         super().__init__()
@@ -307,15 +305,26 @@ class _Canceller(Recorder):
 
     def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
         super().on_chain_start(serialized, inputs, **kwargs)
-        self._cancel("start")
+        self._heard("start")
 
     def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
         super().on_custom_event(name, data, **kwargs)
-        self._cancel(name)
+        self._heard(name)
 
-    def _cancel(self, event: str) -> None:
+    def _heard(self, event: str) -> None:
+        if event == self.event:
+            self.interrupt()
+
+    def interrupt(self) -> None:
+        raise NotImplementedError
+
+
+class _Canceller(_Interrupter):
+    run_inline = True
+
+    def interrupt(self) -> None:
         task = asyncio.current_task()
-        if event == self.event and task is not None:
+        if task is not None:
             task.cancel()
 
 
@@ -363,24 +372,11 @@ async def test_a_call_cancelled_while_a_handler_is_at_work_ends_the_run(wire: Wi
     assert len(handler.seen.runs) == 1
 
 
-class _Strict(Recorder):
+class _Strict(_Interrupter):
     raise_error = True
 
-    def __init__(self, event: str) -> None:
-        super().__init__()
-        self.event = event
-
-    def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
-        super().on_chain_start(serialized, inputs, **kwargs)
-        self._check("start")
-
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
-        super().on_custom_event(name, data, **kwargs)
-        self._check(name)
-
-    def _check(self, event: str) -> None:
-        if event == self.event:
-            raise ZeroDivisionError
+    def interrupt(self) -> None:
+        raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("event", ["start", "anyrerank.usage"])

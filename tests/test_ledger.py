@@ -17,7 +17,7 @@ import sys
 import tempfile
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from datetime import date, datetime, timedelta, timezone
@@ -372,12 +372,18 @@ def test_a_program_that_ends_loses_no_call(db: Path) -> None:
     assert segments(db) == []
 
 
-@POSIX
-def test_a_child_process_keeps_to_itself(db: Path, processes: Any) -> None:
-    process = processes.Process(target=ledger_worker.record_on_both_sides_of_a_fork, args=(str(db),))
+def exit_code(processes: Any, work: Callable[[str], None], db: Path) -> int | None:
+    """What a process that does `work` ends with."""
+    process = processes.Process(target=work, args=(str(db),))
     process.start()
     process.join(60)
-    assert process.exitcode == 0
+    code: int | None = process.exitcode
+    return code
+
+
+@POSIX
+def test_a_child_process_keeps_to_itself(db: Path, processes: Any) -> None:
+    assert exit_code(processes, ledger_worker.record_on_both_sides_of_a_fork, db) == 0
     assert users(db) == ["before", "child", "parent", "parent again"]
     assert segments(db) == []
 
@@ -509,10 +515,7 @@ def test_a_live_ledger_writes_what_others_left(db: Path) -> None:
 
 @POSIX
 def test_calls_of_forked_children_are_counted(db: Path, processes: Any) -> None:
-    process = processes.Process(target=ledger_worker.record_in_children, args=(str(db),))
-    process.start()
-    process.join(60)
-    assert process.exitcode == 3
+    assert exit_code(processes, ledger_worker.record_in_children, db) == 3
     assert segments(db) == []
 
 
@@ -660,10 +663,7 @@ def test_a_database_that_another_process_makes_at_this_moment_is_waited_for(
 
 @POSIX
 def test_no_fork_waits_for_somebody_else_s_lock(db: Path, processes: Any) -> None:
-    process = processes.Process(target=ledger_worker.fork_while_the_database_is_locked, args=(str(db),))
-    process.start()
-    process.join(60)
-    assert process.exitcode == 0
+    assert exit_code(processes, ledger_worker.fork_while_the_database_is_locked, db) == 0
     assert users(db) == ["ann"]
 
 

@@ -299,10 +299,11 @@ def _of_both(own: httpx.Timeout, remaining: float | None) -> httpx.Timeout:
     """What a caller's client allows and what is left of the call, whichever is less; httpx's defaults are nobody's."""
     if own == _HTTPX_DEFAULT:
         own = httpx.Timeout(None, connect=_CONNECT_SECONDS)
-    limits = {name: (limit, remaining) for name, limit in own.as_dict().items()}
-    return httpx.Timeout(
-        **{name: min((s for s in both if s is not None), default=None) for name, both in limits.items()}
-    )
+    return httpx.Timeout(**{name: _least(limit, remaining) for name, limit in own.as_dict().items()})
+
+
+def _least(*limits: float | None) -> float | None:
+    return min((limit for limit in limits if limit is not None), default=None)
 
 
 _HTTPX_DEFAULT = httpx.Timeout(5.0)
