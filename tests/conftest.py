@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.harness import Colour, credentials
-from tests.loopback import Loopback, Script, well
+from tests.support.harness import Colour, credentials
+from tests.support.loopback import Loopback, Script, well
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 

@@ -8,10 +8,14 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from anyrerank.attributes import using_attributes
-    from anyrerank.budget import Budget
-    from anyrerank.cache import MemoryCache
-    from anyrerank.client import Reranker
+    from anyrerank._core.client.attributes import using_attributes
+    from anyrerank._core.client.functions import arerank, rerank
+    from anyrerank._core.client.reranker import Reranker
+    from anyrerank._core.client.router import Router
+    from anyrerank._core.pricing.budget import Budget
+    from anyrerank._core.types.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
+    from anyrerank.cache.base import MemoryCache
+    from anyrerank.cache.sqlite import SQLiteCache
     from anyrerank.errors import (
         APIConnectionError,
         APIResponseValidationError,
@@ -28,10 +32,6 @@ if _typing.TYPE_CHECKING:
         RateLimitError,
         RerankError,
     )
-    from anyrerank.functions import arerank, rerank
-    from anyrerank.router import Router
-    from anyrerank.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
-    from anyrerank.sqlite_cache import SQLiteCache
 
 __version__ = "0.1.0"
 
@@ -68,15 +68,15 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Budget": "budget",
+    "Budget": "_core.pricing.budget",
     "MemoryCache": "cache",
-    "Reranker": "client",
-    "Router": "router",
-    "SQLiteCache": "sqlite_cache",
-    "arerank": "functions",
-    "rerank": "functions",
-    "using_attributes": "attributes",
-} | dict.fromkeys(("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "schema")
+    "Reranker": "_core.client.reranker",
+    "Router": "_core.client.router",
+    "SQLiteCache": "cache",
+    "arerank": "_core.client.functions",
+    "rerank": "_core.client.functions",
+    "using_attributes": "_core.client.attributes",
+} | dict.fromkeys(("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "_core.types.schema")
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
-from anyrerank.providers._base import Scale
+from anyrerank.providers._base.provider import Scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
+from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime.flow import Call, Do, Flow
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
-from anyrerank.extras import needed
-from anyrerank.flow import Call, Do, Flow
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
 """Gets the query and returns it, changed or not, or raises."""

@@ -25,14 +25,15 @@ import torch
 
 import anyrerank
 from anyrerank import APITimeoutError, BadRequestError, Reranker, RerankError
-from anyrerank.config import connect
-from anyrerank.flow import run
-from anyrerank.providers import _cross_encoder, load
-from anyrerank.retry import within
-from anyrerank.schema import RerankRequest
-from tests.frameworks import FACES, Face
-from tests.harness import Colour, leaks
+from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine.retry import within
+from anyrerank._core.runtime.flow import run
+from anyrerank._core.types.schema import RerankRequest
+from anyrerank.providers import load
+from anyrerank.providers._base import cross_encoder as _cross_encoder
 from tests.local import tiny
+from tests.support.frameworks import FACES, Face
+from tests.support.harness import Colour, leaks
 
 QUERY = "Which city is the capital of Canada?"
 DOCUMENTS = [

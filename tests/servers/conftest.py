@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.loopback import Line, Loopback, ranking
 from tests.servers.processes import free_port, interpreter, running
 from tests.servers.truth import Truth, compute
+from tests.support.loopback import Line, Loopback, ranking
 
 
 @dataclass(frozen=True)

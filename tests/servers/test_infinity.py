@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from anyrerank import AuthenticationError, BadRequestError, NotFoundError, Reranker, RerankResponse
-from tests.frameworks import FACES, Face
-from tests.harness import Colour
 from tests.servers.conftest import Server
 from tests.servers.truth import CLOSE, QUERIES, TEXTS, Truth, order
+from tests.support.frameworks import FACES, Face
+from tests.support.harness import Colour
 
 MODEL = "infinity/tiny"
 

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.ledger import Ledger, LedgerError
-from tests.ledger_worker import COHERE, NOON, answer, call, tried
 from tests.servers.processes import free_port
+from tests.support.ledger_worker import COHERE, NOON, answer, call, tried
 
 pytest.importorskip("psycopg")
 

@@ -16,11 +16,11 @@ from anyrerank import (
     Reranker,
     RerankError,
 )
-from tests.frameworks import FACES, Face
-from tests.harness import QUERY, Colour, leaks
-from tests.loopback import Line, Loopback
 from tests.servers.conftest import Server
 from tests.servers.truth import CLOSE, QUERIES, TEXTS, Truth, order
+from tests.support.frameworks import FACES, Face
+from tests.support.harness import QUERY, Colour, leaks
+from tests.support.loopback import Line, Loopback
 
 BASES = [
     ("litellm_proxy", ""),

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.harness import KEY, Colour, recording, sent_by
-from tests.loopback import Hit, Line, Loopback
 from tests.servers.processes import script
+from tests.support.harness import KEY, Colour, recording, sent_by
+from tests.support.loopback import Hit, Line, Loopback
 
 CLASSES = {
     "AuthenticationError": "AuthenticationError",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.harness import DOCUMENTS
 from tests.servers.processes import script
+from tests.support.harness import DOCUMENTS
 
 QUERIES = ["Which city is the capital of Canada?", "what is the red planet"]
 TEXTS = [

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from typing_extensions import override
 
-from anyrerank.client import Reranker
+from anyrerank._core.client.reranker import Reranker
 from anyrerank.demo.corpus import passages
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.outcome import Outcome, Ranked, Setting
@@ -26,7 +26,7 @@ try:
 except ImportError as error:
     raise ConfigurationError("the demo needs LangChain: pip install 'anyrerank[demo]'") from error
 
-from anyrerank.langchain import AnyRerank, RerankRetriever
+from anyrerank.langchain.compressor import AnyRerank, RerankRetriever
 
 PROMPT = ChatPromptTemplate.from_template("Answer from these passages alone.\n\n{context}\n\nQuestion: {question}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from anyrerank.client import Reranker
+from anyrerank._core.client.reranker import Reranker
 from anyrerank.demo.corpus import WORDS, paragraphs, topics
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.outcome import Outcome, Ranked, Setting
@@ -26,7 +26,7 @@ except ImportError as error:
 from pydantic import PrivateAttr
 from typing_extensions import override
 
-from anyrerank.llama_index import AnyRerank
+from anyrerank.llama_index.postprocessor import AnyRerank
 
 
 class LsaEmbedding(BaseEmbedding):

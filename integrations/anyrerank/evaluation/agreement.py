@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
+from anyrerank._core.runtime.extras import needed
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.outcomes import Outcomes
-from anyrerank.extras import needed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
+from anyrerank._core.types.schema import Document
 from anyrerank.errors import BadRequestError
-from anyrerank.providers._documents import text_of
+from anyrerank.providers._base.documents import text_of
 from anyrerank.providers.local import lexical_scores
-from anyrerank.schema import Document
 
 V = TypeVar("V")
 

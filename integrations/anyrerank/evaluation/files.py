@@ -10,9 +10,9 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from anyrerank._core.types.schema import Document
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset, Labels, by_id
-from anyrerank.schema import Document
 
 
 def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | None = None) -> Dataset:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from anyrerank._core.runtime.extras import needed
 from anyrerank.evaluation.dataset import Labels
-from anyrerank.extras import needed
 
 Ranking = Sequence[str]
 """Ids of documents, best first."""

@@ -11,15 +11,15 @@ from typing import Any
 
 import orjson
 
-from anyrerank.base import BaseReranker
-from anyrerank.budget import Budget
-from anyrerank.cache import Cache
-from anyrerank.caching import failed
+from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.progress import Bar
+from anyrerank._core.engine.score_cache import failed
+from anyrerank._core.pricing.budget import Budget
+from anyrerank._core.pricing.prices import estimated, together
+from anyrerank._core.types.schema import Document, RerankResponse
+from anyrerank.cache.base import Cache
 from anyrerank.errors import RerankError
 from anyrerank.evaluation.dataset import Dataset
-from anyrerank.prices import estimated, together
-from anyrerank.progress import Bar
-from anyrerank.schema import Document, RerankResponse
 
 _AS_MEASURED: Mapping[str, Any] = {
     "top_n": None,

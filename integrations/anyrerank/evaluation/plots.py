@@ -6,8 +6,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from anyrerank._core.runtime.extras import needed
 from anyrerank.evaluation.reference import FIRST_STAGE, ORACLE
-from anyrerank.extras import needed
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from anyrerank._core.pricing.prices import together
+from anyrerank._core.runtime.extras import needed
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.files import write_trec
@@ -21,8 +23,6 @@ from anyrerank.evaluation.plots import quality_against_latency, ranks
 from anyrerank.evaluation.reference import FIRST_STAGE, REFERENCES
 from anyrerank.evaluation.significance import Difference, differences, interval
 from anyrerank.evaluation.table import as_html, as_text
-from anyrerank.extras import needed
-from anyrerank.prices import together
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -20,7 +20,7 @@ from weakref import WeakSet
 
 from typing_extensions import Self
 
-from anyrerank.arguments import checked_path, is_number
+from anyrerank._core.runtime.arguments import checked_path, is_number
 from anyrerank.errors import ConfigurationError
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger.journal import Journal, Segment

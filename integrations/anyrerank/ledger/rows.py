@@ -14,8 +14,8 @@ from typing import Any, TypeAlias
 
 from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
+from anyrerank._core.pricing.prices import MAYBE_BILLED
 from anyrerank.hooks import CallEvent
-from anyrerank.prices import MAYBE_BILLED
 
 Row: TypeAlias = list[Any]
 """What one deployment did for one call:

@@ -16,9 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from anyrerank.arguments import checked_path, is_number
+from anyrerank._core.runtime.arguments import checked_path, is_number
+from anyrerank._core.runtime.forks import ForkLock
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
-from anyrerank.forks import ForkLock
 from anyrerank.ledger.rows import plain
 
 try:

@@ -14,11 +14,11 @@ from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from anyrerank.errors import ConfigurationError
-from anyrerank.providers._answers import dig, ranked, usage
-from anyrerank.providers._base import Answer, Connection, Provider, Setting
-from anyrerank.providers._cohere_style import CohereStyle
-from anyrerank.providers._documents import text_of, texts_of
-from anyrerank.providers._urls import endpoint
+from anyrerank.providers._base.answers import dig, ranked, usage
+from anyrerank.providers._base.cohere_style import CohereStyle
+from anyrerank.providers._base.documents import text_of, texts_of
+from anyrerank.providers._base.provider import Answer, Connection, Provider, Setting
+from anyrerank.providers._base.urls import endpoint
 
 __all__ = [
     "ENTRY_POINTS",

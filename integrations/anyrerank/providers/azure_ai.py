@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self, override
 
+from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime.flow import Call, Flow
 from anyrerank.errors import RerankError
-from anyrerank.extras import needed
-from anyrerank.flow import Call, Flow
-from anyrerank.providers._base import Setting
-from anyrerank.providers._cohere_versions import CohereVersions
-from anyrerank.providers._urls import endpoint
+from anyrerank.providers._base.cohere_versions import CohereVersions
+from anyrerank.providers._base.provider import Setting
+from anyrerank.providers._base.urls import endpoint
 
 _FOUNDRY = ".services.ai.azure.com"
 _SCOPES = {"foundry": "https://cognitiveservices.azure.com/.default", "serverless": "https://ml.azure.com/.default"}

@@ -20,6 +20,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import orjson
 from typing_extensions import Self, override
 
+from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime.flow import Call, Flow
+from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
+from anyrerank._core.types.schema import Document, RerankRequest
 from anyrerank.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -27,15 +31,11 @@ from anyrerank.errors import (
     RateLimitError,
     RerankError,
 )
-from anyrerank.extras import needed
-from anyrerank.flow import Call, Flow
-from anyrerank.providers._answers import dig, estimated_units, first_at, ranked
-from anyrerank.providers._base import Answer, Provider, Setting
-from anyrerank.providers._documents import text_of, texts_of
-from anyrerank.providers._refusals import json_or_none
-from anyrerank.providers._urls import endpoint
-from anyrerank.schema import Document, RerankRequest
-from anyrerank.wire import HttpRequest, HttpResponse
+from anyrerank.providers._base.answers import dig, estimated_units, first_at, ranked
+from anyrerank.providers._base.documents import text_of, texts_of
+from anyrerank.providers._base.provider import Answer, Provider, Setting
+from anyrerank.providers._base.refusals import json_or_none
+from anyrerank.providers._base.urls import endpoint
 
 _SIGNED_AS = "bedrock"
 _LONGEST_TEXT = 32_000

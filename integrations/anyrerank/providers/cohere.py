@@ -10,8 +10,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank.providers._cohere_versions import CohereVersions
-from anyrerank.providers._urls import endpoint
+from anyrerank.providers._base.cohere_versions import CohereVersions
+from anyrerank.providers._base.urls import endpoint
 
 
 class Cohere(CohereVersions):

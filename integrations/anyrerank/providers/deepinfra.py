@@ -12,10 +12,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank.providers._answers import UnusableAnswerError, dig, dollars, finite, usage
-from anyrerank.providers._base import Answer, Provider, Scale
-from anyrerank.providers._documents import texts_of
-from anyrerank.schema import RerankRequest
+from anyrerank._core.types.schema import RerankRequest
+from anyrerank.providers._base.answers import UnusableAnswerError, dig, dollars, finite, usage
+from anyrerank.providers._base.documents import texts_of
+from anyrerank.providers._base.provider import Answer, Provider, Scale
 
 
 class DeepInfra(Provider):

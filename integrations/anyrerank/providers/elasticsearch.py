@@ -11,11 +11,11 @@ from urllib.parse import quote, urlsplit
 
 from typing_extensions import override
 
-from anyrerank.providers._answers import UnusableAnswerError, dig, ranked, whole_number
-from anyrerank.providers._base import Answer, Provider
-from anyrerank.providers._documents import texts_of
-from anyrerank.providers._urls import endpoint
-from anyrerank.schema import RerankRequest
+from anyrerank._core.types.schema import RerankRequest
+from anyrerank.providers._base.answers import UnusableAnswerError, dig, ranked, whole_number
+from anyrerank.providers._base.documents import texts_of
+from anyrerank.providers._base.provider import Answer, Provider
+from anyrerank.providers._base.urls import endpoint
 
 _PATH = "/_inference/rerank"
 

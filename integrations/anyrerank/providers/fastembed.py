@@ -15,9 +15,9 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank.extras import needed
-from anyrerank.providers._base import Setting
-from anyrerank.providers._cross_encoder import CrossEncoder, Score
+from anyrerank._core.runtime.extras import needed
+from anyrerank.providers._base.cross_encoder import CrossEncoder, Score
+from anyrerank.providers._base.provider import Setting
 
 _MODULE = "fastembed.rerank.cross_encoder"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank.providers._base import Scale
-from anyrerank.providers._cohere_style import CohereStyle
+from anyrerank.providers._base.cohere_style import CohereStyle
+from anyrerank.providers._base.provider import Scale
 
 
 class Infinity(CohereStyle):

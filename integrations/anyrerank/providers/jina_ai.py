@@ -13,10 +13,10 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank.providers._base import Scale
-from anyrerank.providers._cohere_style import CohereStyle
-from anyrerank.providers._documents import texts_of
-from anyrerank.schema import Document, RerankRequest
+from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank.providers._base.cohere_style import CohereStyle
+from anyrerank.providers._base.documents import texts_of
+from anyrerank.providers._base.provider import Scale
 
 _TEXT_ONLY = re.compile(r"jina-reranker-v\d|jina-colbert")
 _TOGETHER = re.compile(r"jina-reranker-v(?:[3-9]|\d\d)")

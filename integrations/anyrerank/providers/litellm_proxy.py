@@ -12,12 +12,12 @@ from typing import Any
 
 from typing_extensions import override
 
+from anyrerank._core.runtime.messages import HttpResponse
+from anyrerank._core.types.schema import Document, RerankRequest
 from anyrerank.errors import AuthenticationError, RerankError
-from anyrerank.providers._answers import dig, dollars
-from anyrerank.providers._base import Answer
-from anyrerank.providers._cohere_style import COHERE_USED, CohereStyle
-from anyrerank.schema import Document, RerankRequest
-from anyrerank.wire import HttpResponse
+from anyrerank.providers._base.answers import dig, dollars
+from anyrerank.providers._base.cohere_style import COHERE_USED, CohereStyle
+from anyrerank.providers._base.provider import Answer
 
 
 class LitellmProxy(CohereStyle):

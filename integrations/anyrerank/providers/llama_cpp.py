@@ -10,12 +10,12 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
+from anyrerank._core.runtime.messages import HttpResponse
+from anyrerank._core.types.schema import RerankRequest
 from anyrerank.errors import BadRequestError, RerankError
-from anyrerank.providers._cohere_style import CohereStyle
-from anyrerank.providers._refusals import message_in
-from anyrerank.providers._urls import endpoint
-from anyrerank.schema import RerankRequest
-from anyrerank.wire import HttpResponse
+from anyrerank.providers._base.cohere_style import CohereStyle
+from anyrerank.providers._base.refusals import message_in
+from anyrerank.providers._base.urls import endpoint
 
 
 class LlamaCpp(CohereStyle):

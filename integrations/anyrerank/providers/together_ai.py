@@ -12,12 +12,12 @@ from typing import Any
 
 from typing_extensions import override
 
+from anyrerank._core.runtime.messages import HttpResponse
+from anyrerank._core.types.schema import Document, RerankRequest
 from anyrerank.errors import BadRequestError, RerankError
-from anyrerank.providers._cohere_style import CohereStyle
-from anyrerank.providers._documents import texts_of
-from anyrerank.providers._urls import endpoint
-from anyrerank.schema import Document, RerankRequest
-from anyrerank.wire import HttpResponse
+from anyrerank.providers._base.cohere_style import CohereStyle
+from anyrerank.providers._base.documents import texts_of
+from anyrerank.providers._base.urls import endpoint
 
 
 class TogetherAi(CohereStyle):

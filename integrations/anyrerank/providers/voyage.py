@@ -13,10 +13,10 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank.providers._cohere_style import TOTAL_USED, CohereStyle
-from anyrerank.providers._documents import texts_of, tokens_in
-from anyrerank.providers._urls import endpoint
-from anyrerank.schema import RerankRequest
+from anyrerank._core.types.schema import RerankRequest
+from anyrerank.providers._base.cohere_style import TOTAL_USED, CohereStyle
+from anyrerank.providers._base.documents import texts_of, tokens_in
+from anyrerank.providers._base.urls import endpoint
 
 _ATLAS = "https://ai.mongodb.com/v1"
 _TOKENS, _TOKENS_FIRST_GENERATION = 600_000, 300_000

@@ -1,0 +1,1 @@
+"""`Reranker`, `Router` and the functions."""

@@ -1,0 +1,1 @@
+"""Sending requests: the only room that knows an HTTP library."""

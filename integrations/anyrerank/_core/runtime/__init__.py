@@ -1,0 +1,1 @@
+"""Flows and the two drivers that run them."""

@@ -1,0 +1,229 @@
+"""Scores in a file that several processes share, by SQLite."""
+
+from __future__ import annotations
+
+import math
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from anyrerank._core.runtime.arguments import checked_path
+from anyrerank._core.runtime.forks import ForkLock
+from anyrerank.cache.base import Cache, checked_bytes, checked_ttl
+from anyrerank.errors import ConfigurationError
+
+_APPLICATION = 0x61795273  # "ayRs"
+_VERSION = 1
+_BUSY = 1.0
+_CHUNK = 500  # below the 999 parameters that a statement may have in an older SQLite
+_EXPIRED_AT_ONCE = 1000  # so that nobody waits for the removal of millions
+
+# `number` grows with every row that is written: the least is the oldest
+_CREATE = (
+    "CREATE TABLE scores (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value BLOB NOT NULL, written REAL)"
+)
+_OLDEST = "(SELECT min(number) FROM scores)"
+_NEWEST = "(SELECT max(number) FROM scores)"
+_REMOVE_EXPIRED = f"DELETE FROM scores WHERE number < {_OLDEST} + {_EXPIRED_AT_ONCE} AND written <= ?"  # noqa: S608
+_REMOVE_OLDEST = f"DELETE FROM scores WHERE number <= {_OLDEST} + min(99, ({_NEWEST} - {_OLDEST}) / 8)"  # noqa: S608
+
+
+class SQLiteCache(Cache):
+    """Keeps values in a file on a disk of this machine, for any number of threads and processes.
+
+    The entries that were written first go first, however much they are used: so reading never writes, and no process
+    waits for another one that reads. A pickle or a copy opens the same file.
+
+    One connection is shared by all threads: a look-up takes less than a millisecond, and a connection for each thread
+    would stay open for as long as that lives. It is closed before this process is forked, and opened again on both
+    sides, because SQLite's locks do not survive that.
+
+    Args:
+        path: The file, in a folder that exists; it is made if it does not exist.
+        ttl: Seconds for which an entry is good after it was put, or `None` for no limit.
+        max_bytes: Most bytes of the file; less than some 20 kB keeps nothing. Beside it, while it is open, SQLite keeps
+            a file of a few MB whose name ends in `-wal`.
+        clock: Seconds since 1970. An entry of the future, after a clock was set back, is not good.
+
+    Raises:
+        ConfigurationError: `max_bytes` or `ttl` is no such number; or the file cannot be opened and written, is no
+            database, or is one of another program or version: such a file is left as it is.
+    """
+
+    blocking = True
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        ttl: float | None = 7 * 86400.0,
+        max_bytes: int = 2**30,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        named = checked_path(path, "the path of a SQLiteCache")
+        if named == ":memory:":
+            raise ConfigurationError("a SQLiteCache is a file: for one in memory, use a MemoryCache")
+        self.path = Path(named).absolute()
+        self.ttl = checked_ttl(ttl)
+        self.max_bytes = checked_bytes(max_bytes)
+        self._clock = clock
+        self._closed = False
+        self._open: list[sqlite3.Connection] = []  # one, or none before the first use and after a fork
+        self._lock = ForkLock(partial(_close, self._open))
+        weakref.finalize(self, _finish, self._lock, self._open)
+        with self._lock:
+            self._connection()
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """What is kept under `keys` and is not too old."""
+        now = self._clock()
+        span = (-math.inf, math.inf) if self.ttl is None else (now - self.ttl, now)
+        found: dict[bytes, bytes] = {}
+        with self._lock:
+            connection = self._connection()
+            for start in range(0, len(keys), _CHUNK):
+                chunk = keys[start : start + _CHUNK]
+                marks = ",".join("?" * len(chunk))
+                found.update(
+                    connection.execute(
+                        f"SELECT key, value FROM scores WHERE key IN ({marks}) AND written > ? AND written <= ?",  # noqa: S608  question marks
+                        (*chunk, *span),
+                    )
+                )
+        return found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        """Keep `entries` by key, in one transaction.
+
+        Raises:
+            sqlite3.OperationalError: Another process was writing for more than a second, or the disk is full.
+        """
+        now = self._clock()
+        with self._lock, self._connection() as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            if self.ttl is not None:
+                connection.execute(_REMOVE_EXPIRED, (now - self.ttl,))
+            connection.executemany("DELETE FROM scores WHERE key = ?", ((key,) for key in entries))
+            connection.executemany(
+                "INSERT INTO scores (key, value, written) VALUES (?, ?, ?)",
+                ((key, value, now) for key, value in entries.items() if len(value) < self.max_bytes),
+            )
+            while _size(connection) > self.max_bytes and connection.execute(_REMOVE_OLDEST).rowcount:
+                pass
+
+    def clear(self) -> None:
+        """Forget everything, and give back the room on the disk."""
+        with self._lock:
+            connection = self._connection()
+            connection.execute("DELETE FROM scores")
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+    def close(self) -> None:
+        """Close the file; a cache that is garbage, or still open when Python ends, is closed by itself."""
+        with self._lock:
+            self._closed = True
+            _close(self._open)
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._closed:
+            raise ConfigurationError(f"the cache {self.path} has been closed")
+        if not self._open:
+            self._open.append(_connected(self.path))
+        return self._open[0]
+
+    def __repr__(self) -> str:
+        return f"SQLiteCache({str(self.path)!r}, ttl={self.ttl}, max_bytes={self.max_bytes})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (partial(type(self), self.path, ttl=self.ttl, max_bytes=self.max_bytes, clock=self._clock), ())
+
+
+def _close(connections: list[sqlite3.Connection]) -> None:
+    while connections:
+        with suppress(sqlite3.Error):  # what was committed is safe, and there is nobody to tell
+            connections.pop().close()
+
+
+def _finish(lock: ForkLock, connections: list[sqlite3.Connection]) -> None:
+    # waiting here could be for ever; when somebody has the lock, it is a fork, which closes the connection itself, or a
+    # daemon thread at the very end, of which SQLite's next look at the file takes care
+    if lock.acquire(blocking=False):
+        _close(connections)
+        lock.release()
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    pages, free, each = (_pragma(connection, name) for name in ("page_count", "freelist_count", "page_size"))
+    return (pages - free) * each
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    (value,) = connection.execute(f"PRAGMA {name}").fetchone()
+    return int(value)
+
+
+def _connected(path: Path) -> sqlite3.Connection:
+    end = time.monotonic() + _BUSY
+    while True:
+        try:
+            return _attempted(path)
+        except sqlite3.OperationalError as error:
+            # SQLite does not wait for a file that another process is just changing to WAL
+            if "locked" in str(error) and time.monotonic() < end:
+                time.sleep(0.01)
+                continue
+            raise ConfigurationError(f"the cache {path} cannot be opened: {_reason(path, error)}") from None
+        except sqlite3.DatabaseError:
+            raise ConfigurationError(
+                f"the cache {path} is no SQLite database, or a damaged one: name another file, or remove this one if "
+                "it was a cache"
+            ) from None
+
+
+def _reason(path: Path, error: sqlite3.OperationalError) -> str:
+    if path.is_dir():
+        return "it is a folder; name a file in it"
+    if not path.parent.is_dir():
+        return "its folder does not exist; make that first"
+    if "locked" in str(error):
+        return "another process keeps it locked; end that, or name another file"
+    return f"{error}; the file and its folder must be writable, and on a disk of this machine"
+
+
+def _attempted(path: Path) -> sqlite3.Connection:
+    connection = sqlite3.connect(path, timeout=_BUSY, isolation_level=None, check_same_thread=False)
+    try:
+        _prepare(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _prepare(connection: sqlite3.Connection, path: Path) -> None:
+    """Make the table in a file that is empty, and let no other program's file be changed."""
+    if _pragma(connection, "page_count") == 0:
+        connection.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks with its entries; later is too late for this
+    with connection:
+        connection.execute("BEGIN IMMEDIATE")
+        application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        if (application, version, tables) == (0, 0, 0):
+            connection.execute(_CREATE)
+            connection.execute(f"PRAGMA application_id = {_APPLICATION}")
+        elif application != _APPLICATION:
+            raise ConfigurationError(f"the file {path} is the database of another program: name another file")
+        elif version != _VERSION:
+            raise ConfigurationError(
+                f"the cache {path} is of another version of anyrerank (its format is {version}, and not {_VERSION}): "
+                "name another file, or remove this one"
+            )
+        connection.execute(f"PRAGMA user_version = {_VERSION}")  # fails, unlike BEGIN, where nothing can be written
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = NORMAL")

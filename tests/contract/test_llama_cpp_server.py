@@ -1,0 +1,346 @@
+"""The real llama.cpp server, which speaks two dialects, reached through every provider that speaks one of them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+from langchain_core.documents import Document
+from llama_index.core.schema import NodeWithScore, TextNode
+from tests.support.frameworks import FACES, Face
+
+from anyrerank import (
+    AuthenticationError,
+    BadRequestError,
+    NotFoundError,
+    Reranker,
+    RerankError,
+    RerankResponse,
+    RerankResult,
+)
+from anyrerank.langchain import AnyRerank as Compressor
+from anyrerank.llama_index import AnyRerank as Postprocessor
+from anyrerank.providers import huggingface
+
+Colour = Literal["sync", "async"]
+
+_KEY = "key-of-the-llama-cpp-server"
+_QUERY = "what is the capital of france?"
+_DOCUMENTS = [
+    "paris is the capital of france",
+    "mars is the red planet",
+    "a dog and a cat",
+    "the seine is a river in france",
+    "what the planet is",
+]
+_TOO_LONG = "the river in the capital " * 200
+_JINA_SHAPED = ["llama_cpp", "jina_compatible", "cohere_compatible"]
+_PREFIXES = [*_JINA_SHAPED, "huggingface"]
+"""Who finds the server by its address alone; a body with `texts`, the last one's, is answered as TEI would."""
+_MISSING = [name for name in ("xllamacpp", "gguf", "numpy") if find_spec(name) is None]
+
+pytestmark = pytest.mark.skipif(
+    bool(_MISSING), reason=f"{', '.join(_MISSING)}: not installed, or not to be had on this platform"
+)
+
+
+@pytest.fixture(autouse=True)
+def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface, "_learnt", {})
+
+
+@pytest.fixture(scope="session")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where the server is."""
+    command = [sys.executable, "-m", "tests.servers.llama_cpp", str(tmp_path_factory.mktemp("llama_cpp")), _KEY]
+    root = Path(__file__).parents[2]
+    # Leaving the block closes the server's input, and with that ends it.
+    with subprocess.Popen(  # noqa: S603
+        command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        address = process.stdout.readline().strip()
+        assert address, "the server did not start"
+        yield address
+
+
+@pytest.fixture(scope="session")
+def base(address: str) -> str:
+    """Base URL of the server for Cohere's v1."""
+    return f"{address}/v1"
+
+
+@pytest.fixture(params=["sync", "async"])
+def colour(request: pytest.FixtureRequest) -> Colour:
+    chosen: Colour = request.param
+    return chosen
+
+
+@pytest.fixture
+def model(base: str) -> Reranker:
+    return Reranker("cohere/tiny-reranker", api_key=_KEY, api_base=base, max_retries=0)
+
+
+def through(prefix: str, address: str, **options: Any) -> Reranker:
+    return Reranker(f"{prefix}/tiny-reranker", **{"api_key": _KEY, "api_base": address, "max_retries": 0, **options})
+
+
+async def rank(
+    reranker: Reranker, colour: Colour, documents: Sequence[str] = _DOCUMENTS, **options: int
+) -> RerankResponse:
+    async with reranker:
+        if colour == "sync":
+            return reranker.rerank(_QUERY, documents, **options)
+        return await reranker.arerank(_QUERY, documents, **options)
+
+
+def pairs(results: Sequence[RerankResult]) -> list[tuple[int, float | None]]:
+    return [(result.index, result.relevance_score) for result in results]
+
+
+def raw(base: str, documents: Sequence[str]) -> Any:
+    """What the server itself answers."""
+    body = {"query": _QUERY, "documents": documents}
+    answer = httpx.post(f"{base}/rerank", json=body, headers={"authorization": f"Bearer {_KEY}"})
+    return answer.raise_for_status().json()
+
+
+def raw_pairs(base: str, documents: Sequence[str]) -> list[tuple[int, float]]:
+    """Its scores, best first."""
+    return [(row["index"], row["relevance_score"]) for row in raw(base, documents)["results"]]
+
+
+class Counter:
+    """A caller's own client that keeps how many documents each request had."""
+
+    def __init__(self, colour: Colour) -> None:
+        self.counts: list[int] = []
+        self.client: httpx.Client | httpx.AsyncClient
+        if colour == "sync":
+            self.client = httpx.Client(event_hooks={"request": [self._count]})
+        else:
+            self.client = httpx.AsyncClient(event_hooks={"request": [self._count_later]})
+
+    async def close(self) -> None:
+        if isinstance(self.client, httpx.AsyncClient):
+            await self.client.aclose()
+        else:
+            self.client.close()
+
+    def _count(self, request: httpx.Request) -> None:
+        body = json.loads(request.content) if request.content else {}
+        self.counts.append(len(body.get("documents") or body.get("texts") or ()))
+
+    async def _count_later(self, request: httpx.Request) -> None:
+        self._count(request)
+
+
+@pytest.fixture
+async def counter(colour: Colour) -> AsyncIterator[Counter]:
+    made = Counter(colour)
+    yield made
+    await made.close()
+
+
+async def test_order_and_scores_are_the_servers(base: str, model: Reranker, colour: Colour) -> None:
+    expected = raw_pairs(base, _DOCUMENTS)
+    response = await rank(model, colour)
+    assert pairs(response.results) == expected
+    assert [result.document for result in response.results] == [{"text": _DOCUMENTS[index]} for index, _ in expected]
+
+
+def test_the_model_tells_passages_apart_and_moves_them(base: str) -> None:
+    """Without this an adapter that did nothing would pass."""
+    places, scores = zip(*raw_pairs(base, _DOCUMENTS), strict=True)
+    assert len(set(scores)) == len(_DOCUMENTS)
+    assert list(places) != sorted(places)
+
+
+async def test_top_n_is_the_head_of_the_whole_order(base: str, model: Reranker, colour: Colour) -> None:
+    response = await rank(model, colour, top_n=2)
+    assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)[:2]
+
+
+async def test_batches_score_like_one_request(base: str, model: Reranker, colour: Colour) -> None:
+    response = await rank(model, colour, batch_size=2)
+    assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)
+    assert len(response.attempts) == 3
+
+
+async def test_equal_scores_keep_the_order_they_came_in(base: str, model: Reranker, colour: Colour) -> None:
+    """The server gives equal passages equal scores, in an order of its own."""
+    count = len(_DOCUMENTS)
+    response = await rank(model, colour, _DOCUMENTS * 4)
+    expected = [(index + copy * count, score) for index, score in raw_pairs(base, _DOCUMENTS) for copy in range(4)]
+    assert pairs(response.results) == expected
+
+
+async def test_many_queries_at_once_score_like_one(base: str, model: Reranker, colour: Colour) -> None:
+    queries, documents = [_QUERY] * 10, [_DOCUMENTS] * 10
+    async with model:
+        if colour == "sync":
+            responses = model.rerank_many(queries, documents)
+        else:
+            responses = await model.arerank_many(queries, documents)
+    expected = raw_pairs(base, _DOCUMENTS)
+    for response in responses:
+        assert isinstance(response, RerankResponse)
+        assert pairs(response.results) == expected
+
+
+async def test_a_wrong_key_is_refused_and_not_shown(base: str, colour: Colour) -> None:
+    stranger = Reranker("cohere/tiny-reranker", api_key="key-of-somebody-else", api_base=base)
+    with pytest.raises(AuthenticationError) as caught:
+        await rank(stranger, colour)
+    assert caught.value.status_code == 401
+    assert "somebody" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("documents", [[_TOO_LONG], [*_DOCUMENTS, _TOO_LONG]], ids=["alone", "among others"])
+async def test_a_passage_that_is_too_long_is_an_error_that_shows_no_text(
+    model: Reranker, colour: Colour, documents: list[str]
+) -> None:
+    with pytest.raises(RerankError) as caught:
+        await rank(model, colour, documents)
+    assert type(caught.value) is not RerankError
+    assert caught.value.provider == "cohere"
+    shown = f"{caught.value} {caught.value!r}"
+    assert "too large" in shown
+    assert _KEY not in shown
+    assert "river" not in shown
+
+
+async def test_langchain_compressor_ranks_like_the_server(base: str, model: Reranker, colour: Colour) -> None:
+    documents = [Document(page_content=text, metadata={"place": place}) for place, text in enumerate(_DOCUMENTS)]
+    compressor = Compressor(reranker=model, top_n=3)
+    async with model:
+        if colour == "sync":
+            found = compressor.compress_documents(documents, _QUERY)
+        else:
+            found = await compressor.acompress_documents(documents, _QUERY)
+    ranked = [(document.metadata["place"], document.metadata["relevance_score"]) for document in found]
+    assert ranked == raw_pairs(base, _DOCUMENTS)[:3]
+    assert [document.page_content for document in found] == [_DOCUMENTS[place] for place, _ in ranked]
+
+
+async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model: Reranker, colour: Colour) -> None:
+    nodes = [NodeWithScore(node=TextNode(id_=str(place), text=text)) for place, text in enumerate(_DOCUMENTS)]
+    postprocessor = Postprocessor(reranker=model, top_n=3)
+    async with model:
+        if colour == "sync":
+            found = postprocessor.postprocess_nodes(nodes, query_str=_QUERY)
+        else:
+            found = await postprocessor.apostprocess_nodes(nodes, query_str=_QUERY)
+    ranked = [(int(node.node_id), node.score) for node in found]
+    assert ranked == raw_pairs(base, _DOCUMENTS)[:3]
+    assert [node.text for node in found] == [_DOCUMENTS[place] for place, _ in ranked]
+
+
+@pytest.mark.parametrize("prefix", _PREFIXES)
+async def test_every_dialect_finds_the_same_order_and_scores(
+    prefix: str, address: str, base: str, model: Reranker, colour: Colour
+) -> None:
+    response = await rank(through(prefix, address), colour)
+    assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)
+    assert response.results == (await rank(model, colour)).results
+    assert [attempt.status for attempt in response.attempts] == [200]
+
+
+@pytest.mark.parametrize("prefix", _PREFIXES)
+async def test_every_dialect_cuts_at_top_n(prefix: str, address: str, base: str, colour: Colour) -> None:
+    """Asked in TEI's dialect, which has no such field, the server answers with all."""
+    response = await rank(through(prefix, address), colour, top_n=2)
+    assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)[:2]
+
+
+@pytest.mark.parametrize("prefix", _PREFIXES)
+async def test_every_dialect_scores_the_same_in_batches(
+    prefix: str, address: str, base: str, colour: Colour, counter: Counter
+) -> None:
+    reranker = through(prefix, address, http_client=counter.client, batch_size=2, max_concurrency=1)
+    whole, split = await rank(through(prefix, address), colour), await rank(reranker, colour)
+    assert counter.counts == [2, 2, 1]
+    assert split.results == whole.results
+    assert pairs(split.results) == raw_pairs(base, _DOCUMENTS)
+    assert split.meta == whole.meta
+
+
+@pytest.mark.parametrize("prefix", _JINA_SHAPED)
+async def test_usage_is_what_the_server_counts(prefix: str, address: str, base: str, colour: Colour) -> None:
+    used = raw(base, _DOCUMENTS)["usage"]
+    assert used["total_tokens"] > len(_DOCUMENTS)
+    response = await rank(through(prefix, address), colour)
+    assert response.meta.model_dump(exclude_defaults=True) == {
+        "billed_units": {"total_tokens": used["total_tokens"]},
+        "tokens": {"input_tokens": used["prompt_tokens"]},
+    }
+
+
+async def test_a_server_that_is_not_tei_gets_what_tei_takes_at_once(
+    address: str, base: str, colour: Colour, counter: Counter
+) -> None:
+    """It is asked how much it takes, and does not know."""
+    documents = _DOCUMENTS * 8
+    reranker = through("huggingface", address, http_client=counter.client, max_concurrency=1)
+    response = await rank(reranker, colour, documents)
+    assert counter.counts == [0, 32, 8]
+    places = [
+        (index + copy * len(_DOCUMENTS), score) for index, score in raw_pairs(base, _DOCUMENTS) for copy in range(8)
+    ]
+    assert pairs(response.results) == places
+
+
+@pytest.mark.parametrize(
+    ("documents", "counts"),
+    [
+        ([_TOO_LONG], [1]),
+        ([*_DOCUMENTS, _TOO_LONG], [6, 3, 3, 1, 2, 1, 1]),
+        ([*_DOCUMENTS[:2], _TOO_LONG, *_DOCUMENTS[2:]], [6, 3, 1, 2, 1, 1]),
+        (["", _TOO_LONG, "mars"], [2, 1]),
+    ],
+    ids=["alone", "last", "in between", "after a blank one"],
+)
+async def test_a_passage_that_is_too_long_is_named_and_not_tried_again(
+    address: str, colour: Colour, counter: Counter, documents: list[str], counts: list[int]
+) -> None:
+    """The server answers 500, which would otherwise count as a passing fault."""
+    reranker = through("llama_cpp", address, http_client=counter.client, max_retries=3)
+    with pytest.raises(BadRequestError) as caught:
+        await rank(reranker, colour, documents)
+    error = caught.value
+    place = documents.index(_TOO_LONG)
+    assert error.message.startswith(f"documents[{place}] is too large for the provider: llama.cpp answered 500: ")
+    assert "is too large to process" in error.message
+    assert (error.status_code, error.provider, error.model) == (500, "llama_cpp", "tiny-reranker")
+    assert "river" not in repr(error)
+    assert counter.counts == counts
+
+
+@pytest.mark.parametrize("prefix", _PREFIXES)
+async def test_every_dialect_shows_a_wrong_key_as_one(prefix: str, address: str, colour: Colour) -> None:
+    stranger = through(prefix, address, api_key="key-of-somebody-else")
+    with pytest.raises(AuthenticationError, match="answered 401: Invalid API Key") as caught:
+        await rank(stranger, colour)
+    assert (caught.value.status_code, caught.value.provider) == (401, prefix)
+    assert "somebody" not in f"{caught.value} {caught.value!r}"
+
+
+@pytest.mark.parametrize("prefix", _PREFIXES)
+async def test_every_dialect_shows_an_unknown_path_as_one(prefix: str, address: str, colour: Colour) -> None:
+    with pytest.raises(NotFoundError, match="answered 404: File Not Found"):
+        await rank(through(prefix, f"{address}/elsewhere"), colour)
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+@pytest.mark.parametrize("prefix", _PREFIXES)
+def test_every_dialect_ranks_in_the_frameworks(prefix: str, face: Face, address: str, base: str) -> None:
+    adapter = face.make(model=f"{prefix}/tiny-reranker", api_key=_KEY, api_base=address, top_n=3)
+    expected = [(_DOCUMENTS[index], score) for index, score in raw_pairs(base, _DOCUMENTS)[:3]]
+    assert face.ranked(adapter, _DOCUMENTS, _QUERY) == expected

@@ -1,0 +1,193 @@
+"""A user's own provider, as the page on adding one shows it: a class passed in, and a distribution of its own."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import json
+import pickle
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.frameworks import FACES, Face
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering
+
+import anyrerank
+from anyrerank import ConfigurationError, Reranker, providers
+from anyrerank.providers import Provider
+
+PAGE = Path(providers.__file__).with_name("ADDING.md").read_text(encoding="utf-8")
+CLASS, PASSED, OWN_WIRE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+(PROJECT,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
+ANSWER = {"data": [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.2}, {"index": 2, "score": 0.1}]}
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the page's distribution is installed."""
+    source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
+    (source / "acme_rerank.py").write_text(CLASS, encoding="utf-8")
+    (source / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
+    offline = ["--quiet", "--no-build-isolation", "--no-deps", "--no-index", "--disable-pip-version-check"]
+    command = [sys.executable, "-m", "pip", "install", *offline, "--target", str(site), str(source)]
+    subprocess.run(command, check=True)  # noqa: S603
+    return site
+
+
+@pytest.fixture
+def acme(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Provider]]:
+    """The page's provider, on the path of this process while the test runs."""
+    monkeypatch.syspath_prepend(str(installed))
+    importlib.invalidate_caches()
+    yield importlib.import_module("acme_rerank").Acme
+    providers.load.cache_clear()
+    sys.modules.pop("acme_rerank", None)
+
+
+def check_sent(request: httpx.Request) -> None:
+    assert str(request.url) == "https://api.acme.example/v1/rerank"
+    assert request.headers["authorization"] == f"Bearer {KEY}"
+    assert json.loads(request.content) == {"model": "ranker-1", "query": QUERY, "documents": DOCUMENTS}
+
+
+def test_a_class_is_passed_in(acme: type[Provider], colour: Colour) -> None:
+    replay = answering(ANSWER)
+    client = replay.client(colour)
+    response = colour.function(
+        model="acme/ranker-1",
+        query=QUERY,
+        documents=DOCUMENTS,
+        custom_llm_provider=acme,
+        api_key=KEY,
+        http_client=client,
+        score_mode="unit",
+    )
+    assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.9), (0, 0.2), (2, 0.1)]
+    assert (response.provider, response.model) == ("acme", "ranker-1")
+    check_sent(replay.seen[0])
+
+
+def test_the_page_s_reranker_is_made(acme: type[Provider]) -> None:
+    made: dict[str, Any] = {}
+    exec(compile(PASSED, "ADDING.md", "exec"), made)  # noqa: S102
+    assert repr(made["reranker"]) == "Reranker('acme/ranker-1')"
+
+
+def test_it_is_found_by_its_entry_point(acme: type[Provider], colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACME_API_KEY", KEY)
+    replay = answering(ANSWER)
+    response = colour.function(
+        model="acme/ranker-1", query=QUERY, documents=DOCUMENTS, http_client=replay.client(colour)
+    )
+    assert response.results[0].index == 1
+    check_sent(replay.seen[0])
+    assert "acme" in providers.names()
+    assert providers.load("acme") is acme
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_both_frameworks_find_it(acme: type[Provider], face: Face) -> None:
+    replay = answering(ANSWER)
+    transport = httpx.MockTransport(replay)
+    client = httpx.AsyncClient(transport=transport) if face.asynchronous else httpx.Client(transport=transport)
+    adapter = face.make(model="acme/ranker-1", http_client=client)
+    assert [score for _, score in face.ranked(adapter, DOCUMENTS)] == [0.9, 0.2, 0.1]
+    check_sent(replay.seen[0])
+
+
+def test_the_command_line_lists_it(installed: Path) -> None:
+    path = f"import sys; sys.path.insert(0, {str(installed)!r}); from anyrerank.__main__ import main; "
+    run = [sys.executable, "-c", path + "sys.argv = ['anyrerank', 'providers', 'acme', '--json']; main()"]
+    found = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)  # noqa: S603
+    assert [(each["prefix"], each["key_variables"], each["documents_per_request"]) for each in found] == [
+        ("acme", ["ACME_API_KEY"], 500)
+    ]
+
+
+def test_a_fallback_of_the_same_class(acme: type[Provider], colour: Colour) -> None:
+    replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ANSWER}}])
+    reranker = colour.reranker(
+        "acme/ranker-1", custom_llm_provider=acme, fallbacks=["acme/ranker-2"], http_client=replay.client(colour)
+    )
+    assert colour.rerank(reranker, QUERY, DOCUMENTS).model == "ranker-2"
+    assert [json.loads(request.content)["model"] for request in replay.seen] == ["ranker-1", "ranker-2"]
+
+
+def test_copies_keep_the_class(acme: type[Provider]) -> None:
+    reranker = Reranker("acme/ranker-1", custom_llm_provider=acme, api_key=KEY)
+    for again in (pickle.loads(pickle.dumps(reranker)), copy.deepcopy(reranker)):  # noqa: S301
+        again.check()
+        assert repr(again) == repr(reranker)
+
+
+def test_a_wire_of_its_own(colour: Colour) -> None:
+    module = ModuleType("own_wire")
+    exec(compile(OWN_WIRE, "ADDING.md", "exec"), vars(module))  # noqa: S102
+    answer = {"id": "a-1", "ranking": [{"passage": 2, "logit": 3}, {"passage": 0, "logit": -1.5}], "tokens": 40}
+    replay = answering(answer)
+    response = colour.function(
+        model="acme/x",
+        query=QUERY,
+        documents=DOCUMENTS,
+        top_n=2,
+        custom_llm_provider=module.Acme,
+        api_key=KEY,
+        http_client=replay.client(colour),
+    )
+    assert [(each.index, each.relevance_score) for each in response.results] == [(2, 3.0), (0, -1.5)]
+    assert response.id == "a-1"
+    assert response.meta.billed_units is not None
+    assert response.meta.billed_units.total_tokens == 40
+    (request,) = replay.seen
+    assert str(request.url) == "https://api.acme.example/v3/score"
+    assert json.loads(request.content) == {"question": QUERY, "passages": DOCUMENTS}
+
+
+class Nameless(Provider):
+    """Has no prefix."""
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (dict, "a provider of your own is a subclass of anyrerank.providers.Provider"),
+        (3, "a provider of your own is a subclass of anyrerank.providers.Provider"),
+        (Nameless, "the provider class Nameless has no prefix"),
+    ],
+)
+def test_what_is_no_provider_class_is_refused(given: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        Reranker("acme/x", custom_llm_provider=given)
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ("no_such_module:Acme", "ModuleNotFoundError"),
+        ("json:nothing", "AttributeError"),
+        ("json:dumps", "a subclass of anyrerank.providers.Provider"),
+        ("anyrerank.providers.cohere:Cohere", "its prefix is 'cohere'"),
+    ],
+)
+def test_an_entry_point_that_leads_nowhere_says_so(value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("acme", value, providers.ENTRY_POINTS)
+    monkeypatch.setattr(providers, "entry_points", lambda **wanted: [point])
+    with pytest.raises(ConfigurationError) as caught:
+        anyrerank.Reranker("acme/x")
+    assert f"the provider 'acme' of {value} cannot be used: " in caught.value.message
+    assert words in caught.value.message
+
+
+def test_a_provider_of_this_package_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("novita", "no_such_module:X", providers.ENTRY_POINTS)
+    monkeypatch.setattr(providers, "entry_points", lambda **wanted: [point])
+    providers.load.cache_clear()
+    assert providers.load("novita").title == "Novita AI"

@@ -1,0 +1,99 @@
+"""Every code block of the README runs, in the order in which it stands there, and its tables are true."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from llama_index.core import Settings, VectorStoreIndex
+from llama_index.core.llms import MockLLM
+from tests.support.loopback import Line, Loopback
+
+from anyrerank import rerank
+from anyrerank.catalog import cards, markdown
+from anyrerank.demo.embedding import Lsa
+from anyrerank.demo.in_langchain import store
+from anyrerank.demo.in_llama_index import LsaEmbedding, nodes
+from anyrerank.demo.show import learnt
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def rows(heading: str) -> list[list[str]]:
+    """The cells of the first table after `heading`, without its head."""
+    table = re.search(r"(?:^\|.*\n)+", README[README.index(heading) :], flags=re.MULTILINE)
+    assert table is not None
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table[0].splitlines()[2:]]
+
+
+def nim(line: Line) -> None:
+    """What NVIDIA would answer, with the last passage as the best one."""
+    count = len(line.hit.json["passages"])
+    line.answer(200, {"rankings": [{"index": index, "logit": float(index)} for index in reversed(range(count))]})
+
+
+@pytest.fixture(scope="module")
+def lsa() -> Lsa:
+    return learnt()[0]
+
+
+@pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
+def test_the_code_runs(
+    lsa: Lsa,
+    serve: Callable[..., Loopback],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+) -> None:
+    server = serve(nim)
+    monkeypatch.chdir(tmp_path)  # the ledger is made where one is
+    monkeypatch.setenv("NVIDIA_NIM_API_KEY", "nvapi-of-the-readme")
+    monkeypatch.setenv("NVIDIA_NIM_API_BASE", server.url)
+    monkeypatch.setattr(Settings, "_llm", MockLLM(max_tokens=1))
+    given: dict[str, Any] = {"store": store(lsa), "index": VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa))}
+    shown = []
+    for block in blocks("python"):
+        exec(compile(block, "README.md", "exec"), given)  # noqa: S102
+        shown.append(capsys.readouterr().out)
+
+    one_call, many, langchain, _, llama_index, nvidia, router, ledger, compared, error = shown
+    assert "Washington, D.C." in one_call.splitlines()[2]
+    assert one_call.splitlines()[-1].startswith("2 ")
+    assert many == "[0, 1]\n"
+    for scores in (re.findall(r"^0\.\d+ ", found, flags=re.MULTILINE) for found in (langchain, llama_index)):
+        assert len(scores) == 3
+    assert nvidia == "1.0\n"
+    assert server.hits[0].json["truncate"] == "END"
+    assert router == "lexical 0.0 [('spare-1', None)]\n"
+    assert ledger.startswith("Spend(group={'user': 'ann', 'model': 'local/lexical'}, calls=1,")
+    assert compared.startswith("60 calls, about $0.0000: words 60 ($0.0000)")
+    assert "no clear difference" in compared
+    assert error.startswith("AuthenticationError None no API key for Cohere")
+
+
+def test_the_commands_are_there() -> None:
+    commands = [line for block in blocks("console") for line in block.splitlines() if line.startswith("make")]
+    assert commands == ["make demo", "make test"]
+    for command in commands:
+        subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+
+
+def test_the_picture_is_what_happens() -> None:
+    table = rows("| | what the retriever returned")
+    before = [row[1].strip("*") for row in table]
+    after = [row[3].strip("*") for row in table]
+    response = rerank("local/lexical", "What is the capital of the United States?", before)
+    assert [result.document["text"] for result in response.results if result.document] == after
+
+
+def test_the_table_of_providers_is_what_there_is() -> None:
+    assert markdown(cards()) in README, "write it anew: anyrerank providers --markdown"

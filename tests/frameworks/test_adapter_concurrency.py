@@ -1,0 +1,164 @@
+"""Both frameworks' adapters among threads, tasks and event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.frameworks import FACES, KINDS, Face, Wire, well
+from tests.support.harness import KEY
+from tests.support.loopback import PATIENCE, Line, Loopback
+from tests.support.loopback import well as ranking_well
+
+ITEMS = ["low 9", "high 0", "middle 4"]
+RANKED = [("high 0", 1.0), ("middle 4", 0.2), ("low 9", 0.1)]
+MANY = 100
+
+
+@pytest.fixture(params=FACES, ids=str)
+def face(request: pytest.FixtureRequest) -> Face:
+    found: Face = request.param
+    return found
+
+
+@pytest.fixture(params=KINDS, ids=lambda face: face.framework)
+def framework(request: pytest.FixtureRequest) -> Face:
+    found: Face = request.param
+    return found
+
+
+def _client(handler: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(transport=httpx.MockTransport(handler))
+
+
+async def test_a_hundred_calls_are_under_way_at_once(framework: Face) -> None:
+    arrived, everyone = 0, asyncio.Event()
+    threads = set()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal arrived
+        arrived += 1
+        threads.add(threading.get_ident())
+        if arrived == MANY:
+            everyone.set()
+        await asyncio.wait_for(everyone.wait(), PATIENCE)
+        return well(request)
+
+    adapter = framework.make(http_client=_client(answer))
+    calls = [framework.arerank(adapter, [f"a 0.{n}", f"b 0.{n + 1}"], f"query {n}") for n in range(1, MANY + 1)]
+    found = [framework.pairs(items) for items in await asyncio.gather(*calls)]
+    assert [pairs[0][0] for pairs in found] == [
+        max((f"a 0.{n}", f"b 0.{n + 1}"), key=lambda text: float(text[2:])) for n in range(1, MANY + 1)
+    ]
+    assert threads == {threading.get_ident()}
+
+
+async def test_cancelling_aborts_the_request(framework: Face) -> None:
+    arrived, aborted = asyncio.Event(), asyncio.Event()
+
+    async def never(request: httpx.Request) -> httpx.Response:
+        arrived.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            aborted.set()
+        raise AssertionError
+
+    task = asyncio.create_task(framework.arerank(framework.make(http_client=_client(never)), ITEMS))
+    await asyncio.wait_for(arrived.wait(), PATIENCE)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert aborted.is_set()
+
+
+async def test_cancelling_hangs_up_on_a_server(framework: Face, server: Loopback) -> None:
+    loop, arrived = asyncio.get_running_loop(), asyncio.Event()
+
+    def silent(line: Line) -> None:
+        loop.call_soon_threadsafe(arrived.set)
+        line.client_left()
+
+    server.script = silent
+    adapter = framework.make(api_base=server.url)
+    task = asyncio.create_task(framework.arerank(adapter, ITEMS))
+    await asyncio.wait_for(arrived.wait(), PATIENCE)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await asyncio.to_thread(server.abandoned.wait, PATIENCE)
+
+
+def test_sixteen_threads_share_one_adapter(face: Face) -> None:
+    together = threading.Barrier(16)
+    wire = Wire()
+    adapter = face.make(wire)
+
+    def call(number: int) -> Any:
+        together.wait(PATIENCE)
+        return face.ranked(adapter, [f"t{number} 0.1", f"t{number} 0.2"], f"query {number}")
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(call, range(16)))
+    assert found == [[(f"t{number} 0.2", 0.2), (f"t{number} 0.1", 0.1)] for number in range(16)]
+    assert {(body["query"], body["documents"][0]) for body in wire.bodies} == {
+        (f"query {number}", f"t{number} 0.1") for number in range(16)
+    }
+
+
+def test_sixteen_threads_share_the_default_client(face: Face, server: Loopback) -> None:
+    together = threading.Barrier(16)
+    adapter = face.make(api_base=server.url)
+
+    def call(number: int) -> Any:
+        together.wait(PATIENCE)
+        return face.ranked(adapter, [f"t{number} 1", f"t{number} 0"])
+
+    with ThreadPoolExecutor(16) as pool:
+        found = list(pool.map(call, range(16)))
+    adapter._core().close()
+    assert found == [[(f"t{number} 0", 1.0), (f"t{number} 1", 0.5)] for number in range(16)]
+    assert len(server.hits) == 16
+
+
+def test_one_event_loop_after_another(framework: Face, server: Loopback) -> None:
+    adapter = framework.make(api_base=server.url)
+    for _ in range(3):
+        assert framework.pairs(asyncio.run(framework.arerank(adapter, ITEMS))) == RANKED
+    assert len(server.hits) == 3
+    assert server.wait_until_no_connection()
+
+
+def test_several_event_loops_at_once(framework: Face, server: Loopback) -> None:
+    together = threading.Barrier(4)
+
+    def wait(line: Line) -> None:
+        together.wait(PATIENCE)
+        ranking_well(line)
+
+    server.script = wait
+    adapter = framework.make(api_base=server.url)
+    with ThreadPoolExecutor(4) as pool:
+        calls = [pool.submit(asyncio.run, framework.arerank(adapter, ITEMS)) for _ in range(4)]
+    assert [framework.pairs(call.result()) for call in calls] == [RANKED] * 4
+
+
+async def test_a_synchronous_call_inside_a_running_loop(framework: Face, server: Loopback) -> None:
+    adapter = framework.make(api_base=server.url, batch_size=1)
+    assert framework.ranked(adapter, ITEMS) == RANKED
+    assert framework.pairs(await framework.arerank(adapter, ITEMS)) == RANKED
+    assert [hit.headers["authorization"] for hit in server.hits] == [f"Bearer {KEY}"] * 6
+    await adapter._core().aclose()
+
+
+async def test_a_client_of_the_other_colour_is_left_alone(framework: Face, server: Loopback) -> None:
+    wire = Wire()
+    adapter = framework.make(api_base=server.url, http_client=wire.client(asynchronous=False))
+    assert framework.pairs(await framework.arerank(adapter, ITEMS)) == RANKED
+    assert (len(server.hits), len(wire.requests)) == (1, 0)
+    framework.rerank(adapter, ITEMS)
+    assert (len(server.hits), len(wire.requests)) == (1, 1)

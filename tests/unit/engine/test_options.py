@@ -1,0 +1,362 @@
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import httpx
+import orjson
+import pytest
+
+from anyrerank import BadRequestError, Reranker, RerankResponse, rerank
+from anyrerank._core.engine.options import (
+    blanks,
+    checked_documents,
+    checked_query,
+    identity,
+    options_of,
+    provider_options,
+)
+from anyrerank.providers import load
+
+NIM = "nvidia_nim/nvidia/rerank-qa"
+COHERE = "cohere/rerank-v3.5"
+
+
+class Server:
+    """Answers in the shape of the path, and keeps what it was sent."""
+
+    def __init__(self) -> None:
+        self.bodies: list[dict[str, Any]] = []
+        self.http_client = httpx.Client(transport=httpx.MockTransport(self.answer))
+
+    def answer(self, request: httpx.Request) -> httpx.Response:
+        body = orjson.loads(request.content)
+        self.bodies.append(body)
+        if "passages" in body:
+            rows = [{"index": index, "logit": -float(index)} for index in range(len(body["passages"]))]
+            return httpx.Response(200, json={"rankings": rows})
+        rows = [{"index": index, "relevance_score": 1 / (index + 1)} for index in range(len(body["documents"]))]
+        return httpx.Response(200, json={"results": rows})
+
+    def rerank(
+        self, documents: Any = ("a", "b"), query: Any = "q", model: str = COHERE, **given: Any
+    ) -> RerankResponse:
+        return rerank(model, query, documents, api_key="key", http_client=self.http_client, **given)
+
+
+@pytest.fixture
+def server() -> Server:
+    return Server()
+
+
+@pytest.mark.parametrize("query", ["", " ", "\n\t\u00a0", None, 3, b"q", ["q"], {"text": "q"}])
+def test_a_query_is_a_string_that_is_not_blank(server: Server, query: Any) -> None:
+    with pytest.raises(BadRequestError, match="query"):
+        server.rerank(query=query)
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize("query", ["", 3])
+def test_a_query_is_checked_without_documents_too(server: Server, query: Any) -> None:
+    with pytest.raises(BadRequestError, match="query"):
+        server.rerank([], query=query)
+
+
+@pytest.mark.parametrize(
+    "documents",
+    ["one string", b"bytes", {"a", "b"}, frozenset({"a"}), {"text": "a"}, None, 3, object()],
+    ids=lambda documents: type(documents).__name__,
+)
+def test_documents_are_a_sequence(server: Server, documents: Any) -> None:
+    with pytest.raises(BadRequestError, match="documents is a sequence"):
+        server.rerank(documents)
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [3, None, 2.5, True, b"bytes", ["a"], object()], ids=lambda wrong: type(wrong).__name__
+)
+def test_each_document_is_a_string_or_a_mapping(server: Server, wrong: Any) -> None:
+    with pytest.raises(BadRequestError, match=r"documents\[1\]"):
+        server.rerank(["a", wrong])
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [{}, {"title": "t"}, {"text": None}, {"text": 3}, {"image": "data:image/png;base64,"}]
+)
+@pytest.mark.parametrize("first", ["a", {"text": "a"}])
+def test_a_mapping_has_a_text(server: Server, first: Any, wrong: Any) -> None:
+    with pytest.raises(BadRequestError, match=r"documents\[1\].*'text'"):
+        server.rerank([first, wrong])
+    assert server.bodies == []
+
+
+def test_a_mapping_has_one_of_the_rank_fields(server: Server) -> None:
+    with pytest.raises(BadRequestError, match=r"documents\[1\] has none of the rank_fields title, body"):
+        server.rerank([{"title": "t"}, {"text": "a"}], rank_fields=["title", "body"])
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "documents", [[""], ["", "  ", "\n"], [{"text": " "}], ["", {"text": ""}]], ids=["one", "many", "mapping", "mixed"]
+)
+def test_all_blank_documents_are_an_error(server: Server, documents: Any) -> None:
+    with pytest.raises(BadRequestError, match="blank"):
+        server.rerank(documents)
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize("documents", [[], ()])
+def test_no_documents_give_an_empty_response_and_no_request(server: Server, documents: Any) -> None:
+    response = server.rerank(documents)
+    assert list(response.results) == []
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    "make",
+    [list, tuple, iter, dict.fromkeys, lambda texts: (text for text in texts), lambda texts: map(str, texts)],
+    ids=["list", "tuple", "iterator", "dict is refused", "generator", "map"],
+)
+def test_any_ordered_iterable_of_documents_will_do(server: Server, make: Callable[[list[str]], Any]) -> None:
+    documents = make(["a", "b", "c"])
+    if isinstance(documents, Mapping):
+        with pytest.raises(BadRequestError):
+            server.rerank(documents)
+        return
+    response = server.rerank(documents)
+    assert server.bodies[0]["documents"] == ["a", "b", "c"]
+    assert [result.document for result in response.results] == [{"text": "a"}, {"text": "b"}, {"text": "c"}]
+
+
+def test_any_mapping_is_a_document(server: Server) -> None:
+    document = MappingProxyType({"text": "a", "source": "s"})
+    response = server.rerank([document])
+    assert server.bodies[0]["documents"] == ["a"]
+    assert response.results[0].document is document
+
+
+def test_blank_documents_are_not_sent_and_come_last(server: Server) -> None:
+    response = server.rerank(["", "a", "\u3000", "b"])
+    assert server.bodies[0]["documents"] == ["a", "b"]
+    assert response.results.indexes == (1, 3, 0, 2)
+    assert response.results.scores == (1.0, 0.5, None, None)
+
+
+def test_a_threshold_drops_blank_documents(server: Server) -> None:
+    assert server.rerank(["", "a"], score_threshold=-1.0).results.indexes == (1,)
+
+
+WRONG: list[tuple[str, Any]] = [
+    *(("top_n", value) for value in (0, -1, True, 2.5, "3", 1.0)),
+    *(("timeout", value) for value in (0, -1, float("nan"), float("inf"), 10**400, "5", True)),
+    *(("max_retries", value) for value in (-1, 1.5, None, "2", False)),
+    ("num_retries", -1),
+    *(("batch_size", value) for value in (0, -5, "10", True)),
+    *(("max_concurrency", value) for value in (0, None, 1.5)),
+    *(("score_threshold", value) for value in ("0.5", float("nan"), 10**400, True)),
+    *(("score_mode", value) for value in ("percent", None, "RAW")),
+    *(("on_error", value) for value in ("ignore", None)),
+    *(("fuse", value) for value in ("borda", True)),
+    *(("rank_fields", value) for value in ("text", [1], [None], 5, True, b"text")),
+    *(("extra_body", value) for value in ("{}", [("a", 1)], 3)),
+    *(("metadata", value) for value in ("tag", ["tag"])),
+]
+
+
+@pytest.mark.parametrize(("name", "value"), WRONG)
+def test_a_wrong_value_is_refused_before_anything_is_sent(server: Server, name: str, value: Any) -> None:
+    shown = "max_retries" if name == "num_retries" else name
+    with pytest.raises(BadRequestError, match=shown):
+        server.rerank(**{name: value})
+    with pytest.raises(BadRequestError, match=shown):
+        Reranker(COHERE, **{name: value})
+    with pytest.raises(BadRequestError, match=shown):
+        Reranker(COHERE, api_key="key", http_client=server.http_client).rerank("q", ["a"], **{name: value})
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize("api_base", ["https://host.test/v1", "https://host.test/v2"])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("max_tokens_per_doc", 0), ("max_tokens_per_doc", "9"), ("max_chunks_per_doc", True), ("priority", -1)],
+)
+def test_a_wrong_value_of_the_providers_own_option_is_refused(
+    server: Server, api_base: str, name: str, value: Any
+) -> None:
+    with pytest.raises(BadRequestError, match=name):
+        server.rerank(api_base=api_base, **{name: value})
+    assert server.bodies == []
+
+
+@pytest.mark.parametrize("name", ["truncate", "instruction", "no_such_option", "top_k"])
+def test_an_unknown_option_is_refused_and_those_that_exist_are_named(server: Server, name: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        server.rerank(**{name: "x"})
+    for existing in (name, "max_tokens_per_doc", "max_chunks_per_doc", "priority", "top_n", "drop_params"):
+        assert existing in str(caught.value)
+    assert server.bodies == []
+
+
+def test_an_unknown_option_is_refused_when_a_reranker_is_made_and_when_it_is_called(server: Server) -> None:
+    with pytest.raises(BadRequestError, match="truncate"):
+        Reranker(COHERE, truncate="END")
+    reranker = Reranker(COHERE, api_key="key", http_client=server.http_client)
+    with pytest.raises(BadRequestError, match="truncate"):
+        reranker.rerank("q", ["a"], truncate="END")
+    assert server.bodies == []
+
+
+def test_an_option_that_a_fallback_does_not_have_is_refused() -> None:
+    with pytest.raises(BadRequestError, match="nvidia_nim has no option priority"):
+        Reranker(COHERE, fallbacks=[NIM], priority=1)
+
+
+def test_drop_params_leaves_out_what_the_provider_does_not_have(server: Server) -> None:
+    server.rerank(truncate="END", max_tokens_per_doc=100, drop_params=True)
+    assert server.bodies[0].keys() == {"model", "query", "documents", "max_tokens_per_doc"}
+
+
+@pytest.mark.parametrize(
+    ("model", "given", "sent"),
+    [
+        (COHERE, {"max_tokens_per_doc": 100, "priority": 0}, {"max_tokens_per_doc": 100, "priority": 0}),
+        (COHERE, {"max_chunks_per_doc": 5}, {"max_chunks_per_doc": 5}),
+        (NIM, {"truncate": "NONE"}, {"truncate": "NONE"}),
+        (NIM, {"truncate": None}, {}),
+        (COHERE, {"top_n": 1}, {"top_n": 1}),
+        (COHERE, {"top_n": 99}, {"top_n": 2}),
+        (COHERE, {"top_n": 1, "fuse": "rrf"}, {}),
+        (COHERE, {"extra_body": {"raw": [1]}}, {"raw": [1]}),
+        (COHERE, {"user": "u", "metadata": {"tag": 1}, "return_documents": True, "timeout": None}, {}),
+    ],
+)
+def test_what_reaches_the_wire(server: Server, model: str, given: dict[str, Any], sent: dict[str, Any]) -> None:
+    server.rerank(model=model, **given)
+    everything = {"model", "query", "passages"} if model == NIM else {"model", "query", "documents"}
+    assert {name: value for name, value in server.bodies[0].items() if name not in everything} == sent
+
+
+@pytest.mark.parametrize(
+    "name", ["api_key", "api_base", "headers", "http_client", "fallbacks", "model", "custom_llm_provider"]
+)
+def test_the_connection_is_not_changed_in_a_call(server: Server, name: str) -> None:
+    reranker = Reranker(COHERE, api_key="key", http_client=server.http_client)
+    with pytest.raises(BadRequestError, match=name):
+        reranker.rerank("q", ["a"], **{name: "x"})
+    assert server.bodies == []
+
+
+def test_a_call_overrides_an_option_for_itself_alone(server: Server) -> None:
+    reranker = Reranker(COHERE, api_key="key", http_client=server.http_client, top_n=1, priority=3)
+    assert len(reranker.rerank("q", ["a", "b"], top_n=None, priority=None).results) == 2
+    assert len(reranker.rerank("q", ["a", "b"]).results) == 1
+    assert [body.get("priority") for body in server.bodies] == [None, 3]
+
+
+@pytest.mark.parametrize("value", ["\ud800", "a\udfffb"])
+def test_text_that_is_not_unicode_is_refused(server: Server, value: str) -> None:
+    with pytest.raises(BadRequestError, match="JSON"):
+        server.rerank(query=value)
+    with pytest.raises(BadRequestError, match="JSON"):
+        server.rerank([value])
+    assert server.bodies == []
+
+
+def test_an_extra_body_that_is_not_json_is_refused(server: Server) -> None:
+    with pytest.raises(BadRequestError, match="JSON"):
+        server.rerank(extra_body={"raw": object()})
+    assert server.bodies == []
+
+
+def test_no_message_shows_the_query_or_a_document(server: Server) -> None:
+    secret = "a very private text indeed"
+    wrong: list[dict[str, Any]] = [
+        {"documents": [secret, 3]},
+        {"documents": secret},
+        {"documents": {"text": secret}},
+        {"documents": [{"title": secret}]},
+        {"documents": [secret], "query": f"{secret}\ud800"},
+        {"documents": [secret], "query": secret, "top_n": 0},
+        {"documents": [secret], "query": secret, "unknown": secret},
+        {"documents": ["a"], "query": [secret]},
+    ]
+    for given in wrong:
+        with pytest.raises(BadRequestError) as caught:
+            server.rerank(**given)
+        assert secret not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [None, 0, 5])
+def test_num_retries_is_another_word_for_max_retries(value: int | None) -> None:
+    assert options_of({"num_retries": value}).max_retries == (2 if value is None else value)
+
+
+def test_options_are_laid_over_each_other() -> None:
+    base = options_of({"top_n": 5, "truncate": "END", "priority": 1})
+    changed = options_of({"top_n": None, "truncate": None, "instruction": "i"}, base)
+    assert (changed.top_n, changed.extra) == (None, {"priority": 1, "instruction": "i"})
+    assert (base.top_n, base.extra) == (5, {"truncate": "END", "priority": 1})
+    assert options_of({}, base) is base
+
+
+def test_an_option_of_the_provider_reaches_only_who_has_it() -> None:
+    extra = {"truncate": "END", "priority": 1}
+    assert provider_options(extra, load("nvidia_nim"), drop_params=True) == {"truncate": "END"}
+    assert provider_options(extra, load("cohere"), drop_params=True) == {"priority": 1}
+    assert provider_options(extra, load("local"), drop_params=True) == {}
+
+
+def test_a_checked_query_and_checked_lists_are_the_callers_own() -> None:
+    query, documents = "  q ", ["a"]
+    assert checked_query(query) is query
+    assert checked_documents(documents) is documents
+
+
+@pytest.mark.parametrize(
+    ("documents", "rank_fields", "blank"),
+    [
+        (["a", "b"], None, []),
+        (["a", "", " \n"], None, [1, 2]),
+        ([{"text": "a"}, {"text": " "}], None, [1]),
+        ([{"title": "t", "text": ""}, {"title": " "}], ["title"], [1]),
+        ([{"title": None, "body": "b"}, {"body": 0}], ["title", "body"], []),
+        ([" ", "a"], ["title"], [0]),
+    ],
+)
+def test_blank_documents_are_found(documents: list[Any], rank_fields: Sequence[str] | None, blank: list[int]) -> None:
+    assert blanks(documents, rank_fields, images=False) == blank
+
+
+def test_an_image_needs_no_text_where_images_are_ranked() -> None:
+    image: dict[str, Any] = {"image": "data:image/png;base64,AA=="}
+    assert blanks([image, "a"], None, images=True) == []
+    with pytest.raises(BadRequestError, match="cannot rank"):
+        blanks([image, "a"], None, images=False)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "rank_fields", "same"),
+    [
+        ("a", "a", None, True),
+        ("a", "A", None, False),
+        ("a", "a ", None, False),
+        ({"text": "a", "source": 1}, {"text": "a", "source": 2}, None, True),
+        ("a", {"text": "a"}, None, True),
+        ({"text": "a", "image": "x"}, {"text": "a", "image": "y"}, None, False),
+        ({"text": "a", "title": "t"}, {"text": "b", "title": "t"}, ["title"], True),
+        ({"text": "a", "title": "t"}, {"text": "a", "title": "u"}, ["title"], False),
+        ({"a": "x", "b": ""}, {"a": "", "b": "x"}, ["a", "b"], False),
+    ],
+)
+def test_documents_are_the_same_when_a_model_sees_the_same(
+    one: Any, other: Any, rank_fields: Sequence[str] | None, same: bool
+) -> None:
+    assert (identity(one, rank_fields, whole=False) == identity(other, rank_fields, whole=False)) is same
+
+
+def test_dedupe_sends_equal_texts_once_and_scores_every_copy(server: Server) -> None:
+    response = server.rerank(["a", "b", {"text": "a"}, "a"], dedupe=True)
+    assert server.bodies[0]["documents"] == ["a", "b"]
+    assert response.results.indexes == (0, 2, 3, 1)
+    assert response.results.scores == (1.0, 1.0, 1.0, 0.5)

@@ -1,0 +1,167 @@
+import math
+from typing import Any
+
+import pytest
+
+from anyrerank._core.engine.ranking import Scored, best_first, check_score_mode, fused, order, results, unit
+from anyrerank._core.types.schema import RerankResult
+from anyrerank.errors import BadRequestError
+from anyrerank.providers._base.provider import Scale
+
+HUGE = 1.7e308
+
+
+def ordered(scored: list[Scored], **given: Any) -> list[Scored]:
+    return order(scored, **{"scale": "unit", "score_mode": "raw", "threshold": None, "fuse": None, **given})
+
+
+@pytest.mark.parametrize(
+    ("logit", "share"),
+    [(0.0, 0.5), (math.log(3), 0.75), (-math.log(3), 0.25), (HUGE, 1.0), (-HUGE, 0.0), (800.0, 1.0), (-800.0, 0.0)],
+)
+def test_a_logit_goes_through_the_logistic_function(logit: float, share: float) -> None:
+    assert unit(logit, "logit") == pytest.approx(share, abs=1e-15)
+
+
+def test_the_mapping_keeps_small_differences_of_low_logits() -> None:
+    assert 0.0 < unit(-40.0, "logit") < unit(-39.0, "logit") < 1e-16
+
+
+@pytest.mark.parametrize("score", [0.0, 0.25, 1.0, 1.5])
+def test_a_calibrated_score_is_not_changed(score: float) -> None:
+    assert unit(score, "unit") == score
+
+
+def test_raw_is_the_providers_number() -> None:
+    assert ordered([(0, -7.5), (1, 12.25)], scale="logit") == [(1, 12.25), (0, -7.5)]
+
+
+def test_unit_maps_logits_and_keeps_their_order() -> None:
+    assert ordered([(0, -HUGE), (1, 0.0), (2, HUGE)], scale="logit", score_mode="unit") == [
+        (2, 1.0),
+        (1, 0.5),
+        (0, 0.0),
+    ]
+
+
+def test_unit_does_not_depend_on_the_other_documents() -> None:
+    alone = ordered([(0, 2.0)], scale="logit", score_mode="unit")
+    beside = ordered([(0, 2.0), (1, 9.0), (2, -9.0)], scale="logit", score_mode="unit")
+    assert alone[0] in beside
+
+
+@pytest.mark.parametrize("scored", [[(0, 1.0), (1, 1.0), (2, 1.0)], [(2, 1.0), (0, 1.0), (1, 1.0)]])
+def test_equal_scores_are_in_input_order(scored: list[Scored]) -> None:
+    assert best_first(scored) == [(0, 1.0), (1, 1.0), (2, 1.0)]
+
+
+def test_best_first_with_ties_among_others() -> None:
+    assert best_first([(3, 0.5), (1, 0.9), (0, 0.5), (2, -0.0), (4, 0.0)]) == [
+        (1, 0.9),
+        (0, 0.5),
+        (3, 0.5),
+        (2, 0.0),
+        (4, 0.0),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("threshold", "kept"),
+    [
+        (None, [0, 1, 2, 3]),
+        (0.0, [0, 1]),
+        (0, [0, 1]),
+        (-2.0, [0, 1, 2]),
+        (-100.0, [0, 1, 2, 3]),
+        (1.5, [0]),
+        (1.6, []),
+    ],
+)
+def test_a_threshold_keeps_what_reaches_it(threshold: float | None, kept: list[int]) -> None:
+    scored = [(0, 1.5), (1, 0.0), (2, -2.0), (3, -3.0)]
+    assert [place for place, _ in ordered(scored, scale="logit", threshold=threshold)] == kept
+
+
+def test_a_threshold_is_in_the_scale_of_the_score_mode() -> None:
+    scored = [(0, 3.0), (1, 0.1), (2, -0.1)]
+    kept = ordered(scored, scale="logit", score_mode="unit", threshold=0.5)
+    assert [place for place, _ in kept] == [0, 1]
+
+
+def test_reciprocal_rank_fusion_by_hand() -> None:
+    # The reranker's order is 2, 0, 1; the incoming one is 0, 1, 2.
+    places, scores = zip(*fused([(2, 9.0), (0, 5.0), (1, 1.0)]), strict=True)
+    assert places == (0, 2, 1)
+    assert scores == pytest.approx((1 / 62 + 1 / 61, 1 / 61 + 1 / 63, 1 / 63 + 1 / 62))
+
+
+def test_fusion_is_switched_on_by_name() -> None:
+    scored = [(0, 5.0), (1, 1.0), (2, 9.0)]
+    assert [place for place, _ in ordered(scored)] == [2, 0, 1]
+    assert [place for place, _ in ordered(scored, fuse="rrf")] == [0, 2, 1]
+
+
+def test_the_incoming_rank_counts_documents_that_were_not_scored() -> None:
+    [(place, score)] = fused([(4, 1.0)])
+    assert place == 4
+    assert score == pytest.approx(1 / 61 + 1 / 65)
+
+
+def test_documents_that_are_ranked_alike_by_both_stay_in_order() -> None:
+    assert [place for place, _ in fused([(1, 2.0), (0, 1.0)])] == [0, 1]
+
+
+def test_a_threshold_is_compared_with_the_score_before_fusion() -> None:
+    scored = [(0, 0.2), (1, 0.9), (2, 0.8)]
+    kept = ordered(scored, fuse="rrf", threshold=0.8)
+    assert kept == [pair for pair in fused(best_first(scored)) if pair[0] != 0]
+
+
+def test_results_hold_place_score_and_the_callers_document() -> None:
+    documents: list[Any] = ["a", {"text": "b", "source": "s"}, "c"]
+    ranked = results([(1, 0.9), (0, 0.5), (2, 0.1)], (), documents, top_n=None, with_documents=True)
+    assert list(ranked) == [
+        RerankResult(1, 0.9, {"text": "b", "source": "s"}),
+        RerankResult(0, 0.5, {"text": "a"}),
+        RerankResult(2, 0.1, {"text": "c"}),
+    ]
+    assert ranked[0].document is documents[1]
+
+
+@pytest.mark.parametrize(
+    ("top_n", "indexes", "scores"),
+    [
+        (None, (3, 1, 0, 2), (0.9, 0.5, None, None)),
+        (4, (3, 1, 0, 2), (0.9, 0.5, None, None)),
+        (99, (3, 1, 0, 2), (0.9, 0.5, None, None)),
+        (3, (3, 1, 0), (0.9, 0.5, None)),
+        (2, (3, 1), (0.9, 0.5)),
+        (1, (3,), (0.9,)),
+    ],
+)
+def test_blank_documents_come_last_where_top_n_leaves_room(
+    top_n: int | None, indexes: tuple[int, ...], scores: tuple[float | None, ...]
+) -> None:
+    ranked = results([(3, 0.9), (1, 0.5)], [0, 2], ["", "b", " ", "d"], top_n=top_n, with_documents=True)
+    assert (ranked.indexes, ranked.scores) == (indexes, scores)
+    assert [result.document for result in ranked] == [{"text": ["", "b", " ", "d"][index]} for index in indexes]
+
+
+def test_results_without_documents() -> None:
+    ranked = results([(0, 0.5)], [1], ["a", ""], top_n=None, with_documents=False)
+    assert list(ranked) == [RerankResult(0, 0.5), RerankResult(1, None)]
+
+
+def test_no_results_at_all() -> None:
+    assert list(results((), (), ["a"], top_n=3, with_documents=True)) == []
+
+
+@pytest.mark.parametrize(("mode", "scale"), [("raw", "unknown"), ("raw", "logit"), ("unit", "logit"), ("unit", "unit")])
+def test_score_modes_that_are_possible(mode: str, scale: Scale) -> None:
+    check_score_mode(mode, scale, "p/m")
+
+
+@pytest.mark.parametrize(("mode", "scale"), [("unit", "unknown"), ("percent", "unit")])
+def test_score_modes_that_are_not(mode: str, scale: Scale) -> None:
+    with pytest.raises(BadRequestError, match="score_mode"):
+        check_score_mode(mode, scale, "p/m")

@@ -1,0 +1,483 @@
+"""What a cache saves: nothing that was paid for is sent again, and nothing wrong is ever taken out of it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.frameworks import FACES, NVIDIA, Answer, Face, Wire, in_turn, refusing, well
+from tests.support.harness import KEY, QUERY, Colour
+
+from anyrerank import (
+    APITimeoutError,
+    BadRequestError,
+    MemoryCache,
+    RateLimitError,
+    Reranker,
+    RerankError,
+    SQLiteCache,
+)
+from anyrerank.cache import Cache
+
+JINA = "jina_ai/jina-reranker-v3"
+TEXTS = ["a 0.1", "b 0.9", "c 0.5"]
+
+
+def served(colour: Colour, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
+    """A reranker that keeps scores in memory, unless it is told otherwise."""
+    client = colour.client(transport=httpx.MockTransport(wire))
+    return colour.reranker(model, **{"http_client": client, "cache": MemoryCache(), **options})
+
+
+def sent(wire: Wire) -> list[list[Any]]:
+    return [body["documents"] for body in wire.bodies]
+
+
+def test_what_was_paid_for_is_not_sent_again(colour: Colour) -> None:
+    wire = Wire()
+    reranker = served(colour, wire)
+    hundred = [f"text {number}" for number in range(100)]
+    first = colour.rerank(reranker, QUERY, hundred)
+    second = colour.rerank(reranker, QUERY, [*hundred[10:], *(f"new {number}" for number in range(200, 210))])
+    assert [len(documents) for documents in sent(wire)] == [100, 10]
+    assert (first.cached, first.saved, first.cost) == (0, 0.0, 0.002)
+    assert (second.cached, second.cost) == (90, 0.002)
+    assert second.saved == pytest.approx(0.9 * 0.002)
+    assert [(result.index, result.relevance_score) for result in second.results[:2]] == [(99, 209.0), (98, 208.0)]
+
+
+def test_a_call_that_is_all_kept_sends_nothing_and_costs_nothing(colour: Colour) -> None:
+    wire = Wire()
+    reranker = served(colour, wire)
+    first = colour.rerank(reranker, QUERY, TEXTS)
+    second = colour.rerank(reranker, QUERY, TEXTS[::-1])
+    assert len(wire.requests) == 1
+    assert (second.cost, second.attempts, second.cached) == (0.0, (), 3)
+    assert second.saved == pytest.approx(0.002)
+    assert second.meta.billed_units is None
+    assert [result.document for result in second.results] == [result.document for result in first.results]
+    assert second.results.scores == first.results.scores
+
+
+def test_what_does_not_change_a_score_does_not_miss(colour: Colour) -> None:
+    wire = Wire()
+    reranker = served(colour, wire)
+    top = colour.rerank(reranker, QUERY, TEXTS, top_n=1)
+    assert wire.body.get("top_n") is None
+    assert top.results.indexes == (1,)
+    assert colour.rerank(reranker, QUERY, TEXTS, score_threshold=0.4).results.indexes == (1, 2)
+    assert colour.rerank(reranker, QUERY, TEXTS, score_mode="unit", fuse="rrf", user="ann").cached == 3
+    assert len(wire.requests) == 1
+
+
+CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "query": ({}, {"query": "another"}),
+    "option": ({}, {"max_tokens_per_doc": 64}),
+    "extra_body": ({}, {"extra_body": {"x": 1}}),
+    "model": ({"model": "cohere/rerank-v4.0-fast"}, {}),
+    "provider": ({"model": NVIDIA}, {}),
+    "base": ({"api_base": "https://other.test"}, {}),
+    "header": ({"headers": {"x-tenant": "2"}}, {}),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_what_may_change_a_score_misses(colour: Colour, name: str) -> None:
+    made, called = CHANGES[name]
+    wire, cache = Wire(), MemoryCache()
+    colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+    query = called.get("query", QUERY)
+    options = {option: value for option, value in called.items() if option != "query"}
+    response = colour.rerank(served(colour, wire, **{"cache": cache, **made}), query, TEXTS, **options)
+    assert len(wire.requests) == 2
+    assert (response.cached, response.saved) == (0, 0.0)
+
+
+def test_another_key_does_not_miss(colour: Colour) -> None:
+    wire, cache = Wire(), MemoryCache()
+    colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+    other = served(colour, wire, cache=cache, api_key="another", headers={"Authorization": "Bearer third"})
+    assert colour.rerank(other, QUERY, TEXTS).cached == 3
+
+
+def test_equal_documents_of_a_call_are_sent_once(colour: Colour) -> None:
+    wire = Wire()
+    response = colour.rerank(served(colour, wire), QUERY, ["a 0.1", "", "b 0.9", "a 0.1", {"text": "b 0.9"}])
+    assert wire.sent == ["a 0.1", "b 0.9"]
+    assert list(response.results.pairs()) == [(2, 0.9), (4, 0.9), (0, 0.1), (3, 0.1), (1, None)]
+    assert response.cached == 0
+
+
+def test_a_listwise_model_is_kept_by_the_call(colour: Colour) -> None:
+    wire = Wire()
+    reranker = served(colour, wire, JINA)
+    first = colour.rerank(reranker, QUERY, TEXTS)
+    again = colour.rerank(reranker, QUERY, TEXTS, top_n=2)
+    assert len(wire.requests) == 1
+    assert (again.cached, again.cost, again.results.indexes) == (3, 0.0, first.results.indexes[:2])
+    assert colour.rerank(reranker, QUERY, TEXTS[:2]).cached == 0
+    assert colour.rerank(reranker, QUERY, TEXTS[::-1]).cached == 0
+    assert colour.rerank(reranker, QUERY, ["a 0.1b 0.9", "c 0.5"]).cached == 0
+    assert len(wire.requests) == 4
+
+
+def test_batches_are_of_what_is_missing(colour: Colour) -> None:
+    wire = Wire()
+    reranker = served(colour, wire, batch_size=2, max_concurrency=1)
+    colour.rerank(reranker, QUERY, ["a 0.1", "b 0.2", "c 0.3"])
+    response = colour.rerank(reranker, QUERY, ["d 0.4", "a 0.1", "e 0.5", "b 0.2", "f 0.6"])
+    assert sent(wire)[2:] == [["d 0.4", "e 0.5"], ["f 0.6"]]
+    assert response.results.indexes == (4, 2, 0, 3, 1)
+    assert response.cached == 2
+
+
+def test_an_error_names_the_caller_s_document(colour: Colour) -> None:
+    def large(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(413, text="too large") if b"huge" in request.content else well(request)
+
+    reranker = served(colour, Wire(large))
+    colour.rerank(reranker, QUERY, TEXTS)
+    with pytest.raises(BadRequestError, match=r"documents\[3\] is too large"):
+        colour.rerank(reranker, QUERY, [*TEXTS, "huge"])
+
+
+def test_what_was_paid_for_before_a_failure_is_kept(colour: Colour) -> None:
+    wire = Wire(in_turn(well, refusing(400)))
+    reranker = served(colour, wire)
+    colour.rerank(reranker, QUERY, TEXTS)
+    with pytest.raises(BadRequestError):
+        colour.rerank(reranker, QUERY, [*TEXTS, "d"])
+    assert colour.rerank(reranker, QUERY, TEXTS).cached == 3
+
+
+def test_a_file_serves_another_reranker(colour: Colour, tmp_path: Path) -> None:
+    wire = Wire()
+    with SQLiteCache(tmp_path / "scores.db") as cache:
+        colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+    with SQLiteCache(tmp_path / "scores.db") as cache:
+        response = colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+    assert (len(wire.requests), response.cached) == (1, 3)
+    assert response.saved == pytest.approx(0.002)
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not [text for text in (QUERY, *TEXTS, KEY) if text.encode() in kept]
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_in_a_framework(face: Face) -> None:
+    wire = Wire()
+    adapter = face.make(wire, cache=MemoryCache())
+    for _ in range(2):
+        assert face.ranked(adapter, TEXTS) == [("b 0.9", 0.9), ("c 0.5", 0.5), ("a 0.1", 0.1)]
+    assert len(wire.requests) == 1
+
+
+def test_a_cost_that_is_not_known_is_not_saved_as_nothing(colour: Colour) -> None:
+    reranker = served(colour, Wire(), "cohere/unheard-of")
+    assert colour.rerank(reranker, QUERY, TEXTS).cost is None
+    again = colour.rerank(reranker, QUERY, TEXTS)
+    assert (again.cost, again.cached, again.saved) == (0.0, 3, None)
+
+
+# A cache of one's own
+
+
+class Odd(Cache):
+    """Does what it is told in place of what it should."""
+
+    blocking = False
+
+    def __init__(self, get: Callable[[Sequence[bytes]], Any], put: Callable[[Mapping[bytes, bytes]], Any]) -> None:
+        self._get, self._put = get, put
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        found: dict[bytes, bytes] = self._get(keys)
+        return found
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        self._put(entries)
+
+    def clear(self) -> None:
+        raise AssertionError("nobody else removes entries")
+
+
+def broken(_: object) -> Any:
+    raise OSError("no such disk")
+
+
+def nothing(_: object) -> Any:
+    return {}
+
+
+@pytest.mark.parametrize(("get", "put"), [(broken, nothing), (nothing, broken), (broken, broken)])
+@pytest.mark.parametrize("model", ["cohere/rerank-v3.5", JINA])
+def test_calls_go_on_without_a_cache_that_fails(
+    colour: Colour, get: Any, put: Any, model: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    reranker = served(colour, Wire(), model, cache=Odd(get, put))
+    for _ in range(3):
+        assert colour.rerank(reranker, QUERY, TEXTS).results.indexes == (1, 2, 0)
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage() for record in warnings] == [
+        "the cache Odd failed with OSError: the call goes on without it; further failures are not reported"
+    ]
+
+
+WRONG = [b"", b"short", bytes(16)[:15], bytes(17), b"\xff" * 16, b"\xff" * 20, bytes(8), bytes(8) + b"\xff" * 12]
+
+
+@pytest.mark.parametrize("value", [*WRONG, bytes(8) + bytes(12) * 2], ids=repr)
+@pytest.mark.parametrize("model", ["cohere/rerank-v3.5", JINA])
+def test_what_is_no_score_is_a_miss(colour: Colour, model: str, value: bytes) -> None:
+    wire = Wire()
+    cache = Odd(lambda keys: dict.fromkeys([*keys, b"another"], value), nothing)
+    response = colour.rerank(served(colour, wire, model, cache=cache), QUERY, TEXTS)
+    assert response.results.scores == (0.9, 0.5, 0.1)
+    assert response.cached == 0
+
+
+def test_keys_are_digests(colour: Colour) -> None:
+    keys: list[bytes] = []
+    cache = Odd(nothing, keys.extend)
+    colour.rerank(served(colour, Wire(), cache=cache), QUERY, TEXTS)
+    assert {len(key) for key in keys} == {16}
+    assert len(set(keys)) == 3
+
+
+@pytest.mark.parametrize("cache", [True, {}, MemoryCache])
+def test_a_cache_is_a_cache(colour: Colour, cache: Any) -> None:
+    with pytest.raises(BadRequestError, match=r"cache is a Cache, such as MemoryCache\(\), or None"):
+        colour.reranker(cache=cache)
+
+
+# Equal calls beside each other
+
+
+async def turns_until(over: Callable[[], bool]) -> None:
+    while not over():  # noqa: ASYNC110  threads open the gate too
+        await asyncio.sleep(0)
+
+
+class Gate:
+    """Holds every request until it is opened, and counts those who wait."""
+
+    def __init__(self, answer: Answer = well) -> None:
+        self.answer = answer
+        self.opened = threading.Event()
+        self.requests: list[httpx.Request] = []
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        assert self.opened.wait(10)
+        return self.answer(request)
+
+    async def later(self, request: httpx.Request) -> httpx.Response:
+        self.requests.append(request)
+        await turns_until(self.opened.is_set)
+        return self.answer(request)
+
+
+def gated(gate: Gate, *, asynchronous: bool, **options: Any) -> Reranker:
+    client: httpx.Client | httpx.AsyncClient
+    if asynchronous:
+        client = httpx.AsyncClient(transport=httpx.MockTransport(gate.later))
+    else:
+        client = httpx.Client(transport=httpx.MockTransport(gate))
+    usual = {"api_key": KEY, "http_client": client, "max_retries": 0, "timeout": 10.0, "cache": MemoryCache()}
+    return Reranker("cohere/rerank-v3.5", **{**usual, **options})
+
+
+async def turns(count: int = 50) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def test_equal_calls_beside_each_other_spend_once() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(64)]
+    await turns()
+    gate.opened.set()
+    responses = await asyncio.gather(*calls)
+    assert len(gate.requests) == 1
+    assert {response.results.scores for response in responses} == {(0.9, 0.5, 0.1)}
+    assert sorted(response.cached for response in responses) == [0, *[3] * 63]
+    assert sum(response.cost or 0 for response in responses) == pytest.approx(0.002)
+
+
+def test_equal_calls_of_threads_spend_once() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=False)
+    with ThreadPoolExecutor(8) as pool:
+        calls = [pool.submit(reranker.rerank, QUERY, TEXTS) for _ in range(8)]
+        while not gate.requests:
+            time.sleep(0)
+        gate.opened.set()
+        responses = [call.result() for call in calls]
+    assert len(gate.requests) == 1
+    assert {response.results.scores for response in responses} == {(0.9, 0.5, 0.1)}
+
+
+async def test_calls_that_overlap_send_each_pair_once() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS[:2]))]
+    await turns()
+    calls.append(asyncio.create_task(reranker.arerank(QUERY, TEXTS[1:])))
+    await turns()
+    gate.opened.set()
+    first, second = await asyncio.gather(*calls)
+    assert [json.loads(request.content)["documents"] for request in gate.requests] == [TEXTS[:2], TEXTS[2:]]
+    assert (first.cached, second.cached) == (0, 1)
+    assert second.results.scores == (0.9, 0.5)
+
+
+async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves_and_keep_what_they_get() -> None:
+    gate = Gate(in_turn(refusing(429), well))
+    reranker = gated(gate, asynchronous=True)
+    calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(4)]
+    await turns()
+    gate.opened.set()
+    outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(RateLimitError) == 1
+    assert len(gate.requests) == 4
+    assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
+
+
+async def test_one_of_those_who_wait_takes_over_from_a_call_that_is_cancelled() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+    await turns()
+    others = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(20)]
+    await turns()
+    first.cancel()
+    await turns()
+    gate.opened.set()
+    responses = await asyncio.gather(*others)
+    assert len(gate.requests) == 2
+    assert sorted(response.cached for response in responses) == [0, *[3] * 19]
+    assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
+
+
+async def test_an_equal_call_of_a_loop_that_is_held_up_is_not_waited_for() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+    await turns()
+    gate.opened.set()
+    with ThreadPoolExecutor(1) as pool:  # a wrapper that makes an asynchronous call look synchronous
+        second = pool.submit(lambda: asyncio.run(reranker.arerank(QUERY, TEXTS)))
+        assert second.result(5).cached == 0
+    assert (await first).cached == 0
+    assert len(gate.requests) == 2
+
+
+@pytest.mark.parametrize(("leaver", "requests"), [("who asks", 2), ("who waits", 1)])
+async def test_a_call_that_is_cancelled_takes_no_equal_one_with_it(leaver: str, requests: int) -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    calls = {}
+    for name in ("who asks", "who waits"):
+        calls[name] = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+        await turns()
+    cancelled = calls.pop(leaver)
+    cancelled.cancel()
+    await turns()
+    gate.opened.set()
+    (left,) = calls.values()
+    assert (await left).results.scores == (0.9, 0.5, 0.1)
+    assert cancelled.cancelled()
+    assert len(gate.requests) == requests
+
+
+async def test_one_who_waits_waits_no_longer_than_its_own_timeout() -> None:
+    gate = Gate()
+    reranker = gated(gate, asynchronous=True)
+    first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
+    await turns()
+    with pytest.raises(APITimeoutError, match="an equal call was under way"):
+        await reranker.arerank(QUERY, TEXTS, timeout=0.01)
+    gate.opened.set()
+    assert (await first).cached == 0
+
+
+@pytest.mark.parametrize("threads", [False, True])
+async def test_a_synchronous_call_does_not_wait_for_the_loop_that_it_holds_up(threads: bool) -> None:
+    """Neither itself nor by threads of its own."""
+    gate, cache = Gate(), MemoryCache()
+    first = asyncio.create_task(gated(gate, asynchronous=True, cache=cache).arerank(QUERY, TEXTS))
+    await turns()
+    wire = Wire()
+    with httpx.Client(transport=httpx.MockTransport(wire)) as client:
+        beside = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=cache, timeout=5)
+        if threads:
+            found = [
+                each
+                for each in beside.rerank_many([QUERY, "another"], [TEXTS] * 2)
+                if not isinstance(each, RerankError)
+            ]
+        else:
+            found = [beside.rerank(QUERY, TEXTS)]
+    assert {response.results.scores for response in found} == {(0.9, 0.5, 0.1)}
+    assert len(wire.requests) == len(found)
+    gate.opened.set()
+    assert (await first).results.scores == (0.9, 0.5, 0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "documents", "options"),
+    [
+        ("cohere/m", [{"image": "logo.png", "title": f"text {n}"} for n in (1, 2)], {"rank_fields": ["title"]}),
+        ("litellm_proxy/m", [{"text": "the same", "title": f"text {n}"} for n in (1, 2)], {}),
+    ],
+)
+def test_all_that_a_model_sees_of_a_document_counts(
+    colour: Colour, model: str, documents: list[dict[str, str]], options: dict[str, Any]
+) -> None:
+    wire = Wire()
+    reranker = served(colour, wire, model, api_base="https://proxy.test", **options)
+    colour.rerank(reranker, QUERY, documents)
+    assert len(wire.sent) == 2
+
+
+@pytest.mark.parametrize("options", [{"extra_body": {"seed": 2**70}}, {}])
+def test_what_json_cannot_hold_is_the_error_that_it_is_without_a_cache(colour: Colour, options: dict[str, Any]) -> None:
+    query = QUERY if options else "\ud800"
+    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+        colour.rerank(served(colour, Wire(), **options), query, TEXTS)
+
+
+async def test_caches_that_are_not_shared_share_nothing() -> None:
+    gate = Gate()
+    calls = [asyncio.create_task(gated(gate, asynchronous=True).arerank(QUERY, TEXTS)) for _ in range(2)]
+    await turns()
+    gate.opened.set()
+    assert [response.cached for response in await asyncio.gather(*calls)] == [0, 0]
+
+
+# Rules
+
+words = st.sampled_from(["a 0.1", "b 0.2", "c 0.3", "d 0.4", "e 0.5", " ", "f 0.6"])
+
+
+@given(st.lists(st.lists(words, min_size=1, max_size=8).filter(lambda each: any(map(str.strip, each))), max_size=6))
+def test_a_cache_changes_nothing_but_the_price(calls: list[list[str]]) -> None:
+    wire = Wire()
+    with httpx.Client(transport=httpx.MockTransport(wire)) as client:
+        plain = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client)
+        kept = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=MemoryCache())
+        for documents in calls:
+            expected, found = plain.rerank(QUERY, documents), kept.rerank(QUERY, documents)
+            assert list(found.results.pairs()) == list(expected.results.pairs())
+            assert found.cached <= len(documents)

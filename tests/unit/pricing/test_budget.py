@@ -1,0 +1,367 @@
+"""A budget is kept to before money is spent, by calls one after another and by calls beside each other."""
+
+from __future__ import annotations
+
+import asyncio
+import copy
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.frameworks import FACES, Face, Wire, in_turn, refusing, well
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour
+
+from anyrerank import (
+    APITimeoutError,
+    BadRequestError,
+    Budget,
+    BudgetExceededError,
+    ConfigurationError,
+    InternalServerError,
+    MemoryCache,
+    Reranker,
+    Router,
+)
+from anyrerank._core.pricing.budget import seconds_of
+
+EACH = 0.002
+"""What a search costs at Cohere."""
+
+
+class Clock:
+    def __init__(self, now: float = 1_000_000.0) -> None:
+        self.now = now
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def served(colour: Colour, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
+    return colour.reranker(model, http_client=colour.client(transport=httpx.MockTransport(wire)), **options)
+
+
+def test_a_call_that_would_go_beyond_is_not_sent(colour: Colour) -> None:
+    wire, budget = Wire(), Budget(2 * EACH)
+    reranker = served(colour, wire, budget=budget, on_error="passthrough")
+    for _ in range(2):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    with pytest.raises(BudgetExceededError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert len(wire.requests) == 2
+    assert budget.spent() == pytest.approx(2 * EACH)
+    assert caught.value.message == (
+        "the budget of $0.004000 does not allow this call: $0.004000 is spent, and it would cost about $0.002000"
+    )
+    assert caught.value.retry_after is None
+
+
+def test_a_window_begins_anew(colour: Colour) -> None:
+    clock = Clock(86400.0 * 20 + 3600)
+    budget = Budget(EACH, "1d", clock=clock)
+    reranker = served(colour, Wire(), budget=budget)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    with pytest.raises(BudgetExceededError, match=r"for 1d .*; the next window begins in 82800 s") as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert caught.value.retry_after == 82800
+    clock.now += 82800
+    assert budget.spent() == 0.0
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+
+
+def test_each_end_user_has_a_budget(colour: Colour) -> None:
+    wire, budget = Wire(), Budget(EACH)
+    reranker = served(colour, wire, user_budget=budget)
+    colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    colour.rerank(reranker, QUERY, DOCUMENTS, user="bob")
+    with pytest.raises(BudgetExceededError, match="the end user's budget") as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    assert "ann" not in str(caught.value)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert (budget.spent("ann"), budget.spent("bob"), budget.spent("cid")) == (EACH, EACH, 0.0)
+    assert len(wire.requests) == 3
+
+
+def test_what_a_call_really_cost_is_counted(colour: Colour) -> None:
+    def dear(request: httpx.Request) -> httpx.Response:
+        body = well(request).json()
+        return httpx.Response(200, json={**body, "meta": {"billed_units": {"search_units": 5}}})
+
+    budget = Budget(1.0)
+    colour.rerank(served(colour, Wire(dear), budget=budget), QUERY, DOCUMENTS)
+    assert budget.spent() == pytest.approx(5 * EACH)
+
+
+def test_what_was_not_billed_is_not_counted(colour: Colour) -> None:
+    budget = Budget(EACH)
+    reranker = served(colour, Wire(in_turn(refusing(400), well)), budget=budget)
+    with pytest.raises(BadRequestError):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert budget.spent() == 0.0
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+
+
+def test_a_failure_that_was_billed_is_counted(colour: Colour) -> None:
+    budget = Budget(1.0)
+    wire = Wire(in_turn(lambda _: httpx.Response(200, text="<html>"), well))
+    colour.rerank(served(colour, wire, budget=budget, fallbacks=["cohere/rerank-v4.0-fast"]), QUERY, DOCUMENTS)
+    assert len(wire.requests) == 2
+    assert budget.spent() == pytest.approx(2 * EACH)
+
+
+def test_tokens_are_set_aside_by_estimate_and_counted_as_they_were(colour: Colour) -> None:
+    def counted(request: httpx.Request) -> httpx.Response:
+        rows = [{"index": place, "relevance_score": 0.5} for place in range(3)]
+        return httpx.Response(200, json={"data": rows, "usage": {"total_tokens": 40}})
+
+    budget = Budget(1e-5)
+    reranker = served(colour, Wire(counted), "voyage/rerank-2.5", budget=budget)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert budget.spent() == pytest.approx(40 * 5e-8)
+    with pytest.raises(BudgetExceededError):
+        colour.rerank(reranker, QUERY, [text * 50 for text in DOCUMENTS])
+
+
+def test_what_is_kept_is_free(colour: Colour) -> None:
+    budget = Budget(EACH)
+    reranker = served(colour, Wire(), budget=budget, cache=MemoryCache())
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
+    with pytest.raises(BudgetExceededError):
+        colour.rerank(reranker, QUERY, ["something new"])
+
+
+def test_a_price_that_is_not_known_is_not_taken_for_nothing(colour: Colour) -> None:
+    wire = Wire()
+    with pytest.raises(ConfigurationError, match="a budget needs a price, and that of cohere/new is not known"):
+        colour.rerank(served(colour, wire, "cohere/new", budget=Budget(1.0)), QUERY, DOCUMENTS)
+    assert wire.requests == []
+    priced = served(colour, wire, "cohere/new", budget=Budget(1.0), input_cost_per_query=0.5)
+    assert colour.rerank(priced, QUERY, DOCUMENTS).cost == 0.5
+
+
+def test_what_costs_nothing_needs_no_budget(colour: Colour) -> None:
+    reranker = colour.reranker("local/lexical", api_key=None, budget=Budget(1e-9))
+    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
+
+
+async def test_calls_beside_each_other_do_not_overspend_together() -> None:
+    requests: list[httpx.Request] = []
+    opened = asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        requests.append(request)
+        await opened.wait()
+        return well(request)
+
+    budget = Budget(3 * EACH)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, budget=budget)
+        calls = [asyncio.create_task(reranker.arerank(QUERY, [*DOCUMENTS, str(n)])) for n in range(8)]
+        while sum(call.done() for call in calls) < 5:  # noqa: ASYNC110  five are refused before the gate opens
+            await asyncio.sleep(0)
+        opened.set()
+        outcomes = await asyncio.gather(*calls, return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes].count(BudgetExceededError) == 5
+    assert len(requests) == 3
+    assert "of calls under way" in str(next(o for o in outcomes if isinstance(o, BudgetExceededError)))
+    assert budget.spent() == pytest.approx(3 * EACH)
+
+
+def test_threads_do_not_overspend_together() -> None:
+    budget, started = Budget(10.0), threading.Barrier(8)
+
+    def spend(_: int) -> int:
+        started.wait()
+        done = 0
+        for _ in range(100):
+            try:
+                budget.reserve(0.1).settle(0.1)
+            except BudgetExceededError:
+                continue
+            done += 1
+        return done
+
+    with ThreadPoolExecutor(8) as pool:
+        assert sum(pool.map(spend, range(8))) == 100
+    assert budget.spent() == pytest.approx(10.0)
+
+
+async def test_a_call_that_is_cut_off_counts_as_it_was_estimated() -> None:
+    """Nobody here knows whether the provider finished it."""
+    never = asyncio.Event()
+
+    async def answer(_: httpx.Request) -> httpx.Response:
+        await never.wait()
+        raise AssertionError
+
+    budget = Budget(EACH)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, budget=budget)
+        call = asyncio.create_task(reranker.arerank(QUERY, DOCUMENTS))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        with pytest.raises(BudgetExceededError):
+            await reranker.arerank(QUERY, DOCUMENTS)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+    assert budget.spent() == EACH
+
+
+def test_a_time_out_counts_as_it_was_estimated(colour: Colour) -> None:
+    def late(request: httpx.Request) -> httpx.Response:
+        raise httpx.ReadTimeout("made by the test", request=request)
+
+    budget = Budget(1.0)
+    with pytest.raises(APITimeoutError):
+        colour.rerank(served(colour, Wire(late), budget=budget), QUERY, DOCUMENTS)
+    assert budget.spent() == EACH
+
+
+def test_every_request_of_a_call_is_set_aside(colour: Colour) -> None:
+    wire, budget = Wire(), Budget(10 * EACH)
+    reranker = served(colour, wire, budget=budget, batch_size=1)
+    with pytest.raises(BudgetExceededError, match=r"it would cost about \$0\.022000"):
+        colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(11)])
+    assert (wire.requests, budget.spent()) == ([], 0.0)
+    colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(10)])
+    assert budget.spent() == pytest.approx(10 * EACH)
+
+
+def test_every_request_to_a_deployment_is_set_aside(colour: Colour) -> None:
+    wire = Wire()
+    params = {"model": "cohere/rerank-v3.5", "api_key": KEY, "max_budget": 3 * EACH}
+    client = colour.client(transport=httpx.MockTransport(wire))
+    router = Router([{"model_name": "r", "litellm_params": params}], http_client=client, batch_size=1)
+    documents = [f"passage {place}" for place in range(4)]
+    with pytest.raises(BudgetExceededError):
+        colour.rerank(router.named("r"), QUERY, documents)
+    assert wire.requests == []
+
+
+async def test_requests_that_a_failure_beside_them_cuts_off_count_as_they_were_estimated() -> None:
+    async def first_fails(request: httpx.Request) -> httpx.Response:
+        if b"passage 0" not in request.content:
+            await asyncio.Event().wait()
+        return refusing(400)(request)
+
+    budget = Budget(1.0)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(first_fails)) as client:
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, batch_size=1, budget=budget)
+        with pytest.raises(BadRequestError):
+            await reranker.arerank(QUERY, [f"passage {place}" for place in range(4)])
+    assert budget.spent() == pytest.approx(3 * EACH)  # the one that was refused was not billed
+
+
+def test_what_fails_everywhere_costs_nothing_however_it_is_split(colour: Colour) -> None:
+    wire, budget = Wire(refusing(503)), Budget(1.0)
+    reranker = served(colour, wire, budget=budget, batch_size=1, max_concurrency=1)
+    with pytest.raises(InternalServerError):
+        colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(4)])
+    assert (len(wire.requests), budget.spent()) == (1, 0.0)
+
+
+def test_a_fallback_keeps_to_its_own_budgets(colour: Colour) -> None:
+    wire, own, of_user = Wire(), Budget(EACH), Budget(1.0)
+    spare = served(colour, wire, budget=own, user_budget=of_user)
+    reranker = served(colour, Wire(refusing(401)), fallbacks=[spare])
+    colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    with pytest.raises(BudgetExceededError):
+        colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    assert (own.spent(), of_user.spent("ann"), len(wire.requests)) == (EACH, EACH, 1)
+
+
+def test_what_costs_nothing_is_never_refused(colour: Colour) -> None:
+    budget = Budget(1e-9)
+    budget.reserve(1e-9).settle(5.0)
+    assert colour.rerank(colour.reranker("local/lexical", api_key=None, budget=budget), QUERY, DOCUMENTS).cost == 0.0
+
+
+def test_an_end_user_is_named_by_a_string(colour: Colour) -> None:
+    budget = Budget(1.0)
+    with pytest.raises(BadRequestError, match="user is a string, or None"):
+        colour.rerank(served(colour, Wire(), budget=budget, user_budget=Budget(1.0)), QUERY, DOCUMENTS, user=["ann"])
+    assert budget.spent() == 0.0
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_in_a_framework(face: Face) -> None:
+    adapter = face.make(Wire(), budget=Budget(EACH), user_budget=Budget(1.0), user="ann")
+    assert face.ranked(adapter, ["a 0.1", "b 0.9"]) == [("b 0.9", 0.9), ("a 0.1", 0.1)]
+    with pytest.raises(BudgetExceededError):
+        face.rerank(adapter, ["a 0.1", "b 0.9"])
+    assert adapter.user_budget.spent("ann") == EACH
+
+
+# The value itself
+
+
+@pytest.mark.parametrize("dollars", [0, -1, True, "5", None, float("nan"), float("inf"), 10**400])
+def test_a_budget_is_a_number_of_dollars(dollars: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a budget is a number of US dollars above 0"):
+        Budget(dollars)
+
+
+@pytest.mark.parametrize(
+    "window", ["", "1", "d", "1y", "-1d", "0s", 0, -5, True, float("inf"), float("nan"), 10**400, "9" * 400 + "d"]
+)
+def test_a_window_is_a_length_of_time(window: Any) -> None:
+    with pytest.raises(ConfigurationError, match=r"window is a number of seconds above 0, or a text"):
+        Budget(1.0, window)
+
+
+@pytest.mark.parametrize(
+    ("window", "seconds"), [("30s", 30), ("5m", 300), ("12h", 43200), ("1d", 86400), ("2 w", 1209600), (1.5, 1.5)]
+)
+def test_lengths_of_time(window: Any, seconds: float) -> None:
+    assert seconds_of(window) == seconds
+
+
+@pytest.mark.parametrize("name", ["budget", "user_budget"])
+def test_a_budget_is_a_budget(colour: Colour, name: str) -> None:
+    given: dict[str, Any] = {name: 5.0}
+    with pytest.raises(BadRequestError, match=f"{name} is a Budget, such as "):
+        served(colour, Wire(), **given)
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301
+def test_a_copy_has_spent_nothing(again: Any) -> None:
+    budget = Budget(2.0, "1d")
+    budget.reserve(1.0).settle(1.5)
+    copied = again(budget)
+    assert (repr(copied), copied.spent(), budget.spent()) == ("Budget(2, '1d')", 0.0, 1.5)
+
+
+@given(st.lists(st.tuples(st.floats(0, 1), st.none() | st.floats(0, 1), st.integers(0, 3)), max_size=40))
+def test_no_more_is_set_aside_than_there_is(calls: list[tuple[float, float | None, int]]) -> None:
+    """Whatever is reserved and settled in whatever windows, what is let through fits into what is left."""
+    clock = Clock()
+    budget = Budget(1.0, 60.0, clock=clock)
+    spent, window = 0.0, clock.now // 60
+    for dollars, cost, later in calls:
+        clock.now += 20.0 * later
+        if clock.now // 60 != window:
+            spent, window = 0.0, clock.now // 60
+        try:
+            reservation = budget.reserve(dollars)
+        except BudgetExceededError:
+            assert spent + dollars > 1.0
+            continue
+        assert spent + dollars <= 1.0 + 1e-6
+        reservation.settle(cost)
+        spent += dollars if cost is None else cost
+        assert budget.spent() == pytest.approx(spent)
+
+
+def test_those_who_spent_in_earlier_windows_are_forgotten() -> None:
+    clock = Clock()
+    budget = Budget(1.0, 60.0, clock=clock)
+    for number in range(12_000):
+        clock.now += 1.0
+        budget.reserve(0.1, f"user {number}").settle(0.1)
+    assert len(budget._accounts) <= 10_000

@@ -1,0 +1,276 @@
+"""What calls cost: list prices, the provider's own word, the caller's prices, and what is not known."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.support.frameworks import FACES, Face, Wire
+from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering
+
+from anyrerank import BadRequestError, ConfigurationError, Reranker, RerankResponse
+from anyrerank._core.pricing.prices import Price, Spent, listed, read, spent, total
+from anyrerank._core.types.schema import Attempt, BilledUnits, Meta
+from anyrerank.providers import names
+
+ROWS = [{"index": index, "relevance_score": 0.5} for index in range(3)]
+COHERE = {"results": ROWS, "meta": {"billed_units": {"search_units": 3}}}
+JINA = {"results": ROWS, "usage": {"total_tokens": 2_000_000}}
+GARBAGE = {"response": {"status": 200, "json": {"results": "none"}}}
+DOWN = {"response": {"status": 500, "json": {}}}
+
+
+def ok(body: Any) -> dict[str, Any]:
+    return {"response": {"status": 200, "json": body}}
+
+
+def ask(colour: Colour, model: str, body: Any, **options: Any) -> RerankResponse:
+    client = answering(body, headers=options.pop("sent_headers", None)).client(colour)
+    return colour.rerank(colour.reranker(model, http_client=client, **options), QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("model", "body", "cost", "estimated"),
+    [
+        ("cohere/rerank-v3.5", COHERE, 0.006, False),
+        ("cohere/RERANK-v4.0-pro", COHERE, 0.0075, False),
+        ("cohere/rerank-v3.5", {"results": ROWS}, 0.002, True),
+        ("cohere/rerank-of-tomorrow", COHERE, None, False),
+        ("jina_ai/jina-reranker-v2-base-multilingual", JINA, 0.1, False),
+        ("jina_ai/jina-reranker-v2-base-multilingual", {"results": ROWS}, None, False),
+        ("jina_ai/jina-reranker-m0", JINA, None, False),
+        ("fireworks_ai/qwen3-reranker-8b", {"data": ROWS, "usage": {"total_tokens": 1_000_000}}, 0.2, False),
+        ("openrouter/cohere/rerank-v3.5", {"results": ROWS, "usage": {"cost": 0.0015}}, 0.0015, False),
+        ("openrouter/cohere/rerank-v3.5", {"results": ROWS, "usage": {"cost": 0}}, None, False),
+        ("deepinfra/any/model", {"scores": [1, 2, 3], "inference_status": {"cost": 0.0004}}, 0.0004, False),
+        ("deepinfra/any/model", {"scores": [1, 2, 3], "inference_status": {"cost": "much"}}, None, False),
+        ("local/lexical", {}, 0.0, False),
+    ],
+)
+def test_what_a_call_costs(model: str, body: Any, cost: float | None, estimated: bool, colour: Colour) -> None:
+    response = ask(colour, model, body)
+    assert response.cost == pytest.approx(cost)
+    assert response.cost_estimated is estimated
+    assert [attempt.cost for attempt in response.attempts] == [response.cost]
+
+
+@pytest.mark.parametrize(("said", "cost"), [("0.0042", 0.0042), ("0.0", None), ("", None), ("free", None)])
+def test_what_a_proxy_says(said: str, cost: float | None, colour: Colour) -> None:
+    headers = {"x-litellm-response-cost": said}
+    response = ask(colour, "litellm_proxy/any", COHERE, api_base="http://proxy.example", sent_headers=headers)
+    assert response.cost == cost
+
+
+@pytest.mark.parametrize(
+    ("options", "cost"),
+    [
+        ({"input_cost_per_query": 0.5}, 1.5),
+        ({"input_cost_per_query": 0}, 0.0),
+        ({"input_cost_per_token": 0.5}, None),
+        ({"prices": {"cohere/rerank-v3.5": {"input_cost_per_query": 0.25}}}, 0.75),
+        ({"prices": {"rerank-v3.5": {"input_cost_per_query": 0.25, "litellm_provider": "cohere"}}}, 0.75),
+        ({"prices": {"rerank-v3.5": {"input_cost_per_query": 0.25, "litellm_provider": "azure_ai"}}}, 0.006),
+        ({"prices": {"cohere/rerank-v3.5": {"max_tokens": 4096}}}, 0.006),
+        ({"prices": {"cohere/rerank-v3.5": {"input_cost_per_query": 0.25}}, "input_cost_per_query": 1}, 3.0),
+    ],
+)
+def test_the_caller_s_prices_win(options: dict[str, Any], cost: float | None, colour: Colour) -> None:
+    assert ask(colour, "cohere/rerank-v3.5", COHERE, **options).cost == cost
+
+
+def test_the_caller_s_prices_win_over_the_provider_s_word(colour: Colour) -> None:
+    body = {"results": ROWS, "usage": {"cost": 0.0015, "total_tokens": 100}}
+    assert ask(colour, "openrouter/x/y", body, input_cost_per_token=0.01).cost == 1.0
+
+
+def test_a_server_of_one_s_own_has_a_price_for_each_query(colour: Colour) -> None:
+    response = ask(colour, "hosted_vllm/x", JINA, api_base="http://vllm.example", input_cost_per_query=0.001)
+    assert (response.cost, response.cost_estimated) == (0.001, True)
+
+
+def test_what_is_free_may_be_given_a_price(colour: Colour) -> None:
+    assert ask(colour, "local/lexical", {}, input_cost_per_query=0.5).cost == 0.5
+
+
+def test_a_try_that_timed_out_makes_the_cost_an_estimate(colour: Colour) -> None:
+    replay = Replay([{"response": {"failure": "read_timeout"}}, ok(COHERE)])
+    reranker = colour.reranker(http_client=replay.client(colour), fallbacks=["cohere/rerank-v4.0-fast"])
+    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert (response.cost, response.cost_estimated) == (0.006, True)
+
+
+def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    for number, price in enumerate((0.1, 0.2), start=1):
+        file.write_text(json.dumps({"a/b": {"input_cost_per_query": price}}))
+        os.utime(file, ns=(number, number))
+        assert read(file) == {"a/b": Price(per_query=price)}
+
+
+def test_batches_are_added_up(colour: Colour) -> None:
+    bodies = [{"results": ROWS[:count], "meta": {"billed_units": {"search_units": 1}}} for count in (2, 1)]
+    replay = Replay(map(ok, bodies))
+    reranker = colour.reranker(http_client=replay.client(colour), batch_size=2, max_concurrency=1)
+    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == 0.004
+
+
+@pytest.mark.parametrize(
+    ("first", "exchange", "cost", "estimated"),
+    [
+        ("cohere/rerank-v4.0-pro", GARBAGE, 0.0025 + 0.006, True),
+        ("cohere/rerank-v4.0-pro", DOWN, 0.006, False),
+        ("jina_ai/jina-reranker-v2-base-multilingual", GARBAGE, None, False),
+        ("jina_ai/jina-reranker-v2-base-multilingual", DOWN, 0.006, False),
+    ],
+)
+def test_an_answer_that_was_billed_and_could_not_be_used_counts(
+    first: str, exchange: dict[str, Any], cost: float | None, estimated: bool, colour: Colour
+) -> None:
+    client = Replay([exchange, ok(COHERE)]).client(colour)
+    second = colour.reranker("cohere/rerank-v3.5", http_client=client)
+    response = colour.rerank(colour.reranker(first, http_client=client, fallbacks=[second]), QUERY, DOCUMENTS)
+    assert response.cost == pytest.approx(cost)
+    assert response.cost_estimated is estimated
+    assert [attempt.billed for attempt in response.attempts] == [exchange is GARBAGE, True]
+
+
+def test_a_fallback_has_the_prices_of_the_file_and_not_those_of_the_first(colour: Colour) -> None:
+    client = Replay([DOWN, ok(COHERE)]).client(colour)
+    reranker = colour.reranker(
+        "cohere/rerank-v4.0-pro",
+        http_client=client,
+        input_cost_per_query=9,
+        prices={"cohere/other": {"input_cost_per_query": 0.1}},
+        fallbacks=["cohere/other"],
+    )
+    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == pytest.approx(0.3)
+
+
+def test_nothing_sent_costs_nothing(colour: Colour) -> None:
+    response = colour.rerank(colour.reranker(), QUERY, [])
+    assert (response.cost, response.attempts) == (0.0, ())
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_in_a_framework(face: Face) -> None:
+    wire = Wire()
+    adapter = face.make(wire, input_cost_per_query=0.5, prices={"a/b": {"input_cost_per_token": 1.0}})
+    core = adapter._core()
+    face.rerank(adapter, ["a 0.5", "b 0.9"])
+    assert core._first._price == Price(per_query=0.5)
+    assert core._first._prices == {"a/b": Price(per_token=1.0)}
+    assert adapter.model_dump()["input_cost_per_query"] == 0.5
+
+
+# Tables and files
+
+
+def test_every_listed_price_is_of_a_provider_that_there_is() -> None:
+    path = Path(read.__code__.co_filename).parent / "data" / "prices.json"
+    models = json.loads(path.read_text(encoding="utf-8"))["models"]
+    assert {name.partition("/")[0] for name in models} <= set(names())
+    for name, entry in models.items():
+        assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens"}
+        assert len(entry) == 1
+        assert listed([name.upper()]) is not None
+    assert listed(["nobody/nothing"]) is None
+
+
+def test_a_file_in_litellm_s_format(tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    entries: dict[str, dict[str, Any]] = {
+        "sample_spec": {"max_tokens": "set to max output tokens"},
+        "cohere/rerank-x": {
+            "input_cost_per_query": 0.002,
+            "input_cost_per_token": 0.0,
+            "output_cost_per_token": 0.0,
+            "litellm_provider": "cohere",
+            "mode": "rerank",
+        },
+        "nvidia_nim/z": {"input_cost_per_query": 0.0, "input_cost_per_token": 0.0, "litellm_provider": "nvidia_nim"},
+        "voyage/y": {"input_cost_per_token": 5e-08, "litellm_provider": "voyage", "mode": "rerank"},
+        "bare": {"input_cost_per_query": 0.5, "litellm_provider": "jina_ai"},
+    }
+    file.write_text(json.dumps(entries))
+    expected = {
+        "cohere/rerank-x": Price(per_query=0.002),
+        "voyage/y": Price(per_token=5e-08),
+        "jina_ai/bare": Price(per_query=0.5),
+    }
+    assert read(file) == read(str(file)) == read(entries) == expected
+    assert Reranker("cohere/rerank-x", prices=str(file))._first._prices == expected
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "prices.json cannot be read: FileNotFoundError"),
+        (b"\xff\xfe", "prices.json cannot be read: UnicodeDecodeError"),
+        (b'{\n"a": {\n"b" 3}}', "prices.json is not JSON: line 3"),
+        (b"[]", "prices.json is no JSON object of models"),
+        (b'{"a/b": {"input_cost_per_query": "free"}}', "prices.json, a/b: input_cost_per_query is a number"),
+        (b'{"a/b": {"input_cost_per_token": -1}}', "prices.json, a/b: input_cost_per_token is a number"),
+    ],
+)
+def test_a_file_that_cannot_be_read(content: bytes | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "prices.json"
+    if content is not None:
+        file.write_bytes(content)
+    with pytest.raises(ConfigurationError) as caught:
+        Reranker("cohere/rerank-v3.5", prices=file)
+    assert words in caught.value.message
+
+
+@pytest.mark.parametrize("name", ["input_cost_per_query", "input_cost_per_token"])
+@pytest.mark.parametrize("value", [-0.1, "0.1", True, float("nan"), float("inf")])
+def test_a_price_that_is_none(name: str, value: Any, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match=f"{name} is a number of US dollars"):
+        colour.reranker(**{name: value})
+    with pytest.raises(BadRequestError, match=f"{name}: set when a Reranker is made"):
+        colour.rerank(colour.reranker(), QUERY, DOCUMENTS, **{name: value})
+
+
+# Rules
+
+counts = st.none() | st.integers(0, 10**6)
+dollars = st.none() | st.floats(0, 10, allow_nan=False)
+
+
+@given(dollars, dollars, counts, counts, st.integers(1, 5000))
+def test_a_cost_is_known_when_all_that_it_needs_is(
+    per_query: float | None, per_token: float | None, units: int | None, tokens: int | None, documents: int
+) -> None:
+    meta = Meta(billed_units=BilledUnits(search_units=units, total_tokens=tokens))
+    found = spent(Price(per_query=per_query, per_token=per_token), meta, documents)
+    if (per_query, per_token) == (None, None) or (per_token and tokens is None):
+        assert found == Spent(None)
+        return
+    if not (per_query or per_token):
+        assert found == Spent(0.0)
+        return
+    guessed = -(-documents // 100) if units is None else units
+    assert found.dollars == pytest.approx((per_query or 0) * guessed + (per_token or 0) * (tokens or 0))
+    assert found.estimated == (per_query is not None and units is None)
+
+
+@given(st.lists(st.tuples(st.sampled_from([None, 200, 204, 429, 500]), st.booleans(), dollars)))
+def test_the_total_is_that_of_what_was_billed(tries: list[tuple[int | None, bool, float | None]]) -> None:
+    attempts = [
+        Attempt(deployment="a/b", status=status, error="X" if failed else None, seconds=0.1, cost=cost)
+        for status, failed, cost in tries
+    ]
+    billed = [cost for status, failed, cost in tries if (not failed if status is None else status < 300)]
+    expected = None if None in billed else sum(cost or 0 for cost in billed)
+    assert total(attempts) == pytest.approx(expected)
+
+
+def test_what_may_have_been_billed_is_not_said_to_be_free(colour: Colour) -> None:
+    replay = Replay([{"response": {"failure": "read_timeout"}}])
+    reranker = colour.reranker(http_client=replay.client(colour), on_error="passthrough")
+    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert (response.degraded, response.cost) == (True, None)

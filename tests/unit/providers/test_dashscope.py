@@ -1,0 +1,104 @@
+"""What is peculiar to DashScope: two forms, chosen by the base URL or the model, that rank a list as a whole."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, sent_by
+
+from anyrerank import BadRequestError, RerankError
+from anyrerank._core.engine.environment import connect
+
+COMPATIBLE_MODEL, NATIVE_MODEL, PICTURES = "qwen3-rerank", "gte-rerank-v2", "qwen3-vl-rerank"
+CHINA, ABROAD = "https://dashscope.aliyuncs.com", "https://dashscope-intl.aliyuncs.com"
+COMPATIBLE = "/compatible-api/v1/reranks"
+NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"
+
+
+@pytest.mark.parametrize(
+    ("base", "compatible_model", "native_model"),
+    [
+        (None, CHINA + COMPATIBLE, CHINA + NATIVE),
+        (ABROAD, ABROAD + COMPATIBLE, ABROAD + NATIVE),
+        (f"{ABROAD}/", ABROAD + COMPATIBLE, ABROAD + NATIVE),
+        (f"{ABROAD}/compatible-api/v1", ABROAD + COMPATIBLE, ABROAD + COMPATIBLE),
+        (f"{ABROAD}/compatible-api/v1/reranks/", ABROAD + COMPATIBLE, ABROAD + COMPATIBLE),
+        (f"{ABROAD}/compatible-mode/v1/", ABROAD + COMPATIBLE, ABROAD + COMPATIBLE),
+        (f"{ABROAD}/compatible-mode/v1/reranks", ABROAD + COMPATIBLE, ABROAD + COMPATIBLE),
+        (f"{ABROAD}/api/v1", ABROAD + NATIVE, ABROAD + NATIVE),
+        (f"{ABROAD}{NATIVE}/", ABROAD + NATIVE, ABROAD + NATIVE),
+        ("https://gw.example/ali", f"https://gw.example/ali{COMPATIBLE}", f"https://gw.example/ali{NATIVE}"),
+        ("https://gw.example/api/v1?t=1", f"https://gw.example{NATIVE}?t=1", f"https://gw.example{NATIVE}?t=1"),
+        (
+            "https://ws-1.ap-southeast-1.maas.aliyuncs.com/compatible-mode/v1",
+            f"https://ws-1.ap-southeast-1.maas.aliyuncs.com{COMPATIBLE}",
+            f"https://ws-1.ap-southeast-1.maas.aliyuncs.com{COMPATIBLE}",
+        ),
+    ],
+)
+def test_the_form_follows_the_base_and_then_the_model(
+    base: str | None, compatible_model: str, native_model: str, sync_colour: Colour
+) -> None:
+    for model, url in ((COMPATIBLE_MODEL, compatible_model), (NATIVE_MODEL, native_model), (PICTURES, native_model)):
+        options: dict[str, Any] = {"instruction": "Prefer capitals.", "top_n": 2}
+        request = sent_by(sync_colour, f"dashscope/{model}", api_base=base, **options)
+        assert str(request.url) == url
+        asked = {"query": QUERY, "documents": DOCUMENTS}
+        own = {"top_n": 2, "instruct": "Prefer capitals."}
+        expected = (
+            {"model": model, **asked, **own}
+            if url.endswith("reranks")
+            else {"model": model, "input": asked, "parameters": {"return_documents": False, **own}}
+        )
+        assert json.loads(request.content) == expected
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_a_native_answer(own: bool, colour: Colour) -> None:
+    rows = [{"index": 2, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]
+    body = {"output": {"results": rows}, "usage": {"total_tokens": 9}, "request_id": "in-the-body"}
+    replay = answering(body, headers={"x-request-id": "in-a-header"} if own else {})
+    reranker = colour.reranker(f"dashscope/{NATIVE_MODEL}", http_client=replay.client(colour))
+    response = colour.rerank(reranker, QUERY, DOCUMENTS, top_n=2)
+    assert [(each.index, each.relevance_score) for each in response.results] == [(2, 0.5), (0, 0.25)]
+    assert response.id == "in-the-body"
+    assert response.request_id == ("in-a-header" if own else None)
+    assert response.meta.billed_units is not None
+    assert response.meta.billed_units.total_tokens == 9
+
+
+@pytest.mark.parametrize(("model", "limit"), [(COMPATIBLE_MODEL, 500), (NATIVE_MODEL, 500), (PICTURES, 100)])
+def test_a_list_is_never_split_silently(model: str, limit: int, colour: Colour) -> None:
+    assert connect(f"dashscope/{model}").max_documents({}) == limit
+    replay = Replay([])
+    reranker = colour.reranker(f"dashscope/{model}", http_client=replay.client(colour))
+    with pytest.raises(BadRequestError, match="allow_split"):
+        colour.rerank(reranker, QUERY, ["x"] * (limit + 1))
+    assert replay.seen == []
+    assert len(sent_by(colour, f"dashscope/{model}", ["x"] * limit).content) > limit
+
+
+def test_no_scale_is_assumed(colour: Colour) -> None:
+    reranker = colour.reranker(f"dashscope/{NATIVE_MODEL}", score_mode="unit", http_client=Replay([]).client(colour))
+    with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("body", "request_id"),
+    [
+        ({"code": "InvalidParameter", "message": "says why", "request_id": "rq-1"}, "rq-1"),
+        ({"error": {"code": "invalid_parameter", "message": "says why", "type": "x"}, "request_id": "rq-1"}, "rq-1"),
+        ({"error": {"message": "says why"}, "id": "rq-2"}, "rq-2"),
+        ({"error": "says why"}, None),
+    ],
+)
+@pytest.mark.parametrize("model", [COMPATIBLE_MODEL, NATIVE_MODEL])
+def test_error_bodies(model: str, body: Any, request_id: str | None, colour: Colour) -> None:
+    reranker = colour.reranker(f"dashscope/{model}", http_client=answering(body, 400).client(colour))
+    with pytest.raises(RerankError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert caught.value.message == "Alibaba DashScope answered 400: says why"
+    assert caught.value.request_id == request_id

@@ -1,0 +1,581 @@
+import asyncio
+import copy
+import logging
+import math
+import os
+import pickle
+import select
+import signal
+import subprocess
+import sys
+import threading
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.frameworks import FACES, Face
+from tests.support.harness import Colour, leaks
+
+import anyrerank
+from anyrerank import APITimeoutError, BadRequestError, InternalServerError, Reranker, RerankError
+from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine.retry import within
+from anyrerank._core.runtime.flow import run
+from anyrerank._core.types.schema import RerankRequest
+from anyrerank.providers import load
+from anyrerank.providers._base import cross_encoder as _cross_encoder
+
+pytest.importorskip("onnx")
+cross_encoder: Any = pytest.importorskip("fastembed.rerank.cross_encoder")
+from tests.unit.providers.overlap_onnx import WINDOW, make  # noqa: E402
+
+QUERY = "Which city is the capital of Canada?"
+DOCUMENTS = [
+    "Lisbon is the capital of Portugal",
+    "Sydney in Australia",
+    "Ottawa is the capital of Canada",
+    "the river",
+]
+SCORES = [4.0, 0.0, 5.0, 1.0]
+ORDER = [2, 0, 3, 1]
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"fastembed/{make(tmp_path_factory.mktemp('overlap'))}"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_cross_encoder, "_slots", {})
+    monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+
+
+Predict = Callable[[Sequence[str], Callable[[], list[float]]], list[float]]
+
+
+@pytest.fixture
+def predicting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Predict], None]:
+    """Puts a function around every prediction: it gets the texts, and what predicts."""
+    real = cross_encoder.TextCrossEncoder.rerank
+
+    def put(around: Predict) -> None:
+        def rerank(self: Any, query: str, texts: Sequence[str], **options: Any) -> list[float]:
+            return around(texts, lambda: list(real(self, query, texts, **options)))
+
+        monkeypatch.setattr(cross_encoder.TextCrossEncoder, "rerank", rerank)
+
+    return put
+
+
+@pytest.fixture
+def predicted(predicting: Callable[[Predict], None]) -> list[int]:
+    """How many texts each prediction had."""
+    sizes: list[int] = []
+
+    def around(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        sizes.append(len(texts))
+        return predict()
+
+    predicting(around)
+    return sizes
+
+
+@pytest.fixture
+def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each model was loaded with."""
+    real = cross_encoder.TextCrossEncoder.__init__
+    seen: list[dict[str, Any]] = []
+
+    def init(self: Any, name: str, **options: Any) -> None:
+        seen.append({"name": name, **options})
+        real(self, name, **options)
+
+    monkeypatch.setattr(cross_encoder.TextCrossEncoder, "__init__", init)
+    return seen
+
+
+def test_scores_are_the_model_s_logits(model: str, colour: Colour) -> None:
+    response = colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+    assert list(response.results.indexes) == ORDER
+    assert [each.relevance_score for each in response.results] == [SCORES[place] for place in ORDER]
+    assert [each.document for each in response.results] == [{"text": DOCUMENTS[place]} for place in ORDER]
+    assert (response.meta.billed_units, response.meta.tokens, response.provider) == (None, None, "fastembed")
+
+
+def test_the_card() -> None:
+    kind = load("fastembed")
+    assert (kind.__name__, kind.prefix, kind.extra, kind.scale) == ("FastEmbed", "fastembed", "fastembed", "logit")
+    assert (kind.needs_key, kind.options, set(kind.settings)) == (False, frozenset(), {"device", "threads"})
+    assert not kind.listwise
+
+
+def test_options_of_a_call(model: str, colour: Colour) -> None:
+    reranker = colour.reranker(model)
+    unit = colour.rerank(reranker, QUERY, DOCUMENTS, score_mode="unit", top_n=2)
+    assert [each.relevance_score for each in unit.results] == pytest.approx([1 / (1 + math.exp(-x)) for x in (5, 4)])
+    assert list(colour.rerank(reranker, QUERY, DOCUMENTS, score_threshold=1.0).results.indexes) == ORDER[:3]
+    documents = [{"title": "capital of Canada", "text": "river"}, "", {"title": "river", "text": "capital of Canada"}]
+    assert list(colour.rerank(reranker, QUERY, documents).results.indexes) == [2, 0, 1]
+    assert list(colour.rerank(reranker, QUERY, documents, rank_fields=["title"]).results.indexes) == [0, 2, 1]
+    with pytest.raises(BadRequestError, match="max_tokens_per_doc"):
+        colour.rerank(reranker, QUERY, DOCUMENTS, max_tokens_per_doc=3)
+
+
+def test_extra_body_has_nowhere_to_go(model: str, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match="nothing is sent from here"):
+        colour.rerank(colour.reranker(model, extra_body={"beta": 1}), QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_in_a_framework(model: str, face: Face) -> None:
+    adapter = face.make(model=model, top_n=2, options={"threads": 1})
+    assert face.ranked(adapter, DOCUMENTS, QUERY) == [(DOCUMENTS[2], 5.0), (DOCUMENTS[0], 4.0)]
+
+
+def test_a_long_document_is_cut_off(model: str, sync_colour: Colour) -> None:
+    room = WINDOW - len(["[CLS]", *QUERY.split(), "?", "[SEP]", "[SEP]"])
+    long = "the " * 500
+    response = sync_colour.rerank(sync_colour.reranker(model), QUERY, [long, "river " * room + "Canada"])
+    assert [each.relevance_score for each in response.results] == [room, 0]
+
+
+def test_chunks_score_as_single_documents_do(model: str, predicted: list[int], colour: Colour) -> None:
+    documents = [f"{'the capital ' * (place % 7)}of {'river ' * (place % 5)}" for place in range(130)]
+    reranker = colour.reranker(model)
+    together = dict(colour.rerank(reranker, QUERY, documents).results.pairs())
+    assert predicted == [64, 64, 2]
+    for place, document in enumerate(documents):
+        (alone,) = colour.rerank(reranker, QUERY, [document]).results
+        assert together[place] == pytest.approx(alone.relevance_score, abs=1e-5)
+        assert together[place] == 1 + 2 * (place % 7)
+
+
+def test_documents_of_one_length_are_scored_side_by_side(
+    model: str, predicting: Callable[[Predict], None], sync_colour: Colour
+) -> None:
+    chunks: list[set[int]] = []
+
+    def around(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        chunks.append({len(text) for text in texts})
+        return predict()
+
+    predicting(around)
+    sync_colour.rerank(sync_colour.reranker(model), QUERY, ["the", "the capital"] * 64)
+    assert chunks == [{11}, {3}]
+
+
+@pytest.mark.parametrize(
+    "file", ["model.onnx", "onnx/model.onnx", "model_int8.onnx", "onnx/model_quantized.onnx"], ids=str
+)
+def test_where_the_model_is_in_a_folder(file: str, tmp_path: Path, sync_colour: Colour) -> None:
+    reranker = sync_colour.reranker(f"fastembed/{make(tmp_path / 'ce', file=file)}")
+    assert list(sync_colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+
+
+def test_the_usual_file_wins(tmp_path: Path, sync_colour: Colour) -> None:
+    folder = make(make(tmp_path, file="a.onnx", last="Neg"), file="model.onnx")
+    reranker = sync_colour.reranker(f"fastembed/{folder}")
+    assert list(sync_colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+
+
+@pytest.mark.parametrize("named", ["ce", "./ce", "models/../ce", "~/ce", "{home}/ce/"])
+def test_ways_to_name_a_folder(
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: list[Any], sync_colour: Colour
+) -> None:
+    make(tmp_path / "ce")
+    (tmp_path / "models").mkdir()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for each in (named, str(tmp_path / "ce")):
+        reranker = sync_colour.reranker(f"fastembed/{each.format(home=tmp_path)}")
+        assert list(sync_colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+    assert len(loads) == 1
+
+
+@pytest.mark.parametrize("name", ["Xenova/ms-marco-MiniLM-L-6-v2", "xenova/MS-MARCO-minilm-l-6-v2"])
+def test_an_id_that_fastembed_knows(
+    name: str, model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, colour: Colour
+) -> None:
+    folder = Path(model.partition("/")[2])
+    kind = cross_encoder.TextCrossEncoder.CROSS_ENCODER_REGISTRY[0]
+    monkeypatch.setattr(kind, "download_model", lambda *arguments, **options: folder)
+    response = colour.rerank(colour.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
+    assert list(response.results.indexes) == ORDER
+    assert "its files are downloaded" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("given", "loaded"),
+    [
+        ({}, {"threads": None}),
+        ({"device": "cpu", "threads": 2}, {"threads": 2, "cuda": False}),
+    ],
+)
+def test_settings(given: dict[str, Any], loaded: dict[str, Any], model: str, loads: list[Any], colour: Colour) -> None:
+    colour.rerank(colour.reranker(model, **given), QUERY, DOCUMENTS)
+    (seen,) = loads
+    assert seen == {"name": "anyrerank:onnx/model.onnx", "specific_model_path": model.partition("/")[2], **loaded}
+
+
+def test_each_setting_has_a_model_of_its_own(model: str, loads: list[Any], sync_colour: Colour) -> None:
+    for threads in (1, 2, 1):
+        sync_colour.rerank(sync_colour.reranker(model, threads=threads), QUERY, DOCUMENTS)
+    assert [each["threads"] for each in loads] == [1, 2]
+
+
+WRONG_SETTINGS = [
+    ({"device": "gpu"}, "device for FastEmbed is 'cpu' or 'cuda', not 'gpu'"),
+    ({"device": ["cpu"]}, "device"),
+    ({"threads": 0}, "threads for FastEmbed is an integer of at least 1"),
+    ({"threads": "2"}, "threads"),
+    ({"threads": True}, "threads"),
+]
+
+
+@pytest.mark.parametrize(("given", "says"), WRONG_SETTINGS)
+def test_a_wrong_setting_is_refused_before_loading(
+    given: dict[str, Any], says: str, model: str, loads: list[Any], colour: Colour
+) -> None:
+    reranker = colour.reranker(model, **given)
+    for ask in (reranker.check, lambda: colour.rerank(reranker, QUERY, DOCUMENTS)):
+        with pytest.raises(anyrerank.ConfigurationError, match=says):
+            ask()
+    assert loads == []
+
+
+def test_cuda_without_the_library_for_it(
+    model: str, loads: list[Any], monkeypatch: pytest.MonkeyPatch, colour: Colour
+) -> None:
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
+    with pytest.raises(anyrerank.ConfigurationError, match="pip install fastembed-gpu"):
+        colour.rerank(colour.reranker(model, device="cuda"), QUERY, DOCUMENTS)
+    assert loads == []
+
+
+def empty(folder: Path) -> None:
+    folder.mkdir()
+
+
+def several(folder: Path) -> None:
+    make(make(folder, file="a.onnx"), file="b.onnx")
+
+
+def without_tokenizer(folder: Path) -> None:
+    (make(folder) / "tokenizer.json").unlink()
+
+
+def broken(folder: Path) -> None:
+    (make(folder) / "onnx" / "model.onnx").write_bytes(b"not an ONNX file")
+
+
+def classifier(folder: Path) -> None:
+    make(folder, labels=3)
+
+
+def infinite(folder: Path) -> None:
+    make(folder, last="Log")
+
+
+def not_a_number(folder: Path) -> None:
+    make(folder, last="Acos")
+
+
+def a_file(folder: Path) -> None:
+    folder.write_text("model")
+
+
+FAULTS: list[tuple[Any, str, str]] = [
+    (None, "NotFoundError", "there is no folder"),
+    (a_file, "NotFoundError", "there is no folder"),
+    (empty, "ConfigurationError", "no ONNX file"),
+    (several, "ConfigurationError", "several ONNX files"),
+    (without_tokenizer, "ConfigurationError", "tokenizer.json"),
+    (broken, "ConfigurationError", "cannot be loaded"),
+    (classifier, "ConfigurationError", "3 labels"),
+    (infinite, "APIResponseValidationError", "no finite number for 1 of 4 documents"),
+    (not_a_number, "APIResponseValidationError", "no finite number for 2 of 4 documents"),
+]
+
+
+@pytest.mark.parametrize(("prepare", "kind", "says"), FAULTS)
+def test_a_folder_that_cannot_be_used(
+    prepare: Callable[[Path], None] | None, kind: str, says: str, tmp_path: Path, colour: Colour
+) -> None:
+    folder = tmp_path / "ce"
+    if prepare:
+        prepare(folder)
+    with pytest.raises(RerankError, match=says) as caught:
+        colour.rerank(colour.reranker(f"fastembed/{folder}"), QUERY, DOCUMENTS)
+    error = caught.value
+    assert type(error) is getattr(anyrerank, kind)
+    assert (error.provider, error.model) == ("fastembed", str(folder))
+    assert len(error.message) < 500
+    assert not leaks(error, [QUERY, *DOCUMENTS])
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-this-name/ce", "a/b/c", "a\0b", "a b"])
+def test_a_name_that_can_be_neither(name: str, colour: Colour) -> None:
+    with pytest.raises(anyrerank.NotFoundError, match=r"no folder|knows no reranker") as caught:
+        colour.rerank(colour.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
+    assert len(caught.value.message) < 600
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nobody/nothing", r"fastembed knows no reranker nobody/nothing.*list_supported_models"),
+        ("BAAI/bge-reranker-base", "BAAI/bge-reranker-base is neither a folder nor a model that could be had"),
+    ],
+)
+def test_an_id_that_is_not_to_be_had(name: str, says: str, colour: Colour) -> None:
+    with pytest.raises(anyrerank.NotFoundError, match=says) as caught:
+        colour.rerank(colour.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
+    assert (caught.value.provider, caught.value.model) == ("fastembed", name)
+    assert "\n" not in caught.value.message
+
+
+def test_a_failed_load_is_tried_again(tmp_path: Path, colour: Colour) -> None:
+    folder = tmp_path / "ce"
+    folder.mkdir()
+    reranker = colour.reranker(f"fastembed/{folder}")
+    with pytest.raises(anyrerank.ConfigurationError):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    make(folder)
+    assert list(colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+
+
+def test_without_the_library(model: str, monkeypatch: pytest.MonkeyPatch, colour: Colour) -> None:
+    monkeypatch.setitem(sys.modules, "fastembed.rerank.cross_encoder", None)
+    with pytest.raises(anyrerank.ConfigurationError, match=r"pip install 'anyrerank\[fastembed\]'") as caught:
+        colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+    assert (caught.value.provider, caught.value.model) == ("fastembed", model.partition("/")[2])
+
+
+@pytest.mark.parametrize(("query", "document"), [(QUERY, "half a \ud83d pair"), ("half a \ud83d pair", "river")])
+def test_text_that_no_tokenizer_takes(query: str, document: str, model: str, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
+        colour.rerank(colour.reranker(model), query, [document])
+    assert not leaks(caught.value, ["half a"])
+
+
+def test_a_failing_prediction_quotes_no_text(model: str, predicting: Callable[[Predict], None], colour: Colour) -> None:
+    def fail(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        raise RuntimeError(f"bad shape for {texts[0]}\nand much more")
+
+    predicting(fail)
+    with pytest.raises(InternalServerError, match="failed: RuntimeError: bad shape for") as caught:
+        colour.rerank(colour.reranker(model, max_retries=2), QUERY, DOCUMENTS)
+    assert not leaks(caught.value, [*DOCUMENTS, "much more"])
+
+
+def test_too_little_memory_halves_the_documents(
+    model: str, predicting: Callable[[Predict], None], colour: Colour
+) -> None:
+    def small(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        if len(texts) > 2:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
+        return predict()
+
+    predicting(small)
+    response = colour.rerank(colour.reranker(model), QUERY, [*DOCUMENTS, "river"])
+    assert list(response.results.indexes) == [*ORDER, 4]
+
+
+def test_loading_is_announced_once(
+    model: str, loads: list[Any], caplog: pytest.LogCaptureFixture, colour: Colour
+) -> None:
+    rerankers = [colour.reranker(model), colour.reranker(model, top_n=1)]
+    for each in rerankers:
+        each.check()
+    assert (loads, caplog.records) == ([], [])
+    for each in (*rerankers, *rerankers):
+        colour.rerank(each, QUERY, DOCUMENTS)
+    (record,) = caplog.records
+    assert (record.name, record.levelno) == ("anyrerank", logging.WARNING)
+    assert record.getMessage() == f"loading {model}"
+    assert len(loads) == 1
+
+
+def test_two_threads_load_once(
+    model: str, monkeypatch: pytest.MonkeyPatch, loads: list[Any], sync_colour: Colour
+) -> None:
+    loading = cross_encoder.TextCrossEncoder.__init__
+    both = threading.Barrier(2)
+    outcomes: list[list[int]] = []
+
+    def slow(self: Any, name: str, **options: Any) -> None:
+        with suppress(threading.BrokenBarrierError):
+            both.wait(0.2)
+        loading(self, name, **options)
+
+    monkeypatch.setattr(cross_encoder.TextCrossEncoder, "__init__", slow)
+
+    def ask() -> None:
+        outcomes.append(list(sync_colour.reranker(model).rerank(QUERY, DOCUMENTS).results.indexes))
+
+    in_threads(2, ask)
+    assert outcomes == [ORDER, ORDER]
+    assert len(loads) == 1
+
+
+def in_threads(count: int, work: Callable[[], object]) -> None:
+    threads = [threading.Thread(target=work) for _ in range(count)]
+    for each in threads:
+        each.start()
+    for each in threads:
+        each.join(30)
+        assert not each.is_alive()
+
+
+def test_one_prediction_at_a_time(model: str, predicting: Callable[[Predict], None], sync_colour: Colour) -> None:
+    at_once, most = [0], [0]
+    other = threading.Event()
+
+    def around(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        at_once[0] += 1
+        most[0] = max(most[0], at_once[0])
+        if at_once[0] > 1:
+            other.set()
+        other.wait(0.02)
+        scores = predict()
+        at_once[0] -= 1
+        return scores
+
+    predicting(around)
+    reranker = sync_colour.reranker(model)
+    documents = DOCUMENTS * 33
+    in_threads(3, lambda: reranker.rerank(QUERY, documents))
+    assert most == [1]
+
+
+def test_many_lists_at_once(model: str, colour: Colour) -> None:
+    reranker = colour.reranker(model)
+    responses = colour.rerank_many(reranker, [QUERY, "river", "Lisbon"], [DOCUMENTS] * 3)
+    assert [response.results[0].index for response in responses] == [2, 3, 0]
+
+
+def test_time_is_looked_at_between_chunks(model: str, predicted: list[int]) -> None:
+    clock = iter([0.0, 0.0, 0.0, 9.0])
+    request = RerankRequest(query=QUERY, documents=["river"] * 300)
+    with pytest.raises(APITimeoutError, match="timed out"):
+        run(within(connect(model).flow(request), 5.0, lambda: next(clock)))
+    assert predicted == [64, 64]
+
+
+async def test_cancelling_stops_at_the_end_of_a_chunk(model: str, predicting: Callable[[Predict], None]) -> None:
+    loop, begun, ended = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    go_on = threading.Event()
+    sizes: list[int] = []
+
+    def around(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        sizes.append(len(texts))
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(30)
+        loop.call_soon_threadsafe(ended.set)
+        return predict()
+
+    predicting(around)
+    task = asyncio.create_task(Reranker(model).arerank(QUERY, ["river"] * 300))
+    await begun.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    go_on.set()
+    await ended.wait()
+    assert sizes == [64]
+
+
+async def test_the_event_loop_goes_on_while_predicting(model: str, predicting: Callable[[Predict], None]) -> None:
+    loop, went_on = asyncio.get_running_loop(), threading.Event()
+
+    def around(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        loop.call_soon_threadsafe(went_on.set)
+        assert went_on.wait(5), "the event loop is blocked"
+        return predict()
+
+    predicting(around)
+    response = await Reranker(model).arerank(QUERY, DOCUMENTS)
+    assert list(response.results.indexes) == ORDER
+
+
+def pickled(reranker: Reranker) -> Reranker:
+    made: Reranker = pickle.loads(pickle.dumps(reranker))  # noqa: S301  # made on the line itself
+    return made
+
+
+@pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy])
+def test_copies_share_the_model(
+    copied: Callable[[Reranker], Reranker], model: str, loads: list[Any], colour: Colour
+) -> None:
+    reranker = colour.reranker(model, threads=1)
+    for each in (reranker, copied(reranker)):
+        assert list(colour.rerank(each, QUERY, DOCUMENTS).results.indexes) == ORDER
+    assert len(loads) == 1
+
+
+@pytest.fixture
+def forked() -> Iterator[Callable[[Callable[[], str]], str]]:
+    """Runs a function in a fork of this process."""
+    children: list[int] = []
+
+    def run_it(work: Callable[[], str]) -> str:
+        reading, writing = os.pipe()
+        with warnings.catch_warnings():
+            # this process has threads, of which Python warns from 3.12 on
+            warnings.simplefilter("ignore", DeprecationWarning)
+            child = os.fork()
+        if not child:
+            outcome = "failed"
+            try:
+                outcome = work()
+            finally:
+                os.write(writing, outcome.encode())
+                os._exit(0)
+        children.append(child)
+        os.close(writing)
+        try:
+            assert select.select([reading], [], [], 30)[0], "the child does not answer"
+            return os.read(reading, 1000).decode()
+        finally:
+            os.close(reading)
+
+    yield run_it
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
+def test_a_fork_loads_its_own(
+    model: str, loads: list[Any], forked: Callable[[Callable[[], str]], str], colour: Colour
+) -> None:
+    reranker = colour.reranker(model)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    (slot,) = _cross_encoder._slots.values()
+
+    def in_the_child() -> str:
+        fresh = Colour(asynchronous=colour.asynchronous)
+        return f"{list(fresh.rerank(reranker, QUERY, DOCUMENTS).results.indexes)} {len(loads)}"
+
+    with slot.lock:
+        assert forked(in_the_child) == f"{ORDER} 2"
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert len(loads) == 1
+
+
+def test_the_provider_alone_imports_no_library() -> None:
+    code = (
+        "import sys, anyrerank\n"
+        "reranker = anyrerank.Reranker('fastembed//no/such/folder', device='cpu')\n"
+        "reranker.check()\n"
+        "import anyrerank.providers.sentence_transformers\n"
+        "print({'fastembed', 'onnxruntime', 'tokenizers', 'sentence_transformers', 'torch'} & sys.modules.keys())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "set()"

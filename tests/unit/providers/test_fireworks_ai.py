@@ -1,0 +1,96 @@
+"""What is peculiar to Fireworks AI: names of models, and other words for rows and instructions."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from tests.support.harness import DOCUMENTS, QUERY, Colour, answering, sent_by
+
+from anyrerank import APIResponseValidationError, RerankError
+
+MODEL = "fireworks_ai/qwen3-reranker-8b"
+
+
+@pytest.mark.parametrize(
+    ("model", "in_body"),
+    [
+        ("qwen3-reranker-8b", "fireworks/qwen3-reranker-8b"),
+        ("fireworks/qwen3-reranker-8b", "fireworks/qwen3-reranker-8b"),
+        ("accounts/fireworks/models/qwen3-reranker-8b", "accounts/fireworks/models/qwen3-reranker-8b"),
+        ("accounts/acme/deployedModels/rank-1", "accounts/acme/deployedModels/rank-1"),
+        ("accountsrank", "fireworks/accountsrank"),
+        ("fireworks-rank", "fireworks/fireworks-rank"),
+    ],
+)
+def test_a_model_without_a_path_is_one_of_fireworks_own(model: str, in_body: str, sync_colour: Colour) -> None:
+    assert json.loads(sent_by(sync_colour, f"fireworks_ai/{model}").content)["model"] == in_body
+
+
+@pytest.mark.parametrize(
+    ("base", "url"),
+    [
+        (None, "https://api.fireworks.ai/inference/v1/rerank"),
+        ("https://api.fireworks.ai", "https://api.fireworks.ai/inference/v1/rerank"),
+        ("https://api.fireworks.ai//", "https://api.fireworks.ai/inference/v1/rerank"),
+        ("https://api.fireworks.ai/inference/v1/", "https://api.fireworks.ai/inference/v1/rerank"),
+        ("https://gw.example/v1?t=1", "https://gw.example/v1/rerank?t=1"),
+        ("https://api.fireworks.ai/inference", "https://api.fireworks.ai/inference/v1/rerank"),
+        ("https://gw.example/fw", "https://gw.example/fw/inference/v1/rerank"),
+        ("https://gw.example/fw/rerank/", "https://gw.example/fw/rerank"),
+    ],
+)
+def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
+    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == url
+
+
+def test_an_instruction_is_a_task_and_no_echo_is_asked_for(sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, instruction="Find the capital", return_documents=True).content)
+    assert body == {
+        "model": "fireworks/qwen3-reranker-8b",
+        "query": QUERY,
+        "documents": DOCUMENTS,
+        "return_documents": False,
+        "task": "Find the capital",
+    }
+
+
+def test_rows_under_another_name_are_no_answer(colour: Colour) -> None:
+    rows = [{"index": place, "relevance_score": 0.5} for place in range(3)]
+    reranker = colour.reranker(MODEL, http_client=answering({"results": rows}).client(colour))
+    with pytest.raises(APIResponseValidationError, match="no list 'data'"):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize(
+    ("used", "billed", "tokens"),
+    [
+        ({"prompt_tokens": 8, "total_tokens": 9, "completion_tokens": 1}, {"total_tokens": 9}, (8, 1)),
+        ({"prompt_tokens": 8, "total_tokens": 8, "completion_tokens": 0}, {"total_tokens": 8}, (8, 0)),
+        ({"prompt_tokens": 8, "total_tokens": 9}, {"total_tokens": 9}, (8, None)),
+        ({"total_tokens": 9}, {"total_tokens": 9}, None),
+        (None, None, None),
+    ],
+)
+def test_tokens_are_tokens_and_no_search_units(used: Any, billed: Any, tokens: Any, colour: Colour) -> None:
+    replay = answering({"data": [{"index": 0, "relevance_score": 0.5, "document": "an echo"}], "usage": used})
+    meta = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, ["Ottawa"]).meta
+    assert (meta.billed_units.model_dump(exclude_none=True) if meta.billed_units else None) == billed
+    assert ((meta.tokens.input_tokens, meta.tokens.output_tokens) if meta.tokens else None) == tokens
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"error": {"object": "error", "type": "x", "code": "y", "param": None, "message": "says why"}},
+        {"message": "says why"},
+        {"error": "says why"},
+    ],
+)
+@pytest.mark.parametrize("status", [400, 404, 412, 503])
+def test_errors_come_wrapped_and_unwrapped(body: Any, status: int, colour: Colour) -> None:
+    reranker = colour.reranker(MODEL, http_client=answering(body, status).client(colour))
+    with pytest.raises(RerankError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert caught.value.message == f"Fireworks AI answered {status}: says why"

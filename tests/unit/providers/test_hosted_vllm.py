@@ -1,0 +1,127 @@
+"""What is peculiar to vLLM: the path whose key is checked, many options, and texts that are too long for the model."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, leaks, sent_by
+from tests.support.loopback import Line, Loopback, ranking
+
+from anyrerank import BadRequestError, InternalServerError
+
+MODEL = "hosted_vllm/BAAI/bge-reranker-base"
+HOST = "http://vllm.example:8000"
+LONG = "Ottawa is the capital. " * 40
+
+
+@pytest.mark.parametrize(
+    ("base", "path"),
+    [
+        (HOST, "/v1/rerank"),
+        (f"{HOST}/v1", "/v1/rerank"),
+        (f"{HOST}/v1/rerank", "/v1/rerank"),
+        (f"{HOST}/v2/", "/v2/rerank"),
+        (f"{HOST}/v2/rerank", "/v2/rerank"),
+        (f"{HOST}/rerank", "/rerank"),
+        (f"{HOST}/team-a", "/team-a/v1/rerank"),
+    ],
+)
+def test_the_path_is_one_whose_key_is_checked_unless_the_caller_names_another(
+    base: str, path: str, sync_colour: Colour
+) -> None:
+    assert sent_by(sync_colour, MODEL, api_base=base).url.path == path
+
+
+@pytest.mark.parametrize("key", [None, "", " "])
+def test_no_key_is_no_authorization(key: str | None, sync_colour: Colour) -> None:
+    assert "authorization" not in sent_by(sync_colour, MODEL, api_base=HOST, api_key=key).headers
+
+
+@pytest.mark.parametrize("top_n", [None, 1, 3, 9])
+def test_top_n_is_a_number_or_absent(top_n: int | None, sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, api_base=HOST, top_n=top_n).content)
+    assert body == {
+        "model": "BAAI/bge-reranker-base",
+        "query": QUERY,
+        "documents": DOCUMENTS,
+        **({} if top_n is None else {"top_n": min(top_n, 3)}),
+    }
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("cache_salt", "s4lt"),
+        ("chat_template_kwargs", {"instruction": "Find the capital.", "enable_thinking": False}),
+        ("chat_template_kwargs", {}),
+        ("instruction", "Find the capital."),
+        ("max_tokens_per_doc", 0),
+        ("max_tokens_per_query", 64),
+        ("mm_processor_kwargs", {"num_crops": 4}),
+        ("padding", False),
+        ("priority", 0),
+        ("request_id", "q-17"),
+        ("truncate_prompt_tokens", -1),
+        ("truncation_side", "right"),
+        ("use_activation", False),
+    ],
+)
+def test_an_option_reaches_the_wire_whatever_its_value(option: str, value: Any, sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, api_base=HOST, **{option: value}).content)
+    assert {name: body[name] for name in body.keys() - {"model", "query", "documents"}} == {option: value}
+
+
+def short_enough(line: Line) -> None:
+    """Refuse a request with a long text as vLLM does; which text it is, it does not say."""
+    if max(map(len, line.hit.documents)) > 500:
+        message = "This model's maximum context length is 512 tokens. However, your prompt contains 700 input tokens."
+        error = {"message": message, "type": "BadRequestError", "param": "input_tokens", "code": 400}
+        line.answer(400, {"error": error})
+        return
+    line.answer(body=ranking(line.hit.documents))
+
+
+@pytest.mark.parametrize("place", [0, 2, 5])
+def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
+    place: int, serve: Callable[..., Loopback], colour: Colour
+) -> None:
+    server = serve(short_enough)
+    documents = ["Lisbon", "", "Ottawa", "Sydney", "Quito", "Hanoi"]
+    documents[place] = LONG
+    with pytest.raises(BadRequestError) as caught:
+        colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, documents)
+    assert caught.value.message.startswith(f"documents[{place}] is too large for the provider")
+    assert "maximum context length is 512 tokens" in caught.value.message
+    assert caught.value.status_code == 400
+    assert len(server.hits[0].documents) == 5
+    assert server.hits[-1].documents == [LONG]
+    assert not leaks(caught.value, [KEY, QUERY, LONG.strip()])
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        {"message": "max_tokens_per_doc must be less than 512", "type": "BadRequestError", "param": None, "code": 400},
+        {"message": "top_n: Input should be a valid integer", "type": "BadRequestError", "param": "top_n", "code": 400},
+    ],
+)
+def test_another_refusal_is_not_halved(error: dict[str, Any], serve: Callable[..., Loopback], colour: Colour) -> None:
+    server = serve(lambda line: line.answer(400, {"error": error}))
+    with pytest.raises(BadRequestError) as caught:
+        colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
+    assert error["message"] in caught.value.message
+    assert len(server.hits) == 1
+
+
+@pytest.mark.parametrize(("status", "requests"), [(500, 3), (501, 1)])
+def test_what_is_not_implemented_is_not_asked_again(
+    status: int, requests: int, serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+) -> None:
+    error = {"message": "not supported", "type": "Error", "param": None, "code": status}
+    server = serve(lambda line: line.answer(status, {"error": error}))
+    with pytest.raises(InternalServerError):
+        colour.rerank(colour.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
+    assert (len(server.hits), len(waits)) == (requests, requests - 1)

@@ -1,0 +1,173 @@
+"""What is peculiar to Jina AI: images for some models, and models that rank all documents of a request together."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.harness import KEY, QUERY, Colour, Replay, answering, sent_by
+from tests.support.loopback import Line, Loopback, ranking
+
+from anyrerank import BadRequestError
+
+TEXT_ONLY = [
+    "jina-reranker-v1-turbo-en",
+    "jina-reranker-v2-base-multilingual",
+    "jina-reranker-v3",
+    "jina-reranker-v3.5",
+    "jina-colbert-v2",
+]
+LISTWISE = ["jina-reranker-v3", "jina-reranker-v3.5", "jina-reranker-v4", "jina-reranker-v10"]
+POINTWISE = ["jina-reranker-v1-base-en", "jina-reranker-v2-base-multilingual", "jina-reranker-m0", "jina-colbert-v2"]
+PICTURE = "https://pictures.example/flag.png"
+NUMBERED = [f"document {number}" for number in (4, 2, 0, 3, 1)]
+BEST_FIRST = [2, 4, 1, 3, 0]
+
+
+@pytest.mark.parametrize("model", ["jina-reranker-m0", "jina-reranker-m1", "acme-vision"])
+@pytest.mark.parametrize(
+    "documents",
+    [
+        [{"image": PICTURE}],
+        [{"image": "iVBORw0KGgo="}, "Lisbon", {"text": "Ottawa"}],
+        [{"image": PICTURE, "text": "a flag", "page": 3}, "Lisbon"],
+    ],
+)
+def test_images_go_as_they_are_given(model: str, documents: list[Any], colour: Colour) -> None:
+    assert json.loads(sent_by(colour, f"jina_ai/{model}", documents).content)["documents"] == documents
+
+
+@pytest.mark.parametrize("model", TEXT_ONLY)
+def test_an_image_at_a_text_model_is_an_error_that_names_the_document(model: str, colour: Colour) -> None:
+    with pytest.raises(
+        BadRequestError, match=r"documents\[1\] has an 'image', which this provider cannot rank"
+    ) as caught:
+        sent_by(colour, f"jina_ai/{model}", ["Lisbon", {"image": PICTURE}])
+    assert caught.value.status_code is None
+    assert PICTURE not in str(caught.value)
+
+
+@pytest.mark.parametrize("model", TEXT_ONLY)
+def test_a_text_model_ranks_the_text_beside_an_image(model: str, colour: Colour) -> None:
+    document = {"text": "a flag", "image": PICTURE}
+    assert json.loads(sent_by(colour, f"jina_ai/{model}", [document, "Lisbon"]).content)["documents"] == [
+        "a flag",
+        "Lisbon",
+    ]
+
+
+def test_an_image_that_is_null_is_none(sync_colour: Colour) -> None:
+    request = sent_by(sync_colour, "jina_ai/jina-reranker-m0", [{"text": "a flag", "image": None}, "Lisbon"])
+    assert json.loads(request.content)["documents"] == ["a flag", "Lisbon"]
+
+
+@pytest.mark.parametrize("document", [{"image": ""}, {"image": " ", "text": ""}])
+def test_an_image_that_is_blank_is_not_sent(document: dict[str, str], colour: Colour) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        sent_by(colour, "jina_ai/jina-reranker-m0", [document])
+    assert caught.value.status_code is None
+
+
+@pytest.mark.parametrize("model", LISTWISE)
+def test_a_listwise_model_is_never_split_silently(model: str, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match="pass allow_split=True") as caught:
+        sent_by(colour, f"jina_ai/{model}", NUMBERED, batch_size=2)
+    assert caught.value.status_code is None
+
+
+@pytest.mark.parametrize("model", LISTWISE)
+def test_a_listwise_model_gets_all_documents_in_one_request(
+    model: str, colour: Colour, serve: Callable[..., Loopback]
+) -> None:
+    server = serve()
+    reranker = colour.reranker(f"jina_ai/{model}", api_base=server.url, batch_size=5)
+    assert [each.index for each in colour.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
+    assert [hit.documents for hit in server.hits] == [NUMBERED]
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [*((model, {"allow_split": True}) for model in LISTWISE[:2]), *((model, {}) for model in POINTWISE)],
+)
+def test_other_models_are_split_and_a_listwise_one_when_that_is_allowed(
+    model: str, options: dict[str, Any], colour: Colour, serve: Callable[..., Loopback]
+) -> None:
+    server = serve()
+    reranker = colour.reranker(f"jina_ai/{model}", api_base=server.url, batch_size=2, **options)
+    assert [each.index for each in colour.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
+    assert sorted(hit.documents for hit in server.hits) == sorted([NUMBERED[:2], NUMBERED[2:4], NUMBERED[4:]])
+    assert {(hit.target, hit.headers["authorization"]) for hit in server.hits} == {("/v1/rerank", f"Bearer {KEY}")}
+
+
+def small(line: Line) -> None:
+    """Takes two documents."""
+    if len(line.hit.documents) > 2:
+        line.answer(422, {"detail": "Input has too many tokens"})
+    else:
+        line.answer(body=ranking(line.hit.documents))
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "complete"),
+    [
+        ("jina-reranker-v2-base-multilingual", {}, True),
+        ("jina-reranker-v3", {"allow_split": True}, True),
+        ("jina-reranker-v3", {}, False),
+    ],
+)
+def test_a_listwise_call_that_is_too_large_is_not_halved(
+    model: str, options: dict[str, Any], complete: bool, colour: Colour, serve: Callable[..., Loopback]
+) -> None:
+    server = serve(small)
+    reranker = colour.reranker(f"jina_ai/{model}", api_base=server.url, **options)
+    if complete:
+        assert [each.index for each in colour.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
+        return
+    with pytest.raises(BadRequestError, match="too many tokens") as caught:
+        colour.rerank(reranker, QUERY, NUMBERED)
+    assert caught.value.status_code == 422
+    assert len(server.hits) == 1
+
+
+@pytest.mark.parametrize("model", LISTWISE)
+def test_what_scores_of_a_listwise_model_mean_is_not_known(model: str, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
+        sent_by(colour, f"jina_ai/{model}", score_mode="unit")
+
+
+def test_scores_of_v2_are_within_0_and_1_already(colour: Colour) -> None:
+    replay = answering({"results": [{"index": 0, "relevance_score": 0.25}]})
+    model = "jina_ai/jina-reranker-v2-base-multilingual"
+    reranker = colour.reranker(model, score_mode="unit", http_client=replay.client(colour))
+    assert [each.relevance_score for each in colour.rerank(reranker, QUERY, ["Ottawa"]).results] == [0.25]
+
+
+@pytest.mark.parametrize("echo", [None, {}, {"text": "wrong"}, "wrong", 7, ["wrong"]])
+def test_an_echo_is_ignored_whatever_its_shape(echo: Any, colour: Colour) -> None:
+    documents = ["Lisbon", {"text": "Ottawa", "page": 9}]
+    rows = [{"index": 1, "relevance_score": 0.5, "document": echo}, {"index": 0, "relevance_score": 0.25}]
+    replay = answering({"results": rows})
+    response = colour.rerank(
+        colour.reranker("jina_ai/jina-reranker-v3", http_client=replay.client(colour)), QUERY, documents
+    )
+    assert [each.document for each in response.results] == [documents[1], {"text": "Lisbon"}]
+
+
+@pytest.mark.parametrize(
+    ("usage", "total", "read"),
+    [
+        ({"total_tokens": 8, "prompt_tokens": 7}, 8, 7),
+        ({"total_tokens": 8}, 8, 8),
+        ({"total_tokens": 8, "prompt_tokens": None}, 8, 8),
+        ({"prompt_tokens": 7}, None, 7),
+    ],
+)
+def test_usage(usage: dict[str, Any], total: int | None, read: int, colour: Colour) -> None:
+    exchange = answering({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage}).exchanges
+    reranker = colour.reranker("jina_ai/jina-reranker-v3", http_client=Replay(exchange).client(colour))
+    meta = colour.rerank(reranker, QUERY, ["Ottawa"]).meta
+    assert (meta.billed_units.total_tokens if meta.billed_units else None) == total
+    assert meta.tokens is not None
+    assert meta.tokens.input_tokens == read

@@ -1,0 +1,130 @@
+"""What is peculiar to llama.cpp: a text that is too long is answered with 500, and that is the caller's to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, leaks, sent_by
+from tests.support.loopback import Line, Loopback, ranking
+
+from anyrerank import BadRequestError, InternalServerError, RerankError
+
+MODEL = "llama_cpp/qwen3-reranker-0.6b"
+LONG = "Ottawa is the capital. " * 40
+
+
+def failure(status: int, message: str, kind: str = "server_error") -> tuple[int, Any]:
+    return status, {"error": {"code": status, "message": message, "type": kind}}
+
+
+TOO_LARGE = [
+    pytest.param(failure(500, "input is too large to process. increase the physical batch size"), id="older"),
+    pytest.param(
+        failure(500, "input (842 tokens) is too large to process. increase the physical batch size (512)"), id="batch"
+    ),
+    pytest.param(
+        failure(
+            400, "input (9000 tokens) is larger than the max context size (4096 tokens)", "exceed_context_size_error"
+        ),
+        id="context",
+    ),
+    pytest.param(
+        failure(400, "request (9000 tokens) exceeds the available context size", "exceed_context_size_error"),
+        id="request",
+    ),
+]
+
+
+def refused(colour: Colour, base: str, documents: list[str], **options: Any) -> RerankError:
+    with pytest.raises(RerankError) as caught:
+        colour.rerank(colour.reranker(MODEL, api_base=base, max_retries=2, **options), QUERY, documents)
+    return caught.value
+
+
+@pytest.mark.parametrize("refusal", TOO_LARGE)
+def test_one_text_that_is_too_long_is_asked_for_once(
+    refusal: tuple[int, Any], serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+) -> None:
+    server = serve(lambda line: line.answer(*refusal))
+    error = refused(colour, server.url, [LONG])
+    assert type(error) is BadRequestError
+    assert error.message.startswith("documents[0] is too large for the provider")
+    assert error.status_code == refusal[0]
+    assert len(server.hits) == 1
+    assert waits == []
+    assert not leaks(error, [KEY, QUERY, LONG.strip()])
+
+
+@pytest.mark.parametrize("refusal", TOO_LARGE)
+def test_several_are_halved_down_to_the_one(
+    refusal: tuple[int, Any], serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+) -> None:
+    def short_enough(line: Line) -> None:
+        if LONG in line.hit.documents:
+            line.answer(*refusal)
+        else:
+            line.answer(body=ranking(line.hit.documents))
+
+    server = serve(short_enough)
+    error = refused(colour, server.url, ["", *DOCUMENTS, LONG])
+    assert type(error) is BadRequestError
+    assert error.message.startswith("documents[4] is too large for the provider")
+    assert [len(hit.documents) for hit in server.hits] == [4, 2, 2, 1, 1]
+    assert waits == []
+
+
+def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], colour: Colour, waits: list[float]) -> None:
+    def few_enough(line: Line) -> None:
+        if len(line.hit.documents) > 2:
+            line.answer(*failure(500, "input is too large to process. increase the physical batch size"))
+            return
+        line.answer(body={**ranking(line.hit.documents), "usage": {"prompt_tokens": 9, "total_tokens": 9}})
+
+    server = serve(few_enough)
+    documents = [f"Passage {place}" for place in (3, 0, 4, 1, 2)]
+    response = colour.rerank(colour.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, documents, top_n=3)
+    assert [each.index for each in response.results] == [1, 3, 4]
+    assert response.meta.tokens is not None
+    assert response.meta.tokens.input_tokens == 27
+    assert waits == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "requests"),
+    [
+        (failure(500, "Failed to compute"), 3),
+        (failure(503, "Loading model", "unavailable_error"), 3),
+        (failure(501, "This server does not support reranking", "not_supported_error"), 1),
+    ],
+    ids=["500", "503", "501"],
+)
+def test_another_failure_is_retried_unless_it_will_stay(
+    answer: tuple[int, Any], requests: int, serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+) -> None:
+    server = serve(lambda line: line.answer(*answer))
+    error = refused(colour, server.url, DOCUMENTS)
+    assert type(error) is InternalServerError
+    assert (error.status_code, len(server.hits), len(waits)) == (answer[0], requests, requests - 1)
+    assert {len(hit.documents) for hit in server.hits} == {3}
+
+
+@pytest.mark.parametrize(
+    ("path", "target"),
+    [
+        ("", "/v1/rerank"),
+        ("/v1", "/v1/rerank"),
+        ("/rerank", "/rerank"),
+        ("/v1/rerank/", "/v1/rerank"),
+        ("/reranking", "/reranking"),
+        ("/v1/reranking", "/v1/reranking"),
+        ("/proxy/v1/reranking/", "/proxy/v1/reranking"),
+        ("/my-reranking", "/my-reranking/v1/rerank"),
+    ],
+)
+@pytest.mark.parametrize("key", [None, KEY])
+def test_path_and_key(path: str, target: str, key: str | None, sync_colour: Colour) -> None:
+    request = sent_by(sync_colour, MODEL, api_base=f"http://llama.example:8080{path}", api_key=key)
+    assert request.url.path == target
+    assert request.headers.get("authorization") == (f"Bearer {key}" if key else None)

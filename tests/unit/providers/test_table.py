@@ -1,0 +1,319 @@
+"""What is peculiar to the back ends that are rows of a table: their names, on the wire and in the environment."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, sent_by
+from tests.support.loopback import Line, Loopback, relevance
+
+from anyrerank import AuthenticationError, BadRequestError, ConfigurationError, RerankResponse
+from anyrerank.providers import load
+from anyrerank.providers._table import ROWS
+
+HOST = "https://gw.example"
+VARIABLES: dict[str, tuple[list[str], str]] = {
+    "cohere_compatible": (["COHERE_COMPATIBLE_API_KEY"], "COHERE_COMPATIBLE_API_BASE"),
+    "contextual": (["CONTEXTUAL_API_KEY"], "CONTEXTUAL_API_BASE"),
+    "isaacus": (["ISAACUS_API_KEY"], "ISAACUS_API_BASE"),
+    "jina_compatible": (["JINA_COMPATIBLE_API_KEY"], "JINA_COMPATIBLE_API_BASE"),
+    "localai": (["LOCALAI_API_KEY"], "LOCALAI_API_BASE"),
+    "mixedbread": (["MXBAI_API_KEY", "MIXEDBREAD_API_KEY"], "MIXEDBREAD_API_BASE"),
+    "novita": (["NOVITA_API_KEY"], "NOVITA_API_BASE"),
+    "openrouter": (["OPENROUTER_API_KEY"], "OPENROUTER_API_BASE"),
+    "scaleway": (["SCW_SECRET_KEY"], "SCALEWAY_API_BASE"),
+    "sglang": (["SGLANG_API_KEY"], "SGLANG_API_BASE"),
+    "siliconflow": (["SILICONFLOW_API_KEY"], "SILICONFLOW_API_BASE"),
+    "xinference": (["XINFERENCE_API_KEY"], "XINFERENCE_API_BASE"),
+    "zeroentropy": (["ZEROENTROPY_API_KEY"], "ZEROENTROPY_API_BASE"),
+}
+HOSTED = {
+    "contextual": "https://api.contextual.ai/v1/rerank",
+    "isaacus": "https://api.isaacus.com/v1/rerankings",
+    "mixedbread": "https://api.mixedbread.com/v1/reranking",
+    "novita": "https://api.novita.ai/openai/v1/rerank",
+    "openrouter": "https://openrouter.ai/api/v1/rerank",
+    "scaleway": "https://api.scaleway.ai/v1/rerank",
+    "siliconflow": "https://api.siliconflow.cn/v1/rerank",
+    "zeroentropy": "https://api.zeroentropy.dev/v1/models/rerank",
+}
+OWN = sorted(VARIABLES.keys() - HOSTED)
+
+each_row = pytest.mark.parametrize("name", sorted(VARIABLES))
+each_hosted = pytest.mark.parametrize("name", sorted(HOSTED))
+each_own = pytest.mark.parametrize("name", OWN)
+
+
+def test_every_row_is_here() -> None:
+    assert VARIABLES.keys() == ROWS.keys()
+
+
+@each_row
+def test_a_row_is_loaded_without_the_file_of_any_provider(name: str) -> None:
+    program = (
+        "import sys, anyrerank\n"
+        f"anyrerank.Reranker('{name}/m', api_key='k', api_base='{HOST}')\n"
+        "known = [each.rpartition('.')[2] for each in sys.modules if each.startswith('anyrerank.providers.')]\n"
+        "print('_table' in known, sorted(each for each in known if not each.startswith('_')))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stdout.strip() == "True []"
+
+
+# Environment
+
+
+@each_row
+def test_the_first_variable_that_is_set_holds_the_key(
+    name: str, sync_colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys, _ = VARIABLES[name]
+    for variable in reversed(keys):
+        monkeypatch.setenv(variable, f"from-{variable}")
+        request = sent_by(sync_colour, f"{name}/m", api_base=HOST, api_key=None)
+        assert request.headers["authorization"] == f"Bearer from-{variable}"
+    assert sent_by(sync_colour, f"{name}/m", api_base=HOST, api_key="k").headers["authorization"] == "Bearer k"
+
+
+@each_row
+def test_the_base_of_the_environment(name: str, sync_colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(VARIABLES[name][1], f"{HOST}/a/v1")
+    assert str(sent_by(sync_colour, f"{name}/m").url).startswith(f"{HOST}/a/v1/")
+    assert str(sent_by(sync_colour, f"{name}/m", api_base="https://b.example/v1").url).startswith(
+        "https://b.example/v1/"
+    )
+
+
+@each_hosted
+def test_the_address_of_the_vendor(name: str, sync_colour: Colour) -> None:
+    assert str(sent_by(sync_colour, f"{name}/m").url) == HOSTED[name]
+
+
+@each_own
+def test_a_missing_base_names_its_variable(name: str, colour: Colour) -> None:
+    replay = answering({})
+    with pytest.raises(ConfigurationError, match=VARIABLES[name][1]):
+        colour.rerank(colour.reranker(f"{name}/m", http_client=replay.client(colour)), QUERY, DOCUMENTS)
+    assert replay.seen == []
+
+
+@each_own
+@pytest.mark.parametrize("key", [None, "", " "])
+def test_a_server_of_one_s_own_needs_no_key(name: str, key: str | None, sync_colour: Colour) -> None:
+    request = sent_by(sync_colour, f"{name}/m", api_base=HOST, api_key=key)
+    assert "authorization" not in request.headers
+    assert "None" not in str(request.headers)
+
+
+@each_hosted
+def test_a_vendor_needs_a_key(name: str, colour: Colour) -> None:
+    replay = answering({})
+    with pytest.raises(AuthenticationError) as caught:
+        colour.rerank(colour.reranker(f"{name}/m", api_key=None, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+    assert all(variable in caught.value.message for variable in VARIABLES[name][0])
+    assert replay.seen == []
+
+
+# Path
+
+
+@pytest.mark.parametrize(
+    ("name", "base", "url"),
+    [
+        ("zeroentropy", "https://eu-api.zeroentropy.dev", "https://eu-api.zeroentropy.dev/v1/models/rerank"),
+        ("zeroentropy", f"{HOST}/v1", f"{HOST}/v1/models/rerank"),
+        ("zeroentropy", f"{HOST}/v1/models/rerank/", f"{HOST}/v1/models/rerank"),
+        ("isaacus", f"{HOST}/v1/rerankings", f"{HOST}/v1/rerankings"),
+        ("isaacus", f"{HOST}/a", f"{HOST}/a/v1/rerankings"),
+        ("mixedbread", "https://api.mixedbread.ai", "https://api.mixedbread.ai/v1/reranking"),
+        ("mixedbread", f"{HOST}/v1/reranking", f"{HOST}/v1/reranking"),
+        ("novita", "https://api.novita.ai", "https://api.novita.ai/openai/v1/rerank"),
+        ("novita", "https://api.novita.ai/openai", "https://api.novita.ai/openai/v1/rerank"),
+        ("novita", "https://api.novita.ai/openai/v1/", "https://api.novita.ai/openai/v1/rerank"),
+        ("openrouter", "https://openrouter.ai", "https://openrouter.ai/api/v1/rerank"),
+        ("openrouter", "https://openrouter.ai/api", "https://openrouter.ai/api/v1/rerank"),
+        ("openrouter", "https://openrouter.ai/api/v1/rerank", "https://openrouter.ai/api/v1/rerank"),
+        ("siliconflow", "https://api.ap.siliconflow.com", "https://api.ap.siliconflow.com/v1/rerank"),
+        ("scaleway", "https://api.scaleway.ai/v1/rerank", "https://api.scaleway.ai/v1/rerank"),
+        ("localai", "http://box:8080/rerank", "http://box:8080/rerank"),
+        ("cohere_compatible", "http://box:8000/v3", "http://box:8000/v3/rerank"),
+        ("jina_compatible", "https://api.pinference.ai/api/v1", "https://api.pinference.ai/api/v1/rerank"),
+    ],
+)
+def test_path(name: str, base: str, url: str, sync_colour: Colour) -> None:
+    assert str(sent_by(sync_colour, f"{name}/m", api_base=base).url) == url
+
+
+# What is sent
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "sent"),
+    [
+        ("sglang", {"instruction": "Find."}, {"documents": DOCUMENTS, "instruct": "Find."}),
+        ("sglang", {"top_n": 2}, {"documents": DOCUMENTS, "top_n": 2}),
+        ("isaacus", {"top_n": 2}, {"texts": DOCUMENTS, "top_n": 2}),
+        ("isaacus", {"is_iql": False}, {"texts": DOCUMENTS, "is_iql": False}),
+        ("mixedbread", {}, {"input": DOCUMENTS, "return_input": False, "top_k": 3}),
+        ("mixedbread", {"top_n": 2}, {"input": DOCUMENTS, "return_input": False, "top_k": 2}),
+        ("mixedbread", {"top_n": 50}, {"input": DOCUMENTS, "return_input": False, "top_k": 3}),
+        ("openrouter", {"provider": {"only": ["Cohere"]}}, {"documents": DOCUMENTS, "provider": {"only": ["Cohere"]}}),
+        ("siliconflow", {"overlap_tokens": 0}, {"documents": DOCUMENTS, "overlap_tokens": 0}),
+        ("zeroentropy", {}, {"documents": DOCUMENTS}),
+    ],
+)
+def test_body(name: str, given: dict[str, Any], sent: dict[str, Any], sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, f"{name}/vendor/m", api_base=HOST, **given).content)
+    assert body == {"model": "vendor/m", "query": QUERY, **sent}
+
+
+@pytest.mark.parametrize("name", ["localai", "novita", "scaleway", "zeroentropy"])
+def test_a_row_without_options_has_none(name: str, colour: Colour) -> None:
+    replay = answering({})
+    with pytest.raises(BadRequestError, match="instruction"):
+        colour.rerank(
+            colour.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(colour)),
+            QUERY,
+            DOCUMENTS,
+            instruction="Find.",
+        )
+    assert replay.seen == []
+
+
+def mixedbread(line: Line) -> None:
+    """Answer as a server whose own `top_k` is 1."""
+    texts = line.hit.json["input"]
+    best = sorted(range(len(texts)), key=lambda index: -relevance(texts[index]))
+    rows = [{"index": index, "score": relevance(texts[index]), "input": None} for index in best]
+    line.answer(body={"data": rows[: line.hit.json.get("top_k", 1)], "usage": {"prompt_tokens": 4, "total_tokens": 5}})
+
+
+@pytest.mark.parametrize(
+    ("top_n", "asked"), [(None, [(2, 2), (2, 2), (1, 1)]), (1, [(2, 1), (2, 1), (1, 1)]), (4, [(2, 2), (2, 2), (1, 1)])]
+)
+def test_every_batch_at_mixedbread_says_how_many(
+    top_n: int | None, asked: list[tuple[int, int]], serve: Callable[..., Loopback], colour: Colour
+) -> None:
+    server = serve(mixedbread)
+    documents = [f"Passage {place}" for place in (3, 0, 4, 1, 2)]
+    reranker = colour.reranker("mixedbread/m", api_base=server.url, batch_size=2)
+    response = colour.rerank(reranker, QUERY, documents, top_n=top_n)
+    assert sorted([(len(hit.json["input"]), hit.json["top_k"]) for hit in server.hits], reverse=True) == asked
+    assert [each.index for each in response.results] == [1, 3, 4, 0, 2][:top_n]
+    assert _numbers(response) == ({"total_tokens": 15}, {"input_tokens": 12})
+
+
+# What comes back
+
+
+def _numbers(response: RerankResponse) -> tuple[dict[str, Any], dict[str, Any]]:
+    found = response.meta.model_dump(exclude_none=True)
+    return found.get("billed_units", {}), found.get("tokens", {})
+
+
+STANDARD = [{"index": index, "relevance_score": 0.5} for index in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "billed", "tokens"),
+    [
+        (
+            "cohere_compatible",
+            {"meta": {"billed_units": {"search_units": 2}, "tokens": {"input_tokens": 7, "output_tokens": 1}}},
+            {"search_units": 2},
+            {"input_tokens": 7, "output_tokens": 1},
+        ),
+        (
+            "cohere_compatible",
+            {"usage": {"prompt_tokens": 6, "total_tokens": 7}},
+            {"total_tokens": 7},
+            {"input_tokens": 6},
+        ),
+        (
+            "cohere_compatible",
+            {"meta": {"tokens": {"input_tokens": 7}}, "usage": {"prompt_tokens": 1, "total_tokens": 2}},
+            {"total_tokens": 2},
+            {"input_tokens": 7},
+        ),
+        ("cohere_compatible", {"meta": None, "usage": None}, {}, {}),
+        ("jina_compatible", {"usage": {"total_tokens": 7}}, {"total_tokens": 7}, {"input_tokens": 7}),
+        (
+            "siliconflow",
+            {"tokens": {"input_tokens": 7, "output_tokens": 0}},
+            {},
+            {"input_tokens": 7, "output_tokens": 0},
+        ),
+        ("siliconflow", {"meta": {"tokens": {"input_tokens": 7}}}, {}, {"input_tokens": 7}),
+        (
+            "siliconflow",
+            {"tokens": {"input_tokens": 7}, "meta": {"tokens": {"input_tokens": 9, "output_tokens": 1}}},
+            {},
+            {"input_tokens": 7, "output_tokens": 1},
+        ),
+        ("siliconflow", {"tokens": None, "meta": {"tokens": None}}, {}, {}),
+        ("xinference", {"meta": {"billed_units": None, "tokens": None, "warnings": None}}, {}, {}),
+        ("xinference", {"meta": None}, {}, {}),
+        (
+            "xinference",
+            {"meta": {"tokens": {"input_tokens": 7, "output_tokens": None}}},
+            {},
+            {"input_tokens": 7},
+        ),
+        ("openrouter", {"usage": {"search_units": 1, "cost": 0.002}}, {"search_units": 1}, {}),
+        ("openrouter", {"usage": {"total_tokens": 7}}, {"total_tokens": 7}, {"input_tokens": 7}),
+        ("openrouter", {"usage": {"search_units": None, "total_tokens": None}}, {}, {}),
+        ("zeroentropy", {"total_tokens": 7, "total_bytes": 90}, {"total_tokens": 7}, {"input_tokens": 7}),
+        (
+            "novita",
+            {"usage": {"prompt_tokens": 6, "completion_tokens": 1, "total_tokens": 7}},
+            {"total_tokens": 7},
+            {"input_tokens": 6},
+        ),
+        ("scaleway", {"usage": {"total_tokens": 7}}, {"total_tokens": 7}, {"input_tokens": 7}),
+        ("contextual", {"usage": {"total_tokens": 7}}, {}, {}),
+    ],
+)
+def test_usage(name: str, more: dict[str, Any], billed: dict[str, Any], tokens: dict[str, Any], colour: Colour) -> None:
+    replay = answering({"results": STANDARD, **more})
+    response = colour.rerank(
+        colour.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(colour)), QUERY, DOCUMENTS
+    )
+    assert _numbers(response) == (billed, tokens)
+
+
+def test_usage_of_several_requests_is_added_up(colour: Colour) -> None:
+    pages = [
+        {"results": STANDARD[:2], "usage": {"search_units": 1, "total_tokens": 10}},
+        {"results": STANDARD[:1], "usage": {"search_units": 1, "total_tokens": 5}},
+    ]
+    replay = Replay([{"response": {"status": 200, "json": page}} for page in pages])
+    reranker = colour.reranker("openrouter/m", http_client=replay.client(colour), batch_size=2, max_concurrency=1)
+    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert _numbers(response) == ({"search_units": 2, "total_tokens": 15}, {"input_tokens": 15})
+
+
+@pytest.mark.parametrize("top_n", [None, 1, 2, 3])
+def test_sglang_s_list_is_cut_here(top_n: int | None, colour: Colour) -> None:
+    rows = [{"score": score, "document": "an echo", "index": index} for index, score in enumerate([0.25, 0.5, 0.125])]
+    replay = answering(rows)
+    reranker = colour.reranker("sglang/m", api_base=HOST, http_client=replay.client(colour))
+    response = colour.rerank(reranker, QUERY, DOCUMENTS, top_n=top_n)
+    assert [each.index for each in response.results] == [1, 0, 2][:top_n]
+    assert [each.document for each in response.results] == [{"text": DOCUMENTS[place]} for place in (1, 0, 2)][:top_n]
+    assert response.id.startswith("rerank-")
+
+
+@pytest.mark.parametrize(
+    ("name", "scale"),
+    [
+        (name, "unit" if name in ("contextual", "isaacus", "mixedbread", "zeroentropy") else "unknown")
+        for name in VARIABLES
+    ],
+)
+def test_a_scale_is_promised_only_where_the_vendor_promises_one(name: str, scale: str) -> None:
+    assert load(name).scale == scale

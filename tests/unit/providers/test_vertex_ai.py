@@ -1,0 +1,551 @@
+"""What is peculiar to Vertex AI: where access tokens come from, and the projects that they belong to."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+from urllib.parse import parse_qs
+
+import httpx
+import pytest
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.loopback import Line, Loopback
+
+from anyrerank import APIConnectionError, AuthenticationError, ConfigurationError, RateLimitError
+from anyrerank._core.engine.environment import connect
+from anyrerank.providers import vertex_ai
+
+MODEL = "vertex_ai/semantic-ranker-default-004"
+HOST = "https://discoveryengine.googleapis.com"
+RECORDS = {"records": [{"id": "1", "score": 0.75}, {"id": "0", "score": 0.5}, {"id": "2"}]}
+REFRESH_TOKEN = "1//refresh-me-0Q7xV"
+CLIENT_SECRET = "client-s3cret-9Zk2"
+
+
+def path(project: str, location: str = "global") -> str:
+    return f"/v1/projects/{project}/locations/{location}/rankingConfigs/default_ranking_config:rank"
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    for variable in ("GCLOUD_PROJECT", "GCE_METADATA_HOST", "GCE_METADATA_ROOT", "GCE_METADATA_IP"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("NO_GCE_CHECK", "true")
+    monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    vertex_ai._credentials.cache_clear()
+    yield
+    vertex_ai._credentials.cache_clear()
+
+
+@pytest.fixture(scope="module")
+def private_key() -> rsa.RSAPrivateKey:
+    return rsa.generate_private_key(public_exponent=65537, key_size=2048)
+
+
+@pytest.fixture(scope="module")
+def pem(private_key: rsa.RSAPrivateKey) -> str:
+    form = serialization.PrivateFormat.PKCS8
+    return private_key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()).decode()
+
+
+@pytest.fixture
+def google(serve: Callable[..., Loopback]) -> Loopback:
+    """Gives tokens and ranks."""
+
+    def script(line: Line) -> None:
+        if line.hit.target == "/token":
+            number = sum(hit.target == "/token" for hit in line.server.hits)
+            line.answer(body={"access_token": f"ya29.token-{number}", "expires_in": 3600, "token_type": "Bearer"})
+        else:
+            line.answer(body=RECORDS)
+
+    return serve(script)
+
+
+def service_account(pem: str, google: Loopback, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "service_account",
+        "project_id": "of-the-account",
+        "private_key_id": "kid-1",
+        "private_key": pem,
+        "client_email": "ranker@of-the-account.iam.gserviceaccount.com",
+        "client_id": "1",
+        "token_uri": f"{google.url}/token",
+        **more,
+    }
+
+
+@pytest.fixture
+def account(pem: str, google: Loopback) -> dict[str, Any]:
+    return service_account(pem, google)
+
+
+@pytest.fixture
+def user(google: Loopback, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    monkeypatch.setattr("google.oauth2.credentials._GOOGLE_OAUTH2_TOKEN_ENDPOINT", f"{google.url}/token")
+    return {
+        "type": "authorized_user",
+        "client_id": "client-1",
+        "client_secret": CLIENT_SECRET,
+        "refresh_token": REFRESH_TOKEN,
+    }
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "semantic-ranker-default-004",
+        "semantic-ranker-fast-003",
+        "semantic-ranker-512@latest",
+        "semantic-ranker-of-tomorrow",
+    ],
+)
+@pytest.mark.parametrize(("documents", "cost"), [(1, 0.001), (100, 0.001), (101, 0.002)])
+def test_every_model_has_the_list_price(model: str, documents: int, cost: float, colour: Colour) -> None:
+    replay = answering({"records": [{"id": str(place), "score": 0.5} for place in range(documents)]})
+    reranker = colour.reranker(f"vertex_ai/{model}", vertex_project="p-1", http_client=replay.client(colour))
+    response = colour.rerank(reranker, QUERY, [f"city {place}" for place in range(documents)])
+    assert response.cost == pytest.approx(cost)
+    assert response.cost_estimated
+
+
+def test_the_words_of_a_path_are_no_secret(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/etc/application_default_credentials.json")
+    said = "Request had invalid authentication credentials"
+    client = answering({"error": {"message": said}}, 401).client(colour)
+    reranker = colour.reranker(MODEL, vertex_project="p-1", http_client=client)
+    with pytest.raises(AuthenticationError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert caught.value.message == f"Google Vertex AI answered 401: {said}"
+
+
+def tokens(google: Loopback) -> list[dict[str, list[str]]]:
+    return [parse_qs(hit.body.decode()) for hit in google.hits if hit.target == "/token"]
+
+
+def ranked(google: Loopback) -> list[tuple[str, str, str | None]]:
+    return [
+        (hit.target, hit.headers["authorization"], hit.headers.get("x-goog-user-project"))
+        for hit in google.hits
+        if hit.target != "/token"
+    ]
+
+
+def refused(colour: Colour, **options: Any) -> AuthenticationError:
+    """The error of a call for which no token can be had."""
+    replay = Replay([])
+    reranker = colour.reranker(MODEL, api_key=None, http_client=replay.client(colour), **options)
+    with pytest.raises(AuthenticationError, match="no Google credentials: ") as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert replay.seen == []
+    assert (caught.value.provider, caught.value.status_code) == ("vertex_ai", None)
+    return caught.value
+
+
+# Tokens
+
+
+def decoded(part: str) -> Any:
+    return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
+
+
+def test_a_service_account(
+    account: Mapping[str, Any], google: Loopback, private_key: rsa.RSAPrivateKey, colour: Colour
+) -> None:
+    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
+    for _ in range(2):
+        response = colour.rerank(reranker, QUERY, DOCUMENTS)
+        assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.75), (0, 0.5), (2, 0.0)]
+        assert len(response.attempts) == 1
+    (asked,) = tokens(google)
+    assert asked["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    head, claims, signature = asked["assertion"][0].split(".")
+    assert decoded(head) == {"typ": "JWT", "alg": "RS256", "kid": "kid-1"}
+    said = decoded(claims)
+    assert said["iss"] == account["client_email"]
+    assert said["aud"] == "https://oauth2.googleapis.com/token"
+    assert said["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+    private_key.public_key().verify(
+        base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4)),
+        f"{head}.{claims}".encode(),
+        padding.PKCS1v15(),
+        hashes.SHA256(),
+    )
+    assert ranked(google) == [(path("of-the-account"), "Bearer ya29.token-1", "of-the-account")] * 2
+
+
+def test_both_colours_and_every_reranker_share_a_token(account: Mapping[str, Any], google: Loopback) -> None:
+    for asynchronous in (False, True, False):
+        colour = Colour(asynchronous=asynchronous)
+        reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+        colour.finish()
+    assert len(tokens(google)) == 1
+    assert [authorization for _, authorization, _ in ranked(google)] == ["Bearer ya29.token-1"] * 3
+
+
+def test_a_user(user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+    options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
+    reranker = colour.reranker(MODEL, api_key=None, **options)
+    for _ in range(2):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    (asked,) = tokens(google)
+    assert asked["grant_type"] == ["refresh_token"]
+    assert asked["refresh_token"] == [REFRESH_TOKEN]
+    assert (asked["client_id"], asked["client_secret"]) == (["client-1"], [CLIENT_SECRET])
+    assert ranked(google) == [(path("acme"), "Bearer ya29.token-1", "acme")] * 2
+
+
+def test_a_token_that_has_expired_is_fetched_anew(user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+    options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
+    reranker = colour.reranker(MODEL, api_key=None, **options)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    credentials, _ = vertex_ai._credentials(json.dumps(user))
+    credentials.expiry = credentials.expiry.replace(year=2020)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert [each for _, each, _ in ranked(google)] == ["Bearer ya29.token-1", "Bearer ya29.token-2"]
+
+
+@pytest.mark.parametrize("variable", ["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS", None])
+@pytest.mark.parametrize("form", ["text", "path"])
+def test_where_credentials_are_held(
+    variable: str | None,
+    form: str,
+    account: Mapping[str, Any],
+    google: Loopback,
+    tmp_path: Path,
+    *,
+    colour: Colour,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    held = json.dumps(account, indent=2)
+    if form == "path":
+        (tmp_path / "key.json").write_text(held)
+        held = str(tmp_path / "key.json")
+    if variable:
+        monkeypatch.setenv(variable, f" {held}\n")
+    given = {} if variable else {"vertex_credentials": held}
+    colour.rerank(colour.reranker(MODEL, api_key=None, api_base=google.url, **given), QUERY, DOCUMENTS)
+    assert ranked(google) == [(path("of-the-account"), "Bearer ya29.token-1", "of-the-account")]
+
+
+def test_an_argument_wins_over_the_environment(
+    account: Mapping[str, Any], google: Loopback, colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VERTEXAI_CREDENTIALS", "/nowhere/a.json")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/b.json")
+    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert len(tokens(google)) == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "authorization"),
+    [
+        ({"api_key": KEY}, f"Bearer {KEY}"),
+        ({"api_key": None, "access_token": "t-own"}, "Bearer t-own"),
+        ({"api_key": KEY, "access_token": "t-own"}, "Bearer t-own"),
+        ({"api_key": None, "headers": {"Authorization": "Bearer of-the-caller"}}, "Bearer of-the-caller"),
+    ],
+)
+def test_a_token_that_is_given_is_used(
+    options: dict[str, Any], authorization: str, colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
+    request = sent_by(colour, MODEL, vertex_project="acme", **options)
+    assert request.headers["authorization"] == authorization
+
+
+def test_the_default_credentials_of_google(
+    user: Mapping[str, Any], google: Loopback, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "gcloud"
+    folder.mkdir()
+    (folder / "application_default_credentials.json").write_text(json.dumps(user))
+    monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "acme")
+    colour.rerank(colour.reranker(MODEL, api_key=None, api_base=google.url), QUERY, DOCUMENTS)
+    assert ranked(google) == [(path("acme"), "Bearer ya29.token-1", "acme")]
+
+
+# Tokens that cannot be had
+
+
+BROKEN = [
+    (b"\xff\xfe\x00", "the file that vertex_credentials names cannot be read: UnicodeDecodeError"),
+    (b"", "is not JSON"),
+    (b"s3cret: of yaml", "is not JSON"),
+    (b'["s3cret"]', "no credentials: it has no 'type'"),
+    (b'{"s3cret": "cut off', "is not JSON"),
+    (b'{"private_key": "s3cret"}', "no credentials: it has no 'type'"),
+    (b'{"type": "of_the_future", "private_key": "s3cret"}', "type"),
+    (b'{"type": "service_account", "private_key": "s3cret"}', "is not complete, or its key cannot be read"),
+    (b'{"type": "authorized_user", "client_secret": "s3cret"}', "is not complete, or its key cannot be read"),
+]
+
+
+@pytest.mark.parametrize(("content", "words"), BROKEN)
+def test_a_file_that_holds_no_credentials(content: bytes, words: str, colour: Colour, tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    file.write_bytes(content)
+    error = refused(colour, vertex_credentials=str(file))
+    assert words in error.message
+    assert not leaks(error, ["s3cret"])
+
+
+@pytest.mark.parametrize(("content", "words"), [each for each in BROKEN if each[0].startswith(b"{")])
+def test_text_that_holds_no_credentials(content: bytes, words: str, colour: Colour) -> None:
+    error = refused(colour, vertex_credentials=content.decode())
+    assert words in error.message
+    assert not leaks(error, ["s3cret"])
+
+
+@pytest.mark.parametrize("name", ["absent.json", ""])
+def test_a_file_that_cannot_be_read(name: str, colour: Colour, tmp_path: Path) -> None:
+    error = refused(colour, vertex_credentials=str(tmp_path / name))
+    assert "the file that vertex_credentials names cannot be read: " in error.message
+
+
+@pytest.mark.parametrize("key", ["not a key: s3cret", "", None, 7])
+def test_a_private_key_that_cannot_be_read(key: Any, account: dict[str, Any], colour: Colour) -> None:
+    error = refused(colour, vertex_credentials={**account, "private_key": key})
+    assert "is not complete, or its key cannot be read" in error.message
+    assert not leaks(error, ["s3cret"])
+
+
+def test_a_private_key_that_is_damaged(account: dict[str, Any], pem: str, colour: Colour) -> None:
+    error = refused(colour, vertex_credentials={**account, "private_key": pem.replace("\n", "\nX", 3)})
+    assert "is not complete, or its key cannot be read" in error.message
+    assert not leaks(error, pem.splitlines()[1:-1])
+
+
+@pytest.mark.parametrize("kind", ["service_account", "authorized_user"])
+def test_a_refused_refresh(
+    kind: str, account: dict[str, Any], user: dict[str, Any], pem: str, google: Loopback, *, colour: Colour
+) -> None:
+    answer = {"error": "invalid_grant", "error_description": "The grant is expired or revoked."}
+    google.script = lambda line: line.answer(400, answer)
+    error = refused(colour, vertex_credentials=account if kind == "service_account" else user, vertex_project="acme")
+    assert "they were refused or have expired" in error.message
+    assert "invalid_grant" in error.message
+    assert not leaks(error, [CLIENT_SECRET, REFRESH_TOKEN, *pem.splitlines()[1:-1]])
+
+
+def test_a_path_and_a_mapping_of_any_kind(
+    account: dict[str, Any], google: Loopback, colour: Colour, tmp_path: Path
+) -> None:
+    file = tmp_path / "key.json"
+    file.write_text(json.dumps(account))
+    for given in (file, MappingProxyType(account)):
+        vertex_ai._credentials.cache_clear()
+        reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=given)
+        assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+
+
+def test_credentials_that_are_an_object_are_refused(colour: Colour) -> None:
+    with pytest.raises(ConfigurationError, match="vertex_credentials is a path, JSON or a mapping, not object"):
+        sent_by(colour, MODEL, api_key=None, vertex_project="acme", vertex_credentials=object())
+
+
+def test_a_token_server_that_is_not_there(account: dict[str, Any], google: Loopback, colour: Colour) -> None:
+    google.close()
+    replay = Replay([])
+    reranker = colour.reranker(MODEL, api_key=None, http_client=replay.client(colour), vertex_credentials=account)
+    with pytest.raises(APIConnectionError, match="the server that gives Google's tokens cannot be reached") as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert replay.seen == []
+    assert not leaks(caught.value, account["private_key"].splitlines()[1:-1])
+
+
+def test_no_credentials_anywhere(colour: Colour) -> None:
+    error = refused(colour, vertex_project="acme")
+    for name in ("api_key", "vertex_credentials", "VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"):
+        assert name in error.message
+
+
+def test_a_failure_is_not_remembered(account: dict[str, Any], google: Loopback, colour: Colour, tmp_path: Path) -> None:
+    file = tmp_path / "key.json"
+    refused(colour, vertex_credentials=str(file))
+    file.write_text(json.dumps(account))
+    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=str(file))
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert len(ranked(google)) == 1
+
+
+@pytest.mark.parametrize("missing", ["google.auth", "google.auth.transport.requests"])
+def test_google_auth_is_not_installed(
+    missing: str, account: Mapping[str, Any], colour: Colour, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, missing, None)
+    replay = Replay([])
+    reranker = colour.reranker(MODEL, api_key=None, vertex_credentials=account, http_client=replay.client(colour))
+    with pytest.raises(ConfigurationError, match=re.escape("pip install 'anyrerank[vertex]'")):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert replay.seen == []
+    assert "authorization" in sent_by(colour, MODEL, vertex_project="acme").headers
+
+
+def test_nothing_that_is_shown_holds_a_secret(account: Mapping[str, Any], pem: str, colour: Colour) -> None:
+    settings = {"vertex_credentials": account, "access_token": "t-s3cret", "vertex_project": "acme"}
+    reranker = colour.reranker(MODEL, api_key=None, **settings)
+    provider = connect(MODEL, settings=settings)
+    shown = f"{reranker!r} {provider!r} {provider.connection!r}"
+    assert not [line for line in ("t-s3cret", *pem.splitlines()[1:-1]) if line in shown]
+
+
+@pytest.mark.parametrize("length", [40, 1000])
+def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+    token = "".join(f"{place:03x}-" for place in range(length))[:length]
+
+    def script(line: Line) -> None:
+        if line.hit.target == "/token":
+            line.answer(body={"access_token": token, "expires_in": 3600})
+        else:
+            line.answer(401, {"error": {"code": 401, "message": f"What is {token}?", "status": "UNAUTHENTICATED"}})
+
+    google.script = script
+    options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
+    with pytest.raises(AuthenticationError, match="What is") as caught:
+        colour.rerank(colour.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
+    assert not leaks(caught.value, [token, token[:24], token[24:40]])
+
+
+# Projects, locations and addresses
+
+
+@pytest.mark.parametrize(
+    ("options", "environment", "project", "quota"),
+    [
+        ({}, {}, "of-the-account", "of-the-account"),
+        ({}, {"GOOGLE_CLOUD_PROJECT": "p-2"}, "p-2", "p-2"),
+        ({}, {"VERTEXAI_PROJECT": "p-1", "GOOGLE_CLOUD_PROJECT": "p-2"}, "p-1", "p-1"),
+        ({"vertex_project": "p-0"}, {"VERTEXAI_PROJECT": "p-1"}, "p-0", "p-0"),
+        ({"vertex_project": "p-0", "vertex_quota_project": "p-q"}, {}, "p-0", "p-q"),
+        ({"vertex_quota_project": False}, {}, "of-the-account", None),
+        ({"vertex_quota_project": None}, {}, "of-the-account", "of-the-account"),
+        ({"headers": {"X-Goog-User-Project": "p-h"}}, {}, "of-the-account", "p-h"),
+    ],
+)
+def test_project(
+    *,
+    options: dict[str, Any],
+    environment: Mapping[str, str],
+    project: str,
+    quota: str | None,
+    account: Mapping[str, Any],
+    google: Loopback,
+    colour: Colour,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    options = {"api_base": google.url, "vertex_credentials": account, **options}
+    colour.rerank(colour.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
+    assert ranked(google) == [(path(project), "Bearer ya29.token-1", quota)]
+
+
+def test_credentials_without_a_project(user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=user)
+    with pytest.raises(ConfigurationError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    for name in ("vertex_project", "VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"):
+        assert name in caught.value.message
+    assert ranked(google) == []
+
+
+@pytest.mark.parametrize(
+    ("options", "url"),
+    [
+        ({}, f"{HOST}{path('acme')}"),
+        ({"vertex_location": "eu"}, f"{HOST}{path('acme', 'eu')}"),
+        ({"vertex_location": "eu/x"}, f"{HOST}{path('acme', 'eu%2Fx')}"),
+        (
+            {"api_base": "https://eu-discoveryengine.googleapis.com"},
+            f"https://eu-discoveryengine.googleapis.com{path('acme')}",
+        ),
+        ({"api_base": "https://gw.example/google"}, f"https://gw.example/google{path('acme')}"),
+        ({"api_base": "https://gw.example/rank/it:rank"}, "https://gw.example/rank/it:rank"),
+        ({"api_base": "https://gw.example/rank/it:rank/"}, "https://gw.example/rank/it:rank"),
+        ({"api_base": "https://gw.example/it:rank?t=1", "vertex_location": "eu"}, "https://gw.example/it:rank?t=1"),
+    ],
+)
+def test_url(options: dict[str, str], url: str, sync_colour: Colour) -> None:
+    assert str(sent_by(sync_colour, MODEL, vertex_project="acme", **options).url) == url
+
+
+def test_a_full_url_needs_no_project(colour: Colour) -> None:
+    request = sent_by(colour, MODEL, api_base="https://gw.example/rank/it:rank")
+    assert str(request.url) == "https://gw.example/rank/it:rank"
+    assert "x-goog-user-project" not in request.headers
+
+
+@pytest.mark.parametrize("host", ["aiplatform.googleapis.com", "europe-west4-aiplatform.googleapis.com"])
+def test_the_host_of_another_service(host: str, colour: Colour) -> None:
+    with pytest.raises(ConfigurationError, match=r"discoveryengine\.googleapis\.com"):
+        sent_by(colour, MODEL, vertex_project="acme", api_base=f"https://{host}/v1")
+
+
+# Requests and answers
+
+
+def test_more_documents_than_a_request_holds(colour: Colour) -> None:
+    asked: list[int] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        records = json.loads(request.content)["records"]
+        assert [record["id"] for record in records] == [str(place) for place in range(len(records))]
+        asked.append(len(records))
+        rows = [{"id": record["id"], "score": 1 / (500 - int(record["content"]))} for record in records]
+        return httpx.Response(200, json={"records": rows[::-1]})
+
+    client = colour.client(transport=httpx.MockTransport(answer))
+    reranker = colour.reranker(MODEL, vertex_project="acme", http_client=client)
+    response = colour.rerank(reranker, QUERY, [str(place) for place in range(401)])
+    assert sorted(asked) == [1, 200, 200]
+    assert [each.index for each in response.results] == list(range(400, -1, -1))
+    assert response.meta.billed_units is not None
+    assert response.meta.billed_units.search_units == 2 + 2 + 1
+    assert response.meta.estimated
+
+
+@pytest.mark.parametrize(
+    ("document", "options", "record"),
+    [
+        ("Ottawa", {}, {"content": "Ottawa"}),
+        ({"text": "Ottawa", "title": "Canada", "url": "x"}, {}, {"title": "Canada", "content": "Ottawa"}),
+        ({"text": "Ottawa", "title": None}, {}, {"content": "Ottawa"}),
+        ({"text": "Ottawa", "title": 7}, {}, {"content": "Ottawa"}),
+        ({"text": "Ottawa", "title": "Canada"}, {"rank_fields": ["text"]}, {"content": "text: Ottawa\n"}),
+    ],
+)
+def test_record(document: Any, options: dict[str, Any], record: Mapping[str, str], sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, [document], vertex_project="acme", **options).content)
+    assert body["records"] == [{"id": "0", **record}]
+
+
+@pytest.mark.parametrize(
+    ("details", "headers", "seconds"),
+    [
+        ([{"retryDelay": "12s"}], {}, 12),
+        ([{"reason": "x"}, {"retryDelay": "0.25s"}], {"retry-after": "9"}, 0.25),
+        ([], {"retry-after": "9"}, 9),
+        ([{"retryDelay": "-1s"}, {"retryDelay": None}, None], {"retry-after": "9"}, 9),
+        ({"retryDelay": "12s"}, {}, None),
+        ("12s", {}, None),
+    ],
+)
+def test_waiting_time(details: Any, headers: Mapping[str, str], seconds: float | None, colour: Colour) -> None:
+    body = {"error": {"code": 429, "message": "no more", "status": "RESOURCE_EXHAUSTED", "details": details}}
+    replay = answering(body, 429, headers)
+    reranker = colour.reranker(MODEL, vertex_project="acme", http_client=replay.client(colour))
+    with pytest.raises(RateLimitError) as caught:
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert caught.value.retry_after == seconds

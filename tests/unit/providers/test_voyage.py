@@ -1,0 +1,245 @@
+"""What is peculiar to Voyage AI: a limit in tokens, two hosts, a key in a file, and its own words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.harness import DOCUMENTS, QUERY, Colour, answering, sent_by
+from tests.support.loopback import Line, Loopback, ranking
+
+from anyrerank import AuthenticationError, BadRequestError
+from anyrerank._core.engine.environment import connect
+from anyrerank._core.types.schema import RerankRequest
+
+MODEL = "voyage/rerank-2.5"
+VOYAGE = "https://api.voyageai.com/v1/rerank"
+ATLAS = "https://ai.mongodb.com/v1/rerank"
+NUMBERED = [f"document {number}" for number in (4, 2, 0, 3, 1)]
+BEST_FIRST = [2, 4, 1, 3, 0]
+
+
+def voyage(line: Line) -> None:
+    answer = ranking(line.hit.documents, line.hit.json.get("top_k"))
+    line.answer(body={"object": "list", "data": answer["results"], "usage": {"total_tokens": len(line.hit.documents)}})
+
+
+def test_top_n_has_another_name(sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, top_n=2, return_documents=True).content)
+    assert body == {"model": "rerank-2.5", "query": QUERY, "documents": DOCUMENTS, "top_k": 2}
+
+
+@pytest.mark.parametrize(("truncate", "truncation"), [("NONE", False), ("END", True), (None, None)])
+def test_truncate_has_another_spelling(truncate: str | None, truncation: bool | None, sync_colour: Colour) -> None:
+    body = json.loads(sent_by(sync_colour, MODEL, truncate=truncate).content)
+    assert body.get("truncation") is truncation
+    assert "truncate" not in body
+
+
+@pytest.mark.parametrize("truncate", ["START", "end", "", True, False, 1, ["END"]])
+def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colour) -> None:
+    with pytest.raises(BadRequestError, match="truncate is 'NONE' or 'END'") as caught:
+        sent_by(colour, MODEL, truncate=truncate)
+    assert caught.value.status_code is None
+
+
+@pytest.mark.parametrize(
+    ("key", "base", "url"),
+    [
+        ("pa-1", None, VOYAGE),
+        ("al-1", None, ATLAS),
+        ("AL-1", None, VOYAGE),
+        ("pa-al-1", None, VOYAGE),
+        ("al-1", "https://gw.example/foo/rerank", "https://gw.example/foo/rerank"),
+        ("al-1", "https://api.voyageai.com/v1/", VOYAGE),
+        ("pa-1", "https://ai.mongodb.com", ATLAS),
+    ],
+)
+def test_keys_of_atlas_go_to_its_host_unless_a_base_is_given(
+    key: str, base: str | None, url: str, colour: Colour
+) -> None:
+    request = sent_by(colour, MODEL, api_key=key, api_base=base)
+    assert str(request.url) == url
+    assert request.headers["authorization"] == f"Bearer {key}"
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "environment", "key", "url"),
+    [
+        ("pa-file\n", {}, {}, "pa-file", VOYAGE),
+        ("  al-file\r\n", {}, {}, "al-file", ATLAS),
+        ("pa-file", {}, {"VOYAGE_AI_TOKEN": "pa-variable"}, "pa-variable", VOYAGE),
+        ("pa-file", {"api_key": "pa-argument"}, {}, "pa-argument", VOYAGE),
+        (None, {"api_key": "pa-argument"}, {}, "pa-argument", VOYAGE),
+    ],
+)
+def test_a_key_in_a_file(
+    *,
+    content: str | None,
+    options: dict[str, Any],
+    environment: dict[str, str],
+    key: str,
+    url: str,
+    colour: Colour,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_text(content)
+    for variable, value in {"VOYAGE_API_KEY_PATH": str(path), **environment}.items():
+        monkeypatch.setenv(variable, value)
+    request = sent_by(colour, MODEL, **{"api_key": None, **options})
+    assert request.headers["authorization"] == f"Bearer {key}"
+    assert str(request.url) == url
+
+
+@pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b"pa-1\npa-2"])
+def test_a_file_without_a_usable_key_sends_nothing(
+    content: bytes | None, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("VOYAGE_API_KEY_PATH", str(path))
+    with pytest.raises(AuthenticationError) as caught:
+        sent_by(colour, MODEL, api_key=None)
+    assert caught.value.status_code is None
+    assert caught.value.provider == "voyage"
+    assert "pa-1" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
+def test_the_variable_that_names_the_file_is_named(
+    content: bytes | None, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    monkeypatch.setenv("VOYAGE_API_KEY_PATH", str(path))
+    with pytest.raises(AuthenticationError, match="VOYAGE_API_KEY_PATH"):
+        sent_by(colour, MODEL, api_key=None)
+
+
+def test_a_refused_key_of_a_file_says_where_it_came_from(
+    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "key"
+    path.write_text("pa-file-key")
+    monkeypatch.setenv("VOYAGE_API_KEY_PATH", str(path))
+    replay = answering({"detail": "Provided API key is invalid: pa-file-key"}, 401)
+    with pytest.raises(AuthenticationError, match=r"\(the key came from VOYAGE_API_KEY_PATH\)") as caught:
+        colour.rerank(colour.reranker(MODEL, api_key=None, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+    assert "pa-file-key" not in str(caught.value)
+
+
+def test_the_request_id_names_the_request_and_not_the_answer(colour: Colour) -> None:
+    replay = answering({"data": [{"index": 0, "relevance_score": 0.5}]}, headers={"request-id": "req-1"})
+    response = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, ["Ottawa"])
+    assert response.request_id == "req-1"
+    assert response.id.startswith("rerank-")
+
+
+def tokens(text: str) -> float:
+    """More than a text has in any language: English has a quarter of its bytes."""
+    return len(text.encode()) / 3
+
+
+def parts(model: str, query: str, documents: list[Any], size: int = 1000, **options: Any) -> list[list[Any]]:
+    """The documents of each request."""
+    request = RerankRequest(query=query, documents=documents, **options)
+    starts = list(connect(model).starts(request, size))
+    return [documents[start:end] for start, end in zip(starts, [*starts[1:], len(documents)], strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("model", "limit"),
+    [
+        ("rerank-1", 300_000),
+        ("rerank-lite-1", 300_000),
+        ("rerank-2", 600_000),
+        ("rerank-2-lite", 600_000),
+        ("rerank-2.5", 600_000),
+        ("rerank-2.5-lite", 600_000),
+        ("rerank-3", 600_000),
+    ],
+)
+@pytest.mark.parametrize(
+    ("query", "documents"),
+    [
+        ("short", ["Ottawa is a city. " * 4_000] * 40),
+        ("a long question " * 1_500, ["Ottawa"] * 200),
+        ("短い", ["オタワは首都です。" * 6_000] * 20),
+        ("short", [text * 30_000 for text in ("a", "bb ccc ", "d" * 20)] * 9),
+    ],
+    ids=["long documents", "long query", "not English", "mixed"],
+)
+def test_requests_stay_below_the_limit_of_tokens(model: str, limit: int, query: str, documents: list[str]) -> None:
+    made = parts(f"voyage/{model}", query, documents)
+    sizes = [sum(tokens(query) + tokens(text) for text in part) for part in made]
+    assert [text for part in made for text in part] == documents
+    assert len(made) > 1
+    assert max(sizes) <= limit
+    for size, following in zip(sizes, made[1:], strict=False):
+        assert size + tokens(query) + tokens(following[0]) > 0.99 * limit, "a request is smaller than it has to be"
+
+
+def test_requests_below_the_limit_are_as_large_as_they_may_be() -> None:
+    texts = [f"document {number}" for number in range(2_500)]
+    assert [len(part) for part in parts(MODEL, "short", texts)] == [1000, 1000, 500]
+    assert [len(part) for part in parts(MODEL, "short", texts[:7], size=3)] == [3, 3, 1]
+    assert [len(part) for part in parts(MODEL, "short", ["x" * 600_000] * 5, size=1)] == [1] * 5
+
+
+def test_a_huge_document_is_sent_alone() -> None:
+    huge = "x" * 2_000_000
+    made = parts(MODEL, "short", ["a", "b", huge, huge, "c", "d"])
+    assert made == [["a", "b"], [huge], [huge], ["c", "d"]]
+    assert parts(MODEL, "short", [huge, "c"]) == [[huge], ["c"]]
+
+
+def test_what_counts_is_what_is_sent() -> None:
+    documents = [{"title": "Ottawa", "body": "x" * 2_000_000}] * 3
+    assert len(parts(MODEL, "short", documents, rank_fields=("title",))) == 1
+    assert len(parts(MODEL, "short", documents, rank_fields=("body",))) == 3
+
+
+@pytest.mark.parametrize(("top_n", "batch_size", "sizes"), [(None, None, [2, 2, 1]), (3, 1, [1] * 5)])
+def test_a_call_with_too_many_tokens_is_several_requests(
+    top_n: int | None, batch_size: int | None, sizes: list[int], colour: Colour, serve: Callable[..., Loopback]
+) -> None:
+    documents = ["x" * 600_000 + text for text in NUMBERED]
+    server = serve(voyage)
+    reranker = colour.reranker(MODEL, api_base=server.url, batch_size=batch_size)
+    response = colour.rerank(reranker, QUERY, documents, top_n=top_n)
+    assert [each.index for each in response.results] == BEST_FIRST[:top_n]
+    assert sorted(len(hit.documents) for hit in server.hits) == sorted(sizes)
+    assert sorted(text for hit in server.hits for text in hit.documents) == sorted(documents)
+    assert response.meta.billed_units is not None
+    assert response.meta.billed_units.total_tokens == 5
+
+
+@pytest.mark.parametrize(
+    "detail",
+    [
+        "The max allowed tokens per submitted batch is 600000. Your batch has 730418 tokens after truncation.",
+        "The request has too many tokens.",
+    ],
+)
+def test_a_request_that_is_too_large_all_the_same_is_halved(
+    detail: str, colour: Colour, serve: Callable[..., Loopback]
+) -> None:
+    def small(line: Line) -> None:
+        if len(line.hit.documents) > 2:
+            line.answer(400, {"detail": detail})
+        else:
+            voyage(line)
+
+    server = serve(small)
+    reranker = colour.reranker(MODEL, api_base=server.url)
+    response = colour.rerank(reranker, QUERY, NUMBERED)
+    assert [each.index for each in response.results] == BEST_FIRST
+    assert [len(hit.documents) for hit in server.hits] == [5, 2, 3, 1, 2]

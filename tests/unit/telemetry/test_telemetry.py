@@ -1,0 +1,242 @@
+"""Spans and metrics as a real OpenTelemetry SDK receives them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from openinference.semconv.trace import (
+    DocumentAttributes,
+    OpenInferenceSpanKindValues,
+    RerankerAttributes,
+    SpanAttributes,
+)
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from opentelemetry.trace import SpanKind, StatusCode
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
+
+from anyrerank import BadRequestError, Reranker, RerankError
+from anyrerank.telemetry import OpenTelemetry, semconv
+
+ROWS = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]
+BODY = {
+    "id": "c-1",
+    "results": ROWS,
+    "meta": {"billed_units": {"search_units": 1}, "tokens": {"input_tokens": 40}},
+}
+OK = {"response": {"status": 200, "json": BODY}}
+LIMITED = {"response": {"status": 429, "headers": {"retry-after": "0"}, "json": {"message": "slow down"}}}
+
+
+class Sdk:
+    """A real SDK that keeps in memory what it gets."""
+
+    def __init__(self, **options: Any) -> None:
+        self.exporter = InMemorySpanExporter()
+        self.tracers = TracerProvider(**options)
+        self.tracers.add_span_processor(SimpleSpanProcessor(self.exporter))
+        self.reader = InMemoryMetricReader()
+        self.meters = MeterProvider([self.reader])
+
+    def hook(self, **options: Any) -> OpenTelemetry:
+        return OpenTelemetry(tracer_provider=self.tracers, meter_provider=self.meters, **options)
+
+    def spans(self) -> dict[str, list[ReadableSpan]]:
+        """By the first word of the name."""
+        found: dict[str, list[ReadableSpan]] = {}
+        for span in self.exporter.get_finished_spans():
+            found.setdefault(span.name.split()[0], []).append(span)
+        return found
+
+    def metrics(self) -> dict[str, Any]:
+        data = self.reader.get_metrics_data()
+        assert data is not None
+        return {
+            metric.name: next(iter(metric.data.data_points))
+            for resource in data.resource_metrics
+            for scope in resource.scope_metrics
+            for metric in scope.metrics
+        }
+
+
+@pytest.fixture
+def sdk() -> Sdk:
+    return Sdk()
+
+
+def ask(colour: Colour, sdk: Sdk, exchanges: list[Any], hook: OpenTelemetry | None = None, **options: Any) -> None:
+    client = Replay(exchanges).client(colour)
+    reranker = colour.reranker(http_client=client, hooks=[hook or sdk.hook()], **options)
+    with suppress(RerankError):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+
+
+def test_a_span_for_the_call_and_one_for_each_try(colour: Colour, sdk: Sdk, waits: list[float]) -> None:
+    ask(colour, sdk, [LIMITED, OK], max_retries=1, top_n=2, user="ann")
+    (call,), tries = sdk.spans()["rerank"], sdk.spans()["try"]
+    assert (call.name, call.kind) == ("rerank rerank-v3.5", SpanKind.CLIENT)
+    assert call.attributes is not None
+    assert (
+        call.attributes.items()
+        >= {
+            semconv.OPERATION: "rerank",
+            semconv.PROVIDER: "cohere",
+            semconv.REQUEST_MODEL: "rerank-v3.5",
+            semconv.RESPONSE_MODEL: "cohere/rerank-v3.5",
+            semconv.RESPONSE_ID: "c-1",
+            semconv.INPUT_TOKENS: 40,
+            semconv.COST: 0.002,
+            SpanAttributes.USER_ID: "ann",
+            SpanAttributes.OPENINFERENCE_SPAN_KIND: OpenInferenceSpanKindValues.RERANKER.value,
+            RerankerAttributes.RERANKER_MODEL_NAME: "cohere/rerank-v3.5",
+            RerankerAttributes.RERANKER_TOP_K: 2,
+        }.items()
+    )
+    assert [(span.attributes or {}).get(semconv.STATUS) for span in tries] == [429, 200]
+    assert [(span.attributes or {}).get(semconv.ERROR) for span in tries] == ["RateLimitError", None]
+    assert [span.status.status_code for span in (call, *tries)] == [
+        StatusCode.UNSET,
+        StatusCode.ERROR,
+        StatusCode.UNSET,
+    ]
+    for span in tries:
+        assert span.parent is not None
+        assert call.context is not None
+        assert span.parent.span_id == call.context.span_id
+        assert (call.start_time or 0) <= (span.start_time or 0) <= (span.end_time or 0)
+
+
+def test_the_documents_are_numbered_as_the_caller_s(colour: Colour, sdk: Sdk) -> None:
+    ask(colour, sdk, [OK], top_n=2)
+    (call,) = sdk.spans()["rerank"]
+    attributes = call.attributes or {}
+    prefix, number = RerankerAttributes.RERANKER_OUTPUT_DOCUMENTS, DocumentAttributes.DOCUMENT_ID
+    assert [attributes[f"{prefix}.{place}.{number}"] for place in range(2)] == ["1", "0"]
+    assert [attributes[f"{prefix}.{place}.{DocumentAttributes.DOCUMENT_SCORE}"] for place in range(2)] == [0.9, 0.2]
+    assert attributes[f"{RerankerAttributes.RERANKER_INPUT_DOCUMENTS}.2.{number}"] == "2"
+
+
+def test_no_content_unless_it_is_asked_for(colour: Colour, sdk: Sdk) -> None:
+    ask(colour, sdk, [OK], top_n=2)
+    shown = "".join(span.to_json() for spans in sdk.spans().values() for span in spans)
+    assert not [text for text in (QUERY, *DOCUMENTS, KEY) if text in shown]
+    sdk.exporter.clear()
+    ask(colour, sdk, [OK], sdk.hook(content=True), top_n=2)
+    (call,) = sdk.spans()["rerank"]
+    attributes = call.attributes or {}
+    assert attributes[RerankerAttributes.RERANKER_QUERY] == QUERY
+    content = DocumentAttributes.DOCUMENT_CONTENT
+    assert attributes[f"{RerankerAttributes.RERANKER_INPUT_DOCUMENTS}.0.{content}"] == DOCUMENTS[0]
+    assert attributes[f"{RerankerAttributes.RERANKER_OUTPUT_DOCUMENTS}.0.{content}"] == DOCUMENTS[1]
+
+
+FIXED = {
+    semconv.PROVIDER: "local",
+    semconv.KIND: "RERANKER",
+    semconv.RESPONSE_MODEL: "local/lexical",
+    semconv.USER: "ann",
+    "anyrerank.documents": 200,
+    "anyrerank.results": 150,
+}
+
+
+def of_many(sdk: Sdk) -> ReadableSpan:
+    """The span of a call with 200 documents, of which the one behind is the best."""
+    with Reranker("local/lexical", hooks=[sdk.hook(content=True)], top_n=150) as reranker:
+        reranker.rerank("last", [*map(str, range(199)), "last"], user="ann")
+    (span,) = sdk.spans()["rerank"]
+    return span
+
+
+def test_of_many_documents_the_first_and_the_best_are_described(sdk: Sdk, caplog: pytest.LogCaptureFixture) -> None:
+    span = of_many(sdk)
+    attributes = span.attributes or {}
+    assert attributes.items() >= FIXED.items()
+    assert (span.dropped_attributes, caplog.records) == (0, [])
+    for prefix, first in ((semconv.INPUT, "0"), (semconv.OUTPUT, "199")):
+        ids = [attributes.get(f"{prefix}.{place}.{semconv.DOCUMENT_ID}") for place in range(200)]
+        assert ids[0] == first
+        assert (None in ids[:20], ids[20:]) == (False, [None] * 180)
+        assert sum(name.startswith(prefix) and name.endswith(semconv.DOCUMENT_CONTENT) for name in attributes) == 20
+    assert sum(name.endswith(semconv.DOCUMENT_SCORE) for name in attributes) == 20
+
+
+def test_an_sdk_with_room_for_fewer_keeps_what_is_known_of_the_call() -> None:
+    span = of_many(Sdk(span_limits=SpanLimits(max_span_attributes=20)))
+    assert span.dropped_attributes
+    assert (span.attributes or {}).items() >= FIXED.items()
+
+
+@pytest.mark.parametrize("content", [False, True])
+def test_a_document_that_is_none_has_a_span_too(sdk: Sdk, content: bool) -> None:
+    wrong: Any = ["a", 5, {"text": 7}, None]
+    with pytest.raises(BadRequestError):
+        Reranker("local/lexical", hooks=[sdk.hook(content=content)]).rerank("a", wrong)
+    (span,) = sdk.spans()["rerank"]
+    attributes = span.attributes or {}
+    assert (attributes[semconv.ERROR], attributes["anyrerank.documents"]) == ("BadRequestError", 4)
+    assert attributes[f"{semconv.INPUT}.3.{semconv.DOCUMENT_ID}"] == "3"
+    texts = [value for name, value in attributes.items() if name.endswith(semconv.DOCUMENT_CONTENT)]
+    assert texts == (["a"] if content else [])
+
+
+def test_a_failure(colour: Colour, sdk: Sdk) -> None:
+    ask(colour, sdk, [LIMITED])
+    (call,) = sdk.spans()["rerank"]
+    assert call.status.status_code is StatusCode.ERROR
+    assert call.status.description == "Cohere answered 429: slow down"
+    assert (call.attributes or {})[semconv.ERROR] == "RateLimitError"
+    assert sdk.metrics()[semconv.DURATION].attributes[semconv.ERROR] == "RateLimitError"
+
+
+def test_spans_are_children_of_what_is_current(colour: Colour, sdk: Sdk) -> None:
+    with sdk.tracers.get_tracer("caller").start_as_current_span("retrieval") as outer:
+        ask(colour, sdk, [OK], top_n=2)
+    (call,) = sdk.spans()["rerank"]
+    assert call.parent is not None
+    assert call.parent.span_id == outer.get_span_context().span_id
+
+
+def test_metrics(colour: Colour, sdk: Sdk) -> None:
+    ask(colour, sdk, [OK], top_n=2)
+    found = sdk.metrics()
+    named = {semconv.OPERATION: "rerank", semconv.PROVIDER: "cohere", semconv.REQUEST_MODEL: "rerank-v3.5"}
+    assert (found[semconv.DURATION].count, dict(found[semconv.DURATION].attributes)) == (1, named)
+    assert found[semconv.TOKENS].sum == 40
+    assert dict(found[semconv.TOKENS].attributes) == {**named, semconv.TOKEN_TYPE: "input"}
+    assert found[semconv.COST].value == 0.002
+
+
+def test_the_names_are_openinference_s() -> None:
+    assert semconv.KIND == SpanAttributes.OPENINFERENCE_SPAN_KIND
+    assert semconv.USER == SpanAttributes.USER_ID
+    assert (semconv.RERANKER_MODEL, semconv.TOP_K, semconv.QUERY, semconv.INPUT, semconv.OUTPUT) == (
+        RerankerAttributes.RERANKER_MODEL_NAME,
+        RerankerAttributes.RERANKER_TOP_K,
+        RerankerAttributes.RERANKER_QUERY,
+        RerankerAttributes.RERANKER_INPUT_DOCUMENTS,
+        RerankerAttributes.RERANKER_OUTPUT_DOCUMENTS,
+    )
+    assert (semconv.DOCUMENT_ID, semconv.DOCUMENT_CONTENT, semconv.DOCUMENT_SCORE) == (
+        DocumentAttributes.DOCUMENT_ID,
+        DocumentAttributes.DOCUMENT_CONTENT,
+        DocumentAttributes.DOCUMENT_SCORE,
+    )
+
+
+def test_it_is_not_installed_or_not_imported() -> None:
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None; import anyrerank; "
+        "anyrerank.rerank('local/lexical', 'a', ['b']); "
+        "from anyrerank.errors import ConfigurationError\n"
+        "try:\n    import anyrerank.telemetry\nexcept ConfigurationError as error:\n    print(error.message)"
+    )
+    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
+    assert found.stdout == "OpenTelemetry is not installed: pip install 'anyrerank[otel]'\n"

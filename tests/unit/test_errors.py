@@ -1,0 +1,205 @@
+import copy
+import pickle
+from typing import Any
+
+import pytest
+from IPython.core.interactiveshell import InteractiveShell
+
+from anyrerank import errors
+from anyrerank._core.types.schema import Attempt
+from anyrerank.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ConfigurationError,
+    FallbackError,
+    GuardrailRaisedError,
+    InternalServerError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RerankError,
+    class_for_status,
+    public_url,
+)
+
+CLASSES = [
+    RerankError,
+    AuthenticationError,
+    PermissionDeniedError,
+    NotFoundError,
+    BadRequestError,
+    RateLimitError,
+    APITimeoutError,
+    APIConnectionError,
+    InternalServerError,
+    APIResponseValidationError,
+    ConfigurationError,
+    GuardrailRaisedError,
+    BudgetExceededError,
+    FallbackError,
+]
+
+DETAILS: dict[str, Any] = {
+    "provider": "cohere",
+    "model": "rerank-v3.5",
+    "status_code": 429,
+    "request_id": "req-1",
+    "retry_after": 1.5,
+    "url": "https://host.test/v2/rerank",
+}
+
+
+def test_these_are_all_the_classes_and_one_is_above_them() -> None:
+    defined = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)}
+    assert defined == set(CLASSES)
+    assert all(issubclass(kind, RerankError) for kind in CLASSES)
+    assert issubclass(RerankError, Exception)
+
+
+def test_the_tree_that_is_drawn_is_the_tree() -> None:
+    drawn = [line.split()[1] for line in (errors.__doc__ or "").splitlines() if line.strip().startswith("+--")]
+    assert drawn == [kind.__name__ for kind in CLASSES[1:]]
+
+
+@pytest.mark.parametrize(
+    ("kind", "statuses"),
+    [
+        (AuthenticationError, [401, 498]),
+        (PermissionDeniedError, [402, 403]),
+        (NotFoundError, [404]),
+        (BadRequestError, [400, 405, 406, 409, 410, 411, 412, 413, 414, 415, 418, 422, 425, 431, 451, 497]),
+        (APITimeoutError, [408, 504]),
+        (RateLimitError, [429]),
+        (InternalServerError, [424, 499, 500, 501, 502, 503, 505, 520, 529, 599]),
+        (APIResponseValidationError, [200, 202, 204, 301, 302, 307, 308]),
+    ],
+)
+def test_every_status_has_its_class(kind: type[RerankError], statuses: list[int]) -> None:
+    assert {class_for_status(status) for status in statuses} == {kind}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_another_model_may_survive_all_but_the_callers_own_mistakes(kind: type[RerankError]) -> None:
+    assert kind("failed").moves_on is (kind not in {BadRequestError, GuardrailRaisedError, BudgetExceededError})
+
+
+def copies(error: RerankError) -> list[RerankError]:
+    pickled = [
+        pickle.loads(pickle.dumps(error, protocol))  # noqa: S301
+        for protocol in range(2, pickle.HIGHEST_PROTOCOL + 1)
+    ]
+    return [*pickled, copy.copy(error), copy.deepcopy(error)]
+
+
+@pytest.mark.parametrize("details", [DETAILS, {}], ids=["all details", "none"])
+@pytest.mark.parametrize("kind", CLASSES)
+def test_copies_keep_everything(kind: type[RerankError], details: dict[str, Any]) -> None:
+    error = kind("what happened", **details)
+    for copied in copies(error):
+        assert type(copied) is kind
+        assert vars(copied) == vars(error)
+        assert copied.args == error.args == ("what happened",)
+        assert (str(copied), repr(copied)) == (str(error), repr(error))
+
+
+def test_copies_of_a_fallback_error_keep_what_was_tried() -> None:
+    inner = RateLimitError("slow down", retry_after=2.0, provider="cohere", status_code=429)
+    attempt = Attempt(deployment="cohere/m", status=429, error="RateLimitError", seconds=0.25)
+    error = FallbackError("every model failed", errors=(inner,), attempts=(attempt,))
+    for copied in copies(error):
+        assert isinstance(copied, FallbackError)
+        assert copied.attempts == (attempt,)
+        [tried] = copied.errors
+        assert isinstance(tried, RateLimitError)
+        assert vars(tried) == vars(inner)
+
+
+def test_a_message_that_was_changed_survives_copying() -> None:
+    error = BadRequestError("before")
+    error.message = "after"
+    assert {str(copied) for copied in copies(error)} == {"after"}
+
+
+@pytest.mark.parametrize("kind", CLASSES)
+def test_details_are_attributes(kind: type[RerankError]) -> None:
+    error = kind("what happened", **DETAILS)
+    assert {name: getattr(error, name) for name in DETAILS} == DETAILS
+    assert error.message == "what happened"
+    bare = kind("what happened")
+    assert {getattr(bare, name) for name in DETAILS} == {None}
+
+
+def test_details_are_keywords_only() -> None:
+    with pytest.raises(TypeError):
+        RerankError("what happened", "cohere")  # type: ignore[call-arg]
+
+
+def test_str_is_the_message_and_what_is_known() -> None:
+    assert str(RerankError("what happened")) == "what happened"
+    assert str(RateLimitError("what happened", **DETAILS)) == (
+        "what happened [provider=cohere, model=rerank-v3.5, status=429, request_id=req-1, retry_after=1.5, "
+        "url=https://host.test/v2/rerank]"
+    )
+    assert "retry_after=0.0" in str(RateLimitError("what happened", retry_after=0.0))
+
+
+def test_repr_names_the_class() -> None:
+    assert repr(NotFoundError("what happened", status_code=404)) == "NotFoundError('what happened [status=404]')"
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("https://host.test/v1/rerank", "https://host.test/v1/rerank"),
+        ("https://user:pass@host.test:8080/v1", "https://host.test:8080/v1"),
+        ("https://us@er:p@ss@host.test/v1", "https://host.test/v1"),
+        ("https://token@host.test", "https://host.test"),
+        ("https://host.test/v1?key=pass#pass", "https://host.test/v1"),
+        ("http://[::1]:8000/rerank?key=pass", "http://[::1]:8000/rerank"),
+        ("http://[::1/rerank?key=pass", "(malformed URL)"),
+        ("", ""),
+    ],
+)
+def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+    assert public_url(url) == shown
+    error = RerankError("what happened", url=url)
+    assert error.url == shown
+    for text in (str(error), repr(error), repr(vars(error))):
+        assert "pass" not in text
+        assert "p@ss" not in text
+        assert "token" not in text
+
+
+# In Jupyter
+
+CELL = """
+from anyrerank import rerank
+def ask():
+    return rerank({model!r}, "a secret question", ["a secret text"], fallbacks={fallbacks!r})
+ask()
+"""
+
+
+def shown(capsys: pytest.CaptureFixture[str], model: str, *fallbacks: str) -> list[str]:
+    """What IPython prints of a cell that fails."""
+    shell: Any = InteractiveShell  # untyped
+    shell().run_cell(CELL.format(model=model, fallbacks=fallbacks))
+    return capsys.readouterr().out.strip().splitlines()
+
+
+def test_a_cell_that_fails_shows_its_own_lines_and_the_message(capsys: pytest.CaptureFixture[str]) -> None:
+    found = shown(capsys, "cohere/rerank-v3.5")
+    assert len(found) == 3
+    assert found[0].endswith(": ask()")
+    assert "return rerank(" in found[1]
+    assert found[2].startswith("AuthenticationError: no API key for Cohere: pass api_key=, or set COHERE_API_KEY")
+
+
+def test_each_error_of_several_has_a_line(capsys: pytest.CaptureFixture[str]) -> None:
+    found = shown(capsys, "cohere/rerank-v3.5", "voyage/rerank-2.5")
+    assert found[2] == "FallbackError: every model failed"
+    assert [line.partition(":")[0] for line in found[3:]] == ["  - AuthenticationError"] * 2

@@ -1,0 +1,428 @@
+"""What guardrails do to a query before anything is sent, and that nothing passes one that fails."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import pickle
+import socket
+import sys
+import threading
+from contextvars import ContextVar
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from langchain_core.documents import Document
+from langchain_core.load import dumpd
+from langchain_core.retrievers import BaseRetriever
+from llama_index.core.instrumentation.event_handlers import BaseEventHandler
+from llama_index_instrumentation import get_dispatcher
+from pydantic import Field
+from tests.support.frameworks import FACES, Face, Trees, Wire
+from tests.support.harness import DOCUMENTS, Colour, Replay, answering, leaks
+
+from anyrerank import APITimeoutError, BadRequestError, ConfigurationError, GuardrailRaisedError, Reranker
+from anyrerank.guardrails import KINDS, DenyList, Mask, PresidioMask
+from anyrerank.langchain import RerankRetriever
+
+SECRET = "project Nightjar"
+QUERY = f"when does {SECRET} start?"
+MARK = ContextVar("mark", default="unmarked")
+ROWS = {"results": [{"index": index, "relevance_score": 0.5} for index in range(3)]}
+
+
+def mask(query: str) -> str:
+    return query.replace(SECRET, "<PROJECT>")
+
+
+async def later(query: str) -> str:
+    return mask(query)
+
+
+def explode(query: str) -> str:
+    raise ValueError(f"not {query}")
+
+
+def forget(query: str) -> Any:
+    return None
+
+
+def sent(colour: Colour, query: str, *guardrails: Any, **options: Any) -> str:
+    """The query as it leaves the process."""
+    replay = answering(ROWS)
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=list(guardrails), **options)
+    colour.rerank(reranker, query, DOCUMENTS)
+    (request,) = replay.seen
+    body = json.loads(request.content)
+    assert body["documents"] == DOCUMENTS
+    found: str = body["query"]
+    return found
+
+
+def blocked(colour: Colour, query: str, *guardrails: Any, **options: Any) -> GuardrailRaisedError:
+    replay = Replay([])
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=list(guardrails), **options)
+    with pytest.raises(GuardrailRaisedError) as caught:
+        colour.rerank(reranker, query, DOCUMENTS)
+    assert replay.seen == []
+    return caught.value
+
+
+def test_what_a_guardrail_returns_is_what_is_sent(colour: Colour) -> None:
+    assert sent(colour, QUERY, mask) == "when does <PROJECT> start?"
+    assert sent(colour, QUERY, mask, str.upper, lambda query: query + "!") == "WHEN DOES <PROJECT> START?!"
+    assert sent(colour, QUERY) == QUERY
+
+
+def test_one_that_fails_blocks(colour: Colour) -> None:
+    error = blocked(colour, QUERY, explode)
+    assert error.message == "the guardrail explode stopped the query with ValueError; nothing was sent"
+    assert not leaks(error, [SECRET])
+
+
+def test_one_that_forgets_to_return_blocks(colour: Colour) -> None:
+    error = blocked(colour, QUERY, mask, forget)
+    assert error.message == "the guardrail forget returned NoneType instead of the query; nothing was sent"
+
+
+@pytest.mark.parametrize("options", [{"on_error": "passthrough"}, {"fallbacks": ["local/lexical"]}], ids=str)
+def test_nothing_goes_around_one(options: dict[str, Any], colour: Colour) -> None:
+    blocked(colour, QUERY, explode, **options)
+
+
+def test_one_that_leaves_nothing(colour: Colour) -> None:
+    reranker = colour.reranker(guardrails=[lambda query: " "])
+    with pytest.raises(BadRequestError, match="query is blank"):
+        colour.rerank(reranker, QUERY, DOCUMENTS)
+
+
+def test_an_asynchronous_one_is_for_asynchronous_calls(colour: Colour) -> None:
+    if colour.asynchronous:
+        assert sent(colour, QUERY, later) == "when does <PROJECT> start?"
+        return
+    with pytest.raises(ConfigurationError, match="the guardrail later is asynchronous: it is for asynchronous calls"):
+        colour.rerank(colour.reranker(guardrails=[later]), QUERY, DOCUMENTS)
+
+
+@pytest.mark.parametrize("blocking", [False, True])
+def test_one_that_takes_too_long_is_a_time_out(blocking: bool, colour: Colour) -> None:
+    release = threading.Event()
+
+    class Waits:
+        def __init__(self, blocking: bool) -> None:
+            self.blocking = blocking
+
+        def __call__(self, query: str) -> Any:
+            return str(release.wait(20)) if self.blocking else asyncio.Event().wait()
+
+    replay = Replay([])
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=[Waits(blocking)], timeout=0.05)
+    kind = APITimeoutError if blocking or colour.asynchronous else ConfigurationError
+    try:
+        with pytest.raises(kind):
+            colour.rerank(reranker, QUERY, DOCUMENTS)
+    finally:
+        release.set()
+    assert replay.seen == []
+
+
+async def test_what_one_leaves_in_the_context_is_there_for_the_call() -> None:
+    seen: list[str] = []
+
+    async def marks(query: str) -> str:
+        MARK.set("marked")
+        return query
+
+    reranker = Reranker("local/lexical", guardrails=[marks], hooks=[lambda event: seen.append(MARK.get())])
+    await reranker.arerank(QUERY, DOCUMENTS)
+    assert seen == ["marked"]
+
+
+async def test_a_time_out_of_its_own_blocks() -> None:
+    async def impatient(query: str) -> str:
+        raise TimeoutError
+
+    reranker = Reranker("local/lexical", guardrails=[impatient])
+    with pytest.raises(GuardrailRaisedError, match="stopped the query with TimeoutError"):
+        await reranker.arerank(QUERY, DOCUMENTS)
+
+
+def test_a_call_may_have_its_own(colour: Colour) -> None:
+    replay = answering(ROWS)
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=[explode])
+    colour.rerank(reranker, QUERY, DOCUMENTS, guardrails=[mask])
+    assert json.loads(replay.seen[0].content)["query"] == "when does <PROJECT> start?"
+
+
+def test_every_query_of_many_is_looked_at(colour: Colour) -> None:
+    seen: list[str] = []
+
+    def look(query: str) -> str:
+        seen.append(query)
+        return query
+
+    reranker = colour.reranker("local/lexical", guardrails=[look])
+    colour.rerank_many(reranker, ["one", "two"], [DOCUMENTS, DOCUMENTS])
+    assert sorted(seen) == ["one", "two"]
+
+
+@pytest.mark.parametrize("value", [mask, "mask", [1], None])
+def test_guardrails_are_a_list_of_functions(value: Any) -> None:
+    with pytest.raises(BadRequestError, match="guardrails is a list of functions"):
+        Reranker("local/lexical", guardrails=value)
+
+
+def test_a_fallback_that_was_made_with_some_keeps_them(colour: Colour) -> None:
+    replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ROWS}}])
+    client = replay.client(colour)
+    outside = colour.reranker("cohere/outside", http_client=client, guardrails=[mask], extra_body={"mine": 1})
+    own = colour.reranker("cohere/own", http_client=client, fallbacks=[outside], extra_body={"first": 1})
+    assert colour.rerank(own, QUERY, DOCUMENTS).model == "outside"
+    first, second = (json.loads(request.content) for request in replay.seen)
+    assert (first["query"], first["first"]) == (QUERY, 1)
+    assert (second["query"], second["mine"]) == ("when does <PROJECT> start?", 1)
+    assert "first" not in second
+
+
+def test_a_list_that_is_changed_later_changes_nothing(colour: Colour) -> None:
+    given = [mask]
+    replay = answering(ROWS)
+    reranker = colour.reranker(http_client=replay.client(colour), guardrails=given)
+    given.clear()
+    colour.rerank(reranker, QUERY, DOCUMENTS)
+    assert json.loads(replay.seen[0].content)["query"] == "when does <PROJECT> start?"
+
+
+# In the frameworks
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_an_adapter_sends_what_they_return(face: Face) -> None:
+    wire, calls = Wire(), []
+
+    def once(query: str) -> str:
+        calls.append(query)
+        return mask(query)
+
+    face.rerank(face.make(wire, guardrails=[once]), ["a 0.5", "b 0.9"], QUERY)
+    assert wire.body["query"] == "when does <PROJECT> start?"
+    assert calls == [QUERY]
+
+
+def test_langchain_traces_what_they_return() -> None:
+    face, trees = FACES[0], Trees()
+    adapter = face.make(Wire(), guardrails=[mask])
+    adapter.compress_documents([Document("a 0.5")], QUERY, callbacks=[trees])
+    assert trees.root.inputs["query"] == "when does <PROJECT> start?"
+    assert SECRET not in f"{trees.root.inputs} {trees.root.outputs} {trees.root.metadata}"
+    assert dumpd(adapter)["type"] == "not_implemented"
+
+
+class _Events(BaseEventHandler):
+    seen: list[Any] = Field(default_factory=list)
+
+    def handle(self, event: Any, **kwargs: Any) -> None:
+        self.seen.append(event)
+
+
+def test_llama_index_s_events_hold_what_they_return() -> None:
+    face, handler = FACES[2], _Events()
+    dispatcher = get_dispatcher()
+    dispatcher.add_event_handler(handler)
+    try:
+        adapter = face.make(Wire(), guardrails=[mask])
+        face.rerank(adapter, ["a 0.5"], QUERY)
+    finally:
+        dispatcher.event_handlers.remove(handler)
+    (start,) = [event for event in handler.seen if event.class_name() == "ReRankStartEvent"]
+    assert start.query.query_str == "when does <PROJECT> start?"
+    with pytest.raises(ConfigurationError, match="guardrails and budgets cannot be written down"):
+        adapter.to_dict()
+
+
+def test_the_base_retriever_gets_what_they_return() -> None:
+    asked = []
+
+    class Base(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+            asked.append(query)
+            return [Document("a 0.5")]
+
+    retriever = RerankRetriever(base_retriever=Base(), reranker=FACES[0].make(Wire(), guardrails=[mask]))
+    retriever.invoke(QUERY)
+    refusing = RerankRetriever(base_retriever=Base(), reranker=FACES[0].make(Wire(), guardrails=[explode]))
+    with pytest.raises(GuardrailRaisedError):
+        refusing.invoke(QUERY)
+    assert asked == ["when does <PROJECT> start?"]
+
+
+def test_each_is_asked_once_for_a_retrieval() -> None:
+    class Base(BaseRetriever):
+        def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
+            return [Document("a 0.5")]
+
+    seen: list[str] = []
+
+    def note(query: str) -> str:
+        seen.append(query)
+        return mask(query)
+
+    sync, asynchronous = (
+        RerankRetriever(base_retriever=Base(), reranker=face.make(Wire(), guardrails=[note])) for face in FACES[:2]
+    )
+    sync.invoke(QUERY)
+    asyncio.run(asynchronous.ainvoke(QUERY))
+    assert seen == [QUERY, QUERY]
+
+
+@pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
+def test_beside_a_ready_reranker_they_are_refused_at_any_time(face: Face) -> None:
+    adapter = face.make(reranker=Reranker("local/lexical"))
+    adapter.guardrails = [mask]
+    with pytest.raises(ConfigurationError, match="a ready reranker has its own"):
+        face.rerank(adapter, ["a 0.5"], QUERY)
+
+
+# Those that ship
+
+
+@pytest.mark.parametrize(
+    ("query", "refused"),
+    [
+        ("is Project X ready?", True),
+        ("is PROJECT X, then, ready?", True),
+        ("is project xylophone ready?", False),
+        ("a code: AB-1234", True),
+        ("a code: ab-1234", False),
+        ("C++ or Rust?", True),
+        ("C+++ or Rust?", True),
+        ("nothing of it", False),
+        ("is project\n  x ready?", True),
+    ],
+)
+def test_a_deny_list(query: str, refused: bool, colour: Colour) -> None:
+    deny = DenyList(terms=["project x", "C++"], patterns=[r"[A-Z]{2}-\d{4}"])
+    if refused:
+        assert "of the deny-list forbids" in blocked(colour, query, deny).message
+    else:
+        assert sent(colour, query, deny) == query
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DenyList("nightjar"),
+        lambda: DenyList([], "night"),
+        lambda: PresidioMask("IP_ADDRESS"),
+    ],
+)
+def test_a_string_is_no_list(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="is a list of strings: put the string into a list"):
+        make()
+
+
+@pytest.mark.parametrize("least", [-0.1, 40])
+def test_a_confidence_is_between_0_and_1(least: float) -> None:
+    with pytest.raises(ConfigurationError, match="least, of PresidioMask, is a confidence between 0 and 1"):
+        PresidioMask(least=least)
+
+
+def test_a_deny_list_says_which_of_it_and_nothing_else(colour: Colour) -> None:
+    error = blocked(colour, "tell me of nightjar", DenyList(["other", "nightjar"]))
+    assert error.message == "the query holds what number 2 of the deny-list forbids"
+    assert not leaks(error, ["nightjar"])
+
+
+@given(st.text(min_size=1), st.text(), st.text())
+def test_a_term_between_spaces_is_always_found(term: str, before: str, after: str) -> None:
+    with pytest.raises(GuardrailRaisedError):
+        DenyList([term])(f"{before} {term} {after}")
+
+
+def test_a_mask(colour: Colour) -> None:
+    replace = Mask({r"\bACC-\d+": "<ACCOUNT>", "secret": r"\1"})
+    assert sent(colour, "what of ACC-17 and ACC-9, the secret ones?", replace) == (
+        r"what of <ACCOUNT> and <ACCOUNT>, the \1 ones?"
+    )
+
+
+@pytest.mark.parametrize("make", [lambda text: DenyList([], [text]), lambda text: Mask({text: "x"})])
+@pytest.mark.parametrize(("text", "words"), [("(", "no regular expression"), ("", "not empty"), (3, "are strings")])
+def test_a_pattern_that_is_none(make: Any, text: Any, words: str) -> None:
+    with pytest.raises(ConfigurationError, match=words):
+        make(text)
+
+
+@pytest.mark.parametrize("made", [DenyList(["a"], ["b"]), Mask({"a": "b"}), PresidioMask(["CREDIT_CARD"])])
+def test_those_that_ship_can_be_pickled_and_compared(made: Any) -> None:
+    assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301
+
+
+# Presidio
+
+presidio = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio is not there yet")
+
+
+@presidio
+@pytest.mark.parametrize(
+    ("query", "masked"),
+    [
+        ("write to jane.doe@example.com now", "write to <EMAIL_ADDRESS> now"),
+        ("card 4111 1111 1111 1111?", "card <CREDIT_CARD>?"),
+        ("card 4111 1111 1111 1112?", "card 4111 1111 1111 1112?"),
+        ("from DE89 3704 0044 0532 0130 00 to", "from <IBAN_CODE> to"),
+        ("ping 192.168.10.1", "ping <IP_ADDRESS>"),
+        ("call +1 212 555 0123 or +44 20 7946 0958", "call <PHONE_NUMBER> or <PHONE_NUMBER>"),
+        ("what is the capital of Canada?", "what is the capital of Canada?"),
+        ("call +1 212 555 0123@mail.example.com", "call <EMAIL_ADDRESS>"),
+    ],
+)
+def test_presidio(query: str, masked: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For real, without a model and without the network."""
+    asked: list[Any] = []
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: asked.append(arguments))
+    assert sent(colour, query, PresidioMask()) == masked
+    assert asked == []
+
+
+@presidio
+def test_presidio_for_some_kinds(colour: Colour) -> None:
+    query = "jane.doe@example.com at 192.168.10.1"
+    assert sent(colour, query, PresidioMask(["IP_ADDRESS"])) == "jane.doe@example.com at <IP_ADDRESS>"
+    with pytest.raises(ConfigurationError, match="PresidioMask knows no NAME; it knows CREDIT_CARD, "):
+        PresidioMask(["NAME"])
+
+
+@presidio
+def test_every_kind_has_a_recogniser() -> None:
+    for kind in KINDS:
+        assert PresidioMask([kind])("nothing here") == "nothing here"
+
+
+@presidio
+def test_presidio_does_not_block_the_event_loop() -> None:
+    threads: list[int] = []
+
+    class Watched(PresidioMask):
+        def __call__(self, query: str) -> str:
+            threads.append(threading.get_ident())
+            return super().__call__(query)
+
+    colour = Colour(asynchronous=True)
+    assert sent(colour, "hello", Watched()) == "hello"
+    colour.finish()
+    assert threads != [threading.get_ident()]
+
+
+def test_presidio_is_not_installed(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+    from anyrerank import guardrails
+
+    guardrails._recogniser.cache_clear()
+    monkeypatch.setitem(sys.modules, "presidio_analyzer.predefined_recognizers", None)
+    client = colour.client(transport=httpx.MockTransport(lambda request: httpx.Response(500)))
+    with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[guardrails\]'"):
+        colour.rerank(colour.reranker(http_client=client, guardrails=[PresidioMask()]), QUERY, DOCUMENTS)
+    guardrails._recogniser.cache_clear()

@@ -1,0 +1,339 @@
+import copy
+import dataclasses
+import json
+import pickle
+from collections.abc import Callable, Sequence
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from anyrerank._core.types.schema import (
+    Attempt,
+    BilledUnits,
+    Document,
+    Meta,
+    RerankRequest,
+    RerankResponse,
+    RerankResult,
+    Results,
+    Tokens,
+)
+
+DOCUMENTS: list[Document | None] = ["alpha", {"text": "beta", "page": 3}, ""]
+ROWS = [
+    RerankResult(2, 0.75, {"text": "alpha"}),
+    RerankResult(0, 0.25, {"text": "beta", "page": 3}),
+    RerankResult(1, None, {"text": ""}),
+]
+
+
+def some_results() -> Results:
+    return Results([2, 0, 1], [0.75, 0.25, None], DOCUMENTS)
+
+
+def response(**given: Any) -> RerankResponse:
+    return RerankResponse(
+        **{
+            "id": "rerank-1",
+            "results": some_results(),
+            "meta": Meta(
+                api_version={"version": "2"},
+                billed_units=BilledUnits(search_units=1),
+                tokens=Tokens(input_tokens=12, output_tokens=0),
+                warnings=("old model",),
+            ),
+            "model": "rerank-v3.5",
+            "provider": "cohere",
+            "cost": 0.002,
+            "latency": 0.125,
+            "attempts": (Attempt(deployment="cohere/rerank-v3.5", status=200, seconds=0.1),),
+            "request_id": "req-1",
+            **given,
+        }
+    )
+
+
+def test_results_are_a_sequence_of_results() -> None:
+    results = some_results()
+    assert isinstance(results, Sequence)
+    assert len(results) == 3
+    assert list(results) == ROWS
+    assert [results[place] for place in range(3)] == ROWS
+    assert [results[place] for place in (-3, -2, -1)] == ROWS
+    assert list(reversed(results)) == ROWS[::-1]
+    assert ROWS[1] in results
+    assert (results.index(ROWS[2]), results.count(ROWS[0])) == (2, 1)
+    assert all(type(result) is RerankResult for result in results)
+
+
+@pytest.mark.parametrize("place", [3, -4])
+def test_there_is_nothing_beyond_the_ends(place: int) -> None:
+    with pytest.raises(IndexError):
+        some_results()[place]
+
+
+@pytest.mark.parametrize("part", [slice(2), slice(1, None), slice(None, None, -1), slice(-1, None), slice(5, 9)])
+def test_a_slice_is_results_again(part: slice) -> None:
+    sliced = some_results()[part]
+    assert type(sliced) is Results
+    assert list(sliced) == ROWS[part]
+
+
+def test_a_string_is_shown_as_a_mapping_and_a_mapping_is_the_callers_own() -> None:
+    results = some_results()
+    assert results[0].document == {"text": "alpha"}
+    assert results[1].document is DOCUMENTS[1]
+    assert [result.document for result in Results([0, 1], [1.0, 0.5])] == [None, None]
+
+
+def test_indexes_and_scores_can_be_read_without_making_results() -> None:
+    results = some_results()
+    assert (results.indexes, results.scores) == ((2, 0, 1), (0.75, 0.25, None))
+    assert list(results.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
+
+
+def test_equal_results_are_equal() -> None:
+    assert some_results() == some_results()
+    assert some_results() == ROWS
+    assert Results() == Results()
+    assert not Results()
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Results(),
+        Results([2, 0, 1], [0.75, 0.25, None]),
+        Results([2, 0, 1], [0.75, 0.25, 0.0], DOCUMENTS),
+        Results([2, 1, 0], [0.75, 0.25, None], DOCUMENTS),
+        Results([2, 0], [0.75, 0.25], DOCUMENTS[:2]),
+        Results([2, 0, 1], [0.75, 0.25, None], ["other", *DOCUMENTS[1:]]),
+        "results",
+        None,
+    ],
+)
+def test_other_results_are_not_equal(other: object) -> None:
+    assert some_results() != other
+
+
+@pytest.mark.parametrize(
+    "again",
+    [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy],  # noqa: S301
+    ids=["pickle", "copy", "deepcopy"],
+)
+def test_copies_are_equal(again: Callable[[Any], Any]) -> None:
+    for value in (some_results(), Results(), ROWS[0], response(), response().meta, response().attempts):
+        copied = again(value)
+        assert copied == value
+        assert type(copied) is type(value)
+
+
+def test_a_response_is_dumped_as_plain_values() -> None:
+    dumped = response().model_dump()
+    assert list(dumped["results"]) == [
+        {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}},
+        {"index": 0, "relevance_score": 0.25, "document": {"text": "beta", "page": 3}},
+        {"index": 1, "relevance_score": None, "document": {"text": ""}},
+    ]
+    assert (dumped["model"], dumped["cost"], dumped["degraded"]) == ("rerank-v3.5", 0.002, False)
+    assert json.loads(response().model_dump_json())["results"][0] == dumped["results"][0]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"results": Results()},
+        {"results": Results([1], [0.5])},
+        {"meta": Meta(), "attempts": ()},
+        {"degraded": True},
+    ],
+    ids=["full", "empty", "without documents", "without usage", "degraded"],
+)
+def test_a_dump_is_read_back(given: dict[str, Any]) -> None:
+    original = response(**given)
+    for copied in (
+        RerankResponse.model_validate(original.model_dump()),
+        RerankResponse.model_validate(original.model_dump(mode="json")),
+        RerankResponse.model_validate_json(original.model_dump_json()),
+        original.model_copy(),
+    ):
+        assert copied == original
+        assert type(copied.results) is Results
+
+
+def test_results_are_given_as_rows_too() -> None:
+    assert response(results=[{"index": 0, "relevance_score": 1, "document": {"text": "a"}}]).results == Results(
+        [0], [1.0], ["a"]
+    )
+    assert response(results=ROWS).results == some_results()
+
+
+@pytest.mark.parametrize("wrong", [None, "results", [{"index": "first", "relevance_score": 1.0}], [3]])
+def test_results_are_checked_when_they_are_read(wrong: Any) -> None:
+    with pytest.raises(ValidationError):
+        response(results=wrong)
+
+
+def test_a_schema_can_be_made() -> None:
+    for mode in ("validation", "serialization"):
+        schema = RerankResponse.model_json_schema(mode=mode)
+        assert schema["properties"]["results"]["type"] == "array"
+
+
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [
+        (response(), "model"),
+        (response(), "results"),
+        (response().meta, "estimated"),
+        (response().attempts[0], "status"),
+        (ROWS[0], "index"),
+        (RerankRequest(query="q", documents=["a"]), "query"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else type(value).__name__,
+)
+def test_values_are_frozen(value: Any, name: str) -> None:
+    with pytest.raises((ValidationError, dataclasses.FrozenInstanceError)):
+        setattr(value, name, None)
+
+
+def test_results_cannot_be_replaced_or_removed() -> None:
+    results: Any = some_results()
+    with pytest.raises(TypeError):
+        results[0] = ROWS[1]
+    with pytest.raises(TypeError):
+        del results[0]
+    assert not hasattr(results, "append")
+
+
+def test_a_field_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        response(colour="red")
+
+
+def test_items_are_read_as_in_litellm() -> None:
+    answer = response()
+    assert answer["results"] is answer.results
+    assert (answer["id"], answer["meta"]) == (answer.id, answer.meta)
+    first = answer["results"][0]
+    assert (first["index"], first["relevance_score"], first["document"]) == (2, 0.75, {"text": "alpha"})
+
+
+def test_answers_are_like_the_mappings_of_litellm() -> None:
+    answer = response(request_id=None)
+    assert "results" in answer
+    assert "no_such_field" not in answer
+    assert "request_id" not in answer
+    assert answer.get("results") is answer.results
+    assert (answer.get("request_id"), answer.get("request_id", "none"), answer.get("no_such_field", 1)) == (
+        None,
+        "none",
+        1,
+    )
+    assert dict(answer)["model"] == answer.model
+    first = answer.results[0]
+    assert {**first} == {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}}
+    assert first.get("document", {}).get("text") == "alpha"
+    bare = RerankResult(index=0, relevance_score=0.5)
+    assert ("document" in bare, bare.get("document", "none"), bare["document"]) == (False, "none", None)
+    assert {**bare} == {"index": 0, "relevance_score": 0.5, "document": None}
+    assert dict(answer).keys() == type(answer).model_fields.keys()
+
+
+def test_usage_is_read_by_key_too() -> None:
+    meta = Meta(billed_units=BilledUnits(search_units=2))
+    assert meta["billed_units"]["search_units"] == 2
+    assert (meta.get("tokens"), "tokens" in meta) == (None, False)
+
+
+def test_any_mapping_can_be_dumped() -> None:
+    document = MappingProxyType({"text": "alpha", "page": 3})
+    answer = response(results=Results([0], [0.5], [document]))
+    assert answer.model_dump(mode="json")["results"][0]["document"] == {"text": "alpha", "page": 3}
+    assert answer.results[0].document is document
+
+
+@pytest.mark.parametrize("name", ["no_such_field", "model_dump", "__class__", "_repr_html_"])
+def test_other_items_do_not_exist(name: str) -> None:
+    with pytest.raises(KeyError):
+        response()[name]
+    with pytest.raises(KeyError):
+        ROWS[0][name]
+
+
+def test_the_cohere_form_is_exact() -> None:
+    assert response(meta=Meta(api_version={"version": "2"}, billed_units=BilledUnits(search_units=1))).to_cohere() == {
+        "id": "rerank-1",
+        "results": [
+            {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}},
+            {"index": 0, "relevance_score": 0.25, "document": {"text": "beta", "page": 3}},
+            {"index": 1, "relevance_score": None, "document": {"text": ""}},
+        ],
+        "meta": {"api_version": {"version": "2"}, "billed_units": {"search_units": 1}},
+    }
+
+
+def test_the_cohere_form_leaves_out_what_is_not_there() -> None:
+    assert response(results=Results([0], [0.5]), meta=Meta(estimated=True)).to_cohere() == {
+        "id": "rerank-1",
+        "results": [{"index": 0, "relevance_score": 0.5}],
+    }
+
+
+def test_the_cohere_form_keeps_a_true_zero() -> None:
+    meta = Meta(billed_units=BilledUnits(search_units=0), tokens=Tokens(output_tokens=0))
+    assert response(meta=meta).to_cohere()["meta"] == {
+        "billed_units": {"search_units": 0},
+        "tokens": {"output_tokens": 0},
+    }
+
+
+def test_the_cohere_form_is_json_as_it_is() -> None:
+    answer = response().to_cohere()
+    assert json.loads(json.dumps(answer)) == answer
+
+
+def test_the_cohere_form_is_a_copy() -> None:
+    document = {"text": "a"}
+    answer = response(results=Results([0], [0.5], [document])).to_cohere()
+    answer["results"][0]["document"]["text"] = "changed"
+    assert document == {"text": "a"}
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        response(),
+        response().results,
+        response().results[0],
+        response().results[:2],
+        RerankRequest(query="alpha", documents=["beta"], extra_body={"raw": "beta"}),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_repr_shows_no_text(value: object) -> None:
+    assert "alpha" not in repr(value)
+    assert "beta" not in repr(value)
+
+
+def test_repr_shows_what_is_safe() -> None:
+    assert repr(some_results()) == "Results(2: 0.75, 0: 0.25, 1: None)"
+    assert repr(Results(range(12), [0.5] * 12)).endswith("9: 0.5, and 2 more)")
+    assert repr(some_results()[0]) == "RerankResult(index=2, relevance_score=0.75)"
+    assert "provider='cohere'" in repr(response())
+    assert "Results(2: 0.75, " in repr(response())
+
+
+def test_str_shows_the_table() -> None:
+    shown = str(response())
+    assert len(shown.splitlines()) == 5
+    for part in ("cohere/rerank-v3.5", "0.7500", "alpha", "beta", "none"):
+        assert part in shown
+    assert f"{response()}" == shown
+
+
+def test_a_notebook_shows_the_table() -> None:
+    assert response()._repr_html_().count("<tr>") == 4
