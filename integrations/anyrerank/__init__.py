@@ -8,14 +8,19 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from anyrerank._core.client.attributes import using_attributes
-    from anyrerank._core.client.functions import arerank, rerank
-    from anyrerank._core.client.reranker import Reranker
-    from anyrerank._core.client.router import Router
-    from anyrerank._core.pricing.budget import Budget
-    from anyrerank._core.types.schema import Attempt, Document, Meta, RerankResponse, RerankResult, Results
-    from anyrerank.cache.base import MemoryCache
-    from anyrerank.cache.sqlite import SQLiteCache
+    from anyrerank._core.client import Reranker, Router, arerank, rerank, using_attributes
+    from anyrerank._core.pricing import Budget
+    from anyrerank._core.types import (
+        Attempt,
+        BilledUnits,
+        Document,
+        Meta,
+        RerankResponse,
+        RerankResult,
+        Results,
+        Tokens,
+    )
+    from anyrerank.cache import MemoryCache, SQLiteCache
     from anyrerank.errors import (
         APIConnectionError,
         APIResponseValidationError,
@@ -42,6 +47,7 @@ __all__ = [
     "Attempt",
     "AuthenticationError",
     "BadRequestError",
+    "BilledUnits",
     "Budget",
     "BudgetExceededError",
     "ConfigurationError",
@@ -61,6 +67,7 @@ __all__ = [
     "Results",
     "Router",
     "SQLiteCache",
+    "Tokens",
     "__version__",
     "arerank",
     "rerank",
@@ -68,15 +75,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Budget": "_core.pricing.budget",
+    "Budget": "_core.pricing",
     "MemoryCache": "cache",
-    "Reranker": "_core.client.reranker",
-    "Router": "_core.client.router",
+    "Reranker": "_core.client",
+    "Router": "_core.client",
     "SQLiteCache": "cache",
-    "arerank": "_core.client.functions",
-    "rerank": "_core.client.functions",
-    "using_attributes": "_core.client.attributes",
-} | dict.fromkeys(("Attempt", "Document", "Meta", "RerankResponse", "RerankResult", "Results"), "_core.types.schema")
+    "arerank": "_core.client",
+    "rerank": "_core.client",
+    "using_attributes": "_core.client",
+} | dict.fromkeys(
+    ("Attempt", "BilledUnits", "Document", "Meta", "RerankResponse", "RerankResult", "Results", "Tokens"),
+    "_core.types",
+)
 
 
 def __getattr__(name: str) -> _typing.Any:

@@ -7,9 +7,9 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from anyrerank._core.types import Scale
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
-from anyrerank.providers._base.provider import Scale
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -26,7 +26,7 @@ import traceback
 from typing import Any, ClassVar
 from urllib.parse import urlsplit, urlunsplit
 
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.types import Attempt
 
 
 class RerankError(Exception):

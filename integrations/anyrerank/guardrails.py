@@ -17,8 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
-from anyrerank._core.runtime.extras import needed
-from anyrerank._core.runtime.flow import Call, Do, Flow
+from anyrerank._core.runtime import Call, Do, Flow, needed
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]

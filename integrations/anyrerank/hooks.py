@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from anyrerank._core.types.schema import Attempt, Document, RerankResponse
+from anyrerank._core.types import Attempt, Document, RerankResponse
 
 _log = logging.getLogger("anyrerank")
 

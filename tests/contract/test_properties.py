@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from anyrerank import APIResponseValidationError, Reranker, RerankResponse
-from anyrerank._core.types.schema import Document
+from anyrerank._core.types import Document
 
 COHERE, NIM = "cohere/rerank-v3.5", "nvidia_nim/nvidia/rerank-qa"
 MODELS = st.sampled_from([COHERE, NIM])

@@ -22,10 +22,9 @@ from tests.support.harness import KEY, WIRE, Colour, Replay, answering, leaks, r
 
 import anyrerank
 from anyrerank import APIResponseValidationError, BadRequestError, RerankError, RerankResponse
-from anyrerank._core.engine.environment import connect
-from anyrerank._core.engine.options import CONNECTION, Options
-from anyrerank._core.runtime.messages import HttpResponse
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import CONNECTION, Options, connect
+from anyrerank._core.runtime import HttpResponse
+from anyrerank._core.types import RerankRequest
 from anyrerank.errors import public_url
 from anyrerank.providers import Provider, load, names
 

@@ -12,7 +12,7 @@ import pytest
 
 import anyrerank
 from anyrerank import Reranker, RerankResponse, arerank, rerank
-from anyrerank._core.engine.options import Options
+from anyrerank._core.engine import Options
 
 COHERE, NIM = "cohere/rerank-v3.5", "nvidia_nim/nvidia/rerank-qa"
 PARAMETERS = inspect.signature(rerank).parameters

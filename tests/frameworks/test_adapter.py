@@ -27,7 +27,7 @@ from anyrerank import (
     Reranker,
     using_attributes,
 )
-from anyrerank._adapters.fields import image_data_url
+from anyrerank._adapters import image_data_url
 from anyrerank.hooks import CallEvent
 from anyrerank.providers import Provider
 from anyrerank.providers.cohere import Cohere

@@ -11,7 +11,7 @@ from tests.support.frameworks import FACES, Face
 from tests.support.harness import KEY, WIRE, Replay, recording
 
 from anyrerank import InternalServerError
-from anyrerank._adapters.fields import RerankFields
+from anyrerank._adapters import RerankFields
 from anyrerank.providers import load, names
 
 RECORDED = [name for name in names() if (WIRE / f"{name}.json").exists() and "plain" in recording(name)]

@@ -25,10 +25,9 @@ import torch
 
 import anyrerank
 from anyrerank import APITimeoutError, BadRequestError, Reranker, RerankError
-from anyrerank._core.engine.environment import connect
-from anyrerank._core.engine.retry import within
-from anyrerank._core.runtime.flow import run
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import connect, within
+from anyrerank._core.runtime import run
+from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load
 from anyrerank.providers._base import cross_encoder as _cross_encoder
 from tests.local import tiny

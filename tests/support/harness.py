@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from anyrerank import Reranker, RerankError, RerankResponse, arerank, rerank
-from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client import BaseReranker
 from anyrerank.providers import load, names
 
 T = TypeVar("T")

@@ -13,7 +13,7 @@ from multiprocessing.synchronize import Barrier
 from typing import Any
 from unittest.mock import patch
 
-from anyrerank._core.types.schema import Attempt, BilledUnits, Meta, RerankResponse, Results
+from anyrerank._core.types import Attempt, BilledUnits, Meta, RerankResponse, Results
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger import Ledger, store
 

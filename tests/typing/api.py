@@ -8,7 +8,7 @@ import httpx
 from typing_extensions import assert_type
 
 from anyrerank import Reranker, RerankError, RerankResponse, RerankResult, Results, arerank, rerank
-from anyrerank._core.types.schema import Attempt, Meta
+from anyrerank._core.types import Attempt, Meta
 
 COHERE = "cohere/rerank-v3.5"
 

@@ -6,7 +6,7 @@ import pytest
 from IPython.core.interactiveshell import InteractiveShell
 
 from anyrerank import errors
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.types import Attempt
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,

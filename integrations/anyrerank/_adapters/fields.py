@@ -28,17 +28,12 @@ from pydantic import (
 )
 from typing_extensions import Self
 
-from anyrerank._core.client.attributes import attributes
-from anyrerank._core.client.base import BaseReranker
-from anyrerank._core.client.reranker import Reranker
-from anyrerank._core.client.router import Router
-from anyrerank._core.engine.environment import provider_class
-from anyrerank._core.engine.options import OnError, Options, ScoreMode
-from anyrerank._core.engine.retry import within
-from anyrerank._core.pricing.budget import Budget
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.types.schema import RerankResponse
-from anyrerank.cache.base import Cache
+from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
+from anyrerank._core.engine import OnError, Options, ScoreMode, provider_class, within
+from anyrerank._core.pricing import Budget
+from anyrerank._core.runtime import Flow
+from anyrerank._core.types import RerankResponse
+from anyrerank.cache import Cache
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 from anyrerank.guardrails import guarded
 from anyrerank.providers import Provider

@@ -18,15 +18,15 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import Self
 
-from anyrerank._core.runtime.arguments import is_number
-from anyrerank._core.runtime.extras import needed
-from anyrerank._core.runtime.forks import ForkLock
+from anyrerank._core.runtime import ForkLock, is_number, needed
+from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 
 if TYPE_CHECKING:
     from cachetools import LRUCache
 
 
+@public("anyrerank.cache")
 class Cache(ABC):
     """Keeps values by key. A subclass may keep them anywhere, and owes this:
 
@@ -79,6 +79,7 @@ it are three hash tables, which are up to six times as large as what is in them.
 """
 
 
+@public("anyrerank.cache")
 class MemoryCache(Cache):
     """Keeps values in this process; those that were not used for longest go first.
 

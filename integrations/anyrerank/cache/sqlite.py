@@ -13,8 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.runtime.arguments import checked_path
-from anyrerank._core.runtime.forks import ForkLock
+from anyrerank._core.runtime import ForkLock, checked_path
+from anyrerank._core.types import public
 from anyrerank.cache.base import Cache, checked_bytes, checked_ttl
 from anyrerank.errors import ConfigurationError
 
@@ -34,6 +34,7 @@ _REMOVE_EXPIRED = f"DELETE FROM scores WHERE number < {_OLDEST} + {_EXPIRED_AT_O
 _REMOVE_OLDEST = f"DELETE FROM scores WHERE number <= {_OLDEST} + min(99, ({_NEWEST} - {_OLDEST}) / 8)"  # noqa: S608
 
 
+@public("anyrerank.cache")
 class SQLiteCache(Cache):
     """Keeps values in a file on a disk of this machine, for any number of threads and processes.
 

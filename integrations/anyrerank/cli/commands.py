@@ -26,7 +26,7 @@ from rich.text import Text
 from typer.core import TyperGroup
 
 import anyrerank
-from anyrerank._core.types.schema import Document
+from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError, RerankError
 
 if TYPE_CHECKING:

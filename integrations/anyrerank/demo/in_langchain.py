@@ -9,7 +9,7 @@ from uuid import UUID
 
 from typing_extensions import override
 
-from anyrerank._core.client.reranker import Reranker
+from anyrerank._core.client import Reranker
 from anyrerank.demo.corpus import passages
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.outcome import Outcome, Ranked, Setting

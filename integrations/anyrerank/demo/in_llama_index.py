@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from anyrerank._core.client.reranker import Reranker
+from anyrerank._core.client import Reranker
 from anyrerank.demo.corpus import WORDS, paragraphs, topics
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.outcome import Outcome, Ranked, Setting

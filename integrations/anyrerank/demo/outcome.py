@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from anyrerank._core.client.reranker import Reranker
+from anyrerank._core.client import Reranker
 
 
 @dataclass(frozen=True, slots=True)

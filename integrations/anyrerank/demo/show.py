@@ -12,8 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from anyrerank._core.client.reranker import Reranker
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.client import Reranker
+from anyrerank._core.engine import connect
 from anyrerank.demo import tables
 from anyrerank.demo.corpus import VERSION, WORDS, passages, topics
 from anyrerank.demo.embedding import DIMENSIONS, Lsa

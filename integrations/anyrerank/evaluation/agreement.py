@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime import needed
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.outcomes import Outcomes
 

@@ -7,10 +7,9 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
-from anyrerank._core.client.base import BaseReranker
-from anyrerank._core.client.reranker import Reranker
-from anyrerank._core.pricing.budget import Budget
-from anyrerank.cache.base import Cache, MemoryCache
+from anyrerank._core.client import BaseReranker, Reranker
+from anyrerank._core.pricing import Budget
+from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import BadRequestError, BudgetExceededError, ConfigurationError
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.metrics import is_answered

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from anyrerank._core.types.schema import Document
+from anyrerank._core.types import Document, text_of
 from anyrerank.errors import BadRequestError
-from anyrerank.providers._base.documents import text_of
 from anyrerank.providers.local import lexical_scores
 
 V = TypeVar("V")

@@ -10,7 +10,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.types.schema import Document
+from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset, Labels, by_id
 

@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime import needed
+from anyrerank._core.types import text_of
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.agreement import agreement
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.files import read_labels
 from anyrerank.evaluation.outcomes import Outcomes
-from anyrerank.providers._base.documents import text_of
 
 GRADES = {"no": 0, "in part": 1, "mostly": 2, "fully": 3}
 """What can be said of a document: how far it answers the query."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from anyrerank.providers._base.documents import text_of
+from anyrerank._core.types import text_of
 
 if TYPE_CHECKING:
     from anyrerank.evaluation.report import Report

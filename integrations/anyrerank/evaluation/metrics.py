@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime import needed
 from anyrerank.evaluation.dataset import Labels
 
 Ranking = Sequence[str]

@@ -11,13 +11,11 @@ from typing import Any
 
 import orjson
 
-from anyrerank._core.client.base import BaseReranker
-from anyrerank._core.client.progress import Bar
-from anyrerank._core.engine.score_cache import failed
-from anyrerank._core.pricing.budget import Budget
-from anyrerank._core.pricing.prices import estimated, together
-from anyrerank._core.types.schema import Document, RerankResponse
-from anyrerank.cache.base import Cache
+from anyrerank._core.client import Bar, BaseReranker
+from anyrerank._core.engine import failed
+from anyrerank._core.pricing import Budget, estimated, together
+from anyrerank._core.types import Document, RerankResponse
+from anyrerank.cache import Cache
 from anyrerank.errors import RerankError
 from anyrerank.evaluation.dataset import Dataset
 

@@ -7,7 +7,7 @@ import html
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime import needed
 from anyrerank.evaluation.losses import losses
 from anyrerank.evaluation.plots import quality_against_latency
 from anyrerank.evaluation.table import as_html

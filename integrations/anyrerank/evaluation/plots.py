@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime import needed
 from anyrerank.evaluation.reference import FIRST_STAGE, ORACLE
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.pricing.prices import together
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.pricing import together
+from anyrerank._core.runtime import needed
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.files import write_trec

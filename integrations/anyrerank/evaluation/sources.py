@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.types.schema import Document
+from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset
 

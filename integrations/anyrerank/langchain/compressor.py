@@ -6,8 +6,6 @@
 Needs langchain-core alone (`pip install 'anyrerank[langchain]'`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -36,11 +34,10 @@ except ImportError as error:
 
 from pydantic import ConfigDict, Field, SecretStr
 
-from anyrerank._adapters.fields import Admitted, RerankFields, admitted, listed, projected, unchecked, usage_of
-from anyrerank._core.engine.environment import key_from_environment, provider_class
-from anyrerank._core.engine.options import options_of
-from anyrerank._core.runtime.flow import Do, Flow, arun, run
-from anyrerank._core.types.schema import Document, RerankResponse
+from anyrerank._adapters import Admitted, RerankFields, admitted, listed, projected, unchecked, usage_of
+from anyrerank._core.engine import key_from_environment, options_of, provider_class
+from anyrerank._core.runtime import Do, Flow, arun, run
+from anyrerank._core.types import Document, RerankResponse, public
 
 TextFunction = Callable[[LangChainDocument], Document]
 """Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
@@ -59,6 +56,7 @@ class _Asked:
     name: str | None = None
 
 
+@public("anyrerank.langchain")
 class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     """Reranks documents through any provider; natively asynchronous.
 
@@ -114,7 +112,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         """`compress_documents`, on the running event loop."""
         return await arun(self._reranked(documents, query, _config(callbacks), _Asked(), asynchronous=True))
 
-    def as_runnable(self) -> RerankRunnable:
+    def as_runnable(self) -> "RerankRunnable":
         """A runnable that takes `{"query": ..., "documents": ...}` and gives the reranked documents."""
         return RerankRunnable(compressor=self)
 
@@ -270,6 +268,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         return cls.__name__
 
 
+@public("anyrerank.langchain")
 class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocument]]):
     """`AnyRerank` for LCEL: takes `{"query": ..., "documents": ...}`; `configurable_fields(top_n=...)` works.
 
@@ -305,6 +304,7 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
         return self.compressor._reranked(given["documents"], given["query"], config, asked, asynchronous=asynchronous)
 
 
+@public("anyrerank.langchain")
 class RerankRetriever(BaseRetriever):
     """Retrieves with `base_retriever` and reranks what it finds; `invoke(query, top_n=..., user=...)` for one call.
 

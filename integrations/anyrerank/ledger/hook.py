@@ -20,7 +20,8 @@ from weakref import WeakSet
 
 from typing_extensions import Self
 
-from anyrerank._core.runtime.arguments import checked_path, is_number
+from anyrerank._core.runtime import checked_path, is_number
+from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger.journal import Journal, Segment
@@ -33,6 +34,7 @@ _LONGEST_WAIT = 60.0
 _BATCH = 1_000
 
 
+@public("anyrerank.ledger")
 class Ledger:
     """A hook that records what was spent, by end user, model, deployment, tag and day.
 

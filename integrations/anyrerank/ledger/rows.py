@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
-from anyrerank._core.pricing.prices import MAYBE_BILLED
+from anyrerank._core.pricing import MAYBE_BILLED
 from anyrerank.hooks import CallEvent
 
 Row: TypeAlias = list[Any]

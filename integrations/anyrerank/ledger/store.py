@@ -16,8 +16,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from anyrerank._core.runtime.arguments import checked_path, is_number
-from anyrerank._core.runtime.forks import ForkLock
+from anyrerank._core.runtime import ForkLock, checked_path, is_number
+from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.ledger.rows import plain
 
@@ -107,6 +107,7 @@ _INSERT: Mapping[str, Any] = {"sqlite": sqlite.insert, "postgresql": postgresql.
 """Of the databases that leave out by themselves what is there already."""
 
 
+@public("anyrerank.ledger")
 class LedgerError(RerankError):
     """The ledger's database cannot be written or read; what it has not taken yet stays in the journal."""
 
@@ -115,6 +116,7 @@ class _RefusedError(Exception):
     """The database does not take one of the values."""
 
 
+@public("anyrerank.ledger")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
     """What a group of calls cost.

@@ -3,8 +3,6 @@
 Needs llama-index-core alone (`pip install 'anyrerank[llama-index]'`).
 """
 
-from __future__ import annotations
-
 import base64
 import mimetypes
 from collections.abc import Callable, Mapping, Sequence
@@ -30,12 +28,11 @@ except ImportError as error:
 
 from pydantic import ConfigDict, Field
 
-from anyrerank._adapters.fields import RerankFields, admitted, image_data_url, listed, projected, unchecked, usage_of
-from anyrerank._core.client.base import BaseReranker
-from anyrerank._core.engine.options import Options, options_of
-from anyrerank._core.engine.ranking import results
-from anyrerank._core.runtime.flow import Call, Do, Flow, arun, run
-from anyrerank._core.types.schema import Document, RerankResponse, Results
+from anyrerank._adapters import RerankFields, admitted, image_data_url, listed, projected, unchecked, usage_of
+from anyrerank._core.client import BaseReranker
+from anyrerank._core.engine import Options, options_of, results
+from anyrerank._core.runtime import Call, Do, Flow, arun, run
+from anyrerank._core.types import Document, RerankResponse, Results, public
 
 _dispatcher = get_dispatcher(__name__)
 
@@ -43,6 +40,7 @@ TextFunction = Callable[[BaseNode], Document]
 """Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
 
 
+@public("anyrerank.llama_index")
 class RerankUsageEvent(BaseEvent):
     """What a rerank used: tokens, search units, cost, attempts, provider, request id. No text."""
 
@@ -54,6 +52,7 @@ class RerankUsageEvent(BaseEvent):
         return "RerankUsageEvent"
 
 
+@public("anyrerank.llama_index")
 class AnyRerank(RerankFields, BaseNodePostprocessor):
     """Reranks nodes through any provider; natively asynchronous.
 

@@ -13,12 +13,20 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from anyrerank._core.types import Answer, text_of, texts_of
 from anyrerank.errors import ConfigurationError
-from anyrerank.providers._base.answers import dig, ranked, usage
-from anyrerank.providers._base.cohere_style import CohereStyle
-from anyrerank.providers._base.documents import text_of, texts_of
-from anyrerank.providers._base.provider import Answer, Connection, Provider, Setting
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import (
+    CohereStyle,
+    Connection,
+    Provider,
+    Setting,
+    dig,
+    dollars,
+    endpoint,
+    is_http_url,
+    ranked,
+    usage,
+)
 
 __all__ = [
     "ENTRY_POINTS",
@@ -29,7 +37,9 @@ __all__ = [
     "Setting",
     "checked",
     "dig",
+    "dollars",
     "endpoint",
+    "is_http_url",
     "load",
     "names",
     "ranked",

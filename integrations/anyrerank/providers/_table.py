@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from anyrerank.providers._base.cohere_style import COHERE_USED, PROMPT_USED, TOTAL_USED, CohereStyle
-from anyrerank.providers._base.provider import Provider
+from anyrerank.providers._base import COHERE_USED, PROMPT_USED, TOTAL_USED, CohereStyle, Provider
 
 
 class CohereCompatible(CohereStyle):

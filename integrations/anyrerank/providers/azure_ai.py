@@ -17,12 +17,9 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime.extras import needed
-from anyrerank._core.runtime.flow import Call, Flow
+from anyrerank._core.runtime import Call, Flow, needed
 from anyrerank.errors import RerankError
-from anyrerank.providers._base.cohere_versions import CohereVersions
-from anyrerank.providers._base.provider import Setting
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import CohereVersions, Setting, endpoint
 
 _FOUNDRY = ".services.ai.azure.com"
 _SCOPES = {"foundry": "https://cognitiveservices.azure.com/.default", "serverless": "https://ml.azure.com/.default"}

@@ -20,10 +20,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import orjson
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime.extras import needed
-from anyrerank._core.runtime.flow import Call, Flow
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.runtime import Call, Flow, HttpRequest, HttpResponse, needed
+from anyrerank._core.types import Answer, Document, RerankRequest, text_of, texts_of
 from anyrerank.errors import (
     APIConnectionError,
     AuthenticationError,
@@ -31,11 +29,7 @@ from anyrerank.errors import (
     RateLimitError,
     RerankError,
 )
-from anyrerank.providers._base.answers import dig, estimated_units, first_at, ranked
-from anyrerank.providers._base.documents import text_of, texts_of
-from anyrerank.providers._base.provider import Answer, Provider, Setting
-from anyrerank.providers._base.refusals import json_or_none
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import Provider, Setting, dig, endpoint, estimated_units, first_at, json_or_none, ranked
 
 _SIGNED_AS = "bedrock"
 _LONGEST_TEXT = 32_000

@@ -12,12 +12,8 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.providers._base.answers import UnusableAnswerError, dig, ranked
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider, Setting
-from anyrerank.providers._base.refusals import message_in, redact
-from anyrerank.providers._base.urls import endpoint
+from anyrerank._core.types import Answer, RerankRequest, texts_of
+from anyrerank.providers._base import Provider, Setting, UnusableAnswerError, dig, endpoint, message_in, ranked, redact
 
 _WHOLE = re.compile(r"/ai/run/.|/workers-ai/@")
 

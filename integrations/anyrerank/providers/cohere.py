@@ -10,8 +10,7 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank.providers._base.cohere_versions import CohereVersions
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import CohereVersions, endpoint
 
 
 class Cohere(CohereVersions):

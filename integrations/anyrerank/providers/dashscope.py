@@ -12,10 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.providers._base.answers import dig, first_at, ranked, usage
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider
+from anyrerank._core.types import Answer, RerankRequest, texts_of
+from anyrerank.providers._base import Provider, dig, first_at, ranked, usage
 
 _COMPATIBLE = "/compatible-api/v1/reranks"
 _NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"

@@ -12,10 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.providers._base.answers import UnusableAnswerError, dig, dollars, finite, usage
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider, Scale
+from anyrerank._core.types import Answer, RerankRequest, Scale, texts_of
+from anyrerank.providers._base import Provider, UnusableAnswerError, dig, dollars, finite, usage
 
 
 class DeepInfra(Provider):

@@ -11,11 +11,8 @@ from urllib.parse import quote, urlsplit
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.providers._base.answers import UnusableAnswerError, dig, ranked, whole_number
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider
-from anyrerank.providers._base.urls import endpoint
+from anyrerank._core.types import Answer, RerankRequest, texts_of
+from anyrerank.providers._base import Provider, UnusableAnswerError, dig, endpoint, ranked, whole_number
 
 _PATH = "/_inference/rerank"
 

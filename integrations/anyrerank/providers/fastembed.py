@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.extras import needed
-from anyrerank.providers._base.cross_encoder import CrossEncoder, Score
-from anyrerank.providers._base.provider import Setting
+from anyrerank._core.runtime import needed
+from anyrerank.providers._base import CrossEncoder, Score, Setting
 
 _MODULE = "fastembed.rerank.cross_encoder"
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.providers._base.cohere_style import CohereStyle
+from anyrerank._core.types import RerankRequest
+from anyrerank.providers._base import CohereStyle
 
 
 class FireworksAi(CohereStyle):

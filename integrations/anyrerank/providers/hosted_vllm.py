@@ -6,7 +6,7 @@ options that they do not know, `instruction` among them, without an error.
 
 from __future__ import annotations
 
-from anyrerank.providers._base.cohere_style import TOTAL_USED, CohereStyle
+from anyrerank.providers._base import TOTAL_USED, CohereStyle
 
 
 class HostedVllm(CohereStyle):

@@ -19,15 +19,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
+from anyrerank._core.types import Answer, RerankRequest, Scale, texts_of
 from anyrerank.errors import RerankError
-from anyrerank.providers._base.answers import dig, ranked, usage, whole_number
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider, Scale
-from anyrerank.providers._base.refusals import json_or_none
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import Provider, dig, endpoint, json_or_none, ranked, usage, whole_number
 
 _ROUTER_HOST = "router.huggingface.co"
 _ROUTER = f"https://{_ROUTER_HOST}/hf-inference"

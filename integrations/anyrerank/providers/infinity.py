@@ -10,8 +10,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank.providers._base.cohere_style import CohereStyle
-from anyrerank.providers._base.provider import Scale
+from anyrerank._core.types import Scale
+from anyrerank.providers._base import CohereStyle
 
 
 class Infinity(CohereStyle):

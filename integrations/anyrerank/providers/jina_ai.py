@@ -13,10 +13,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import Document, RerankRequest
-from anyrerank.providers._base.cohere_style import CohereStyle
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Scale
+from anyrerank._core.types import Document, RerankRequest, Scale, texts_of
+from anyrerank.providers._base import CohereStyle
 
 _TEXT_ONLY = re.compile(r"jina-reranker-v\d|jina-colbert")
 _TOGETHER = re.compile(r"jina-reranker-v(?:[3-9]|\d\d)")

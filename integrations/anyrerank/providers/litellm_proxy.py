@@ -12,12 +12,10 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.messages import HttpResponse
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.runtime import HttpResponse
+from anyrerank._core.types import Answer, Document, RerankRequest
 from anyrerank.errors import AuthenticationError, RerankError
-from anyrerank.providers._base.answers import dig, dollars
-from anyrerank.providers._base.cohere_style import COHERE_USED, CohereStyle
-from anyrerank.providers._base.provider import Answer
+from anyrerank.providers._base import COHERE_USED, CohereStyle, dig, dollars
 
 
 class LitellmProxy(CohereStyle):

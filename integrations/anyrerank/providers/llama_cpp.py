@@ -10,12 +10,10 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.messages import HttpResponse
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import HttpResponse
+from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, RerankError
-from anyrerank.providers._base.cohere_style import CohereStyle
-from anyrerank.providers._base.refusals import message_in
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import CohereStyle, endpoint, message_in
 
 
 class LlamaCpp(CohereStyle):

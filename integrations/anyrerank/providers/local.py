@@ -17,11 +17,10 @@ from functools import partial
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.flow import Call, Flow
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import Call, Flow
+from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import ConfigurationError
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider
+from anyrerank.providers._base import Provider
 
 _K1, _B = 1.2, 0.75
 _WORD = re.compile(r"\w+")

@@ -14,13 +14,10 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.flow import Flow, Sleep
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
+from anyrerank._core.types import Answer, Document, RerankRequest, text_of
 from anyrerank.errors import ConfigurationError
-from anyrerank.providers._base.answers import dig, ranked, usage
-from anyrerank.providers._base.documents import text_of
-from anyrerank.providers._base.provider import Answer, Provider
+from anyrerank.providers._base import Provider, dig, ranked, usage
 
 _RANKING = "ranking/"
 _HOST, _CHAT_HOST = "ai.api.nvidia.com", "integrate.api.nvidia.com"

@@ -11,9 +11,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import Document, RerankRequest
-from anyrerank.providers._base.cohere_style import CohereStyle
-from anyrerank.providers._base.urls import endpoint
+from anyrerank._core.types import Document, RerankRequest
+from anyrerank.providers._base import CohereStyle, endpoint
 
 _API_VERSION = "2026-07"
 _HUNDRED = frozenset({"bge-reranker-v2-m3", "pinecone-rerank-v0"})

@@ -15,9 +15,8 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.extras import needed
-from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, inherited
-from anyrerank.providers._base.provider import Setting
+from anyrerank._core.runtime import needed
+from anyrerank.providers._base import CrossEncoder, Score, Setting, inherited
 
 _DEVICE = re.compile(r"cpu|mps|(cuda|xpu|npu|hpu)(:\d+)?")
 _DTYPES = ("float32", "bfloat16", "float16")

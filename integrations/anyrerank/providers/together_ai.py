@@ -12,12 +12,10 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.messages import HttpResponse
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.runtime import HttpResponse
+from anyrerank._core.types import Document, RerankRequest, texts_of
 from anyrerank.errors import BadRequestError, RerankError
-from anyrerank.providers._base.cohere_style import CohereStyle
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import CohereStyle, endpoint
 
 
 class TogetherAi(CohereStyle):

@@ -21,15 +21,19 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime.extras import needed
-from anyrerank._core.runtime.flow import Call, Flow
-from anyrerank._core.runtime.messages import HttpResponse
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.runtime import Call, Flow, HttpResponse, needed
+from anyrerank._core.types import Answer, Document, RerankRequest, text_of
 from anyrerank.errors import APIConnectionError, AuthenticationError
-from anyrerank.providers._base.answers import UnusableAnswerError, dig, estimated_units, ranked, whole_number
-from anyrerank.providers._base.documents import text_of
-from anyrerank.providers._base.provider import Answer, Provider, Setting
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import (
+    Provider,
+    Setting,
+    UnusableAnswerError,
+    dig,
+    endpoint,
+    estimated_units,
+    ranked,
+    whole_number,
+)
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
 

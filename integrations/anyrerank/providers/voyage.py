@@ -13,10 +13,8 @@ from typing import Any
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.providers._base.cohere_style import TOTAL_USED, CohereStyle
-from anyrerank.providers._base.documents import texts_of, tokens_in
-from anyrerank.providers._base.urls import endpoint
+from anyrerank._core.types import RerankRequest, texts_of, tokens_in
+from anyrerank.providers._base import TOTAL_USED, CohereStyle, endpoint
 
 _ATLAS = "https://ai.mongodb.com/v1"
 _TOKENS, _TOKENS_FIRST_GENERATION = 600_000, 300_000

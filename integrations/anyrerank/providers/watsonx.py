@@ -13,15 +13,10 @@ from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
+from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import AuthenticationError, RateLimitError, RerankError
-from anyrerank.providers._base.answers import dig, ranked, usage
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import NOTHING_ASKED, Answer, Provider, Setting
-from anyrerank.providers._base.refusals import json_or_none
-from anyrerank.providers._base.urls import endpoint
+from anyrerank.providers._base import NOTHING_ASKED, Provider, Setting, dig, endpoint, json_or_none, ranked, usage
 
 _MARGIN_SECONDS = 60
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Any
 
+from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 
 try:
@@ -23,7 +24,7 @@ try:
 except ImportError as error:
     raise ConfigurationError("OpenTelemetry is not installed: pip install 'anyrerank[otel]'") from error
 
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.types import Attempt
 from anyrerank.hooks import CallEvent
 from anyrerank.telemetry import semconv
 
@@ -32,6 +33,7 @@ _DESCRIBED = 20
 """Documents, and as many results: with all that is said of each, fewer than the 128 attributes that an SDK keeps."""
 
 
+@public("anyrerank.telemetry")
 class OpenTelemetry:
     """A hook that makes spans and metrics of calls.
 

@@ -327,8 +327,8 @@ def path(tmp_path: Path) -> Path:
 
 def python(script: str, *arguments: object) -> subprocess.Popen[str]:
     """A process that runs `script` with the helpers of this file."""
-    own = "import os, sys, threading\nfrom anyrerank.cache import sqlite as sqlite_cache\nfrom anyrerank.cache import MemoryCache\n"
-    own += "from anyrerank import SQLiteCache\nsqlite_cache._BUSY = 30.0  # however slow the machine\n"
+    own = "import os, sys, threading\nfrom anyrerank.cache import MemoryCache, SQLiteCache\n"
+    own += "from anyrerank.cache import sqlite as sqlite_cache\nsqlite_cache._BUSY = 30.0  # however slow the machine\n"
     helpers = "def numbered(start, end): return {b'%032d' % n: b'%012d' % n for n in range(start, end)}\n"
     command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", own + helpers + script]
     pipe = subprocess.PIPE

@@ -379,7 +379,8 @@ def test_the_command_line_needs_no_ledger() -> None:
 def test_without_its_extra_it_says_how_to_install_it(
     missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.delitem(sys.modules, "anyrerank.cli")
+    for loaded in [name for name in sys.modules if name.startswith("anyrerank.cli")]:
+        monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.delitem(sys.modules, "rich.console", raising=False)
     monkeypatch.setitem(sys.modules, missing, None)
     with pytest.raises(SystemExit) as stopped:

@@ -31,7 +31,7 @@ from anyrerank import (
     Reranker,
     RerankError,
 )
-from anyrerank._core.engine.retry import RetryPolicy
+from anyrerank._core.engine import RetryPolicy
 
 QUERY = "what is the capital"
 DOCUMENTS = ["Lisbon 3", "Ottawa 1", "Sydney 2"]

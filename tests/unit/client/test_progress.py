@@ -8,9 +8,7 @@ import httpx
 import orjson
 import pytest
 
-from anyrerank._core.client import progress
-from anyrerank._core.client.progress import Bar
-from anyrerank._core.client.reranker import Reranker
+from anyrerank._core.client import Bar, Reranker, progress
 from anyrerank.errors import AuthenticationError, ConfigurationError, RerankError
 
 

@@ -44,7 +44,7 @@ from anyrerank import (
     Router,
     llama_index,
 )
-from anyrerank._core.routing.decisions import STRATEGIES
+from anyrerank._core.routing import STRATEGIES
 from anyrerank.guardrails import DenyList
 from anyrerank.hooks import CallEvent
 

@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine.batching import Candidates, added, batched, candidates, merged
-from anyrerank._core.runtime.flow import Call, Flow, run
-from anyrerank._core.types.schema import BilledUnits, Document, Meta, RerankRequest, Tokens
+from anyrerank._core.engine import Candidates, candidates
+from anyrerank._core.engine.batching import added, batched, merged
+from anyrerank._core.runtime import Call, Flow, run
+from anyrerank._core.types import Answer, BilledUnits, Document, Meta, RerankRequest, Tokens
 from anyrerank.errors import BadRequestError, InternalServerError
-from anyrerank.providers._base.provider import Answer
 
 
 @dataclass

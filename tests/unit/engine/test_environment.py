@@ -5,8 +5,9 @@ import pytest
 from pydantic import SecretStr
 
 from anyrerank import Reranker
-from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, split_model
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import connect, key_from_environment, provider_class
+from anyrerank._core.engine.environment import split_model
+from anyrerank._core.types import RerankRequest
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import load, names
 

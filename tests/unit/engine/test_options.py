@@ -7,14 +7,8 @@ import orjson
 import pytest
 
 from anyrerank import BadRequestError, Reranker, RerankResponse, rerank
-from anyrerank._core.engine.options import (
-    blanks,
-    checked_documents,
-    checked_query,
-    identity,
-    options_of,
-    provider_options,
-)
+from anyrerank._core.engine import blanks, checked_documents, checked_query, identity, options_of
+from anyrerank._core.engine.options import provider_options
 from anyrerank.providers import load
 
 NIM = "nvidia_nim/nvidia/rerank-qa"

@@ -3,10 +3,10 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine.ranking import Scored, best_first, check_score_mode, fused, order, results, unit
-from anyrerank._core.types.schema import RerankResult
+from anyrerank._core.engine import order, results
+from anyrerank._core.engine.ranking import Scored, best_first, check_score_mode, fused, unit
+from anyrerank._core.types import RerankResult, Scale
 from anyrerank.errors import BadRequestError
-from anyrerank.providers._base.provider import Scale
 
 HUGE = 1.7e308
 

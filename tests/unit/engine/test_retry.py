@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine.retry import RetryPolicy, retried, retryable, wait_before, within
-from anyrerank._core.pricing.prices import Spent
-from anyrerank._core.runtime.flow import Call, Effect, Flow, Sleep
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.engine import RetryPolicy, retryable, wait_before, within
+from anyrerank._core.engine.retry import retried
+from anyrerank._core.pricing import Spent
+from anyrerank._core.runtime import Call, Effect, Flow, HttpRequest, HttpResponse, Sleep
+from anyrerank._core.types import Answer, Attempt
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -23,7 +23,6 @@ from anyrerank.errors import (
     RerankError,
     class_for_status,
 )
-from anyrerank.providers._base.provider import Answer
 
 ANSWER = Answer(scores=[(0, 1.0)], status=200)
 REQUEST = HttpRequest(method="POST", url="https://host.test/v1/rerank?key=secret", headers={})

@@ -40,8 +40,7 @@ from anyrerank import (
     Reranker,
     RerankError,
 )
-from anyrerank._core.http import transport
-from anyrerank._core.http.transport import Transport
+from anyrerank._core.http import Transport, transport
 
 QUERY = "who signed the zebra-quartz contract"
 DOCUMENTS = ["the walrus-onyx clause was signed by Jane Roe 2", "nobody signed the heron-topaz clause 1"]

@@ -36,7 +36,7 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
 from tests.support.ledger_worker import COHERE, NOON, answer, call, tried
 
 from anyrerank import BadRequestError, ConfigurationError, MemoryCache, RateLimitError, RerankError, Router
-from anyrerank._core.types.schema import BilledUnits, Meta
+from anyrerank._core.types import BilledUnits, Meta
 from anyrerank.errors import APIConnectionError
 from anyrerank.hooks import CallEvent
 from anyrerank.ledger import Ledger, LedgerError, hook, store

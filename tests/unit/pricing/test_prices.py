@@ -14,8 +14,8 @@ from tests.support.frameworks import FACES, Face, Wire
 from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering
 
 from anyrerank import BadRequestError, ConfigurationError, Reranker, RerankResponse
-from anyrerank._core.pricing.prices import Price, Spent, listed, read, spent, total
-from anyrerank._core.types.schema import Attempt, BilledUnits, Meta
+from anyrerank._core.pricing import Price, Spent, listed, read, spent, total
+from anyrerank._core.types import Attempt, BilledUnits, Meta
 from anyrerank.providers import names
 
 ROWS = [{"index": index, "relevance_score": 0.5} for index in range(3)]

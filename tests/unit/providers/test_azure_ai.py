@@ -14,7 +14,7 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answeri
 from tests.support.loopback import ranking
 
 from anyrerank import APITimeoutError, AuthenticationError, BadRequestError, ConfigurationError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 from anyrerank.providers import azure_ai
 
 MODEL = "azure_ai/Cohere-rerank-v4.0-pro"

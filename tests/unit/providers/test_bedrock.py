@@ -34,8 +34,8 @@ from anyrerank import (
     RateLimitError,
     RerankError,
 )
-from anyrerank._core.engine.environment import connect
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import connect
+from anyrerank._core.types import RerankRequest
 from anyrerank.providers import bedrock
 
 MODEL = "bedrock/cohere.rerank-v3-5:0"

@@ -9,7 +9,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, sent_by
 
 from anyrerank import BadRequestError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 
 MODEL = "cohere/rerank-v3.5"
 HOST = "https://gw.example"

@@ -9,7 +9,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, sent_by
 
 from anyrerank import BadRequestError, RerankError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 
 COMPATIBLE_MODEL, NATIVE_MODEL, PICTURES = "qwen3-rerank", "gte-rerank-v2", "qwen3-vl-rerank"
 CHINA, ABROAD = "https://dashscope.aliyuncs.com", "https://dashscope-intl.aliyuncs.com"

@@ -11,7 +11,7 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, sent
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import APIResponseValidationError, BadRequestError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 
 NAME = "Qwen/Qwen3-Reranker-8B"
 MODEL = f"deepinfra/{NAME}"

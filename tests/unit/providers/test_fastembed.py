@@ -21,10 +21,9 @@ from tests.support.harness import Colour, leaks
 
 import anyrerank
 from anyrerank import APITimeoutError, BadRequestError, InternalServerError, Reranker, RerankError
-from anyrerank._core.engine.environment import connect
-from anyrerank._core.engine.retry import within
-from anyrerank._core.runtime.flow import run
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import connect, within
+from anyrerank._core.runtime import run
+from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load
 from anyrerank.providers._base import cross_encoder as _cross_encoder
 

@@ -11,7 +11,7 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, leaks, 
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import BadRequestError, RerankError
-from anyrerank._core.types.schema import BilledUnits, Tokens
+from anyrerank._core.types import BilledUnits, Tokens
 from anyrerank.providers import huggingface
 
 MODEL = "huggingface/BAAI/bge-reranker-large"

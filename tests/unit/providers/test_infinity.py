@@ -11,7 +11,7 @@ from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, l
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import BadRequestError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 
 MODEL = "infinity/mixedbread-ai/mxbai-rerank-xsmall-v1"
 HOST = "http://infinity.example:7997"

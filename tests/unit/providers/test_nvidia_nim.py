@@ -9,7 +9,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, case, recording, sent_by
 
 from anyrerank import APIResponseValidationError, APITimeoutError, BadRequestError, ConfigurationError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 
 MODEL = "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2"
 VISION = "nvidia_nim/nvidia/llama-nemotron-rerank-vl-1b-v2"

@@ -10,7 +10,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, leaks, sent_by
 
 from anyrerank import RerankError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 
 MODEL = "pinecone/bge-reranker-v2-m3"
 

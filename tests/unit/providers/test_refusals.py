@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, leaks
 
 from anyrerank import RerankError
-from anyrerank._core.engine.environment import connect
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import connect
+from anyrerank._core.types import RerankRequest
+from anyrerank.providers._base import redact
 from anyrerank.providers._base import refusals as _refusals
-from anyrerank.providers._base.refusals import REDACTED, redact, redacted
+from anyrerank.providers._base.refusals import REDACTED, redacted
 
 COHERE = "cohere/rerank-v3.5"
 SECRET = "sk-secret-KEY-123456"

@@ -20,7 +20,7 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answeri
 from tests.support.loopback import Line, Loopback
 
 from anyrerank import APIConnectionError, AuthenticationError, ConfigurationError, RateLimitError
-from anyrerank._core.engine.environment import connect
+from anyrerank._core.engine import connect
 from anyrerank.providers import vertex_ai
 
 MODEL = "vertex_ai/semantic-ranker-default-004"

@@ -12,8 +12,8 @@ from tests.support.harness import DOCUMENTS, QUERY, Colour, answering, sent_by
 from tests.support.loopback import Line, Loopback, ranking
 
 from anyrerank import AuthenticationError, BadRequestError
-from anyrerank._core.engine.environment import connect
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.engine import connect
+from anyrerank._core.types import RerankRequest
 
 MODEL = "voyage/rerank-2.5"
 VOYAGE = "https://api.voyageai.com/v1/rerank"

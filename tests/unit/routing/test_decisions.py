@@ -11,9 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from anyrerank import FallbackError, Reranker
+from anyrerank._core.routing import STRATEGIES, Cooldowns, first_success
 from anyrerank._core.routing.decisions import (
-    STRATEGIES,
-    Cooldowns,
     Daring,
     Load,
     Moment,
@@ -21,13 +20,12 @@ from anyrerank._core.routing.decisions import (
     Start,
     Terms,
     Window,
-    first_success,
     free_at,
     in_order,
     next_step,
 )
-from anyrerank._core.runtime.flow import Call, Flow, run
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.runtime import Call, Flow, run
+from anyrerank._core.types import Attempt
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,

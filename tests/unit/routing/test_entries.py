@@ -14,9 +14,10 @@ import pytest
 from tests.support.harness import KEY, leaks
 
 from anyrerank import BadRequestError, Budget, ConfigurationError, RerankError, Router
-from anyrerank._core.pricing.prices import Price
+from anyrerank._core.pricing import Price
+from anyrerank._core.routing import chains
 from anyrerank._core.routing.decisions import Terms
-from anyrerank._core.routing.entries import _chain, chains
+from anyrerank._core.routing.entries import _chain
 
 COHERE = "cohere/rerank-v3.5"
 

@@ -9,20 +9,9 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.runtime.flow import (
-    AsyncExchange,
-    Call,
-    Do,
-    Effect,
-    Exchange,
-    Flow,
-    Gather,
-    Sleep,
-    Through,
-    arun,
-    run,
-)
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
+from anyrerank._core.runtime import Call, Do, Effect, Flow, Gather, HttpRequest, HttpResponse, Sleep, Through, arun, run
+from anyrerank._core.runtime.async_driver import AsyncExchange
+from anyrerank._core.runtime.sync_driver import Exchange
 from anyrerank.errors import APIConnectionError, APITimeoutError
 
 Drive = Callable[[Flow[Any], Exchange], Any]

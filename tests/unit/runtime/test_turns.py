@@ -5,8 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from anyrerank._core.runtime.flow import Flow, arun
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
+from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, arun
 
 REQUEST = HttpRequest(method="POST", url="https://host.test/", headers={})
 ANSWER = HttpResponse(status=200, headers={})

@@ -4,10 +4,13 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.types.rendering import as_html, as_text
-from anyrerank._core.types.schema import Document, RerankResponse, Results
+from anyrerank._core.types import Document, RerankResponse, Results
 
 FULL, HALF = "█" * 16, "█" * 8
+
+
+def html_of(response: RerankResponse) -> str:
+    return response._repr_html_()
 
 
 def response(scores: list[float | None], documents: list[Document] | None = None, **given: Any) -> RerankResponse:
@@ -35,7 +38,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_text_is_an_aligned_table() -> None:
-    shown = as_text(response([1.0, 0.5, 0.0], ["first", {"text": "second", "page": 3}, "third"]))
+    shown = str(response([1.0, 0.5, 0.0], ["first", {"text": "second", "page": 3}, "third"]))
     assert shown.splitlines() == [
         "cohere/m · 3 results · 87 ms",
         f"rank      score  {'':16}  input  document",
@@ -46,7 +49,7 @@ def test_the_text_is_an_aligned_table() -> None:
 
 
 def test_the_html_has_the_same_cells() -> None:
-    shown = as_html(response([1.0, 0.5], ["first", "second"]))
+    shown = html_of(response([1.0, 0.5], ["first", "second"]))
     assert shown.count("<tr>") == 3
     for part in (
         "cohere/m · 2 results · 87 ms",
@@ -70,9 +73,9 @@ def test_the_html_has_the_same_cells() -> None:
     ],
 )
 def test_the_headline_says_what_is_known(given: dict[str, Any], part: str) -> None:
-    assert part in as_text(response([0.5], **given)).splitlines()[0]
-    assert part in as_html(response([0.5], **given))
-    assert "$" not in as_text(response([0.5]))
+    assert part in str(response([0.5], **given)).splitlines()[0]
+    assert part in html_of(response([0.5], **given))
+    assert "$" not in str(response([0.5]))
 
 
 @pytest.mark.parametrize(
@@ -89,20 +92,20 @@ def test_the_headline_says_what_is_known(given: dict[str, Any], part: str) -> No
     ids=["calibrated", "logits", "fused", "blank", "degraded", "best", "worst"],
 )
 def test_bars_are_the_scores_or_their_place_among_the_others(scores: list[float | None], lengths: list[int]) -> None:
-    assert bars(as_text(response(scores))) == lengths
+    assert bars(str(response(scores))) == lengths
     for length in lengths:
         assert 0 <= length <= 16
 
 
 @pytest.mark.parametrize("scores", [[1.7e308, -1.7e308], [5e-324, 0.0], [-7.0, -7.0]])
 def test_any_finite_scores_can_be_shown(scores: list[float | None]) -> None:
-    assert len(as_text(response(scores)).splitlines()) == 4
-    assert as_html(response(scores)).count("<tr>") == 3
+    assert len(str(response(scores)).splitlines()) == 4
+    assert html_of(response(scores)).count("<tr>") == 3
 
 
 def test_a_missing_score_is_called_none() -> None:
-    assert "none" in as_text(response([None], [""])).splitlines()[2]
-    assert ">none<" in as_html(response([None], [""]))
+    assert "none" in str(response([None], [""])).splitlines()[2]
+    assert ">none<" in html_of(response([None], [""]))
 
 
 HOSTILE = "<script>alert('x')</script> & \"more\""
@@ -112,14 +115,14 @@ HOSTILE = "<script>alert('x')</script> & \"more\""
     "given", [{"documents": [HOSTILE]}, {"documents": [{"text": HOSTILE}]}, {"model": HOSTILE}, {"provider": HOSTILE}]
 )
 def test_the_html_escapes_every_text(given: dict[str, Any]) -> None:
-    shown = as_html(response([0.5], **given))
+    shown = html_of(response([0.5], **given))
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert "&amp;" in shown
 
 
 def test_documents_are_cut_to_one_line() -> None:
-    shown = as_text(response([0.5, 0.4], ["word\n\n  word\t" * 100, "short"])).splitlines()
+    shown = str(response([0.5, 0.4], ["word\n\n  word\t" * 100, "short"])).splitlines()
     assert len(shown) == 4
     assert len(shown[2]) <= 100
     assert shown[2].endswith("…")
@@ -129,7 +132,7 @@ def test_documents_are_cut_to_one_line() -> None:
 @pytest.mark.parametrize("columns", [1, 40, 80, 300])
 def test_the_table_follows_the_width_of_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "get_terminal_size", lambda fallback=None: os.terminal_size((columns, 24)))
-    assert len(as_text(response([0.5], ["x" * 1000])).splitlines()[2]) <= max(columns, 66)
+    assert len(str(response([0.5], ["x" * 1000])).splitlines()[2]) <= max(columns, 66)
 
 
 @pytest.mark.parametrize(
@@ -138,26 +141,26 @@ def test_the_table_follows_the_width_of_the_terminal(columns: int, monkeypatch: 
 )
 def test_a_mapping_shows_its_text_or_the_first_that_it_has(document: Document, shown: str) -> None:
     row = f"   1     0.5000  {HALF:16}      0  {shown}".rstrip()
-    assert as_text(response([0.5], [document])).splitlines()[2] == row
-    assert f">{shown}<" in as_html(response([0.5], [document]))
+    assert str(response([0.5], [document])).splitlines()[2] == row
+    assert f">{shown}<" in html_of(response([0.5], [document]))
 
 
 def test_a_long_table_ends_with_a_count() -> None:
-    shown = as_text(response([1 - place / 100 for place in range(60)]))
+    shown = str(response([1 - place / 100 for place in range(60)]))
     assert len(shown.splitlines()) == 53
     assert shown.endswith("... and 10 more")
-    assert "and 10 more" in as_html(response([0.5] * 60))
-    assert "more" not in as_text(response([0.5] * 50))
+    assert "and 10 more" in html_of(response([0.5] * 60))
+    assert "more" not in str(response([0.5] * 50))
 
 
 def test_an_empty_response_has_a_head_alone() -> None:
     empty = response([])
-    assert as_text(empty).splitlines()[0] == "cohere/m · 0 results · 87 ms"
-    assert len(as_text(empty).splitlines()) == 2
-    assert as_html(empty).count("<tr>") == 1
+    assert str(empty).splitlines()[0] == "cohere/m · 0 results · 87 ms"
+    assert len(str(empty).splitlines()) == 2
+    assert html_of(empty).count("<tr>") == 1
 
 
 def test_results_without_documents_can_be_shown() -> None:
     bare = response([0.5], results=Results([7], [0.5]))
-    assert as_text(bare).splitlines()[2].endswith("7")
-    assert ">7<" in as_html(bare)
+    assert str(bare).splitlines()[2].endswith("7")
+    assert ">7<" in html_of(bare)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from anyrerank._core.types.schema import (
+from anyrerank._core.types import (
     Attempt,
     BilledUnits,
     Document,

@@ -11,20 +11,28 @@ from typing_extensions import Self
 
 from anyrerank._core.client.attributes import attributes
 from anyrerank._core.client.progress import Bar
-from anyrerank._core.engine.batching import Candidates, candidates
-from anyrerank._core.engine.call import Call
-from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.options import Fuse, Options, blanks, checked_documents, checked_query, identity, options_of
-from anyrerank._core.engine.ranking import order
-from anyrerank._core.engine.retry import RetryPolicy
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.prices import Price
-from anyrerank._core.routing.decisions import cannot_take
-from anyrerank._core.runtime.flow import Flow, Gather, arun, run
-from anyrerank._core.types.schema import Document, RerankResponse, Results
+from anyrerank._core.engine import (
+    Call,
+    Candidates,
+    Deployment,
+    Fuse,
+    Options,
+    RetryPolicy,
+    blanks,
+    candidates,
+    checked_documents,
+    checked_query,
+    identity,
+    options_of,
+    order,
+)
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import Price
+from anyrerank._core.routing import cannot_take
+from anyrerank._core.runtime import Flow, Gather, arun, run
+from anyrerank._core.types import Answer, Document, RerankResponse, Results
 from anyrerank.errors import BadRequestError, BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.hooks import is_listened_to, tell
-from anyrerank.providers._base.provider import Answer
 
 P = ParamSpec("P")
 R = TypeVar("R")

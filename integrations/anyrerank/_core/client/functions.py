@@ -8,12 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.client.base import same_parameters
 from anyrerank._core.client.reranker import Reranker
-from anyrerank._core.engine.options import Fuse, OnError, ScoreMode
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.budget import Budget
-from anyrerank._core.pricing.prices import PriceFile
-from anyrerank._core.types.schema import Document, RerankResponse
-from anyrerank.cache.base import Cache
+from anyrerank._core.engine import Fuse, OnError, ScoreMode
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import Budget, PriceFile
+from anyrerank._core.types import Document, RerankResponse
+from anyrerank.cache import Cache
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
 from anyrerank.providers import Provider

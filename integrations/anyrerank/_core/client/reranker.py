@@ -7,27 +7,33 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.client.base import BaseReranker
-from anyrerank._core.engine.batching import Candidates
-from anyrerank._core.engine.call import Call
-from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.environment import provider_class
-from anyrerank._core.engine.options import CONNECTION, Fuse, OnError, ScoreMode, options_of
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.budget import Budget
-from anyrerank._core.pricing.prices import Price, PriceFile, read
-from anyrerank._core.routing.decisions import first_success
-from anyrerank._core.runtime.flow import Flow
-from anyrerank.cache.base import Cache
+from anyrerank._core.engine import (
+    CONNECTION,
+    Call,
+    Candidates,
+    Deployment,
+    Fuse,
+    OnError,
+    ScoreMode,
+    options_of,
+    provider_class,
+)
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import Budget, Price, PriceFile, read
+from anyrerank._core.routing import first_success
+from anyrerank._core.runtime import Flow
+from anyrerank._core.types import Answer, public
+from anyrerank.cache import Cache
 from anyrerank.errors import BadRequestError
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
 from anyrerank.providers import Provider
-from anyrerank.providers._base.provider import Answer
 
 if TYPE_CHECKING:
     import httpx
 
 
+@public("anyrerank")
 class Reranker(BaseReranker):
     """A reranker to keep: connections stay open between calls.
 

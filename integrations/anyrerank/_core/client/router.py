@@ -13,22 +13,25 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from typing_extensions import Self
 
 from anyrerank._core.client.base import BaseReranker, KeepsConnections, same_parameters
-from anyrerank._core.engine.batching import Candidates
-from anyrerank._core.engine.call import Call
-from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.options import CONNECTION, Options, options_of
-from anyrerank._core.engine.retry import RetryPolicy
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.prices import Price, PriceFile, read
-from anyrerank._core.routing.balancer import Balancer, Rules, Standing
-from anyrerank._core.routing.config_file import router_arguments
-from anyrerank._core.routing.decisions import STRATEGIES, Cooldowns
-from anyrerank._core.routing.entries import Entry, Fallbacks, Located, chains, entry_of
-from anyrerank._core.runtime.arguments import is_number
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.types.schema import Document, RerankResponse
+from anyrerank._core.engine import CONNECTION, Call, Candidates, Deployment, Options, RetryPolicy, options_of
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import Price, PriceFile, read
+from anyrerank._core.routing import (
+    STRATEGIES,
+    Balancer,
+    Cooldowns,
+    Entry,
+    Fallbacks,
+    Located,
+    Rules,
+    Standing,
+    chains,
+    entry_of,
+    router_arguments,
+)
+from anyrerank._core.runtime import Flow, is_number
+from anyrerank._core.types import Answer, Document, RerankResponse, public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
-from anyrerank.providers._base.provider import Answer
 
 if TYPE_CHECKING:
     import httpx
@@ -41,6 +44,7 @@ def _chance() -> float:
     return random.random()  # noqa: S311
 
 
+@public("anyrerank")
 class Router(KeepsConnections):
     """Several deployments under one name: load balancing, cooldowns, retries elsewhere, and fallbacks to other names.
 

@@ -6,10 +6,9 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from anyrerank._core.runtime.flow import Flow, Gather
-from anyrerank._core.types.schema import BilledUnits, Document, Meta, RerankRequest, Tokens
+from anyrerank._core.runtime import Flow, Gather
+from anyrerank._core.types import Answer, BilledUnits, Document, Meta, RerankRequest, Tokens
 from anyrerank.errors import RerankError
-from anyrerank.providers._base.provider import Answer
 
 Ask = Callable[[RerankRequest], Flow[Answer]]
 """Sends one request, retries included."""

@@ -12,13 +12,12 @@ from anyrerank._core.engine.options import Options, checked_query
 from anyrerank._core.engine.ranking import results
 from anyrerank._core.engine.retry import RetryPolicy, within
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
-from anyrerank._core.pricing.prices import MAYBE_BILLED, total
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.types.schema import Attempt, Document, Meta, RerankRequest, RerankResponse, Results
+from anyrerank._core.pricing import MAYBE_BILLED, total
+from anyrerank._core.runtime import Flow
+from anyrerank._core.types import Answer, Attempt, Document, Meta, RerankRequest, RerankResponse, Results
 from anyrerank.errors import RerankError
 from anyrerank.guardrails import Guardrail, guarded
 from anyrerank.hooks import CallEvent
-from anyrerank.providers._base.provider import Answer
 
 T = TypeVar("T")
 

@@ -15,15 +15,12 @@ from anyrerank._core.engine.options import Options, identity, provider_options
 from anyrerank._core.engine.ranking import check_score_mode
 from anyrerank._core.engine.retry import RetryPolicy, retried, within
 from anyrerank._core.engine.score_cache import callwise, pairwise, seed_of
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.budget import Spending, charged
-from anyrerank._core.pricing.prices import FREE, Price, Spent, estimated, listed, spent, total
-from anyrerank._core.runtime.flow import Flow, Through
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import FREE, Price, Spending, Spent, charged, estimated, listed, spent, total
+from anyrerank._core.runtime import Flow, Through
+from anyrerank._core.types import Answer, RerankRequest, Scale
 from anyrerank.errors import RerankError
-from anyrerank.providers import Provider
-from anyrerank.providers._base.answers import dollars
-from anyrerank.providers._base.provider import Answer, Scale
+from anyrerank.providers import Provider, dollars
 
 R = TypeVar("R")
 

@@ -14,8 +14,7 @@ from pydantic import SecretStr
 
 from anyrerank import providers
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
-from anyrerank.providers import Provider
-from anyrerank.providers._base.provider import Connection
+from anyrerank.providers import Connection, Provider
 
 
 def split_model(model: str, custom_llm_provider: str | type[Provider] | None = None) -> tuple[str, str]:

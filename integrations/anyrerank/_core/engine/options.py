@@ -8,15 +8,14 @@ from dataclasses import dataclass, field, fields, replace
 from inspect import iscoroutinefunction
 from typing import Any, Literal
 
-from anyrerank._core.pricing.budget import Budget
-from anyrerank._core.runtime.arguments import is_number
-from anyrerank._core.types.schema import Document
-from anyrerank.cache.base import Cache
+from anyrerank._core.pricing import Budget
+from anyrerank._core.runtime import is_number
+from anyrerank._core.types import Document, text_of
+from anyrerank.cache import Cache
 from anyrerank.errors import BadRequestError
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
 from anyrerank.providers import Provider
-from anyrerank.providers._base.documents import text_of
 
 OnError = Literal["raise", "passthrough"]
 ScoreMode = Literal["raw", "unit"]

@@ -6,9 +6,8 @@ import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-from anyrerank._core.types.schema import Document, Results
+from anyrerank._core.types import Document, Results, Scale
 from anyrerank.errors import BadRequestError
-from anyrerank.providers._base.provider import Scale
 
 RRF_K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""

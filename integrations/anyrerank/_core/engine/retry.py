@@ -8,12 +8,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeVar
 
-from anyrerank._core.pricing.prices import Spent
-from anyrerank._core.runtime.flow import Call, Do, Effect, Flow, Sleep
-from anyrerank._core.runtime.messages import HttpRequest
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.pricing import Spent
+from anyrerank._core.runtime import Call, Do, Effect, Flow, HttpRequest, Sleep
+from anyrerank._core.types import Answer, Attempt
 from anyrerank.errors import APIConnectionError, APITimeoutError, BadRequestError, RateLimitError, RerankError
-from anyrerank.providers._base.provider import Answer
 
 T = TypeVar("T")
 

@@ -21,11 +21,9 @@ from typing import Any, TypeVar
 import orjson
 
 from anyrerank._core.engine.batching import merged
-from anyrerank._core.runtime.flow import DEADLOCK, Call, Flow, Wait
-from anyrerank._core.runtime.forks import ForkLock
-from anyrerank._core.types.schema import RerankRequest
-from anyrerank.cache.base import Cache
-from anyrerank.providers._base.provider import Answer
+from anyrerank._core.runtime import DEADLOCK, Call, Flow, ForkLock, Wait
+from anyrerank._core.types import Answer, RerankRequest
+from anyrerank.cache import Cache
 
 T = TypeVar("T")
 

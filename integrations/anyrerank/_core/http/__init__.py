@@ -1,1 +1,5 @@
 """Sending requests: the only room that knows an HTTP library."""
+
+from anyrerank._core.http.transport import Transport
+
+__all__ = ["Transport"]

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from anyrerank._core.runtime.forks import ForkLock
+from anyrerank._core.runtime import ForkLock
 
 
 class Closable(Protocol):

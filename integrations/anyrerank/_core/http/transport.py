@@ -30,8 +30,7 @@ import httpx
 from anyrerank import __version__
 from anyrerank._core.http.deadline import deadline, kept_to_deadlines
 from anyrerank._core.http.loops import closed_with_loop
-from anyrerank._core.runtime.flow import timeout
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
+from anyrerank._core.runtime import HttpRequest, HttpResponse, timeout
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,

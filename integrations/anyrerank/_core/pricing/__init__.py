@@ -1,1 +1,34 @@
 """What calls cost, and budgets."""
+
+from anyrerank._core.pricing.budget import Budget, Reservation, Spending, charged
+from anyrerank._core.pricing.prices import (
+    FREE,
+    MAYBE_BILLED,
+    Price,
+    PriceFile,
+    Spent,
+    estimated,
+    listed,
+    read,
+    spent,
+    together,
+    total,
+)
+
+__all__ = [
+    "FREE",
+    "MAYBE_BILLED",
+    "Budget",
+    "Price",
+    "PriceFile",
+    "Reservation",
+    "Spending",
+    "Spent",
+    "charged",
+    "estimated",
+    "listed",
+    "read",
+    "spent",
+    "together",
+    "total",
+]

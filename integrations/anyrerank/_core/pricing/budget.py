@@ -10,10 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from anyrerank._core.pricing.prices import owed
-from anyrerank._core.runtime.arguments import is_number
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.runtime.forks import ForkLock
-from anyrerank._core.types.schema import Attempt, RerankRequest
+from anyrerank._core.runtime import Flow, ForkLock, is_number
+from anyrerank._core.types import Attempt, RerankRequest, public
 from anyrerank.errors import BudgetExceededError, ConfigurationError, RerankError
 
 T = TypeVar("T")
@@ -31,6 +29,7 @@ class _Account:
     reserved: float = 0.0
 
 
+@public("anyrerank")
 class Budget:
     """So many US dollars in each window of time: a call that would go beyond is refused before it is sent.
 

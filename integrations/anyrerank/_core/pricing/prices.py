@@ -16,11 +16,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from anyrerank._core.runtime.arguments import is_number
-from anyrerank._core.types.schema import Attempt, Document, Meta
+from anyrerank._core.runtime import is_number
+from anyrerank._core.types import Attempt, Document, Meta, tokens_to_read, usual_units
 from anyrerank.errors import BadRequestError, ConfigurationError
-from anyrerank.providers._base.answers import usual_units
-from anyrerank.providers._base.documents import tokens_to_read
 
 PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
 """A file in the format of LiteLLM's `model_prices_and_context_window.json`, or what it holds."""

@@ -9,13 +9,9 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
-from anyrerank._core.engine.batching import Candidates
-from anyrerank._core.engine.call import Call
-from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.retry import retryable, wait_before
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.budget import Reservation, charged
-from anyrerank._core.pricing.prices import estimated
+from anyrerank._core.engine import Call, Candidates, Deployment, retryable, wait_before
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import Reservation, charged, estimated
 from anyrerank._core.routing.decisions import (
     Cooldowns,
     Daring,
@@ -31,12 +27,9 @@ from anyrerank._core.routing.decisions import (
     part_of,
 )
 from anyrerank._core.routing.entries import Entry
-from anyrerank._core.runtime.flow import Flow, Sleep
-from anyrerank._core.runtime.forks import ForkLock
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import Flow, ForkLock, Sleep
+from anyrerank._core.types import Answer, RerankRequest, tokens_to_read
 from anyrerank.errors import APITimeoutError, RateLimitError, RerankError
-from anyrerank.providers._base.documents import tokens_to_read
-from anyrerank.providers._base.provider import Answer
 
 _log = logging.getLogger("anyrerank")
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from anyrerank import providers
 from anyrerank._core.routing.entries import Located, resolved, with_numbers
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime import needed
 from anyrerank.errors import ConfigurationError
 
 _log = logging.getLogger("anyrerank")

@@ -11,8 +11,8 @@ from enum import IntEnum
 from itertools import accumulate
 from typing import Protocol, TypeAlias, TypeVar
 
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.types.schema import Attempt
+from anyrerank._core.runtime import Flow
+from anyrerank._core.types import Attempt
 from anyrerank.errors import (
     AuthenticationError,
     BadRequestError,

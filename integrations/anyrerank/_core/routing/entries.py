@@ -9,16 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.environment import provider_class, variable
-from anyrerank._core.http.transport import Transport
-from anyrerank._core.pricing.budget import Budget
-from anyrerank._core.pricing.prices import Price
+from anyrerank._core.engine import Deployment, provider_class, variable
+from anyrerank._core.http import Transport
+from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.decisions import Load, Terms
-from anyrerank._core.runtime.arguments import is_number
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import is_number
+from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
-from anyrerank.providers._base.urls import is_http_url
+from anyrerank.providers import is_http_url
 
 _log = logging.getLogger("anyrerank")
 

@@ -1,1 +1,30 @@
 """The values that go in and come out."""
+
+from anyrerank._core.types.answer import Answer, Scale
+from anyrerank._core.types.documents import Document
+from anyrerank._core.types.public import public
+from anyrerank._core.types.request import RerankRequest
+from anyrerank._core.types.response import Attempt, RerankResponse
+from anyrerank._core.types.results import RerankResult, Results
+from anyrerank._core.types.texts import text_of, texts_of, tokens_in, tokens_to_read
+from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, usual_units
+
+__all__ = [
+    "Answer",
+    "Attempt",
+    "BilledUnits",
+    "Document",
+    "Meta",
+    "RerankRequest",
+    "RerankResponse",
+    "RerankResult",
+    "Results",
+    "Scale",
+    "Tokens",
+    "public",
+    "text_of",
+    "texts_of",
+    "tokens_in",
+    "tokens_to_read",
+    "usual_units",
+]

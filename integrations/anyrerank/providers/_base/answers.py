@@ -1,4 +1,4 @@
-"""Reading an answer: nothing in it is believed before it has been looked at."""
+"""Reading an answer: every part is checked before it is used."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from functools import cache
 from operator import itemgetter
 from typing import Any
 
-from anyrerank._core.types.schema import BilledUnits, Meta, RerankRequest, Tokens
+from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Tokens, usual_units
 
 
 class UnusableAnswerError(Exception):
@@ -120,11 +120,6 @@ def number(value: Any) -> int | float | None:
     """A count that the provider gave, or `None`: never a made-up 0."""
     usable = type(value) in (int, float) and 0 <= value < math.inf
     return value if usable else None
-
-
-def usual_units(documents: int) -> int:
-    """Search units of so many documents where the provider counts none: one for each 100, the least that is billed."""
-    return math.ceil(documents / 100)
 
 
 def estimated_units(request: RerankRequest) -> Meta:

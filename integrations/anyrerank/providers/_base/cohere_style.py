@@ -11,10 +11,9 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.types import Answer, Document, RerankRequest, texts_of
 from anyrerank.providers._base.answers import dig, dollars, first_at, ranked, usage
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider
+from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.urls import endpoint
 
 Used = Mapping[Literal["search_units", "total_tokens", "input_tokens", "output_tokens"], Sequence[str]]

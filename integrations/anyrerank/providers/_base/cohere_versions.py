@@ -11,9 +11,8 @@ from urllib.parse import urlsplit
 
 from typing_extensions import override
 
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.types import Document, RerankRequest, texts_of
 from anyrerank.providers._base.cohere_style import COHERE_USED, CohereStyle
-from anyrerank.providers._base.documents import texts_of
 
 _V1_ONLY, _V2_ONLY = frozenset({"max_chunks_per_doc"}), frozenset({"max_tokens_per_doc", "priority"})
 _MAX_CHUNKS_V1 = 9_999

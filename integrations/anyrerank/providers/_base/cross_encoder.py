@@ -16,11 +16,10 @@ from typing import Any, TypeAlias
 
 from typing_extensions import override
 
-from anyrerank._core.runtime.flow import Call, Flow
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import Call, Flow
+from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
-from anyrerank.providers._base.documents import texts_of
-from anyrerank.providers._base.provider import Answer, Provider
+from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.refusals import redact
 
 Score: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]

@@ -1,22 +1,21 @@
 """What every provider is: pure functions from a request to bytes and from bytes to scores.
 
-A provider is made from a `Connection`, which `anyrerank.config` fills in, and does no I/O itself: what has to be
-fetched first, such as a token, is an effect of its flow.
+A provider is made from a `Connection` and does no I/O itself: what it has to fetch first, such as a token, is an effect
+of its flow.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal, NoReturn, TypeAlias
+from typing import Any, ClassVar, Literal, NoReturn
 
 import orjson
 from typing_extensions import Self
 
-from anyrerank._core.runtime.flow import Flow
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.types.schema import Meta, RerankRequest
+from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
+from anyrerank._core.types import Answer, RerankRequest, Scale
 from anyrerank.errors import (
     APIResponseValidationError,
     AuthenticationError,
@@ -26,6 +25,7 @@ from anyrerank.errors import (
     class_for_status,
 )
 from anyrerank.providers._base.answers import UnusableAnswerError
+from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.refusals import (
     host_of,
     json_or_none,
@@ -40,61 +40,6 @@ from anyrerank.providers._base.urls import is_http_url
 
 NOTHING_ASKED = RerankRequest(query="", documents=())
 """For an exchange that is about no query and no documents."""
-
-Scale: TypeAlias = Literal["unit", "logit", "unknown"]
-"""What a score means: calibrated to 0..1, a logit, or nothing that can be mapped to 0..1."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Setting:
-    """Something that a connection needs besides key and base URL, such as a project or a region."""
-
-    about: str
-    variables: tuple[str, ...] = ()
-    """Environment variables that may hold it; the first that is set wins."""
-    secret: bool = False
-    sent: bool = False
-    """Whether it goes into a header."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Connection:
-    """Where a provider is and how to get in. Nothing that may be secret is part of a `repr`."""
-
-    model: str
-    api_key: str | None = field(default=None, repr=False)
-    key_variable: str | None = None
-    """The environment variable that the key came from; `None` when the caller gave it."""
-    api_base: str | None = field(default=None, repr=False)
-    base_variable: str | None = None
-    """The environment variable that the base URL came from; `None` when the caller gave it."""
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-    settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Those of the provider's `settings` that are known, from the caller or the environment."""
-    from_environment: frozenset[str] = frozenset()
-    """Names of the settings that came from the environment."""
-
-    def holding(self, **settings: Any) -> Connection:
-        """This connection with some settings found out."""
-        return replace(
-            self, settings={**self.settings, **settings}, from_environment=self.from_environment - settings.keys()
-        )
-
-
-_NO_META = Meta()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a provider made of one request: (index, score) pairs, each index at most once, every score finite."""
-
-    scores: Sequence[tuple[int, float]]
-    id: str | None = None
-    meta: Meta = _NO_META
-    request_id: str | None = None
-    status: int | None = None
-    cost: float | None = None
-    """US dollars, where the provider says what the request cost."""
 
 
 class Provider:
@@ -408,12 +353,16 @@ class Provider:
 
 
 _SAID_BY_ALL = ("accept", "content-type", "user-agent")
+
+
 _SHORTEST_SECRET = 8
 """What is shorter in the caller's headers and base URL is a word, and would be cut out of every message that has it."""
+
 
 _WITHOUT_WORDS: Mapping[type[RerankError], str] = {
     AuthenticationError: "no message; the key is wrong, or there is none"
 }
+
 
 TOO_LARGE = (
     "too large",

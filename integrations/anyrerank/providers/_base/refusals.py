@@ -12,8 +12,8 @@ from urllib.parse import unquote, unquote_plus, urlsplit
 import orjson
 from pydantic_core import SchemaValidator, core_schema
 
-from anyrerank._core.runtime.messages import HttpResponse
-from anyrerank._core.types.schema import RerankRequest
+from anyrerank._core.runtime import HttpResponse
+from anyrerank._core.types import RerankRequest
 from anyrerank.providers._base.answers import dig
 
 

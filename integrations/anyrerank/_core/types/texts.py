@@ -1,11 +1,12 @@
-"""What a model reads of a document."""
+"""The text that a model reads of a document, and about how many tokens it has."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import cast
 
-from anyrerank._core.types.schema import Document, RerankRequest
+from anyrerank._core.types.documents import Document
+from anyrerank._core.types.request import RerankRequest
 
 
 def text_of(document: Document, rank_fields: Sequence[str] | None) -> str:

@@ -1,0 +1,9 @@
+"""What a document is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+Document: TypeAlias = str | Mapping[str, Any]
+"""A string, or a mapping with a `text` (and whatever else the caller wants back)."""

@@ -1,0 +1,30 @@
+"""What one provider is asked to rank in one exchange."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyrerank._core.types.documents import Document
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RerankRequest:
+    """What one provider is asked to rank in one exchange.
+
+    Attributes:
+        query: Not blank.
+        documents: Not empty, none of them blank.
+        top_n: How many results are needed, between 1 and the number of documents, or `None` for all of them.
+        rank_fields: Fields of mapping documents to rank on, in order.
+        options: The provider's own options: every name is declared by it, no value is `None`.
+        extra_body: Merged into the request's JSON as it is.
+    """
+
+    query: str = field(repr=False)
+    documents: Sequence[Document] = field(repr=False)
+    top_n: int | None = None
+    rank_fields: tuple[str, ...] | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
