@@ -1,4 +1,4 @@
-"""Fixtures of every test: a clean environment, both colours, servers on this machine, and waits that take no time."""
+"""Fixtures of every test: a clean environment, sync and async, servers on this machine, and waits that take no time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.harness import Colour, credentials
+from tests.support.harness import Mode, credentials
 from tests.support.loopback import Loopback, Script, well
 
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -21,25 +21,25 @@ def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest) -> Iterator[Colour]:
-    """Each colour in turn."""
-    made = Colour(asynchronous=request.param == "async")
+def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
+    """Each mode in turn."""
+    made = Mode(asynchronous=request.param == "async")
     yield made
     made.finish()
 
 
 @pytest.fixture
-def sync_colour() -> Iterator[Colour]:
-    """The synchronous colour, for what both share by construction."""
-    made = Colour(asynchronous=False)
+def sync_mode() -> Iterator[Mode]:
+    """The synchronous mode, for what both share by construction."""
+    made = Mode(asynchronous=False)
     yield made
     made.finish()
 
 
 @pytest.fixture(params=["sync", "async", "sync-own-client", "async-own-client"])
-def way(request: pytest.FixtureRequest) -> Iterator[Colour]:
-    """Each colour in turn, with the default client and with a caller's own."""
-    made = Colour(asynchronous=request.param.startswith("async"), own=request.param.endswith("own-client"))
+def way(request: pytest.FixtureRequest) -> Iterator[Mode]:
+    """Each mode in turn, with the default client and with a caller's own."""
+    made = Mode(asynchronous=request.param.startswith("async"), own=request.param.endswith("own-client"))
     yield made
     made.finish()
 

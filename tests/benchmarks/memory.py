@@ -29,29 +29,29 @@ def run() -> list[Figure]:
         sys.stderr.write("memory: not measured, the peak of resident memory is read from Linux's /proc\n")
         return []
     with serving() as address:
-        measured = {colour: [_measured(colour, address) for _ in range(_RUNS)] for colour in ("sync", "async")}
-    return [_figure(colour, runs) for colour, runs in measured.items()]
+        measured = {mode: [_measured(mode, address) for _ in range(_RUNS)] for mode in ("sync", "async")}
+    return [_figure(mode, runs) for mode, runs in measured.items()]
 
 
-def _figure(colour: str, runs: list[tuple[float, float]]) -> Figure:
+def _figure(mode: str, runs: list[tuple[float, float]]) -> Figure:
     own = runs[0][0]
     peak = own + median(grown for _, grown in runs)
-    return within_ratio("memory", f"{colour}, peak, the documents' own size", peak / _MB, own / _MB, "MB", limit=2.5)
+    return within_ratio("memory", f"{mode}, peak, the documents' own size", peak / _MB, own / _MB, "MB", limit=2.5)
 
 
-def _measured(colour: str, address: str) -> tuple[float, float]:
+def _measured(mode: str, address: str) -> tuple[float, float]:
     """Bytes of the documents, and bytes by which resident memory grows above them."""
-    command = [sys.executable, "-m", "tests.benchmarks.memory", colour, address]
+    command = [sys.executable, "-m", "tests.benchmarks.memory", mode, address]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     own, grown = json.loads(done.stdout)
     return own, grown
 
 
-def _probe(colour: str, address: str) -> tuple[float, float]:
+def _probe(mode: str, address: str) -> tuple[float, float]:
     reranker = Reranker(MODEL, api_key=KEY, api_base=address, batch_size=_SIZE)
     documents = texts(_COUNT)
     own = sys.getsizeof(documents) + sum(map(sys.getsizeof, documents))
-    if colour == "sync":
+    if mode == "sync":
         return own, _sync_growth(reranker, documents)
     return own, asyncio.run(_async_growth(reranker, documents))
 

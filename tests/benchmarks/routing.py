@@ -1,4 +1,4 @@
-"""What a router adds to a call of the bare client, in both colours."""
+"""What a router adds to a call of the bare client, in sync and async."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def run() -> list[Figure]:
             )
         asynchronous = asyncio.run(_asynchronous(params, entries))
     return [
-        adds("router", f"{colour}, three deployments, a Reranker", 1000 * ours, 1000 * peer, "ms", limit=0.1)
-        for colour, (ours, peer) in (("sync", sync), ("async", asynchronous))
+        adds("router", f"{mode}, three deployments, a Reranker", 1000 * ours, 1000 * peer, "ms", limit=0.1)
+        for mode, (ours, peer) in (("sync", sync), ("async", asynchronous))
     ]
 
 

@@ -29,7 +29,7 @@ from anyrerank.langchain import AnyRerank as Compressor
 from anyrerank.llama_index import AnyRerank as Postprocessor
 from anyrerank.providers import huggingface
 
-Colour = Literal["sync", "async"]
+Mode = Literal["sync", "async"]
 
 _KEY = "key-of-the-llama-cpp-server"
 _QUERY = "what is the capital of france?"
@@ -78,8 +78,8 @@ def base(address: str) -> str:
 
 
 @pytest.fixture(params=["sync", "async"])
-def colour(request: pytest.FixtureRequest) -> Colour:
-    chosen: Colour = request.param
+def mode(request: pytest.FixtureRequest) -> Mode:
+    chosen: Mode = request.param
     return chosen
 
 
@@ -92,11 +92,9 @@ def through(prefix: str, address: str, **options: Any) -> Reranker:
     return Reranker(f"{prefix}/tiny-reranker", **{"api_key": _KEY, "api_base": address, "max_retries": 0, **options})
 
 
-async def rank(
-    reranker: Reranker, colour: Colour, documents: Sequence[str] = _DOCUMENTS, **options: int
-) -> RerankResponse:
+async def rank(reranker: Reranker, mode: Mode, documents: Sequence[str] = _DOCUMENTS, **options: int) -> RerankResponse:
     async with reranker:
-        if colour == "sync":
+        if mode == "sync":
             return reranker.rerank(_QUERY, documents, **options)
         return await reranker.arerank(_QUERY, documents, **options)
 
@@ -120,10 +118,10 @@ def raw_pairs(base: str, documents: Sequence[str]) -> list[tuple[int, float]]:
 class Counter:
     """A caller's own client that keeps how many documents each request had."""
 
-    def __init__(self, colour: Colour) -> None:
+    def __init__(self, mode: Mode) -> None:
         self.counts: list[int] = []
         self.client: httpx.Client | httpx.AsyncClient
-        if colour == "sync":
+        if mode == "sync":
             self.client = httpx.Client(event_hooks={"request": [self._count]})
         else:
             self.client = httpx.AsyncClient(event_hooks={"request": [self._count_later]})
@@ -143,15 +141,15 @@ class Counter:
 
 
 @pytest.fixture
-async def counter(colour: Colour) -> AsyncIterator[Counter]:
-    made = Counter(colour)
+async def counter(mode: Mode) -> AsyncIterator[Counter]:
+    made = Counter(mode)
     yield made
     await made.close()
 
 
-async def test_order_and_scores_are_the_servers(base: str, model: Reranker, colour: Colour) -> None:
+async def test_order_and_scores_are_the_servers(base: str, model: Reranker, mode: Mode) -> None:
     expected = raw_pairs(base, _DOCUMENTS)
-    response = await rank(model, colour)
+    response = await rank(model, mode)
     assert pairs(response.results) == expected
     assert [result.document for result in response.results] == [{"text": _DOCUMENTS[index]} for index, _ in expected]
 
@@ -163,29 +161,29 @@ def test_the_model_tells_passages_apart_and_moves_them(base: str) -> None:
     assert list(places) != sorted(places)
 
 
-async def test_top_n_is_the_head_of_the_whole_order(base: str, model: Reranker, colour: Colour) -> None:
-    response = await rank(model, colour, top_n=2)
+async def test_top_n_is_the_head_of_the_whole_order(base: str, model: Reranker, mode: Mode) -> None:
+    response = await rank(model, mode, top_n=2)
     assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)[:2]
 
 
-async def test_batches_score_like_one_request(base: str, model: Reranker, colour: Colour) -> None:
-    response = await rank(model, colour, batch_size=2)
+async def test_batches_score_like_one_request(base: str, model: Reranker, mode: Mode) -> None:
+    response = await rank(model, mode, batch_size=2)
     assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)
     assert len(response.attempts) == 3
 
 
-async def test_equal_scores_keep_the_order_they_came_in(base: str, model: Reranker, colour: Colour) -> None:
+async def test_equal_scores_keep_the_order_they_came_in(base: str, model: Reranker, mode: Mode) -> None:
     """The server gives equal passages equal scores, in an order of its own."""
     count = len(_DOCUMENTS)
-    response = await rank(model, colour, _DOCUMENTS * 4)
+    response = await rank(model, mode, _DOCUMENTS * 4)
     expected = [(index + copy * count, score) for index, score in raw_pairs(base, _DOCUMENTS) for copy in range(4)]
     assert pairs(response.results) == expected
 
 
-async def test_many_queries_at_once_score_like_one(base: str, model: Reranker, colour: Colour) -> None:
+async def test_many_queries_at_once_score_like_one(base: str, model: Reranker, mode: Mode) -> None:
     queries, documents = [_QUERY] * 10, [_DOCUMENTS] * 10
     async with model:
-        if colour == "sync":
+        if mode == "sync":
             responses = model.rerank_many(queries, documents)
         else:
             responses = await model.arerank_many(queries, documents)
@@ -195,20 +193,20 @@ async def test_many_queries_at_once_score_like_one(base: str, model: Reranker, c
         assert pairs(response.results) == expected
 
 
-async def test_a_wrong_key_is_refused_and_not_shown(base: str, colour: Colour) -> None:
+async def test_a_wrong_key_is_refused_and_not_shown(base: str, mode: Mode) -> None:
     stranger = Reranker("cohere/tiny-reranker", api_key="key-of-somebody-else", api_base=base)
     with pytest.raises(AuthenticationError) as caught:
-        await rank(stranger, colour)
+        await rank(stranger, mode)
     assert caught.value.status_code == 401
     assert "somebody" not in f"{caught.value} {caught.value!r}"
 
 
 @pytest.mark.parametrize("documents", [[_TOO_LONG], [*_DOCUMENTS, _TOO_LONG]], ids=["alone", "among others"])
 async def test_a_passage_that_is_too_long_is_an_error_that_shows_no_text(
-    model: Reranker, colour: Colour, documents: list[str]
+    model: Reranker, mode: Mode, documents: list[str]
 ) -> None:
     with pytest.raises(RerankError) as caught:
-        await rank(model, colour, documents)
+        await rank(model, mode, documents)
     assert type(caught.value) is not RerankError
     assert caught.value.provider == "cohere"
     shown = f"{caught.value} {caught.value!r}"
@@ -217,11 +215,11 @@ async def test_a_passage_that_is_too_long_is_an_error_that_shows_no_text(
     assert "river" not in shown
 
 
-async def test_langchain_compressor_ranks_like_the_server(base: str, model: Reranker, colour: Colour) -> None:
+async def test_langchain_compressor_ranks_like_the_server(base: str, model: Reranker, mode: Mode) -> None:
     documents = [Document(page_content=text, metadata={"place": place}) for place, text in enumerate(_DOCUMENTS)]
     compressor = Compressor(reranker=model, top_n=3)
     async with model:
-        if colour == "sync":
+        if mode == "sync":
             found = compressor.compress_documents(documents, _QUERY)
         else:
             found = await compressor.acompress_documents(documents, _QUERY)
@@ -230,11 +228,11 @@ async def test_langchain_compressor_ranks_like_the_server(base: str, model: Rera
     assert [document.page_content for document in found] == [_DOCUMENTS[place] for place, _ in ranked]
 
 
-async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model: Reranker, colour: Colour) -> None:
+async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model: Reranker, mode: Mode) -> None:
     nodes = [NodeWithScore(node=TextNode(id_=str(place), text=text)) for place, text in enumerate(_DOCUMENTS)]
     postprocessor = Postprocessor(reranker=model, top_n=3)
     async with model:
-        if colour == "sync":
+        if mode == "sync":
             found = postprocessor.postprocess_nodes(nodes, query_str=_QUERY)
         else:
             found = await postprocessor.apostprocess_nodes(nodes, query_str=_QUERY)
@@ -245,27 +243,27 @@ async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model:
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
 async def test_every_dialect_finds_the_same_order_and_scores(
-    prefix: str, address: str, base: str, model: Reranker, colour: Colour
+    prefix: str, address: str, base: str, model: Reranker, mode: Mode
 ) -> None:
-    response = await rank(through(prefix, address), colour)
+    response = await rank(through(prefix, address), mode)
     assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)
-    assert response.results == (await rank(model, colour)).results
+    assert response.results == (await rank(model, mode)).results
     assert [attempt.status for attempt in response.attempts] == [200]
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_cuts_at_top_n(prefix: str, address: str, base: str, colour: Colour) -> None:
+async def test_every_dialect_cuts_at_top_n(prefix: str, address: str, base: str, mode: Mode) -> None:
     """Asked in TEI's dialect, which has no such field, the server answers with all."""
-    response = await rank(through(prefix, address), colour, top_n=2)
+    response = await rank(through(prefix, address), mode, top_n=2)
     assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)[:2]
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
 async def test_every_dialect_scores_the_same_in_batches(
-    prefix: str, address: str, base: str, colour: Colour, counter: Counter
+    prefix: str, address: str, base: str, mode: Mode, counter: Counter
 ) -> None:
     reranker = through(prefix, address, http_client=counter.client, batch_size=2, max_concurrency=1)
-    whole, split = await rank(through(prefix, address), colour), await rank(reranker, colour)
+    whole, split = await rank(through(prefix, address), mode), await rank(reranker, mode)
     assert counter.counts == [2, 2, 1]
     assert split.results == whole.results
     assert pairs(split.results) == raw_pairs(base, _DOCUMENTS)
@@ -273,10 +271,10 @@ async def test_every_dialect_scores_the_same_in_batches(
 
 
 @pytest.mark.parametrize("prefix", _JINA_SHAPED)
-async def test_usage_is_what_the_server_counts(prefix: str, address: str, base: str, colour: Colour) -> None:
+async def test_usage_is_what_the_server_counts(prefix: str, address: str, base: str, mode: Mode) -> None:
     used = raw(base, _DOCUMENTS)["usage"]
     assert used["total_tokens"] > len(_DOCUMENTS)
-    response = await rank(through(prefix, address), colour)
+    response = await rank(through(prefix, address), mode)
     assert response.meta.model_dump(exclude_defaults=True) == {
         "billed_units": {"total_tokens": used["total_tokens"]},
         "tokens": {"input_tokens": used["prompt_tokens"]},
@@ -284,12 +282,12 @@ async def test_usage_is_what_the_server_counts(prefix: str, address: str, base: 
 
 
 async def test_a_server_that_is_not_tei_gets_what_tei_takes_at_once(
-    address: str, base: str, colour: Colour, counter: Counter
+    address: str, base: str, mode: Mode, counter: Counter
 ) -> None:
     """It is asked how much it takes, and does not know."""
     documents = _DOCUMENTS * 8
     reranker = through("huggingface", address, http_client=counter.client, max_concurrency=1)
-    response = await rank(reranker, colour, documents)
+    response = await rank(reranker, mode, documents)
     assert counter.counts == [0, 32, 8]
     places = [
         (index + copy * len(_DOCUMENTS), score) for index, score in raw_pairs(base, _DOCUMENTS) for copy in range(8)
@@ -308,12 +306,12 @@ async def test_a_server_that_is_not_tei_gets_what_tei_takes_at_once(
     ids=["alone", "last", "in between", "after a blank one"],
 )
 async def test_a_passage_that_is_too_long_is_named_and_not_tried_again(
-    address: str, colour: Colour, counter: Counter, documents: list[str], counts: list[int]
+    address: str, mode: Mode, counter: Counter, documents: list[str], counts: list[int]
 ) -> None:
     """The server answers 500, which would otherwise count as a passing fault."""
     reranker = through("llama_cpp", address, http_client=counter.client, max_retries=3)
     with pytest.raises(BadRequestError) as caught:
-        await rank(reranker, colour, documents)
+        await rank(reranker, mode, documents)
     error = caught.value
     place = documents.index(_TOO_LONG)
     assert error.message.startswith(f"documents[{place}] is too large for the provider: llama.cpp answered 500: ")
@@ -324,18 +322,18 @@ async def test_a_passage_that_is_too_long_is_named_and_not_tried_again(
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_shows_a_wrong_key_as_one(prefix: str, address: str, colour: Colour) -> None:
+async def test_every_dialect_shows_a_wrong_key_as_one(prefix: str, address: str, mode: Mode) -> None:
     stranger = through(prefix, address, api_key="key-of-somebody-else")
     with pytest.raises(AuthenticationError, match="answered 401: Invalid API Key") as caught:
-        await rank(stranger, colour)
+        await rank(stranger, mode)
     assert (caught.value.status_code, caught.value.provider) == (401, prefix)
     assert "somebody" not in f"{caught.value} {caught.value!r}"
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_shows_an_unknown_path_as_one(prefix: str, address: str, colour: Colour) -> None:
+async def test_every_dialect_shows_an_unknown_path_as_one(prefix: str, address: str, mode: Mode) -> None:
     with pytest.raises(NotFoundError, match="answered 404: File Not Found"):
-        await rank(through(prefix, f"{address}/elsewhere"), colour)
+        await rank(through(prefix, f"{address}/elsewhere"), mode)
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)

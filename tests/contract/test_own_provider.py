@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.frameworks import FACES, Face
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 
 import anyrerank
 from anyrerank import ConfigurationError, Reranker, providers
@@ -58,10 +58,10 @@ def check_sent(request: httpx.Request) -> None:
     assert json.loads(request.content) == {"model": "ranker-1", "query": QUERY, "documents": DOCUMENTS}
 
 
-def test_a_class_is_passed_in(acme: type[Provider], colour: Colour) -> None:
+def test_a_class_is_passed_in(acme: type[Provider], mode: Mode) -> None:
     replay = answering(ANSWER)
-    client = replay.client(colour)
-    response = colour.function(
+    client = replay.client(mode)
+    response = mode.function(
         model="acme/ranker-1",
         query=QUERY,
         documents=DOCUMENTS,
@@ -81,12 +81,10 @@ def test_the_page_s_reranker_is_made(acme: type[Provider]) -> None:
     assert repr(made["reranker"]) == "Reranker('acme/ranker-1')"
 
 
-def test_it_is_found_by_its_entry_point(acme: type[Provider], colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_is_found_by_its_entry_point(acme: type[Provider], mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_API_KEY", KEY)
     replay = answering(ANSWER)
-    response = colour.function(
-        model="acme/ranker-1", query=QUERY, documents=DOCUMENTS, http_client=replay.client(colour)
-    )
+    response = mode.function(model="acme/ranker-1", query=QUERY, documents=DOCUMENTS, http_client=replay.client(mode))
     assert response.results[0].index == 1
     check_sent(replay.seen[0])
     assert "acme" in providers.names()
@@ -112,12 +110,12 @@ def test_the_command_line_lists_it(installed: Path) -> None:
     ]
 
 
-def test_a_fallback_of_the_same_class(acme: type[Provider], colour: Colour) -> None:
+def test_a_fallback_of_the_same_class(acme: type[Provider], mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ANSWER}}])
-    reranker = colour.reranker(
-        "acme/ranker-1", custom_llm_provider=acme, fallbacks=["acme/ranker-2"], http_client=replay.client(colour)
+    reranker = mode.reranker(
+        "acme/ranker-1", custom_llm_provider=acme, fallbacks=["acme/ranker-2"], http_client=replay.client(mode)
     )
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).model == "ranker-2"
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).model == "ranker-2"
     assert [json.loads(request.content)["model"] for request in replay.seen] == ["ranker-1", "ranker-2"]
 
 
@@ -128,19 +126,19 @@ def test_copies_keep_the_class(acme: type[Provider]) -> None:
         assert repr(again) == repr(reranker)
 
 
-def test_a_wire_of_its_own(colour: Colour) -> None:
+def test_a_wire_of_its_own(mode: Mode) -> None:
     module = ModuleType("own_wire")
     exec(compile(OWN_WIRE, "ADDING.md", "exec"), vars(module))  # noqa: S102
     answer = {"id": "a-1", "ranking": [{"passage": 2, "logit": 3}, {"passage": 0, "logit": -1.5}], "tokens": 40}
     replay = answering(answer)
-    response = colour.function(
+    response = mode.function(
         model="acme/x",
         query=QUERY,
         documents=DOCUMENTS,
         top_n=2,
         custom_llm_provider=module.Acme,
         api_key=KEY,
-        http_client=replay.client(colour),
+        http_client=replay.client(mode),
     )
     assert [(each.index, each.relevance_score) for each in response.results] == [(2, 3.0), (0, -1.5)]
     assert response.id == "a-1"

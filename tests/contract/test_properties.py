@@ -63,7 +63,7 @@ def reranker(model: str, answering: Answer = answer, **given: Any) -> Reranker:
     return Reranker(model, api_key="key", api_base=None, http_client=client, **given)
 
 
-def in_the_other_colour(model: str, documents: list[Document], **given: Any) -> RerankResponse:
+def in_the_other_mode(model: str, documents: list[Document], **given: Any) -> RerankResponse:
     async def ask() -> RerankResponse:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
             return await Reranker(model, api_key="key", http_client=client, **given).arerank("q", documents)
@@ -234,12 +234,12 @@ def test_merging_equal_documents_changes_nothing_but_what_is_sent(
 
 @settings(max_examples=30, deadline=None)
 @given(MODELS, DOCUMENTS, TOP_N, st.none() | st.integers(1, 6), st.booleans())
-def test_both_colours_agree(
+def test_both_modes_agree(
     model: str, documents: list[Document], top_n: int | None, batch_size: int | None, dedupe: bool
 ) -> None:
     options: dict[str, Any] = {"top_n": top_n, "batch_size": batch_size, "dedupe": dedupe}
     synchronous = reranker(model, **options).rerank("q", documents)
-    asynchronous = in_the_other_colour(model, documents, **options)
+    asynchronous = in_the_other_mode(model, documents, **options)
     assert asynchronous.results == synchronous.results
     assert len(asynchronous.attempts) == len(synchronous.attempts)
 

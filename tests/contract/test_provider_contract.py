@@ -18,7 +18,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.harness import KEY, WIRE, Colour, Replay, answering, leaks, recording
+from tests.support.harness import KEY, WIRE, Mode, Replay, answering, leaks, recording
 
 import anyrerank
 from anyrerank import APIResponseValidationError, BadRequestError, RerankError, RerankResponse
@@ -111,23 +111,23 @@ class Dialect:
         headers = {**sent.get("headers", {}), "authorization": sent["authorization"] or ""}
         return next((name, value) for name, value in headers.items() if "KEY" in value)
 
-    def reranker(self, colour: Colour, replay: Replay, **options: Any) -> anyrerank.Reranker:
-        return colour.reranker(self.model, **{**self.needed, "http_client": replay.client(colour), **options})
+    def reranker(self, mode: Mode, replay: Replay, **options: Any) -> anyrerank.Reranker:
+        return mode.reranker(self.model, **{**self.needed, "http_client": replay.client(mode), **options})
 
     def ask(
-        self, colour: Colour, body: Any, documents: Sequence[Any] = DOCUMENTS, *, status: int = 200, **options: Any
+        self, mode: Mode, body: Any, documents: Sequence[Any] = DOCUMENTS, *, status: int = 200, **options: Any
     ) -> tuple[RerankResponse, list[httpx.Request]]:
         """Rank `documents` with a server that answers `body`; returns what was sent too."""
         replay = answering(body, status)
-        return colour.rerank(self.reranker(colour, replay, **options), QUERY, documents), replay.seen
+        return mode.rerank(self.reranker(mode, replay, **options), QUERY, documents), replay.seen
 
     def refusal(
-        self, colour: Colour, body: Any, status: int, headers: Mapping[str, str] | None = None, **options: Any
+        self, mode: Mode, body: Any, status: int, headers: Mapping[str, str] | None = None, **options: Any
     ) -> RerankError:
         """The error when one document is sent and the server answers like this."""
         replay = answering(body, status, headers)
         with pytest.raises(RerankError) as caught:
-            colour.rerank(self.reranker(colour, replay, **options), QUERY, DOCUMENTS[:1])
+            mode.rerank(self.reranker(mode, replay, **options), QUERY, DOCUMENTS[:1])
         assert len(replay.seen) == 1
         return caught.value
 
@@ -179,17 +179,17 @@ def test_the_card_is_filled_in(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "recorded"), cases())
 def test_recorded_call(
-    name: str, recorded: dict[str, Any], colour: Colour, monkeypatch: pytest.MonkeyPatch, waits: list[float]
+    name: str, recorded: dict[str, Any], mode: Mode, monkeypatch: pytest.MonkeyPatch, waits: list[float]
 ) -> None:
     for variable, value in recorded.get("env", {}).items():
         monkeypatch.setenv(variable, value)
     replay = Replay(recorded["exchanges"])
-    call = {"max_retries": 0, "http_client": replay.client(colour), **recorded["call"]}
+    call = {"max_retries": 0, "http_client": replay.client(mode), **recorded["call"]}
     before = json.dumps(recorded["call"])
 
     if expected := recorded.get("error"):
         with pytest.raises(RerankError) as caught:
-            colour.function(**call)
+            mode.function(**call)
         error = caught.value
         assert type(error) is getattr(anyrerank, expected["class"])
         assert expected["says"] in error.message
@@ -199,7 +199,7 @@ def test_recorded_call(
             assert found == expected.get(attribute), attribute
     else:
         expected = recorded["expect"]
-        response = colour.function(**call)
+        response = mode.function(**call)
         exact = bool(recorded["exchanges"])
         wanted = [
             row if exact else {**row, "relevance_score": pytest.approx(row["relevance_score"], abs=1e-11)}
@@ -243,33 +243,33 @@ def test_building_and_reading_are_pure(name: str, monkeypatch: pytest.MonkeyPatc
 
 
 @each_over_http
-def test_none_is_never_sent(name: str, colour: Colour) -> None:
+def test_none_is_never_sent(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     nothing: dict[str, Any] = dict.fromkeys(
         [*dialect.kind.options, "top_n", "rank_fields", "user", "metadata", "extra_body"]
     )
     body = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
-    _, (request,) = dialect.ask(colour, body, **nothing)
-    _, (bare,) = dialect.ask(colour, body)
+    _, (request,) = dialect.ask(mode, body, **nothing)
+    _, (bare,) = dialect.ask(mode, body)
     assert request.content == bare.content
     assert b"null" not in request.content
 
 
 @each_over_http
-def test_user_metadata_and_return_documents_stay_here(name: str, colour: Colour) -> None:
+def test_user_metadata_and_return_documents_stay_here(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     body = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
-    _, (request,) = dialect.ask(colour, body, user="ann", metadata={"team": "search"}, return_documents=True)
-    _, (bare,) = dialect.ask(colour, body)
+    _, (request,) = dialect.ask(mode, body, user="ann", metadata={"team": "search"}, return_documents=True)
+    _, (bare,) = dialect.ask(mode, body)
     assert (request.content, request.headers) == (bare.content, bare.headers)
 
 
 @each_over_http
-def test_extra_body_is_merged_into_the_request(name: str, colour: Colour) -> None:
+def test_extra_body_is_merged_into_the_request(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     body = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
-    _, (request,) = dialect.ask(colour, body, extra_body={"beta": [1, None]})
-    _, (bare,) = dialect.ask(colour, body)
+    _, (request,) = dialect.ask(mode, body, extra_body={"beta": [1, None]})
+    _, (bare,) = dialect.ask(mode, body)
     assert json.loads(request.content) == {**json.loads(bare.content), "beta": [1, None]}
 
 
@@ -277,16 +277,16 @@ def test_extra_body_is_merged_into_the_request(name: str, colour: Colour) -> Non
 
 
 @each_over_http
-def test_the_key_is_in_one_header_and_nowhere_else(name: str, colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_key_is_in_one_header_and_nowhere_else(name: str, mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     dialect = Dialect(name)
     caplog.set_level(logging.DEBUG)
-    response, (request,) = dialect.ask(colour, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]))
+    response, (request,) = dialect.ask(mode, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]))
     header, value = dialect.key_header
     assert request.headers[header] == value.replace("KEY", KEY)
     assert [key for key, value in request.headers.multi_items() if KEY in value] == [header]
     assert KEY not in str(request.url)
     assert KEY.encode() not in request.content
-    reranker = colour.reranker(dialect.model, **dialect.needed)
+    reranker = mode.reranker(dialect.model, **dialect.needed)
     provider = dialect.provider()
     built = provider.build_request(RerankRequest(query=QUERY, documents=DOCUMENTS))
     assert KEY not in f"{reranker!r} {provider!r} {provider.connection!r} {built!r} {response!r} {caplog.text}"
@@ -294,19 +294,19 @@ def test_the_key_is_in_one_header_and_nowhere_else(name: str, colour: Colour, ca
 
 @each_over_http
 @pytest.mark.parametrize("status", [401, 403, 400, 500])
-def test_an_error_shows_no_key(name: str, status: int, colour: Colour) -> None:
-    error = Dialect(name).refusal(colour, {"message": f"key {KEY} is wrong", "detail": [KEY]}, status)
+def test_an_error_shows_no_key(name: str, status: int, mode: Mode) -> None:
+    error = Dialect(name).refusal(mode, {"message": f"key {KEY} is wrong", "detail": [KEY]}, status)
     assert not leaks(error, [KEY])
 
 
 @each_over_http
-def test_a_missing_key_names_the_variables(name: str, colour: Colour) -> None:
+def test_a_missing_key_names_the_variables(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     if not dialect.provider().key_required:
         pytest.skip("works without a key")
     replay = answering({})
     with pytest.raises(anyrerank.AuthenticationError) as caught:
-        colour.rerank(dialect.reranker(colour, replay, api_key=None), QUERY, DOCUMENTS)
+        mode.rerank(dialect.reranker(mode, replay, api_key=None), QUERY, DOCUMENTS)
     assert all(variable in caught.value.message for variable in dialect.kind.key_variables)
     assert replay.seen == []
 
@@ -340,19 +340,19 @@ OF_INDEXES = tuple(BAD_ROWS)[:8]
 
 @each_over_http
 @pytest.mark.parametrize("rows", list(BAD_ROWS.values()), ids=list(BAD_ROWS))
-def test_a_bad_row_is_an_error(name: str, rows: list[tuple[Any, Any]], colour: Colour) -> None:
+def test_a_bad_row_is_an_error(name: str, rows: list[tuple[Any, Any]], mode: Mode) -> None:
     dialect = Dialect(name)
     kind = next(kind for kind, bad in BAD_ROWS.items() if bad is rows)
     if kind in dialect.recorded["answer"].get("allows", ()) or (dialect.positional and kind in OF_INDEXES):
         pytest.skip("is no fault in this dialect")
     with pytest.raises(APIResponseValidationError) as caught:
-        dialect.ask(colour, dialect.answer(rows))
+        dialect.ask(mode, dialect.answer(rows))
     assert not leaks(caught.value, [KEY, QUERY, *DOCUMENTS])
 
 
 @each_over_http
 @pytest.mark.parametrize("missing", ["index", "score"])
-def test_a_row_without_index_or_score_is_an_error(name: str, missing: str, colour: Colour) -> None:
+def test_a_row_without_index_or_score_is_an_error(name: str, missing: str, mode: Mode) -> None:
     dialect = Dialect(name)
     shape = dialect.recorded["answer"]
     if dialect.positional or f"no {missing}" in shape.get("allows", ()):
@@ -361,30 +361,30 @@ def test_a_row_without_index_or_score_is_an_error(name: str, missing: str, colou
     rows = [{shape["index"]: spelled(place), shape["score"]: 0.5} for place in range(3)]
     del rows[1][shape[missing]]
     with pytest.raises(APIResponseValidationError):
-        dialect.ask(colour, dialect.around(rows))
+        dialect.ask(mode, dialect.around(rows))
 
 
 @each_over_http
 @pytest.mark.parametrize("top_n", [None, 1, 2, 3, 9])
-def test_best_first_and_top_n_whatever_the_server_does(name: str, top_n: int | None, colour: Colour) -> None:
+def test_best_first_and_top_n_whatever_the_server_does(name: str, top_n: int | None, mode: Mode) -> None:
     dialect = Dialect(name)
-    response, _ = dialect.ask(colour, dialect.answer([(0, 0.25), (1, 0.5), (2, 0.5)]), top_n=top_n)
+    response, _ = dialect.ask(mode, dialect.answer([(0, 0.25), (1, 0.5), (2, 0.5)]), top_n=top_n)
     assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.5), (2, 0.5), (0, 0.25)][:top_n]
 
 
 @each_over_http
-def test_scores_are_floats(name: str, colour: Colour) -> None:
+def test_scores_are_floats(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
-    response, _ = dialect.ask(colour, dialect.answer([(0, 1), (1, 0.5), (2, 0)]))
+    response, _ = dialect.ask(mode, dialect.answer([(0, 1), (1, 0.5), (2, 0)]))
     assert [type(each.relevance_score) for each in response.results] == [float] * 3
 
 
 @each_provider
-def test_the_scale_is_what_the_card_says(name: str, colour: Colour) -> None:
+def test_the_scale_is_what_the_card_says(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     raw = [row["relevance_score"] for row in dialect.expected["results"]]
     unit_call = partial(
-        colour.rerank, dialect.reranker(colour, Replay(dialect.exchanges)), QUERY, DOCUMENTS, score_mode="unit"
+        mode.rerank, dialect.reranker(mode, Replay(dialect.exchanges)), QUERY, DOCUMENTS, score_mode="unit"
     )
     if dialect.kind.scale == "unknown":
         with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
@@ -404,10 +404,10 @@ def test_the_scale_is_what_the_card_says(name: str, colour: Colour) -> None:
 @pytest.mark.parametrize(
     ("status", "expected"), [(status, kind) for kind, statuses in STATUSES.items() for status in statuses]
 )
-def test_status(name: str, status: int, expected: str, colour: Colour) -> None:
+def test_status(name: str, status: int, expected: str, mode: Mode) -> None:
     dialect = Dialect(name)
     headers = {"x-request-id": "rq-1", "retry-after": "3"}
-    error = dialect.refusal(colour, {"message": "not today"}, status, headers)
+    error = dialect.refusal(mode, {"message": "not today"}, status, headers)
     assert type(error) is getattr(anyrerank, dialect.recorded["statuses"].get(str(status), expected))
     assert (error.status_code, error.request_id, error.retry_after) == (status, "rq-1", 3.0)
     assert (error.provider, f"{error.provider}/{error.model}") == (name, dialect.model)
@@ -428,12 +428,12 @@ def test_status(name: str, status: int, expected: str, colour: Colour) -> None:
         ("retry-after", "nan", None),
     ],
 )
-def test_waiting_time(name: str, header: str, value: str, seconds: float | None, colour: Colour) -> None:
-    assert Dialect(name).refusal(colour, {}, 429, {header: value}).retry_after == seconds
+def test_waiting_time(name: str, header: str, value: str, seconds: float | None, mode: Mode) -> None:
+    assert Dialect(name).refusal(mode, {}, 429, {header: value}).retry_after == seconds
 
 
 @each_over_http
-def test_waiting_time_as_a_date(name: str, colour: Colour) -> None:
+def test_waiting_time_as_a_date(name: str, mode: Mode) -> None:
     replay = answering({}, 429)
     dialect = Dialect(name)
 
@@ -441,9 +441,9 @@ def test_waiting_time_as_a_date(name: str, colour: Colour) -> None:
         replay.exchanges[0]["response"]["headers"] = {"retry-after": formatdate(_now() + 90, usegmt=True)}
         return replay(request)
 
-    client = colour.client(transport=httpx.MockTransport(late))
+    client = mode.client(transport=httpx.MockTransport(late))
     with pytest.raises(anyrerank.RateLimitError) as caught:
-        colour.rerank(colour.reranker(dialect.model, **{**dialect.needed, "http_client": client}), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(dialect.model, **{**dialect.needed, "http_client": client}), QUERY, DOCUMENTS)
     assert caught.value.retry_after == pytest.approx(90, abs=5)
 
 
@@ -467,8 +467,8 @@ MESSAGES: dict[str, Any] = {
 
 @each_over_http
 @pytest.mark.parametrize("body", list(MESSAGES.values()), ids=list(MESSAGES))
-def test_the_provider_s_own_words_are_found(name: str, body: Any, colour: Colour) -> None:
-    message = Dialect(name).refusal(colour, body, 400).message
+def test_the_provider_s_own_words_are_found(name: str, body: Any, mode: Mode) -> None:
+    message = Dialect(name).refusal(mode, body, 400).message
     assert "says why" in message
     assert "no" not in message.replace("says why", "").split()
 
@@ -493,28 +493,28 @@ NOT_ANSWERS: dict[str, Any] = {
 
 @each_over_http
 @pytest.mark.parametrize("body", list(NOT_ANSWERS.values()), ids=list(NOT_ANSWERS))
-def test_a_body_that_is_no_answer(name: str, body: str | bytes, colour: Colour) -> None:
+def test_a_body_that_is_no_answer(name: str, body: str | bytes, mode: Mode) -> None:
     with pytest.raises(APIResponseValidationError) as caught:
-        Dialect(name).ask(colour, body)
+        Dialect(name).ask(mode, body)
     assert caught.value.status_code == 200
     assert caught.value.provider == name
 
 
 @each_over_http
 @pytest.mark.parametrize("rows", [None, {}, "abc", 3, True, ["a", "b", "c"], [None] * 3, [[0, 0.5]] * 3])
-def test_rows_of_the_wrong_type(name: str, rows: Any, colour: Colour) -> None:
+def test_rows_of_the_wrong_type(name: str, rows: Any, mode: Mode) -> None:
     dialect = Dialect(name)
     with pytest.raises(APIResponseValidationError):
-        dialect.ask(colour, dialect.around(rows))
+        dialect.ask(mode, dialect.around(rows))
 
 
 @each_over_http
-def test_an_answer_that_is_cut_off_anywhere(name: str, sync_colour: Colour) -> None:
+def test_an_answer_that_is_cut_off_anywhere(name: str, sync_mode: Mode) -> None:
     dialect = Dialect(name)
     whole = json.dumps(dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]))
     for end in range(len(whole)):
         with pytest.raises(APIResponseValidationError):
-            dialect.ask(sync_colour, whole[:end])
+            dialect.ask(sync_mode, whole[:end])
 
 
 # 8. The declared options are exactly those that reach the wire.
@@ -530,28 +530,28 @@ def test_every_declared_option_is_recorded(name: str) -> None:
 
 
 @each_over_http
-def test_declared_options_reach_the_wire(name: str, colour: Colour) -> None:
+def test_declared_options_reach_the_wire(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     body = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
-    _, (bare,) = dialect.ask(colour, body)
+    _, (bare,) = dialect.ask(mode, body)
     for option, recorded in dialect.recorded["options"].items():
-        _, (request,) = dialect.ask(colour, body, **{option: recorded["given"], **recorded.get("with", {})})
+        _, (request,) = dialect.ask(mode, body, **{option: recorded["given"], **recorded.get("with", {})})
         assert json.loads(request.content) == {**json.loads(bare.content), **recorded["sent"]}, option
 
 
 @each_provider
-def test_an_undeclared_option_is_refused_before_sending(name: str, colour: Colour) -> None:
+def test_an_undeclared_option_is_refused_before_sending(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     every = frozenset[str]().union(*(load(other).options for other in names()), ["instruction", "no_such_option"])
     for option in sorted(every - dialect.kind.options):
         replay = Replay(dialect.exchanges)
         with pytest.raises(BadRequestError) as caught:
-            dialect.reranker(colour, replay, **{option: "x"})
+            dialect.reranker(mode, replay, **{option: "x"})
         assert all(word in caught.value.message for word in (option, *dialect.kind.options, "drop_params"))
         with pytest.raises(BadRequestError, match=option):
-            colour.rerank(dialect.reranker(colour, replay), QUERY, DOCUMENTS, **{option: "x"})
+            mode.rerank(dialect.reranker(mode, replay), QUERY, DOCUMENTS, **{option: "x"})
         assert replay.seen == []
-        response = colour.rerank(dialect.reranker(colour, replay, drop_params=True), QUERY, DOCUMENTS, **{option: "x"})
+        response = mode.rerank(dialect.reranker(mode, replay, drop_params=True), QUERY, DOCUMENTS, **{option: "x"})
         assert len(response.results) == 3
         replay.check_bodies()
 
@@ -560,30 +560,30 @@ def test_an_undeclared_option_is_refused_before_sending(name: str, colour: Colou
 
 
 @each_provider
-def test_usage_is_read_or_declared_absent(name: str, colour: Colour) -> None:
+def test_usage_is_read_or_declared_absent(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     usage = dialect.recorded["usage"]
     if usage is None:
-        response = colour.rerank(dialect.reranker(colour, Replay(dialect.exchanges)), QUERY, DOCUMENTS)
+        response = mode.rerank(dialect.reranker(mode, Replay(dialect.exchanges)), QUERY, DOCUMENTS)
         assert (response.meta.billed_units, response.meta.tokens) == (None, None)
         return
     rows = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
     body = {**rows, **usage["answered"]} if "answered" in usage else rows
     replay = answering(body, headers=usage.get("headers"))
-    response = colour.rerank(dialect.reranker(colour, replay), QUERY, DOCUMENTS)
+    response = mode.rerank(dialect.reranker(mode, replay), QUERY, DOCUMENTS)
     assert response.meta.model_dump(exclude_defaults=True, exclude_none=True) == usage["meta"]
 
 
 @each_over_http
 @pytest.mark.parametrize("broken", [None, {}, [], "12", -1, "NaN"])
-def test_usage_that_is_not_there_is_not_made_up(name: str, broken: Any, colour: Colour) -> None:
+def test_usage_that_is_not_there_is_not_made_up(name: str, broken: Any, mode: Mode) -> None:
     dialect = Dialect(name)
     usage = dialect.recorded["usage"]
     if usage is None or "answered" not in usage:
         pytest.skip("not in the body")
     rows = dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)])
     for answered in (dict.fromkeys(usage["answered"], broken), _leaves_as(usage["answered"], broken)):
-        response, _ = dialect.ask(colour, {**rows, **answered})
+        response, _ = dialect.ask(mode, {**rows, **answered})
         assert (response.meta.billed_units, response.meta.tokens) == (None, None)
 
 
@@ -595,17 +595,17 @@ def _leaves_as(tree: Mapping[str, Any], value: Any) -> dict[str, Any]:
 
 
 @each_provider
-def test_both_colours_send_and_return_the_same(name: str) -> None:
+def test_both_modes_send_and_return_the_same(name: str) -> None:
     dialect = Dialect(name)
     seen: list[Any] = []
     for asynchronous in (False, True):
-        colour = Colour(asynchronous=asynchronous)
+        mode = Mode(asynchronous=asynchronous)
         replay = Replay(dialect.exchanges)
-        response = colour.rerank(dialect.reranker(colour, replay), QUERY, DOCUMENTS)
+        response = mode.rerank(dialect.reranker(mode, replay), QUERY, DOCUMENTS)
         kept = response.model_dump(exclude={"latency", "attempts"} | (set() if dialect.expected["id"] else {"id"}))
         headers = [dict(request.headers) for request in replay.seen]
         seen.append((kept, len(response.attempts), headers, [request.content for request in replay.seen]))
-        colour.finish()
+        mode.finish()
     assert seen[0] == seen[1]
 
 
@@ -614,30 +614,30 @@ def test_both_colours_send_and_return_the_same(name: str) -> None:
 
 @each_over_http
 @pytest.mark.parametrize("form", BASE_FORMS)
-def test_base_url(name: str, form: str, colour: Colour) -> None:
+def test_base_url(name: str, form: str, mode: Mode) -> None:
     dialect = Dialect(name)
     assert dialect.recorded["bases"].keys() == set(BASE_FORMS), f"tests/wire/{name}.json: record 'bases' in each form"
     recorded = dialect.recorded["bases"][form]
-    _, (request,) = dialect.ask(colour, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]), api_base=recorded["base"])
+    _, (request,) = dialect.ask(mode, dialect.answer([(0, 0.5), (1, 0.25), (2, 0.125)]), api_base=recorded["base"])
     assert str(request.url) == recorded["url"]
 
 
 @each_over_http
 @pytest.mark.parametrize("base", ["gw.example", "ftp://gw.example", "https://", "http://[::1", "http://gw:port/v1"])
-def test_a_base_that_is_no_url(name: str, base: str, colour: Colour) -> None:
+def test_a_base_that_is_no_url(name: str, base: str, mode: Mode) -> None:
     dialect = Dialect(name)
     replay = answering({})
     with pytest.raises(anyrerank.ConfigurationError) as caught:
-        colour.rerank(dialect.reranker(colour, replay, api_base=base), QUERY, DOCUMENTS)
+        mode.rerank(dialect.reranker(mode, replay, api_base=base), QUERY, DOCUMENTS)
     assert all(variable in caught.value.message for variable in dialect.kind.base_variables)
     assert replay.seen == []
 
 
 @each_over_http
-def test_a_query_string_in_the_base_is_in_no_error(name: str, colour: Colour) -> None:
+def test_a_query_string_in_the_base_is_in_no_error(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     base = dialect.recorded["bases"]["plain"]["base"] + "/v1?token=s3cr3t-token"
-    error = dialect.refusal(colour, {"message": "no"}, 404, api_base=base)
+    error = dialect.refusal(mode, {"message": "no"}, 404, api_base=base)
     assert not leaks(error, ["s3cr3t-token"])
 
 
@@ -655,13 +655,13 @@ LISTS: dict[str, list[Any]] = {
 
 @each_provider
 @pytest.mark.parametrize("documents", list(LISTS.values()), ids=list(LISTS))
-def test_documents_come_back_as_they_were_given(name: str, documents: list[Any], colour: Colour) -> None:
+def test_documents_come_back_as_they_were_given(name: str, documents: list[Any], mode: Mode) -> None:
     dialect = Dialect(name)
     texts = [each if isinstance(each, str) else each["text"] for each in documents]
     kept = [index for index, text in enumerate(texts) if text.strip()]
     body = dialect.answer([(index, 1 / (index + 2)) for index in range(len(kept))]) if dialect.exchanges else {}
     before = json.dumps(documents)
-    response, requests = dialect.ask(colour, body, documents)
+    response, requests = dialect.ask(mode, body, documents)
 
     assert sorted(each.index for each in response.results) == list(range(len(documents)))
     assert [each.index for each in response.results if each.relevance_score is None] == [
@@ -685,21 +685,21 @@ def _strings(tree: Any) -> Iterator[str]:
 
 
 @each_provider
-def test_nothing_to_rank_sends_nothing(name: str, colour: Colour) -> None:
+def test_nothing_to_rank_sends_nothing(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     replay = answering({})
-    reranker = dialect.reranker(colour, replay)
-    assert len(colour.rerank(reranker, QUERY, []).results) == 0
+    reranker = dialect.reranker(mode, replay)
+    assert len(mode.rerank(reranker, QUERY, []).results) == 0
     with pytest.raises(BadRequestError, match="all documents are blank"):
-        colour.rerank(reranker, QUERY, ["", " "])
+        mode.rerank(reranker, QUERY, ["", " "])
     with pytest.raises(BadRequestError, match="query is blank"):
-        colour.rerank(reranker, " ", DOCUMENTS)
+        mode.rerank(reranker, " ", DOCUMENTS)
     assert replay.seen == []
 
 
 @each_over_http
-def test_text_that_json_cannot_hold(name: str, colour: Colour) -> None:
+def test_text_that_json_cannot_hold(name: str, mode: Mode) -> None:
     dialect = Dialect(name)
     with pytest.raises(BadRequestError) as caught:
-        dialect.ask(colour, {}, ["half a \ud83d pair"])
+        dialect.ask(mode, {}, ["half a \ud83d pair"])
     assert not leaks(caught.value, ["half a"])

@@ -437,7 +437,7 @@ def test_nothing_is_read_for_a_query_that_a_guardrail_stops(face: Face, wire: Wi
         face.rerank(adapter, ITEMS)
 
 
-def test_hooks_hear_of_a_guardrail_of_the_other_colour(framework: Face, wire: Wire) -> None:
+def test_hooks_hear_of_a_guardrail_of_the_other_mode(framework: Face, wire: Wire) -> None:
     heard: list[CallEvent] = []
     with pytest.raises(ConfigurationError, match="asynchronous"):
         framework.rerank(framework.make(wire, guardrails=[_later], hooks=[heard.append]), ITEMS)

@@ -155,7 +155,7 @@ async def test_a_synchronous_call_inside_a_running_loop(framework: Face, server:
     await adapter._core().aclose()
 
 
-async def test_a_client_of_the_other_colour_is_left_alone(framework: Face, server: Loopback) -> None:
+async def test_a_client_of_the_other_mode_is_left_alone(framework: Face, server: Loopback) -> None:
     wire = Wire()
     adapter = framework.make(api_base=server.url, http_client=wire.client(asynchronous=False))
     assert framework.pairs(await framework.arerank(adapter, ITEMS)) == RANKED

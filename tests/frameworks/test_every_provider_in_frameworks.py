@@ -1,4 +1,4 @@
-"""Every provider's recorded exchange, through LangChain and LlamaIndex, in both colours."""
+"""Every provider's recorded exchange, through LangChain and LlamaIndex, in sync and async."""
 
 from __future__ import annotations
 

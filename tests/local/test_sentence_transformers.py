@@ -32,7 +32,7 @@ from anyrerank.providers import load
 from anyrerank.providers._base import cross_encoder as _cross_encoder
 from tests.local import tiny
 from tests.support.frameworks import FACES, Face
-from tests.support.harness import Colour, leaks
+from tests.support.harness import Mode, leaks
 
 QUERY = "Which city is the capital of Canada?"
 DOCUMENTS = [
@@ -100,8 +100,8 @@ def test_the_model_tells_documents_apart(expected: list[float]) -> None:
     assert best_first(expected) != sorted(best_first(expected))
 
 
-def test_scores_are_those_of_plain_transformers(model: str, expected: list[float], colour: Colour) -> None:
-    response = colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+def test_scores_are_those_of_plain_transformers(model: str, expected: list[float], mode: Mode) -> None:
+    response = mode.rerank(mode.reranker(model), QUERY, DOCUMENTS)
     assert list(response.results.indexes) == best_first(expected)
     assert [each.relevance_score for each in response.results] == pytest.approx(
         sorted(expected, reverse=True), abs=1e-5
@@ -110,8 +110,8 @@ def test_scores_are_those_of_plain_transformers(model: str, expected: list[float
     assert (response.meta.billed_units, response.meta.tokens) == (None, None)
 
 
-def test_unit_scores_are_the_library_s_own(model: str, folder: Path, expected: list[float], colour: Colour) -> None:
-    response = colour.rerank(colour.reranker(model), QUERY, DOCUMENTS, score_mode="unit", top_n=3)
+def test_unit_scores_are_the_library_s_own(model: str, folder: Path, expected: list[float], mode: Mode) -> None:
+    response = mode.rerank(mode.reranker(model), QUERY, DOCUMENTS, score_mode="unit", top_n=3)
     own = sentence_transformers.CrossEncoder(str(folder), device="cpu")
     library = own.predict([(QUERY, text) for text in DOCUMENTS], show_progress_bar=False).tolist()
     assert library == pytest.approx([1 / (1 + math.exp(-score)) for score in expected], abs=1e-5)
@@ -134,34 +134,34 @@ def test_in_a_framework(model: str, expected: list[float], face: Face) -> None:
     assert [score for _, score in ranked] == pytest.approx(sorted(expected, reverse=True)[:2], abs=1e-5)
 
 
-def test_chunks_score_as_single_documents_do(model: str, folder: Path, predicted: list[int], colour: Colour) -> None:
+def test_chunks_score_as_single_documents_do(model: str, folder: Path, predicted: list[int], mode: Mode) -> None:
     documents = [f"{'river ' * (place % 9)}city number {place}" for place in range(130)]
-    reranker = colour.reranker(model)
-    together = dict(colour.rerank(reranker, QUERY, documents).results.pairs())
+    reranker = mode.reranker(model)
+    together = dict(mode.rerank(reranker, QUERY, documents).results.pairs())
     assert predicted == [64, 64, 2]
-    alone = {place: colour.rerank(reranker, QUERY, [text]).results[0] for place, text in enumerate(documents)}
+    alone = {place: mode.rerank(reranker, QUERY, [text]).results[0] for place, text in enumerate(documents)}
     assert together == pytest.approx({place: each.relevance_score for place, each in alone.items()}, abs=1e-5)
     assert together == pytest.approx(dict(enumerate(tiny.logits(folder, QUERY, documents))), abs=1e-5)
 
 
-def test_a_long_document_is_cut_off(model: str, folder: Path, colour: Colour) -> None:
+def test_a_long_document_is_cut_off(model: str, folder: Path, mode: Mode) -> None:
     documents = ["ottawa " * 500, "ottawa " * 500 + "canada", "the river " * 300]
-    scores = dict(colour.rerank(colour.reranker(model), QUERY, documents).results.pairs())
+    scores = dict(mode.rerank(mode.reranker(model), QUERY, documents).results.pairs())
     assert scores == pytest.approx(dict(enumerate(tiny.logits(folder, QUERY, documents))), abs=1e-5)
     assert scores[0] == pytest.approx(scores[1], abs=1e-6)
 
 
-def test_max_length(model: str, folder: Path, expected: list[float], colour: Colour) -> None:
-    response = colour.rerank(colour.reranker(model, max_length=40), QUERY, DOCUMENTS)
+def test_max_length(model: str, folder: Path, expected: list[float], mode: Mode) -> None:
+    response = mode.rerank(mode.reranker(model, max_length=40), QUERY, DOCUMENTS)
     short = tiny.logits(folder, QUERY, DOCUMENTS, length=40)
     assert dict(response.results.pairs()) == pytest.approx(dict(enumerate(short)), abs=1e-5)
     assert short != pytest.approx(expected, abs=1e-3)
     with pytest.raises(anyrerank.ConfigurationError, match=r"max_length is 65, and .* reads at most 64 tokens"):
-        colour.rerank(colour.reranker(model, max_length=65), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model, max_length=65), QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
-def test_dtype(dtype: str, model: str, expected: list[float], monkeypatch: pytest.MonkeyPatch, colour: Colour) -> None:
+def test_dtype(dtype: str, model: str, expected: list[float], monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
     seen: list[torch.dtype] = []
     predict = sentence_transformers.CrossEncoder.predict
 
@@ -170,7 +170,7 @@ def test_dtype(dtype: str, model: str, expected: list[float], monkeypatch: pytes
         return predict(self, *pairs, **options)
 
     monkeypatch.setattr(sentence_transformers.CrossEncoder, "predict", watched)
-    response = colour.rerank(colour.reranker(model, dtype=dtype), QUERY, DOCUMENTS)
+    response = mode.rerank(mode.reranker(model, dtype=dtype), QUERY, DOCUMENTS)
     assert seen == [getattr(torch, dtype)]
     assert dict(response.results.pairs()) == pytest.approx(dict(enumerate(expected)), abs=0.5)
 
@@ -188,19 +188,19 @@ def test_dtype(dtype: str, model: str, expected: list[float], monkeypatch: pytes
     ],
 )
 def test_a_wrong_setting_is_refused_before_loading(
-    given: dict[str, Any], says: str, model: str, loads: list[str], colour: Colour
+    given: dict[str, Any], says: str, model: str, loads: list[str], mode: Mode
 ) -> None:
-    reranker = colour.reranker(model, **given)
-    for ask in (reranker.check, lambda: colour.rerank(reranker, QUERY, DOCUMENTS)):
+    reranker = mode.reranker(model, **given)
+    for ask in (reranker.check, lambda: mode.rerank(reranker, QUERY, DOCUMENTS)):
         with pytest.raises(anyrerank.ConfigurationError, match=says):
             ask()
     assert loads == []
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
-def test_a_device_that_is_not_there(model: str, colour: Colour) -> None:
+def test_a_device_that_is_not_there(model: str, mode: Mode) -> None:
     with pytest.raises(anyrerank.ConfigurationError, match=r"cannot be loaded: .*CUDA"):
-        colour.rerank(colour.reranker(model, device="cuda"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model, device="cuda"), QUERY, DOCUMENTS)
 
 
 def empty(folder: Path) -> None:
@@ -230,13 +230,13 @@ def not_a_number(folder: Path) -> None:
     ],
 )
 def test_a_folder_that_cannot_be_used(
-    prepare: Callable[[Path], None] | None, kind: str, says: str, tmp_path: Path, colour: Colour
+    prepare: Callable[[Path], None] | None, kind: str, says: str, tmp_path: Path, mode: Mode
 ) -> None:
     folder = tmp_path / "ce"
     if prepare:
         prepare(folder)
     with pytest.raises(RerankError, match=says) as caught:
-        colour.rerank(colour.reranker(f"sentence_transformers/{folder}"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"sentence_transformers/{folder}"), QUERY, DOCUMENTS)
     error = caught.value
     assert type(error) is getattr(anyrerank, kind)
     assert (error.provider, error.model) == ("sentence_transformers", str(folder))
@@ -245,22 +245,22 @@ def test_a_folder_that_cannot_be_used(
 
 
 @pytest.mark.parametrize("name", ["nobody/nothing-at-all", "nothing-at-all"])
-def test_an_id_that_is_not_to_be_had(name: str, colour: Colour) -> None:
+def test_an_id_that_is_not_to_be_had(name: str, mode: Mode) -> None:
     with pytest.raises(anyrerank.NotFoundError, match=f"{name} is neither a folder nor a model") as caught:
-        colour.rerank(colour.reranker(f"sentence_transformers/{name}"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"sentence_transformers/{name}"), QUERY, DOCUMENTS)
     assert (caught.value.provider, caught.value.model) == ("sentence_transformers", name)
     assert "\n" not in caught.value.message
 
 
-def test_without_the_library(model: str, monkeypatch: pytest.MonkeyPatch, colour: Colour) -> None:
+def test_without_the_library(model: str, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(anyrerank.ConfigurationError, match=r"pip install 'anyrerank\[sentence-transformers\]'"):
-        colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model), QUERY, DOCUMENTS)
 
 
-def test_text_that_no_tokenizer_takes(model: str, colour: Colour) -> None:
+def test_text_that_no_tokenizer_takes(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
-        colour.rerank(colour.reranker(model), QUERY, ["half a \ud83d pair"])
+        mode.rerank(mode.reranker(model), QUERY, ["half a \ud83d pair"])
     assert not leaks(caught.value, ["half a"])
 
 
@@ -269,9 +269,9 @@ def test_loading_is_announced_once(
     loads: list[str],
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
-    colour: Colour,
+    mode: Mode,
 ) -> None:
-    reranker = colour.reranker(model)
+    reranker = mode.reranker(model)
     reranker.check()
     assert caplog.records == []
     with monkeypatch.context() as patched:
@@ -279,17 +279,17 @@ def test_loading_is_announced_once(
         slow = connect(model)
         assert slow.notice(None).startswith("importing torch takes about 10 s")  # type: ignore[attr-defined]
     for _ in range(2):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     (record,) = [each for each in caplog.records if each.name == "anyrerank"]
     assert (record.levelno, record.getMessage()) == (logging.WARNING, f"loading {model}")
     assert len(loads) == 1
 
 
-def test_threads_share_one_model(model: str, expected: list[float], loads: list[str], sync_colour: Colour) -> None:
+def test_threads_share_one_model(model: str, expected: list[float], loads: list[str], sync_mode: Mode) -> None:
     found: list[list[int]] = []
 
     def ask() -> None:
-        reranker = sync_colour.reranker(model)
+        reranker = sync_mode.reranker(model)
         found.extend(list(reranker.rerank(QUERY, DOCUMENTS).results.indexes) for _ in range(5))
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
@@ -329,19 +329,19 @@ def pickled(reranker: Reranker) -> Reranker:
 
 @pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy])
 def test_copies_share_the_model(
-    copied: Callable[[Reranker], Reranker], model: str, expected: list[float], loads: list[str], colour: Colour
+    copied: Callable[[Reranker], Reranker], model: str, expected: list[float], loads: list[str], mode: Mode
 ) -> None:
-    reranker = colour.reranker(model, device="cpu")
+    reranker = mode.reranker(model, device="cpu")
     for each in (reranker, copied(reranker)):
-        assert list(colour.rerank(each, QUERY, DOCUMENTS).results.indexes) == best_first(expected)
+        assert list(mode.rerank(each, QUERY, DOCUMENTS).results.indexes) == best_first(expected)
     assert len(loads) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_a_fork_loads_its_own(model: str, expected: list[float], colour: Colour) -> None:
-    reranker = colour.reranker(model)
+def test_a_fork_loads_its_own(model: str, expected: list[float], mode: Mode) -> None:
+    reranker = mode.reranker(model)
     documents = DOCUMENTS * 16  # enough to start torch's threads, which a fork does not have
-    colour.rerank(reranker, QUERY, documents)
+    mode.rerank(reranker, QUERY, documents)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)  # from 3.12 on, as this process has threads
@@ -349,7 +349,7 @@ def test_a_fork_loads_its_own(model: str, expected: list[float], colour: Colour)
     if not child:
         outcome = "failed"
         try:
-            fresh = Colour(asynchronous=colour.asynchronous)
+            fresh = Mode(asynchronous=mode.asynchronous)
             outcome = str(fresh.rerank(reranker, QUERY, documents).results[0].index)
         finally:
             os.write(writing, outcome.encode())

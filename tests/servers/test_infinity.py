@@ -13,14 +13,14 @@ from anyrerank import AuthenticationError, BadRequestError, NotFoundError, Reran
 from tests.servers.conftest import Server
 from tests.servers.truth import CLOSE, QUERIES, TEXTS, Truth, order
 from tests.support.frameworks import FACES, Face
-from tests.support.harness import Colour
+from tests.support.harness import Mode
 
 MODEL = "infinity/tiny"
 
 
 @pytest.fixture
-def reranker(colour: Colour, infinity: Server) -> Reranker:
-    return colour.reranker(MODEL, api_base=infinity.url, api_key=infinity.key)
+def reranker(mode: Mode, infinity: Server) -> Reranker:
+    return mode.reranker(MODEL, api_base=infinity.url, api_key=infinity.key)
 
 
 def check(response: RerankResponse, scores: Sequence[float], top_n: int | None = None) -> None:
@@ -42,83 +42,81 @@ def test_the_model_tells_texts_apart_and_moves_them(truth: Truth) -> None:
     assert order(truth.unit[0]) != order(truth.unit[1])
 
 
-def test_scores_are_the_models(colour: Colour, reranker: Reranker, truth: Truth) -> None:
-    response = colour.rerank(reranker, QUERIES[0], TEXTS)
+def test_scores_are_the_models(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+    response = mode.rerank(reranker, QUERIES[0], TEXTS)
     check(response, truth.unit[0])
     assert response.id is not None
     assert response.id.startswith("infinity-")
     assert [attempt.status for attempt in response.attempts] == [200]
 
 
-def test_raw_scores_are_logits(colour: Colour, reranker: Reranker, truth: Truth) -> None:
-    check(colour.rerank(reranker, QUERIES[0], TEXTS, raw_scores=True), truth.logits[0])
-    check(colour.rerank(reranker, QUERIES[0], TEXTS, raw_scores=True, score_mode="unit"), truth.unit[0])
+def test_raw_scores_are_logits(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+    check(mode.rerank(reranker, QUERIES[0], TEXTS, raw_scores=True), truth.logits[0])
+    check(mode.rerank(reranker, QUERIES[0], TEXTS, raw_scores=True, score_mode="unit"), truth.unit[0])
 
 
-def test_top_n_is_the_head_of_the_whole_order(colour: Colour, reranker: Reranker, truth: Truth) -> None:
-    check(colour.rerank(reranker, QUERIES[0], TEXTS, top_n=3), truth.unit[0], top_n=3)
+def test_top_n_is_the_head_of_the_whole_order(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+    check(mode.rerank(reranker, QUERIES[0], TEXTS, top_n=3), truth.unit[0], top_n=3)
 
 
-def test_batches_score_like_one_request(colour: Colour, reranker: Reranker, truth: Truth) -> None:
-    response = colour.rerank(reranker, QUERIES[0], TEXTS, batch_size=2)
+def test_batches_score_like_one_request(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+    response = mode.rerank(reranker, QUERIES[0], TEXTS, batch_size=2)
     check(response, truth.unit[0])
     assert [attempt.status for attempt in response.attempts] == [200] * 5
 
 
-def test_each_of_many_queries_gets_its_own_scores(colour: Colour, reranker: Reranker, truth: Truth) -> None:
-    responses = colour.rerank_many(reranker, QUERIES * 4, [TEXTS] * 8, max_concurrency=4)
+def test_each_of_many_queries_gets_its_own_scores(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+    responses = mode.rerank_many(reranker, QUERIES * 4, [TEXTS] * 8, max_concurrency=4)
     for response, scores in zip(responses, [*truth.unit] * 4, strict=True):
         check(response, scores)
 
 
-def test_mappings_are_ranked_by_their_text_and_handed_back(colour: Colour, reranker: Reranker, truth: Truth) -> None:
+def test_mappings_are_ranked_by_their_text_and_handed_back(mode: Mode, reranker: Reranker, truth: Truth) -> None:
     documents = [{"text": text, "place": place} for place, text in enumerate(TEXTS)]
-    response = colour.rerank(reranker, QUERIES[0], documents)
+    response = mode.rerank(reranker, QUERIES[0], documents)
     places = order(truth.unit[0])
     assert [result.document for result in response.results] == [documents[place] for place in places]
 
 
-def test_one_request_holds_what_the_server_takes(colour: Colour, reranker: Reranker, infinity: Server) -> None:
+def test_one_request_holds_what_the_server_takes(mode: Mode, reranker: Reranker, infinity: Server) -> None:
     texts = [f"planet {number}" for number in range(2049)]
     body = {"model": "tiny", "query": QUERIES[0], "documents": texts}
     refused = httpx.post(f"{infinity.url}/rerank", json=body, headers={"authorization": f"Bearer {infinity.key}"})
     assert refused.status_code == 422
 
-    response = colour.rerank(reranker, QUERIES[0], texts, timeout=60.0)
+    response = mode.rerank(reranker, QUERIES[0], texts, timeout=60.0)
     assert sorted(result.index for result in response.results) == list(range(2049))
     assert [attempt.status for attempt in response.attempts] == [200, 200]
 
 
-def test_a_text_that_the_server_refuses_is_not_shown(colour: Colour, reranker: Reranker) -> None:
+def test_a_text_that_the_server_refuses_is_not_shown(mode: Mode, reranker: Reranker) -> None:
     """The server quotes all of it."""
     with pytest.raises(BadRequestError, match=r"body\.documents\.1: String should have at most 122880") as caught:
-        colour.rerank(reranker, QUERIES[0], [TEXTS[0], "wide river " * 12_000])
+        mode.rerank(reranker, QUERIES[0], [TEXTS[0], "wide river " * 12_000])
     assert caught.value.status_code == 422
     assert "wide" not in repr(caught.value)
 
 
 @pytest.mark.parametrize("key", ["key-of-somebody-else", None])
-def test_a_wrong_key_is_refused_and_not_shown(colour: Colour, infinity: Server, key: str | None) -> None:
-    stranger = colour.reranker(MODEL, api_base=infinity.url, api_key=key)
+def test_a_wrong_key_is_refused_and_not_shown(mode: Mode, infinity: Server, key: str | None) -> None:
+    stranger = mode.reranker(MODEL, api_base=infinity.url, api_key=key)
     with pytest.raises(AuthenticationError, match="Infinity answered 401: Unauthorized") as caught:
-        colour.rerank(stranger, QUERIES[0], TEXTS)
+        mode.rerank(stranger, QUERIES[0], TEXTS)
     assert caught.value.status_code == 401
     assert "somebody" not in repr(caught.value)
 
 
-def test_an_unknown_path_is_not_found(colour: Colour, infinity: Server) -> None:
-    lost = colour.reranker(MODEL, api_base=f"{infinity.url}/elsewhere", api_key=infinity.key)
+def test_an_unknown_path_is_not_found(mode: Mode, infinity: Server) -> None:
+    lost = mode.reranker(MODEL, api_base=f"{infinity.url}/elsewhere", api_key=infinity.key)
     with pytest.raises(NotFoundError, match="Infinity answered 404: Not Found") as caught:
-        colour.rerank(lost, QUERIES[0], TEXTS)
+        mode.rerank(lost, QUERIES[0], TEXTS)
     assert caught.value.url == f"{infinity.url}/elsewhere/rerank"
 
 
 @pytest.mark.parametrize("prefix", ["cohere_compatible", "jina_compatible"])
-def test_others_who_speak_its_dialect_find_the_same(
-    prefix: str, colour: Colour, infinity: Server, truth: Truth
-) -> None:
-    other = colour.reranker(f"{prefix}/tiny", api_base=f"{infinity.url}/rerank", api_key=infinity.key)
-    check(colour.rerank(other, QUERIES[1], TEXTS), truth.unit[1])
+def test_others_who_speak_its_dialect_find_the_same(prefix: str, mode: Mode, infinity: Server, truth: Truth) -> None:
+    other = mode.reranker(f"{prefix}/tiny", api_base=f"{infinity.url}/rerank", api_key=infinity.key)
+    check(mode.rerank(other, QUERIES[1], TEXTS), truth.unit[1])
 
 
 @pytest.mark.parametrize("options", [{}, {"raw_scores": True}], ids=["unit", "raw"])

@@ -19,7 +19,7 @@ from anyrerank import (
 from tests.servers.conftest import Server
 from tests.servers.truth import CLOSE, QUERIES, TEXTS, Truth, order
 from tests.support.frameworks import FACES, Face
-from tests.support.harness import QUERY, Colour, leaks
+from tests.support.harness import QUERY, Mode, leaks
 from tests.support.loopback import Line, Loopback
 
 BASES = [
@@ -34,8 +34,8 @@ BASES = [
 ]
 
 
-def through(proxy: Server, colour: Colour, model: str = "our-reranker", **options: object) -> Reranker:
-    return colour.reranker(f"litellm_proxy/{model}", **{"api_base": proxy.url, "api_key": proxy.key, **options})
+def through(proxy: Server, mode: Mode, model: str = "our-reranker", **options: object) -> Reranker:
+    return mode.reranker(f"litellm_proxy/{model}", **{"api_base": proxy.url, "api_key": proxy.key, **options})
 
 
 def answering(status: int, body: object) -> Callable[[Line], None]:
@@ -47,12 +47,10 @@ def answering(status: int, body: object) -> Callable[[Line], None]:
 
 
 @pytest.mark.parametrize(("prefix", "path"), BASES)
-def test_ranks_like_the_server_behind_it(
-    prefix: str, path: str, colour: Colour, proxy: Server, infinity: Server
-) -> None:
-    direct = colour.reranker("infinity/tiny", api_base=infinity.url, api_key=infinity.key)
-    proxied = colour.reranker(f"{prefix}/our-reranker", api_base=f"{proxy.url}{path}", api_key=proxy.key)
-    expected, response = (colour.rerank(each, QUERIES[0], TEXTS) for each in (direct, proxied))
+def test_ranks_like_the_server_behind_it(prefix: str, path: str, mode: Mode, proxy: Server, infinity: Server) -> None:
+    direct = mode.reranker("infinity/tiny", api_base=infinity.url, api_key=infinity.key)
+    proxied = mode.reranker(f"{prefix}/our-reranker", api_base=f"{proxy.url}{path}", api_key=proxy.key)
+    expected, response = (mode.rerank(each, QUERIES[0], TEXTS) for each in (direct, proxied))
     assert [result.index for result in response.results] == [result.index for result in expected.results]
     assert [result.document for result in response.results] == [result.document for result in expected.results]
     assert [result.relevance_score for result in response.results] == pytest.approx(
@@ -61,59 +59,57 @@ def test_ranks_like_the_server_behind_it(
     assert response.meta.billed_units == expected.meta.billed_units
 
 
-def test_top_n_and_batches(colour: Colour, proxy: Server, truth: Truth) -> None:
-    response = colour.rerank(through(proxy, colour), QUERIES[0], TEXTS, top_n=3, batch_size=2)
+def test_top_n_and_batches(mode: Mode, proxy: Server, truth: Truth) -> None:
+    response = mode.rerank(through(proxy, mode), QUERIES[0], TEXTS, top_n=3, batch_size=2)
     assert [result.index for result in response.results] == order(truth.unit[0])[:3]
     assert [attempt.status for attempt in response.attempts] == [200] * 5
 
 
-def test_the_proxys_id_of_the_call_is_the_request_id(colour: Colour, proxy: Server) -> None:
-    ids = {colour.rerank(through(proxy, colour), QUERIES[0], TEXTS).request_id for _ in range(2)}
+def test_the_proxys_id_of_the_call_is_the_request_id(mode: Mode, proxy: Server) -> None:
+    ids = {mode.rerank(through(proxy, mode), QUERIES[0], TEXTS).request_id for _ in range(2)}
     assert len(ids) == 2
     assert None not in ids
-    named = through(proxy, colour, headers={"x-litellm-call-id": "call-of-this-test"})
-    assert colour.rerank(named, QUERIES[0], TEXTS).request_id == "call-of-this-test"
+    named = through(proxy, mode, headers={"x-litellm-call-id": "call-of-this-test"})
+    assert mode.rerank(named, QUERIES[0], TEXTS).request_id == "call-of-this-test"
 
 
-def test_no_key_is_refused_and_no_other_one_sent(
-    colour: Colour, proxy: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_key_is_refused_and_no_other_one_sent(mode: Mode, proxy: Server, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COHERE_API_KEY", proxy.key)
     with pytest.raises(AuthenticationError, match="No api key passed in") as caught:
-        colour.rerank(through(proxy, colour, api_key=None), QUERIES[0], TEXTS)
+        mode.rerank(through(proxy, mode, api_key=None), QUERIES[0], TEXTS)
     assert caught.value.status_code == 401
 
 
-def test_a_wrong_key_is_refused_and_not_shown(colour: Colour, proxy: Server) -> None:
+def test_a_wrong_key_is_refused_and_not_shown(mode: Mode, proxy: Server) -> None:
     """The proxy looks for it in a database, which this one does not have."""
     with pytest.raises(RerankError, match="No connected db") as caught:
-        colour.rerank(through(proxy, colour, api_key="sk-of-somebody-else"), QUERIES[0], TEXTS)
+        mode.rerank(through(proxy, mode, api_key="sk-of-somebody-else"), QUERIES[0], TEXTS)
     assert caught.value.status_code == 400
     assert leaks(caught.value, ["sk-of-somebody-else"]) == []
 
 
-def test_an_unknown_model_is_a_bad_request(colour: Colour, proxy: Server) -> None:
+def test_an_unknown_model_is_a_bad_request(mode: Mode, proxy: Server) -> None:
     with pytest.raises(BadRequestError, match="Invalid model name passed in model=nobody") as caught:
-        colour.rerank(through(proxy, colour, "nobody"), QUERIES[0], TEXTS)
+        mode.rerank(through(proxy, mode, "nobody"), QUERIES[0], TEXTS)
     assert caught.value.status_code == 400
     assert caught.value.request_id
 
 
-def test_a_key_that_the_proxy_has_wrong_is_an_authentication_error(colour: Colour, proxy: Server) -> None:
+def test_a_key_that_the_proxy_has_wrong_is_an_authentication_error(mode: Mode, proxy: Server) -> None:
     with pytest.raises(AuthenticationError, match="InfinityException") as caught:
-        colour.rerank(through(proxy, colour, "locked-out"), QUERIES[0], TEXTS)
+        mode.rerank(through(proxy, mode, "locked-out"), QUERIES[0], TEXTS)
     assert caught.value.status_code == 401
 
 
-def test_an_unknown_path_is_not_found(colour: Colour, proxy: Server) -> None:
+def test_an_unknown_path_is_not_found(mode: Mode, proxy: Server) -> None:
     with pytest.raises(NotFoundError):
-        colour.rerank(through(proxy, colour, api_base=f"{proxy.url}/elsewhere"), QUERIES[0], TEXTS)
+        mode.rerank(through(proxy, mode, api_base=f"{proxy.url}/elsewhere"), QUERIES[0], TEXTS)
 
 
-def test_what_the_server_behind_it_is_sent(colour: Colour, proxy: Server, behind: Loopback) -> None:
+def test_what_the_server_behind_it_is_sent(mode: Mode, proxy: Server, behind: Loopback) -> None:
     documents = [{"title": "Lisbon", "text": "document 2"}, {"title": "Ottawa", "text": "document 1"}]
-    response = colour.rerank(
-        through(proxy, colour, "like-cohere"), QUERY, documents, rank_fields=["title", "text"], top_n=1
+    response = mode.rerank(
+        through(proxy, mode, "like-cohere"), QUERY, documents, rank_fields=["title", "text"], top_n=1
     )
     assert [(result.index, result.document) for result in response.results] == [(1, documents[1])]
     assert response.meta.model_dump(exclude_defaults=True) == {"billed_units": {"search_units": 1}}
@@ -129,11 +125,11 @@ def test_what_the_server_behind_it_is_sent(colour: Colour, proxy: Server, behind
     }
 
 
-def test_a_refusal_that_quotes_documents_shows_none(colour: Colour, proxy: Server) -> None:
+def test_a_refusal_that_quotes_documents_shows_none(mode: Mode, proxy: Server) -> None:
     """Infinity takes no mappings, and the proxy hands on all that it says."""
     documents = [{"text": "Winnipeg is a secret", "owner": "somebody@example.com"}, "Halifax is one, too"]
     with pytest.raises(BadRequestError, match="Input should be a valid string") as caught:
-        colour.rerank(through(proxy, colour), QUERY, documents, rank_fields=["text"])
+        mode.rerank(through(proxy, mode), QUERY, documents, rank_fields=["text"])
     assert caught.value.status_code == 422
     assert leaks(caught.value, ["Winnipeg", "somebody", "Halifax", QUERY, proxy.key]) == []
 
@@ -149,11 +145,11 @@ def test_a_refusal_that_quotes_documents_shows_none(colour: Colour, proxy: Serve
     ],
 )
 def test_the_class_of_an_error_behind_it(
-    status: int, kind: type[RerankError], colour: Colour, proxy: Server, behind: Loopback
+    status: int, kind: type[RerankError], mode: Mode, proxy: Server, behind: Loopback
 ) -> None:
     behind.script = answering(status, {"message": "refused by the test"})
     with pytest.raises(kind, match="refused by the test") as caught:
-        colour.rerank(through(proxy, colour, "like-cohere"), QUERY, ["document 1", "document 2"])
+        mode.rerank(through(proxy, mode, "like-cohere"), QUERY, ["document 1", "document 2"])
     assert (type(caught.value), caught.value.status_code) == (kind, status)
     assert caught.value.request_id
     assert len(behind.hits) == 1
@@ -161,11 +157,11 @@ def test_the_class_of_an_error_behind_it(
 
 @pytest.mark.parametrize("model", ["like-nvidia", "like-deepinfra"])
 def test_an_error_that_the_proxy_answers_with_200_is_one(
-    model: str, colour: Colour, proxy: Server, behind: Loopback
+    model: str, mode: Mode, proxy: Server, behind: Loopback
 ) -> None:
     behind.script = answering(200, "<html>not what was asked for</html>")
     with pytest.raises(APIResponseValidationError) as caught:
-        colour.rerank(through(proxy, colour, model), QUERY, ["document 1", "document 2"])
+        mode.rerank(through(proxy, mode, model), QUERY, ["document 1", "document 2"])
     assert caught.value.status_code == 200
     assert len(behind.hits) == 1
 

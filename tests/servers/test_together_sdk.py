@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.servers.processes import script
-from tests.support.harness import KEY, Colour, recording, sent_by
+from tests.support.harness import KEY, Mode, recording, sent_by
 from tests.support.loopback import Hit, Line, Loopback
 
 CLASSES = {
@@ -82,9 +82,9 @@ def test_together_refuses(place: int, outcomes: list[tuple[Hit, dict[str, Any]]]
 
 
 def test_its_variable_for_the_base_url_means_the_same(
-    outcomes: list[tuple[Hit, dict[str, Any]]], sync_colour: Colour, monkeypatch: pytest.MonkeyPatch
+    outcomes: list[tuple[Hit, dict[str, Any]]], sync_mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hit, _ = outcomes[0]
     base = f"http://{hit.headers['host']}"
     monkeypatch.setenv("TOGETHER_BASE_URL", base)
-    assert str(sent_by(sync_colour, "together_ai/any").url) == f"{base}{hit.target}"
+    assert str(sent_by(sync_mode, "together_ai/any").url) == f"{base}{hit.target}"

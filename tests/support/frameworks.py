@@ -111,7 +111,7 @@ class Trees(BaseTracer):
 
 @dataclass(frozen=True)
 class Face:
-    """One framework in one colour."""
+    """One framework in one mode."""
 
     framework: str
     asynchronous: bool
@@ -171,7 +171,7 @@ class Face:
 
 
 FACES = [Face(framework, asynchronous) for framework in ("langchain", "llama_index") for asynchronous in (False, True)]
-"""Both frameworks in both colours."""
+"""Both frameworks in sync and async."""
 
 KINDS = [face for face in FACES if not face.asynchronous]
-"""Both frameworks, for what has no colour."""
+"""Both frameworks, for what has no mode."""

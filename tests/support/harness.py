@@ -1,4 +1,4 @@
-"""What the tests share: both colours behind one face, recorded exchanges, and a search for secrets in errors."""
+"""What the tests share: sync and async behind one face, recorded exchanges, and a search for secrets in errors."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ FAILURES: dict[str, type[httpx.TransportError]] = {
 """What a recording may have in place of an answer."""
 
 
-class Colour:
-    """Calls in one colour. The asynchronous ones of a test run on one event loop, so that connections can be kept.
+class Mode:
+    """Calls in one mode. The asynchronous ones of a test run on one event loop, so that connections can be kept.
 
     Args:
-        asynchronous: Which colour.
+        asynchronous: Which mode.
         own: Whether rerankers get a caller's own client, instead of the default one.
     """
 
@@ -129,8 +129,8 @@ class Replay:
             content=response["text"] if "text" in response else json.dumps(response["json"]).encode(),
         )
 
-    def client(self, colour: Colour) -> httpx.Client | httpx.AsyncClient:
-        return colour.client(transport=httpx.MockTransport(self))
+    def client(self, mode: Mode) -> httpx.Client | httpx.AsyncClient:
+        return mode.client(transport=httpx.MockTransport(self))
 
     def check(self) -> None:
         """What was sent is exactly what is recorded."""
@@ -155,12 +155,12 @@ def answering(body: Any, status: int = 200, headers: Mapping[str, str] | None = 
     return Replay([{"response": {"status": status, "headers": headers or {}, **content}}])
 
 
-def sent_by(colour: Colour, model: str, documents: Sequence[Any] = DOCUMENTS, **options: Any) -> httpx.Request:
+def sent_by(mode: Mode, model: str, documents: Sequence[Any] = DOCUMENTS, **options: Any) -> httpx.Request:
     """The one request of a call, whatever becomes of its answer."""
     replay = answering({}, status=400)
-    options = {"api_key": KEY, "http_client": replay.client(colour), **options}
+    options = {"api_key": KEY, "http_client": replay.client(mode), **options}
     with pytest.raises(RerankError) as caught:
-        colour.rerank(colour.reranker(model, **options), QUERY, documents)
+        mode.rerank(mode.reranker(model, **options), QUERY, documents)
     if not replay.seen:
         raise caught.value
     (request,) = replay.seen

@@ -22,7 +22,7 @@ from llama_index.core.instrumentation.event_handlers import BaseEventHandler
 from llama_index_instrumentation import get_dispatcher
 from pydantic import Field
 from tests.support.frameworks import FACES, Face, Trees, Wire
-from tests.support.harness import DOCUMENTS, Colour, Replay, answering, leaks
+from tests.support.harness import DOCUMENTS, Mode, Replay, answering, leaks
 
 from anyrerank import APITimeoutError, BadRequestError, ConfigurationError, GuardrailRaisedError, Reranker
 from anyrerank.guardrails import KINDS, DenyList, Mask, PresidioMask
@@ -50,11 +50,11 @@ def forget(query: str) -> Any:
     return None
 
 
-def sent(colour: Colour, query: str, *guardrails: Any, **options: Any) -> str:
+def sent(mode: Mode, query: str, *guardrails: Any, **options: Any) -> str:
     """The query as it leaves the process."""
     replay = answering(ROWS)
-    reranker = colour.reranker(http_client=replay.client(colour), guardrails=list(guardrails), **options)
-    colour.rerank(reranker, query, DOCUMENTS)
+    reranker = mode.reranker(http_client=replay.client(mode), guardrails=list(guardrails), **options)
+    mode.rerank(reranker, query, DOCUMENTS)
     (request,) = replay.seen
     body = json.loads(request.content)
     assert body["documents"] == DOCUMENTS
@@ -62,53 +62,53 @@ def sent(colour: Colour, query: str, *guardrails: Any, **options: Any) -> str:
     return found
 
 
-def blocked(colour: Colour, query: str, *guardrails: Any, **options: Any) -> GuardrailRaisedError:
+def blocked(mode: Mode, query: str, *guardrails: Any, **options: Any) -> GuardrailRaisedError:
     replay = Replay([])
-    reranker = colour.reranker(http_client=replay.client(colour), guardrails=list(guardrails), **options)
+    reranker = mode.reranker(http_client=replay.client(mode), guardrails=list(guardrails), **options)
     with pytest.raises(GuardrailRaisedError) as caught:
-        colour.rerank(reranker, query, DOCUMENTS)
+        mode.rerank(reranker, query, DOCUMENTS)
     assert replay.seen == []
     return caught.value
 
 
-def test_what_a_guardrail_returns_is_what_is_sent(colour: Colour) -> None:
-    assert sent(colour, QUERY, mask) == "when does <PROJECT> start?"
-    assert sent(colour, QUERY, mask, str.upper, lambda query: query + "!") == "WHEN DOES <PROJECT> START?!"
-    assert sent(colour, QUERY) == QUERY
+def test_what_a_guardrail_returns_is_what_is_sent(mode: Mode) -> None:
+    assert sent(mode, QUERY, mask) == "when does <PROJECT> start?"
+    assert sent(mode, QUERY, mask, str.upper, lambda query: query + "!") == "WHEN DOES <PROJECT> START?!"
+    assert sent(mode, QUERY) == QUERY
 
 
-def test_one_that_fails_blocks(colour: Colour) -> None:
-    error = blocked(colour, QUERY, explode)
+def test_one_that_fails_blocks(mode: Mode) -> None:
+    error = blocked(mode, QUERY, explode)
     assert error.message == "the guardrail explode stopped the query with ValueError; nothing was sent"
     assert not leaks(error, [SECRET])
 
 
-def test_one_that_forgets_to_return_blocks(colour: Colour) -> None:
-    error = blocked(colour, QUERY, mask, forget)
+def test_one_that_forgets_to_return_blocks(mode: Mode) -> None:
+    error = blocked(mode, QUERY, mask, forget)
     assert error.message == "the guardrail forget returned NoneType instead of the query; nothing was sent"
 
 
 @pytest.mark.parametrize("options", [{"on_error": "passthrough"}, {"fallbacks": ["local/lexical"]}], ids=str)
-def test_nothing_goes_around_one(options: dict[str, Any], colour: Colour) -> None:
-    blocked(colour, QUERY, explode, **options)
+def test_nothing_goes_around_one(options: dict[str, Any], mode: Mode) -> None:
+    blocked(mode, QUERY, explode, **options)
 
 
-def test_one_that_leaves_nothing(colour: Colour) -> None:
-    reranker = colour.reranker(guardrails=[lambda query: " "])
+def test_one_that_leaves_nothing(mode: Mode) -> None:
+    reranker = mode.reranker(guardrails=[lambda query: " "])
     with pytest.raises(BadRequestError, match="query is blank"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_an_asynchronous_one_is_for_asynchronous_calls(colour: Colour) -> None:
-    if colour.asynchronous:
-        assert sent(colour, QUERY, later) == "when does <PROJECT> start?"
+def test_an_asynchronous_one_is_for_asynchronous_calls(mode: Mode) -> None:
+    if mode.asynchronous:
+        assert sent(mode, QUERY, later) == "when does <PROJECT> start?"
         return
     with pytest.raises(ConfigurationError, match="the guardrail later is asynchronous: it is for asynchronous calls"):
-        colour.rerank(colour.reranker(guardrails=[later]), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(guardrails=[later]), QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-def test_one_that_takes_too_long_is_a_time_out(blocking: bool, colour: Colour) -> None:
+def test_one_that_takes_too_long_is_a_time_out(blocking: bool, mode: Mode) -> None:
     release = threading.Event()
 
     class Waits:
@@ -119,11 +119,11 @@ def test_one_that_takes_too_long_is_a_time_out(blocking: bool, colour: Colour) -
             return str(release.wait(20)) if self.blocking else asyncio.Event().wait()
 
     replay = Replay([])
-    reranker = colour.reranker(http_client=replay.client(colour), guardrails=[Waits(blocking)], timeout=0.05)
-    kind = APITimeoutError if blocking or colour.asynchronous else ConfigurationError
+    reranker = mode.reranker(http_client=replay.client(mode), guardrails=[Waits(blocking)], timeout=0.05)
+    kind = APITimeoutError if blocking or mode.asynchronous else ConfigurationError
     try:
         with pytest.raises(kind):
-            colour.rerank(reranker, QUERY, DOCUMENTS)
+            mode.rerank(reranker, QUERY, DOCUMENTS)
     finally:
         release.set()
     assert replay.seen == []
@@ -150,22 +150,22 @@ async def test_a_time_out_of_its_own_blocks() -> None:
         await reranker.arerank(QUERY, DOCUMENTS)
 
 
-def test_a_call_may_have_its_own(colour: Colour) -> None:
+def test_a_call_may_have_its_own(mode: Mode) -> None:
     replay = answering(ROWS)
-    reranker = colour.reranker(http_client=replay.client(colour), guardrails=[explode])
-    colour.rerank(reranker, QUERY, DOCUMENTS, guardrails=[mask])
+    reranker = mode.reranker(http_client=replay.client(mode), guardrails=[explode])
+    mode.rerank(reranker, QUERY, DOCUMENTS, guardrails=[mask])
     assert json.loads(replay.seen[0].content)["query"] == "when does <PROJECT> start?"
 
 
-def test_every_query_of_many_is_looked_at(colour: Colour) -> None:
+def test_every_query_of_many_is_looked_at(mode: Mode) -> None:
     seen: list[str] = []
 
     def look(query: str) -> str:
         seen.append(query)
         return query
 
-    reranker = colour.reranker("local/lexical", guardrails=[look])
-    colour.rerank_many(reranker, ["one", "two"], [DOCUMENTS, DOCUMENTS])
+    reranker = mode.reranker("local/lexical", guardrails=[look])
+    mode.rerank_many(reranker, ["one", "two"], [DOCUMENTS, DOCUMENTS])
     assert sorted(seen) == ["one", "two"]
 
 
@@ -175,24 +175,24 @@ def test_guardrails_are_a_list_of_functions(value: Any) -> None:
         Reranker("local/lexical", guardrails=value)
 
 
-def test_a_fallback_that_was_made_with_some_keeps_them(colour: Colour) -> None:
+def test_a_fallback_that_was_made_with_some_keeps_them(mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ROWS}}])
-    client = replay.client(colour)
-    outside = colour.reranker("cohere/outside", http_client=client, guardrails=[mask], extra_body={"mine": 1})
-    own = colour.reranker("cohere/own", http_client=client, fallbacks=[outside], extra_body={"first": 1})
-    assert colour.rerank(own, QUERY, DOCUMENTS).model == "outside"
+    client = replay.client(mode)
+    outside = mode.reranker("cohere/outside", http_client=client, guardrails=[mask], extra_body={"mine": 1})
+    own = mode.reranker("cohere/own", http_client=client, fallbacks=[outside], extra_body={"first": 1})
+    assert mode.rerank(own, QUERY, DOCUMENTS).model == "outside"
     first, second = (json.loads(request.content) for request in replay.seen)
     assert (first["query"], first["first"]) == (QUERY, 1)
     assert (second["query"], second["mine"]) == ("when does <PROJECT> start?", 1)
     assert "first" not in second
 
 
-def test_a_list_that_is_changed_later_changes_nothing(colour: Colour) -> None:
+def test_a_list_that_is_changed_later_changes_nothing(mode: Mode) -> None:
     given = [mask]
     replay = answering(ROWS)
-    reranker = colour.reranker(http_client=replay.client(colour), guardrails=given)
+    reranker = mode.reranker(http_client=replay.client(mode), guardrails=given)
     given.clear()
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert json.loads(replay.seen[0].content)["query"] == "when does <PROJECT> start?"
 
 
@@ -303,12 +303,12 @@ def test_beside_a_ready_reranker_they_are_refused_at_any_time(face: Face) -> Non
         ("is project\n  x ready?", True),
     ],
 )
-def test_a_deny_list(query: str, refused: bool, colour: Colour) -> None:
+def test_a_deny_list(query: str, refused: bool, mode: Mode) -> None:
     deny = DenyList(terms=["project x", "C++"], patterns=[r"[A-Z]{2}-\d{4}"])
     if refused:
-        assert "of the deny-list forbids" in blocked(colour, query, deny).message
+        assert "of the deny-list forbids" in blocked(mode, query, deny).message
     else:
-        assert sent(colour, query, deny) == query
+        assert sent(mode, query, deny) == query
 
 
 @pytest.mark.parametrize(
@@ -330,8 +330,8 @@ def test_a_confidence_is_between_0_and_1(least: float) -> None:
         PresidioMask(least=least)
 
 
-def test_a_deny_list_says_which_of_it_and_nothing_else(colour: Colour) -> None:
-    error = blocked(colour, "tell me of nightjar", DenyList(["other", "nightjar"]))
+def test_a_deny_list_says_which_of_it_and_nothing_else(mode: Mode) -> None:
+    error = blocked(mode, "tell me of nightjar", DenyList(["other", "nightjar"]))
     assert error.message == "the query holds what number 2 of the deny-list forbids"
     assert not leaks(error, ["nightjar"])
 
@@ -342,9 +342,9 @@ def test_a_term_between_spaces_is_always_found(term: str, before: str, after: st
         DenyList([term])(f"{before} {term} {after}")
 
 
-def test_a_mask(colour: Colour) -> None:
+def test_a_mask(mode: Mode) -> None:
     replace = Mask({r"\bACC-\d+": "<ACCOUNT>", "secret": r"\1"})
-    assert sent(colour, "what of ACC-17 and ACC-9, the secret ones?", replace) == (
+    assert sent(mode, "what of ACC-17 and ACC-9, the secret ones?", replace) == (
         r"what of <ACCOUNT> and <ACCOUNT>, the \1 ones?"
     )
 
@@ -380,18 +380,18 @@ presidio = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio is n
         ("call +1 212 555 0123@mail.example.com", "call <EMAIL_ADDRESS>"),
     ],
 )
-def test_presidio(query: str, masked: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presidio(query: str, masked: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     """For real, without a model and without the network."""
     asked: list[Any] = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: asked.append(arguments))
-    assert sent(colour, query, PresidioMask()) == masked
+    assert sent(mode, query, PresidioMask()) == masked
     assert asked == []
 
 
 @presidio
-def test_presidio_for_some_kinds(colour: Colour) -> None:
+def test_presidio_for_some_kinds(mode: Mode) -> None:
     query = "jane.doe@example.com at 192.168.10.1"
-    assert sent(colour, query, PresidioMask(["IP_ADDRESS"])) == "jane.doe@example.com at <IP_ADDRESS>"
+    assert sent(mode, query, PresidioMask(["IP_ADDRESS"])) == "jane.doe@example.com at <IP_ADDRESS>"
     with pytest.raises(ConfigurationError, match="PresidioMask knows no NAME; it knows CREDIT_CARD, "):
         PresidioMask(["NAME"])
 
@@ -411,18 +411,18 @@ def test_presidio_does_not_block_the_event_loop() -> None:
             threads.append(threading.get_ident())
             return super().__call__(query)
 
-    colour = Colour(asynchronous=True)
-    assert sent(colour, "hello", Watched()) == "hello"
-    colour.finish()
+    mode = Mode(asynchronous=True)
+    assert sent(mode, "hello", Watched()) == "hello"
+    mode.finish()
     assert threads != [threading.get_ident()]
 
 
-def test_presidio_is_not_installed(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_presidio_is_not_installed(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     from anyrerank import guardrails
 
     guardrails._recogniser.cache_clear()
     monkeypatch.setitem(sys.modules, "presidio_analyzer.predefined_recognizers", None)
-    client = colour.client(transport=httpx.MockTransport(lambda request: httpx.Response(500)))
+    client = mode.client(transport=httpx.MockTransport(lambda request: httpx.Response(500)))
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[guardrails\]'"):
-        colour.rerank(colour.reranker(http_client=client, guardrails=[PresidioMask()]), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(http_client=client, guardrails=[PresidioMask()]), QUERY, DOCUMENTS)
     guardrails._recogniser.cache_clear()

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.frameworks import FACES, Face, Wire
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 from tests.support.loopback import Line, Loopback
 
 from anyrerank import BadRequestError, InternalServerError, RateLimitError, Reranker, RerankError
@@ -25,18 +25,18 @@ LIMITED = {"response": {"status": 429, "headers": {"retry-after": "0"}, "json": 
 OK = {"response": {"status": 200, "headers": {"x-request-id": "rq-1"}, "json": BODY}}
 
 
-def told(colour: Colour, exchanges: list[Any], **options: Any) -> list[CallEvent]:
+def told(mode: Mode, exchanges: list[Any], **options: Any) -> list[CallEvent]:
     """What a hook hears of one call."""
     events: list[CallEvent] = []
-    client = Replay(exchanges).client(colour)
-    reranker = colour.reranker(**{"http_client": client, "hooks": [events.append], **options})
+    client = Replay(exchanges).client(mode)
+    reranker = mode.reranker(**{"http_client": client, "hooks": [events.append], **options})
     with suppress(RerankError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     return events
 
 
-def test_a_hook_hears_of_a_call_when_it_is_over(colour: Colour, waits: list[float]) -> None:
-    (event,) = told(colour, [LIMITED, OK], max_retries=1, user="ann", metadata={"team": "search"}, top_n=2)
+def test_a_hook_hears_of_a_call_when_it_is_over(mode: Mode, waits: list[float]) -> None:
+    (event,) = told(mode, [LIMITED, OK], max_retries=1, user="ann", metadata={"team": "search"}, top_n=2)
     assert (event.provider, event.model, event.query, event.documents) == ("cohere", "rerank-v3.5", QUERY, DOCUMENTS)
     assert (event.user, event.metadata, event.top_n) == ("ann", {"team": "search"}, 2)
     assert [(attempt.status, attempt.error) for attempt in event.attempts] == [(429, "RateLimitError"), (200, None)]
@@ -50,49 +50,49 @@ def test_a_hook_hears_of_a_call_when_it_is_over(colour: Colour, waits: list[floa
     assert event.seconds >= sum(attempt.seconds for attempt in event.attempts)
 
 
-def test_a_hook_hears_of_a_failure(colour: Colour) -> None:
-    (event,) = told(colour, [LIMITED])
+def test_a_hook_hears_of_a_failure(mode: Mode) -> None:
+    (event,) = told(mode, [LIMITED])
     assert isinstance(event.error, RateLimitError)
     assert event.response is None
     assert event.cost is None
     assert len(event.attempts) == 1
 
 
-def test_a_hook_hears_of_what_was_not_sent(colour: Colour) -> None:
+def test_a_hook_hears_of_what_was_not_sent(mode: Mode) -> None:
     events: list[CallEvent] = []
     with pytest.raises(BadRequestError):
-        colour.rerank(colour.reranker(hooks=[events.append]), " ", DOCUMENTS)
+        mode.rerank(mode.reranker(hooks=[events.append]), " ", DOCUMENTS)
     (event,) = events
     assert isinstance(event.error, BadRequestError)
     assert (event.query, event.documents, event.attempts) == ("", (), ())
 
 
-def test_a_hook_hears_what_the_guardrails_left(colour: Colour) -> None:
-    (event,) = told(colour, [OK], guardrails=[str.upper])
+def test_a_hook_hears_what_the_guardrails_left(mode: Mode) -> None:
+    (event,) = told(mode, [OK], guardrails=[str.upper])
     assert event.query == QUERY.upper()
-    (stopped,) = told(colour, [], guardrails=[lambda query: 1 / 0])
+    (stopped,) = told(mode, [], guardrails=[lambda query: 1 / 0])
     assert stopped.query == ""
     assert QUERY not in f"{stopped!r} {stopped.error!r}"
 
 
-def test_a_hook_that_fails_is_logged_and_breaks_nothing(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hook_that_fails_is_logged_and_breaks_nothing(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     heard: list[CallEvent] = []
 
     def broken(event: CallEvent) -> None:
         raise ValueError(event.query)
 
-    reranker = colour.reranker(http_client=answering(BODY).client(colour), hooks=[broken, heard.append])
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).id == "c-1"
+    reranker = mode.reranker(http_client=answering(BODY).client(mode), hooks=[broken, heard.append])
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).id == "c-1"
     assert len(heard) == 1
     (record,) = caplog.records
     assert record.getMessage() == "the hook broken failed with ValueError; the call went on"
     assert QUERY not in caplog.text
 
 
-def test_every_call_of_many_is_told(colour: Colour) -> None:
+def test_every_call_of_many_is_told(mode: Mode) -> None:
     events: list[CallEvent] = []
-    reranker = colour.reranker("local/lexical", hooks=[events.append])
-    colour.rerank_many(reranker, ["one", "two", "three"], [DOCUMENTS] * 3)
+    reranker = mode.reranker("local/lexical", hooks=[events.append])
+    mode.rerank_many(reranker, ["one", "two", "three"], [DOCUMENTS] * 3)
     assert sorted(event.query for event in events) == ["one", "three", "two"]
 
 
@@ -133,9 +133,9 @@ def test_hooks_are_a_list_of_functions(value: Any) -> None:
 # The logger
 
 
-def test_a_record_for_each_call(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_record_for_each_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyrerank")
-    told(colour, [OK], user="ann", metadata={"team": "search"}, top_n=2)
+    told(mode, [OK], user="ann", metadata={"team": "search"}, top_n=2)
     (record,) = [record for record in caplog.records if record.name == "anyrerank"]
     assert record.levelno == logging.INFO
     assert record.getMessage().startswith("rerank cohere/rerank-v3.5: 3 documents, 0.")
@@ -162,9 +162,9 @@ def test_a_record_for_each_call(colour: Colour, caplog: pytest.LogCaptureFixture
         assert text not in f"{record.getMessage()} {known}"
 
 
-def test_the_record_of_a_failure(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_record_of_a_failure(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyrerank")
-    told(colour, [{"response": {"status": 500, "headers": {"x-request-id": "rq-2"}, "json": {}}}])
+    told(mode, [{"response": {"status": 500, "headers": {"x-request-id": "rq-2"}, "json": {}}}])
     (record,) = [record for record in caplog.records if record.name == "anyrerank"]
     assert record.levelno == logging.WARNING
     assert record.getMessage().endswith("1 tries, InternalServerError")
@@ -172,16 +172,16 @@ def test_the_record_of_a_failure(colour: Colour, caplog: pytest.LogCaptureFixtur
     assert record.anyrerank["request_id"] == "rq-2"  # type: ignore[attr-defined]
 
 
-def test_content_is_logged_when_it_is_asked_for(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_content_is_logged_when_it_is_asked_for(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyrerank")
-    told(colour, [OK], hooks=[LogCalls(content=True)])
+    told(mode, [OK], hooks=[LogCalls(content=True)])
     plain, full = [record.anyrerank for record in caplog.records if record.name == "anyrerank"]  # type: ignore[attr-defined]
     assert "query" not in plain
     assert (full["query"], full["texts"]) == (QUERY, DOCUMENTS)
 
 
-def test_nothing_is_logged_where_nobody_listens(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
-    told(colour, [OK])
+def test_nothing_is_logged_where_nobody_listens(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    told(mode, [OK])
     assert [record for record in caplog.records if record.name == "anyrerank"] == []
 
 
@@ -200,7 +200,7 @@ def test_an_asynchronous_hook_is_refused(hook: Any) -> None:
         Reranker("local/lexical", hooks=[hook])
 
 
-def test_a_logger_that_fails_breaks_no_call(colour: Colour, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_logger_that_fails_breaks_no_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     def fails(record: logging.LogRecord) -> bool:
         if record.levelno == logging.INFO:
             raise KeyError("made by the test")
@@ -210,7 +210,7 @@ def test_a_logger_that_fails_breaks_no_call(colour: Colour, caplog: pytest.LogCa
     caplog.set_level(logging.INFO, "anyrerank")
     logger.addFilter(fails)
     try:
-        response = colour.rerank(colour.reranker("local/lexical"), QUERY, DOCUMENTS)
+        response = mode.rerank(mode.reranker("local/lexical"), QUERY, DOCUMENTS)
     finally:
         logger.removeFilter(fails)
     assert len(response.results) == len(DOCUMENTS)

@@ -397,7 +397,7 @@ if not (child := os.fork()):
 os.read(ready[0], 1)
 cache.put(numbered(30, 40))
 cache.close()
-other = "import sys; from anyrerank.sqlite_cache import SQLiteCache; SQLiteCache(sys.argv[1]).put({b'other': b'value'})"
+other = "import sys; from anyrerank import SQLiteCache; SQLiteCache(sys.argv[1]).put({b'other': b'value'})"
 subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
 os.write(go[1], b".")
 sys.exit(os.waitpid(child, 0)[1])

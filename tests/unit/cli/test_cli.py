@@ -346,7 +346,7 @@ def test_what_a_terminal_would_obey_is_in_no_table_of_spending(
         (["--db", "missing/spend.db"], "the folder of the ledger"),
         (["--db", "other.db"], "other.db holds no ledger"),
         (["--db", "nosuch://user:pass-Word-1@host/name"], "nosuch is no database"),
-        (["--db", "other.db", "--by", "colour"], "there is no spending by 'colour', but by user, model"),
+        (["--db", "other.db", "--by", "mode"], "there is no spending by 'mode', but by user, model"),
         (["--since", "yesterday"], "--since is a day such as 2026-11-01"),
         (["--since", "2026-02-30"], "--since is a day such as 2026-11-01"),
         (["--since", "20261101"], "--since is a day such as 2026-11-01"),

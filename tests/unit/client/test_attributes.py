@@ -17,7 +17,7 @@ from langchain_core.vectorstores import InMemoryVectorStore
 from llama_index.core.schema import NodeWithScore, TextNode
 from pydantic import SecretStr
 from tests.support.frameworks import FACES, Face, Wire
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode
 
 from anyrerank import Reranker, Router, langchain, llama_index, rerank, using_attributes
 from anyrerank.hooks import CallEvent
@@ -36,31 +36,31 @@ def heard() -> Heard:
     return Heard()
 
 
-def served(colour: Colour, heard: Heard, **options: Any) -> Reranker:
-    client = colour.client(transport=httpx.MockTransport(Wire()))
-    return colour.reranker(http_client=client, hooks=[heard.append], **options)
+def served(mode: Mode, heard: Heard, **options: Any) -> Reranker:
+    client = mode.client(transport=httpx.MockTransport(Wire()))
+    return mode.reranker(http_client=client, hooks=[heard.append], **options)
 
 
-def test_a_call_says_it_for_itself_then_what_is_around_it_then_what_was_made(colour: Colour, heard: Heard) -> None:
-    reranker = served(colour, heard, user="made")
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+def test_a_call_says_it_for_itself_then_what_is_around_it_then_what_was_made(mode: Mode, heard: Heard) -> None:
+    reranker = served(mode, heard, user="made")
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     with using_attributes(user="around"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
-        colour.rerank(reranker, QUERY, DOCUMENTS, user="called")
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS, user="called")
         with using_attributes(user="nearer"):
-            colour.rerank(reranker, QUERY, DOCUMENTS)
+            mode.rerank(reranker, QUERY, DOCUMENTS)
         with using_attributes(metadata={"tags": ["x"]}):
-            colour.rerank(reranker, QUERY, DOCUMENTS)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+            mode.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert heard.users == ["made", "around", "called", "nearer", "around", "made"]
 
 
-def test_metadata_is_added_to(colour: Colour, heard: Heard) -> None:
-    reranker = served(colour, heard, metadata={"team": "search", "tags": ["a"]})
+def test_metadata_is_added_to(mode: Mode, heard: Heard) -> None:
+    reranker = served(mode, heard, metadata={"team": "search", "tags": ["a"]})
     with using_attributes(metadata={"tags": ["b"]}), using_attributes(metadata={"page": 7}):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
-        colour.rerank(reranker, QUERY, DOCUMENTS, metadata={"only": "this"})
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS, metadata={"only": "this"})
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert [dict(event.metadata) for event in heard] == [
         {"team": "search", "tags": ["b"], "page": 7},
         {"only": "this"},
@@ -68,10 +68,10 @@ def test_metadata_is_added_to(colour: Colour, heard: Heard) -> None:
     ]
 
 
-def test_an_error_ends_it_too(sync_colour: Colour, heard: Heard) -> None:
+def test_an_error_ends_it_too(sync_mode: Mode, heard: Heard) -> None:
     with pytest.raises(ZeroDivisionError), using_attributes(user="ann"):
         raise ZeroDivisionError
-    sync_colour.rerank(served(sync_colour, heard), QUERY, DOCUMENTS)
+    sync_mode.rerank(served(sync_mode, heard), QUERY, DOCUMENTS)
     assert heard.users == [None]
 
 
@@ -83,9 +83,9 @@ def test_the_functions_take_it_too(heard: Heard) -> None:
     assert heard.users == ["around", "called"]
 
 
-def test_many_at_once(colour: Colour, heard: Heard) -> None:
+def test_many_at_once(mode: Mode, heard: Heard) -> None:
     with using_attributes(user="ann"):
-        colour.rerank_many(served(colour, heard), [QUERY] * 3, [DOCUMENTS] * 3)
+        mode.rerank_many(served(mode, heard), [QUERY] * 3, [DOCUMENTS] * 3)
     assert heard.users == ["ann"] * 3
 
 

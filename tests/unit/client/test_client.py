@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.harness import KEY, Colour, Replay, leaks
+from tests.support.harness import KEY, Mode, Replay, leaks
 from tests.support.loopback import PATIENCE, Line, Loopback, Script, in_turn, ranking, well
 
 import anyrerank
@@ -59,7 +59,7 @@ def fails(status: int, body: Any = None, headers: Mapping[str, str] | None = Non
 # Batches.
 
 
-def test_2500_documents_go_in_three_requests_side_by_side(colour: Colour, server: Loopback) -> None:
+def test_2500_documents_go_in_three_requests_side_by_side(mode: Mode, server: Loopback) -> None:
     together = threading.Barrier(3)
 
     def script(line: Line) -> None:
@@ -67,7 +67,7 @@ def test_2500_documents_go_in_three_requests_side_by_side(colour: Colour, server
         well(line)
 
     server.script = script
-    response = colour.rerank(colour.reranker(api_base=server.url), QUERY, numbered(2500), top_n=3)
+    response = mode.rerank(mode.reranker(api_base=server.url), QUERY, numbered(2500), top_n=3)
     assert indexes(response) == [2499, 2498, 2497]
     assert [each.relevance_score for each in response.results] == [1 / 2, 1 / 3, 1 / 4]
     assert sorted(len(hit.documents) for hit in server.hits) == [500, 1000, 1000]
@@ -82,16 +82,16 @@ def _in_order(server: Loopback) -> list[Any]:
     return sorted(server.hits, key=lambda hit: -int(hit.documents[0].split()[-1]))
 
 
-def test_every_document_of_every_batch_comes_back_under_its_own_index(colour: Colour, server: Loopback) -> None:
+def test_every_document_of_every_batch_comes_back_under_its_own_index(mode: Mode, server: Loopback) -> None:
     documents = [f"document {(place * 7) % 23}" for place in range(23)]
-    response = colour.rerank(colour.reranker(api_base=server.url, batch_size=5), QUERY, documents)
+    response = mode.rerank(mode.reranker(api_base=server.url, batch_size=5), QUERY, documents)
     assert len(server.hits) == 5
     assert [each.document for each in response.results] == [{"text": f"document {n}"} for n in range(23)]
     assert all(each.document == {"text": documents[each.index]} for each in response.results)
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_at_most_max_concurrency_requests_at_once(limit: int, colour: Colour, server: Loopback) -> None:
+def test_at_most_max_concurrency_requests_at_once(limit: int, mode: Mode, server: Loopback) -> None:
     lock, now, most = threading.Lock(), [0], [0]
     full = threading.Event()
 
@@ -107,12 +107,12 @@ def test_at_most_max_concurrency_requests_at_once(limit: int, colour: Colour, se
         well(line)
 
     server.script = script
-    colour.rerank(colour.reranker(api_base=server.url, batch_size=1, max_concurrency=limit), QUERY, numbered(9))
+    mode.rerank(mode.reranker(api_base=server.url, batch_size=1, max_concurrency=limit), QUERY, numbered(9))
     assert (len(server.hits), most[0]) == (9, limit)
 
 
 @pytest.mark.usefixtures("quick")
-def test_one_failing_batch_is_retried_alone(colour: Colour, server: Loopback) -> None:
+def test_one_failing_batch_is_retried_alone(mode: Mode, server: Loopback) -> None:
     failed = threading.Event()
 
     def script(line: Line) -> None:
@@ -123,8 +123,8 @@ def test_one_failing_batch_is_retried_alone(colour: Colour, server: Loopback) ->
             well(line)
 
     server.script = script
-    reranker = colour.reranker(api_base=server.url, batch_size=2, max_retries=1)
-    response = colour.rerank(reranker, QUERY, numbered(6))
+    reranker = mode.reranker(api_base=server.url, batch_size=2, max_retries=1)
+    response = mode.rerank(reranker, QUERY, numbered(6))
     assert indexes(response) == [5, 4, 3, 2, 1, 0]
     assert sorted(hit.documents[0] for hit in server.hits) == [f"document {n}" for n in (2, 4, 4, 6)]
     assert sorted((each.status, each.error) for each in response.attempts) == [
@@ -137,7 +137,7 @@ def test_one_failing_batch_is_retried_alone(colour: Colour, server: Loopback) ->
     assert response.meta.billed_units.search_units == 3
 
 
-def test_a_batch_that_fails_for_good_ends_the_call_at_once(colour: Colour, server: Loopback) -> None:
+def test_a_batch_that_fails_for_good_ends_the_call_at_once(mode: Mode, server: Loopback) -> None:
     arrived = threading.Barrier(2)
 
     def script(line: Line) -> None:
@@ -148,13 +148,13 @@ def test_a_batch_that_fails_for_good_ends_the_call_at_once(colour: Colour, serve
             line.client_left()
 
     server.script = script
-    reranker = colour.reranker(api_base=server.url, batch_size=1, max_concurrency=2, timeout=2.0)
+    reranker = mode.reranker(api_base=server.url, batch_size=1, max_concurrency=2, timeout=2.0)
     began = time.monotonic()
     with pytest.raises(AuthenticationError):
-        colour.rerank(reranker, QUERY, numbered(50))
+        mode.rerank(reranker, QUERY, numbered(50))
     assert time.monotonic() - began < 1.5
     assert len(server.hits) == 2
-    assert not colour.asynchronous or server.abandoned.wait(PATIENCE)
+    assert not mode.asynchronous or server.abandoned.wait(PATIENCE)
 
 
 TOO_LARGE: dict[str, tuple[int, Any]] = {
@@ -165,81 +165,81 @@ TOO_LARGE: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize(("status", "body"), list(TOO_LARGE.values()), ids=list(TOO_LARGE))
-def test_what_is_too_large_is_halved(status: int, body: Any, colour: Colour, server: Loopback) -> None:
+def test_what_is_too_large_is_halved(status: int, body: Any, mode: Mode, server: Loopback) -> None:
     server.script = lambda line: well(line) if len(line.hit.documents) <= 3 else line.answer(status, body)
     documents = numbered(8)
-    response = colour.rerank(colour.reranker(api_base=server.url), QUERY, documents, top_n=7)
+    response = mode.rerank(mode.reranker(api_base=server.url), QUERY, documents, top_n=7)
     assert indexes(response) == [7, 6, 5, 4, 3, 2, 1]
     assert sorted(len(hit.documents) for hit in server.hits) == [2, 2, 2, 2, 4, 4, 8]
     assert response.meta.billed_units is not None
     assert response.meta.billed_units.search_units == 4
 
 
-def test_a_document_that_is_too_large_alone_is_named(colour: Colour, server: Loopback) -> None:
+def test_a_document_that_is_too_large_alone_is_named(mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(413) if any("huge" in text for text in line.hit.documents) else well(line)
     documents = ["", "a 1", "b 2", "huge 3", "d 4"]
     with pytest.raises(BadRequestError, match=r"documents\[3\] is too large") as caught:
-        colour.rerank(colour.reranker(api_base=server.url), QUERY, documents)
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, documents)
     assert caught.value.status_code == 413
     assert not leaks(caught.value, ["huge"])
 
 
-def test_a_document_that_is_too_large_for_one_model_goes_to_the_next(colour: Colour, server: Loopback) -> None:
+def test_a_document_that_is_too_large_for_one_model_goes_to_the_next(mode: Mode, server: Loopback) -> None:
     server.script = fails(413)
-    response = colour.rerank(colour.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS[:1])
+    response = mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS[:1])
     assert (response.provider, [each.status for each in response.attempts]) == ("local", [413, None])
 
 
 @pytest.mark.parametrize("documents", [["a 1"], [""], [5]], ids=str)
-def test_every_error_says_what_was_asked_and_tried(documents: list[Any], colour: Colour, server: Loopback) -> None:
+def test_every_error_says_what_was_asked_and_tried(documents: list[Any], mode: Mode, server: Loopback) -> None:
     server.script = fails(401)
     with pytest.raises(RerankError) as caught:
-        colour.rerank(colour.reranker(api_base=server.url), QUERY, documents)
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, documents)
     assert (caught.value.provider, caught.value.model) == ("cohere", "rerank-v3.5")
     assert [each.status for each in caught.value.attempts] == [401 for _ in server.hits]
 
 
 @pytest.mark.parametrize("message", ["query must not be empty", "model not found"])
-def test_another_bad_request_is_not_halved(message: str, colour: Colour, server: Loopback) -> None:
+def test_another_bad_request_is_not_halved(message: str, mode: Mode, server: Loopback) -> None:
     server.script = fails(400, {"message": message})
     with pytest.raises(BadRequestError, match=message):
-        colour.rerank(colour.reranker(api_base=server.url), QUERY, numbered(8))
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, numbered(8))
     assert len(server.hits) == 1
 
 
-def test_equal_documents_are_sent_once(colour: Colour, server: Loopback) -> None:
+def test_equal_documents_are_sent_once(mode: Mode, server: Loopback) -> None:
     documents = ["b 2", "a 1", {"text": "b 2", "page": 4}, "a 1", "c 3", ""]
-    response = colour.rerank(colour.reranker(api_base=server.url, dedupe=True), QUERY, documents)
+    response = mode.rerank(mode.reranker(api_base=server.url, dedupe=True), QUERY, documents)
     assert server.hits[0].documents == ["b 2", "a 1", "c 3"]
     assert indexes(response) == [1, 3, 0, 2, 4, 5]
     assert [each.relevance_score for each in response.results] == [1 / 2, 1 / 2, 1 / 3, 1 / 3, 1 / 4, None]
     assert response.results[3].document is documents[2]
 
 
-def test_documents_of_which_more_than_the_text_is_ranked_are_not_merged(colour: Colour) -> None:
+def test_documents_of_which_more_than_the_text_is_ranked_are_not_merged(mode: Mode) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         records = json.loads(request.content)["records"]
         return httpx.Response(
             200, json={"records": [{"id": each["id"], "score": len(each["title"]) / 10} for each in records]}
         )
 
-    client = colour.client(transport=httpx.MockTransport(answer))
+    client = mode.client(transport=httpx.MockTransport(answer))
     documents = [{"title": "Rome", "text": "It is a capital."}, {"title": "Madrid", "text": "It is a capital."}]
-    reranker = colour.reranker("vertex_ai/m", vertex_project="p", http_client=client, dedupe=True)
-    response = colour.rerank(reranker, QUERY, [*documents, documents[0]])
+    reranker = mode.reranker("vertex_ai/m", vertex_project="p", http_client=client, dedupe=True)
+    response = mode.rerank(reranker, QUERY, [*documents, documents[0]])
     assert list(response.results.pairs()) == [(1, 0.6), (0, 0.4), (2, 0.4)]
 
 
 @pytest.mark.parametrize("top_n", [1, 2, 3])
-def test_copies_count_towards_top_n(top_n: int, colour: Colour, server: Loopback) -> None:
-    response = colour.rerank(
-        colour.reranker(api_base=server.url, dedupe=True, top_n=top_n), QUERY, ["b 2", "a 1", "a 1", "b 2"]
+def test_copies_count_towards_top_n(top_n: int, mode: Mode, server: Loopback) -> None:
+    response = mode.rerank(
+        mode.reranker(api_base=server.url, dedupe=True, top_n=top_n), QUERY, ["b 2", "a 1", "a 1", "b 2"]
     )
     assert indexes(response) == [1, 2, 0][:top_n]
 
 
-def test_equal_documents_are_sent_as_they_are_otherwise(colour: Colour, server: Loopback) -> None:
-    response = colour.rerank(colour.reranker(api_base=server.url), QUERY, ["b 2", "a 1", "b 2"])
+def test_equal_documents_are_sent_as_they_are_otherwise(mode: Mode, server: Loopback) -> None:
+    response = mode.rerank(mode.reranker(api_base=server.url), QUERY, ["b 2", "a 1", "b 2"])
     assert server.hits[0].documents == ["b 2", "a 1", "b 2"]
     assert indexes(response) == [1, 0, 2]
 
@@ -247,9 +247,9 @@ def test_equal_documents_are_sent_as_they_are_otherwise(colour: Colour, server: 
 # Retries.
 
 
-def test_a_retry_that_succeeds_tells_of_every_try(colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_a_retry_that_succeeds_tells_of_every_try(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = in_turn(fails(500), Line.hang_up, well)
-    response = colour.rerank(colour.reranker(api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
+    response = mode.rerank(mode.reranker(api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
     assert indexes(response) == [1, 2, 0]
     assert [(each.deployment, each.status, each.error) for each in response.attempts] == [
         ("cohere/rerank-v3.5", 500, "InternalServerError"),
@@ -264,41 +264,41 @@ def test_a_retry_that_succeeds_tells_of_every_try(colour: Colour, server: Loopba
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
-def test_what_may_pass_is_tried_again(status: int, sync_colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_what_may_pass_is_tried_again(status: int, sync_mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = in_turn(fails(status), well)
-    response = sync_colour.rerank(sync_colour.reranker(api_base=server.url, max_retries=1), QUERY, DOCUMENTS)
+    response = sync_mode.rerank(sync_mode.reranker(api_base=server.url, max_retries=1), QUERY, DOCUMENTS)
     assert [each.status for each in response.attempts] == [status, 200]
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 405, 413, 422, 424, 498, 499, 501])
 def test_what_will_not_pass_is_not_tried_again(
-    status: int, sync_colour: Colour, server: Loopback, waits: list[float]
+    status: int, sync_mode: Mode, server: Loopback, waits: list[float]
 ) -> None:
     server.script = fails(status)
     with pytest.raises(RerankError) as caught:
-        sync_colour.rerank(sync_colour.reranker(api_base=server.url, max_retries=2), QUERY, DOCUMENTS[:1])
+        sync_mode.rerank(sync_mode.reranker(api_base=server.url, max_retries=2), QUERY, DOCUMENTS[:1])
     assert (caught.value.status_code, len(server.hits), waits) == (status, 1, [])
 
 
-def test_two_retries_by_default(colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_two_retries_by_default(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(503)
     connection: dict[str, Any] = {"model": "cohere/rerank-v3.5", "api_key": KEY, "api_base": server.url}
     with pytest.raises(InternalServerError):
-        colour.function(query=QUERY, documents=DOCUMENTS, **connection)
+        mode.function(query=QUERY, documents=DOCUMENTS, **connection)
     assert (len(server.hits), len(waits)) == (3, 2)
     reranker = Reranker(**connection)
     with pytest.raises(InternalServerError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert (len(server.hits), len(waits)) == (6, 4)
-    colour.close(reranker)
+    mode.close(reranker)
 
 
 @pytest.mark.parametrize("name", ["max_retries", "num_retries"])
-def test_the_number_of_retries(name: str, colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_the_number_of_retries(name: str, mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(503)
     options: dict[str, Any] = {"max_retries": 9, name: 1}
     with pytest.raises(InternalServerError):
-        colour.rerank(colour.reranker(api_base=server.url), QUERY, DOCUMENTS, **options)
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, DOCUMENTS, **options)
     assert len(server.hits) == 2
 
 
@@ -307,40 +307,40 @@ def test_the_number_of_retries(name: str, colour: Colour, server: Loopback, wait
     [({"retry-after": "7"}, 7.0), ({"retry-after-ms": "1500"}, 1.5), ({"retry-after": "0"}, None)],
 )
 def test_the_server_says_how_long_to_wait(
-    headers: dict[str, str], waited: float | None, colour: Colour, server: Loopback, waits: list[float]
+    headers: dict[str, str], waited: float | None, mode: Mode, server: Loopback, waits: list[float]
 ) -> None:
     server.script = in_turn(fails(429, headers=headers), well)
-    colour.rerank(colour.reranker(api_base=server.url, max_retries=1, timeout=60), QUERY, DOCUMENTS)
+    mode.rerank(mode.reranker(api_base=server.url, max_retries=1, timeout=60), QUERY, DOCUMENTS)
     assert [each for each in waits if each] == ([] if waited is None else [waited])
 
 
 @pytest.mark.parametrize("asked", ["11", "3600"])
 def test_a_wait_that_does_not_fit_gives_up_at_once(
-    asked: str, colour: Colour, server: Loopback, waits: list[float]
+    asked: str, mode: Mode, server: Loopback, waits: list[float]
 ) -> None:
     server.script = fails(429, headers={"retry-after": asked})
     with pytest.raises(RateLimitError) as caught:
-        colour.rerank(colour.reranker(api_base=server.url, max_retries=5, timeout=10), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(api_base=server.url, max_retries=5, timeout=10), QUERY, DOCUMENTS)
     assert (caught.value.retry_after, len(server.hits), waits) == (float(asked), 1, [])
 
 
-def test_an_hour_is_not_waited_for_even_without_a_timeout(colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_an_hour_is_not_waited_for_even_without_a_timeout(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(429, headers={"retry-after": "3600"})
     with pytest.raises(RateLimitError):
-        colour.rerank(colour.reranker(api_base=server.url, max_retries=5, timeout=None), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(api_base=server.url, max_retries=5, timeout=None), QUERY, DOCUMENTS)
     assert (len(server.hits), waits) == (1, [])
 
 
 @pytest.mark.usefixtures("quick")
-def test_the_timeout_is_for_the_whole_call(colour: Colour, server: Loopback) -> None:
+def test_the_timeout_is_for_the_whole_call(mode: Mode, server: Loopback) -> None:
     def script(line: Line) -> None:
         line.client_left()
 
     server.script = in_turn(fails(503), script)
-    reranker = colour.reranker(api_base=server.url, batch_size=1, max_concurrency=1, max_retries=100, timeout=0.4)
+    reranker = mode.reranker(api_base=server.url, batch_size=1, max_concurrency=1, max_retries=100, timeout=0.4)
     began = time.monotonic()
     with pytest.raises(APITimeoutError) as caught:
-        colour.rerank(reranker, QUERY, numbered(20))
+        mode.rerank(reranker, QUERY, numbered(20))
     assert 0.35 <= time.monotonic() - began < 1.5
     assert caught.value.status_code is None
 
@@ -353,23 +353,23 @@ def test_the_default_timeout_is_sixty_seconds() -> None:
 # From scores to results.
 
 
-def replay(colour: Colour, model: str = "cohere/rerank-v3.5", body: Any = None, **options: Any) -> Reranker:
+def replay(mode: Mode, model: str = "cohere/rerank-v3.5", body: Any = None, **options: Any) -> Reranker:
     """A reranker whose server gives one answer to everything."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=body)
 
-    return colour.reranker(model, http_client=colour.client(transport=httpx.MockTransport(answer)), **options)
+    return mode.reranker(model, http_client=mode.client(transport=httpx.MockTransport(answer)), **options)
 
 
 def scored(*scores: float) -> dict[str, Any]:
     return {"results": [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]}
 
 
-def test_blank_documents_come_last_without_a_score(colour: Colour) -> None:
+def test_blank_documents_come_last_without_a_score(mode: Mode) -> None:
     documents = ["", "a", {"text": " "}, "b", "\n\t"]
-    reranker = replay(colour, body=scored(0.2, 0.9))
-    response = colour.rerank(reranker, QUERY, documents)
+    reranker = replay(mode, body=scored(0.2, 0.9))
+    response = mode.rerank(reranker, QUERY, documents)
     assert [(each.index, each.relevance_score) for each in response.results] == [
         (3, 0.9),
         (1, 0.2),
@@ -377,54 +377,54 @@ def test_blank_documents_come_last_without_a_score(colour: Colour) -> None:
         (2, None),
         (4, None),
     ]
-    assert indexes(colour.rerank(reranker, QUERY, documents, top_n=3)) == [3, 1, 0]
-    assert indexes(colour.rerank(reranker, QUERY, documents, score_threshold=-1)) == [3, 1]
+    assert indexes(mode.rerank(reranker, QUERY, documents, top_n=3)) == [3, 1, 0]
+    assert indexes(mode.rerank(reranker, QUERY, documents, score_threshold=-1)) == [3, 1]
 
 
 @pytest.mark.parametrize(
     ("threshold", "top_n", "expected"),
     [(0.0, None, [0, 2, 1]), (0.5, None, [0, 2]), (0.51, None, [0]), (0.5, 1, [0]), (1, None, []), (None, 2, [0, 2])],
 )
-def test_threshold(threshold: float | None, top_n: int | None, expected: list[int], colour: Colour) -> None:
-    reranker = replay(colour, body=scored(0.9, 0.0, 0.5), score_threshold=threshold, top_n=top_n)
-    assert indexes(colour.rerank(reranker, QUERY, DOCUMENTS)) == expected
+def test_threshold(threshold: float | None, top_n: int | None, expected: list[int], mode: Mode) -> None:
+    reranker = replay(mode, body=scored(0.9, 0.0, 0.5), score_threshold=threshold, top_n=top_n)
+    assert indexes(mode.rerank(reranker, QUERY, DOCUMENTS)) == expected
 
 
-def test_logits_in_unit_mode(colour: Colour) -> None:
+def test_logits_in_unit_mode(mode: Mode) -> None:
     body = {"rankings": [{"index": index, "logit": logit} for index, logit in enumerate([0.0, 800.0, -800.0, -2.0])]}
-    reranker = replay(colour, "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2", body)
+    reranker = replay(mode, "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2", body)
     documents = ["a", "b", "c", "d"]
-    raw = colour.rerank(reranker, QUERY, documents)
-    unit = colour.rerank(reranker, QUERY, documents, score_mode="unit")
-    cut = colour.rerank(reranker, QUERY, documents, score_mode="unit", score_threshold=0.5)
+    raw = mode.rerank(reranker, QUERY, documents)
+    unit = mode.rerank(reranker, QUERY, documents, score_mode="unit")
+    cut = mode.rerank(reranker, QUERY, documents, score_mode="unit", score_threshold=0.5)
     assert [each.relevance_score for each in raw.results] == [800.0, 0.0, -2.0, -800.0]
     assert [each.relevance_score for each in unit.results] == pytest.approx([1.0, 0.5, 0.1192029, 0.0], abs=1e-6)
     assert indexes(raw) == indexes(unit) == [1, 0, 3, 2]
     assert indexes(cut) == [1, 0]
 
 
-def test_fusion_with_the_incoming_order(colour: Colour) -> None:
-    reranker = replay(colour, body=scored(0.1, 0.2, 0.9, 0.8), fuse="rrf")
-    response = colour.rerank(reranker, QUERY, ["a", "b", "c", "d"], top_n=3)
+def test_fusion_with_the_incoming_order(mode: Mode) -> None:
+    reranker = replay(mode, body=scored(0.1, 0.2, 0.9, 0.8), fuse="rrf")
+    response = mode.rerank(reranker, QUERY, ["a", "b", "c", "d"], top_n=3)
     assert indexes(response) == [2, 0, 1]
     assert [each.relevance_score for each in response.results] == pytest.approx(
         [1 / 61 + 1 / 63, 1 / 64 + 1 / 61, 1 / 63 + 1 / 62]
     )
 
 
-def test_top_n_is_not_sent_when_all_scores_are_needed_for_fusion(colour: Colour, server: Loopback) -> None:
-    colour.rerank(colour.reranker(api_base=server.url, fuse="rrf", top_n=1), QUERY, DOCUMENTS)
+def test_top_n_is_not_sent_when_all_scores_are_needed_for_fusion(mode: Mode, server: Loopback) -> None:
+    mode.rerank(mode.reranker(api_base=server.url, fuse="rrf", top_n=1), QUERY, DOCUMENTS)
     assert "top_n" not in server.hits[0].json
 
 
-def test_documents_come_back_as_the_same_objects(colour: Colour, server: Loopback) -> None:
+def test_documents_come_back_as_the_same_objects(mode: Mode, server: Loopback) -> None:
     documents: list[Any] = [
         {"text": "b 2", "nested": {"page": [1]}},
         MappingProxyType({"text": "a 1"}),
         "c 3",
     ]
     before = [dict(each) if not isinstance(each, str) else each for each in documents]
-    response = colour.rerank(colour.reranker(api_base=server.url), QUERY, documents)
+    response = mode.rerank(mode.reranker(api_base=server.url), QUERY, documents)
     assert response.results[0].document is documents[1]
     assert response.results[1].document is documents[0]
     assert response.results[2].document == {"text": "c 3"}
@@ -432,15 +432,15 @@ def test_documents_come_back_as_the_same_objects(colour: Colour, server: Loopbac
 
 
 @pytest.mark.parametrize("wanted", [True, None, False])
-def test_return_documents(wanted: bool | None, colour: Colour, server: Loopback) -> None:
-    response = colour.rerank(colour.reranker(api_base=server.url, return_documents=wanted), QUERY, ["", *DOCUMENTS])
+def test_return_documents(wanted: bool | None, mode: Mode, server: Loopback) -> None:
+    response = mode.rerank(mode.reranker(api_base=server.url, return_documents=wanted), QUERY, ["", *DOCUMENTS])
     assert [each.document is None for each in response.results] == [wanted is False] * 4
     assert "return_documents" not in server.hits[0].json
 
 
 @pytest.mark.parametrize("kind", [tuple, iter, lambda documents: dict.fromkeys(documents).keys()])
-def test_any_sequence_of_documents(kind: Callable[[Any], Any], colour: Colour, server: Loopback) -> None:
-    assert indexes(colour.rerank(colour.reranker(api_base=server.url), QUERY, kind(DOCUMENTS))) == [1, 2, 0]
+def test_any_sequence_of_documents(kind: Callable[[Any], Any], mode: Mode, server: Loopback) -> None:
+    assert indexes(mode.rerank(mode.reranker(api_base=server.url), QUERY, kind(DOCUMENTS))) == [1, 2, 0]
 
 
 # Failing softly.
@@ -450,13 +450,13 @@ def test_any_sequence_of_documents(kind: Callable[[Any], Any], colour: Colour, s
     "script", [fails(500), fails(401), Line.hang_up, lambda line: line.answer(body=ranking(["x"]))]
 )
 def test_passthrough_hands_the_incoming_order_back(
-    script: Script, colour: Colour, server: Loopback, caplog: pytest.LogCaptureFixture
+    script: Script, mode: Mode, server: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script = script
     documents: list[Any] = ["a secret 1", {"text": "b secret 2"}, "", "c secret 3"]
-    reranker = colour.reranker(api_base=server.url, on_error="passthrough", score_threshold=0.5)
+    reranker = mode.reranker(api_base=server.url, on_error="passthrough", score_threshold=0.5)
     with caplog.at_level(logging.DEBUG, logger="anyrerank"):
-        response = colour.rerank(reranker, "a secret question", documents, top_n=3)
+        response = mode.rerank(reranker, "a secret question", documents, top_n=3)
     assert response.degraded
     assert [(each.index, each.relevance_score) for each in response.results] == [(0, None), (1, None), (2, None)]
     assert response.results[1].document is documents[1]
@@ -469,30 +469,30 @@ def test_passthrough_hands_the_incoming_order_back(
     assert KEY not in caplog.text
 
 
-def test_passthrough_does_not_hide_a_wrong_call(colour: Colour, server: Loopback) -> None:
-    reranker = colour.reranker(api_base=server.url, on_error="passthrough")
+def test_passthrough_does_not_hide_a_wrong_call(mode: Mode, server: Loopback) -> None:
+    reranker = mode.reranker(api_base=server.url, on_error="passthrough")
     with pytest.raises(BadRequestError):
-        colour.rerank(reranker, " ", DOCUMENTS)
+        mode.rerank(reranker, " ", DOCUMENTS)
     with pytest.raises(BadRequestError):
-        colour.rerank(reranker, QUERY, DOCUMENTS, truncate="END")
+        mode.rerank(reranker, QUERY, DOCUMENTS, truncate="END")
     assert server.hits == []
 
 
 def test_a_success_is_not_degraded_and_logs_no_warning(
-    colour: Colour, server: Loopback, caplog: pytest.LogCaptureFixture
+    mode: Mode, server: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
-    response = colour.rerank(colour.reranker(api_base=server.url, on_error="passthrough"), QUERY, DOCUMENTS)
+    response = mode.rerank(mode.reranker(api_base=server.url, on_error="passthrough"), QUERY, DOCUMENTS)
     assert not response.degraded
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
 def test_a_fallback_answers_over_its_own_connection(
-    colour: Colour, server: Loopback, serve: Callable[..., Loopback]
+    mode: Mode, server: Loopback, serve: Callable[..., Loopback]
 ) -> None:
     other = serve()
     server.script = fails(503)
-    second = colour.reranker("cohere/second", api_base=other.url, api_key="other-key")
-    response = colour.rerank(colour.reranker(api_base=server.url, fallbacks=[second]), QUERY, DOCUMENTS)
+    second = mode.reranker("cohere/second", api_base=other.url, api_key="other-key")
+    response = mode.rerank(mode.reranker(api_base=server.url, fallbacks=[second]), QUERY, DOCUMENTS)
     assert (response.provider, response.model) == ("cohere", "second")
     assert [(each.deployment, each.status) for each in response.attempts] == [
         ("cohere/rerank-v3.5", 503),
@@ -504,32 +504,32 @@ def test_a_fallback_answers_over_its_own_connection(
     ]
 
 
-def test_a_fallback_on_this_machine(colour: Colour, server: Loopback) -> None:
+def test_a_fallback_on_this_machine(mode: Mode, server: Loopback) -> None:
     server.script = Line.hang_up
-    response = colour.rerank(colour.reranker(api_base=server.url, fallbacks=["local/lexical"]), "Ottawa", DOCUMENTS)
+    response = mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), "Ottawa", DOCUMENTS)
     assert (response.provider, response.results[0].index) == ("local", 1)
 
 
-def test_all_fallbacks_fail(colour: Colour, server: Loopback) -> None:
+def test_all_fallbacks_fail(mode: Mode, server: Loopback) -> None:
     server.script = in_turn(fails(503), fails(401))
-    reranker = colour.reranker(api_base=server.url, fallbacks=["cohere/second"])
+    reranker = mode.reranker(api_base=server.url, fallbacks=["cohere/second"])
     with pytest.raises(FallbackError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert [type(each) for each in caught.value.errors] == [InternalServerError, AuthenticationError]
     assert [each.status for each in caught.value.attempts] == [503, 401]
     assert not leaks(caught.value, [KEY, QUERY, *DOCUMENTS])
 
 
-def test_a_bad_request_does_not_go_to_a_fallback(colour: Colour, server: Loopback) -> None:
+def test_a_bad_request_does_not_go_to_a_fallback(mode: Mode, server: Loopback) -> None:
     server.script = fails(400)
     with pytest.raises(BadRequestError):
-        colour.rerank(colour.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS)
 
 
 # Many calls.
 
 
-def test_many_come_back_in_order(colour: Colour, server: Loopback) -> None:
+def test_many_come_back_in_order(mode: Mode, server: Loopback) -> None:
     together = threading.Barrier(4)
 
     def script(line: Line) -> None:
@@ -539,13 +539,13 @@ def test_many_come_back_in_order(colour: Colour, server: Loopback) -> None:
     server.script = script
     queries = [f"query {number}" for number in range(4)]
     lists = [[f"x {number + 2}", f"y {number + 1}"] for number in range(4)]
-    answers = colour.rerank_many(colour.reranker(api_base=server.url), queries, lists)
+    answers = mode.rerank_many(mode.reranker(api_base=server.url), queries, lists)
     assert [answer.results[0].document for answer in answers] == [{"text": f"y {number + 1}"} for number in range(4)]
     assert sorted(hit.json["query"] for hit in server.hits) == queries
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_many_share_max_concurrency_with_their_batches(limit: int, colour: Colour, server: Loopback) -> None:
+def test_many_share_max_concurrency_with_their_batches(limit: int, mode: Mode, server: Loopback) -> None:
     lock, now, most = threading.Lock(), [0], [0]
 
     def script(line: Line) -> None:
@@ -558,41 +558,41 @@ def test_many_share_max_concurrency_with_their_batches(limit: int, colour: Colou
         well(line)
 
     server.script = script
-    reranker = colour.reranker(api_base=server.url, batch_size=2, max_concurrency=limit)
-    answers = colour.rerank_many(reranker, [QUERY] * 4, [numbered(6)] * 4)
+    reranker = mode.reranker(api_base=server.url, batch_size=2, max_concurrency=limit)
+    answers = mode.rerank_many(reranker, [QUERY] * 4, [numbered(6)] * 4)
     assert [indexes(answer) for answer in answers] == [[5, 4, 3, 2, 1, 0]] * 4
     assert len(server.hits) == 12
     assert most[0] <= limit
 
 
-def test_many_with_one_failure(colour: Colour, server: Loopback) -> None:
+def test_many_with_one_failure(mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(401) if line.hit.json["query"] == "bad" else well(line)
-    reranker = colour.reranker(api_base=server.url)
-    answers = colour.rerank_many(reranker, ["a", "bad", "c", " "], [DOCUMENTS] * 4, return_exceptions=True)
+    reranker = mode.reranker(api_base=server.url)
+    answers = mode.rerank_many(reranker, ["a", "bad", "c", " "], [DOCUMENTS] * 4, return_exceptions=True)
     assert isinstance(answers[1], AuthenticationError)
     assert isinstance(answers[3], BadRequestError)
     assert [indexes(answers[place]) for place in (0, 2)] == [[1, 2, 0]] * 2
     with pytest.raises(AuthenticationError):
-        colour.rerank_many(reranker, ["a", "bad"], [DOCUMENTS] * 2)
+        mode.rerank_many(reranker, ["a", "bad"], [DOCUMENTS] * 2)
 
 
-def test_many_with_overrides(colour: Colour, server: Loopback) -> None:
-    reranker = colour.reranker(api_base=server.url, top_n=3)
-    answers = colour.rerank_many(reranker, ["a", "b"], [DOCUMENTS] * 2, top_n=1, priority=2)
+def test_many_with_overrides(mode: Mode, server: Loopback) -> None:
+    reranker = mode.reranker(api_base=server.url, top_n=3)
+    answers = mode.rerank_many(reranker, ["a", "b"], [DOCUMENTS] * 2, top_n=1, priority=2)
     assert [len(answer.results) for answer in answers] == [1, 1]
     assert [hit.json["priority"] for hit in server.hits] == [2, 2]
-    assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+    assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
     assert "priority" not in server.hits[-1].json
 
 
-def test_none_of_many(colour: Colour, server: Loopback) -> None:
-    assert colour.rerank_many(colour.reranker(api_base=server.url), [], []) == []
+def test_none_of_many(mode: Mode, server: Loopback) -> None:
+    assert mode.rerank_many(mode.reranker(api_base=server.url), [], []) == []
 
 
 @pytest.mark.parametrize(("queries", "lists"), [("abc", [DOCUMENTS] * 3), (["a", "b"], [DOCUMENTS])])
-def test_many_that_do_not_match(queries: Any, lists: Any, colour: Colour, server: Loopback) -> None:
+def test_many_that_do_not_match(queries: Any, lists: Any, mode: Mode, server: Loopback) -> None:
     with pytest.raises(BadRequestError, match="list of queries and as many lists of documents"):
-        colour.rerank_many(colour.reranker(api_base=server.url), queries, lists)
+        mode.rerank_many(mode.reranker(api_base=server.url), queries, lists)
     assert server.hits == []
 
 
@@ -626,32 +626,32 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("wrong", list(WRONG.values()), ids=list(WRONG))
-def test_a_wrong_call_is_refused_before_sending(wrong: dict[str, Any], colour: Colour, server: Loopback) -> None:
+def test_a_wrong_call_is_refused_before_sending(wrong: dict[str, Any], mode: Mode, server: Loopback) -> None:
     call = {"query": QUERY, "documents": DOCUMENTS, **wrong}
     with pytest.raises(BadRequestError) as caught:
-        colour.function(model="cohere/rerank-v3.5", api_key=KEY, api_base=server.url, **call)
+        mode.function(model="cohere/rerank-v3.5", api_key=KEY, api_base=server.url, **call)
     with pytest.raises(BadRequestError):
-        colour.rerank(colour.reranker(api_base=server.url), **call)
+        mode.rerank(mode.reranker(api_base=server.url), **call)
     assert caught.value.status_code is None
     assert server.hits == []
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_base", "model", "http_client", "fallbacks", "headers"])
-def test_the_connection_is_not_an_option_of_a_call(name: str, colour: Colour, server: Loopback) -> None:
+def test_the_connection_is_not_an_option_of_a_call(name: str, mode: Mode, server: Loopback) -> None:
     with pytest.raises(BadRequestError, match=f"{name}: set when a Reranker is made"):
-        colour.rerank(colour.reranker(api_base=server.url), QUERY, DOCUMENTS, **{name: "x"})
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, DOCUMENTS, **{name: "x"})
     assert server.hits == []
 
 
 @pytest.mark.parametrize("model", ["acme/model", "cohere", "", "/model", "cohere/", "Cohere/rerank-v3.5"])
-def test_an_unknown_model(model: str, colour: Colour) -> None:
+def test_an_unknown_model(model: str, mode: Mode) -> None:
     with pytest.raises(ConfigurationError):
-        colour.function(model=model, query=QUERY, documents=DOCUMENTS, api_key=KEY)
+        mode.function(model=model, query=QUERY, documents=DOCUMENTS, api_key=KEY)
 
 
-def test_custom_llm_provider(colour: Colour, server: Loopback) -> None:
+def test_custom_llm_provider(mode: Mode, server: Loopback) -> None:
     for model in ("rerank-v3.5", "cohere/rerank-v3.5"):
-        colour.function(
+        mode.function(
             model=model,
             custom_llm_provider="cohere",
             query=QUERY,
@@ -662,11 +662,11 @@ def test_custom_llm_provider(colour: Colour, server: Loopback) -> None:
     assert [hit.json["model"] for hit in server.hits] == ["rerank-v3.5"] * 2
 
 
-def test_the_positional_arguments_of_litellm(colour: Colour, server: Loopback) -> None:
+def test_the_positional_arguments_of_litellm(mode: Mode, server: Loopback) -> None:
     options: dict[str, Any] = {"api_key": KEY, "api_base": server.url}
     positional = ("rerank-v3.5", QUERY, DOCUMENTS, "cohere", 1, None, False)
-    if colour.asynchronous:
-        response = colour.run(anyrerank.arerank(*positional, **options))
+    if mode.asynchronous:
+        response = mode.run(anyrerank.arerank(*positional, **options))
     else:
         response = anyrerank.rerank(*positional, **options)
     assert [(each.index, each.document) for each in response.results] == [(1, None)]
@@ -679,21 +679,21 @@ def test_the_functions_share_their_connections(server: Loopback) -> None:
 
 
 def test_making_a_reranker_needs_no_key_and_sends_nothing(
-    colour: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
+    mode: Mode, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    reranker = colour.reranker(api_base=server.url, api_key=None)
+    reranker = mode.reranker(api_base=server.url, api_key=None)
     assert (server.hits, server.connections) == ([], 0)
     with pytest.raises(AuthenticationError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     monkeypatch.setenv("CO_API_KEY", KEY)
-    assert indexes(colour.rerank(reranker, QUERY, DOCUMENTS)) == [1, 2, 0]
+    assert indexes(mode.rerank(reranker, QUERY, DOCUMENTS)) == [1, 2, 0]
 
 
-def test_the_response_says_where_it_came_from(colour: Colour) -> None:
+def test_the_response_says_where_it_came_from(mode: Mode) -> None:
     recorded = Replay(
         [{"response": {"status": 200, "headers": {"x-debug-trace-id": "t-1"}, "json": {"id": "c-1", **scored(1)}}}]
     )
-    response = colour.rerank(colour.reranker(http_client=recorded.client(colour)), QUERY, ["a"])
+    response = mode.rerank(mode.reranker(http_client=recorded.client(mode)), QUERY, ["a"])
     assert (response.id, response.request_id, response.provider, response.model) == (
         "c-1",
         "t-1",
@@ -707,14 +707,14 @@ def test_the_response_says_where_it_came_from(colour: Colour) -> None:
     ]
 
 
-def test_a_connection_error_is_tried_again(colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_a_connection_error_is_tried_again(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = Line.reset
     with pytest.raises(APIConnectionError):
-        colour.rerank(colour.reranker(api_base=server.url, max_retries=3), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(api_base=server.url, max_retries=3), QUERY, DOCUMENTS)
     assert (len(server.hits), len(waits)) == (4, 3)
 
 
-def test_what_is_too_large_is_seen_whatever_the_texts_say(colour: Colour) -> None:
+def test_what_is_too_large_is_seen_whatever_the_texts_say(mode: Mode) -> None:
     """The decision is made on the server's words, not on what is left of them for the error message."""
     words = "maximum context length"
     documents = [f"on the {words} of a model", "on something else"]
@@ -725,34 +725,34 @@ def test_what_is_too_large_is_seen_whatever_the_texts_say(colour: Colour) -> Non
             return httpx.Response(400, json={"message": f"the {words} is 4096 tokens"})
         return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 0.5}]})
 
-    client = colour.client(transport=httpx.MockTransport(answer))
-    response = colour.rerank(colour.reranker(http_client=client), f"what is the {words}?", documents)
+    client = mode.client(transport=httpx.MockTransport(answer))
+    response = mode.rerank(mode.reranker(http_client=client), f"what is the {words}?", documents)
     assert sorted(response.results.indexes) == [0, 1]
 
 
-def test_the_fallbacks_of_a_fallback_come_after_it(colour: Colour) -> None:
+def test_the_fallbacks_of_a_fallback_come_after_it(mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}] * 2)
-    client = replay.client(colour)
-    inner = colour.reranker("cohere/second", http_client=client, fallbacks=["local/lexical"])
-    outer = colour.reranker("cohere/first", http_client=client, fallbacks=[inner])
-    response = colour.rerank(outer, QUERY, DOCUMENTS)
+    client = replay.client(mode)
+    inner = mode.reranker("cohere/second", http_client=client, fallbacks=["local/lexical"])
+    outer = mode.reranker("cohere/first", http_client=client, fallbacks=[inner])
+    response = mode.rerank(outer, QUERY, DOCUMENTS)
     assert response.provider == "local"
     assert [json.loads(request.content)["model"] for request in replay.seen] == ["first", "second"]
 
 
-def test_what_a_fallback_cannot_take_does_not_hide_the_outage(colour: Colour) -> None:
+def test_what_a_fallback_cannot_take_does_not_hide_the_outage(mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}])
-    fallback = colour.reranker("hosted_vllm/x", api_base="http://vllm.example")
-    reranker = colour.reranker(
-        http_client=replay.client(colour), score_mode="unit", fallbacks=[fallback], on_error="passthrough"
+    fallback = mode.reranker("hosted_vllm/x", api_base="http://vllm.example")
+    reranker = mode.reranker(
+        http_client=replay.client(mode), score_mode="unit", fallbacks=[fallback], on_error="passthrough"
     )
-    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert response.degraded
     assert [each.index for each in response.results] == [0, 1, 2]
 
 
 @pytest.mark.parametrize("model", ["bedrock/cohere.rerank-v3-5:0"])
-def test_both_colours_ask_for_the_same_path(model: str, way: Colour, server: Loopback) -> None:
+def test_both_modes_ask_for_the_same_path(model: str, way: Mode, server: Loopback) -> None:
     reranker = way.reranker(model, api_base=f"{server.url}/a b/\u00fc", aws_region_name="us-west-2")
     with suppress(RerankError):
         way.rerank(reranker, QUERY, DOCUMENTS)

@@ -136,7 +136,7 @@ def test_no_bar_is_shown_in_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     assert made == []
 
 
-async def test_both_colours_show_the_same_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_both_modes_show_the_same_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         asynchronous = Reranker("cohere/m", api_key="key", http_client=client)

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.frameworks import FACES, KINDS, Answer, Face, Wire, in_turn, refusing
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, leaks
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, leaks
 from tests.support.loopback import PATIENCE, Line, Loopback, well
 
 from anyrerank import (
@@ -118,15 +118,15 @@ def entry(name: str, group: str = "r", **params: Any) -> dict[str, Any]:
 
 
 class World:
-    """Servers by the names of their hosts, in one colour; keeps who was asked, and when."""
+    """Servers by the names of their hosts, in one mode; keeps who was asked, and when."""
 
-    def __init__(self, colour: Colour, clock: Clock, **answers: Answer) -> None:
-        self.colour, self.clock = colour, clock
+    def __init__(self, mode: Mode, clock: Clock, **answers: Answer) -> None:
+        self.mode, self.clock = mode, clock
         self.answers = answers
         self.asked: list[str] = []
         self.times: list[float] = []
         self.requests: list[httpx.Request] = []
-        self.client = colour.client(transport=httpx.MockTransport(self.answer))
+        self.client = mode.client(transport=httpx.MockTransport(self.answer))
 
     def answer(self, request: httpx.Request) -> httpx.Response:
         name = request.url.host.partition(".")[0]
@@ -143,8 +143,8 @@ class World:
     def ask(
         self, router: Router, model: str = "r", query: Any = QUERY, documents: Any = DOCUMENTS, **overrides: Any
     ) -> RerankResponse:
-        if self.colour.asynchronous:
-            return self.colour.run(router.arerank(model, query, documents, **overrides))
+        if self.mode.asynchronous:
+            return self.mode.run(router.arerank(model, query, documents, **overrides))
         return router.rerank(model, query, documents, **overrides)
 
     def error(self, router: Router, model: str = "r", **given: Any) -> RerankError:
@@ -164,13 +164,13 @@ Worlds = Callable[..., World]
 
 
 @pytest.fixture
-def world(colour: Colour, clock: Clock) -> Worlds:
-    return lambda **answers: World(colour, clock, **answers)
+def world(mode: Mode, clock: Clock) -> Worlds:
+    return lambda **answers: World(mode, clock, **answers)
 
 
 @pytest.fixture
-def sync_world(sync_colour: Colour, clock: Clock) -> Worlds:
-    return lambda **answers: World(sync_colour, clock, **answers)
+def sync_world(sync_mode: Mode, clock: Clock) -> Worlds:
+    return lambda **answers: World(sync_mode, clock, **answers)
 
 
 def pickled(given: T) -> T:
@@ -937,17 +937,17 @@ def test_without_a_timeout_there_is_no_deadline(world: Worlds) -> None:
         assert request.extensions["timeout"]["read"] in (None, 5.0)
 
 
-def test_a_tiny_deadline_ends_in_a_timeout(colour: Colour, serve: Callable[..., Loopback]) -> None:
+def test_a_tiny_deadline_ends_in_a_timeout(mode: Mode, serve: Callable[..., Loopback]) -> None:
     servers = [serve(lambda line: line.client_left() or None) for _ in range(2)]
     entries = [entry(str(number), api_base=each.url) for number, each in enumerate(servers)]
     with Router(entries, timeout=0.05) as router:
         began = time.monotonic()
         with pytest.raises((FallbackError, APITimeoutError)):
-            World.ask(World(colour, Clock()), router)
+            World.ask(World(mode, Clock()), router)
         assert time.monotonic() - began < 2.0
         assert [each.in_flight for each in router.standings()] == [0, 0]
-        if colour.asynchronous:
-            colour.run(router.aclose())
+        if mode.asynchronous:
+            mode.run(router.aclose())
 
 
 # Other names.
@@ -1277,19 +1277,19 @@ def router_to_copy(url: str) -> Router:
 
 @pytest.mark.parametrize("copied", [copy.deepcopy, pickled])
 def test_a_copy_has_the_same_deployments_and_a_fresh_start(
-    colour: Colour, server: Loopback, copied: Callable[[Router], Router]
+    mode: Mode, server: Loopback, copied: Callable[[Router], Router]
 ) -> None:
-    here = World(colour, Clock())
+    here = World(mode, Clock())
     original = router_to_copy(server.url)
     assert [ids(here.ask(original, "alias")) for _ in range(2)] == [["a"], ["b"]]
     other = copied(original)
     assert (repr(other), other.model_names) == (repr(original), original.model_names)
     assert [each.requests for each in other.standings()] == [0, 0]
-    colour.run(original.aclose()) if colour.asynchronous else original.close()
+    mode.run(original.aclose()) if mode.asynchronous else original.close()
     response = here.ask(other)
     assert (ids(response), len(response.results)) == (["a"], 1)
     assert [each.requests for each in original.standings()] == [1, 1]
-    colour.run(other.aclose()) if colour.asynchronous else other.close()
+    mode.run(other.aclose()) if mode.asynchronous else other.close()
     assert server.wait_until_no_connection()
 
 
@@ -1375,8 +1375,8 @@ def test_many_queries(world: Worlds) -> None:
     here = world(a=fails())
     router = here.router()
     given: tuple[Any, ...] = ("r", ["one", "two", " "], [DOCUMENTS] * 3)
-    if here.colour.asynchronous:
-        found = here.colour.run(router.arerank_many(*given, return_exceptions=True, fallbacks=[]))
+    if here.mode.asynchronous:
+        found = here.mode.run(router.arerank_many(*given, return_exceptions=True, fallbacks=[]))
     else:
         found = router.rerank_many(*given, return_exceptions=True, fallbacks=[])
     assert [type(each) for each in found] == [RerankResponse, RerankResponse, BadRequestError]

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frameworks import FACES, NVIDIA, Answer, Face, Wire, in_turn, refusing, well
-from tests.support.harness import KEY, QUERY, Colour
+from tests.support.harness import KEY, QUERY, Mode
 
 from anyrerank import (
     APITimeoutError,
@@ -34,22 +34,22 @@ JINA = "jina_ai/jina-reranker-v3"
 TEXTS = ["a 0.1", "b 0.9", "c 0.5"]
 
 
-def served(colour: Colour, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
+def served(mode: Mode, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
     """A reranker that keeps scores in memory, unless it is told otherwise."""
-    client = colour.client(transport=httpx.MockTransport(wire))
-    return colour.reranker(model, **{"http_client": client, "cache": MemoryCache(), **options})
+    client = mode.client(transport=httpx.MockTransport(wire))
+    return mode.reranker(model, **{"http_client": client, "cache": MemoryCache(), **options})
 
 
 def sent(wire: Wire) -> list[list[Any]]:
     return [body["documents"] for body in wire.bodies]
 
 
-def test_what_was_paid_for_is_not_sent_again(colour: Colour) -> None:
+def test_what_was_paid_for_is_not_sent_again(mode: Mode) -> None:
     wire = Wire()
-    reranker = served(colour, wire)
+    reranker = served(mode, wire)
     hundred = [f"text {number}" for number in range(100)]
-    first = colour.rerank(reranker, QUERY, hundred)
-    second = colour.rerank(reranker, QUERY, [*hundred[10:], *(f"new {number}" for number in range(200, 210))])
+    first = mode.rerank(reranker, QUERY, hundred)
+    second = mode.rerank(reranker, QUERY, [*hundred[10:], *(f"new {number}" for number in range(200, 210))])
     assert [len(documents) for documents in sent(wire)] == [100, 10]
     assert (first.cached, first.saved, first.cost) == (0, 0.0, 0.002)
     assert (second.cached, second.cost) == (90, 0.002)
@@ -57,11 +57,11 @@ def test_what_was_paid_for_is_not_sent_again(colour: Colour) -> None:
     assert [(result.index, result.relevance_score) for result in second.results[:2]] == [(99, 209.0), (98, 208.0)]
 
 
-def test_a_call_that_is_all_kept_sends_nothing_and_costs_nothing(colour: Colour) -> None:
+def test_a_call_that_is_all_kept_sends_nothing_and_costs_nothing(mode: Mode) -> None:
     wire = Wire()
-    reranker = served(colour, wire)
-    first = colour.rerank(reranker, QUERY, TEXTS)
-    second = colour.rerank(reranker, QUERY, TEXTS[::-1])
+    reranker = served(mode, wire)
+    first = mode.rerank(reranker, QUERY, TEXTS)
+    second = mode.rerank(reranker, QUERY, TEXTS[::-1])
     assert len(wire.requests) == 1
     assert (second.cost, second.attempts, second.cached) == (0.0, (), 3)
     assert second.saved == pytest.approx(0.002)
@@ -70,14 +70,14 @@ def test_a_call_that_is_all_kept_sends_nothing_and_costs_nothing(colour: Colour)
     assert second.results.scores == first.results.scores
 
 
-def test_what_does_not_change_a_score_does_not_miss(colour: Colour) -> None:
+def test_what_does_not_change_a_score_does_not_miss(mode: Mode) -> None:
     wire = Wire()
-    reranker = served(colour, wire)
-    top = colour.rerank(reranker, QUERY, TEXTS, top_n=1)
+    reranker = served(mode, wire)
+    top = mode.rerank(reranker, QUERY, TEXTS, top_n=1)
     assert wire.body.get("top_n") is None
     assert top.results.indexes == (1,)
-    assert colour.rerank(reranker, QUERY, TEXTS, score_threshold=0.4).results.indexes == (1, 2)
-    assert colour.rerank(reranker, QUERY, TEXTS, score_mode="unit", fuse="rrf", user="ann").cached == 3
+    assert mode.rerank(reranker, QUERY, TEXTS, score_threshold=0.4).results.indexes == (1, 2)
+    assert mode.rerank(reranker, QUERY, TEXTS, score_mode="unit", fuse="rrf", user="ann").cached == 3
     assert len(wire.requests) == 1
 
 
@@ -93,80 +93,80 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_may_change_a_score_misses(colour: Colour, name: str) -> None:
+def test_what_may_change_a_score_misses(mode: Mode, name: str) -> None:
     made, called = CHANGES[name]
     wire, cache = Wire(), MemoryCache()
-    colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+    mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
     query = called.get("query", QUERY)
     options = {option: value for option, value in called.items() if option != "query"}
-    response = colour.rerank(served(colour, wire, **{"cache": cache, **made}), query, TEXTS, **options)
+    response = mode.rerank(served(mode, wire, **{"cache": cache, **made}), query, TEXTS, **options)
     assert len(wire.requests) == 2
     assert (response.cached, response.saved) == (0, 0.0)
 
 
-def test_another_key_does_not_miss(colour: Colour) -> None:
+def test_another_key_does_not_miss(mode: Mode) -> None:
     wire, cache = Wire(), MemoryCache()
-    colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
-    other = served(colour, wire, cache=cache, api_key="another", headers={"Authorization": "Bearer third"})
-    assert colour.rerank(other, QUERY, TEXTS).cached == 3
+    mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
+    other = served(mode, wire, cache=cache, api_key="another", headers={"Authorization": "Bearer third"})
+    assert mode.rerank(other, QUERY, TEXTS).cached == 3
 
 
-def test_equal_documents_of_a_call_are_sent_once(colour: Colour) -> None:
+def test_equal_documents_of_a_call_are_sent_once(mode: Mode) -> None:
     wire = Wire()
-    response = colour.rerank(served(colour, wire), QUERY, ["a 0.1", "", "b 0.9", "a 0.1", {"text": "b 0.9"}])
+    response = mode.rerank(served(mode, wire), QUERY, ["a 0.1", "", "b 0.9", "a 0.1", {"text": "b 0.9"}])
     assert wire.sent == ["a 0.1", "b 0.9"]
     assert list(response.results.pairs()) == [(2, 0.9), (4, 0.9), (0, 0.1), (3, 0.1), (1, None)]
     assert response.cached == 0
 
 
-def test_a_listwise_model_is_kept_by_the_call(colour: Colour) -> None:
+def test_a_listwise_model_is_kept_by_the_call(mode: Mode) -> None:
     wire = Wire()
-    reranker = served(colour, wire, JINA)
-    first = colour.rerank(reranker, QUERY, TEXTS)
-    again = colour.rerank(reranker, QUERY, TEXTS, top_n=2)
+    reranker = served(mode, wire, JINA)
+    first = mode.rerank(reranker, QUERY, TEXTS)
+    again = mode.rerank(reranker, QUERY, TEXTS, top_n=2)
     assert len(wire.requests) == 1
     assert (again.cached, again.cost, again.results.indexes) == (3, 0.0, first.results.indexes[:2])
-    assert colour.rerank(reranker, QUERY, TEXTS[:2]).cached == 0
-    assert colour.rerank(reranker, QUERY, TEXTS[::-1]).cached == 0
-    assert colour.rerank(reranker, QUERY, ["a 0.1b 0.9", "c 0.5"]).cached == 0
+    assert mode.rerank(reranker, QUERY, TEXTS[:2]).cached == 0
+    assert mode.rerank(reranker, QUERY, TEXTS[::-1]).cached == 0
+    assert mode.rerank(reranker, QUERY, ["a 0.1b 0.9", "c 0.5"]).cached == 0
     assert len(wire.requests) == 4
 
 
-def test_batches_are_of_what_is_missing(colour: Colour) -> None:
+def test_batches_are_of_what_is_missing(mode: Mode) -> None:
     wire = Wire()
-    reranker = served(colour, wire, batch_size=2, max_concurrency=1)
-    colour.rerank(reranker, QUERY, ["a 0.1", "b 0.2", "c 0.3"])
-    response = colour.rerank(reranker, QUERY, ["d 0.4", "a 0.1", "e 0.5", "b 0.2", "f 0.6"])
+    reranker = served(mode, wire, batch_size=2, max_concurrency=1)
+    mode.rerank(reranker, QUERY, ["a 0.1", "b 0.2", "c 0.3"])
+    response = mode.rerank(reranker, QUERY, ["d 0.4", "a 0.1", "e 0.5", "b 0.2", "f 0.6"])
     assert sent(wire)[2:] == [["d 0.4", "e 0.5"], ["f 0.6"]]
     assert response.results.indexes == (4, 2, 0, 3, 1)
     assert response.cached == 2
 
 
-def test_an_error_names_the_caller_s_document(colour: Colour) -> None:
+def test_an_error_names_the_caller_s_document(mode: Mode) -> None:
     def large(request: httpx.Request) -> httpx.Response:
         return httpx.Response(413, text="too large") if b"huge" in request.content else well(request)
 
-    reranker = served(colour, Wire(large))
-    colour.rerank(reranker, QUERY, TEXTS)
+    reranker = served(mode, Wire(large))
+    mode.rerank(reranker, QUERY, TEXTS)
     with pytest.raises(BadRequestError, match=r"documents\[3\] is too large"):
-        colour.rerank(reranker, QUERY, [*TEXTS, "huge"])
+        mode.rerank(reranker, QUERY, [*TEXTS, "huge"])
 
 
-def test_what_was_paid_for_before_a_failure_is_kept(colour: Colour) -> None:
+def test_what_was_paid_for_before_a_failure_is_kept(mode: Mode) -> None:
     wire = Wire(in_turn(well, refusing(400)))
-    reranker = served(colour, wire)
-    colour.rerank(reranker, QUERY, TEXTS)
+    reranker = served(mode, wire)
+    mode.rerank(reranker, QUERY, TEXTS)
     with pytest.raises(BadRequestError):
-        colour.rerank(reranker, QUERY, [*TEXTS, "d"])
-    assert colour.rerank(reranker, QUERY, TEXTS).cached == 3
+        mode.rerank(reranker, QUERY, [*TEXTS, "d"])
+    assert mode.rerank(reranker, QUERY, TEXTS).cached == 3
 
 
-def test_a_file_serves_another_reranker(colour: Colour, tmp_path: Path) -> None:
+def test_a_file_serves_another_reranker(mode: Mode, tmp_path: Path) -> None:
     wire = Wire()
     with SQLiteCache(tmp_path / "scores.db") as cache:
-        colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+        mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
     with SQLiteCache(tmp_path / "scores.db") as cache:
-        response = colour.rerank(served(colour, wire, cache=cache), QUERY, TEXTS)
+        response = mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
     assert (len(wire.requests), response.cached) == (1, 3)
     assert response.saved == pytest.approx(0.002)
     kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -182,10 +182,10 @@ def test_in_a_framework(face: Face) -> None:
     assert len(wire.requests) == 1
 
 
-def test_a_cost_that_is_not_known_is_not_saved_as_nothing(colour: Colour) -> None:
-    reranker = served(colour, Wire(), "cohere/unheard-of")
-    assert colour.rerank(reranker, QUERY, TEXTS).cost is None
-    again = colour.rerank(reranker, QUERY, TEXTS)
+def test_a_cost_that_is_not_known_is_not_saved_as_nothing(mode: Mode) -> None:
+    reranker = served(mode, Wire(), "cohere/unheard-of")
+    assert mode.rerank(reranker, QUERY, TEXTS).cost is None
+    again = mode.rerank(reranker, QUERY, TEXTS)
     assert (again.cost, again.cached, again.saved) == (0.0, 3, None)
 
 
@@ -222,11 +222,11 @@ def nothing(_: object) -> Any:
 @pytest.mark.parametrize(("get", "put"), [(broken, nothing), (nothing, broken), (broken, broken)])
 @pytest.mark.parametrize("model", ["cohere/rerank-v3.5", JINA])
 def test_calls_go_on_without_a_cache_that_fails(
-    colour: Colour, get: Any, put: Any, model: str, caplog: pytest.LogCaptureFixture
+    mode: Mode, get: Any, put: Any, model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
-    reranker = served(colour, Wire(), model, cache=Odd(get, put))
+    reranker = served(mode, Wire(), model, cache=Odd(get, put))
     for _ in range(3):
-        assert colour.rerank(reranker, QUERY, TEXTS).results.indexes == (1, 2, 0)
+        assert mode.rerank(reranker, QUERY, TEXTS).results.indexes == (1, 2, 0)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.getMessage() for record in warnings] == [
         "the cache Odd failed with OSError: the call goes on without it; further failures are not reported"
@@ -238,26 +238,26 @@ WRONG = [b"", b"short", bytes(16)[:15], bytes(17), b"\xff" * 16, b"\xff" * 20, b
 
 @pytest.mark.parametrize("value", [*WRONG, bytes(8) + bytes(12) * 2], ids=repr)
 @pytest.mark.parametrize("model", ["cohere/rerank-v3.5", JINA])
-def test_what_is_no_score_is_a_miss(colour: Colour, model: str, value: bytes) -> None:
+def test_what_is_no_score_is_a_miss(mode: Mode, model: str, value: bytes) -> None:
     wire = Wire()
     cache = Odd(lambda keys: dict.fromkeys([*keys, b"another"], value), nothing)
-    response = colour.rerank(served(colour, wire, model, cache=cache), QUERY, TEXTS)
+    response = mode.rerank(served(mode, wire, model, cache=cache), QUERY, TEXTS)
     assert response.results.scores == (0.9, 0.5, 0.1)
     assert response.cached == 0
 
 
-def test_keys_are_digests(colour: Colour) -> None:
+def test_keys_are_digests(mode: Mode) -> None:
     keys: list[bytes] = []
     cache = Odd(nothing, keys.extend)
-    colour.rerank(served(colour, Wire(), cache=cache), QUERY, TEXTS)
+    mode.rerank(served(mode, Wire(), cache=cache), QUERY, TEXTS)
     assert {len(key) for key in keys} == {16}
     assert len(set(keys)) == 3
 
 
 @pytest.mark.parametrize("cache", [True, {}, MemoryCache])
-def test_a_cache_is_a_cache(colour: Colour, cache: Any) -> None:
+def test_a_cache_is_a_cache(mode: Mode, cache: Any) -> None:
     with pytest.raises(BadRequestError, match=r"cache is a Cache, such as MemoryCache\(\), or None"):
-        colour.reranker(cache=cache)
+        mode.reranker(cache=cache)
 
 
 # Equal calls beside each other
@@ -443,19 +443,19 @@ async def test_a_synchronous_call_does_not_wait_for_the_loop_that_it_holds_up(th
     ],
 )
 def test_all_that_a_model_sees_of_a_document_counts(
-    colour: Colour, model: str, documents: list[dict[str, str]], options: dict[str, Any]
+    mode: Mode, model: str, documents: list[dict[str, str]], options: dict[str, Any]
 ) -> None:
     wire = Wire()
-    reranker = served(colour, wire, model, api_base="https://proxy.test", **options)
-    colour.rerank(reranker, QUERY, documents)
+    reranker = served(mode, wire, model, api_base="https://proxy.test", **options)
+    mode.rerank(reranker, QUERY, documents)
     assert len(wire.sent) == 2
 
 
 @pytest.mark.parametrize("options", [{"extra_body": {"seed": 2**70}}, {}])
-def test_what_json_cannot_hold_is_the_error_that_it_is_without_a_cache(colour: Colour, options: dict[str, Any]) -> None:
+def test_what_json_cannot_hold_is_the_error_that_it_is_without_a_cache(mode: Mode, options: dict[str, Any]) -> None:
     query = QUERY if options else "\ud800"
     with pytest.raises(BadRequestError, match="cannot be written as JSON"):
-        colour.rerank(served(colour, Wire(), **options), query, TEXTS)
+        mode.rerank(served(mode, Wire(), **options), query, TEXTS)
 
 
 async def test_caches_that_are_not_shared_share_nothing() -> None:

@@ -26,7 +26,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.harness import KEY, Colour, leaks
+from tests.support.harness import KEY, Mode, leaks
 from tests.support.loopback import PATIENCE, Line, Loopback, Script, in_turn, ranking, well
 
 from anyrerank import (
@@ -51,7 +51,7 @@ GENEROUS = 3.0
 """Seconds by which even a slow machine has noticed."""
 
 
-def failure(way: Colour, reranker: Reranker, documents: list[str] = DOCUMENTS, **overrides: Any) -> RerankError:
+def failure(way: Mode, reranker: Reranker, documents: list[str] = DOCUMENTS, **overrides: Any) -> RerankError:
     """The error of a call, which must come in time and show nothing."""
     began = time.monotonic()
     with pytest.raises(RerankError) as caught:
@@ -61,7 +61,7 @@ def failure(way: Colour, reranker: Reranker, documents: list[str] = DOCUMENTS, *
     return caught.value
 
 
-def works(way: Colour, reranker: Reranker) -> None:
+def works(way: Mode, reranker: Reranker) -> None:
     response = way.rerank(reranker, QUERY, DOCUMENTS)
     assert [(each.index, each.relevance_score) for each in response.results] == [(1, 1 / 2), (0, 1 / 3)]
 
@@ -137,7 +137,7 @@ BROKEN: dict[str, tuple[Script, type[RerankError]]] = {
 
 @pytest.mark.parametrize(("script", "expected"), list(BROKEN.values()), ids=list(BROKEN))
 def test_a_broken_answer_is_one_error_and_the_next_call_works(
-    script: Script, expected: type[RerankError], way: Colour, server: Loopback
+    script: Script, expected: type[RerankError], way: Mode, server: Loopback
 ) -> None:
     server.script = in_turn(well, script, well)
     reranker = way.reranker(api_base=server.url)
@@ -151,7 +151,7 @@ def test_a_broken_answer_is_one_error_and_the_next_call_works(
     works(way, reranker)
 
 
-def test_a_reset_in_mid_body(way: Colour, server: Loopback) -> None:
+def test_a_reset_in_mid_body(way: Mode, server: Loopback) -> None:
     arrived = threading.Event()
 
     def script(line: Line) -> None:
@@ -182,7 +182,7 @@ ODD_BUT_FINE: dict[str, Script] = {
 
 
 @pytest.mark.parametrize("script", list(ODD_BUT_FINE.values()), ids=list(ODD_BUT_FINE))
-def test_an_odd_answer_that_is_well_formed(script: Script, way: Colour, server: Loopback) -> None:
+def test_an_odd_answer_that_is_well_formed(script: Script, way: Mode, server: Loopback) -> None:
     server.script = in_turn(script, well)
     reranker = way.reranker(api_base=server.url)
     works(way, reranker)
@@ -192,7 +192,7 @@ def test_an_odd_answer_that_is_well_formed(script: Script, way: Colour, server: 
 # Answers that are too large.
 
 
-def test_an_answer_that_is_too_large(way: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_that_is_too_large(way: Mode, server: Loopback, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 10_000)
     server.script = in_turn(lambda line: line.answer(body=b" " * 10_001), well)
     reranker = way.reranker(api_base=server.url)
@@ -203,7 +203,7 @@ def test_an_answer_that_is_too_large(way: Colour, server: Loopback, monkeypatch:
 
 
 def test_a_small_answer_that_unpacks_to_a_large_one(
-    way: Colour, server: Loopback, monkeypatch: pytest.MonkeyPatch
+    way: Mode, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transport, "MAX_ANSWER_BYTES", 100_000)
     bomb = gzip.compress(b" " * 5_000_000)
@@ -215,7 +215,7 @@ def test_a_small_answer_that_unpacks_to_a_large_one(
     works(way, reranker)
 
 
-def test_a_200_mb_stream_is_not_read_to_its_end(colour: Colour, server: Loopback) -> None:
+def test_a_200_mb_stream_is_not_read_to_its_end(mode: Mode, server: Loopback) -> None:
     megabyte = b"100000\r\n" + b" " * 2**20 + b"\r\n"
     sent = []
 
@@ -227,11 +227,11 @@ def test_a_200_mb_stream_is_not_read_to_its_end(colour: Colour, server: Loopback
         line.hang_up()
 
     server.script = in_turn(script, well)
-    reranker = colour.reranker(api_base=server.url)
-    error = failure(colour, reranker)
+    reranker = mode.reranker(api_base=server.url)
+    error = failure(mode, reranker)
     assert type(error) is APIResponseValidationError
     assert 2 * sum(sent) >= transport.MAX_ANSWER_BYTES
-    works(colour, reranker)
+    works(mode, reranker)
     assert sum(sent) < transport.MAX_ANSWER_BYTES + 40 * 2**20
 
 
@@ -279,7 +279,7 @@ DRIPPING = [script for name, script in SLOW.items() if "dripping" in name]
 
 
 @pytest.mark.parametrize("script", list(SLOW.values()), ids=list(SLOW))
-def test_the_timeout_is_kept_whatever_the_server_does(script: Script, way: Colour, server: Loopback) -> None:
+def test_the_timeout_is_kept_whatever_the_server_does(script: Script, way: Mode, server: Loopback) -> None:
     server.script = script
     reranker = way.reranker(api_base=server.url)
     began = time.monotonic()
@@ -296,7 +296,7 @@ def test_the_timeout_is_kept_whatever_the_server_does(script: Script, way: Colou
     works(way, reranker)
 
 
-def test_a_byte_just_in_time_does_not_extend_the_deadline(colour: Colour, server: Loopback) -> None:
+def test_a_byte_just_in_time_does_not_extend_the_deadline(mode: Mode, server: Loopback) -> None:
     def script(line: Line) -> None:
         line.send(HEAD + length(len(GOOD)))
         line.client_left(0.4)
@@ -304,25 +304,25 @@ def test_a_byte_just_in_time_does_not_extend_the_deadline(colour: Colour, server
         line.client_left()
 
     server.script = script
-    reranker = colour.reranker(api_base=server.url)
+    reranker = mode.reranker(api_base=server.url)
     began = time.monotonic()
-    assert type(failure(colour, reranker, timeout=0.5)) is APITimeoutError
+    assert type(failure(mode, reranker, timeout=0.5)) is APITimeoutError
     assert time.monotonic() - began < 0.75
 
 
-def test_one_deadline_over_all_tries(colour: Colour, server: Loopback, waits: list[float]) -> None:
+def test_one_deadline_over_all_tries(mode: Mode, server: Loopback, waits: list[float]) -> None:
     def script(line: Line) -> None:
         if not line.client_left(BRIEF / 3):
             line.answer(503, {"message": "try later"})
 
     server.script = script
-    reranker = colour.reranker(api_base=server.url, max_retries=50, timeout=BRIEF)
-    error = failure(colour, reranker)
+    reranker = mode.reranker(api_base=server.url, max_retries=50, timeout=BRIEF)
+    error = failure(mode, reranker)
     assert type(error) in (APITimeoutError, InternalServerError)
     assert len(server.hits) <= 4
 
 
-def test_connection_refused(way: Colour, serve: Callable[..., Loopback]) -> None:
+def test_connection_refused(way: Mode, serve: Callable[..., Loopback]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     reranker = way.reranker(api_base=f"http://127.0.0.1:{port}")
@@ -332,7 +332,7 @@ def test_connection_refused(way: Colour, serve: Callable[..., Loopback]) -> None
     works(way, reranker)
 
 
-def test_a_host_that_does_not_exist(way: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_does_not_exist(way: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     def unknown(*arguments: Any, **options: Any) -> Any:
         raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
 
@@ -341,7 +341,7 @@ def test_a_host_that_does_not_exist(way: Colour, monkeypatch: pytest.MonkeyPatch
     assert type(error) is APIConnectionError
 
 
-def test_a_server_that_does_not_speak_tls(way: Colour, server: Loopback) -> None:
+def test_a_server_that_does_not_speak_tls(way: Mode, server: Loopback) -> None:
     server.script = Line.hang_up
     error = failure(way, way.reranker(api_base=server.url.replace("http:", "https:")))
     assert type(error) is APIConnectionError
@@ -353,7 +353,7 @@ def test_a_server_that_does_not_speak_tls(way: Colour, server: Loopback) -> None
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize("place", ["{other}/v2/rerank?q=1", "/v2/elsewhere", ""])
 def test_a_redirect_is_not_followed(
-    status: int, place: str, way: Colour, server: Loopback, serve: Callable[..., Loopback]
+    status: int, place: str, way: Mode, server: Loopback, serve: Callable[..., Loopback]
 ) -> None:
     other = serve()
     headers = {"location": place.format(other=other.url)} if place else {}
@@ -367,16 +367,16 @@ def test_a_redirect_is_not_followed(
     works(way, reranker)
 
 
-def test_cookies_are_not_kept(colour: Colour, server: Loopback) -> None:
+def test_cookies_are_not_kept(mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(body=GOOD, headers={"set-cookie": "session=1; path=/"})
     # a name, because cookies of bare addresses are ignored anyway
-    reranker = colour.reranker(api_base=f"http://localhost:{server.port}")
-    works(colour, reranker)
-    works(colour, reranker)
+    reranker = mode.reranker(api_base=f"http://localhost:{server.port}")
+    works(mode, reranker)
+    works(mode, reranker)
     assert [hit.headers.get("cookie") for hit in server.hits] == [None, None]
 
 
-def test_login_in_the_base_becomes_a_header(way: Colour, server: Loopback) -> None:
+def test_login_in_the_base_becomes_a_header(way: Mode, server: Loopback) -> None:
     expected = base64.b64encode(b"ann:p@ss-w0rd-9").decode()
     reranker = way.reranker(api_base=f"http://ann:p%40ss-w0rd-9@{server.host}/v2", api_key=None)
     works(way, reranker)
@@ -388,7 +388,7 @@ def test_login_in_the_base_becomes_a_header(way: Colour, server: Loopback) -> No
 
 
 @pytest.mark.parametrize("quoted", ["{header}", "{token}", "{password}"])
-def test_a_login_that_the_server_quotes_is_not_shown(quoted: str, sync_colour: Colour, server: Loopback) -> None:
+def test_a_login_that_the_server_quotes_is_not_shown(quoted: str, sync_mode: Mode, server: Loopback) -> None:
     def script(line: Line) -> None:
         header = line.hit.headers["authorization"]
         token = header.split()[1]
@@ -396,33 +396,33 @@ def test_a_login_that_the_server_quotes_is_not_shown(quoted: str, sync_colour: C
         line.answer(401, {"message": "refused " + quoted.format(header=header, token=token, password=password)})
 
     server.script = script
-    reranker = sync_colour.reranker(api_base=f"http://ann:p%40ss-w0rd-9@{server.host}", api_key=None)
-    error = failure(sync_colour, reranker)
+    reranker = sync_mode.reranker(api_base=f"http://ann:p%40ss-w0rd-9@{server.host}", api_key=None)
+    error = failure(sync_mode, reranker)
     assert type(error) is AuthenticationError
     assert not leaks(error, [base64.b64encode(b"ann:p@ss-w0rd-9").decode(), "w0rd-9"])
 
 
 @pytest.mark.parametrize("key", [f"{KEY}\nx-injected: 1", f"{KEY}\r\nhost: evil", f"{KEY}\x00", f"{KEY}é"])
-def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str, way: Colour, server: Loopback) -> None:
+def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str, way: Mode, server: Loopback) -> None:
     error = failure(way, way.reranker(api_base=server.url, api_key=key))
     assert type(error) is AuthenticationError
     assert server.hits == []
 
 
-def test_white_space_around_a_key_is_dropped(colour: Colour, server: Loopback) -> None:
-    works(colour, colour.reranker(api_base=server.url, api_key=f" {KEY}\n"))
+def test_white_space_around_a_key_is_dropped(mode: Mode, server: Loopback) -> None:
+    works(mode, mode.reranker(api_base=server.url, api_key=f" {KEY}\n"))
     assert server.hits[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 @pytest.mark.parametrize("header", ["x-tenant", "x\n-tenant"])
-def test_a_header_with_a_line_break_is_refused(header: str, way: Colour, server: Loopback) -> None:
+def test_a_header_with_a_line_break_is_refused(header: str, way: Mode, server: Loopback) -> None:
     value = f"{KEY}\nx-injected: 1" if header == "x-tenant" else KEY
     error = failure(way, way.reranker(api_base=server.url, headers={header: value}))
     assert type(error) is BadRequestError
     assert server.hits == []
 
 
-def test_own_headers_are_sent_and_win(way: Colour, server: Loopback) -> None:
+def test_own_headers_are_sent_and_win(way: Mode, server: Loopback) -> None:
     headers = {"X-Tenant": "7", "Authorization": "Token mine", "Accept": "application/vnd.x+json"}
     works(way, way.reranker(api_base=server.url, headers=headers))
     sent = server.hits[0].headers
@@ -434,7 +434,7 @@ def test_http_client_is_one_of_httpx() -> None:
         Reranker("cohere/rerank-v3.5", http_client="http://proxy")  # type: ignore[arg-type]
 
 
-def test_a_large_request_arrives_whole(way: Colour, server: Loopback) -> None:
+def test_a_large_request_arrives_whole(way: Mode, server: Loopback) -> None:
     documents = [f"{'long ' * 200_000} {number}" for number in (3, 1, 2)]
     response = way.rerank(way.reranker(api_base=server.url), QUERY, documents)
     assert server.hits[0].documents == documents
@@ -468,10 +468,10 @@ ECHOES: dict[str, Callable[[Line], Any]] = {
 @pytest.mark.parametrize("status", [400, 422, 500])
 @pytest.mark.parametrize("echo", list(ECHOES.values()), ids=list(ECHOES))
 def test_nothing_that_a_server_quotes_is_in_the_error(
-    echo: Callable[[Line], Any], status: int, colour: Colour, server: Loopback
+    echo: Callable[[Line], Any], status: int, mode: Mode, server: Loopback
 ) -> None:
     server.script = lambda line: line.answer(status, echo(line), {"x-request-id": "rq-7"})
-    error = failure(colour, colour.reranker(api_base=server.url))
+    error = failure(mode, mode.reranker(api_base=server.url))
     assert (error.status_code, error.request_id) == (status, "rq-7")
 
 
@@ -485,36 +485,36 @@ CUTS: dict[str, Callable[[str], Any]] = {
 @pytest.mark.parametrize("cut", list(CUTS.values()), ids=list(CUTS))
 @pytest.mark.parametrize("limit", [200, 300, 400])
 def test_a_quotation_that_is_cut_off_is_not_shown_either(
-    limit: int, cut: Callable[[str], Any], sync_colour: Colour, server: Loopback
+    limit: int, cut: Callable[[str], Any], sync_mode: Mode, server: Loopback
 ) -> None:
-    reranker = sync_colour.reranker(api_base=server.url)
+    reranker = sync_mode.reranker(api_base=server.url)
     for before in range(limit - 48, limit, 3):
         text = "." * before + DOCUMENTS[0]
         server.script = lambda line, text=text: line.answer(400, cut(text))  # type: ignore[misc]
-        assert "walrus" not in str(failure(sync_colour, reranker)), before
+        assert "walrus" not in str(failure(sync_mode, reranker)), before
 
 
 @pytest.mark.parametrize("escaped", [True, False])
-def test_a_quotation_that_is_escaped_is_not_shown_either(escaped: bool, sync_colour: Colour, server: Loopback) -> None:
+def test_a_quotation_that_is_escaped_is_not_shown_either(escaped: bool, sync_mode: Mode, server: Loopback) -> None:
     secrets = ["Jos\u00e9 Ib\u00e1\u00f1ez", 'said "yes"', "on 3/4", "in M\u00e1laga"]
     documents = ["\n".join(secrets)]
     server.script = lambda line: line.answer(
         400, {"message": json.dumps(line.hit.json["documents"], ensure_ascii=escaped)}
     )
-    error = failure(sync_colour, sync_colour.reranker(api_base=server.url), documents)
+    error = failure(sync_mode, sync_mode.reranker(api_base=server.url), documents)
     assert not leaks(error, ["Jos", "Ib\u00e1", "said", "yes", "on 3/4", "laga"])
 
 
-def test_a_token_in_a_header_of_the_caller_is_not_shown(sync_colour: Colour, server: Loopback) -> None:
+def test_a_token_in_a_header_of_the_caller_is_not_shown(sync_mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(401, {"message": "unknown token t0ken-of-the-caller"})
     headers = {"authorization": "Bearer t0ken-of-the-caller"}
-    error = failure(sync_colour, sync_colour.reranker(api_base=server.url, headers=headers))
+    error = failure(sync_mode, sync_mode.reranker(api_base=server.url, headers=headers))
     assert not leaks(error, ["t0ken-of-the-caller"])
 
 
-def test_a_word_of_the_provider_that_is_in_a_document_too_is_kept(sync_colour: Colour, server: Loopback) -> None:
+def test_a_word_of_the_provider_that_is_in_a_document_too_is_kept(sync_mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(400, {"message": "model not found: rerank-v9"})
-    error = failure(sync_colour, sync_colour.reranker(api_base=server.url), ["the model was not found"])
+    error = failure(sync_mode, sync_mode.reranker(api_base=server.url), ["the model was not found"])
     assert "model not found: rerank-v9" in error.message
 
 
@@ -523,62 +523,62 @@ def test_a_word_of_the_provider_that_is_in_a_document_too_is_kept(sync_colour: C
 
 @pytest.mark.parametrize("scheme", ["http://", ""])
 def test_an_environment_proxy_is_used(
-    scheme: str, colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+    scheme: str, mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve()
     monkeypatch.setenv("HTTP_PROXY", f"{scheme}{proxy.host}")
-    works(colour, colour.reranker(api_base="http://rerank.invalid/v2"))
+    works(mode, mode.reranker(api_base="http://rerank.invalid/v2"))
     assert proxy.hits[0].target == "http://rerank.invalid/v2/rerank"
     assert proxy.hits[0].headers["host"] == "rerank.invalid"
     assert proxy.hits[0].headers["authorization"] == f"Bearer {KEY}"
 
 
 def test_no_proxy_is_honoured(
-    colour: Colour, server: Loopback, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+    mode: Mode, server: Loopback, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve()
     monkeypatch.setenv("ALL_PROXY", proxy.url)
     monkeypatch.setenv("NO_PROXY", "example.com,127.0.0.1")
-    works(colour, colour.reranker(api_base=server.url))
+    works(mode, mode.reranker(api_base=server.url))
     assert (len(server.hits), proxy.hits) == (1, [])
 
 
-def test_a_proxy_with_a_login(colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_proxy_with_a_login(mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch) -> None:
     proxy = serve()
     monkeypatch.setenv("http_proxy", f"http://ann:pr0xy-pass@{proxy.host}")
-    reranker = colour.reranker(api_base="http://rerank.invalid")
-    works(colour, reranker)
+    reranker = mode.reranker(api_base="http://rerank.invalid")
+    works(mode, reranker)
     expected = base64.b64encode(b"ann:pr0xy-pass").decode()
     assert proxy.hits[0].headers["proxy-authorization"] == f"Basic {expected}"
     proxy.script = Line.hang_up
-    assert not leaks(failure(colour, reranker), ["pr0xy-pass", expected])
+    assert not leaks(failure(mode, reranker), ["pr0xy-pass", expected])
 
 
-def test_a_socks_proxy_is_one_clear_error(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_socks_proxy_is_one_clear_error(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "socks5://127.0.0.1:1080")
     monkeypatch.setitem(sys.modules, "socksio", None)
-    error = failure(colour, colour.reranker(api_base="http://rerank.invalid"))
+    error = failure(mode, mode.reranker(api_base="http://rerank.invalid"))
     assert type(error) is ConfigurationError
     assert "pip install 'httpx[socks]'" in error.message
 
 
 def test_https_goes_through_a_tunnel_that_may_be_refused(
-    colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+    mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = serve(lambda line: line.answer(407, b"who are you?"))
     monkeypatch.setenv("HTTPS_PROXY", f"http://ann:pr0xy-pass@{proxy.host}")
-    error = failure(colour, colour.reranker(api_base="https://rerank.invalid"))
+    error = failure(mode, mode.reranker(api_base="https://rerank.invalid"))
     assert type(error) is APIConnectionError
     assert not leaks(error, ["pr0xy-pass"])
     assert (proxy.hits[0].method, proxy.hits[0].target) == ("CONNECT", "rerank.invalid:443")
     assert "authorization" not in proxy.hits[0].headers
 
 
-def test_a_dead_proxy(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_dead_proxy(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as reserved:
         port = reserved.getsockname()[1]
     monkeypatch.setenv("http_proxy", f"http://ann:pr0xy-pass@127.0.0.1:{port}")
-    error = failure(colour, colour.reranker(api_base="http://rerank.invalid"))
+    error = failure(mode, mode.reranker(api_base="http://rerank.invalid"))
     assert type(error) is APIConnectionError
     assert not leaks(error, ["pr0xy-pass"])
 
@@ -586,20 +586,20 @@ def test_a_dead_proxy(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
 # Connections: kept, shared, closed.
 
 
-def test_connections_are_kept(way: Colour, server: Loopback) -> None:
+def test_connections_are_kept(way: Mode, server: Loopback) -> None:
     reranker = way.reranker(api_base=server.url)
     for _ in range(3):
         works(way, reranker)
     assert (len(server.hits), server.connections) == (3, 1)
 
 
-def test_close_and_use_again(colour: Colour, server: Loopback) -> None:
-    reranker = colour.reranker(api_base=server.url)
+def test_close_and_use_again(mode: Mode, server: Loopback) -> None:
+    reranker = mode.reranker(api_base=server.url)
     for _ in range(2):
-        works(colour, reranker)
-        colour.close(reranker)
+        works(mode, reranker)
+        mode.close(reranker)
         assert server.wait_until_no_connection()
-    colour.close(reranker)
+    mode.close(reranker)
 
 
 def test_an_own_client_is_not_closed(server: Loopback) -> None:
@@ -610,46 +610,46 @@ def test_an_own_client_is_not_closed(server: Loopback) -> None:
         assert server.connections == 1
 
 
-def test_an_own_client_that_is_closed_is_one_clear_error(colour: Colour) -> None:
-    client = colour.client()
-    reranker = colour.reranker(http_client=client, api_base="http://rerank.invalid")
+def test_an_own_client_that_is_closed_is_one_clear_error(mode: Mode) -> None:
+    client = mode.client()
+    reranker = mode.reranker(http_client=client, api_base="http://rerank.invalid")
     if isinstance(client, httpx.AsyncClient):
-        colour.run(client.aclose())
+        mode.run(client.aclose())
     else:
         client.close()
-    error = failure(colour, reranker)
+    error = failure(mode, reranker)
     assert (type(error), error.message[:21]) == (ConfigurationError, "http_client is closed")
 
 
-def test_an_error_of_a_library_shows_no_query_string(colour: Colour) -> None:
+def test_an_error_of_a_library_shows_no_query_string(mode: Mode) -> None:
     def fails(request: httpx.Request) -> httpx.Response:
         raise OSError(f"Can not write request body for {request.url}")
 
-    client = colour.client(transport=httpx.MockTransport(fails))
-    error = failure(colour, colour.reranker(http_client=client, api_base="http://rerank.invalid/v2?key=s3cr3t-k3y"))
+    client = mode.client(transport=httpx.MockTransport(fails))
+    error = failure(mode, mode.reranker(http_client=client, api_base="http://rerank.invalid/v2?key=s3cr3t-k3y"))
     assert (type(error), error.message) == (APIConnectionError, "the connection failed: OSError")
     assert not leaks(error, ["s3cr3t-k3y"])
 
 
-def test_a_server_that_accepts_no_connection_is_told_from_a_slow_one(colour: Colour) -> None:
+def test_a_server_that_accepts_no_connection_is_told_from_a_slow_one(mode: Mode) -> None:
     def fails(request: httpx.Request) -> httpx.Response:
         raise httpx.ConnectTimeout("made by the test", request=request)
 
-    client = colour.client(transport=httpx.MockTransport(fails))
-    error = failure(colour, colour.reranker(http_client=client, timeout=60))
+    client = mode.client(transport=httpx.MockTransport(fails))
+    error = failure(mode, mode.reranker(http_client=client, timeout=60))
     assert (type(error), error.message[:38]) == (APITimeoutError, "timed out: no connection within 10 s, ")
 
 
-def test_a_malformed_proxy_is_one_clear_error(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_malformed_proxy_is_one_clear_error(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:bad")
-    error = failure(colour, colour.reranker(api_base="http://rerank.invalid"))
+    error = failure(mode, mode.reranker(api_base="http://rerank.invalid"))
     assert (type(error), error.message[:24]) == (ConfigurationError, "a proxy in the environme")
 
 
-def test_a_client_of_the_other_colour_is_left_alone(colour: Colour, server: Loopback) -> None:
-    other = Colour(asynchronous=not colour.asynchronous)
+def test_a_client_of_the_other_mode_is_left_alone(mode: Mode, server: Loopback) -> None:
+    other = Mode(asynchronous=not mode.asynchronous)
     never = httpx.MockTransport(lambda request: httpx.Response(599))
-    works(colour, colour.reranker(api_base=server.url, http_client=other.client(transport=never)))
+    works(mode, mode.reranker(api_base=server.url, http_client=other.client(transport=never)))
     other.finish()
 
 
@@ -665,7 +665,7 @@ def test_context_managers_close(server: Loopback) -> None:
     assert asyncio.run(use(reranker))
 
 
-def test_a_connection_that_the_server_closed_meanwhile(way: Colour, server: Loopback) -> None:
+def test_a_connection_that_the_server_closed_meanwhile(way: Mode, server: Loopback) -> None:
     def once(line: Line) -> None:
         well(line)
         line.hang_up()
@@ -829,9 +829,9 @@ def test_sixteen_threads(server: Loopback) -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_a_fork(colour: Colour, server: Loopback) -> None:
-    reranker = colour.reranker(api_base=server.url)
-    works(colour, reranker)
+def test_a_fork(mode: Mode, server: Loopback) -> None:
+    reranker = mode.reranker(api_base=server.url)
+    works(mode, reranker)
     reading, writing = os.pipe()
     with warnings.catch_warnings():
         # this process has threads, of which Python warns from 3.12 on
@@ -840,7 +840,7 @@ def test_a_fork(colour: Colour, server: Loopback) -> None:
     if not child:
         outcome = b"failed"
         try:
-            fresh = Colour(asynchronous=colour.asynchronous)
+            fresh = Mode(asynchronous=mode.asynchronous)
             outcome = str(len(fresh.rerank(reranker, QUERY, DOCUMENTS).results)).encode()
         finally:
             os.write(writing, outcome)
@@ -855,7 +855,7 @@ def test_a_fork(colour: Colour, server: Loopback) -> None:
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
     assert server.settles(connections=1)
-    works(colour, reranker)
+    works(mode, reranker)
     before, of_the_child, after = (hit.connection for hit in server.hits)
     assert before == after != of_the_child
 
@@ -869,15 +869,15 @@ COPIES: dict[str, Callable[[Reranker], Reranker]] = {
 
 @pytest.mark.parametrize("copied", list(COPIES.values()), ids=list(COPIES))
 def test_copies_work_with_connections_of_their_own(
-    copied: Callable[[Reranker], Reranker], colour: Colour, server: Loopback
+    copied: Callable[[Reranker], Reranker], mode: Mode, server: Loopback
 ) -> None:
-    reranker = colour.reranker(api_base=server.url, top_n=1, headers={"x-tenant": "7"})
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(api_base=server.url, top_n=1, headers={"x-tenant": "7"})
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     twin = copied(reranker)
-    assert len(colour.rerank(twin, QUERY, DOCUMENTS).results) == 1
+    assert len(mode.rerank(twin, QUERY, DOCUMENTS).results) == 1
     assert server.hits[0] == server.hits[1]
-    colour.close(twin)
-    assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 1
+    mode.close(twin)
+    assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 1
 
 
 def test_a_deep_copy_keeps_the_caller_s_own_client(server: Loopback) -> None:
@@ -901,29 +901,27 @@ def test_a_pickle_leaves_no_client_of_the_caller_behind_unsaid() -> None:
     ],
     ids=["httpx's default", "shorter", "longer"],
 )
-def test_the_limits_of_a_client_of_the_caller_hold(
-    own: httpx.Timeout, limits: dict[str, float], colour: Colour
-) -> None:
+def test_the_limits_of_a_client_of_the_caller_hold(own: httpx.Timeout, limits: dict[str, float], mode: Mode) -> None:
     seen: list[dict[str, float]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.extensions["timeout"])
         return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 0.5}]})
 
-    client = colour.client(transport=httpx.MockTransport(answer), timeout=own)
-    colour.rerank(colour.reranker(http_client=client, timeout=30.0), QUERY, DOCUMENTS[:1])
+    client = mode.client(transport=httpx.MockTransport(answer), timeout=own)
+    mode.rerank(mode.reranker(http_client=client, timeout=30.0), QUERY, DOCUMENTS[:1])
     assert seen == [pytest.approx(limits, abs=1.0)]
 
 
-def test_a_client_without_limits_in_a_call_without_one(colour: Colour) -> None:
+def test_a_client_without_limits_in_a_call_without_one(mode: Mode) -> None:
     seen: list[dict[str, float | None]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         seen.append(request.extensions["timeout"])
         return httpx.Response(200, json={"results": [{"index": 0, "relevance_score": 0.5}]})
 
-    client = colour.client(transport=httpx.MockTransport(answer), timeout=None)
-    colour.rerank(colour.reranker(http_client=client, timeout=None), QUERY, DOCUMENTS[:1])
+    client = mode.client(transport=httpx.MockTransport(answer), timeout=None)
+    mode.rerank(mode.reranker(http_client=client, timeout=None), QUERY, DOCUMENTS[:1])
     assert seen == [{"connect": None, "read": None, "write": None, "pool": None}]
 
 

@@ -32,7 +32,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support import ledger_worker
 from tests.support.frameworks import Wire
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay
 from tests.support.ledger_worker import COHERE, NOON, answer, call, tried
 
 from anyrerank import BadRequestError, ConfigurationError, MemoryCache, RateLimitError, RerankError, Router
@@ -221,23 +221,23 @@ ANSWER = {"response": {"status": 200, "json": {"results": OK, "meta": {"billed_u
 LIMITED = {"response": {"status": 429, "headers": {"retry-after": "0"}, "json": {"message": "slow down"}}}
 
 
-def test_a_reranker_tells_its_ledger(db: Path, colour: Colour, waits: list[float]) -> None:
+def test_a_reranker_tells_its_ledger(db: Path, mode: Mode, waits: list[float]) -> None:
     with Ledger(db) as ledger:
-        client = Replay([LIMITED, ANSWER]).client(colour)
+        client = Replay([LIMITED, ANSWER]).client(mode)
         options: dict[str, Any] = {"user": "ann", "metadata": {"tags": ["rag"]}, "hooks": [ledger], "max_retries": 1}
-        colour.rerank(colour.reranker(http_client=client, **options), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(http_client=client, **options), QUERY, DOCUMENTS)
         (spend,) = ledger.spend(("user", "model", "tag"))
         assert spend.group == {"user": "ann", "model": COHERE, "tag": "rag"}
         assert (spend.calls, spend.requests, spend.failures, spend.documents) == (1, 2, 1, 3)
         assert (spend.search_units, spend.cost) == (3, 0.006)
 
 
-def test_calls_of_a_reranker_that_fail_or_cannot_be_sent(db: Path, colour: Colour) -> None:
+def test_calls_of_a_reranker_that_fail_or_cannot_be_sent(db: Path, mode: Mode) -> None:
     with Ledger(db) as ledger:
-        reranker = colour.reranker(http_client=Replay([LIMITED]).client(colour), hooks=[ledger])
+        reranker = mode.reranker(http_client=Replay([LIMITED]).client(mode), hooks=[ledger])
         for query in (QUERY, " "):
             with pytest.raises(RerankError):
-                colour.rerank(reranker, query, DOCUMENTS)
+                mode.rerank(reranker, query, DOCUMENTS)
         (spend,) = ledger.spend("deployment")
     assert (spend.calls, spend.failures, spend.cost) == (1, 1, 0.0)
 
@@ -1089,7 +1089,7 @@ def test_time_is_limited_by_days_or_moments(db: Path, since: Any, until: Any, ex
 @pytest.mark.parametrize(
     ("question", "problem"),
     [
-        ({"by": "colour"}, "there is no spending by 'colour', but by user, model, deployment, tag, day, provider"),
+        ({"by": "mode"}, "there is no spending by 'mode', but by user, model, deployment, tag, day, provider"),
         ({"since": datetime(2026, 11, 1)}, "since is a date, or a datetime with a time zone"),  # noqa: DTZ001
         ({"until": datetime(2026, 11, 1)}, "until is a date"),  # noqa: DTZ001
         ({"by": 5}, "there is no spending by 5, but by user"),

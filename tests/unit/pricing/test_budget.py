@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frameworks import FACES, Face, Wire, in_turn, refusing, well
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode
 
 from anyrerank import (
     APITimeoutError,
@@ -41,17 +41,17 @@ class Clock:
         return self.now
 
 
-def served(colour: Colour, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
-    return colour.reranker(model, http_client=colour.client(transport=httpx.MockTransport(wire)), **options)
+def served(mode: Mode, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
+    return mode.reranker(model, http_client=mode.client(transport=httpx.MockTransport(wire)), **options)
 
 
-def test_a_call_that_would_go_beyond_is_not_sent(colour: Colour) -> None:
+def test_a_call_that_would_go_beyond_is_not_sent(mode: Mode) -> None:
     wire, budget = Wire(), Budget(2 * EACH)
-    reranker = served(colour, wire, budget=budget, on_error="passthrough")
+    reranker = served(mode, wire, budget=budget, on_error="passthrough")
     for _ in range(2):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     with pytest.raises(BudgetExceededError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(wire.requests) == 2
     assert budget.spent() == pytest.approx(2 * EACH)
     assert caught.value.message == (
@@ -60,93 +60,93 @@ def test_a_call_that_would_go_beyond_is_not_sent(colour: Colour) -> None:
     assert caught.value.retry_after is None
 
 
-def test_a_window_begins_anew(colour: Colour) -> None:
+def test_a_window_begins_anew(mode: Mode) -> None:
     clock = Clock(86400.0 * 20 + 3600)
     budget = Budget(EACH, "1d", clock=clock)
-    reranker = served(colour, Wire(), budget=budget)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = served(mode, Wire(), budget=budget)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     with pytest.raises(BudgetExceededError, match=r"for 1d .*; the next window begins in 82800 s") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.retry_after == 82800
     clock.now += 82800
     assert budget.spent() == 0.0
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_each_end_user_has_a_budget(colour: Colour) -> None:
+def test_each_end_user_has_a_budget(mode: Mode) -> None:
     wire, budget = Wire(), Budget(EACH)
-    reranker = served(colour, wire, user_budget=budget)
-    colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
-    colour.rerank(reranker, QUERY, DOCUMENTS, user="bob")
+    reranker = served(mode, wire, user_budget=budget)
+    mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    mode.rerank(reranker, QUERY, DOCUMENTS, user="bob")
     with pytest.raises(BudgetExceededError, match="the end user's budget") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+        mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
     assert "ann" not in str(caught.value)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert (budget.spent("ann"), budget.spent("bob"), budget.spent("cid")) == (EACH, EACH, 0.0)
     assert len(wire.requests) == 3
 
 
-def test_what_a_call_really_cost_is_counted(colour: Colour) -> None:
+def test_what_a_call_really_cost_is_counted(mode: Mode) -> None:
     def dear(request: httpx.Request) -> httpx.Response:
         body = well(request).json()
         return httpx.Response(200, json={**body, "meta": {"billed_units": {"search_units": 5}}})
 
     budget = Budget(1.0)
-    colour.rerank(served(colour, Wire(dear), budget=budget), QUERY, DOCUMENTS)
+    mode.rerank(served(mode, Wire(dear), budget=budget), QUERY, DOCUMENTS)
     assert budget.spent() == pytest.approx(5 * EACH)
 
 
-def test_what_was_not_billed_is_not_counted(colour: Colour) -> None:
+def test_what_was_not_billed_is_not_counted(mode: Mode) -> None:
     budget = Budget(EACH)
-    reranker = served(colour, Wire(in_turn(refusing(400), well)), budget=budget)
+    reranker = served(mode, Wire(in_turn(refusing(400), well)), budget=budget)
     with pytest.raises(BadRequestError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert budget.spent() == 0.0
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_a_failure_that_was_billed_is_counted(colour: Colour) -> None:
+def test_a_failure_that_was_billed_is_counted(mode: Mode) -> None:
     budget = Budget(1.0)
     wire = Wire(in_turn(lambda _: httpx.Response(200, text="<html>"), well))
-    colour.rerank(served(colour, wire, budget=budget, fallbacks=["cohere/rerank-v4.0-fast"]), QUERY, DOCUMENTS)
+    mode.rerank(served(mode, wire, budget=budget, fallbacks=["cohere/rerank-v4.0-fast"]), QUERY, DOCUMENTS)
     assert len(wire.requests) == 2
     assert budget.spent() == pytest.approx(2 * EACH)
 
 
-def test_tokens_are_set_aside_by_estimate_and_counted_as_they_were(colour: Colour) -> None:
+def test_tokens_are_set_aside_by_estimate_and_counted_as_they_were(mode: Mode) -> None:
     def counted(request: httpx.Request) -> httpx.Response:
         rows = [{"index": place, "relevance_score": 0.5} for place in range(3)]
         return httpx.Response(200, json={"data": rows, "usage": {"total_tokens": 40}})
 
     budget = Budget(1e-5)
-    reranker = served(colour, Wire(counted), "voyage/rerank-2.5", budget=budget)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = served(mode, Wire(counted), "voyage/rerank-2.5", budget=budget)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert budget.spent() == pytest.approx(40 * 5e-8)
     with pytest.raises(BudgetExceededError):
-        colour.rerank(reranker, QUERY, [text * 50 for text in DOCUMENTS])
+        mode.rerank(reranker, QUERY, [text * 50 for text in DOCUMENTS])
 
 
-def test_what_is_kept_is_free(colour: Colour) -> None:
+def test_what_is_kept_is_free(mode: Mode) -> None:
     budget = Budget(EACH)
-    reranker = served(colour, Wire(), budget=budget, cache=MemoryCache())
-    colour.rerank(reranker, QUERY, DOCUMENTS)
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
+    reranker = served(mode, Wire(), budget=budget, cache=MemoryCache())
+    mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
     with pytest.raises(BudgetExceededError):
-        colour.rerank(reranker, QUERY, ["something new"])
+        mode.rerank(reranker, QUERY, ["something new"])
 
 
-def test_a_price_that_is_not_known_is_not_taken_for_nothing(colour: Colour) -> None:
+def test_a_price_that_is_not_known_is_not_taken_for_nothing(mode: Mode) -> None:
     wire = Wire()
     with pytest.raises(ConfigurationError, match="a budget needs a price, and that of cohere/new is not known"):
-        colour.rerank(served(colour, wire, "cohere/new", budget=Budget(1.0)), QUERY, DOCUMENTS)
+        mode.rerank(served(mode, wire, "cohere/new", budget=Budget(1.0)), QUERY, DOCUMENTS)
     assert wire.requests == []
-    priced = served(colour, wire, "cohere/new", budget=Budget(1.0), input_cost_per_query=0.5)
-    assert colour.rerank(priced, QUERY, DOCUMENTS).cost == 0.5
+    priced = served(mode, wire, "cohere/new", budget=Budget(1.0), input_cost_per_query=0.5)
+    assert mode.rerank(priced, QUERY, DOCUMENTS).cost == 0.5
 
 
-def test_what_costs_nothing_needs_no_budget(colour: Colour) -> None:
-    reranker = colour.reranker("local/lexical", api_key=None, budget=Budget(1e-9))
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
+def test_what_costs_nothing_needs_no_budget(mode: Mode) -> None:
+    reranker = mode.reranker("local/lexical", api_key=None, budget=Budget(1e-9))
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
 
 
 async def test_calls_beside_each_other_do_not_overspend_together() -> None:
@@ -213,34 +213,34 @@ async def test_a_call_that_is_cut_off_counts_as_it_was_estimated() -> None:
     assert budget.spent() == EACH
 
 
-def test_a_time_out_counts_as_it_was_estimated(colour: Colour) -> None:
+def test_a_time_out_counts_as_it_was_estimated(mode: Mode) -> None:
     def late(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("made by the test", request=request)
 
     budget = Budget(1.0)
     with pytest.raises(APITimeoutError):
-        colour.rerank(served(colour, Wire(late), budget=budget), QUERY, DOCUMENTS)
+        mode.rerank(served(mode, Wire(late), budget=budget), QUERY, DOCUMENTS)
     assert budget.spent() == EACH
 
 
-def test_every_request_of_a_call_is_set_aside(colour: Colour) -> None:
+def test_every_request_of_a_call_is_set_aside(mode: Mode) -> None:
     wire, budget = Wire(), Budget(10 * EACH)
-    reranker = served(colour, wire, budget=budget, batch_size=1)
+    reranker = served(mode, wire, budget=budget, batch_size=1)
     with pytest.raises(BudgetExceededError, match=r"it would cost about \$0\.022000"):
-        colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(11)])
+        mode.rerank(reranker, QUERY, [f"passage {place}" for place in range(11)])
     assert (wire.requests, budget.spent()) == ([], 0.0)
-    colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(10)])
+    mode.rerank(reranker, QUERY, [f"passage {place}" for place in range(10)])
     assert budget.spent() == pytest.approx(10 * EACH)
 
 
-def test_every_request_to_a_deployment_is_set_aside(colour: Colour) -> None:
+def test_every_request_to_a_deployment_is_set_aside(mode: Mode) -> None:
     wire = Wire()
     params = {"model": "cohere/rerank-v3.5", "api_key": KEY, "max_budget": 3 * EACH}
-    client = colour.client(transport=httpx.MockTransport(wire))
+    client = mode.client(transport=httpx.MockTransport(wire))
     router = Router([{"model_name": "r", "litellm_params": params}], http_client=client, batch_size=1)
     documents = [f"passage {place}" for place in range(4)]
     with pytest.raises(BudgetExceededError):
-        colour.rerank(router.named("r"), QUERY, documents)
+        mode.rerank(router.named("r"), QUERY, documents)
     assert wire.requests == []
 
 
@@ -258,34 +258,34 @@ async def test_requests_that_a_failure_beside_them_cuts_off_count_as_they_were_e
     assert budget.spent() == pytest.approx(3 * EACH)  # the one that was refused was not billed
 
 
-def test_what_fails_everywhere_costs_nothing_however_it_is_split(colour: Colour) -> None:
+def test_what_fails_everywhere_costs_nothing_however_it_is_split(mode: Mode) -> None:
     wire, budget = Wire(refusing(503)), Budget(1.0)
-    reranker = served(colour, wire, budget=budget, batch_size=1, max_concurrency=1)
+    reranker = served(mode, wire, budget=budget, batch_size=1, max_concurrency=1)
     with pytest.raises(InternalServerError):
-        colour.rerank(reranker, QUERY, [f"passage {place}" for place in range(4)])
+        mode.rerank(reranker, QUERY, [f"passage {place}" for place in range(4)])
     assert (len(wire.requests), budget.spent()) == (1, 0.0)
 
 
-def test_a_fallback_keeps_to_its_own_budgets(colour: Colour) -> None:
+def test_a_fallback_keeps_to_its_own_budgets(mode: Mode) -> None:
     wire, own, of_user = Wire(), Budget(EACH), Budget(1.0)
-    spare = served(colour, wire, budget=own, user_budget=of_user)
-    reranker = served(colour, Wire(refusing(401)), fallbacks=[spare])
-    colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    spare = served(mode, wire, budget=own, user_budget=of_user)
+    reranker = served(mode, Wire(refusing(401)), fallbacks=[spare])
+    mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
     with pytest.raises(BudgetExceededError):
-        colour.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+        mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
     assert (own.spent(), of_user.spent("ann"), len(wire.requests)) == (EACH, EACH, 1)
 
 
-def test_what_costs_nothing_is_never_refused(colour: Colour) -> None:
+def test_what_costs_nothing_is_never_refused(mode: Mode) -> None:
     budget = Budget(1e-9)
     budget.reserve(1e-9).settle(5.0)
-    assert colour.rerank(colour.reranker("local/lexical", api_key=None, budget=budget), QUERY, DOCUMENTS).cost == 0.0
+    assert mode.rerank(mode.reranker("local/lexical", api_key=None, budget=budget), QUERY, DOCUMENTS).cost == 0.0
 
 
-def test_an_end_user_is_named_by_a_string(colour: Colour) -> None:
+def test_an_end_user_is_named_by_a_string(mode: Mode) -> None:
     budget = Budget(1.0)
     with pytest.raises(BadRequestError, match="user is a string, or None"):
-        colour.rerank(served(colour, Wire(), budget=budget, user_budget=Budget(1.0)), QUERY, DOCUMENTS, user=["ann"])
+        mode.rerank(served(mode, Wire(), budget=budget, user_budget=Budget(1.0)), QUERY, DOCUMENTS, user=["ann"])
     assert budget.spent() == 0.0
 
 
@@ -323,10 +323,10 @@ def test_lengths_of_time(window: Any, seconds: float) -> None:
 
 
 @pytest.mark.parametrize("name", ["budget", "user_budget"])
-def test_a_budget_is_a_budget(colour: Colour, name: str) -> None:
+def test_a_budget_is_a_budget(mode: Mode, name: str) -> None:
     given: dict[str, Any] = {name: 5.0}
     with pytest.raises(BadRequestError, match=f"{name} is a Budget, such as "):
-        served(colour, Wire(), **given)
+        served(mode, Wire(), **given)
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301

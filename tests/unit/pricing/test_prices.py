@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frameworks import FACES, Face, Wire
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering
 
 from anyrerank import BadRequestError, ConfigurationError, Reranker, RerankResponse
 from anyrerank._core.pricing import Price, Spent, listed, read, spent, total
@@ -29,9 +29,9 @@ def ok(body: Any) -> dict[str, Any]:
     return {"response": {"status": 200, "json": body}}
 
 
-def ask(colour: Colour, model: str, body: Any, **options: Any) -> RerankResponse:
-    client = answering(body, headers=options.pop("sent_headers", None)).client(colour)
-    return colour.rerank(colour.reranker(model, http_client=client, **options), QUERY, DOCUMENTS)
+def ask(mode: Mode, model: str, body: Any, **options: Any) -> RerankResponse:
+    client = answering(body, headers=options.pop("sent_headers", None)).client(mode)
+    return mode.rerank(mode.reranker(model, http_client=client, **options), QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -52,17 +52,17 @@ def ask(colour: Colour, model: str, body: Any, **options: Any) -> RerankResponse
         ("local/lexical", {}, 0.0, False),
     ],
 )
-def test_what_a_call_costs(model: str, body: Any, cost: float | None, estimated: bool, colour: Colour) -> None:
-    response = ask(colour, model, body)
+def test_what_a_call_costs(model: str, body: Any, cost: float | None, estimated: bool, mode: Mode) -> None:
+    response = ask(mode, model, body)
     assert response.cost == pytest.approx(cost)
     assert response.cost_estimated is estimated
     assert [attempt.cost for attempt in response.attempts] == [response.cost]
 
 
 @pytest.mark.parametrize(("said", "cost"), [("0.0042", 0.0042), ("0.0", None), ("", None), ("free", None)])
-def test_what_a_proxy_says(said: str, cost: float | None, colour: Colour) -> None:
+def test_what_a_proxy_says(said: str, cost: float | None, mode: Mode) -> None:
     headers = {"x-litellm-response-cost": said}
-    response = ask(colour, "litellm_proxy/any", COHERE, api_base="http://proxy.example", sent_headers=headers)
+    response = ask(mode, "litellm_proxy/any", COHERE, api_base="http://proxy.example", sent_headers=headers)
     assert response.cost == cost
 
 
@@ -79,28 +79,28 @@ def test_what_a_proxy_says(said: str, cost: float | None, colour: Colour) -> Non
         ({"prices": {"cohere/rerank-v3.5": {"input_cost_per_query": 0.25}}, "input_cost_per_query": 1}, 3.0),
     ],
 )
-def test_the_caller_s_prices_win(options: dict[str, Any], cost: float | None, colour: Colour) -> None:
-    assert ask(colour, "cohere/rerank-v3.5", COHERE, **options).cost == cost
+def test_the_caller_s_prices_win(options: dict[str, Any], cost: float | None, mode: Mode) -> None:
+    assert ask(mode, "cohere/rerank-v3.5", COHERE, **options).cost == cost
 
 
-def test_the_caller_s_prices_win_over_the_provider_s_word(colour: Colour) -> None:
+def test_the_caller_s_prices_win_over_the_provider_s_word(mode: Mode) -> None:
     body = {"results": ROWS, "usage": {"cost": 0.0015, "total_tokens": 100}}
-    assert ask(colour, "openrouter/x/y", body, input_cost_per_token=0.01).cost == 1.0
+    assert ask(mode, "openrouter/x/y", body, input_cost_per_token=0.01).cost == 1.0
 
 
-def test_a_server_of_one_s_own_has_a_price_for_each_query(colour: Colour) -> None:
-    response = ask(colour, "hosted_vllm/x", JINA, api_base="http://vllm.example", input_cost_per_query=0.001)
+def test_a_server_of_one_s_own_has_a_price_for_each_query(mode: Mode) -> None:
+    response = ask(mode, "hosted_vllm/x", JINA, api_base="http://vllm.example", input_cost_per_query=0.001)
     assert (response.cost, response.cost_estimated) == (0.001, True)
 
 
-def test_what_is_free_may_be_given_a_price(colour: Colour) -> None:
-    assert ask(colour, "local/lexical", {}, input_cost_per_query=0.5).cost == 0.5
+def test_what_is_free_may_be_given_a_price(mode: Mode) -> None:
+    assert ask(mode, "local/lexical", {}, input_cost_per_query=0.5).cost == 0.5
 
 
-def test_a_try_that_timed_out_makes_the_cost_an_estimate(colour: Colour) -> None:
+def test_a_try_that_timed_out_makes_the_cost_an_estimate(mode: Mode) -> None:
     replay = Replay([{"response": {"failure": "read_timeout"}}, ok(COHERE)])
-    reranker = colour.reranker(http_client=replay.client(colour), fallbacks=["cohere/rerank-v4.0-fast"])
-    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(http_client=replay.client(mode), fallbacks=["cohere/rerank-v4.0-fast"])
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert (response.cost, response.cost_estimated) == (0.006, True)
 
 
@@ -112,11 +112,11 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
         assert read(file) == {"a/b": Price(per_query=price)}
 
 
-def test_batches_are_added_up(colour: Colour) -> None:
+def test_batches_are_added_up(mode: Mode) -> None:
     bodies = [{"results": ROWS[:count], "meta": {"billed_units": {"search_units": 1}}} for count in (2, 1)]
     replay = Replay(map(ok, bodies))
-    reranker = colour.reranker(http_client=replay.client(colour), batch_size=2, max_concurrency=1)
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == 0.004
+    reranker = mode.reranker(http_client=replay.client(mode), batch_size=2, max_concurrency=1)
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).cost == 0.004
 
 
 @pytest.mark.parametrize(
@@ -129,30 +129,30 @@ def test_batches_are_added_up(colour: Colour) -> None:
     ],
 )
 def test_an_answer_that_was_billed_and_could_not_be_used_counts(
-    first: str, exchange: dict[str, Any], cost: float | None, estimated: bool, colour: Colour
+    first: str, exchange: dict[str, Any], cost: float | None, estimated: bool, mode: Mode
 ) -> None:
-    client = Replay([exchange, ok(COHERE)]).client(colour)
-    second = colour.reranker("cohere/rerank-v3.5", http_client=client)
-    response = colour.rerank(colour.reranker(first, http_client=client, fallbacks=[second]), QUERY, DOCUMENTS)
+    client = Replay([exchange, ok(COHERE)]).client(mode)
+    second = mode.reranker("cohere/rerank-v3.5", http_client=client)
+    response = mode.rerank(mode.reranker(first, http_client=client, fallbacks=[second]), QUERY, DOCUMENTS)
     assert response.cost == pytest.approx(cost)
     assert response.cost_estimated is estimated
     assert [attempt.billed for attempt in response.attempts] == [exchange is GARBAGE, True]
 
 
-def test_a_fallback_has_the_prices_of_the_file_and_not_those_of_the_first(colour: Colour) -> None:
-    client = Replay([DOWN, ok(COHERE)]).client(colour)
-    reranker = colour.reranker(
+def test_a_fallback_has_the_prices_of_the_file_and_not_those_of_the_first(mode: Mode) -> None:
+    client = Replay([DOWN, ok(COHERE)]).client(mode)
+    reranker = mode.reranker(
         "cohere/rerank-v4.0-pro",
         http_client=client,
         input_cost_per_query=9,
         prices={"cohere/other": {"input_cost_per_query": 0.1}},
         fallbacks=["cohere/other"],
     )
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).cost == pytest.approx(0.3)
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).cost == pytest.approx(0.3)
 
 
-def test_nothing_sent_costs_nothing(colour: Colour) -> None:
-    response = colour.rerank(colour.reranker(), QUERY, [])
+def test_nothing_sent_costs_nothing(mode: Mode) -> None:
+    response = mode.rerank(mode.reranker(), QUERY, [])
     assert (response.cost, response.attempts) == (0.0, ())
 
 
@@ -228,11 +228,11 @@ def test_a_file_that_cannot_be_read(content: bytes | None, words: str, tmp_path:
 
 @pytest.mark.parametrize("name", ["input_cost_per_query", "input_cost_per_token"])
 @pytest.mark.parametrize("value", [-0.1, "0.1", True, float("nan"), float("inf")])
-def test_a_price_that_is_none(name: str, value: Any, colour: Colour) -> None:
+def test_a_price_that_is_none(name: str, value: Any, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match=f"{name} is a number of US dollars"):
-        colour.reranker(**{name: value})
+        mode.reranker(**{name: value})
     with pytest.raises(BadRequestError, match=f"{name}: set when a Reranker is made"):
-        colour.rerank(colour.reranker(), QUERY, DOCUMENTS, **{name: value})
+        mode.rerank(mode.reranker(), QUERY, DOCUMENTS, **{name: value})
 
 
 # Rules
@@ -269,8 +269,8 @@ def test_the_total_is_that_of_what_was_billed(tries: list[tuple[int | None, bool
     assert total(attempts) == pytest.approx(expected)
 
 
-def test_what_may_have_been_billed_is_not_said_to_be_free(colour: Colour) -> None:
+def test_what_may_have_been_billed_is_not_said_to_be_free(mode: Mode) -> None:
     replay = Replay([{"response": {"failure": "read_timeout"}}])
-    reranker = colour.reranker(http_client=replay.client(colour), on_error="passthrough")
-    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(http_client=replay.client(mode), on_error="passthrough")
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert (response.degraded, response.cost) == (True, None)

@@ -10,7 +10,7 @@ from itertools import count
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import ranking
 
 from anyrerank import APITimeoutError, AuthenticationError, BadRequestError, ConfigurationError
@@ -51,9 +51,9 @@ ANSWER = ranking(DOCUMENTS)
         ("https://myservices.ai.azure.com", "https://myservices.ai.azure.com/v1/rerank"),
     ],
 )
-def test_the_version_in_the_url_decides_the_body(base: str, url: str, sync_colour: Colour) -> None:
+def test_the_version_in_the_url_decides_the_body(base: str, url: str, sync_mode: Mode) -> None:
     document = {"text": "Ottawa", "page": 9}
-    request = sent_by(sync_colour, MODEL, [document], api_base=base)
+    request = sent_by(sync_mode, MODEL, [document], api_base=base)
     assert str(request.url) == url
     expected = document if request.url.path.endswith("/v1/rerank") else "Ottawa"
     assert json.loads(request.content) == {
@@ -63,10 +63,10 @@ def test_the_version_in_the_url_decides_the_body(base: str, url: str, sync_colou
     }
 
 
-def test_mappings_without_text_are_ranked_on_their_fields(sync_colour: Colour) -> None:
+def test_mappings_without_text_are_ranked_on_their_fields(sync_mode: Mode) -> None:
     documents = [{"Title": "Ottawa", "Year": 1857}, {"Title": "Lisbon"}]
-    v1 = json.loads(sent_by(sync_colour, MODEL, documents, api_base=SERVERLESS, rank_fields=["Year", "Title"]).content)
-    v2 = json.loads(sent_by(sync_colour, MODEL, documents, api_base=FOUNDRY, rank_fields=["Year", "Title"]).content)
+    v1 = json.loads(sent_by(sync_mode, MODEL, documents, api_base=SERVERLESS, rank_fields=["Year", "Title"]).content)
+    v2 = json.loads(sent_by(sync_mode, MODEL, documents, api_base=FOUNDRY, rank_fields=["Year", "Title"]).content)
     assert (v1["documents"], v1["rank_fields"]) == (documents, ["Year", "Title"])
     assert v2["documents"] == ["Year: 1857\nTitle: Ottawa\n", "Title: Lisbon\n"]
     assert "rank_fields" not in v2
@@ -82,11 +82,11 @@ def test_mappings_without_text_are_ranked_on_their_fields(sync_colour: Colour) -
     ],
 )
 def test_an_option_of_the_other_version_is_refused_before_sending(
-    base: str, option: str, version: str, colour: Colour
+    base: str, option: str, version: str, mode: Mode
 ) -> None:
     given: dict[str, Any] = {option: 3}
     with pytest.raises(BadRequestError, match=f"{option}: not in Cohere's {version} API") as caught:
-        sent_by(colour, MODEL, api_base=base, **given)
+        sent_by(mode, MODEL, api_base=base, **given)
     assert caught.value.status_code is None
 
 
@@ -96,9 +96,9 @@ def test_documents_in_one_request(base: str, limit: int) -> None:
 
 
 @pytest.mark.parametrize("value", ["Authorization", "api_key", True])
-def test_another_key_header_is_refused_before_sending(value: Any, colour: Colour) -> None:
+def test_another_key_header_is_refused_before_sending(value: Any, mode: Mode) -> None:
     with pytest.raises(ConfigurationError, match="azure_key_header is 'authorization' or 'api-key'"):
-        sent_by(colour, MODEL, api_base=FOUNDRY, azure_key_header=value)
+        sent_by(mode, MODEL, api_base=FOUNDRY, azure_key_header=value)
 
 
 @pytest.mark.parametrize("name", ["authorization", "Authorization", "api-key", "Api-Key"])
@@ -114,9 +114,9 @@ def test_another_key_header_is_refused_before_sending(value: Any, colour: Colour
     ids=["key", "key in api-key", "nothing", "token", "token provider"],
 )
 def test_a_credential_among_the_caller_s_headers_is_the_only_one(
-    name: str, options: dict[str, Any], colour: Colour
+    name: str, options: dict[str, Any], mode: Mode
 ) -> None:
-    request = sent_by(colour, MODEL, api_base=FOUNDRY, headers={name: "OWN"}, **options)
+    request = sent_by(mode, MODEL, api_base=FOUNDRY, headers={name: "OWN"}, **options)
     credentials = {
         header: request.headers[header] for header in ("authorization", "api-key") if header in request.headers
     }
@@ -134,25 +134,25 @@ def test_a_credential_among_the_caller_s_headers_is_the_only_one(
     ],
 )
 def test_an_argument_wins_over_the_environment(
-    variable: str, options: dict[str, Any], colour: Colour, monkeypatch: pytest.MonkeyPatch
+    variable: str, options: dict[str, Any], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "from-the-environment")
-    request = sent_by(colour, MODEL, api_base=FOUNDRY, **{"api_key": None, **options})
+    request = sent_by(mode, MODEL, api_base=FOUNDRY, **{"api_key": None, **options})
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
 
 
-def test_a_token_provider_is_asked_in_each_call(colour: Colour) -> None:
+def test_a_token_provider_is_asked_in_each_call(mode: Mode) -> None:
     numbers = count(1)
     replay = Replay(answering(ANSWER).exchanges * 2)
-    reranker = colour.reranker(
+    reranker = mode.reranker(
         MODEL,
         api_key=None,
         api_base=FOUNDRY,
         azure_ad_token_provider=lambda: f"{TOKEN}-{next(numbers)}",
-        http_client=replay.client(colour),
+        http_client=replay.client(mode),
     )
     for _ in range(2):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert [request.headers["authorization"] for request in replay.seen] == [f"Bearer {TOKEN}-1", f"Bearer {TOKEN}-2"]
     assert next(numbers) == 3
 
@@ -161,25 +161,25 @@ def refusing() -> str:
     raise RuntimeError(f"tenant said no to {TOKEN}")
 
 
-def test_a_failing_token_provider_is_an_error_without_its_words(colour: Colour) -> None:
+def test_a_failing_token_provider_is_an_error_without_its_words(mode: Mode) -> None:
     with pytest.raises(
         AuthenticationError, match="no Entra ID token: azure_ad_token_provider raised RuntimeError"
     ) as caught:
-        sent_by(colour, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=refusing)
+        sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=refusing)
     assert caught.value.status_code is None
     assert (caught.value.provider, caught.value.model) == ("azure_ai", "Cohere-rerank-v4.0-pro")
     assert not leaks(caught.value, [TOKEN, "tenant said no"])
 
 
-def test_a_token_provider_that_the_timeout_leaves_no_time_for(colour: Colour) -> None:
+def test_a_token_provider_that_the_timeout_leaves_no_time_for(mode: Mode) -> None:
     with pytest.raises(APITimeoutError):
-        sent_by(colour, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=lambda: TOKEN, timeout=1e-9)
+        sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=lambda: TOKEN, timeout=1e-9)
 
 
 @pytest.mark.parametrize("token", [None, "", " ", "two\nlines"])
-def test_a_token_that_is_none_is_not_sent(token: Any, colour: Colour) -> None:
+def test_a_token_that_is_none_is_not_sent(token: Any, mode: Mode) -> None:
     with pytest.raises(AuthenticationError) as caught:
-        sent_by(colour, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=lambda: token)
+        sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=lambda: token)
     assert caught.value.status_code is None
 
 
@@ -200,16 +200,16 @@ def test_no_error_shows_a_credential(
     options: dict[str, Any],
     environment: dict[str, str],
     status: int,
-    colour: Colour,
+    mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for variable, value in environment.items():
         monkeypatch.setenv(variable, value)
     replay = answering({"error": {"code": "401", "message": f"Bearer {secret} or {secret} is wrong"}}, status)
-    options = {"api_key": None, "api_base": FOUNDRY, "http_client": replay.client(colour), **options}
-    reranker = colour.reranker(MODEL, **options)
+    options = {"api_key": None, "api_base": FOUNDRY, "http_client": replay.client(mode), **options}
+    reranker = mode.reranker(MODEL, **options)
     with pytest.raises(Exception, match="is wrong") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert not leaks(caught.value, [secret])
     assert secret not in repr(reranker)
     assert len(replay.seen) == 1
@@ -259,14 +259,14 @@ def default_credential(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
     ],
 )
 def test_the_default_credential_is_made_once_and_asked_for_the_scope_of_the_endpoint(
-    base: str, scope: str, colour: Colour, default_credential: Put
+    base: str, scope: str, mode: Mode, default_credential: Put
 ) -> None:
     made = default_credential(Credential)
     replay = Replay(answering(ANSWER).exchanges * 2)
     options = {"api_key": None, "api_base": base, "azure_ad_token_provider": "default"}
-    reranker = colour.reranker(MODEL, http_client=replay.client(colour), **options)
+    reranker = mode.reranker(MODEL, http_client=replay.client(mode), **options)
     for _ in range(2):
-        assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+        assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
     assert [request.headers["authorization"] for request in replay.seen] == [f"Bearer {TOKEN}"] * 2
     assert [credential.scopes for credential in made] == [[(scope,)]]
 
@@ -284,15 +284,15 @@ class Unmakeable(Credential):
 
 
 @pytest.mark.parametrize("kind", [Refused, Unmakeable])
-def test_a_default_credential_that_fails(kind: type[Credential], colour: Colour, default_credential: Put) -> None:
+def test_a_default_credential_that_fails(kind: type[Credential], mode: Mode, default_credential: Put) -> None:
     default_credential(kind)
     with pytest.raises(AuthenticationError, match="no Entra ID token") as caught:
-        sent_by(colour, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")
+        sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")
     assert not leaks(caught.value, [TOKEN, "tenant said no"])
 
 
-def test_without_azure_identity_the_extra_is_named(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_azure_identity_the_extra_is_named(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     azure_ai._token_source.cache_clear()
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[azure\]'"):
-        sent_by(colour, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")
+        sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")

@@ -21,7 +21,7 @@ import botocore.parsers
 import botocore.session
 import httpx
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import Loopback
 
 import anyrerank
@@ -48,7 +48,7 @@ SECRET = "k3pt-s3cret/0f+forty+letters+or+some+of+it"
 PAIR = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET}
 REGION = {"aws_region_name": "us-west-2"}
 SIGNED: dict[str, Any] = {"api_key": None, **PAIR, **REGION}
-"""Options of a call that is signed; `Colour.reranker` gives every other call a key."""
+"""Options of a call that is signed; `Mode.reranker` gives every other call a key."""
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.timezone.utc)
 ROWS = [{"index": 1, "relevanceScore": 0.75}, {"index": 0, "relevanceScore": 0.5}, {"index": 2, "relevanceScore": 0.25}]
 
@@ -95,14 +95,14 @@ def profile(tmp_path: Path) -> None:
     )
 
 
-def rerank(colour: Colour, replay: Replay, documents: Any = DOCUMENTS, **options: Any) -> anyrerank.RerankResponse:
+def rerank(mode: Mode, replay: Replay, documents: Any = DOCUMENTS, **options: Any) -> anyrerank.RerankResponse:
     made = {"model": MODEL, **SIGNED, **options}
-    return colour.rerank(colour.reranker(**made, http_client=replay.client(colour)), QUERY, documents)
+    return mode.rerank(mode.reranker(**made, http_client=replay.client(mode)), QUERY, documents)
 
 
-def sent(colour: Colour, documents: Any = DOCUMENTS, **options: Any) -> httpx.Request:
+def sent(mode: Mode, documents: Any = DOCUMENTS, **options: Any) -> httpx.Request:
     made = {"model": MODEL, **SIGNED, **options}
-    return sent_by(colour, documents=documents, **made)
+    return sent_by(mode, documents=documents, **made)
 
 
 def signature(request: httpx.Request, region: str, secret: str = SECRET) -> str:
@@ -133,9 +133,9 @@ def signature_in(request: httpx.Request) -> str:
 @pytest.mark.parametrize("token", [None, "t0ken/with+signs=="])
 @pytest.mark.parametrize("base", [None, "https://gw.example:8443/aws?tenant=7&a=1", "http://127.0.0.1:9/"])
 def test_the_signature_is_aws_s_over_the_bytes_that_are_sent(
-    token: str | None, base: str | None, noon: None, colour: Colour
+    token: str | None, base: str | None, noon: None, mode: Mode
 ) -> None:
-    request = sent(colour, ["Оттава", *DOCUMENTS], api_base=base, aws_session_token=token)
+    request = sent(mode, ["Оттава", *DOCUMENTS], api_base=base, aws_session_token=token)
     names = "content-type;host;x-amz-date" + (";x-amz-security-token" if token else "")
     scope = "20260301/us-west-2/bedrock/aws4_request"
     start = f"AWS4-HMAC-SHA256 Credential={ACCESS_KEY}/{scope}, SignedHeaders={names}, Signature="
@@ -151,8 +151,8 @@ def test_the_signature_is_aws_s_over_the_bytes_that_are_sent(
     assert request.headers["authorization"] == theirs.headers["Authorization"]
 
 
-def test_a_known_signature(noon: None, sync_colour: Colour) -> None:
-    request = sent(sync_colour, ["Ottawa"], top_n=1)
+def test_a_known_signature(noon: None, sync_mode: Mode) -> None:
+    request = sent(sync_mode, ["Ottawa"], top_n=1)
     assert request.content == (
         b'{"queries":[{"type":"TEXT","textQuery":{"text":"Which city is the capital of Canada?"}}],'
         b'"rerankingConfiguration":{"type":"BEDROCK_RERANKING_MODEL","bedrockRerankingConfiguration":{"numberOfResults"'
@@ -162,14 +162,14 @@ def test_a_known_signature(noon: None, sync_colour: Colour) -> None:
     assert signature_in(request) == "b9976b4b20d0a982f91127f2eb0e84b168899f756d2e37d7f84e2405801ebc99"
 
 
-def test_a_retry_is_signed_anew(colour: Colour, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_retry_is_signed_anew(mode: Mode, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     minutes = iter(range(10))
 
     set_clock(monkeypatch, lambda: NOON.replace(minute=next(minutes)))
     replay = Replay(
         [{"response": {"status": 500, "text": ""}}, {"response": {"status": 200, "json": {"results": ROWS}}}]
     )
-    rerank(colour, replay, max_retries=1)
+    rerank(mode, replay, max_retries=1)
     assert [request.headers["x-amz-date"] for request in replay.seen] == ["20260301T120000Z", "20260301T120100Z"]
     for request in replay.seen:
         assert signature_in(request) == signature(request, "us-west-2")
@@ -248,9 +248,9 @@ def test_body(
     count: int,
     fields: Any,
     as_botocore_sends: Bodies,
-    colour: Colour,
+    mode: Mode,
 ) -> None:
-    body = json.loads(sent(colour, documents, **options).content)
+    body = json.loads(sent(mode, documents, **options).content)
     model = {"modelArn": ARN, **({"additionalModelRequestFields": fields} if fields else {})}
     assert body == {
         "queries": [{"type": "TEXT", "textQuery": {"text": QUERY}}],
@@ -266,10 +266,10 @@ def test_body(
 # Answers
 
 
-def test_an_answer(colour: Colour) -> None:
+def test_an_answer(mode: Mode) -> None:
     echoed = [{**row, "document": {"type": "TEXT", "textDocument": {"text": "an echo"}}} for row in reversed(ROWS)]
     replay = answering({"results": echoed}, headers={"x-amzn-requestid": "rq-7"})
-    response = rerank(colour, replay)
+    response = rerank(mode, replay)
     assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.75), (0, 0.5), (2, 0.25)]
     assert [each.document for each in response.results] == [{"text": DOCUMENTS[index]} for index in (1, 0, 2)]
     assert (response.id, response.request_id) == ("rq-7", "rq-7")
@@ -277,7 +277,7 @@ def test_an_answer(colour: Colour) -> None:
         "billed_units": {"search_units": 1},
         "estimated": True,
     }
-    assert rerank(colour, answering({"results": ROWS})).id.startswith("rerank-")
+    assert rerank(mode, answering({"results": ROWS})).id.startswith("rerank-")
 
 
 @pytest.mark.parametrize(
@@ -294,9 +294,9 @@ def test_an_answer(colour: Colour) -> None:
         None,
     ],
 )
-def test_an_answer_that_cannot_be_used(rows: Any, colour: Colour) -> None:
+def test_an_answer_that_cannot_be_used(rows: Any, mode: Mode) -> None:
     with pytest.raises(APIResponseValidationError):
-        rerank(colour, answering({"results": rows}))
+        rerank(mode, answering({"results": rows}))
 
 
 def pages(*bodies: Any) -> Replay:
@@ -305,11 +305,11 @@ def pages(*bodies: Any) -> Replay:
     )
 
 
-def test_pages_are_joined(colour: Colour) -> None:
+def test_pages_are_joined(mode: Mode) -> None:
     replay = pages(
         {"results": ROWS[:1], "nextToken": "t-1"}, {"results": [], "nextToken": "t-2"}, {"results": ROWS[1:]}
     )
-    response = rerank(colour, replay, extra_body={"beta": 1})
+    response = rerank(mode, replay, extra_body={"beta": 1})
     assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.75), (0, 0.5), (2, 0.25)]
     assert len(response.attempts) == 1
     first, *others = (json.loads(request.content) for request in replay.seen)
@@ -331,25 +331,25 @@ def test_pages_are_joined(colour: Colour) -> None:
     ],
     ids=["token repeated", "token no text", "too few", "index repeated", "no list", "no results", "no object"],
 )
-def test_a_page_that_cannot_be_used(last: Any, colour: Colour) -> None:
+def test_a_page_that_cannot_be_used(last: Any, mode: Mode) -> None:
     replay = pages({"results": ROWS[:1], "nextToken": "t-1"}, last, {"results": ROWS[1:]})
     with pytest.raises(APIResponseValidationError):
-        rerank(colour, replay)
+        rerank(mode, replay)
     assert len(replay.seen) == 2
 
 
-def test_a_page_that_fails(colour: Colour) -> None:
+def test_a_page_that_fails(mode: Mode) -> None:
     failure = {"status": 429, "headers": {"x-amzn-requestid": "rq-2"}, "json": {"message": "slow down"}}
     replay = Replay(
         [{"response": {"status": 200, "json": {"results": ROWS[:1], "nextToken": "t"}}}, {"response": failure}]
     )
     with pytest.raises(RateLimitError, match="slow down") as caught:
-        rerank(colour, replay)
+        rerank(mode, replay)
     assert caught.value.request_id == "rq-2"
 
 
 @pytest.mark.parametrize(("top_n", "results"), [(None, 1002), (3, 3)])
-def test_more_documents_than_a_request_holds(top_n: int | None, results: int, colour: Colour) -> None:
+def test_more_documents_than_a_request_holds(top_n: int | None, results: int, mode: Mode) -> None:
     asked: list[tuple[int, int]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -360,9 +360,9 @@ def test_more_documents_than_a_request_holds(top_n: int | None, results: int, co
         rows = [{"index": place, "relevanceScore": 1 / (2000 - int(each))} for place, each in enumerate(texts)]
         return httpx.Response(200, json={"results": rows[::-1][:count]})
 
-    client = colour.client(transport=httpx.MockTransport(answer))
-    reranker = colour.reranker(MODEL, **SIGNED, http_client=client)
-    response = colour.rerank(reranker, QUERY, [str(place) for place in range(1002)], top_n=top_n)
+    client = mode.client(transport=httpx.MockTransport(answer))
+    reranker = mode.reranker(MODEL, **SIGNED, http_client=client)
+    response = mode.rerank(reranker, QUERY, [str(place) for place in range(1002)], top_n=top_n)
     assert sorted(asked) == [(2, min(2, top_n or 2)), (1000, top_n or 1000)]
     assert [each.index for each in response.results] == list(range(1001, -1, -1))[:results]
     assert response.meta.billed_units is not None
@@ -374,26 +374,26 @@ def test_more_documents_than_a_request_holds(top_n: int | None, results: int, co
 
 
 @pytest.mark.parametrize("bearer", [False, True])
-def test_the_longest_text(bearer: bool, colour: Colour) -> None:
+def test_the_longest_text(bearer: bool, mode: Mode) -> None:
     key = {"api_key": KEY} if bearer else {}
-    assert sent(colour, ["x" * 32_000], **key).content.count(b"x") >= 32_000
+    assert sent(mode, ["x" * 32_000], **key).content.count(b"x") >= 32_000
     replay = Replay([])
     documents = ["", "short", "x" * 32_001]
     with pytest.raises(BadRequestError, match=r"documents\[2\] has more than the 32,000 characters") as caught:
-        rerank(colour, replay, documents, **key)
+        rerank(mode, replay, documents, **key)
     assert not leaks(caught.value, ["x" * 20])
-    reranker = colour.reranker(MODEL, **{**SIGNED, **key}, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, **{**SIGNED, **key}, http_client=replay.client(mode))
     with pytest.raises(BadRequestError, match=r"the query has more than the 32,000 characters"):
-        colour.rerank(reranker, "q" * 32_001, DOCUMENTS)
+        mode.rerank(reranker, "q" * 32_001, DOCUMENTS)
     assert replay.seen == []
 
 
-def test_a_mapping_is_as_long_as_what_is_sent_of_it(colour: Colour) -> None:
+def test_a_mapping_is_as_long_as_what_is_sent_of_it(mode: Mode) -> None:
     long = {"text": "x" * 32_001, "title": "short"}
-    assert json.loads(sent(colour, [long]).content)["sources"] == [data(long)]
+    assert json.loads(sent(mode, [long]).content)["sources"] == [data(long)]
     with pytest.raises(BadRequestError, match=r"documents\[0\] has more than"):
-        sent(colour, [long], api_key=KEY)
-    body = json.loads(sent(colour, [long], api_key=KEY, rank_fields=["title"]).content)
+        sent(mode, [long], api_key=KEY)
+    body = json.loads(sent(mode, [long], api_key=KEY, rank_fields=["title"]).content)
     assert body["documents"] == ["title: short\n"]
 
 
@@ -424,22 +424,22 @@ def test_region(
     environment: dict[str, str],
     region: str,
     keys: dict[str, str],
-    colour: Colour,
+    mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    request = sent_by(colour, **{"model": MODEL, "api_key": None, **keys, **options})
+    request = sent_by(mode, **{"model": MODEL, "api_key": None, **keys, **options})
     assert f"/{region}/bedrock/aws4_request" in request.headers["authorization"]
     if "api_base" not in options:
         assert request.url.host == f"bedrock-agent-runtime.{region}.amazonaws.com"
 
 
 @pytest.mark.parametrize("key", [None, KEY])
-def test_no_region(key: str | None, colour: Colour) -> None:
+def test_no_region(key: str | None, mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(ConfigurationError) as caught:
-        rerank(colour, replay, api_key=key, aws_region_name=None)
+        rerank(mode, replay, api_key=key, aws_region_name=None)
     for name in ("aws_region_name", "AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION"):
         assert name in caught.value.message
     assert replay.seen == []
@@ -481,15 +481,15 @@ def test_no_region(key: str | None, colour: Colour) -> None:
     ],
 )
 def test_model_arn_and_host_of_the_partition(
-    *, model: str, region: str | None, arn: str, domain: str, as_botocore_sends: Bodies, sync_colour: Colour
+    *, model: str, region: str | None, arn: str, domain: str, as_botocore_sends: Bodies, sync_mode: Mode
 ) -> None:
-    request = sent(sync_colour, model=f"bedrock/{model}", aws_region_name=region)
+    request = sent(sync_mode, model=f"bedrock/{model}", aws_region_name=region)
     body = json.loads(request.content)
     assert body["rerankingConfiguration"]["bedrockRerankingConfiguration"]["modelConfiguration"]["modelArn"] == arn
     assert as_botocore_sends(body) == body
     host = f"bedrock-agent-runtime.{arn.split(':')[3]}.{domain}"
     assert str(request.url) == f"https://{host}/rerank"
-    with_key = sent(sync_colour, model=f"bedrock/{model}", aws_region_name=region, api_key=KEY)
+    with_key = sent(sync_mode, model=f"bedrock/{model}", aws_region_name=region, api_key=KEY)
     assert with_key.url.host == host.replace("-agent", "")
 
 
@@ -523,22 +523,22 @@ def test_model_arn_and_host_of_the_partition(
         ("http://localhost:4566", "http://localhost:4566/rerank", f"http://localhost:4566/{INVOKE}"),
     ],
 )
-def test_url(base: str | None, signed: str, bearer: str, sync_colour: Colour) -> None:
-    assert str(sent(sync_colour, api_base=base).url) == signed
-    assert str(sent(sync_colour, api_base=base, api_key=KEY).url) == bearer
+def test_url(base: str | None, signed: str, bearer: str, sync_mode: Mode) -> None:
+    assert str(sent(sync_mode, api_base=base).url) == signed
+    assert str(sent(sync_mode, api_base=base, api_key=KEY).url) == bearer
 
 
 @pytest.mark.parametrize("base", [f"{AGENT}/rerank", f"{AGENT}/rerank/", "https://gw.example/aws/rerank"])
-def test_full_url(base: str, sync_colour: Colour) -> None:
-    assert str(sent(sync_colour, api_base=base).url) == base.rstrip("/")
+def test_full_url(base: str, sync_mode: Mode) -> None:
+    assert str(sent(sync_mode, api_base=base).url) == base.rstrip("/")
 
 
 @pytest.mark.parametrize(
     "variable", ["AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME", "BEDROCK_API_BASE", "AWS_BEDROCK_RUNTIME_ENDPOINT"]
 )
-def test_base_of_the_environment(variable: str, sync_colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_of_the_environment(variable: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "https://bedrock-runtime.us-east-1.amazonaws.com/")
-    request = sent(sync_colour)
+    request = sent(sync_mode)
     assert str(request.url) == "https://bedrock-agent-runtime.us-east-1.amazonaws.com/rerank"
     assert "/us-west-2/bedrock/" in request.headers["authorization"]
 
@@ -574,32 +574,32 @@ def test_credentials(
     environment: dict[str, str],
     start: str,
     secret: str | None,
-    colour: Colour,
+    mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    request = sent_by(colour, MODEL, **{"api_key": None, **REGION, **options})
+    request = sent_by(mode, MODEL, **{"api_key": None, **REGION, **options})
     assert request.headers["authorization"].startswith(start)
     assert request.headers.get("x-amz-security-token") == ("t-work" if secret == "s-work" else None)
     if secret:
         assert signature_in(request) == signature(request, "us-west-2", secret)
 
 
-def test_a_session_token_belongs_to_the_keys_beside_it(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_token_belongs_to_the_keys_beside_it(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {**KEYS_IN_ENVIRONMENT, "AWS_SESSION_TOKEN": "t-env"}.items():
         monkeypatch.setenv(name, value)
-    of_the_environment = sent_by(colour, MODEL, api_key=None, **REGION)
+    of_the_environment = sent_by(mode, MODEL, api_key=None, **REGION)
     assert of_the_environment.headers["x-amz-security-token"] == "t-env"
-    assert "x-amz-security-token" not in sent(colour).headers
-    assert sent(colour, aws_session_token="t-own").headers["x-amz-security-token"] == "t-own"
+    assert "x-amz-security-token" not in sent(mode).headers
+    assert sent(mode, aws_session_token="t-own").headers["x-amz-security-token"] == "t-own"
 
 
 @pytest.mark.parametrize("given", list(PAIR))
-def test_half_a_pair_of_keys(given: str, colour: Colour) -> None:
+def test_half_a_pair_of_keys(given: str, mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(AuthenticationError, match="aws_access_key_id and aws_secret_access_key") as caught:
-        rerank(colour, replay, **{**dict.fromkeys(PAIR), given: SECRET})
+        rerank(mode, replay, **{**dict.fromkeys(PAIR), given: SECRET})
     assert not leaks(caught.value, [SECRET])
     assert replay.seen == []
 
@@ -612,18 +612,18 @@ def test_half_a_pair_of_keys(given: str, colour: Colour) -> None:
         ({"aws_profile_name": "half"}, "no AWS credentials: Partial credentials found"),
     ],
 )
-def test_credentials_that_are_not_there(options: dict[str, Any], words: str, colour: Colour, tmp_path: Path) -> None:
+def test_credentials_that_are_not_there(options: dict[str, Any], words: str, mode: Mode, tmp_path: Path) -> None:
     (tmp_path / "aws_shared_credentials_file").write_text("[half]\naws_access_key_id = AKIDHALF\n")
     replay = Replay([])
     with pytest.raises(AuthenticationError, match=words) as caught:
-        rerank(colour, replay, **{**dict.fromkeys(PAIR), **options})
+        rerank(mode, replay, **{**dict.fromkeys(PAIR), **options})
     assert caught.value.provider == "bedrock"
     assert replay.seen == []
 
 
 @pytest.mark.parametrize("closed", [False, True])
 def test_a_role_that_cannot_be_assumed(
-    closed: bool, serve: Callable[..., Loopback], colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    closed: bool, serve: Callable[..., Loopback], mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sts = serve(lambda line: line.answer(403, {"Error": {"Code": "AccessDenied", "Message": "not yours"}}))
     if closed:
@@ -638,28 +638,26 @@ def test_a_role_that_cannot_be_assumed(
     )
     replay = Replay([])
     with pytest.raises(APIConnectionError if closed else AuthenticationError, match="AWS credentials") as caught:
-        rerank(colour, replay, **{**dict.fromkeys(PAIR), "aws_profile_name": "role"})
+        rerank(mode, replay, **{**dict.fromkeys(PAIR), "aws_profile_name": "role"})
     assert not leaks(caught.value, [SECRET])
     assert replay.seen == []
-    reranker = colour.reranker(
+    reranker = mode.reranker(
         MODEL, api_key=None, aws_profile_name="role", aws_region_name="us-west-2", fallbacks=["local/lexical"]
     )
-    assert colour.rerank(reranker, QUERY, DOCUMENTS).provider == "local"
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).provider == "local"
 
 
 @pytest.mark.parametrize("missing", ["botocore", "botocore.auth", "botocore.session"])
-def test_botocore_is_not_installed(missing: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_botocore_is_not_installed(missing: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
     replay = Replay([])
     keys = {} if missing == "botocore.session" else PAIR
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[bedrock\]'"):
-        rerank(colour, replay, **{**dict.fromkeys(PAIR), **keys})
+        rerank(mode, replay, **{**dict.fromkeys(PAIR), **keys})
     assert replay.seen == []
-    with_key = rerank(
-        colour, answering({"results": [{"index": 0, "relevance_score": 0.5}]}), DOCUMENTS[:1], api_key=KEY
-    )
+    with_key = rerank(mode, answering({"results": [{"index": 0, "relevance_score": 0.5}]}), DOCUMENTS[:1], api_key=KEY)
     assert len(with_key.results) == 1
 
 
@@ -674,8 +672,8 @@ def test_botocore_is_not_installed(missing: str, colour: Colour, monkeypatch: py
         ("amazon.rerank-v1:0", "/model/amazon.rerank-v1%3A0/invoke", None),
     ],
 )
-def test_invoke_model(model: str, path: str, version: int | None, colour: Colour) -> None:
-    request = sent(colour, model=f"bedrock/{model}", api_key=KEY, top_n=2)
+def test_invoke_model(model: str, path: str, version: int | None, mode: Mode) -> None:
+    request = sent(mode, model=f"bedrock/{model}", api_key=KEY, top_n=2)
     assert request.url.raw_path.decode() == path
     assert request.headers["authorization"] == f"Bearer {KEY}"
     assert not [name for name in request.headers if name.startswith("x-amz-")]
@@ -721,7 +719,7 @@ def test_invoke_model(model: str, path: str, version: int | None, colour: Colour
     ids=["header", "header with an address", "type", "type with a name space", "code"],
 )
 def test_error_codes(
-    *, code: str, status: int, kind: str, header: str | None, body: Mapping[str, str], sync_colour: Colour
+    *, code: str, status: int, kind: str, header: str | None, body: Mapping[str, str], sync_mode: Mode
 ) -> None:
     headers = {"x-amzn-requestid": "rq-9"}
     if header:
@@ -729,7 +727,7 @@ def test_error_codes(
     filled = {name: value.format(code) for name, value in body.items()}
     for key in (None, KEY):
         with pytest.raises(RerankError) as caught:
-            rerank(sync_colour, answering(filled, status, headers), api_key=key)
+            rerank(sync_mode, answering(filled, status, headers), api_key=key)
         assert type(caught.value) is getattr(anyrerank, kind)
         assert (caught.value.status_code, caught.value.request_id) == (status, "rq-9")
         assert caught.value.message.endswith(f"answered {status}: says why")
@@ -740,14 +738,14 @@ def test_error_codes(
 
 
 @pytest.mark.parametrize("text", ["", "<html><body>Bad Gateway</body></html>", "null", "[]", '"x"', '{"__type": 7}'])
-def test_errors_without_a_code(text: str, colour: Colour) -> None:
+def test_errors_without_a_code(text: str, mode: Mode) -> None:
     with pytest.raises(anyrerank.InternalServerError) as caught:
-        rerank(colour, answering(text, 503))
+        rerank(mode, answering(text, 503))
     assert caught.value.status_code == 503
 
 
 @pytest.mark.parametrize("length", [40, 900])
-def test_what_a_signature_error_quotes_is_taken_out(length: int, colour: Colour) -> None:
+def test_what_a_signature_error_quotes_is_taken_out(length: int, mode: Mode) -> None:
     token = "".join(f"{place:03x}-" for place in range(length))[:length]
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -755,19 +753,19 @@ def test_what_a_signature_error_quotes_is_taken_out(length: int, colour: Colour)
         words = f"The canonical string should have been 'POST\n/rerank\n\n{signed}' and {SECRET} is wrong"
         return httpx.Response(403, json={"message": words}, headers={"x-amzn-errortype": "InvalidSignatureException"})
 
-    client = colour.client(transport=httpx.MockTransport(answer))
-    reranker = colour.reranker(MODEL, **SIGNED, aws_session_token=token, http_client=client)
+    client = mode.client(transport=httpx.MockTransport(answer))
+    reranker = mode.reranker(MODEL, **SIGNED, aws_session_token=token, http_client=client)
     with pytest.raises(AuthenticationError, match="The canonical string should have been") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert not leaks(caught.value, [SECRET, token, token[:24], token[24:48]])
 
 
-def test_nothing_that_is_shown_holds_a_secret(colour: Colour) -> None:
+def test_nothing_that_is_shown_holds_a_secret(mode: Mode) -> None:
     token = "t0ken-of-a-session"
-    reranker = colour.reranker(MODEL, **SIGNED, aws_session_token=token)
+    reranker = mode.reranker(MODEL, **SIGNED, aws_session_token=token)
     provider = connect(MODEL, settings={**PAIR, **REGION, "aws_session_token": token})
     built = provider.build_request(RerankRequest(query=QUERY, documents=DOCUMENTS))
     shown = f"{reranker!r} {provider!r} {provider.connection!r} {built!r}"
-    response = rerank(colour, answering({"results": ROWS}), aws_session_token=token)
+    response = rerank(mode, answering({"results": ROWS}), aws_session_token=token)
     for secret in (SECRET, token):
         assert secret not in f"{shown} {response!r} {response.model_dump_json()}"

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering, leaks, sent_by
 
 from anyrerank import APIResponseValidationError, ConfigurationError
 
@@ -34,13 +34,13 @@ ROWS = [{"id": 1, "score": 0.5}, {"id": 0, "score": 0.25}, {"id": 2, "score": 0.
         ),
     ],
 )
-def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base, account_id="acc-1").url) == url
+def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base, account_id="acc-1").url) == url
 
 
 @pytest.mark.parametrize("end", ["client/v4/accounts/acc-2/ai/run", "v1/acc-2/my-gateway/workers-ai/"])
-def test_a_base_that_names_the_account_needs_no_other(end: str, sync_colour: Colour) -> None:
-    sent = sent_by(sync_colour, MODEL, api_base=f"https://gw.example/{end}")
+def test_a_base_that_names_the_account_needs_no_other(end: str, sync_mode: Mode) -> None:
+    sent = sent_by(sync_mode, MODEL, api_base=f"https://gw.example/{end}")
     assert str(sent.url) == f"https://gw.example/{end.rstrip('/')}/@cf/baai/bge-reranker-base"
 
 
@@ -53,33 +53,31 @@ def test_a_base_that_names_the_account_needs_no_other(end: str, sync_colour: Col
         "https://gateway.ai.cloudflare.com/v1/acc-1/my-gateway/workers-ai/@cf/baai/bge-reranker-base",
     ],
 )
-def test_a_whole_address_is_used_as_it_is_and_needs_no_account(base: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == base
+def test_a_whole_address_is_used_as_it_is_and_needs_no_account(base: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == base
     path, _, query = base.partition("?")
-    assert str(sent_by(sync_colour, MODEL, api_base=f"{path}/?{query}").url).rstrip("?") == base
+    assert str(sent_by(sync_mode, MODEL, api_base=f"{path}/?{query}").url).rstrip("?") == base
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, "of-the-environment"), ("of-the-call", "of-the-call")])
-def test_account(given: str | None, used: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account(given: str | None, used: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "of-the-environment")
-    request = sent_by(colour, MODEL, account_id=given)
+    request = sent_by(mode, MODEL, account_id=given)
     assert request.url.path == f"/client/v4/accounts/{used}/ai/run/@cf/baai/bge-reranker-base"
 
 
-def test_no_account(colour: Colour) -> None:
+def test_no_account(mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(ConfigurationError) as caught:
-        colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert all(word in caught.value.message for word in ("account_id", "CLOUDFLARE_ACCOUNT_ID"))
     assert replay.seen == []
 
 
 @pytest.mark.parametrize(("documents", "top_n", "sent"), [(3, None, 3), (3, 2, 2), (3, 9, 3), (40, None, 40)])
-def test_the_number_of_results_is_always_sent(
-    documents: int, top_n: int | None, sent: int, sync_colour: Colour
-) -> None:
+def test_the_number_of_results_is_always_sent(documents: int, top_n: int | None, sent: int, sync_mode: Mode) -> None:
     texts = [f"city {place}" for place in range(documents)]
-    body = json.loads(sent_by(sync_colour, MODEL, texts, account_id="acc-1", top_n=top_n).content)
+    body = json.loads(sent_by(sync_mode, MODEL, texts, account_id="acc-1", top_n=top_n).content)
     assert body == {"query": QUERY, "contexts": [{"text": text} for text in texts], "top_k": sent}
 
 
@@ -99,18 +97,18 @@ def failed(**more: Any) -> dict[str, Any]:
         {"success": True, "errors": []},
     ],
 )
-def test_a_failure_with_status_200(body: Any, colour: Colour) -> None:
+def test_a_failure_with_status_200(body: Any, mode: Mode) -> None:
     replay = answering(body)
-    reranker = colour.reranker(MODEL, account_id="acc-1", http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, account_id="acc-1", http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.status_code == 200
     assert not leaks(caught.value, DOCUMENTS)
 
 
 @pytest.mark.parametrize("rest", [{"success": True, "errors": []}, {"success": True}, {"errors": None}, {}])
-def test_an_answer_is_none_of_that(rest: Any, colour: Colour) -> None:
+def test_an_answer_is_none_of_that(rest: Any, mode: Mode) -> None:
     replay = answering({"result": {"response": ROWS}, **rest})
-    reranker = colour.reranker(MODEL, account_id="acc-1", http_client=replay.client(colour))
-    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(MODEL, account_id="acc-1", http_client=replay.client(mode))
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.5), (0, 0.25), (2, 0.125)]

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, sent_by
 
 from anyrerank import BadRequestError
 from anyrerank._core.engine import connect
@@ -33,9 +33,9 @@ HOST = "https://gw.example"
         ("http://localhost:8080/v1", "http://localhost:8080/v1/rerank", "http://localhost:8080/v1/rerank"),
     ],
 )
-def test_url(base: str | None, plain: str, with_chunks: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == plain
-    assert str(sent_by(sync_colour, MODEL, api_base=base, max_chunks_per_doc=3).url) == with_chunks
+def test_url(base: str | None, plain: str, with_chunks: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == plain
+    assert str(sent_by(sync_mode, MODEL, api_base=base, max_chunks_per_doc=3).url) == with_chunks
 
 
 @pytest.mark.parametrize(
@@ -54,27 +54,27 @@ def test_url(base: str | None, plain: str, with_chunks: str, sync_colour: Colour
     ],
 )
 def test_an_option_of_the_other_version_or_a_wrong_value_is_refused_before_sending(
-    base: str, options: dict[str, Any], words: str, colour: Colour
+    base: str, options: dict[str, Any], words: str, mode: Mode
 ) -> None:
     replay = Replay([])
-    reranker = colour.reranker(MODEL, api_base=base, http_client=replay.client(colour), **options)
+    reranker = mode.reranker(MODEL, api_base=base, http_client=replay.client(mode), **options)
     with pytest.raises(BadRequestError, match=words):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
 @pytest.mark.parametrize(("base", "kept"), [(f"{HOST}/v1", True), (f"{HOST}/v2", False)])
-def test_mappings_and_rank_fields_go_whole_to_v1_alone(base: str, kept: bool, sync_colour: Colour) -> None:
+def test_mappings_and_rank_fields_go_whole_to_v1_alone(base: str, kept: bool, sync_mode: Mode) -> None:
     documents = [{"title": "Ottawa", "year": 1857, "text": "A city."}]
-    request = sent_by(sync_colour, MODEL, documents, api_base=base, rank_fields=["year", "title", "absent"])
+    request = sent_by(sync_mode, MODEL, documents, api_base=base, rank_fields=["year", "title", "absent"])
     body = json.loads(request.content)
     assert body["documents"] == (documents if kept else ["year: 1857\ntitle: Ottawa\n"])
     assert body.get("rank_fields") == (["year", "title", "absent"] if kept else None)
 
 
-def test_no_echo_is_asked_for(sync_colour: Colour) -> None:
+def test_no_echo_is_asked_for(sync_mode: Mode) -> None:
     for base in (f"{HOST}/v1", f"{HOST}/v2"):
-        body = json.loads(sent_by(sync_colour, MODEL, api_base=base, return_documents=True).content)
+        body = json.loads(sent_by(sync_mode, MODEL, api_base=base, return_documents=True).content)
         assert body.keys() == {"model", "query", "documents"}
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering, sent_by
 
 from anyrerank import BadRequestError, RerankError
 from anyrerank._core.engine import connect
@@ -39,11 +39,11 @@ NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"
     ],
 )
 def test_the_form_follows_the_base_and_then_the_model(
-    base: str | None, compatible_model: str, native_model: str, sync_colour: Colour
+    base: str | None, compatible_model: str, native_model: str, sync_mode: Mode
 ) -> None:
     for model, url in ((COMPATIBLE_MODEL, compatible_model), (NATIVE_MODEL, native_model), (PICTURES, native_model)):
         options: dict[str, Any] = {"instruction": "Prefer capitals.", "top_n": 2}
-        request = sent_by(sync_colour, f"dashscope/{model}", api_base=base, **options)
+        request = sent_by(sync_mode, f"dashscope/{model}", api_base=base, **options)
         assert str(request.url) == url
         asked = {"query": QUERY, "documents": DOCUMENTS}
         own = {"top_n": 2, "instruct": "Prefer capitals."}
@@ -56,12 +56,12 @@ def test_the_form_follows_the_base_and_then_the_model(
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_native_answer(own: bool, colour: Colour) -> None:
+def test_a_native_answer(own: bool, mode: Mode) -> None:
     rows = [{"index": 2, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]
     body = {"output": {"results": rows}, "usage": {"total_tokens": 9}, "request_id": "in-the-body"}
     replay = answering(body, headers={"x-request-id": "in-a-header"} if own else {})
-    reranker = colour.reranker(f"dashscope/{NATIVE_MODEL}", http_client=replay.client(colour))
-    response = colour.rerank(reranker, QUERY, DOCUMENTS, top_n=2)
+    reranker = mode.reranker(f"dashscope/{NATIVE_MODEL}", http_client=replay.client(mode))
+    response = mode.rerank(reranker, QUERY, DOCUMENTS, top_n=2)
     assert [(each.index, each.relevance_score) for each in response.results] == [(2, 0.5), (0, 0.25)]
     assert response.id == "in-the-body"
     assert response.request_id == ("in-a-header" if own else None)
@@ -70,20 +70,20 @@ def test_a_native_answer(own: bool, colour: Colour) -> None:
 
 
 @pytest.mark.parametrize(("model", "limit"), [(COMPATIBLE_MODEL, 500), (NATIVE_MODEL, 500), (PICTURES, 100)])
-def test_a_list_is_never_split_silently(model: str, limit: int, colour: Colour) -> None:
+def test_a_list_is_never_split_silently(model: str, limit: int, mode: Mode) -> None:
     assert connect(f"dashscope/{model}").max_documents({}) == limit
     replay = Replay([])
-    reranker = colour.reranker(f"dashscope/{model}", http_client=replay.client(colour))
+    reranker = mode.reranker(f"dashscope/{model}", http_client=replay.client(mode))
     with pytest.raises(BadRequestError, match="allow_split"):
-        colour.rerank(reranker, QUERY, ["x"] * (limit + 1))
+        mode.rerank(reranker, QUERY, ["x"] * (limit + 1))
     assert replay.seen == []
-    assert len(sent_by(colour, f"dashscope/{model}", ["x"] * limit).content) > limit
+    assert len(sent_by(mode, f"dashscope/{model}", ["x"] * limit).content) > limit
 
 
-def test_no_scale_is_assumed(colour: Colour) -> None:
-    reranker = colour.reranker(f"dashscope/{NATIVE_MODEL}", score_mode="unit", http_client=Replay([]).client(colour))
+def test_no_scale_is_assumed(mode: Mode) -> None:
+    reranker = mode.reranker(f"dashscope/{NATIVE_MODEL}", score_mode="unit", http_client=Replay([]).client(mode))
     with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -96,9 +96,9 @@ def test_no_scale_is_assumed(colour: Colour) -> None:
     ],
 )
 @pytest.mark.parametrize("model", [COMPATIBLE_MODEL, NATIVE_MODEL])
-def test_error_bodies(model: str, body: Any, request_id: str | None, colour: Colour) -> None:
-    reranker = colour.reranker(f"dashscope/{model}", http_client=answering(body, 400).client(colour))
+def test_error_bodies(model: str, body: Any, request_id: str | None, mode: Mode) -> None:
+    reranker = mode.reranker(f"dashscope/{model}", http_client=answering(body, 400).client(mode))
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.message == "Alibaba DashScope answered 400: says why"
     assert caught.value.request_id == request_id

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, answering, sent_by
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import APIResponseValidationError, BadRequestError
@@ -38,12 +38,12 @@ NUMBERED = [f"document {number}" for number in (4, 2, 0, 3, 1)]
         ("https://gw.example", f"https://gw.example/inference/{NAME}"),
     ],
 )
-def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == url
+def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
-def test_one_query_and_nothing_that_the_api_does_not_know(sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, top_n=1, return_documents=True).content)
+def test_one_query_and_nothing_that_the_api_does_not_know(sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, top_n=1, return_documents=True).content)
     assert body == {"queries": [QUERY], "documents": DOCUMENTS}
 
 
@@ -54,11 +54,11 @@ def positional(line: Line) -> None:
 
 @pytest.mark.parametrize("top_n", [None, 3])
 def test_scores_belong_to_the_documents_in_order_also_when_split(
-    top_n: int | None, colour: Colour, serve: Callable[..., Loopback]
+    top_n: int | None, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve(positional)
-    reranker = colour.reranker(MODEL, api_base=f"{server.url}/v1/openai", batch_size=2, top_n=top_n)
-    response = colour.rerank(reranker, QUERY, NUMBERED)
+    reranker = mode.reranker(MODEL, api_base=f"{server.url}/v1/openai", batch_size=2, top_n=top_n)
+    response = mode.rerank(reranker, QUERY, NUMBERED)
     assert [(each.index, each.relevance_score) for each in response.results] == [
         (2, 1.0),
         (4, 1 / 2),
@@ -76,32 +76,32 @@ def test_scores_belong_to_the_documents_in_order_also_when_split(
 
 @pytest.mark.parametrize("scores", [[], [0.1], [0.1] * 4, [[0.1, 0.2, 0.3]], {"0": 0.1, "1": 0.2, "2": 0.3}, None])
 @pytest.mark.parametrize("top_n", [None, 1])
-def test_any_other_number_of_scores_is_an_error(scores: Any, top_n: int | None, colour: Colour) -> None:
+def test_any_other_number_of_scores_is_an_error(scores: Any, top_n: int | None, mode: Mode) -> None:
     replay = answering({"scores": scores, "input_tokens": 10})
-    reranker = colour.reranker(MODEL, top_n=top_n, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, top_n=top_n, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError, match="one score for each document") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.status_code == 200
 
 
 @pytest.mark.parametrize(("request_id", "named"), [("RID-1", True), (None, False), (7, False)])
-def test_the_id_is_the_request_id_of_the_body(request_id: Any, named: bool, colour: Colour) -> None:
+def test_the_id_is_the_request_id_of_the_body(request_id: Any, named: bool, mode: Mode) -> None:
     replay = answering({"scores": [0.5], "request_id": request_id})
-    response = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, ["Ottawa"])
+    response = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, ["Ottawa"])
     assert response.id == request_id if named else response.id.startswith("rerank-")
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-Reranker-0.6B", "qwen/qwen3-reranker-4b"])
-def test_scores_of_qwen3_are_probabilities(model: str, colour: Colour) -> None:
+def test_scores_of_qwen3_are_probabilities(model: str, mode: Mode) -> None:
     replay = answering({"scores": [0.25]})
-    reranker = colour.reranker(f"deepinfra/{model}", score_mode="unit", http_client=replay.client(colour))
-    assert [each.relevance_score for each in colour.rerank(reranker, QUERY, ["Ottawa"]).results] == [0.25]
+    reranker = mode.reranker(f"deepinfra/{model}", score_mode="unit", http_client=replay.client(mode))
+    assert [each.relevance_score for each in mode.rerank(reranker, QUERY, ["Ottawa"]).results] == [0.25]
 
 
 @pytest.mark.parametrize("model", ["nvidia/Nemotron-3.5-Rerank-8B-BF16", "acme/rank"])
-def test_what_scores_of_other_models_mean_is_not_known(model: str, colour: Colour) -> None:
+def test_what_scores_of_other_models_mean_is_not_known(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
-        sent_by(colour, f"deepinfra/{model}", score_mode="unit")
+        sent_by(mode, f"deepinfra/{model}", score_mode="unit")
 
 
 def test_documents_in_one_request() -> None:

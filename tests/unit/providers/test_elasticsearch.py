@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 
 from anyrerank import APIResponseValidationError, ConfigurationError, RerankError
 
@@ -14,31 +14,31 @@ MODEL = "elasticsearch/my-rerank"
 BASE = "https://es.example:9243"
 
 
-def test_an_api_key(colour: Colour) -> None:
-    request = sent_by(colour, MODEL, api_base=BASE)
+def test_an_api_key(mode: Mode) -> None:
+    request = sent_by(mode, MODEL, api_base=BASE)
     assert request.headers["authorization"] == f"ApiKey {KEY}"
     assert [name for name, value in request.headers.items() if KEY in value] == ["authorization"]
 
 
-def test_a_login_in_the_base(colour: Colour) -> None:
+def test_a_login_in_the_base(mode: Mode) -> None:
     replay = answering({"error": {"type": "security_exception", "reason": "ann with p%40ss, p@ss is nobody"}}, 401)
-    reranker = colour.reranker(
-        MODEL, api_key=None, api_base="https://ann:p%40ss@es.example:9243/a", http_client=replay.client(colour)
+    reranker = mode.reranker(
+        MODEL, api_key=None, api_base="https://ann:p%40ss@es.example:9243/a", http_client=replay.client(mode)
     )
     assert "p%40ss" not in repr(reranker)
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     (request,) = replay.seen
     assert str(request.url) == f"{BASE}/a/_inference/rerank/my-rerank"
     assert request.headers["authorization"] == "Basic YW5uOnBAc3M="
     assert not leaks(caught.value, ["p@ss", "YW5uOnBAc3M="])
 
 
-def test_a_login_beside_a_key(colour: Colour) -> None:
+def test_a_login_beside_a_key(mode: Mode) -> None:
     replay = Replay([])
-    reranker_options = {"api_base": "https://ann:secret@es.example", "http_client": replay.client(colour)}
+    reranker_options = {"api_base": "https://ann:secret@es.example", "http_client": replay.client(mode)}
     with pytest.raises(ConfigurationError, match="one Authorization header") as caught:
-        colour.rerank(colour.reranker(MODEL, **reranker_options), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, **reranker_options), QUERY, DOCUMENTS)
     assert not leaks(caught.value, ["secret", KEY])
     assert replay.seen == []
 
@@ -56,8 +56,8 @@ def test_a_login_beside_a_key(colour: Colour) -> None:
 )
 @pytest.mark.parametrize("base", [BASE, f"{BASE}/", f"{BASE}/proxy/es"])
 @pytest.mark.parametrize("end", ["", "/_inference/rerank", "/_inference/rerank/"])
-def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, end: str, sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, f"elasticsearch/{inference_id}", api_base=f"{base.rstrip('/')}{end}")
+def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, end: str, sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, f"elasticsearch/{inference_id}", api_base=f"{base.rstrip('/')}{end}")
     assert str(request.url) == f"{base.rstrip('/')}/_inference/rerank/{path}"
 
 
@@ -70,8 +70,8 @@ def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, end:
         ({"task_settings": None}, {}),
     ],
 )
-def test_body(options: dict[str, Any], more: dict[str, Any], sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, MODEL, api_base=BASE, **options)
+def test_body(options: dict[str, Any], more: dict[str, Any], sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, MODEL, api_base=BASE, **options)
     assert json.loads(request.content) == {"query": QUERY, "input": DOCUMENTS, **more}
 
 
@@ -86,10 +86,10 @@ def test_body(options: dict[str, Any], more: dict[str, Any], sync_colour: Colour
         (0, 0.25, 0.25),
     ],
 )
-def test_numbers_as_strings(index: Any, score: Any, expected: float, colour: Colour) -> None:
+def test_numbers_as_strings(index: Any, score: Any, expected: float, mode: Mode) -> None:
     replay = answering({"rerank": [{"index": index, "relevance_score": score, "text": "an echo"}]})
-    reranker = colour.reranker(MODEL, api_base=BASE, http_client=replay.client(colour))
-    (found,) = colour.rerank(reranker, QUERY, DOCUMENTS[:1]).results
+    reranker = mode.reranker(MODEL, api_base=BASE, http_client=replay.client(mode))
+    (found,) = mode.rerank(reranker, QUERY, DOCUMENTS[:1]).results
     assert (found.index, found.relevance_score, type(found.relevance_score)) == (0, expected, float)
 
 
@@ -116,11 +116,11 @@ def test_numbers_as_strings(index: Any, score: Any, expected: float, colour: Col
         ("0", ["0.5"], "relevance_score"),
     ],
 )
-def test_strings_that_are_no_numbers(index: Any, score: Any, named: str, colour: Colour) -> None:
+def test_strings_that_are_no_numbers(index: Any, score: Any, named: str, mode: Mode) -> None:
     replay = answering({"rerank": [{"index": index, "relevance_score": score}]})
-    reranker = colour.reranker(MODEL, api_base=BASE, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, api_base=BASE, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError, match=rf"\.{named} is not"):
-        colour.rerank(reranker, QUERY, DOCUMENTS[:1])
+        mode.rerank(reranker, QUERY, DOCUMENTS[:1])
 
 
 @pytest.mark.parametrize(
@@ -138,8 +138,8 @@ def test_strings_that_are_no_numbers(index: Any, score: Any, named: str, colour:
         {"error": "says why", "status": 400},
     ],
 )
-def test_the_reason_of_an_error_is_what_is_said(body: Any, colour: Colour) -> None:
-    reranker = colour.reranker(MODEL, api_base=BASE, http_client=answering(body, 400).client(colour))
+def test_the_reason_of_an_error_is_what_is_said(body: Any, mode: Mode) -> None:
+    reranker = mode.reranker(MODEL, api_base=BASE, http_client=answering(body, 400).client(mode))
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.message == "Elasticsearch answered 400: says why"

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 from tests.support.frameworks import FACES, Face
-from tests.support.harness import Colour, leaks
+from tests.support.harness import Mode, leaks
 
 import anyrerank
 from anyrerank import APITimeoutError, BadRequestError, InternalServerError, Reranker, RerankError
@@ -98,8 +98,8 @@ def loads(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     return seen
 
 
-def test_scores_are_the_model_s_logits(model: str, colour: Colour) -> None:
-    response = colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+def test_scores_are_the_model_s_logits(model: str, mode: Mode) -> None:
+    response = mode.rerank(mode.reranker(model), QUERY, DOCUMENTS)
     assert list(response.results.indexes) == ORDER
     assert [each.relevance_score for each in response.results] == [SCORES[place] for place in ORDER]
     assert [each.document for each in response.results] == [{"text": DOCUMENTS[place]} for place in ORDER]
@@ -113,21 +113,21 @@ def test_the_card() -> None:
     assert not kind.listwise
 
 
-def test_options_of_a_call(model: str, colour: Colour) -> None:
-    reranker = colour.reranker(model)
-    unit = colour.rerank(reranker, QUERY, DOCUMENTS, score_mode="unit", top_n=2)
+def test_options_of_a_call(model: str, mode: Mode) -> None:
+    reranker = mode.reranker(model)
+    unit = mode.rerank(reranker, QUERY, DOCUMENTS, score_mode="unit", top_n=2)
     assert [each.relevance_score for each in unit.results] == pytest.approx([1 / (1 + math.exp(-x)) for x in (5, 4)])
-    assert list(colour.rerank(reranker, QUERY, DOCUMENTS, score_threshold=1.0).results.indexes) == ORDER[:3]
+    assert list(mode.rerank(reranker, QUERY, DOCUMENTS, score_threshold=1.0).results.indexes) == ORDER[:3]
     documents = [{"title": "capital of Canada", "text": "river"}, "", {"title": "river", "text": "capital of Canada"}]
-    assert list(colour.rerank(reranker, QUERY, documents).results.indexes) == [2, 0, 1]
-    assert list(colour.rerank(reranker, QUERY, documents, rank_fields=["title"]).results.indexes) == [0, 2, 1]
+    assert list(mode.rerank(reranker, QUERY, documents).results.indexes) == [2, 0, 1]
+    assert list(mode.rerank(reranker, QUERY, documents, rank_fields=["title"]).results.indexes) == [0, 2, 1]
     with pytest.raises(BadRequestError, match="max_tokens_per_doc"):
-        colour.rerank(reranker, QUERY, DOCUMENTS, max_tokens_per_doc=3)
+        mode.rerank(reranker, QUERY, DOCUMENTS, max_tokens_per_doc=3)
 
 
-def test_extra_body_has_nowhere_to_go(model: str, colour: Colour) -> None:
+def test_extra_body_has_nowhere_to_go(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="nothing is sent from here"):
-        colour.rerank(colour.reranker(model, extra_body={"beta": 1}), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model, extra_body={"beta": 1}), QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
@@ -136,26 +136,26 @@ def test_in_a_framework(model: str, face: Face) -> None:
     assert face.ranked(adapter, DOCUMENTS, QUERY) == [(DOCUMENTS[2], 5.0), (DOCUMENTS[0], 4.0)]
 
 
-def test_a_long_document_is_cut_off(model: str, sync_colour: Colour) -> None:
+def test_a_long_document_is_cut_off(model: str, sync_mode: Mode) -> None:
     room = WINDOW - len(["[CLS]", *QUERY.split(), "?", "[SEP]", "[SEP]"])
     long = "the " * 500
-    response = sync_colour.rerank(sync_colour.reranker(model), QUERY, [long, "river " * room + "Canada"])
+    response = sync_mode.rerank(sync_mode.reranker(model), QUERY, [long, "river " * room + "Canada"])
     assert [each.relevance_score for each in response.results] == [room, 0]
 
 
-def test_chunks_score_as_single_documents_do(model: str, predicted: list[int], colour: Colour) -> None:
+def test_chunks_score_as_single_documents_do(model: str, predicted: list[int], mode: Mode) -> None:
     documents = [f"{'the capital ' * (place % 7)}of {'river ' * (place % 5)}" for place in range(130)]
-    reranker = colour.reranker(model)
-    together = dict(colour.rerank(reranker, QUERY, documents).results.pairs())
+    reranker = mode.reranker(model)
+    together = dict(mode.rerank(reranker, QUERY, documents).results.pairs())
     assert predicted == [64, 64, 2]
     for place, document in enumerate(documents):
-        (alone,) = colour.rerank(reranker, QUERY, [document]).results
+        (alone,) = mode.rerank(reranker, QUERY, [document]).results
         assert together[place] == pytest.approx(alone.relevance_score, abs=1e-5)
         assert together[place] == 1 + 2 * (place % 7)
 
 
 def test_documents_of_one_length_are_scored_side_by_side(
-    model: str, predicting: Callable[[Predict], None], sync_colour: Colour
+    model: str, predicting: Callable[[Predict], None], sync_mode: Mode
 ) -> None:
     chunks: list[set[int]] = []
 
@@ -164,46 +164,46 @@ def test_documents_of_one_length_are_scored_side_by_side(
         return predict()
 
     predicting(around)
-    sync_colour.rerank(sync_colour.reranker(model), QUERY, ["the", "the capital"] * 64)
+    sync_mode.rerank(sync_mode.reranker(model), QUERY, ["the", "the capital"] * 64)
     assert chunks == [{11}, {3}]
 
 
 @pytest.mark.parametrize(
     "file", ["model.onnx", "onnx/model.onnx", "model_int8.onnx", "onnx/model_quantized.onnx"], ids=str
 )
-def test_where_the_model_is_in_a_folder(file: str, tmp_path: Path, sync_colour: Colour) -> None:
-    reranker = sync_colour.reranker(f"fastembed/{make(tmp_path / 'ce', file=file)}")
-    assert list(sync_colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+def test_where_the_model_is_in_a_folder(file: str, tmp_path: Path, sync_mode: Mode) -> None:
+    reranker = sync_mode.reranker(f"fastembed/{make(tmp_path / 'ce', file=file)}")
+    assert list(sync_mode.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
 
 
-def test_the_usual_file_wins(tmp_path: Path, sync_colour: Colour) -> None:
+def test_the_usual_file_wins(tmp_path: Path, sync_mode: Mode) -> None:
     folder = make(make(tmp_path, file="a.onnx", last="Neg"), file="model.onnx")
-    reranker = sync_colour.reranker(f"fastembed/{folder}")
-    assert list(sync_colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+    reranker = sync_mode.reranker(f"fastembed/{folder}")
+    assert list(sync_mode.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
 
 
 @pytest.mark.parametrize("named", ["ce", "./ce", "models/../ce", "~/ce", "{home}/ce/"])
 def test_ways_to_name_a_folder(
-    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: list[Any], sync_colour: Colour
+    named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, loads: list[Any], sync_mode: Mode
 ) -> None:
     make(tmp_path / "ce")
     (tmp_path / "models").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path))
     for each in (named, str(tmp_path / "ce")):
-        reranker = sync_colour.reranker(f"fastembed/{each.format(home=tmp_path)}")
-        assert list(sync_colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+        reranker = sync_mode.reranker(f"fastembed/{each.format(home=tmp_path)}")
+        assert list(sync_mode.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
     assert len(loads) == 1
 
 
 @pytest.mark.parametrize("name", ["Xenova/ms-marco-MiniLM-L-6-v2", "xenova/MS-MARCO-minilm-l-6-v2"])
 def test_an_id_that_fastembed_knows(
-    name: str, model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, colour: Colour
+    name: str, model: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, mode: Mode
 ) -> None:
     folder = Path(model.partition("/")[2])
     kind = cross_encoder.TextCrossEncoder.CROSS_ENCODER_REGISTRY[0]
     monkeypatch.setattr(kind, "download_model", lambda *arguments, **options: folder)
-    response = colour.rerank(colour.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
+    response = mode.rerank(mode.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
     assert list(response.results.indexes) == ORDER
     assert "its files are downloaded" in caplog.text
 
@@ -215,15 +215,15 @@ def test_an_id_that_fastembed_knows(
         ({"device": "cpu", "threads": 2}, {"threads": 2, "cuda": False}),
     ],
 )
-def test_settings(given: dict[str, Any], loaded: dict[str, Any], model: str, loads: list[Any], colour: Colour) -> None:
-    colour.rerank(colour.reranker(model, **given), QUERY, DOCUMENTS)
+def test_settings(given: dict[str, Any], loaded: dict[str, Any], model: str, loads: list[Any], mode: Mode) -> None:
+    mode.rerank(mode.reranker(model, **given), QUERY, DOCUMENTS)
     (seen,) = loads
     assert seen == {"name": "anyrerank:onnx/model.onnx", "specific_model_path": model.partition("/")[2], **loaded}
 
 
-def test_each_setting_has_a_model_of_its_own(model: str, loads: list[Any], sync_colour: Colour) -> None:
+def test_each_setting_has_a_model_of_its_own(model: str, loads: list[Any], sync_mode: Mode) -> None:
     for threads in (1, 2, 1):
-        sync_colour.rerank(sync_colour.reranker(model, threads=threads), QUERY, DOCUMENTS)
+        sync_mode.rerank(sync_mode.reranker(model, threads=threads), QUERY, DOCUMENTS)
     assert [each["threads"] for each in loads] == [1, 2]
 
 
@@ -238,21 +238,21 @@ WRONG_SETTINGS = [
 
 @pytest.mark.parametrize(("given", "says"), WRONG_SETTINGS)
 def test_a_wrong_setting_is_refused_before_loading(
-    given: dict[str, Any], says: str, model: str, loads: list[Any], colour: Colour
+    given: dict[str, Any], says: str, model: str, loads: list[Any], mode: Mode
 ) -> None:
-    reranker = colour.reranker(model, **given)
-    for ask in (reranker.check, lambda: colour.rerank(reranker, QUERY, DOCUMENTS)):
+    reranker = mode.reranker(model, **given)
+    for ask in (reranker.check, lambda: mode.rerank(reranker, QUERY, DOCUMENTS)):
         with pytest.raises(anyrerank.ConfigurationError, match=says):
             ask()
     assert loads == []
 
 
 def test_cuda_without_the_library_for_it(
-    model: str, loads: list[Any], monkeypatch: pytest.MonkeyPatch, colour: Colour
+    model: str, loads: list[Any], monkeypatch: pytest.MonkeyPatch, mode: Mode
 ) -> None:
     monkeypatch.setattr("onnxruntime.get_available_providers", lambda: ["CPUExecutionProvider"])
     with pytest.raises(anyrerank.ConfigurationError, match="pip install fastembed-gpu"):
-        colour.rerank(colour.reranker(model, device="cuda"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model, device="cuda"), QUERY, DOCUMENTS)
     assert loads == []
 
 
@@ -303,13 +303,13 @@ FAULTS: list[tuple[Any, str, str]] = [
 
 @pytest.mark.parametrize(("prepare", "kind", "says"), FAULTS)
 def test_a_folder_that_cannot_be_used(
-    prepare: Callable[[Path], None] | None, kind: str, says: str, tmp_path: Path, colour: Colour
+    prepare: Callable[[Path], None] | None, kind: str, says: str, tmp_path: Path, mode: Mode
 ) -> None:
     folder = tmp_path / "ce"
     if prepare:
         prepare(folder)
     with pytest.raises(RerankError, match=says) as caught:
-        colour.rerank(colour.reranker(f"fastembed/{folder}"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"fastembed/{folder}"), QUERY, DOCUMENTS)
     error = caught.value
     assert type(error) is getattr(anyrerank, kind)
     assert (error.provider, error.model) == ("fastembed", str(folder))
@@ -318,9 +318,9 @@ def test_a_folder_that_cannot_be_used(
 
 
 @pytest.mark.parametrize("name", ["x" * 5000, "~nobody-of-this-name/ce", "a/b/c", "a\0b", "a b"])
-def test_a_name_that_can_be_neither(name: str, colour: Colour) -> None:
+def test_a_name_that_can_be_neither(name: str, mode: Mode) -> None:
     with pytest.raises(anyrerank.NotFoundError, match=r"no folder|knows no reranker") as caught:
-        colour.rerank(colour.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
     assert len(caught.value.message) < 600
 
 
@@ -331,78 +331,72 @@ def test_a_name_that_can_be_neither(name: str, colour: Colour) -> None:
         ("BAAI/bge-reranker-base", "BAAI/bge-reranker-base is neither a folder nor a model that could be had"),
     ],
 )
-def test_an_id_that_is_not_to_be_had(name: str, says: str, colour: Colour) -> None:
+def test_an_id_that_is_not_to_be_had(name: str, says: str, mode: Mode) -> None:
     with pytest.raises(anyrerank.NotFoundError, match=says) as caught:
-        colour.rerank(colour.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"fastembed/{name}"), QUERY, DOCUMENTS)
     assert (caught.value.provider, caught.value.model) == ("fastembed", name)
     assert "\n" not in caught.value.message
 
 
-def test_a_failed_load_is_tried_again(tmp_path: Path, colour: Colour) -> None:
+def test_a_failed_load_is_tried_again(tmp_path: Path, mode: Mode) -> None:
     folder = tmp_path / "ce"
     folder.mkdir()
-    reranker = colour.reranker(f"fastembed/{folder}")
+    reranker = mode.reranker(f"fastembed/{folder}")
     with pytest.raises(anyrerank.ConfigurationError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     make(folder)
-    assert list(colour.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
+    assert list(mode.rerank(reranker, QUERY, DOCUMENTS).results.indexes) == ORDER
 
 
-def test_without_the_library(model: str, monkeypatch: pytest.MonkeyPatch, colour: Colour) -> None:
+def test_without_the_library(model: str, monkeypatch: pytest.MonkeyPatch, mode: Mode) -> None:
     monkeypatch.setitem(sys.modules, "fastembed.rerank.cross_encoder", None)
     with pytest.raises(anyrerank.ConfigurationError, match=r"pip install 'anyrerank\[fastembed\]'") as caught:
-        colour.rerank(colour.reranker(model), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model), QUERY, DOCUMENTS)
     assert (caught.value.provider, caught.value.model) == ("fastembed", model.partition("/")[2])
 
 
 @pytest.mark.parametrize(("query", "document"), [(QUERY, "half a \ud83d pair"), ("half a \ud83d pair", "river")])
-def test_text_that_no_tokenizer_takes(query: str, document: str, model: str, colour: Colour) -> None:
+def test_text_that_no_tokenizer_takes(query: str, document: str, model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
-        colour.rerank(colour.reranker(model), query, [document])
+        mode.rerank(mode.reranker(model), query, [document])
     assert not leaks(caught.value, ["half a"])
 
 
-def test_a_failing_prediction_quotes_no_text(model: str, predicting: Callable[[Predict], None], colour: Colour) -> None:
+def test_a_failing_prediction_quotes_no_text(model: str, predicting: Callable[[Predict], None], mode: Mode) -> None:
     def fail(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
         raise RuntimeError(f"bad shape for {texts[0]}\nand much more")
 
     predicting(fail)
     with pytest.raises(InternalServerError, match="failed: RuntimeError: bad shape for") as caught:
-        colour.rerank(colour.reranker(model, max_retries=2), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(model, max_retries=2), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [*DOCUMENTS, "much more"])
 
 
-def test_too_little_memory_halves_the_documents(
-    model: str, predicting: Callable[[Predict], None], colour: Colour
-) -> None:
+def test_too_little_memory_halves_the_documents(model: str, predicting: Callable[[Predict], None], mode: Mode) -> None:
     def small(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
         if len(texts) > 2:
             raise RuntimeError("CUDA out of memory. Tried to allocate 2 GiB")
         return predict()
 
     predicting(small)
-    response = colour.rerank(colour.reranker(model), QUERY, [*DOCUMENTS, "river"])
+    response = mode.rerank(mode.reranker(model), QUERY, [*DOCUMENTS, "river"])
     assert list(response.results.indexes) == [*ORDER, 4]
 
 
-def test_loading_is_announced_once(
-    model: str, loads: list[Any], caplog: pytest.LogCaptureFixture, colour: Colour
-) -> None:
-    rerankers = [colour.reranker(model), colour.reranker(model, top_n=1)]
+def test_loading_is_announced_once(model: str, loads: list[Any], caplog: pytest.LogCaptureFixture, mode: Mode) -> None:
+    rerankers = [mode.reranker(model), mode.reranker(model, top_n=1)]
     for each in rerankers:
         each.check()
     assert (loads, caplog.records) == ([], [])
     for each in (*rerankers, *rerankers):
-        colour.rerank(each, QUERY, DOCUMENTS)
+        mode.rerank(each, QUERY, DOCUMENTS)
     (record,) = caplog.records
     assert (record.name, record.levelno) == ("anyrerank", logging.WARNING)
     assert record.getMessage() == f"loading {model}"
     assert len(loads) == 1
 
 
-def test_two_threads_load_once(
-    model: str, monkeypatch: pytest.MonkeyPatch, loads: list[Any], sync_colour: Colour
-) -> None:
+def test_two_threads_load_once(model: str, monkeypatch: pytest.MonkeyPatch, loads: list[Any], sync_mode: Mode) -> None:
     loading = cross_encoder.TextCrossEncoder.__init__
     both = threading.Barrier(2)
     outcomes: list[list[int]] = []
@@ -415,7 +409,7 @@ def test_two_threads_load_once(
     monkeypatch.setattr(cross_encoder.TextCrossEncoder, "__init__", slow)
 
     def ask() -> None:
-        outcomes.append(list(sync_colour.reranker(model).rerank(QUERY, DOCUMENTS).results.indexes))
+        outcomes.append(list(sync_mode.reranker(model).rerank(QUERY, DOCUMENTS).results.indexes))
 
     in_threads(2, ask)
     assert outcomes == [ORDER, ORDER]
@@ -431,7 +425,7 @@ def in_threads(count: int, work: Callable[[], object]) -> None:
         assert not each.is_alive()
 
 
-def test_one_prediction_at_a_time(model: str, predicting: Callable[[Predict], None], sync_colour: Colour) -> None:
+def test_one_prediction_at_a_time(model: str, predicting: Callable[[Predict], None], sync_mode: Mode) -> None:
     at_once, most = [0], [0]
     other = threading.Event()
 
@@ -446,15 +440,15 @@ def test_one_prediction_at_a_time(model: str, predicting: Callable[[Predict], No
         return scores
 
     predicting(around)
-    reranker = sync_colour.reranker(model)
+    reranker = sync_mode.reranker(model)
     documents = DOCUMENTS * 33
     in_threads(3, lambda: reranker.rerank(QUERY, documents))
     assert most == [1]
 
 
-def test_many_lists_at_once(model: str, colour: Colour) -> None:
-    reranker = colour.reranker(model)
-    responses = colour.rerank_many(reranker, [QUERY, "river", "Lisbon"], [DOCUMENTS] * 3)
+def test_many_lists_at_once(model: str, mode: Mode) -> None:
+    reranker = mode.reranker(model)
+    responses = mode.rerank_many(reranker, [QUERY, "river", "Lisbon"], [DOCUMENTS] * 3)
     assert [response.results[0].index for response in responses] == [2, 3, 0]
 
 
@@ -509,11 +503,11 @@ def pickled(reranker: Reranker) -> Reranker:
 
 @pytest.mark.parametrize("copied", [pickled, copy.deepcopy, copy.copy])
 def test_copies_share_the_model(
-    copied: Callable[[Reranker], Reranker], model: str, loads: list[Any], colour: Colour
+    copied: Callable[[Reranker], Reranker], model: str, loads: list[Any], mode: Mode
 ) -> None:
-    reranker = colour.reranker(model, threads=1)
+    reranker = mode.reranker(model, threads=1)
     for each in (reranker, copied(reranker)):
-        assert list(colour.rerank(each, QUERY, DOCUMENTS).results.indexes) == ORDER
+        assert list(mode.rerank(each, QUERY, DOCUMENTS).results.indexes) == ORDER
     assert len(loads) == 1
 
 
@@ -552,19 +546,19 @@ def forked() -> Iterator[Callable[[Callable[[], str]], str]]:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_fork_loads_its_own(
-    model: str, loads: list[Any], forked: Callable[[Callable[[], str]], str], colour: Colour
+    model: str, loads: list[Any], forked: Callable[[Callable[[], str]], str], mode: Mode
 ) -> None:
-    reranker = colour.reranker(model)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(model)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     (slot,) = _cross_encoder._slots.values()
 
     def in_the_child() -> str:
-        fresh = Colour(asynchronous=colour.asynchronous)
+        fresh = Mode(asynchronous=mode.asynchronous)
         return f"{list(fresh.rerank(reranker, QUERY, DOCUMENTS).results.indexes)} {len(loads)}"
 
     with slot.lock:
         assert forked(in_the_child) == f"{ORDER} 2"
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(loads) == 1
 
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, answering, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, answering, sent_by
 
 from anyrerank import APIResponseValidationError, RerankError
 
@@ -24,8 +24,8 @@ MODEL = "fireworks_ai/qwen3-reranker-8b"
         ("fireworks-rank", "fireworks/fireworks-rank"),
     ],
 )
-def test_a_model_without_a_path_is_one_of_fireworks_own(model: str, in_body: str, sync_colour: Colour) -> None:
-    assert json.loads(sent_by(sync_colour, f"fireworks_ai/{model}").content)["model"] == in_body
+def test_a_model_without_a_path_is_one_of_fireworks_own(model: str, in_body: str, sync_mode: Mode) -> None:
+    assert json.loads(sent_by(sync_mode, f"fireworks_ai/{model}").content)["model"] == in_body
 
 
 @pytest.mark.parametrize(
@@ -41,12 +41,12 @@ def test_a_model_without_a_path_is_one_of_fireworks_own(model: str, in_body: str
         ("https://gw.example/fw/rerank/", "https://gw.example/fw/rerank"),
     ],
 )
-def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == url
+def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
-def test_an_instruction_is_a_task_and_no_echo_is_asked_for(sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, instruction="Find the capital", return_documents=True).content)
+def test_an_instruction_is_a_task_and_no_echo_is_asked_for(sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, instruction="Find the capital", return_documents=True).content)
     assert body == {
         "model": "fireworks/qwen3-reranker-8b",
         "query": QUERY,
@@ -56,11 +56,11 @@ def test_an_instruction_is_a_task_and_no_echo_is_asked_for(sync_colour: Colour) 
     }
 
 
-def test_rows_under_another_name_are_no_answer(colour: Colour) -> None:
+def test_rows_under_another_name_are_no_answer(mode: Mode) -> None:
     rows = [{"index": place, "relevance_score": 0.5} for place in range(3)]
-    reranker = colour.reranker(MODEL, http_client=answering({"results": rows}).client(colour))
+    reranker = mode.reranker(MODEL, http_client=answering({"results": rows}).client(mode))
     with pytest.raises(APIResponseValidationError, match="no list 'data'"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -73,9 +73,9 @@ def test_rows_under_another_name_are_no_answer(colour: Colour) -> None:
         (None, None, None),
     ],
 )
-def test_tokens_are_tokens_and_no_search_units(used: Any, billed: Any, tokens: Any, colour: Colour) -> None:
+def test_tokens_are_tokens_and_no_search_units(used: Any, billed: Any, tokens: Any, mode: Mode) -> None:
     replay = answering({"data": [{"index": 0, "relevance_score": 0.5, "document": "an echo"}], "usage": used})
-    meta = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, ["Ottawa"]).meta
+    meta = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, ["Ottawa"]).meta
     assert (meta.billed_units.model_dump(exclude_none=True) if meta.billed_units else None) == billed
     assert ((meta.tokens.input_tokens, meta.tokens.output_tokens) if meta.tokens else None) == tokens
 
@@ -89,8 +89,8 @@ def test_tokens_are_tokens_and_no_search_units(used: Any, billed: Any, tokens: A
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 412, 503])
-def test_errors_come_wrapped_and_unwrapped(body: Any, status: int, colour: Colour) -> None:
-    reranker = colour.reranker(MODEL, http_client=answering(body, status).client(colour))
+def test_errors_come_wrapped_and_unwrapped(body: Any, status: int, mode: Mode) -> None:
+    reranker = mode.reranker(MODEL, http_client=answering(body, status).client(mode))
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.message == f"Fireworks AI answered {status}: says why"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, leaks, sent_by
 from tests.support.loopback import Line, Loopback, ranking
 
 from anyrerank import BadRequestError, InternalServerError
@@ -30,19 +30,19 @@ LONG = "Ottawa is the capital. " * 40
     ],
 )
 def test_the_path_is_one_whose_key_is_checked_unless_the_caller_names_another(
-    base: str, path: str, sync_colour: Colour
+    base: str, path: str, sync_mode: Mode
 ) -> None:
-    assert sent_by(sync_colour, MODEL, api_base=base).url.path == path
+    assert sent_by(sync_mode, MODEL, api_base=base).url.path == path
 
 
 @pytest.mark.parametrize("key", [None, "", " "])
-def test_no_key_is_no_authorization(key: str | None, sync_colour: Colour) -> None:
-    assert "authorization" not in sent_by(sync_colour, MODEL, api_base=HOST, api_key=key).headers
+def test_no_key_is_no_authorization(key: str | None, sync_mode: Mode) -> None:
+    assert "authorization" not in sent_by(sync_mode, MODEL, api_base=HOST, api_key=key).headers
 
 
 @pytest.mark.parametrize("top_n", [None, 1, 3, 9])
-def test_top_n_is_a_number_or_absent(top_n: int | None, sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, api_base=HOST, top_n=top_n).content)
+def test_top_n_is_a_number_or_absent(top_n: int | None, sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, api_base=HOST, top_n=top_n).content)
     assert body == {
         "model": "BAAI/bge-reranker-base",
         "query": QUERY,
@@ -69,8 +69,8 @@ def test_top_n_is_a_number_or_absent(top_n: int | None, sync_colour: Colour) -> 
         ("use_activation", False),
     ],
 )
-def test_an_option_reaches_the_wire_whatever_its_value(option: str, value: Any, sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, api_base=HOST, **{option: value}).content)
+def test_an_option_reaches_the_wire_whatever_its_value(option: str, value: Any, sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, api_base=HOST, **{option: value}).content)
     assert {name: body[name] for name in body.keys() - {"model", "query", "documents"}} == {option: value}
 
 
@@ -86,13 +86,13 @@ def short_enough(line: Line) -> None:
 
 @pytest.mark.parametrize("place", [0, 2, 5])
 def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
-    place: int, serve: Callable[..., Loopback], colour: Colour
+    place: int, serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(short_enough)
     documents = ["Lisbon", "", "Ottawa", "Sydney", "Quito", "Hanoi"]
     documents[place] = LONG
     with pytest.raises(BadRequestError) as caught:
-        colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, documents)
+        mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, documents)
     assert caught.value.message.startswith(f"documents[{place}] is too large for the provider")
     assert "maximum context length is 512 tokens" in caught.value.message
     assert caught.value.status_code == 400
@@ -108,20 +108,20 @@ def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
         {"message": "top_n: Input should be a valid integer", "type": "BadRequestError", "param": "top_n", "code": 400},
     ],
 )
-def test_another_refusal_is_not_halved(error: dict[str, Any], serve: Callable[..., Loopback], colour: Colour) -> None:
+def test_another_refusal_is_not_halved(error: dict[str, Any], serve: Callable[..., Loopback], mode: Mode) -> None:
     server = serve(lambda line: line.answer(400, {"error": error}))
     with pytest.raises(BadRequestError) as caught:
-        colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
     assert error["message"] in caught.value.message
     assert len(server.hits) == 1
 
 
 @pytest.mark.parametrize(("status", "requests"), [(500, 3), (501, 1)])
 def test_what_is_not_implemented_is_not_asked_again(
-    status: int, requests: int, serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+    status: int, requests: int, serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     error = {"message": "not supported", "type": "Error", "param": None, "code": status}
     server = serve(lambda line: line.answer(status, {"error": error}))
     with pytest.raises(InternalServerError):
-        colour.rerank(colour.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
     assert (len(server.hits), len(waits)) == (requests, requests - 1)

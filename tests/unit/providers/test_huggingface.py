@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, leaks, sent_by
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import BadRequestError, RerankError
@@ -67,9 +67,9 @@ def sizes(server: Loopback) -> list[int]:
     return sorted((len(hit.json["texts"]) for hit in asked(server, "POST")), reverse=True)
 
 
-def refused(colour: Colour, base: str, documents: list[str], **options: Any) -> RerankError:
+def refused(mode: Mode, base: str, documents: list[str], **options: Any) -> RerankError:
     with pytest.raises(RerankError) as caught:
-        colour.rerank(colour.reranker(MODEL, api_base=base, **options), QUERY, documents)
+        mode.rerank(mode.reranker(MODEL, api_base=base, **options), QUERY, documents)
     return caught.value
 
 
@@ -87,8 +87,8 @@ def refused(colour: Colour, base: str, documents: list[str], **options: Any) -> 
         ({"truncate": False}, False),
     ],
 )
-def test_truncate_is_always_said(given: dict[str, Any], sent: bool, sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, api_base=TEI, **given).content)
+def test_truncate_is_always_said(given: dict[str, Any], sent: bool, sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, api_base=TEI, **given).content)
     assert body == {"query": QUERY, "texts": DOCUMENTS, "truncate": sent}
 
 
@@ -99,11 +99,11 @@ def test_truncate_is_always_said(given: dict[str, Any], sent: bool, sync_colour:
         *(("truncation_direction", value) for value in ("", "up", " left", "leftright", True, 1, ["Left"])),
     ],
 )
-def test_another_truncation_is_refused_before_sending(option: str, value: Any, colour: Colour) -> None:
+def test_another_truncation_is_refused_before_sending(option: str, value: Any, mode: Mode) -> None:
     replay = Replay([])
-    reranker = colour.reranker(MODEL, api_base=TEI, http_client=replay.client(colour), **{option: value})
+    reranker = mode.reranker(MODEL, api_base=TEI, http_client=replay.client(mode), **{option: value})
     with pytest.raises(BadRequestError, match=f"{option} is {TRUNCATIONS[option]}"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
@@ -111,8 +111,8 @@ def test_another_truncation_is_refused_before_sending(option: str, value: Any, c
     ("direction", "sent"),
     [("left", "Left"), ("LEFT", "Left"), ("Left", "Left"), ("right", "Right"), ("Right", "Right")],
 )
-def test_a_direction_is_capitalised(direction: str, sent: str, sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, api_base=TEI, truncation_direction=direction).content)
+def test_a_direction_is_capitalised(direction: str, sent: str, sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, api_base=TEI, truncation_direction=direction).content)
     assert body["truncation_direction"] == sent
 
 
@@ -124,23 +124,21 @@ def test_a_direction_is_capitalised(direction: str, sent: str, sync_colour: Colo
         ({"raw_scores": True}, [0.679178699175393, 0.6224593312018546, 0.5621765008857981]),
     ],
 )
-def test_scores_as_unit_depend_on_what_was_asked_for(
-    options: dict[str, Any], scores: list[float], colour: Colour
-) -> None:
+def test_scores_as_unit_depend_on_what_was_asked_for(options: dict[str, Any], scores: list[float], mode: Mode) -> None:
     rows = [{"index": index, "score": score} for index, score in enumerate([0.75, 0.5, 0.25])]
     replay = Replay([{"response": {"status": 200, "json": rows}}])
-    reranker = colour.reranker(MODEL, api_base=TEI, http_client=replay.client(colour), score_mode="unit", **options)
-    found = colour.rerank(reranker, QUERY, DOCUMENTS).results
+    reranker = mode.reranker(MODEL, api_base=TEI, http_client=replay.client(mode), score_mode="unit", **options)
+    found = mode.rerank(reranker, QUERY, DOCUMENTS).results
     assert [each.relevance_score for each in found] == pytest.approx(scores, abs=1e-12)
 
 
 @pytest.mark.parametrize(("status", "requests"), [(424, 1), (429, 3), (503, 3)])
 def test_a_model_that_is_no_reranker_is_not_asked_again(
-    status: int, requests: int, serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+    status: int, requests: int, serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     body = {"error": "Backend error: model is not a re-ranker model", "error_type": "Backend"}
     server = serve(lambda line: line.answer(status, body))
-    error = refused(colour, server.url, DOCUMENTS, max_retries=2)
+    error = refused(mode, server.url, DOCUMENTS, max_retries=2)
     assert (error.status_code, "not a re-ranker model" in error.message) == (status, True)
     assert (len(server.hits), len(waits)) == (requests, requests - 1)
 
@@ -173,10 +171,10 @@ def test_a_model_that_is_no_reranker_is_not_asked_again(
     ],
 )
 def test_many_documents_are_split_as_the_server_says(
-    about: Answer, batches: list[int], serve: Callable[..., Loopback], colour: Colour
+    about: Answer, batches: list[int], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(Tei(about))
-    response = colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, MANY)
+    response = mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, MANY)
     assert sizes(server) == batches
     assert [each.index for each in response.results] == BEST_FIRST
     assert [each.relevance_score for each in response.results] == [1 / (1 + place) for place in range(70)]
@@ -192,19 +190,19 @@ def _used(tokens: int) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize(("count", "questions"), [(1, 0), (32, 0), (33, 1)])
 def test_the_limit_is_asked_for_only_where_it_matters(
-    count: int, questions: int, serve: Callable[..., Loopback], sync_colour: Colour
+    count: int, questions: int, serve: Callable[..., Loopback], sync_mode: Mode
 ) -> None:
     server = serve(Tei(limit(64)))
-    sync_colour.rerank(sync_colour.reranker(MODEL, api_base=server.url), QUERY, MANY[:count])
+    sync_mode.rerank(sync_mode.reranker(MODEL, api_base=server.url), QUERY, MANY[:count])
     assert len(asked(server, "GET")) == questions
     assert sizes(server) == [count]
 
 
-def test_the_answer_is_remembered(serve: Callable[..., Loopback], colour: Colour) -> None:
+def test_the_answer_is_remembered(serve: Callable[..., Loopback], mode: Mode) -> None:
     server = serve(Tei(limit(20)))
-    reranker = colour.reranker(MODEL, api_base=server.url)
+    reranker = mode.reranker(MODEL, api_base=server.url)
     for count in (70, 70, 25):
-        response = colour.rerank(reranker, QUERY, MANY[:count])
+        response = mode.rerank(reranker, QUERY, MANY[:count])
         assert [each.index for each in response.results] == [place for place in BEST_FIRST if place < count]
     assert len(asked(server, "GET")) == 1
     assert sizes(server) == [20] * 7 + [10, 10, 5]
@@ -212,24 +210,24 @@ def test_the_answer_is_remembered(serve: Callable[..., Loopback], colour: Colour
 
 @pytest.mark.parametrize(("seconds", "second"), [(0.0, [70]), (60.0, [32, 32, 6])])
 def test_a_failure_is_not_remembered_for_long(
-    seconds: float, second: list[int], serve: Callable[..., Loopback], colour: Colour, monkeypatch: pytest.MonkeyPatch
+    seconds: float, second: list[int], serve: Callable[..., Loopback], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(huggingface, "_SECONDS_UNTIL_ASKED_AGAIN", seconds)
     tei = Tei(info(503))
     server = serve(tei)
-    reranker = colour.reranker(MODEL, api_base=server.url)
-    colour.rerank(reranker, QUERY, MANY)
+    reranker = mode.reranker(MODEL, api_base=server.url)
+    mode.rerank(reranker, QUERY, MANY)
     tei.about = limit(70)
-    colour.rerank(reranker, QUERY, MANY)
+    mode.rerank(reranker, QUERY, MANY)
     assert sizes(server) == sorted([32, 32, 6, *second], reverse=True)
 
 
 @pytest.mark.parametrize(("size", "batches"), [(20, [20, 20, 20, 10]), (70, [70])])
 def test_a_batch_size_of_the_caller_wins(
-    size: int, batches: list[int], serve: Callable[..., Loopback], colour: Colour
+    size: int, batches: list[int], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(Tei(limit(64)))
-    response = colour.rerank(colour.reranker(MODEL, api_base=server.url, batch_size=size), QUERY, MANY, top_n=3)
+    response = mode.rerank(mode.reranker(MODEL, api_base=server.url, batch_size=size), QUERY, MANY, top_n=3)
     assert sizes(server) == batches
     assert [each.index for each in response.results] == BEST_FIRST[:3]
 
@@ -249,17 +247,17 @@ def test_a_batch_size_of_the_caller_wins(
     ],
 )
 def test_the_limit_is_asked_for_beside_the_endpoint(
-    path: str, about: str, rerank: str, serve: Callable[..., Loopback], sync_colour: Colour
+    path: str, about: str, rerank: str, serve: Callable[..., Loopback], sync_mode: Mode
 ) -> None:
     server = serve(Tei(limit(70)))
-    sync_colour.rerank(sync_colour.reranker(MODEL, api_base=server.url + path), QUERY, MANY)
+    sync_mode.rerank(sync_mode.reranker(MODEL, api_base=server.url + path), QUERY, MANY)
     assert [(hit.method, hit.target) for hit in server.hits] == [("GET", about), ("POST", rerank)]
 
 
-def test_headers_of_the_caller_go_with_both(serve: Callable[..., Loopback], sync_colour: Colour) -> None:
+def test_headers_of_the_caller_go_with_both(serve: Callable[..., Loopback], sync_mode: Mode) -> None:
     server = serve(Tei(limit(70)))
     headers = {"X-Team": "search"}
-    sync_colour.rerank(sync_colour.reranker(MODEL, api_base=server.url, api_key=None, headers=headers), QUERY, MANY)
+    sync_mode.rerank(sync_mode.reranker(MODEL, api_base=server.url, api_key=None, headers=headers), QUERY, MANY)
     assert [hit.headers["x-team"] for hit in server.hits] == ["search"] * 2
     assert not any("authorization" in hit.headers for hit in server.hits)
 
@@ -276,9 +274,9 @@ TOO_MUCH = "Failed to buffer the request body: length limit exceeded"
 
 
 @pytest.mark.parametrize("refusal", [(422, TOO_MANY), (413, TOO_MANY), (413, TOO_MUCH)], ids=["422", "413", "text"])
-def test_too_many_texts_are_halved(refusal: tuple[int, Any], serve: Callable[..., Loopback], colour: Colour) -> None:
+def test_too_many_texts_are_halved(refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode) -> None:
     server = serve(Tei(most=10, refusal=refusal))
-    response = colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, MANY)
+    response = mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, MANY)
     assert [each.index for each in response.results] == BEST_FIRST
     assert sizes(server) == [32, 32, *[16] * 4, *[8] * 8, 6]
     assert (response.meta.billed_units, response.meta.tokens) == _used(700)
@@ -290,11 +288,11 @@ def test_too_many_texts_are_halved(refusal: tuple[int, Any], serve: Callable[...
     ids=["422 tokens", "422 characters", "413", "413 text"],
 )
 def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
-    refusal: tuple[int, Any], serve: Callable[..., Loopback], colour: Colour
+    refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(Tei(long=500, refusal=refusal))
     documents = ["", *DOCUMENTS, " ", LONG, "Quito is the capital of Ecuador."]
-    error = refused(colour, server.url, documents, truncate="NONE")
+    error = refused(mode, server.url, documents, truncate="NONE")
     assert type(error) is BadRequestError
     assert error.message.startswith("documents[5] is too large for the provider")
     assert error.status_code == refusal[0]
@@ -311,9 +309,9 @@ def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
     ],
     ids=["tokenizer", "text"],
 )
-def test_another_422_is_not_halved(body: Any, serve: Callable[..., Loopback], colour: Colour) -> None:
+def test_another_422_is_not_halved(body: Any, serve: Callable[..., Loopback], mode: Mode) -> None:
     server = serve(lambda line: line.answer(422, body))
-    error = refused(colour, server.url, DOCUMENTS)
+    error = refused(mode, server.url, DOCUMENTS)
     assert type(error) is BadRequestError
     assert "documents[" not in error.message
     assert len(server.hits) == 1
@@ -322,11 +320,11 @@ def test_another_422_is_not_halved(body: Any, serve: Callable[..., Loopback], co
 # The router
 
 
-def test_the_router_is_not_asked_for_a_limit(colour: Colour) -> None:
+def test_the_router_is_not_asked_for_a_limit(mode: Mode) -> None:
     rows = [{"index": index, "score": 1 / (2 + index)} for index in range(32)]
     answers = [{"response": {"status": 200, "json": rows[:size]}} for size in (32, 32, 6)]
     replay = Replay(answers)
-    response = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour), max_concurrency=1), QUERY, MANY)
+    response = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode), max_concurrency=1), QUERY, MANY)
     assert [(each.method, each.url.path.split("/")[-2:]) for each in replay.seen] == [
         ("POST", ["pipeline", "text-ranking"])
     ] * 3
@@ -335,12 +333,12 @@ def test_the_router_is_not_asked_for_a_limit(colour: Colour) -> None:
 
 
 @pytest.mark.parametrize("option", ["truncate", "raw_scores", "truncation_direction"])
-def test_extra_body_is_the_way_to_what_the_router_may_come_to_know(option: str, sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, extra_body={"parameters": {option: True}}).content)
+def test_extra_body_is_the_way_to_what_the_router_may_come_to_know(option: str, sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, extra_body={"parameters": {option: True}}).content)
     assert body == {"inputs": {"query": QUERY, "texts": DOCUMENTS}, "parameters": {option: True}}
 
 
-def test_a_name_that_is_no_path_stays_one_model(sync_colour: Colour) -> None:
-    url = str(sent_by(sync_colour, MODEL).url)
+def test_a_name_that_is_no_path_stays_one_model(sync_mode: Mode) -> None:
+    url = str(sent_by(sync_mode, MODEL).url)
     assert url.endswith("/hf-inference/models/BAAI/bge-reranker-large/pipeline/text-ranking")
-    assert json.loads(sent_by(sync_colour, MODEL, api_base=TEI).content).get("model") is None
+    assert json.loads(sent_by(sync_mode, MODEL, api_base=TEI).content).get("model") is None

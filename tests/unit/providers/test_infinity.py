@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import BadRequestError
@@ -27,13 +27,13 @@ HOST = "http://infinity.example:7997"
         (f"{HOST}/my-rerank", "/my-rerank/rerank"),
     ],
 )
-def test_no_version_is_put_in_the_path(base: str, path: str, sync_colour: Colour) -> None:
-    assert sent_by(sync_colour, MODEL, api_base=base).url.path == path
+def test_no_version_is_put_in_the_path(base: str, path: str, sync_mode: Mode) -> None:
+    assert sent_by(sync_mode, MODEL, api_base=base).url.path == path
 
 
 @pytest.mark.parametrize("key", [None, "", " "])
-def test_no_key_is_no_authorization(key: str | None, sync_colour: Colour) -> None:
-    assert "authorization" not in sent_by(sync_colour, MODEL, api_base=HOST, api_key=key).headers
+def test_no_key_is_no_authorization(key: str | None, sync_mode: Mode) -> None:
+    assert "authorization" not in sent_by(sync_mode, MODEL, api_base=HOST, api_key=key).headers
 
 
 @pytest.mark.parametrize(
@@ -44,26 +44,24 @@ def test_no_key_is_no_authorization(key: str | None, sync_colour: Colour) -> Non
         ({"raw_scores": True}, [0.679178699175393, 0.6224593312018546, 0.5621765008857981]),
     ],
 )
-def test_scores_as_unit_depend_on_what_was_asked_for(
-    options: dict[str, Any], scores: list[float], colour: Colour
-) -> None:
+def test_scores_as_unit_depend_on_what_was_asked_for(options: dict[str, Any], scores: list[float], mode: Mode) -> None:
     rows = [{"index": index, "relevance_score": score} for index, score in enumerate([0.75, 0.5, 0.25])]
     replay = answering({"results": rows})
-    reranker = colour.reranker(MODEL, api_base=HOST, http_client=replay.client(colour), score_mode="unit", **options)
-    found = colour.rerank(reranker, QUERY, DOCUMENTS).results
+    reranker = mode.reranker(MODEL, api_base=HOST, http_client=replay.client(mode), score_mode="unit", **options)
+    found = mode.rerank(reranker, QUERY, DOCUMENTS).results
     assert [each.relevance_score for each in found] == pytest.approx(scores, abs=1e-12)
     assert json.loads(replay.seen[0].content).get("raw_scores") == options.get("raw_scores")
 
 
 @pytest.mark.parametrize("echo", ["another text", None, {"text": "another text"}])
-def test_an_echo_of_any_kind_is_ignored(echo: Any, colour: Colour) -> None:
+def test_an_echo_of_any_kind_is_ignored(echo: Any, mode: Mode) -> None:
     rows = [{"index": index, "relevance_score": 0.5, "document": echo} for index in range(3)]
-    reranker = colour.reranker(MODEL, api_base=HOST, http_client=answering({"results": rows}).client(colour))
-    found = colour.rerank(reranker, QUERY, DOCUMENTS).results
+    reranker = mode.reranker(MODEL, api_base=HOST, http_client=answering({"results": rows}).client(mode))
+    found = mode.rerank(reranker, QUERY, DOCUMENTS).results
     assert [each.document for each in found] == [{"text": text} for text in DOCUMENTS]
 
 
-def test_more_documents_than_the_server_takes_are_split(serve: Callable[..., Loopback], colour: Colour) -> None:
+def test_more_documents_than_the_server_takes_are_split(serve: Callable[..., Loopback], mode: Mode) -> None:
     def answer(line: Line) -> None:
         texts = line.hit.documents
         if len(texts) > 2048:
@@ -75,14 +73,14 @@ def test_more_documents_than_the_server_takes_are_split(serve: Callable[..., Loo
     assert connect(MODEL).max_documents({}) == 2048
     server = serve(answer)
     documents = [f"Passage {place}" for place in range(2050)]
-    response = colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, documents[::-1])
+    response = mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, documents[::-1])
     assert sorted(len(hit.documents) for hit in server.hits) == [2, 2048]
     assert [each.index for each in response.results] == list(range(2049, -1, -1))
     assert response.meta.billed_units is not None
     assert response.meta.billed_units.total_tokens == 2050
 
 
-def test_what_a_refusal_quotes_is_not_shown(colour: Colour) -> None:
+def test_what_a_refusal_quotes_is_not_shown(mode: Mode) -> None:
     lines = [
         {
             "type": "string_type",
@@ -94,17 +92,17 @@ def test_what_a_refusal_quotes_is_not_shown(colour: Colour) -> None:
     ]
     replay = answering({"detail": lines}, status=422)
     with pytest.raises(BadRequestError, match=r"body\.documents\.2: Input should be a valid string") as caught:
-        colour.rerank(colour.reranker(MODEL, api_base=HOST, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_base=HOST, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert not leaks(caught.value, DOCUMENTS)
     assert len(replay.seen) == 1
 
 
-def test_a_full_queue_is_waited_for(colour: Colour, waits: list[float]) -> None:
+def test_a_full_queue_is_waited_for(mode: Mode, waits: list[float]) -> None:
     full = {"error": {"message": "model overloaded", "type": None, "param": None, "code": 429}}
     rows = [{"index": index, "relevance_score": 0.5} for index in range(3)]
     replay = Replay(
         [{"response": {"status": 429, "json": full}}, {"response": {"status": 200, "json": {"results": rows}}}]
     )
-    reranker = colour.reranker(MODEL, api_base=HOST, http_client=replay.client(colour), max_retries=1)
-    assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+    reranker = mode.reranker(MODEL, api_base=HOST, http_client=replay.client(mode), max_retries=1)
+    assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
     assert len(waits) == 1

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import KEY, QUERY, Colour, Replay, answering, sent_by
+from tests.support.harness import KEY, QUERY, Mode, Replay, answering, sent_by
 from tests.support.loopback import Line, Loopback, ranking
 
 from anyrerank import BadRequestError
@@ -35,55 +35,55 @@ BEST_FIRST = [2, 4, 1, 3, 0]
         [{"image": PICTURE, "text": "a flag", "page": 3}, "Lisbon"],
     ],
 )
-def test_images_go_as_they_are_given(model: str, documents: list[Any], colour: Colour) -> None:
-    assert json.loads(sent_by(colour, f"jina_ai/{model}", documents).content)["documents"] == documents
+def test_images_go_as_they_are_given(model: str, documents: list[Any], mode: Mode) -> None:
+    assert json.loads(sent_by(mode, f"jina_ai/{model}", documents).content)["documents"] == documents
 
 
 @pytest.mark.parametrize("model", TEXT_ONLY)
-def test_an_image_at_a_text_model_is_an_error_that_names_the_document(model: str, colour: Colour) -> None:
+def test_an_image_at_a_text_model_is_an_error_that_names_the_document(model: str, mode: Mode) -> None:
     with pytest.raises(
         BadRequestError, match=r"documents\[1\] has an 'image', which this provider cannot rank"
     ) as caught:
-        sent_by(colour, f"jina_ai/{model}", ["Lisbon", {"image": PICTURE}])
+        sent_by(mode, f"jina_ai/{model}", ["Lisbon", {"image": PICTURE}])
     assert caught.value.status_code is None
     assert PICTURE not in str(caught.value)
 
 
 @pytest.mark.parametrize("model", TEXT_ONLY)
-def test_a_text_model_ranks_the_text_beside_an_image(model: str, colour: Colour) -> None:
+def test_a_text_model_ranks_the_text_beside_an_image(model: str, mode: Mode) -> None:
     document = {"text": "a flag", "image": PICTURE}
-    assert json.loads(sent_by(colour, f"jina_ai/{model}", [document, "Lisbon"]).content)["documents"] == [
+    assert json.loads(sent_by(mode, f"jina_ai/{model}", [document, "Lisbon"]).content)["documents"] == [
         "a flag",
         "Lisbon",
     ]
 
 
-def test_an_image_that_is_null_is_none(sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, "jina_ai/jina-reranker-m0", [{"text": "a flag", "image": None}, "Lisbon"])
+def test_an_image_that_is_null_is_none(sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, "jina_ai/jina-reranker-m0", [{"text": "a flag", "image": None}, "Lisbon"])
     assert json.loads(request.content)["documents"] == ["a flag", "Lisbon"]
 
 
 @pytest.mark.parametrize("document", [{"image": ""}, {"image": " ", "text": ""}])
-def test_an_image_that_is_blank_is_not_sent(document: dict[str, str], colour: Colour) -> None:
+def test_an_image_that_is_blank_is_not_sent(document: dict[str, str], mode: Mode) -> None:
     with pytest.raises(BadRequestError) as caught:
-        sent_by(colour, "jina_ai/jina-reranker-m0", [document])
+        sent_by(mode, "jina_ai/jina-reranker-m0", [document])
     assert caught.value.status_code is None
 
 
 @pytest.mark.parametrize("model", LISTWISE)
-def test_a_listwise_model_is_never_split_silently(model: str, colour: Colour) -> None:
+def test_a_listwise_model_is_never_split_silently(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="pass allow_split=True") as caught:
-        sent_by(colour, f"jina_ai/{model}", NUMBERED, batch_size=2)
+        sent_by(mode, f"jina_ai/{model}", NUMBERED, batch_size=2)
     assert caught.value.status_code is None
 
 
 @pytest.mark.parametrize("model", LISTWISE)
 def test_a_listwise_model_gets_all_documents_in_one_request(
-    model: str, colour: Colour, serve: Callable[..., Loopback]
+    model: str, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve()
-    reranker = colour.reranker(f"jina_ai/{model}", api_base=server.url, batch_size=5)
-    assert [each.index for each in colour.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
+    reranker = mode.reranker(f"jina_ai/{model}", api_base=server.url, batch_size=5)
+    assert [each.index for each in mode.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
     assert [hit.documents for hit in server.hits] == [NUMBERED]
 
 
@@ -92,11 +92,11 @@ def test_a_listwise_model_gets_all_documents_in_one_request(
     [*((model, {"allow_split": True}) for model in LISTWISE[:2]), *((model, {}) for model in POINTWISE)],
 )
 def test_other_models_are_split_and_a_listwise_one_when_that_is_allowed(
-    model: str, options: dict[str, Any], colour: Colour, serve: Callable[..., Loopback]
+    model: str, options: dict[str, Any], mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve()
-    reranker = colour.reranker(f"jina_ai/{model}", api_base=server.url, batch_size=2, **options)
-    assert [each.index for each in colour.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
+    reranker = mode.reranker(f"jina_ai/{model}", api_base=server.url, batch_size=2, **options)
+    assert [each.index for each in mode.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
     assert sorted(hit.documents for hit in server.hits) == sorted([NUMBERED[:2], NUMBERED[2:4], NUMBERED[4:]])
     assert {(hit.target, hit.headers["authorization"]) for hit in server.hits} == {("/v1/rerank", f"Bearer {KEY}")}
 
@@ -118,40 +118,38 @@ def small(line: Line) -> None:
     ],
 )
 def test_a_listwise_call_that_is_too_large_is_not_halved(
-    model: str, options: dict[str, Any], complete: bool, colour: Colour, serve: Callable[..., Loopback]
+    model: str, options: dict[str, Any], complete: bool, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve(small)
-    reranker = colour.reranker(f"jina_ai/{model}", api_base=server.url, **options)
+    reranker = mode.reranker(f"jina_ai/{model}", api_base=server.url, **options)
     if complete:
-        assert [each.index for each in colour.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
+        assert [each.index for each in mode.rerank(reranker, QUERY, NUMBERED).results] == BEST_FIRST
         return
     with pytest.raises(BadRequestError, match="too many tokens") as caught:
-        colour.rerank(reranker, QUERY, NUMBERED)
+        mode.rerank(reranker, QUERY, NUMBERED)
     assert caught.value.status_code == 422
     assert len(server.hits) == 1
 
 
 @pytest.mark.parametrize("model", LISTWISE)
-def test_what_scores_of_a_listwise_model_mean_is_not_known(model: str, colour: Colour) -> None:
+def test_what_scores_of_a_listwise_model_mean_is_not_known(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
-        sent_by(colour, f"jina_ai/{model}", score_mode="unit")
+        sent_by(mode, f"jina_ai/{model}", score_mode="unit")
 
 
-def test_scores_of_v2_are_within_0_and_1_already(colour: Colour) -> None:
+def test_scores_of_v2_are_within_0_and_1_already(mode: Mode) -> None:
     replay = answering({"results": [{"index": 0, "relevance_score": 0.25}]})
     model = "jina_ai/jina-reranker-v2-base-multilingual"
-    reranker = colour.reranker(model, score_mode="unit", http_client=replay.client(colour))
-    assert [each.relevance_score for each in colour.rerank(reranker, QUERY, ["Ottawa"]).results] == [0.25]
+    reranker = mode.reranker(model, score_mode="unit", http_client=replay.client(mode))
+    assert [each.relevance_score for each in mode.rerank(reranker, QUERY, ["Ottawa"]).results] == [0.25]
 
 
 @pytest.mark.parametrize("echo", [None, {}, {"text": "wrong"}, "wrong", 7, ["wrong"]])
-def test_an_echo_is_ignored_whatever_its_shape(echo: Any, colour: Colour) -> None:
+def test_an_echo_is_ignored_whatever_its_shape(echo: Any, mode: Mode) -> None:
     documents = ["Lisbon", {"text": "Ottawa", "page": 9}]
     rows = [{"index": 1, "relevance_score": 0.5, "document": echo}, {"index": 0, "relevance_score": 0.25}]
     replay = answering({"results": rows})
-    response = colour.rerank(
-        colour.reranker("jina_ai/jina-reranker-v3", http_client=replay.client(colour)), QUERY, documents
-    )
+    response = mode.rerank(mode.reranker("jina_ai/jina-reranker-v3", http_client=replay.client(mode)), QUERY, documents)
     assert [each.document for each in response.results] == [documents[1], {"text": "Lisbon"}]
 
 
@@ -164,10 +162,10 @@ def test_an_echo_is_ignored_whatever_its_shape(echo: Any, colour: Colour) -> Non
         ({"prompt_tokens": 7}, None, 7),
     ],
 )
-def test_usage(usage: dict[str, Any], total: int | None, read: int, colour: Colour) -> None:
+def test_usage(usage: dict[str, Any], total: int | None, read: int, mode: Mode) -> None:
     exchange = answering({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage}).exchanges
-    reranker = colour.reranker("jina_ai/jina-reranker-v3", http_client=Replay(exchange).client(colour))
-    meta = colour.rerank(reranker, QUERY, ["Ottawa"]).meta
+    reranker = mode.reranker("jina_ai/jina-reranker-v3", http_client=Replay(exchange).client(mode))
+    meta = mode.rerank(reranker, QUERY, ["Ottawa"]).meta
     assert (meta.billed_units.total_tokens if meta.billed_units else None) == total
     assert meta.tokens is not None
     assert meta.tokens.input_tokens == read

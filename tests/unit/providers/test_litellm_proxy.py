@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, credentials, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, answering, credentials, sent_by
 from tests.support.loopback import Line, Loopback, in_turn, ranking, well
 
 from anyrerank import ConfigurationError, RateLimitError
@@ -29,15 +29,15 @@ HOST = "http://proxy.example:4000"
         (f"{HOST}/llm?t=1", f"{HOST}/llm/v1/rerank?t=1"),
     ],
 )
-def test_url(base: str, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == url
+def test_url(base: str, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
-def test_without_a_base_nothing_is_sent(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_a_base_nothing_is_sent(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("COHERE_API_BASE", "CO_API_URL", "TOGETHER_BASE_URL"):
         monkeypatch.setenv(variable, "https://another.example")
     with pytest.raises(ConfigurationError, match="LITELLM_PROXY_API_BASE"):
-        sent_by(colour, MODEL)
+        sent_by(mode, MODEL)
 
 
 @pytest.mark.parametrize(
@@ -49,26 +49,26 @@ def test_without_a_base_nothing_is_sent(colour: Colour, monkeypatch: pytest.Monk
         "Ottawa",
     ],
 )
-def test_documents_go_as_they_are(document: Any, colour: Colour) -> None:
-    body = json.loads(sent_by(colour, MODEL, [document, "Lisbon"], api_base=HOST).content)
+def test_documents_go_as_they_are(document: Any, mode: Mode) -> None:
+    body = json.loads(sent_by(mode, MODEL, [document, "Lisbon"], api_base=HOST).content)
     assert body["documents"] == [document, "Lisbon"]
     assert "rank_fields" not in body
 
 
-def test_rank_fields_are_left_to_the_proxy(colour: Colour) -> None:
+def test_rank_fields_are_left_to_the_proxy(mode: Mode) -> None:
     documents = [{"title": "Ottawa", "year": 1857}, "Lisbon"]
-    body = json.loads(sent_by(colour, MODEL, documents, api_base=HOST, rank_fields=("year", "title")).content)
+    body = json.loads(sent_by(mode, MODEL, documents, api_base=HOST, rank_fields=("year", "title")).content)
     assert (body["documents"], body["rank_fields"]) == (documents, ["year", "title"])
 
 
-def test_options_are_forwarded(colour: Colour) -> None:
+def test_options_are_forwarded(mode: Mode) -> None:
     options: dict[str, Any] = {
         "truncate": "END",
         "instruction": "Find it",
         "max_tokens_per_doc": 9,
         "max_chunks_per_doc": 2,
     }
-    body = json.loads(sent_by(colour, MODEL, api_base=HOST, top_n=2, **options).content)
+    body = json.loads(sent_by(mode, MODEL, api_base=HOST, top_n=2, **options).content)
     assert body == {
         "model": "our-reranker",
         "query": QUERY,
@@ -80,26 +80,26 @@ def test_options_are_forwarded(colour: Colour) -> None:
 
 
 def test_without_a_key_none_is_sent_and_never_another_provider_s(
-    colour: Colour, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+    mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in {*credentials(), "LITELLM_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY"}:
         if not variable.startswith("LITELLM_PROXY_"):
             monkeypatch.setenv(variable, KEY)
     server = serve()
-    reranker = colour.reranker(MODEL, api_key=None, api_base=server.url)
-    assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+    reranker = mode.reranker(MODEL, api_key=None, api_base=server.url)
+    assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
     (hit,) = server.hits
     assert hit.target == "/v1/rerank"
     assert "authorization" not in hit.headers
     assert KEY.encode() not in hit.raw
 
 
-def test_nulls_are_nothing(colour: Colour) -> None:
+def test_nulls_are_nothing(mode: Mode) -> None:
     rows = [{"index": index, "relevance_score": 0.5, "document": None} for index in range(3)]
     meta = {"api_version": None, "billed_units": {"search_units": None, "total_tokens": None}, "tokens": None}
     replay = answering({"id": None, "results": rows, "meta": {**meta, "warnings": None}})
-    reranker = colour.reranker(MODEL, api_base=HOST, http_client=replay.client(colour))
-    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(MODEL, api_base=HOST, http_client=replay.client(mode))
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert response.meta.model_dump(exclude_defaults=True) == {}
     assert response.id.startswith("rerank-")
     assert [each.document for each in response.results] == [{"text": text} for text in DOCUMENTS]
@@ -115,27 +115,25 @@ def called(line: Line) -> None:
 
 
 def test_the_proxy_s_call_is_the_request_and_its_waiting_time_is_kept(
-    colour: Colour, serve: Callable[..., Loopback], waits: list[float]
+    mode: Mode, serve: Callable[..., Loopback], waits: list[float]
 ) -> None:
     server = serve(in_turn(limited, called))
-    response = colour.rerank(colour.reranker(MODEL, api_base=server.url, max_retries=1), QUERY, DOCUMENTS)
+    response = mode.rerank(mode.reranker(MODEL, api_base=server.url, max_retries=1), QUERY, DOCUMENTS)
     assert response.request_id == "call-2"
     assert response.id == "loopback"
     assert [attempt.status for attempt in response.attempts] == [429, 200]
     assert waits == [6.0]
 
 
-def test_a_refusal_names_call_and_waiting_time(colour: Colour, serve: Callable[..., Loopback]) -> None:
+def test_a_refusal_names_call_and_waiting_time(mode: Mode, serve: Callable[..., Loopback]) -> None:
     server = serve(limited)
     with pytest.raises(RateLimitError, match="No deployments available") as caught:
-        colour.rerank(colour.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
     assert (caught.value.request_id, caught.value.retry_after) == ("call-1", 6.0)
 
 
 @pytest.mark.parametrize("top_n", [None, 2])
-def test_order_and_cut_are_not_left_to_the_proxy(
-    top_n: int | None, colour: Colour, serve: Callable[..., Loopback]
-) -> None:
+def test_order_and_cut_are_not_left_to_the_proxy(top_n: int | None, mode: Mode, serve: Callable[..., Loopback]) -> None:
     def unsorted(line: Line) -> None:
         answer = ranking(line.hit.documents)
         line.answer(body={"results": answer["results"][::-1]})
@@ -143,6 +141,6 @@ def test_order_and_cut_are_not_left_to_the_proxy(
     documents = [f"document {number}" for number in (2, 0, 1)]
     kept = []
     for script in (unsorted, well):
-        reranker = colour.reranker(MODEL, api_base=serve(script).url)
-        kept.append([each.index for each in colour.rerank(reranker, QUERY, documents, top_n=top_n).results])
+        reranker = mode.reranker(MODEL, api_base=serve(script).url)
+        kept.append([each.index for each in mode.rerank(reranker, QUERY, documents, top_n=top_n).results])
     assert kept == [[1, 2, 0][:top_n]] * 2

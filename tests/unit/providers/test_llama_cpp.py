@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, leaks, sent_by
 from tests.support.loopback import Line, Loopback, ranking
 
 from anyrerank import BadRequestError, InternalServerError, RerankError
@@ -37,18 +37,18 @@ TOO_LARGE = [
 ]
 
 
-def refused(colour: Colour, base: str, documents: list[str], **options: Any) -> RerankError:
+def refused(mode: Mode, base: str, documents: list[str], **options: Any) -> RerankError:
     with pytest.raises(RerankError) as caught:
-        colour.rerank(colour.reranker(MODEL, api_base=base, max_retries=2, **options), QUERY, documents)
+        mode.rerank(mode.reranker(MODEL, api_base=base, max_retries=2, **options), QUERY, documents)
     return caught.value
 
 
 @pytest.mark.parametrize("refusal", TOO_LARGE)
 def test_one_text_that_is_too_long_is_asked_for_once(
-    refusal: tuple[int, Any], serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+    refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     server = serve(lambda line: line.answer(*refusal))
-    error = refused(colour, server.url, [LONG])
+    error = refused(mode, server.url, [LONG])
     assert type(error) is BadRequestError
     assert error.message.startswith("documents[0] is too large for the provider")
     assert error.status_code == refusal[0]
@@ -59,7 +59,7 @@ def test_one_text_that_is_too_long_is_asked_for_once(
 
 @pytest.mark.parametrize("refusal", TOO_LARGE)
 def test_several_are_halved_down_to_the_one(
-    refusal: tuple[int, Any], serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+    refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     def short_enough(line: Line) -> None:
         if LONG in line.hit.documents:
@@ -68,14 +68,14 @@ def test_several_are_halved_down_to_the_one(
             line.answer(body=ranking(line.hit.documents))
 
     server = serve(short_enough)
-    error = refused(colour, server.url, ["", *DOCUMENTS, LONG])
+    error = refused(mode, server.url, ["", *DOCUMENTS, LONG])
     assert type(error) is BadRequestError
     assert error.message.startswith("documents[4] is too large for the provider")
     assert [len(hit.documents) for hit in server.hits] == [4, 2, 2, 1, 1]
     assert waits == []
 
 
-def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], colour: Colour, waits: list[float]) -> None:
+def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], mode: Mode, waits: list[float]) -> None:
     def few_enough(line: Line) -> None:
         if len(line.hit.documents) > 2:
             line.answer(*failure(500, "input is too large to process. increase the physical batch size"))
@@ -84,7 +84,7 @@ def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], colour
 
     server = serve(few_enough)
     documents = [f"Passage {place}" for place in (3, 0, 4, 1, 2)]
-    response = colour.rerank(colour.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, documents, top_n=3)
+    response = mode.rerank(mode.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, documents, top_n=3)
     assert [each.index for each in response.results] == [1, 3, 4]
     assert response.meta.tokens is not None
     assert response.meta.tokens.input_tokens == 27
@@ -101,10 +101,10 @@ def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], colour
     ids=["500", "503", "501"],
 )
 def test_another_failure_is_retried_unless_it_will_stay(
-    answer: tuple[int, Any], requests: int, serve: Callable[..., Loopback], colour: Colour, waits: list[float]
+    answer: tuple[int, Any], requests: int, serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     server = serve(lambda line: line.answer(*answer))
-    error = refused(colour, server.url, DOCUMENTS)
+    error = refused(mode, server.url, DOCUMENTS)
     assert type(error) is InternalServerError
     assert (error.status_code, len(server.hits), len(waits)) == (answer[0], requests, requests - 1)
     assert {len(hit.documents) for hit in server.hits} == {3}
@@ -124,7 +124,7 @@ def test_another_failure_is_retried_unless_it_will_stay(
     ],
 )
 @pytest.mark.parametrize("key", [None, KEY])
-def test_path_and_key(path: str, target: str, key: str | None, sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, MODEL, api_base=f"http://llama.example:8080{path}", api_key=key)
+def test_path_and_key(path: str, target: str, key: str | None, sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, MODEL, api_base=f"http://llama.example:8080{path}", api_key=key)
     assert request.url.path == target
     assert request.headers.get("authorization") == (f"Bearer {key}" if key else None)

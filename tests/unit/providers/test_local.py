@@ -121,7 +121,7 @@ def test_no_key_no_base_and_no_request_are_needed() -> None:
     assert (response.cost, response.cost_estimated) == (0.0, False)
 
 
-async def test_both_colours_agree() -> None:
+async def test_both_modes_agree() -> None:
     asynchronous = await arerank(MODEL, QUERY, PASSAGES)
     assert asynchronous.results == rerank(MODEL, QUERY, PASSAGES).results
 

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, case, recording, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, case, recording, sent_by
 
 from anyrerank import APIResponseValidationError, APITimeoutError, BadRequestError, ConfigurationError
 from anyrerank._core.engine import connect
@@ -36,8 +36,8 @@ STATUS = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status"
         ("nvidia/rerank-qa-mistral-4b", "nvidia/reranking", "nv-rerank-qa-mistral-4b:1"),
     ],
 )
-def test_hosted_model_names(model: str, path: str, in_body: str | None, sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, f"nvidia_nim/{model}")
+def test_hosted_model_names(model: str, path: str, in_body: str | None, sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, f"nvidia_nim/{model}")
     assert str(request.url) == f"{HOSTED}/{path}"
     assert json.loads(request.content)["model"] == (in_body or model)
 
@@ -54,8 +54,8 @@ def test_hosted_model_names(model: str, path: str, in_body: str | None, sync_col
         ("http://localhost:8000/v1/ranking/", "http://localhost:8000/v1/ranking"),
     ],
 )
-def test_hosted_base(base: str, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == url
+def test_hosted_base(base: str, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
 @pytest.mark.parametrize(
@@ -70,31 +70,31 @@ def test_hosted_base(base: str, url: str, sync_colour: Colour) -> None:
     ],
 )
 @pytest.mark.parametrize("key", [None, KEY])
-def test_self_hosted_base_and_key(base: str, url: str, key: str | None, sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, "nvidia_nim/ranking/acme/rank_1_2", api_base=base, api_key=key)
+def test_self_hosted_base_and_key(base: str, url: str, key: str | None, sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, "nvidia_nim/ranking/acme/rank_1_2", api_base=base, api_key=key)
     assert str(request.url) == url
     assert json.loads(request.content)["model"] == "acme/rank_1_2"
     assert request.headers.get("authorization") == (f"Bearer {key}" if key else None)
 
 
-def test_self_hosted_without_base_sends_nothing(colour: Colour) -> None:
+def test_self_hosted_without_base_sends_nothing(mode: Mode) -> None:
     replay = Replay([])
-    reranker = colour.reranker("nvidia_nim/ranking/acme/rank", http_client=replay.client(colour))
+    reranker = mode.reranker("nvidia_nim/ranking/acme/rank", http_client=replay.client(mode))
     with pytest.raises(ConfigurationError, match="NVIDIA_NIM_API_BASE"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
-def test_top_n_and_an_absent_truncate_are_not_sent(sync_colour: Colour) -> None:
-    assert json.loads(sent_by(sync_colour, MODEL, top_n=1).content).keys() == {"model", "query", "passages"}
+def test_top_n_and_an_absent_truncate_are_not_sent(sync_mode: Mode) -> None:
+    assert json.loads(sent_by(sync_mode, MODEL, top_n=1).content).keys() == {"model", "query", "passages"}
 
 
 @pytest.mark.parametrize("truncate", ["START", "end", "", True, 1, ["END"]])
-def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colour) -> None:
+def test_another_truncate_is_refused_before_sending(truncate: Any, mode: Mode) -> None:
     replay = Replay([])
-    reranker = colour.reranker(MODEL, truncate=truncate, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, truncate=truncate, http_client=replay.client(mode))
     with pytest.raises(BadRequestError, match="truncate is 'NONE' or 'END'"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
@@ -107,30 +107,30 @@ def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colou
         ("", False),
     ],
 )
-def test_images_are_data_urls(image: str, accepted: bool, sync_colour: Colour) -> None:
+def test_images_are_data_urls(image: str, accepted: bool, sync_mode: Mode) -> None:
     document = {"text": "a chart", "image": image}
     if accepted:
-        assert json.loads(sent_by(sync_colour, VISION, [document]).content)["passages"] == [document]
+        assert json.loads(sent_by(sync_mode, VISION, [document]).content)["passages"] == [document]
     else:
         with pytest.raises(BadRequestError, match="base64 data URL") as caught:
-            sent_by(sync_colour, VISION, ["words", document])
+            sent_by(sync_mode, VISION, ["words", document])
         assert caught.value.status_code is None
         assert caught.value.message.startswith("documents[1] has an image")
         assert not image or image not in str(caught.value)
 
 
-def test_a_model_for_text_gets_no_image(sync_colour: Colour) -> None:
+def test_a_model_for_text_gets_no_image(sync_mode: Mode) -> None:
     image = {"image": "data:image/png;base64,AA=="}
-    assert json.loads(sent_by(sync_colour, MODEL, [{**image, "text": "a chart"}]).content)["passages"] == [
+    assert json.loads(sent_by(sync_mode, MODEL, [{**image, "text": "a chart"}]).content)["passages"] == [
         {"text": "a chart"}
     ]
     with pytest.raises(BadRequestError, match="an 'image', which this provider cannot rank, but no usable 'text'"):
-        sent_by(sync_colour, MODEL, ["words", image])
+        sent_by(sync_mode, MODEL, ["words", image])
 
 
-def test_no_text_key_goes_with_an_image_alone(sync_colour: Colour) -> None:
+def test_no_text_key_goes_with_an_image_alone(sync_mode: Mode) -> None:
     image = {"image": "data:image/png;base64,AA=="}
-    request = sent_by(sync_colour, VISION, [image, {**image, "text": ""}, {**image, "text": None}, "words"])
+    request = sent_by(sync_mode, VISION, [image, {**image, "text": ""}, {**image, "text": None}, "words"])
     assert json.loads(request.content)["passages"] == [image, image, image, {"text": "words"}]
 
 
@@ -149,10 +149,10 @@ def test_no_text_key_goes_with_an_image_alone(sync_colour: Colour) -> None:
     ],
 )
 def test_the_text_beside_an_image(
-    document: dict[str, Any], rank_fields: list[str] | None, text: str | None, sync_colour: Colour
+    document: dict[str, Any], rank_fields: list[str] | None, text: str | None, sync_mode: Mode
 ) -> None:
     image = {"image": "data:image/png;base64,AA=="}
-    request = sent_by(sync_colour, VISION, [{**document, **image}], rank_fields=rank_fields)
+    request = sent_by(sync_mode, VISION, [{**document, **image}], rank_fields=rank_fields)
     assert json.loads(request.content)["passages"] == [image if text is None else {"text": text, **image}]
 
 
@@ -176,53 +176,53 @@ def accepted(url: str, body: Any = None) -> dict[str, Any]:
         "https://evil.example/v1/retrieval/ai.api.nvidia.com/reranking",
     ],
 )
-def test_the_key_of_another_host_is_not_sent_to_nvidia(base: str, colour: Colour) -> None:
+def test_the_key_of_another_host_is_not_sent_to_nvidia(base: str, mode: Mode) -> None:
     replay = Replay([accepted(base)] * 2)
-    reranker = colour.reranker(MODEL, api_base=base, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, api_base=base, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(replay.seen) == 1
 
 
-def test_a_login_that_looks_like_a_host_leads_nowhere_else(colour: Colour) -> None:
+def test_a_login_that_looks_like_a_host_leads_nowhere_else(mode: Mode) -> None:
     replay = Replay([accepted("https://evil.example/v1")] * 2)
     base = "https://nvidia.com@evil.example/v1"
     with pytest.raises(ConfigurationError, match="one Authorization header"):
-        colour.rerank(colour.reranker(MODEL, api_base=base, http_client=replay.client(colour)), QUERY, DOCUMENTS)
-    with_login = colour.reranker(MODEL, api_base=base, api_key=None, http_client=replay.client(colour))
+        mode.rerank(mode.reranker(MODEL, api_base=base, http_client=replay.client(mode)), QUERY, DOCUMENTS)
+    with_login = mode.reranker(MODEL, api_base=base, api_key=None, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError):
-        colour.rerank(with_login, QUERY, DOCUMENTS)
+        mode.rerank(with_login, QUERY, DOCUMENTS)
     assert [request.url.host for request in replay.seen] == ["evil.example"]
     assert KEY not in str(replay.seen[0].headers)
 
 
-def test_polling_waits_between_its_questions(colour: Colour, waits: list[float]) -> None:
+def test_polling_waits_between_its_questions(mode: Mode, waits: list[float]) -> None:
     recorded = case("nvidia_nim", "polled_twice")
     replay = Replay(recorded["exchanges"])
-    response = colour.function(**recorded["call"], http_client=replay.client(colour), max_retries=0)
+    response = mode.function(**recorded["call"], http_client=replay.client(mode), max_retries=0)
     assert [str(request.url) for request in replay.seen[1:]] == [f"{STATUS}/4c1f-77"] * 2
     assert len(response.attempts) == 1
     assert len(waits) == 1
     assert 0.1 <= waits[0] <= 2
 
 
-def test_a_later_202_need_not_say_where_to_ask(colour: Colour, waits: list[float]) -> None:
+def test_a_later_202_need_not_say_where_to_ask(mode: Mode, waits: list[float]) -> None:
     recorded = case("nvidia_nim", "polled_twice")
     first, second, last = recorded["exchanges"]
     silent = {**second, "response": {"status": 202, "headers": {}, "text": ""}}
     replay = Replay([first, silent, silent, last])
-    response = colour.function(**recorded["call"], http_client=replay.client(colour), max_retries=0)
+    response = mode.function(**recorded["call"], http_client=replay.client(mode), max_retries=0)
     assert [str(request.url) for request in replay.seen[1:]] == [f"{STATUS}/4c1f-77"] * 3
     assert len(response.results) == len(recorded["expect"]["results"])
     assert len(waits) == 2
 
 
-def test_polling_ends_with_the_timeout(colour: Colour) -> None:
+def test_polling_ends_with_the_timeout(mode: Mode) -> None:
     polled = case("nvidia_nim", "polled_twice")["exchanges"]
     replay = Replay([polled[0], *polled[1:2] * 50])
-    reranker = colour.reranker(MODEL, timeout=0.4, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, timeout=0.4, http_client=replay.client(mode))
     with pytest.raises(APITimeoutError, match="timed out"):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert 2 <= len(replay.seen) <= 10
 
 

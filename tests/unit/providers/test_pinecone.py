@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, answering, leaks, sent_by
 
 from anyrerank import RerankError
 from anyrerank._core.engine import connect
@@ -15,8 +15,8 @@ from anyrerank._core.engine import connect
 MODEL = "pinecone/bge-reranker-v2-m3"
 
 
-def test_headers(colour: Colour) -> None:
-    request = sent_by(colour, MODEL)
+def test_headers(mode: Mode) -> None:
+    request = sent_by(mode, MODEL)
     assert request.headers["api-key"] == KEY
     assert request.headers["x-pinecone-api-version"] == "2026-07"
     assert "authorization" not in request.headers
@@ -24,32 +24,32 @@ def test_headers(colour: Colour) -> None:
 
 
 @pytest.mark.parametrize("name", ["X-Pinecone-Api-Version", "x-pinecone-api-version"])
-def test_another_version(name: str, colour: Colour) -> None:
-    request = sent_by(colour, MODEL, headers={name: "2025-04"})
+def test_another_version(name: str, mode: Mode) -> None:
+    request = sent_by(mode, MODEL, headers={name: "2025-04"})
     assert request.headers.get_list("x-pinecone-api-version") == ["2025-04"]
 
 
 @pytest.mark.parametrize("name", ["Api-Key", "api-key", "Authorization"])
-def test_a_header_of_the_caller_needs_no_key(name: str, colour: Colour) -> None:
-    request = sent_by(colour, MODEL, api_key=None, headers={name: "own-pinecone-key"})
+def test_a_header_of_the_caller_needs_no_key(name: str, mode: Mode) -> None:
+    request = sent_by(mode, MODEL, api_key=None, headers={name: "own-pinecone-key"})
     sent = {each: request.headers.get(each) for each in ("api-key", "authorization")}
     assert sent == {"api-key": None, "authorization": None, name.lower(): "own-pinecone-key"}
 
 
-def test_a_key_of_the_caller_s_headers_is_in_no_error_and_tells_no_model_from_another(colour: Colour) -> None:
+def test_a_key_of_the_caller_s_headers_is_in_no_error_and_tells_no_model_from_another(mode: Mode) -> None:
     replay = answering("Key own-pinecone-key is not known", 401)
-    options = {"api_key": None, "headers": {"Api-Key": "own-pinecone-key"}, "http_client": replay.client(colour)}
+    options = {"api_key": None, "headers": {"Api-Key": "own-pinecone-key"}, "http_client": replay.client(mode)}
     with pytest.raises(RerankError, match="is not known") as caught:
-        colour.rerank(colour.reranker(MODEL, **options), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, **options), QUERY, DOCUMENTS)
     assert not leaks(caught.value, ["own-pinecone-key"])
     first, second = (connect(MODEL, headers={"Api-Key": key}).identity for key in ("one", "another"))
     assert first == second
 
 
-def test_a_key_in_an_error_is_taken_out(colour: Colour) -> None:
+def test_a_key_in_an_error_is_taken_out(mode: Mode) -> None:
     replay = answering(f"Key {KEY} is not known", 401)
     with pytest.raises(RerankError, match="is not known") as caught:
-        colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [KEY])
 
 
@@ -67,8 +67,8 @@ CITY = {"text": "Ottawa", "country": "Canada", "year": 1857}
         (["", CITY, " "], {}, [CITY], ["text"]),
     ],
 )
-def test_documents_are_objects(documents: Any, options: dict[str, Any], sent: Any, fields: Any, colour: Colour) -> None:
-    body = json.loads(sent_by(colour, MODEL, documents, **options).content)
+def test_documents_are_objects(documents: Any, options: dict[str, Any], sent: Any, fields: Any, mode: Mode) -> None:
+    body = json.loads(sent_by(mode, MODEL, documents, **options).content)
     assert body == {
         "model": "bge-reranker-v2-m3",
         "query": QUERY,
@@ -86,8 +86,8 @@ def test_documents_are_objects(documents: Any, options: dict[str, Any], sent: An
         ({"truncate": None}, {}),
     ],
 )
-def test_truncate_is_a_parameter(options: dict[str, Any], more: dict[str, Any], sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, **options).content)
+def test_truncate_is_a_parameter(options: dict[str, Any], more: dict[str, Any], sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, **options).content)
     assert {name: body[name] for name in body if name in ("parameters", "truncate", "top_n")} == more
 
 
@@ -95,7 +95,7 @@ def test_truncate_is_a_parameter(options: dict[str, Any], more: dict[str, Any], 
     ("model", "limit"),
     [("bge-reranker-v2-m3", 100), ("pinecone-rerank-v0", 100), ("cohere-rerank-3.5", None), ("of-the-future", None)],
 )
-def test_documents_in_one_request(model: str, limit: int | None, colour: Colour) -> None:
+def test_documents_in_one_request(model: str, limit: int | None, mode: Mode) -> None:
     assert connect(f"pinecone/{model}").max_documents({}) == limit
     asked: list[int] = []
 
@@ -105,9 +105,9 @@ def test_documents_in_one_request(model: str, limit: int | None, colour: Colour)
         rows = [{"index": place, "score": 1 / (1000 - text)} for place, text in enumerate(texts)]
         return httpx.Response(200, json={"data": rows[::-1], "usage": {"rerank_units": 1}})
 
-    client = colour.client(transport=httpx.MockTransport(answer))
-    reranker = colour.reranker(f"pinecone/{model}", http_client=client)
-    response = colour.rerank(reranker, QUERY, [str(place) for place in range(250)])
+    client = mode.client(transport=httpx.MockTransport(answer))
+    reranker = mode.reranker(f"pinecone/{model}", http_client=client)
+    response = mode.rerank(reranker, QUERY, [str(place) for place in range(250)])
     assert sorted(asked) == ([50, 100, 100] if limit else [250])
     assert [each.index for each in response.results] == list(range(249, -1, -1))
     assert response.meta.billed_units is not None
@@ -115,9 +115,9 @@ def test_documents_in_one_request(model: str, limit: int | None, colour: Colour)
 
 
 @pytest.mark.parametrize("usage", [None, {}, {"rerank_units": None}, {"rerank_units": "1"}, {"rerank_units": -1}, 3])
-def test_units_that_are_none(usage: Any, colour: Colour) -> None:
+def test_units_that_are_none(usage: Any, mode: Mode) -> None:
     replay = answering({"data": [{"index": 0, "score": 0.5}], "usage": usage})
-    response = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, DOCUMENTS[:1])
+    response = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, DOCUMENTS[:1])
     assert response.meta.billed_units is None
     assert not response.meta.estimated
 
@@ -130,8 +130,8 @@ def test_units_that_are_none(usage: Any, colour: Colour) -> None:
         ("says why", "says why"),
     ],
 )
-def test_error_bodies(body: Any, words: str, colour: Colour) -> None:
-    reranker = colour.reranker(MODEL, http_client=answering(body, 400).client(colour))
+def test_error_bodies(body: Any, words: str, mode: Mode) -> None:
+    reranker = mode.reranker(MODEL, http_client=answering(body, 400).client(mode))
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.message == f"Pinecone answered 400: {words}"

@@ -11,7 +11,7 @@ from urllib.parse import quote, quote_plus
 import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, answering, leaks
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, answering, leaks
 
 from anyrerank import RerankError
 from anyrerank._core.engine import connect
@@ -157,14 +157,14 @@ SHOWN = "Incorrect API key provided: {}. See https://docs.example/errors"
     ],
 )
 @pytest.mark.parametrize("where", ["key", "header", "login", "query string"])
-def test_a_key_that_is_quoted_is_in_no_error(quoted: str, where: str, sync_colour: Colour) -> None:
+def test_a_key_that_is_quoted_is_in_no_error(quoted: str, where: str, sync_mode: Mode) -> None:
     places: dict[str, dict[str, Any]] = {
         "key": {"api_key": SECRET},
         "header": {"api_key": None, "headers": {"Authorization": f"Bearer {SECRET}"}},
         "login": {"api_key": None, "api_base": f"https://ann:{SECRET}@gw.example/v1"},
         "query string": {"api_base": f"https://gw.example/v1?v=1&code={SECRET}"},
     }
-    error = refusal(sync_colour, {"message": SHOWN.format(quoted)}, **places[where])
+    error = refusal(sync_mode, {"message": SHOWN.format(quoted)}, **places[where])
     runs = [SECRET[at : at + 8] for at in range(len(SECRET) - 7)]
     assert not leaks(error, [quoted, *runs, *map(str.lower, runs)])
     assert error.message.startswith("Cohere answered 401: Incorrect API key provided: ")
@@ -174,9 +174,9 @@ def test_a_key_that_is_quoted_is_in_no_error(quoted: str, where: str, sync_colou
 @pytest.mark.parametrize(
     "quoted", ["s3cr3t%2FFunction+Key", "s3cr3t/Function+Key", "s3cr3t/Function Key", "unction+Key"]
 )
-def test_a_value_of_the_query_string_is_secret_as_written_and_as_meant(quoted: str, sync_colour: Colour) -> None:
+def test_a_value_of_the_query_string_is_secret_as_written_and_as_meant(quoted: str, sync_mode: Mode) -> None:
     base = "https://gw.example/v1?code=s3cr3t%2FFunction+Key&short=abc"
-    error = refusal(sync_colour, {"message": f"no such code: {quoted}"}, api_base=base)
+    error = refusal(sync_mode, {"message": f"no such code: {quoted}"}, api_base=base)
     assert error.message == f"Cohere answered 401: no such code: {REDACTED}"
 
 
@@ -199,8 +199,8 @@ def test_a_value_of_the_query_string_is_secret_as_written_and_as_meant(quoted: s
         ({"Proxy-Authorization": "Basic YW5uOnBAc3M="}, "ann with p@ss", f"ann with {REDACTED}"),
     ],
 )
-def test_words_of_the_caller_s_headers(headers: Mapping[str, str], said: str, left: str, sync_colour: Colour) -> None:
-    assert refusal(sync_colour, {"message": said}, headers=headers).message == f"Cohere answered 401: {left}"
+def test_words_of_the_caller_s_headers(headers: Mapping[str, str], said: str, left: str, sync_mode: Mode) -> None:
+    assert refusal(sync_mode, {"message": said}, headers=headers).message == f"Cohere answered 401: {left}"
 
 
 def test_the_parts_of_a_login_and_of_a_base_are_secrets() -> None:
@@ -227,23 +227,23 @@ def test_the_parts_of_a_login_and_of_a_base_are_secrets() -> None:
     ],
 )
 @pytest.mark.parametrize("place", ["header", "body"])
-def test_an_id_that_quotes_is_left_out(name: str, kept: bool, place: str, status: int, sync_colour: Colour) -> None:
+def test_an_id_that_quotes_is_left_out(name: str, kept: bool, place: str, status: int, sync_mode: Mode) -> None:
     if (place, status) == ("body", 200):
         pytest.skip("an answer that cannot be used has its id in a header only")
     body = {"message": "no", **({"requestId": name} if place == "body" else {})}
-    error = refusal(sync_colour, body, status, {"x-request-id": name} if place == "header" else {})
+    error = refusal(sync_mode, body, status, {"x-request-id": name} if place == "header" else {})
     assert error.request_id == (name if kept else None)
     assert kept or not leaks(error, [name])
 
 
 def refusal(
-    colour: Colour, body: Any, status: int = 401, sent: Mapping[str, str] | None = None, **options: Any
+    mode: Mode, body: Any, status: int = 401, sent: Mapping[str, str] | None = None, **options: Any
 ) -> RerankError:
     """The error when the server answers like this."""
     replay = answering(body, status, sent)
-    reranker = colour.reranker(COHERE, http_client=replay.client(colour), **options)
+    reranker = mode.reranker(COHERE, http_client=replay.client(mode), **options)
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     return caught.value
 
 
@@ -258,10 +258,10 @@ def refusal(
     ],
     ids=str,
 )
-def test_ordinary_words_stay(options: dict[str, Any], said: str, sync_colour: Colour) -> None:
-    assert refusal(sync_colour, {"message": said}, **options).message.endswith(said)
+def test_ordinary_words_stay(options: dict[str, Any], said: str, sync_mode: Mode) -> None:
+    assert refusal(sync_mode, {"message": said}, **options).message.endswith(said)
 
 
-def test_what_is_no_text_in_a_document_is_no_quotation(sync_colour: Colour) -> None:
+def test_what_is_no_text_in_a_document_is_no_quotation(sync_mode: Mode) -> None:
     request = RerankRequest(query="q", documents=[{"text": "alpha beta gamma", "public": True, "page": None}])
     assert redact("truncate must be true, not None", [], request) == "truncate must be true, not None"

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering, sent_by
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import AuthenticationError, BadRequestError, ConfigurationError, RerankResponse
@@ -71,51 +71,49 @@ def test_a_row_is_loaded_without_the_file_of_any_provider(name: str) -> None:
 
 @each_row
 def test_the_first_variable_that_is_set_holds_the_key(
-    name: str, sync_colour: Colour, monkeypatch: pytest.MonkeyPatch
+    name: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys, _ = VARIABLES[name]
     for variable in reversed(keys):
         monkeypatch.setenv(variable, f"from-{variable}")
-        request = sent_by(sync_colour, f"{name}/m", api_base=HOST, api_key=None)
+        request = sent_by(sync_mode, f"{name}/m", api_base=HOST, api_key=None)
         assert request.headers["authorization"] == f"Bearer from-{variable}"
-    assert sent_by(sync_colour, f"{name}/m", api_base=HOST, api_key="k").headers["authorization"] == "Bearer k"
+    assert sent_by(sync_mode, f"{name}/m", api_base=HOST, api_key="k").headers["authorization"] == "Bearer k"
 
 
 @each_row
-def test_the_base_of_the_environment(name: str, sync_colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_base_of_the_environment(name: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLES[name][1], f"{HOST}/a/v1")
-    assert str(sent_by(sync_colour, f"{name}/m").url).startswith(f"{HOST}/a/v1/")
-    assert str(sent_by(sync_colour, f"{name}/m", api_base="https://b.example/v1").url).startswith(
-        "https://b.example/v1/"
-    )
+    assert str(sent_by(sync_mode, f"{name}/m").url).startswith(f"{HOST}/a/v1/")
+    assert str(sent_by(sync_mode, f"{name}/m", api_base="https://b.example/v1").url).startswith("https://b.example/v1/")
 
 
 @each_hosted
-def test_the_address_of_the_vendor(name: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, f"{name}/m").url) == HOSTED[name]
+def test_the_address_of_the_vendor(name: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, f"{name}/m").url) == HOSTED[name]
 
 
 @each_own
-def test_a_missing_base_names_its_variable(name: str, colour: Colour) -> None:
+def test_a_missing_base_names_its_variable(name: str, mode: Mode) -> None:
     replay = answering({})
     with pytest.raises(ConfigurationError, match=VARIABLES[name][1]):
-        colour.rerank(colour.reranker(f"{name}/m", http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"{name}/m", http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
 @each_own
 @pytest.mark.parametrize("key", [None, "", " "])
-def test_a_server_of_one_s_own_needs_no_key(name: str, key: str | None, sync_colour: Colour) -> None:
-    request = sent_by(sync_colour, f"{name}/m", api_base=HOST, api_key=key)
+def test_a_server_of_one_s_own_needs_no_key(name: str, key: str | None, sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, f"{name}/m", api_base=HOST, api_key=key)
     assert "authorization" not in request.headers
     assert "None" not in str(request.headers)
 
 
 @each_hosted
-def test_a_vendor_needs_a_key(name: str, colour: Colour) -> None:
+def test_a_vendor_needs_a_key(name: str, mode: Mode) -> None:
     replay = answering({})
     with pytest.raises(AuthenticationError) as caught:
-        colour.rerank(colour.reranker(f"{name}/m", api_key=None, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(f"{name}/m", api_key=None, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert all(variable in caught.value.message for variable in VARIABLES[name][0])
     assert replay.seen == []
 
@@ -146,8 +144,8 @@ def test_a_vendor_needs_a_key(name: str, colour: Colour) -> None:
         ("jina_compatible", "https://api.pinference.ai/api/v1", "https://api.pinference.ai/api/v1/rerank"),
     ],
 )
-def test_path(name: str, base: str, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, f"{name}/m", api_base=base).url) == url
+def test_path(name: str, base: str, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, f"{name}/m", api_base=base).url) == url
 
 
 # What is sent
@@ -168,17 +166,17 @@ def test_path(name: str, base: str, url: str, sync_colour: Colour) -> None:
         ("zeroentropy", {}, {"documents": DOCUMENTS}),
     ],
 )
-def test_body(name: str, given: dict[str, Any], sent: dict[str, Any], sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, f"{name}/vendor/m", api_base=HOST, **given).content)
+def test_body(name: str, given: dict[str, Any], sent: dict[str, Any], sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, f"{name}/vendor/m", api_base=HOST, **given).content)
     assert body == {"model": "vendor/m", "query": QUERY, **sent}
 
 
 @pytest.mark.parametrize("name", ["localai", "novita", "scaleway", "zeroentropy"])
-def test_a_row_without_options_has_none(name: str, colour: Colour) -> None:
+def test_a_row_without_options_has_none(name: str, mode: Mode) -> None:
     replay = answering({})
     with pytest.raises(BadRequestError, match="instruction"):
-        colour.rerank(
-            colour.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(colour)),
+        mode.rerank(
+            mode.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(mode)),
             QUERY,
             DOCUMENTS,
             instruction="Find.",
@@ -198,12 +196,12 @@ def mixedbread(line: Line) -> None:
     ("top_n", "asked"), [(None, [(2, 2), (2, 2), (1, 1)]), (1, [(2, 1), (2, 1), (1, 1)]), (4, [(2, 2), (2, 2), (1, 1)])]
 )
 def test_every_batch_at_mixedbread_says_how_many(
-    top_n: int | None, asked: list[tuple[int, int]], serve: Callable[..., Loopback], colour: Colour
+    top_n: int | None, asked: list[tuple[int, int]], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(mixedbread)
     documents = [f"Passage {place}" for place in (3, 0, 4, 1, 2)]
-    reranker = colour.reranker("mixedbread/m", api_base=server.url, batch_size=2)
-    response = colour.rerank(reranker, QUERY, documents, top_n=top_n)
+    reranker = mode.reranker("mixedbread/m", api_base=server.url, batch_size=2)
+    response = mode.rerank(reranker, QUERY, documents, top_n=top_n)
     assert sorted([(len(hit.json["input"]), hit.json["top_k"]) for hit in server.hits], reverse=True) == asked
     assert [each.index for each in response.results] == [1, 3, 4, 0, 2][:top_n]
     assert _numbers(response) == ({"total_tokens": 15}, {"input_tokens": 12})
@@ -279,31 +277,29 @@ STANDARD = [{"index": index, "relevance_score": 0.5} for index in range(3)]
         ("contextual", {"usage": {"total_tokens": 7}}, {}, {}),
     ],
 )
-def test_usage(name: str, more: dict[str, Any], billed: dict[str, Any], tokens: dict[str, Any], colour: Colour) -> None:
+def test_usage(name: str, more: dict[str, Any], billed: dict[str, Any], tokens: dict[str, Any], mode: Mode) -> None:
     replay = answering({"results": STANDARD, **more})
-    response = colour.rerank(
-        colour.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(colour)), QUERY, DOCUMENTS
-    )
+    response = mode.rerank(mode.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert _numbers(response) == (billed, tokens)
 
 
-def test_usage_of_several_requests_is_added_up(colour: Colour) -> None:
+def test_usage_of_several_requests_is_added_up(mode: Mode) -> None:
     pages = [
         {"results": STANDARD[:2], "usage": {"search_units": 1, "total_tokens": 10}},
         {"results": STANDARD[:1], "usage": {"search_units": 1, "total_tokens": 5}},
     ]
     replay = Replay([{"response": {"status": 200, "json": page}} for page in pages])
-    reranker = colour.reranker("openrouter/m", http_client=replay.client(colour), batch_size=2, max_concurrency=1)
-    response = colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker("openrouter/m", http_client=replay.client(mode), batch_size=2, max_concurrency=1)
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert _numbers(response) == ({"search_units": 2, "total_tokens": 15}, {"input_tokens": 15})
 
 
 @pytest.mark.parametrize("top_n", [None, 1, 2, 3])
-def test_sglang_s_list_is_cut_here(top_n: int | None, colour: Colour) -> None:
+def test_sglang_s_list_is_cut_here(top_n: int | None, mode: Mode) -> None:
     rows = [{"score": score, "document": "an echo", "index": index} for index, score in enumerate([0.25, 0.5, 0.125])]
     replay = answering(rows)
-    reranker = colour.reranker("sglang/m", api_base=HOST, http_client=replay.client(colour))
-    response = colour.rerank(reranker, QUERY, DOCUMENTS, top_n=top_n)
+    reranker = mode.reranker("sglang/m", api_base=HOST, http_client=replay.client(mode))
+    response = mode.rerank(reranker, QUERY, DOCUMENTS, top_n=top_n)
     assert [each.index for each in response.results] == [1, 0, 2][:top_n]
     assert [each.document for each in response.results] == [{"text": DOCUMENTS[place]} for place in (1, 0, 2)][:top_n]
     assert response.id.startswith("rerank-")

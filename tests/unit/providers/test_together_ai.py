@@ -7,7 +7,7 @@ from types import MappingProxyType
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, Replay, answering, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering, sent_by
 from tests.support.loopback import ranking
 
 from anyrerank import BadRequestError
@@ -30,8 +30,8 @@ LINES = ["page: 4\n", "page: 9\n"]
         ("https://gw.example/v1?t=1", "https://gw.example/v1/rerank?t=1"),
     ],
 )
-def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base).url) == url
+def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
 @pytest.mark.parametrize(
@@ -51,34 +51,34 @@ def test_url(base: str | None, url: str, sync_colour: Colour) -> None:
     ],
 )
 def test_documents_are_all_objects_or_all_texts(
-    *, model: str, documents: list[Any], rank_fields: Any, sent: list[Any], fields: Any, colour: Colour
+    *, model: str, documents: list[Any], rank_fields: Any, sent: list[Any], fields: Any, mode: Mode
 ) -> None:
-    body = json.loads(sent_by(colour, model, documents, rank_fields=rank_fields).content)
+    body = json.loads(sent_by(mode, model, documents, rank_fields=rank_fields).content)
     assert body["documents"] == sent
     assert body.get("rank_fields") == fields
     assert body["return_documents"] is False
 
 
-def test_a_blank_object_is_not_sent(sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, LLAMA_RANK, [{"text": " ", "page": 1}, *OBJECTS]).content)
+def test_a_blank_object_is_not_sent(sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, LLAMA_RANK, [{"text": " ", "page": 1}, *OBJECTS]).content)
     assert body["documents"] == OBJECTS
 
 
-def test_an_input_that_is_too_long_is_not_tried_again(colour: Colour, waits: list[float]) -> None:
+def test_an_input_that_is_too_long_is_not_tried_again(mode: Mode, waits: list[float]) -> None:
     replay = Replay(answering({"error": {"message": "Input is too long", "type": "x"}}, 403).exchanges * 3)
-    reranker = colour.reranker(MODEL, max_retries=2, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, max_retries=2, http_client=replay.client(mode))
     with pytest.raises(BadRequestError, match="Input is too long") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.status_code == 403
     assert len(replay.seen) == 1
     assert waits == []
 
 
-def test_the_reset_of_the_rate_limit_is_waited_for(colour: Colour, waits: list[float]) -> None:
+def test_the_reset_of_the_rate_limit_is_waited_for(mode: Mode, waits: list[float]) -> None:
     refused = answering({"error": {"message": "Slow down", "type": "x"}}, 429, {"x-ratelimit-reset": "4"})
     replay = Replay([*refused.exchanges, *answering(ranking(DOCUMENTS)).exchanges])
-    reranker = colour.reranker(MODEL, max_retries=1, http_client=replay.client(colour))
-    assert len(colour.rerank(reranker, QUERY, DOCUMENTS).attempts) == 2
+    reranker = mode.reranker(MODEL, max_retries=1, http_client=replay.client(mode))
+    assert len(mode.rerank(reranker, QUERY, DOCUMENTS).attempts) == 2
     assert waits == [4.0]
 
 
@@ -93,14 +93,14 @@ def test_the_reset_of_the_rate_limit_is_waited_for(colour: Colour, waits: list[f
 )
 @pytest.mark.parametrize("model", [MODEL, LLAMA_RANK])
 def test_what_the_api_forbids_or_does_not_say_is_refused(
-    model: str, options: dict[str, Any], words: str, colour: Colour
+    model: str, options: dict[str, Any], words: str, mode: Mode
 ) -> None:
     with pytest.raises(BadRequestError, match=words):
-        sent_by(colour, model, **options)
+        sent_by(mode, model, **options)
 
 
-def test_a_bare_host_is_read_as_whose_variable_it_is_in(sync_colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bare_host_is_read_as_whose_variable_it_is_in(sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER_BASE_URL", "https://gw.example")
-    assert str(sent_by(sync_colour, "together_ai/any").url) == "https://gw.example/v1/rerank"
+    assert str(sent_by(sync_mode, "together_ai/any").url) == "https://gw.example/v1/rerank"
     monkeypatch.setenv("TOGETHER_AI_API_BASE", "https://gw.example")
-    assert str(sent_by(sync_colour, "together_ai/any").url) == "https://gw.example/rerank"
+    assert str(sent_by(sync_mode, "together_ai/any").url) == "https://gw.example/rerank"

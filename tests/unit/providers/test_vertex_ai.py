@@ -16,7 +16,7 @@ import httpx
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import Line, Loopback
 
 from anyrerank import APIConnectionError, AuthenticationError, ConfigurationError, RateLimitError
@@ -110,21 +110,21 @@ def user(google: Loopback, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     ],
 )
 @pytest.mark.parametrize(("documents", "cost"), [(1, 0.001), (100, 0.001), (101, 0.002)])
-def test_every_model_has_the_list_price(model: str, documents: int, cost: float, colour: Colour) -> None:
+def test_every_model_has_the_list_price(model: str, documents: int, cost: float, mode: Mode) -> None:
     replay = answering({"records": [{"id": str(place), "score": 0.5} for place in range(documents)]})
-    reranker = colour.reranker(f"vertex_ai/{model}", vertex_project="p-1", http_client=replay.client(colour))
-    response = colour.rerank(reranker, QUERY, [f"city {place}" for place in range(documents)])
+    reranker = mode.reranker(f"vertex_ai/{model}", vertex_project="p-1", http_client=replay.client(mode))
+    response = mode.rerank(reranker, QUERY, [f"city {place}" for place in range(documents)])
     assert response.cost == pytest.approx(cost)
     assert response.cost_estimated
 
 
-def test_the_words_of_a_path_are_no_secret(colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_words_of_a_path_are_no_secret(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/etc/application_default_credentials.json")
     said = "Request had invalid authentication credentials"
-    client = answering({"error": {"message": said}}, 401).client(colour)
-    reranker = colour.reranker(MODEL, vertex_project="p-1", http_client=client)
+    client = answering({"error": {"message": said}}, 401).client(mode)
+    reranker = mode.reranker(MODEL, vertex_project="p-1", http_client=client)
     with pytest.raises(AuthenticationError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.message == f"Google Vertex AI answered 401: {said}"
 
 
@@ -140,12 +140,12 @@ def ranked(google: Loopback) -> list[tuple[str, str, str | None]]:
     ]
 
 
-def refused(colour: Colour, **options: Any) -> AuthenticationError:
+def refused(mode: Mode, **options: Any) -> AuthenticationError:
     """The error of a call for which no token can be had."""
     replay = Replay([])
-    reranker = colour.reranker(MODEL, api_key=None, http_client=replay.client(colour), **options)
+    reranker = mode.reranker(MODEL, api_key=None, http_client=replay.client(mode), **options)
     with pytest.raises(AuthenticationError, match="no Google credentials: ") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
     assert (caught.value.provider, caught.value.status_code) == ("vertex_ai", None)
     return caught.value
@@ -159,11 +159,11 @@ def decoded(part: str) -> Any:
 
 
 def test_a_service_account(
-    account: Mapping[str, Any], google: Loopback, private_key: rsa.RSAPrivateKey, colour: Colour
+    account: Mapping[str, Any], google: Loopback, private_key: rsa.RSAPrivateKey, mode: Mode
 ) -> None:
-    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
+    reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
     for _ in range(2):
-        response = colour.rerank(reranker, QUERY, DOCUMENTS)
+        response = mode.rerank(reranker, QUERY, DOCUMENTS)
         assert [(each.index, each.relevance_score) for each in response.results] == [(1, 0.75), (0, 0.5), (2, 0.0)]
         assert len(response.attempts) == 1
     (asked,) = tokens(google)
@@ -183,21 +183,21 @@ def test_a_service_account(
     assert ranked(google) == [(path("of-the-account"), "Bearer ya29.token-1", "of-the-account")] * 2
 
 
-def test_both_colours_and_every_reranker_share_a_token(account: Mapping[str, Any], google: Loopback) -> None:
+def test_both_modes_and_every_reranker_share_a_token(account: Mapping[str, Any], google: Loopback) -> None:
     for asynchronous in (False, True, False):
-        colour = Colour(asynchronous=asynchronous)
-        reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
-        colour.rerank(reranker, QUERY, DOCUMENTS)
-        colour.finish()
+        mode = Mode(asynchronous=asynchronous)
+        reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+        mode.finish()
     assert len(tokens(google)) == 1
     assert [authorization for _, authorization, _ in ranked(google)] == ["Bearer ya29.token-1"] * 3
 
 
-def test_a_user(user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+def test_a_user(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
-    reranker = colour.reranker(MODEL, api_key=None, **options)
+    reranker = mode.reranker(MODEL, api_key=None, **options)
     for _ in range(2):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     (asked,) = tokens(google)
     assert asked["grant_type"] == ["refresh_token"]
     assert asked["refresh_token"] == [REFRESH_TOKEN]
@@ -205,13 +205,13 @@ def test_a_user(user: Mapping[str, Any], google: Loopback, colour: Colour) -> No
     assert ranked(google) == [(path("acme"), "Bearer ya29.token-1", "acme")] * 2
 
 
-def test_a_token_that_has_expired_is_fetched_anew(user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+def test_a_token_that_has_expired_is_fetched_anew(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
-    reranker = colour.reranker(MODEL, api_key=None, **options)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(MODEL, api_key=None, **options)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     credentials, _ = vertex_ai._credentials(json.dumps(user))
     credentials.expiry = credentials.expiry.replace(year=2020)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert [each for _, each, _ in ranked(google)] == ["Bearer ya29.token-1", "Bearer ya29.token-2"]
 
 
@@ -224,7 +224,7 @@ def test_where_credentials_are_held(
     google: Loopback,
     tmp_path: Path,
     *,
-    colour: Colour,
+    mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     held = json.dumps(account, indent=2)
@@ -234,17 +234,17 @@ def test_where_credentials_are_held(
     if variable:
         monkeypatch.setenv(variable, f" {held}\n")
     given = {} if variable else {"vertex_credentials": held}
-    colour.rerank(colour.reranker(MODEL, api_key=None, api_base=google.url, **given), QUERY, DOCUMENTS)
+    mode.rerank(mode.reranker(MODEL, api_key=None, api_base=google.url, **given), QUERY, DOCUMENTS)
     assert ranked(google) == [(path("of-the-account"), "Bearer ya29.token-1", "of-the-account")]
 
 
 def test_an_argument_wins_over_the_environment(
-    account: Mapping[str, Any], google: Loopback, colour: Colour, monkeypatch: pytest.MonkeyPatch
+    account: Mapping[str, Any], google: Loopback, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERTEXAI_CREDENTIALS", "/nowhere/a.json")
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/b.json")
-    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(tokens(google)) == 1
 
 
@@ -258,21 +258,21 @@ def test_an_argument_wins_over_the_environment(
     ],
 )
 def test_a_token_that_is_given_is_used(
-    options: dict[str, Any], authorization: str, colour: Colour, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], authorization: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
-    request = sent_by(colour, MODEL, vertex_project="acme", **options)
+    request = sent_by(mode, MODEL, vertex_project="acme", **options)
     assert request.headers["authorization"] == authorization
 
 
 def test_the_default_credentials_of_google(
-    user: Mapping[str, Any], google: Loopback, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    user: Mapping[str, Any], google: Loopback, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "gcloud"
     folder.mkdir()
     (folder / "application_default_credentials.json").write_text(json.dumps(user))
     monkeypatch.setenv("GOOGLE_CLOUD_PROJECT", "acme")
-    colour.rerank(colour.reranker(MODEL, api_key=None, api_base=google.url), QUERY, DOCUMENTS)
+    mode.rerank(mode.reranker(MODEL, api_key=None, api_base=google.url), QUERY, DOCUMENTS)
     assert ranked(google) == [(path("acme"), "Bearer ya29.token-1", "acme")]
 
 
@@ -293,116 +293,116 @@ BROKEN = [
 
 
 @pytest.mark.parametrize(("content", "words"), BROKEN)
-def test_a_file_that_holds_no_credentials(content: bytes, words: str, colour: Colour, tmp_path: Path) -> None:
+def test_a_file_that_holds_no_credentials(content: bytes, words: str, mode: Mode, tmp_path: Path) -> None:
     file = tmp_path / "key.json"
     file.write_bytes(content)
-    error = refused(colour, vertex_credentials=str(file))
+    error = refused(mode, vertex_credentials=str(file))
     assert words in error.message
     assert not leaks(error, ["s3cret"])
 
 
 @pytest.mark.parametrize(("content", "words"), [each for each in BROKEN if each[0].startswith(b"{")])
-def test_text_that_holds_no_credentials(content: bytes, words: str, colour: Colour) -> None:
-    error = refused(colour, vertex_credentials=content.decode())
+def test_text_that_holds_no_credentials(content: bytes, words: str, mode: Mode) -> None:
+    error = refused(mode, vertex_credentials=content.decode())
     assert words in error.message
     assert not leaks(error, ["s3cret"])
 
 
 @pytest.mark.parametrize("name", ["absent.json", ""])
-def test_a_file_that_cannot_be_read(name: str, colour: Colour, tmp_path: Path) -> None:
-    error = refused(colour, vertex_credentials=str(tmp_path / name))
+def test_a_file_that_cannot_be_read(name: str, mode: Mode, tmp_path: Path) -> None:
+    error = refused(mode, vertex_credentials=str(tmp_path / name))
     assert "the file that vertex_credentials names cannot be read: " in error.message
 
 
 @pytest.mark.parametrize("key", ["not a key: s3cret", "", None, 7])
-def test_a_private_key_that_cannot_be_read(key: Any, account: dict[str, Any], colour: Colour) -> None:
-    error = refused(colour, vertex_credentials={**account, "private_key": key})
+def test_a_private_key_that_cannot_be_read(key: Any, account: dict[str, Any], mode: Mode) -> None:
+    error = refused(mode, vertex_credentials={**account, "private_key": key})
     assert "is not complete, or its key cannot be read" in error.message
     assert not leaks(error, ["s3cret"])
 
 
-def test_a_private_key_that_is_damaged(account: dict[str, Any], pem: str, colour: Colour) -> None:
-    error = refused(colour, vertex_credentials={**account, "private_key": pem.replace("\n", "\nX", 3)})
+def test_a_private_key_that_is_damaged(account: dict[str, Any], pem: str, mode: Mode) -> None:
+    error = refused(mode, vertex_credentials={**account, "private_key": pem.replace("\n", "\nX", 3)})
     assert "is not complete, or its key cannot be read" in error.message
     assert not leaks(error, pem.splitlines()[1:-1])
 
 
 @pytest.mark.parametrize("kind", ["service_account", "authorized_user"])
 def test_a_refused_refresh(
-    kind: str, account: dict[str, Any], user: dict[str, Any], pem: str, google: Loopback, *, colour: Colour
+    kind: str, account: dict[str, Any], user: dict[str, Any], pem: str, google: Loopback, *, mode: Mode
 ) -> None:
     answer = {"error": "invalid_grant", "error_description": "The grant is expired or revoked."}
     google.script = lambda line: line.answer(400, answer)
-    error = refused(colour, vertex_credentials=account if kind == "service_account" else user, vertex_project="acme")
+    error = refused(mode, vertex_credentials=account if kind == "service_account" else user, vertex_project="acme")
     assert "they were refused or have expired" in error.message
     assert "invalid_grant" in error.message
     assert not leaks(error, [CLIENT_SECRET, REFRESH_TOKEN, *pem.splitlines()[1:-1]])
 
 
 def test_a_path_and_a_mapping_of_any_kind(
-    account: dict[str, Any], google: Loopback, colour: Colour, tmp_path: Path
+    account: dict[str, Any], google: Loopback, mode: Mode, tmp_path: Path
 ) -> None:
     file = tmp_path / "key.json"
     file.write_text(json.dumps(account))
     for given in (file, MappingProxyType(account)):
         vertex_ai._credentials.cache_clear()
-        reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=given)
-        assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+        reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=given)
+        assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
 
 
-def test_credentials_that_are_an_object_are_refused(colour: Colour) -> None:
+def test_credentials_that_are_an_object_are_refused(mode: Mode) -> None:
     with pytest.raises(ConfigurationError, match="vertex_credentials is a path, JSON or a mapping, not object"):
-        sent_by(colour, MODEL, api_key=None, vertex_project="acme", vertex_credentials=object())
+        sent_by(mode, MODEL, api_key=None, vertex_project="acme", vertex_credentials=object())
 
 
-def test_a_token_server_that_is_not_there(account: dict[str, Any], google: Loopback, colour: Colour) -> None:
+def test_a_token_server_that_is_not_there(account: dict[str, Any], google: Loopback, mode: Mode) -> None:
     google.close()
     replay = Replay([])
-    reranker = colour.reranker(MODEL, api_key=None, http_client=replay.client(colour), vertex_credentials=account)
+    reranker = mode.reranker(MODEL, api_key=None, http_client=replay.client(mode), vertex_credentials=account)
     with pytest.raises(APIConnectionError, match="the server that gives Google's tokens cannot be reached") as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
     assert not leaks(caught.value, account["private_key"].splitlines()[1:-1])
 
 
-def test_no_credentials_anywhere(colour: Colour) -> None:
-    error = refused(colour, vertex_project="acme")
+def test_no_credentials_anywhere(mode: Mode) -> None:
+    error = refused(mode, vertex_project="acme")
     for name in ("api_key", "vertex_credentials", "VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"):
         assert name in error.message
 
 
-def test_a_failure_is_not_remembered(account: dict[str, Any], google: Loopback, colour: Colour, tmp_path: Path) -> None:
+def test_a_failure_is_not_remembered(account: dict[str, Any], google: Loopback, mode: Mode, tmp_path: Path) -> None:
     file = tmp_path / "key.json"
-    refused(colour, vertex_credentials=str(file))
+    refused(mode, vertex_credentials=str(file))
     file.write_text(json.dumps(account))
-    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=str(file))
-    colour.rerank(reranker, QUERY, DOCUMENTS)
+    reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=str(file))
+    mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(ranked(google)) == 1
 
 
 @pytest.mark.parametrize("missing", ["google.auth", "google.auth.transport.requests"])
 def test_google_auth_is_not_installed(
-    missing: str, account: Mapping[str, Any], colour: Colour, monkeypatch: pytest.MonkeyPatch
+    missing: str, account: Mapping[str, Any], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
     replay = Replay([])
-    reranker = colour.reranker(MODEL, api_key=None, vertex_credentials=account, http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, api_key=None, vertex_credentials=account, http_client=replay.client(mode))
     with pytest.raises(ConfigurationError, match=re.escape("pip install 'anyrerank[vertex]'")):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
-    assert "authorization" in sent_by(colour, MODEL, vertex_project="acme").headers
+    assert "authorization" in sent_by(mode, MODEL, vertex_project="acme").headers
 
 
-def test_nothing_that_is_shown_holds_a_secret(account: Mapping[str, Any], pem: str, colour: Colour) -> None:
+def test_nothing_that_is_shown_holds_a_secret(account: Mapping[str, Any], pem: str, mode: Mode) -> None:
     settings = {"vertex_credentials": account, "access_token": "t-s3cret", "vertex_project": "acme"}
-    reranker = colour.reranker(MODEL, api_key=None, **settings)
+    reranker = mode.reranker(MODEL, api_key=None, **settings)
     provider = connect(MODEL, settings=settings)
     shown = f"{reranker!r} {provider!r} {provider.connection!r}"
     assert not [line for line in ("t-s3cret", *pem.splitlines()[1:-1]) if line in shown]
 
 
 @pytest.mark.parametrize("length", [40, 1000])
-def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
+def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     token = "".join(f"{place:03x}-" for place in range(length))[:length]
 
     def script(line: Line) -> None:
@@ -414,7 +414,7 @@ def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], go
     google.script = script
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
     with pytest.raises(AuthenticationError, match="What is") as caught:
-        colour.rerank(colour.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [token, token[:24], token[24:40]])
 
 
@@ -442,20 +442,20 @@ def test_project(
     quota: str | None,
     account: Mapping[str, Any],
     google: Loopback,
-    colour: Colour,
+    mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     options = {"api_base": google.url, "vertex_credentials": account, **options}
-    colour.rerank(colour.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
+    mode.rerank(mode.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
     assert ranked(google) == [(path(project), "Bearer ya29.token-1", quota)]
 
 
-def test_credentials_without_a_project(user: Mapping[str, Any], google: Loopback, colour: Colour) -> None:
-    reranker = colour.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=user)
+def test_credentials_without_a_project(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
+    reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=user)
     with pytest.raises(ConfigurationError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     for name in ("vertex_project", "VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"):
         assert name in caught.value.message
     assert ranked(google) == []
@@ -477,26 +477,26 @@ def test_credentials_without_a_project(user: Mapping[str, Any], google: Loopback
         ({"api_base": "https://gw.example/it:rank?t=1", "vertex_location": "eu"}, "https://gw.example/it:rank?t=1"),
     ],
 )
-def test_url(options: dict[str, str], url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, vertex_project="acme", **options).url) == url
+def test_url(options: dict[str, str], url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, vertex_project="acme", **options).url) == url
 
 
-def test_a_full_url_needs_no_project(colour: Colour) -> None:
-    request = sent_by(colour, MODEL, api_base="https://gw.example/rank/it:rank")
+def test_a_full_url_needs_no_project(mode: Mode) -> None:
+    request = sent_by(mode, MODEL, api_base="https://gw.example/rank/it:rank")
     assert str(request.url) == "https://gw.example/rank/it:rank"
     assert "x-goog-user-project" not in request.headers
 
 
 @pytest.mark.parametrize("host", ["aiplatform.googleapis.com", "europe-west4-aiplatform.googleapis.com"])
-def test_the_host_of_another_service(host: str, colour: Colour) -> None:
+def test_the_host_of_another_service(host: str, mode: Mode) -> None:
     with pytest.raises(ConfigurationError, match=r"discoveryengine\.googleapis\.com"):
-        sent_by(colour, MODEL, vertex_project="acme", api_base=f"https://{host}/v1")
+        sent_by(mode, MODEL, vertex_project="acme", api_base=f"https://{host}/v1")
 
 
 # Requests and answers
 
 
-def test_more_documents_than_a_request_holds(colour: Colour) -> None:
+def test_more_documents_than_a_request_holds(mode: Mode) -> None:
     asked: list[int] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -506,9 +506,9 @@ def test_more_documents_than_a_request_holds(colour: Colour) -> None:
         rows = [{"id": record["id"], "score": 1 / (500 - int(record["content"]))} for record in records]
         return httpx.Response(200, json={"records": rows[::-1]})
 
-    client = colour.client(transport=httpx.MockTransport(answer))
-    reranker = colour.reranker(MODEL, vertex_project="acme", http_client=client)
-    response = colour.rerank(reranker, QUERY, [str(place) for place in range(401)])
+    client = mode.client(transport=httpx.MockTransport(answer))
+    reranker = mode.reranker(MODEL, vertex_project="acme", http_client=client)
+    response = mode.rerank(reranker, QUERY, [str(place) for place in range(401)])
     assert sorted(asked) == [1, 200, 200]
     assert [each.index for each in response.results] == list(range(400, -1, -1))
     assert response.meta.billed_units is not None
@@ -526,8 +526,8 @@ def test_more_documents_than_a_request_holds(colour: Colour) -> None:
         ({"text": "Ottawa", "title": "Canada"}, {"rank_fields": ["text"]}, {"content": "text: Ottawa\n"}),
     ],
 )
-def test_record(document: Any, options: dict[str, Any], record: Mapping[str, str], sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, [document], vertex_project="acme", **options).content)
+def test_record(document: Any, options: dict[str, Any], record: Mapping[str, str], sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, [document], vertex_project="acme", **options).content)
     assert body["records"] == [{"id": "0", **record}]
 
 
@@ -542,10 +542,10 @@ def test_record(document: Any, options: dict[str, Any], record: Mapping[str, str
         ("12s", {}, None),
     ],
 )
-def test_waiting_time(details: Any, headers: Mapping[str, str], seconds: float | None, colour: Colour) -> None:
+def test_waiting_time(details: Any, headers: Mapping[str, str], seconds: float | None, mode: Mode) -> None:
     body = {"error": {"code": 429, "message": "no more", "status": "RESOURCE_EXHAUSTED", "details": details}}
     replay = answering(body, 429, headers)
-    reranker = colour.reranker(MODEL, vertex_project="acme", http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, vertex_project="acme", http_client=replay.client(mode))
     with pytest.raises(RateLimitError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.retry_after == seconds

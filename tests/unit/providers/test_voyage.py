@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, QUERY, Colour, answering, sent_by
+from tests.support.harness import DOCUMENTS, QUERY, Mode, answering, sent_by
 from tests.support.loopback import Line, Loopback, ranking
 
 from anyrerank import AuthenticationError, BadRequestError
@@ -27,22 +27,22 @@ def voyage(line: Line) -> None:
     line.answer(body={"object": "list", "data": answer["results"], "usage": {"total_tokens": len(line.hit.documents)}})
 
 
-def test_top_n_has_another_name(sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, top_n=2, return_documents=True).content)
+def test_top_n_has_another_name(sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, top_n=2, return_documents=True).content)
     assert body == {"model": "rerank-2.5", "query": QUERY, "documents": DOCUMENTS, "top_k": 2}
 
 
 @pytest.mark.parametrize(("truncate", "truncation"), [("NONE", False), ("END", True), (None, None)])
-def test_truncate_has_another_spelling(truncate: str | None, truncation: bool | None, sync_colour: Colour) -> None:
-    body = json.loads(sent_by(sync_colour, MODEL, truncate=truncate).content)
+def test_truncate_has_another_spelling(truncate: str | None, truncation: bool | None, sync_mode: Mode) -> None:
+    body = json.loads(sent_by(sync_mode, MODEL, truncate=truncate).content)
     assert body.get("truncation") is truncation
     assert "truncate" not in body
 
 
 @pytest.mark.parametrize("truncate", ["START", "end", "", True, False, 1, ["END"]])
-def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colour) -> None:
+def test_another_truncate_is_refused_before_sending(truncate: Any, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="truncate is 'NONE' or 'END'") as caught:
-        sent_by(colour, MODEL, truncate=truncate)
+        sent_by(mode, MODEL, truncate=truncate)
     assert caught.value.status_code is None
 
 
@@ -58,10 +58,8 @@ def test_another_truncate_is_refused_before_sending(truncate: Any, colour: Colou
         ("pa-1", "https://ai.mongodb.com", ATLAS),
     ],
 )
-def test_keys_of_atlas_go_to_its_host_unless_a_base_is_given(
-    key: str, base: str | None, url: str, colour: Colour
-) -> None:
-    request = sent_by(colour, MODEL, api_key=key, api_base=base)
+def test_keys_of_atlas_go_to_its_host_unless_a_base_is_given(key: str, base: str | None, url: str, mode: Mode) -> None:
+    request = sent_by(mode, MODEL, api_key=key, api_base=base)
     assert str(request.url) == url
     assert request.headers["authorization"] == f"Bearer {key}"
 
@@ -83,7 +81,7 @@ def test_a_key_in_a_file(
     environment: dict[str, str],
     key: str,
     url: str,
-    colour: Colour,
+    mode: Mode,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -92,21 +90,21 @@ def test_a_key_in_a_file(
         path.write_text(content)
     for variable, value in {"VOYAGE_API_KEY_PATH": str(path), **environment}.items():
         monkeypatch.setenv(variable, value)
-    request = sent_by(colour, MODEL, **{"api_key": None, **options})
+    request = sent_by(mode, MODEL, **{"api_key": None, **options})
     assert request.headers["authorization"] == f"Bearer {key}"
     assert str(request.url) == url
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b"pa-1\npa-2"])
 def test_a_file_without_a_usable_key_sends_nothing(
-    content: bytes | None, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("VOYAGE_API_KEY_PATH", str(path))
     with pytest.raises(AuthenticationError) as caught:
-        sent_by(colour, MODEL, api_key=None)
+        sent_by(mode, MODEL, api_key=None)
     assert caught.value.status_code is None
     assert caught.value.provider == "voyage"
     assert "pa-1" not in str(caught.value)
@@ -114,31 +112,31 @@ def test_a_file_without_a_usable_key_sends_nothing(
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
 def test_the_variable_that_names_the_file_is_named(
-    content: bytes | None, colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    content: bytes | None, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setenv("VOYAGE_API_KEY_PATH", str(path))
     with pytest.raises(AuthenticationError, match="VOYAGE_API_KEY_PATH"):
-        sent_by(colour, MODEL, api_key=None)
+        sent_by(mode, MODEL, api_key=None)
 
 
 def test_a_refused_key_of_a_file_says_where_it_came_from(
-    colour: Colour, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
     path.write_text("pa-file-key")
     monkeypatch.setenv("VOYAGE_API_KEY_PATH", str(path))
     replay = answering({"detail": "Provided API key is invalid: pa-file-key"}, 401)
     with pytest.raises(AuthenticationError, match=r"\(the key came from VOYAGE_API_KEY_PATH\)") as caught:
-        colour.rerank(colour.reranker(MODEL, api_key=None, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_key=None, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert "pa-file-key" not in str(caught.value)
 
 
-def test_the_request_id_names_the_request_and_not_the_answer(colour: Colour) -> None:
+def test_the_request_id_names_the_request_and_not_the_answer(mode: Mode) -> None:
     replay = answering({"data": [{"index": 0, "relevance_score": 0.5}]}, headers={"request-id": "req-1"})
-    response = colour.rerank(colour.reranker(MODEL, http_client=replay.client(colour)), QUERY, ["Ottawa"])
+    response = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, ["Ottawa"])
     assert response.request_id == "req-1"
     assert response.id.startswith("rerank-")
 
@@ -209,12 +207,12 @@ def test_what_counts_is_what_is_sent() -> None:
 
 @pytest.mark.parametrize(("top_n", "batch_size", "sizes"), [(None, None, [2, 2, 1]), (3, 1, [1] * 5)])
 def test_a_call_with_too_many_tokens_is_several_requests(
-    top_n: int | None, batch_size: int | None, sizes: list[int], colour: Colour, serve: Callable[..., Loopback]
+    top_n: int | None, batch_size: int | None, sizes: list[int], mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     documents = ["x" * 600_000 + text for text in NUMBERED]
     server = serve(voyage)
-    reranker = colour.reranker(MODEL, api_base=server.url, batch_size=batch_size)
-    response = colour.rerank(reranker, QUERY, documents, top_n=top_n)
+    reranker = mode.reranker(MODEL, api_base=server.url, batch_size=batch_size)
+    response = mode.rerank(reranker, QUERY, documents, top_n=top_n)
     assert [each.index for each in response.results] == BEST_FIRST[:top_n]
     assert sorted(len(hit.documents) for hit in server.hits) == sorted(sizes)
     assert sorted(text for hit in server.hits for text in hit.documents) == sorted(documents)
@@ -230,7 +228,7 @@ def test_a_call_with_too_many_tokens_is_several_requests(
     ],
 )
 def test_a_request_that_is_too_large_all_the_same_is_halved(
-    detail: str, colour: Colour, serve: Callable[..., Loopback]
+    detail: str, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     def small(line: Line) -> None:
         if len(line.hit.documents) > 2:
@@ -239,7 +237,7 @@ def test_a_request_that_is_too_large_all_the_same_is_halved(
             voyage(line)
 
     server = serve(small)
-    reranker = colour.reranker(MODEL, api_base=server.url)
-    response = colour.rerank(reranker, QUERY, NUMBERED)
+    reranker = mode.reranker(MODEL, api_base=server.url)
+    response = mode.rerank(reranker, QUERY, NUMBERED)
     assert [each.index for each in response.results] == BEST_FIRST
     assert [len(hit.documents) for hit in server.hits] == [5, 2, 3, 1, 2]

@@ -10,7 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay, answering, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import Line, Loopback
 
 import anyrerank
@@ -62,9 +62,9 @@ class Cloud:
         self.ranked.append(request)
         return httpx.Response(200, json=ROWS)
 
-    def reranker(self, colour: Colour, **options: Any) -> anyrerank.Reranker:
-        client = colour.client(transport=httpx.MockTransport(self))
-        return colour.reranker(MODEL, **{**PROJECT, "http_client": client, **options})
+    def reranker(self, mode: Mode, **options: Any) -> anyrerank.Reranker:
+        client = mode.client(transport=httpx.MockTransport(self))
+        return mode.reranker(MODEL, **{**PROJECT, "http_client": client, **options})
 
     @property
     def authorizations(self) -> list[str]:
@@ -74,9 +74,9 @@ class Cloud:
 # Tokens
 
 
-def test_the_key_is_exchanged_for_a_token(colour: Colour) -> None:
+def test_the_key_is_exchanged_for_a_token(mode: Mode) -> None:
     cloud = Cloud()
-    response = colour.rerank(cloud.reranker(colour, api_key="k&y=+/%"), QUERY, DOCUMENTS)
+    response = mode.rerank(cloud.reranker(mode, api_key="k&y=+/%"), QUERY, DOCUMENTS)
     (exchange,) = cloud.exchanges
     assert (exchange.method, str(exchange.url)) == ("POST", IAM)
     assert exchange.headers["content-type"] == "application/x-www-form-urlencoded"
@@ -92,7 +92,7 @@ def test_the_key_is_exchanged_for_a_token(colour: Colour) -> None:
     assert len(response.attempts) == 1
 
 
-def test_a_token_over_real_connections(colour: Colour, serve: Callable[..., Loopback]) -> None:
+def test_a_token_over_real_connections(mode: Mode, serve: Callable[..., Loopback]) -> None:
     def script(line: Line) -> None:
         if line.hit.target == "/identity/token":
             line.answer(body={"access_token": "t-1", "expires_in": 3600})
@@ -100,48 +100,48 @@ def test_a_token_over_real_connections(colour: Colour, serve: Callable[..., Loop
             line.answer(body=ROWS)
 
     server = serve(script)
-    reranker = colour.reranker(MODEL, api_base=server.url, iam_url=server.url, project_id="p-1")
+    reranker = mode.reranker(MODEL, api_base=server.url, iam_url=server.url, project_id="p-1")
     for _ in range(2):
-        assert len(colour.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+        assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
     assert [hit.target for hit in server.hits] == ["/identity/token", *["/ml/v1/text/rerank?version=2024-03-13"] * 2]
     assert parse_qs(server.hits[0].body.decode())["apikey"] == [KEY]
     assert [hit.headers.get("authorization") for hit in server.hits] == [None, "Bearer t-1", "Bearer t-1"]
 
 
-def test_a_token_is_kept_for_every_call_with_the_key(colour: Colour) -> None:
+def test_a_token_is_kept_for_every_call_with_the_key(mode: Mode) -> None:
     cloud = Cloud()
-    first, second = cloud.reranker(colour), cloud.reranker(colour, project_id="p-2")
+    first, second = cloud.reranker(mode), cloud.reranker(mode, project_id="p-2")
     for reranker in (first, first, second):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert cloud.authorizations == ["Bearer token-1"] * 3
-    colour.rerank(cloud.reranker(colour, api_key="another"), QUERY, DOCUMENTS)
-    colour.rerank(cloud.reranker(colour, iam_url="https://iam.other.example"), QUERY, DOCUMENTS)
-    colour.rerank(first, QUERY, DOCUMENTS)
+    mode.rerank(cloud.reranker(mode, api_key="another"), QUERY, DOCUMENTS)
+    mode.rerank(cloud.reranker(mode, iam_url="https://iam.other.example"), QUERY, DOCUMENTS)
+    mode.rerank(first, QUERY, DOCUMENTS)
     assert cloud.authorizations[3:] == ["Bearer token-2", "Bearer token-3", "Bearer token-1"]
 
 
-def test_a_token_is_renewed_a_minute_before_it_expires(colour: Colour, clock: Clock) -> None:
+def test_a_token_is_renewed_a_minute_before_it_expires(mode: Mode, clock: Clock) -> None:
     cloud = Cloud(seconds=3600)
-    reranker = cloud.reranker(colour)
+    reranker = cloud.reranker(mode)
     for seconds in (0, 3539, 1, 3539, 1):
         clock.now += seconds
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert cloud.authorizations == [f"Bearer token-{number}" for number in (1, 1, 2, 2, 3)]
 
 
-def test_a_token_that_lives_shorter_than_that_serves_one_call(colour: Colour) -> None:
+def test_a_token_that_lives_shorter_than_that_serves_one_call(mode: Mode) -> None:
     cloud = Cloud(seconds=30)
-    reranker = cloud.reranker(colour)
+    reranker = cloud.reranker(mode)
     for _ in range(2):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert cloud.authorizations == ["Bearer token-1", "Bearer token-2"]
 
 
-def test_not_every_token_is_kept_for_ever(sync_colour: Colour) -> None:
+def test_not_every_token_is_kept_for_ever(sync_mode: Mode) -> None:
     cloud = Cloud()
     keys = [f"key-{number}" for number in range(watsonx._KEPT + 1)]
     for key in [*keys, keys[-1], keys[0]]:
-        sync_colour.rerank(cloud.reranker(sync_colour, api_key=key), QUERY, DOCUMENTS)
+        sync_mode.rerank(cloud.reranker(sync_mode, api_key=key), QUERY, DOCUMENTS)
     assert len(watsonx._tokens) == watsonx._KEPT
     assert len(cloud.exchanges) == len(keys) + 1
 
@@ -159,27 +159,25 @@ def test_not_every_token_is_kept_for_ever(sync_colour: Colour) -> None:
     ],
 )
 @pytest.mark.parametrize("way", ["argument", "environment"])
-def test_address_of_the_iam(
-    address: str, url: str, way: str, sync_colour: Colour, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_address_of_the_iam(address: str, url: str, way: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     cloud = Cloud()
     if way == "environment":
         monkeypatch.setenv("WATSONX_IAM_URL", address)
     given = {"iam_url": address} if way == "argument" else {}
-    sync_colour.rerank(cloud.reranker(sync_colour, **given), QUERY, DOCUMENTS)
+    sync_mode.rerank(cloud.reranker(sync_mode, **given), QUERY, DOCUMENTS)
     assert [str(request.url) for request in cloud.exchanges] == [url]
 
 
 @pytest.mark.parametrize("variable", ["WATSONX_APIKEY", "WATSONX_API_KEY", "WX_API_KEY"])
-def test_key_of_the_environment(variable: str, colour: Colour, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_of_the_environment(variable: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "k-env")
     cloud = Cloud()
-    colour.rerank(cloud.reranker(colour, api_key=None), QUERY, DOCUMENTS)
+    mode.rerank(cloud.reranker(mode, api_key=None), QUERY, DOCUMENTS)
     assert parse_qs(cloud.exchanges[0].content.decode())["apikey"] == ["k-env"]
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
-def test_a_refused_key(status: int, colour: Colour) -> None:
+def test_a_refused_key(status: int, mode: Mode) -> None:
     body = {
         "errorCode": "BXNIM0415E",
         "errorMessage": f"The key {KEY} is not known.",
@@ -187,7 +185,7 @@ def test_a_refused_key(status: int, colour: Colour) -> None:
     }
     replay = answering(body, status)
     with pytest.raises(RerankError, match="is not known") as caught:
-        colour.rerank(colour.reranker(MODEL, **PROJECT, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert (caught.value.status_code, caught.value.url) == (status, IAM)
     assert not leaks(caught.value, [KEY])
     assert watsonx._tokens == {}
@@ -195,10 +193,10 @@ def test_a_refused_key(status: int, colour: Colour) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_key_that_the_iam_does_not_know_locks_out(status: int, colour: Colour) -> None:
+def test_a_key_that_the_iam_does_not_know_locks_out(status: int, mode: Mode) -> None:
     replay = answering({"errorCode": "BXNIM0415E", "errorMessage": "The key is not known."}, status)
     with pytest.raises(AuthenticationError):
-        colour.rerank(colour.reranker(MODEL, **PROJECT, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize(
@@ -215,15 +213,15 @@ def test_a_key_that_the_iam_does_not_know_locks_out(status: int, colour: Colour)
         "<html></html>",
     ],
 )
-def test_an_answer_of_the_iam_without_a_token(body: Any, colour: Colour) -> None:
+def test_an_answer_of_the_iam_without_a_token(body: Any, mode: Mode) -> None:
     replay = answering(body)
     with pytest.raises(AuthenticationError, match="IBM's IAM answered without a token: check iam_url") as caught:
-        colour.rerank(colour.reranker(MODEL, **PROJECT, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [KEY, "t-secret"])
 
 
 @pytest.mark.parametrize("length", [40, 1500])
-def test_a_fetched_token_is_in_no_error(length: int, colour: Colour) -> None:
+def test_a_fetched_token_is_in_no_error(length: int, mode: Mode) -> None:
     token = "".join(f"{place:03x}-" for place in range(length))[:length]
     replay = Replay(
         [
@@ -232,7 +230,7 @@ def test_a_fetched_token_is_in_no_error(length: int, colour: Colour) -> None:
         ]
     )
     with pytest.raises(AuthenticationError, match="The token") as caught:
-        colour.rerank(colour.reranker(MODEL, **PROJECT, http_client=replay.client(colour)), QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [KEY, token, token[:24], token[24:40]])
 
 
@@ -258,13 +256,13 @@ def test_authorization(
     options: dict[str, Any],
     environment: Mapping[str, str],
     authorization: str,
-    colour: Colour,
+    mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     cloud = Cloud()
-    colour.rerank(cloud.reranker(colour, **{"api_key": None, **options}), QUERY, DOCUMENTS)
+    mode.rerank(cloud.reranker(mode, **{"api_key": None, **options}), QUERY, DOCUMENTS)
     assert cloud.authorizations == [authorization]
     assert len(cloud.exchanges) == (authorization == "Bearer token-1")
 
@@ -288,22 +286,22 @@ def test_project_or_space(
     options: dict[str, str],
     environment: Mapping[str, str],
     expected: Mapping[str, str],
-    sync_colour: Colour,
+    sync_mode: Mode,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    body = json.loads(sent_by(sync_colour, MODEL, api_base=BASE, token="t", **options).content)
+    body = json.loads(sent_by(sync_mode, MODEL, api_base=BASE, token="t", **options).content)
     assert {name: value for name, value in body.items() if name.endswith("_id")} == {
         "model_id": "cross-encoder/ms-marco-minilm-l-12-v2",
         **expected,
     }
 
 
-def test_neither_project_nor_space(colour: Colour) -> None:
+def test_neither_project_nor_space(mode: Mode) -> None:
     cloud = Cloud()
     with pytest.raises(ConfigurationError) as caught:
-        colour.rerank(cloud.reranker(colour, project_id=None), QUERY, DOCUMENTS)
+        mode.rerank(cloud.reranker(mode, project_id=None), QUERY, DOCUMENTS)
     assert all(name in caught.value.message for name in ("project_id", "WATSONX_PROJECT_ID", "WX_PROJECT_ID"))
     assert cloud.exchanges == []
 
@@ -320,12 +318,12 @@ def test_neither_project_nor_space(colour: Colour) -> None:
         (f"{BASE}/ml/v1/text/rerank/?a=1&b=%2F", {}, f"{BASE}/ml/v1/text/rerank?version=2024-03-13&a=1&b=%2F"),
     ],
 )
-def test_url(base: str, options: dict[str, str], url: str, sync_colour: Colour) -> None:
-    assert str(sent_by(sync_colour, MODEL, api_base=base, token="t", project_id="p", **options).url) == url
+def test_url(base: str, options: dict[str, str], url: str, sync_mode: Mode) -> None:
+    assert str(sent_by(sync_mode, MODEL, api_base=base, token="t", project_id="p", **options).url) == url
 
 
-def test_logits_become_probabilities_when_asked_to(colour: Colour) -> None:
-    response = colour.rerank(Cloud().reranker(colour, token="t", score_mode="unit"), QUERY, DOCUMENTS)
+def test_logits_become_probabilities_when_asked_to(mode: Mode) -> None:
+    response = mode.rerank(Cloud().reranker(mode, token="t", score_mode="unit"), QUERY, DOCUMENTS)
     assert [each.relevance_score for each in response.results] == pytest.approx([0.880797, 0.5, 0.119203], abs=1e-6)
 
 
@@ -338,11 +336,11 @@ def test_logits_become_probabilities_when_asked_to(colour: Colour) -> None:
         ([], "PermissionDeniedError"),
     ],
 )
-def test_a_quota_is_a_403(codes: list[str], kind: str, colour: Colour) -> None:
+def test_a_quota_is_a_403(codes: list[str], kind: str, mode: Mode) -> None:
     errors = [{"code": code, "message": "no more", "more_info": "x"} for code in codes]
     replay = answering({"errors": errors, "trace": "tr-1", "status_code": 403}, 403)
-    reranker = colour.reranker(MODEL, **PROJECT, token="t", http_client=replay.client(colour))
+    reranker = mode.reranker(MODEL, **PROJECT, token="t", http_client=replay.client(mode))
     with pytest.raises(RerankError) as caught:
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
     assert type(caught.value) is getattr(anyrerank, kind)
     assert (caught.value.status_code, caught.value.request_id) == (403, "tr-1")

@@ -192,7 +192,7 @@ def unreachable(request: httpx.Request) -> httpx.Response:
 
 
 class World:
-    """Cohere and NVIDIA, hosted and self-hosted, in both colours; keeps every request."""
+    """Cohere and NVIDIA, hosted and self-hosted, in sync and async; keeps every request."""
 
     def __init__(self, cohere: Answer = cohere_ok, nvidia: Answer = nim_ok) -> None:
         self.requests: list[httpx.Request] = []
@@ -327,7 +327,7 @@ def test_options_of_the_call_hold_for_whoever_answers() -> None:
     assert result.relevance_score == pytest.approx(0.99909, abs=1e-5)
 
 
-async def test_the_asynchronous_colour_moves_on_too() -> None:
+async def test_the_asynchronous_mode_moves_on_too() -> None:
     world = World(status(503))
     async with httpx.AsyncClient(transport=httpx.MockTransport(world.answer)) as client:
         reranker = Reranker(COHERE, api_key="k", fallbacks=[NIM], max_retries=0, http_client=client)

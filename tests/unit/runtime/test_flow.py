@@ -101,7 +101,7 @@ async def test_arun_makes_calls_off_the_event_loop_in_the_same_context() -> None
     assert value == "callers"
 
 
-async def test_do_runs_in_the_colour_of_the_driver() -> None:
+async def test_do_runs_in_the_mode_of_the_driver() -> None:
     async def coloured() -> str:
         await asyncio.sleep(0)
         return "awaited"

@@ -20,7 +20,7 @@ from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Colour, Replay
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay
 
 from anyrerank import BadRequestError, Reranker, RerankError
 from anyrerank.telemetry import OpenTelemetry, semconv
@@ -71,15 +71,15 @@ def sdk() -> Sdk:
     return Sdk()
 
 
-def ask(colour: Colour, sdk: Sdk, exchanges: list[Any], hook: OpenTelemetry | None = None, **options: Any) -> None:
-    client = Replay(exchanges).client(colour)
-    reranker = colour.reranker(http_client=client, hooks=[hook or sdk.hook()], **options)
+def ask(mode: Mode, sdk: Sdk, exchanges: list[Any], hook: OpenTelemetry | None = None, **options: Any) -> None:
+    client = Replay(exchanges).client(mode)
+    reranker = mode.reranker(http_client=client, hooks=[hook or sdk.hook()], **options)
     with suppress(RerankError):
-        colour.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_a_span_for_the_call_and_one_for_each_try(colour: Colour, sdk: Sdk, waits: list[float]) -> None:
-    ask(colour, sdk, [LIMITED, OK], max_retries=1, top_n=2, user="ann")
+def test_a_span_for_the_call_and_one_for_each_try(mode: Mode, sdk: Sdk, waits: list[float]) -> None:
+    ask(mode, sdk, [LIMITED, OK], max_retries=1, top_n=2, user="ann")
     (call,), tries = sdk.spans()["rerank"], sdk.spans()["try"]
     assert (call.name, call.kind) == ("rerank rerank-v3.5", SpanKind.CLIENT)
     assert call.attributes is not None
@@ -113,8 +113,8 @@ def test_a_span_for_the_call_and_one_for_each_try(colour: Colour, sdk: Sdk, wait
         assert (call.start_time or 0) <= (span.start_time or 0) <= (span.end_time or 0)
 
 
-def test_the_documents_are_numbered_as_the_caller_s(colour: Colour, sdk: Sdk) -> None:
-    ask(colour, sdk, [OK], top_n=2)
+def test_the_documents_are_numbered_as_the_caller_s(mode: Mode, sdk: Sdk) -> None:
+    ask(mode, sdk, [OK], top_n=2)
     (call,) = sdk.spans()["rerank"]
     attributes = call.attributes or {}
     prefix, number = RerankerAttributes.RERANKER_OUTPUT_DOCUMENTS, DocumentAttributes.DOCUMENT_ID
@@ -123,12 +123,12 @@ def test_the_documents_are_numbered_as_the_caller_s(colour: Colour, sdk: Sdk) ->
     assert attributes[f"{RerankerAttributes.RERANKER_INPUT_DOCUMENTS}.2.{number}"] == "2"
 
 
-def test_no_content_unless_it_is_asked_for(colour: Colour, sdk: Sdk) -> None:
-    ask(colour, sdk, [OK], top_n=2)
+def test_no_content_unless_it_is_asked_for(mode: Mode, sdk: Sdk) -> None:
+    ask(mode, sdk, [OK], top_n=2)
     shown = "".join(span.to_json() for spans in sdk.spans().values() for span in spans)
     assert not [text for text in (QUERY, *DOCUMENTS, KEY) if text in shown]
     sdk.exporter.clear()
-    ask(colour, sdk, [OK], sdk.hook(content=True), top_n=2)
+    ask(mode, sdk, [OK], sdk.hook(content=True), top_n=2)
     (call,) = sdk.spans()["rerank"]
     attributes = call.attributes or {}
     assert attributes[RerankerAttributes.RERANKER_QUERY] == QUERY
@@ -187,8 +187,8 @@ def test_a_document_that_is_none_has_a_span_too(sdk: Sdk, content: bool) -> None
     assert texts == (["a"] if content else [])
 
 
-def test_a_failure(colour: Colour, sdk: Sdk) -> None:
-    ask(colour, sdk, [LIMITED])
+def test_a_failure(mode: Mode, sdk: Sdk) -> None:
+    ask(mode, sdk, [LIMITED])
     (call,) = sdk.spans()["rerank"]
     assert call.status.status_code is StatusCode.ERROR
     assert call.status.description == "Cohere answered 429: slow down"
@@ -196,16 +196,16 @@ def test_a_failure(colour: Colour, sdk: Sdk) -> None:
     assert sdk.metrics()[semconv.DURATION].attributes[semconv.ERROR] == "RateLimitError"
 
 
-def test_spans_are_children_of_what_is_current(colour: Colour, sdk: Sdk) -> None:
+def test_spans_are_children_of_what_is_current(mode: Mode, sdk: Sdk) -> None:
     with sdk.tracers.get_tracer("caller").start_as_current_span("retrieval") as outer:
-        ask(colour, sdk, [OK], top_n=2)
+        ask(mode, sdk, [OK], top_n=2)
     (call,) = sdk.spans()["rerank"]
     assert call.parent is not None
     assert call.parent.span_id == outer.get_span_context().span_id
 
 
-def test_metrics(colour: Colour, sdk: Sdk) -> None:
-    ask(colour, sdk, [OK], top_n=2)
+def test_metrics(mode: Mode, sdk: Sdk) -> None:
+    ask(mode, sdk, [OK], top_n=2)
     found = sdk.metrics()
     named = {semconv.OPERATION: "rerank", semconv.PROVIDER: "cohere", semconv.REQUEST_MODEL: "rerank-v3.5"}
     assert (found[semconv.DURATION].count, dict(found[semconv.DURATION].attributes)) == (1, named)

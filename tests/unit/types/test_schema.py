@@ -211,7 +211,7 @@ def test_results_cannot_be_replaced_or_removed() -> None:
 
 def test_a_field_that_does_not_exist_is_refused() -> None:
     with pytest.raises(ValidationError):
-        response(colour="red")
+        response(mode="red")
 
 
 def test_items_are_read_as_in_litellm() -> None:
