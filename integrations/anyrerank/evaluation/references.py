@@ -1,4 +1,4 @@
-"""What every comparison is seen against: the first stage, chance, and an oracle that knows the labels."""
+"""The reference rows of every report: the first stage, a random order, and an oracle that knows the labels."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ REFERENCES = (FIRST_STAGE, RANDOM, ORACLE)
 
 
 def references(data: Dataset) -> dict[str, Outcomes]:
-    """The rankings of all three; chance is one shuffle, the same each time."""
+    """The outcomes of all three references. The random order is the same every time."""
     return {
         FIRST_STAGE: {query: Outcome(data.candidates[query]) for query in data.queries},
         RANDOM: {query: Outcome(_shuffled(query, data.candidates[query])) for query in data.queries},
@@ -21,11 +21,12 @@ def references(data: Dataset) -> dict[str, Outcomes]:
     }
 
 
-def _shuffled(query: str, found: Sequence[str]) -> list[str]:
-    return random.Random(f"chance {query}").sample(list(found), len(found))  # noqa: S311  the same for everybody
+def _shuffled(query: str, candidates: Sequence[str]) -> list[str]:
+    rng = random.Random(f"random {query}")  # noqa: S311  the same order every time, not a secret
+    return rng.sample(list(candidates), len(candidates))
 
 
 def _best_first(data: Dataset, query: str) -> list[str]:
-    """As good as these candidates allow: what the first stage did not find, no reranker brings back."""
+    """The best order of these candidates: no reranker can recover what the first stage missed."""
     grades = data.labels.get(query, {})
     return sorted(data.candidates[query], key=lambda document: -grades.get(document, 0))
