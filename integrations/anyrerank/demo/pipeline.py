@@ -1,4 +1,4 @@
-"""What a pipeline gives back for a question, whichever framework it is made of."""
+"""What a pipeline of the demo takes and returns, in either framework."""
 
 from __future__ import annotations
 
@@ -9,26 +9,32 @@ from anyrerank._core.client import Reranker
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
-    """What is run: the model, how many results it returns, and how many candidates it chooses them from."""
+class Settings:
+    """What to run.
+
+    Attributes:
+        model: The model string of the reranker.
+        top_n: Number of passages after reranking.
+        candidates: Number of passages that the first stage retrieves.
+    """
 
     model: str
     top_n: int = 5
     candidates: int = 20
 
     def options(self, reranker: Reranker) -> dict[str, Any]:
-        """What the adapter of either framework is made with, so that both use the connections of one `Reranker`.
+        """Arguments of the adapter in either framework.
 
-        `AnyRerank(model=..., top_n=...)` does the same on connections of its own.
+        Both adapters share the connections of one `Reranker`. `AnyRerank(model=..., top_n=...)` would open its own.
         """
         return {"reranker": reranker, "top_n": self.top_n}
 
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A passage in a list; `key` tells whether it is the same one in another list."""
+    """A passage in a ranking. The same passage has the same `id` in other rankings of its pipeline."""
 
-    key: str
+    id: str
     topic: str
     text: str
     score: float | None
@@ -36,31 +42,35 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One question, answered.
+    """What happened to one question.
 
     Attributes:
-        before: All candidates, as the first stage ranked them.
-        after: What the reranker kept of them.
-        prompt: What a language model would be sent.
-        retrieval: Seconds the first stage took.
-        reranking: Seconds the reranker took.
+        before: All candidates, in the order of the first stage.
+        after: The passages that the reranker returned, best first.
+        prompt: The prompt for a language model.
+        retrieval_seconds: Time of the first stage.
+        reranking_seconds: Time of the reranker.
     """
 
     before: tuple[Ranked, ...]
     after: tuple[Ranked, ...]
     prompt: str
-    retrieval: float
-    reranking: float
+    retrieval_seconds: float
+    reranking_seconds: float
 
 
 class Pipeline(Protocol):
-    """An index, a first stage, a reranker and a prompt in one framework."""
+    """An index, a first stage, a reranker and a prompt in one framework.
+
+    Attributes:
+        framework: Name of the framework.
+        steps: The parts that a question passes through, in order.
+        indexing_seconds: Time to split, embed and store the text.
+    """
 
     framework: str
     steps: str
-    """The parts, in the order in which a question passes through them."""
-    indexing: float
-    """Seconds that splitting, embedding and storing the text took."""
+    indexing_seconds: float
 
     def ask(self, question: str) -> Outcome:
         """Send `question` through the pipeline."""
