@@ -7,12 +7,12 @@ import sys
 
 
 def main() -> None:
-    """Run the command line, or say how to install it."""
+    """Run the command line, or explain how to install it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a pipe that cannot hold a character of a document gets a "?"
+            stream.reconfigure(errors="replace")  # a character that a pipe cannot encode becomes "?"
     try:
-        from anyrerank.cli.commands import app
+        from anyrerank.cli import app
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("typer", "rich"):
