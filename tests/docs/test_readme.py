@@ -15,10 +15,9 @@ from tests.support.loopback import Line, Loopback
 
 from anyrerank import rerank
 from anyrerank.catalog import cards, markdown
-from anyrerank.demo.embedding import Lsa
-from anyrerank.demo.in_langchain import store
+from anyrerank.demo import Lsa, train_embedding
+from anyrerank.demo.in_langchain import vector_store
 from anyrerank.demo.in_llama_index import LsaEmbedding, nodes
-from anyrerank.demo.show import learnt
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -43,7 +42,7 @@ def nim(line: Line) -> None:
 
 @pytest.fixture(scope="module")
 def lsa() -> Lsa:
-    return learnt()[0]
+    return train_embedding()[0]
 
 
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
@@ -59,7 +58,10 @@ def test_the_code_runs(
     monkeypatch.setenv("NVIDIA_NIM_API_KEY", "nvapi-of-the-readme")
     monkeypatch.setenv("NVIDIA_NIM_API_BASE", server.url)
     monkeypatch.setattr(Settings, "_llm", MockLLM(max_tokens=1))
-    given: dict[str, Any] = {"store": store(lsa), "index": VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa))}
+    given: dict[str, Any] = {
+        "store": vector_store(lsa),
+        "index": VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa)),
+    }
     shown = []
     for block in blocks("python"):
         exec(compile(block, "README.md", "exec"), given)  # noqa: S102
@@ -75,8 +77,8 @@ def test_the_code_runs(
     assert server.hits[0].json["truncate"] == "END"
     assert router == "lexical 0.0 [('spare-1', None)]\n"
     assert ledger.startswith("Spend(group={'user': 'ann', 'model': 'local/lexical'}, calls=1,")
-    assert compared.startswith("60 calls, about $0.0000: words 60 ($0.0000)")
-    assert "no clear difference" in compared
+    assert compared.startswith("60 calls, estimated cost $0.0000: lexical 60 ($0.0000)")
+    assert "not significant" in compared
     assert error.startswith("AuthenticationError None no API key for Cohere")
 
 
