@@ -98,8 +98,9 @@ def show(ranked):
 show((found.metadata["topic"], found.page_content) for found in retriever.invoke(question)[:5])
 
 # %% [markdown]
-# `RerankRetriever` wraps your retriever and reranks what it finds. (In a pipeline, the order of `local/lexical` is fused
-# with the order of the retriever, because each has information that the other lacks. Other models are not fused.)
+# `RerankRetriever` wraps your retriever and reranks what it finds. (In a pipeline, the order of `local/lexical` is
+# fused with the order of the retriever, because each has information that the other lacks. Other models are not
+# fused.)
 
 # %%
 from anyrerank.langchain import AnyRerank, RerankRetriever
