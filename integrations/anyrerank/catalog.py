@@ -83,7 +83,7 @@ def card(provider: type[Provider]) -> Card:
 COLUMNS = ("model", "key", "options", "documents per request", "scores", "extra")
 """The columns of `row`."""
 
-_SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "model-specific"}
+_SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "varies by model"}
 
 
 def row(card: Card) -> tuple[str, ...]:

@@ -44,8 +44,9 @@ def spend(
 ) -> None:
     """Show what was spent according to a ledger, highest cost first.
 
-    The last second of calls may not be in the database yet. Calls of a process that was killed appear when another
-    ledger writes to the same database.
+    Calls of the last second may not be in the database yet.
+
+    Calls of a killed process appear when another ledger writes to the database.
     """
     with one_line_errors():
         from anyrerank.ledger import table as spending

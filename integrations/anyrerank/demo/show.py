@@ -107,5 +107,7 @@ def _introduction(run: _Run) -> Table:
     top_n = min(settings.top_n, settings.candidates)
     grid.add_row("reranker", f"{settings.model}: the best {top_n} of {settings.candidates} candidates{fused}")
     if any(question.answered_by for question in run.questions):
-        grid.add_row(run.symbols.answer, "a topic that answers the question, labelled before any scores were computed")
+        grid.add_row(
+            run.symbols.answer, "a passage from a topic that answers the question; topics were chosen before any scores"
+        )
     return grid

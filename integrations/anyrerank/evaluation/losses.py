@@ -88,7 +88,7 @@ class Losses:
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
-        headings = (self.baseline, self.name, "label", "document")
+        headings = (f"rank in {self.baseline}", f"rank in {self.name}", "label", "document")
         head = "".join(f"<th>{html.escape(each)}</th>" for each in headings)
         parts = [f"<div>{html.escape(self._headline())}</div>"]
         for loss in self.worst:

@@ -91,7 +91,7 @@ def _notes(report: Report) -> Iterator[str]:
         if evaluated < _FEW_QUERIES:
             yield f"Bootstrap intervals are too narrow with fewer than {_FEW_QUERIES} queries: label more."
     if any(row.p50 is not None for row in report.rows.values()):
-        yield f"Latencies are with {_concurrency(report)}; models on this machine are called one at a time."
+        yield f"Latencies were measured with {_concurrency(report)}; models on this machine were called one at a time."
     for row in report.rows.values():
         if row.failures:
             failures = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))
