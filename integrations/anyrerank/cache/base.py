@@ -8,6 +8,7 @@ Cache          what a store of one's own is a subclass of, for example one in Re
 from __future__ import annotations
 
 import math
+import threading
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from typing_extensions import Self
 
-from anyrerank._core.runtime import ForkLock, is_number, needed
+from anyrerank._core.runtime import is_number, needed, reset_in_child
 from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 
@@ -112,7 +113,13 @@ class MemoryCache(Cache):
         self._kept: LRUCache[bytes, tuple[bytes, int, float]] = needed("cachetools", "cache").LRUCache(
             max_bytes, itemgetter(1)
         )
-        self._lock = ForkLock()
+        self._lock = threading.Lock()
+        reset_in_child(self, MemoryCache._reset)
+
+    def _reset(self) -> None:
+        if self._lock.locked():  # another thread was changing it during the fork
+            self._kept.clear()
+        self._lock = threading.Lock()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """What is kept under `keys` and is not too old."""

@@ -16,7 +16,8 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from anyrerank._core.runtime import ForkLock, checked_path, is_number
+from anyrerank._core.runtime import checked_path, is_number
+from anyrerank.cache.fork_lock import ForkLock
 from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.ledger.rows import plain

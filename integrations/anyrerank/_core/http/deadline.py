@@ -7,7 +7,6 @@ and write gets what is left of the call's time. The deadline is a context variab
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -16,13 +15,15 @@ from typing import Any
 import httpcore
 import httpx
 
-_DEADLINE: ContextVar[float | None] = ContextVar("anyrerank_deadline", default=None)
+from anyrerank._core.runtime import NO_DEADLINE, Deadline
+
+_DEADLINE: ContextVar[Deadline] = ContextVar("anyrerank_deadline", default=NO_DEADLINE)
 
 
 @contextmanager
-def deadline(when: float | None) -> Iterator[None]:
-    """Reads and writes inside end by `when`, a time of the monotonic clock; `None` for no limit."""
-    token = _DEADLINE.set(when)
+def socket_deadline(deadline: Deadline) -> Iterator[None]:
+    """Reads and writes inside end by `deadline`."""
+    token = _DEADLINE.set(deadline)
     try:
         yield
     finally:
@@ -72,10 +73,9 @@ class _Stream(httpcore.NetworkStream):
 
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
     """What is left of `timeout` and of the deadline, whichever is less."""
-    when = _DEADLINE.get()
-    if when is None:
+    left = _DEADLINE.get().remaining()
+    if left is None:
         return timeout
-    left = when - time.monotonic()
-    if left <= 0:
+    if left == 0:
         raise late
     return left if timeout is None else min(left, timeout)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import weakref
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
-
-from anyrerank._core.runtime import ForkLock
 
 
 class Closable(Protocol):
@@ -24,7 +23,7 @@ class _Ending:
     closables: weakref.WeakSet[Closable] = field(default_factory=weakref.WeakSet)
 
 
-_LOCK = ForkLock()
+_LOCK = threading.Lock()
 _ENDINGS: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, _Ending] = weakref.WeakKeyDictionary()
 
 

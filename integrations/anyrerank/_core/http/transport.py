@@ -28,9 +28,9 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 
 from anyrerank import __version__
-from anyrerank._core.http.deadline import deadline, kept_to_deadlines
+from anyrerank._core.http.deadline import kept_to_deadlines, socket_deadline
 from anyrerank._core.http.loops import closed_with_loop
-from anyrerank._core.runtime import HttpRequest, HttpResponse, timeout
+from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse, timed_out, timeout
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -108,7 +108,7 @@ class Transport:
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         return Transport(self._own)
 
-    def send(self, request: HttpRequest) -> HttpResponse:
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """Send `request` and read the whole answer.
 
         Raises:
@@ -117,37 +117,37 @@ class Transport:
             APIResponseValidationError: The answer is larger than `MAX_ANSWER_BYTES`, or wrongly compressed.
         """
         try:
-            client, outgoing = self._prepared(request)
-            with deadline(request.deadline):
+            client, outgoing = self._prepared(request, deadline)
+            with socket_deadline(deadline):
                 response = client.send(outgoing, stream=True, follow_redirects=False)
                 try:
                     content = bytearray()
                     for chunk in response.iter_bytes():
                         _extend(content, chunk, request)
-                        _remaining(request)
+                        _remaining(deadline)
                 finally:
                     response.close()
-        except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
-            raise self._failure(error, request) from None
+        except Exception as error:  # noqa: BLE001  errors of no HTTP library are raised unchanged
+            raise self._failure(error, request, deadline) from None
         return _answer(response.status_code, response.headers, content, request)
 
-    async def asend(self, request: HttpRequest) -> HttpResponse:
+    async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
         try:
-            async with timeout(_remaining(request)):
+            async with timeout(_remaining(deadline)):
                 if isinstance(self._own, httpx.AsyncClient):
-                    return await _asend_httpx(self._own, request)
+                    return await _asend_httpx(self._own, request, deadline)
                 return await self._asend_aiohttp(request)
-        except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
-            raise self._failure(error, request) from None
+        except Exception as error:  # noqa: BLE001  errors of no HTTP library are raised unchanged
+            raise self._failure(error, request, deadline) from None
 
-    def _failure(self, error: Exception, request: HttpRequest) -> Exception:
+    def _failure(self, error: Exception, request: HttpRequest, deadline: Deadline) -> Exception:
         """What a request failed with, as one of our errors where a library raised it."""
         if isinstance(error, RuntimeError) and self._own is not None and self._own.is_closed:
             return ConfigurationError("http_client is closed: pass one that stays open while calls are made")
         if isinstance(error, RuntimeError) and str(error) in _CLOSED_MEANWHILE:
             return APIConnectionError("the connection failed: it was closed meanwhile", url=request.url)
-        return _translated(error, request)
+        return _translated(error, request, deadline)
 
     async def _asend_aiohttp(self, request: HttpRequest) -> HttpResponse:
         client = await self._loop_client()
@@ -165,11 +165,11 @@ class Transport:
                 _extend(content, chunk, request)
             return _answer(response.status, response.headers, content, request)
 
-    def _prepared(self, request: HttpRequest) -> tuple[httpx.Client, httpx.Request]:
+    def _prepared(self, request: HttpRequest, deadline: Deadline) -> tuple[httpx.Client, httpx.Request]:
         """The client to send with, and the request as it takes it."""
         if isinstance(self._own, httpx.Client):
-            return self._own, _httpx_request(self._own, request)
-        return self._sync_client(), _plain_request(request)
+            return self._own, _httpx_request(self._own, request, deadline)
+        return self._sync_client(), _plain_request(request, deadline)
 
     def _sync_client(self) -> httpx.Client:
         with self._current():
@@ -273,8 +273,8 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
         return None
 
 
-async def _asend_httpx(client: httpx.AsyncClient, request: HttpRequest) -> HttpResponse:
-    response = await client.send(_httpx_request(client, request), stream=True, follow_redirects=False)
+async def _asend_httpx(client: httpx.AsyncClient, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+    response = await client.send(_httpx_request(client, request, deadline), stream=True, follow_redirects=False)
     try:
         content = bytearray()
         async for chunk in response.aiter_bytes():
@@ -284,13 +284,13 @@ async def _asend_httpx(client: httpx.AsyncClient, request: HttpRequest) -> HttpR
     return _answer(response.status_code, response.headers, content, request)
 
 
-def _httpx_request(client: httpx.Client | httpx.AsyncClient, request: HttpRequest) -> httpx.Request:
+def _httpx_request(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, deadline: Deadline) -> httpx.Request:
     return client.build_request(
         request.method,
         request.url,
         content=request.content,
         headers=dict(request.headers),
-        timeout=_of_both(client.timeout, _remaining(request)),
+        timeout=_of_both(client.timeout, _remaining(deadline)),
     )
 
 
@@ -308,9 +308,9 @@ def _least(*limits: float | None) -> float | None:
 _HTTPX_DEFAULT = httpx.Timeout(5.0)
 
 
-def _plain_request(request: HttpRequest) -> httpx.Request:
+def _plain_request(request: HttpRequest, deadline: Deadline) -> httpx.Request:
     """A request for our own client, without the merging of defaults that costs as much as the network on loopback."""
-    left = _remaining(request)
+    left = _remaining(deadline)
     limits = {"connect": _CONNECT_SECONDS if left is None else min(left, _CONNECT_SECONDS)}
     limits |= {} if left is None else dict.fromkeys(("read", "write", "pool"), left)
     return httpx.Request(
@@ -335,14 +335,12 @@ def _parsed(url: str) -> httpx.URL:
     return httpx.URL(url)
 
 
-def _remaining(request: HttpRequest) -> float | None:
+def _remaining(deadline: Deadline) -> float | None:
     """Seconds until the deadline; raises when there are none left."""
-    if request.deadline is None:
-        return None
-    seconds = request.deadline - time.monotonic()
-    if seconds <= 0:
+    left = deadline.remaining()
+    if left == 0:
         raise TimeoutError
-    return seconds
+    return left
 
 
 def _extend(content: bytearray, chunk: bytes, request: HttpRequest) -> None:
@@ -403,12 +401,12 @@ def _usable(proxy: str | None) -> str | None:
     return proxy
 
 
-def _translated(error: Exception, request: HttpRequest) -> Exception:
+def _translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Exception:
     """What the HTTP libraries raise, as our errors; their texts may hold header values, so few are repeated."""
     if isinstance(error, RerankError):
         return error
     if isinstance(error, httpx.TimeoutException | TimeoutError | asyncio.TimeoutError):
-        return APITimeoutError(f"timed out: {_what_was_late(request)}", url=request.url)
+        return _late(request, deadline)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the answer's compression is broken", url=request.url)
     ours = isinstance(error, httpx.HTTPError | httpx.InvalidURL | OSError | ValueError)
@@ -417,10 +415,11 @@ def _translated(error: Exception, request: HttpRequest) -> Exception:
     return APIConnectionError(f"the connection failed: {_reason(error)}", url=request.url)
 
 
-def _what_was_late(request: HttpRequest) -> str:
-    if request.deadline is None or time.monotonic() < request.deadline - _ABOUT:
-        return f"no connection within {_CONNECT_SECONDS:.0f} s, or a limit of http_client was reached"
-    return "no complete answer within the call's timeout"
+def _late(request: HttpRequest, deadline: Deadline) -> APITimeoutError:
+    if deadline.allows(_ABOUT):
+        problem = f"timed out: no connection within {_CONNECT_SECONDS:.0f} s, or a limit of http_client was reached"
+        return APITimeoutError(problem, url=request.url)
+    return timed_out(deadline, "no complete response was received", request.url)
 
 
 _ABOUT = 0.05
