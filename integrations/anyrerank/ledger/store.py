@@ -17,8 +17,8 @@ from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
 from anyrerank._core.runtime import checked_path, is_number
-from anyrerank.cache.fork_lock import ForkLock
 from anyrerank._core.types import public
+from anyrerank.cache.fork_lock import ForkLock
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.ledger.rows import plain
 
