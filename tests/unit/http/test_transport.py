@@ -230,9 +230,9 @@ def test_a_200_mb_stream_is_not_read_to_its_end(mode: Mode, server: Loopback) ->
     reranker = mode.reranker(api_base=server.url)
     error = failure(mode, reranker)
     assert type(error) is APIResponseValidationError
-    assert 2 * sum(sent) >= transport.MAX_ANSWER_BYTES
+    assert 2 * sum(sent) >= responses.MAX_RESPONSE_BYTES
     works(mode, reranker)
-    assert sum(sent) < transport.MAX_ANSWER_BYTES + 40 * 2**20
+    assert sum(sent) < responses.MAX_RESPONSE_BYTES + 40 * 2**20
 
 
 # Answers that do not come, or not in time.
