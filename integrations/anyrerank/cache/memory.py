@@ -29,7 +29,8 @@ are three hash tables, which are up to six times as large as their contents.
 class MemoryCache(Cache):
     """Stores values in this process; the least recently used go first.
 
-    A pickle or a copy has the same settings and is empty. A forked child starts with the entries of its parent.
+    A pickle or a copy has the same settings and is empty. A forked child starts with the entries of its parent, unless
+    another thread was changing them during the fork.
 
     Args:
         max_bytes: Maximum memory, including what Python needs to find an entry. A larger entry is not stored.
