@@ -205,8 +205,11 @@ print(
 # production shows more; `on_error="passthrough"` would return the nodes in the order of the retriever.
 
 # %%
+import logging
+
 from anyrerank import RerankError
 
+logging.getLogger("anyrerank").addHandler(logging.NullHandler())  # failed calls are also logged as warnings
 unreachable = {"model": "nvidia_nim/ranking/mine", "api_base": "http://127.0.0.1:9", "max_retries": 0, "top_n": 2}
 try:
     AnyRerank(**unreachable).postprocess_nodes(found, query_str=question)

@@ -133,8 +133,11 @@ print([result.index for result in above.results])
 # models, so nothing is sent unless you set it. Any other value is an error before anything is sent.
 
 # %%
+import logging
+
 from anyrerank import RerankError
 
+logging.getLogger("anyrerank").addHandler(logging.NullHandler())  # failed calls are also logged as warnings
 long = ["memory " * 600, "The H100 SXM has 3.35 TB/s of GPU memory bandwidth."]
 for truncate in ("END", "NONE", "START"):
     before = len(requests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 
 
@@ -19,7 +20,16 @@ def main() -> None:
             raise
         sys.stderr.write(f"error: the command line needs {missing}: pip install 'anyrerank[cli]'\n")
         raise SystemExit(1) from None
+    logging.getLogger("anyrerank").addHandler(_warnings())
     app(prog_name="anyrerank")
+
+
+def _warnings() -> logging.Handler:
+    """Print warnings, except the records of failed calls, which the commands report themselves."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.addFilter(lambda record: not hasattr(record, "anyrerank"))
+    return handler
 
 
 if __name__ == "__main__":

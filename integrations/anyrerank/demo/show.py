@@ -103,7 +103,7 @@ def _introduction(run: _Run) -> Table:
         f"{WORDS} words",
     )
     grid.add_row("first stage", f"latent semantic analysis of that text, {DIMENSIONS} dimensions, no download")
-    fused = ", fused with the order of the first stage (RRF scores)" if run.reranker.pipeline_fuse else ""
+    fused = ", fused with the order of the first stage (RRF scores)" if run.reranker.provider == "local" else ""
     top_n = min(settings.top_n, settings.candidates)
     grid.add_row("reranker", f"{settings.model}: the best {top_n} of {settings.candidates} candidates{fused}")
     if any(question.answered_by for question in run.questions):

@@ -43,7 +43,7 @@ def compare(
     the report shows the failure.
 
     Args:
-        rerankers: Model strings, `Reranker`s, or the names of a router (`router.named(...)`), by the name to report.
+        rerankers: Model strings, `Reranker`s, or names of a router (`router.as_reranker(...)`), by the name to report.
             Their `top_n`, `score_threshold`, `on_error` and `cache` are ignored.
         data: Queries, documents, labels and candidates.
         candidates: Number of candidates to find for each query by lexical search, or document ids by query. By default

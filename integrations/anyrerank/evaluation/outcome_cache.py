@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import orjson
 
-from anyrerank._core.engine import failed
+from anyrerank._core.engine import warn_once
 from anyrerank.cache import Cache
 from anyrerank.evaluation.outcomes import Outcome, Outcomes
 
@@ -34,7 +34,7 @@ class OutcomeCache:
             fields = {query: orjson.loads(cached[key]) for query, key in self._keys.items() if key in cached}
             return {query: Outcome(**each) for query, each in fields.items()}
         except Exception as error:  # noqa: BLE001  a custom cache may raise anything
-            failed(self._cache, error)
+            warn_once(self._cache, error)
             return {}
 
     def save(self, outcomes: Outcomes) -> None:
@@ -45,4 +45,4 @@ class OutcomeCache:
         try:
             self._cache.put({self._keys[query]: orjson.dumps(outcome) for query, outcome in succeeded.items()})
         except Exception as error:  # noqa: BLE001  a custom cache may raise anything
-            failed(self._cache, error)
+            warn_once(self._cache, error)

@@ -9,7 +9,7 @@ from hashlib import blake2b
 from itertools import islice
 from typing import Any
 
-from anyrerank._core.client import Bar, BaseReranker
+from anyrerank._core.client import Bar, BaseReranker, identity_of, is_local
 from anyrerank._core.pricing import Budget, estimated, together
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.cache import Cache
@@ -113,7 +113,7 @@ class RerankerRun:
         return {query: outcomes[query] for query in data.queries}
 
     def _options(self) -> dict[str, Any]:
-        concurrency = 1 if self.reranker.runs_here else self._settings.max_concurrency
+        concurrency = 1 if is_local(self.reranker) else self._settings.max_concurrency
         options = {**_OVERRIDES, "max_concurrency": concurrency}
         if self.reranker.options.budget is None and self._settings.budget is not None:
             options["budget"] = self._settings.budget
@@ -133,7 +133,7 @@ class RerankerRun:
 
 def _keys(reranker: BaseReranker, settings: RunSettings) -> dict[str, bytes]:
     """For each query, a digest of everything that its outcome depends on."""
-    shared = repr((reranker.identity(), settings.max_concurrency)).encode("utf-8", "surrogatepass")
+    shared = repr((identity_of(reranker), settings.max_concurrency)).encode("utf-8", "surrogatepass")
     return {
         query: blake2b(
             shared

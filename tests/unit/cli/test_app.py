@@ -51,6 +51,20 @@ def test_process_with_a_missing_key_prints_one_line() -> None:
     assert "COHERE_API_KEY" in done.stderr
 
 
+def test_main_prints_warnings_but_no_records_of_calls() -> None:
+    code = (
+        "import logging, sys\n"
+        "from anyrerank.__main__ import main\n"
+        "sys.argv = ['anyrerank', '--version']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "logging.getLogger('anyrerank').warning('careful')\n"
+        "logging.getLogger('anyrerank').warning('a call', extra={'anyrerank': {}})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
+    assert done.stderr == "warning: careful\n"
+
+
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "arguments", [["--version"], ["--help"], ["providers"], ["providers", "--json"], [*RERANK, "-"]], ids=" ".join

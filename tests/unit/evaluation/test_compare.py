@@ -202,7 +202,7 @@ def test_compare_with_a_router_reports_it_like_a_reranker() -> None:
     wire = Wire()
     entry = {"model_name": "r", "litellm_params": {"model": "cohere/rerank-v3.5", "api_key": KEY}}
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
-        report = run({"routed": Router([entry], http_client=client).named()})
+        report = run({"routed": Router([entry], http_client=client).as_reranker()})
     assert report.rows["routed"].failures == {}
     assert len(wire.requests) == 3
 
