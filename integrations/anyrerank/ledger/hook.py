@@ -16,7 +16,7 @@ from weakref import WeakSet
 import sqlalchemy as sa
 from typing_extensions import Self
 
-from anyrerank._core.runtime import checked_path, is_number
+from anyrerank._core.runtime import checked_path, is_number, reset_in_child
 from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 from anyrerank.hooks import CallEvent
@@ -70,7 +70,8 @@ class Ledger:
         folder = None if spool is None else Path(checked_path(spool, "the spool of a ledger")).absolute()
         self._store = Store(url, create=True, lock_timeout=lock_timeout)
         self._spool = Spool(folder or _default_folder(self._store.url, self._store.file))
-        self._options = {"interval": interval, "lock_timeout": lock_timeout}
+        self._interval = interval
+        self._lock_timeout = lock_timeout
         self._url = str(self._store.file or url)
         try:
             self._spool.create().delete()
@@ -81,6 +82,7 @@ class Ledger:
         self._copier = Copier(self._spool, self._store, interval)
         self._copier.start()
         _ledgers.add(self)
+        reset_in_child(self, Ledger._reset)
 
     def __call__(self, event: CallEvent) -> None:
         """Record what a call cost.
@@ -149,10 +151,10 @@ class Ledger:
         self._copier.close()
         self._store.close()
 
-    def _reset_in_child(self) -> None:
+    def _reset(self) -> None:
         self._copier.abandon()
         self._store.close(inherited=True)
-        self._copier = Copier(self._spool, self._store, self._options["interval"])
+        self._copier = Copier(self._spool, self._store, self._interval)
 
     def __enter__(self) -> Self:
         return self
@@ -161,7 +163,8 @@ class Ledger:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(Ledger, spool=self._spool.folder, **self._options), (self._url,)
+        again = partial(Ledger, spool=self._spool.folder, interval=self._interval, lock_timeout=self._lock_timeout)
+        return again, (self._url,)
 
     def __repr__(self) -> str:
         return f"Ledger({str(self._store)!r})"
@@ -193,12 +196,3 @@ _ledgers: WeakSet[Ledger] = WeakSet()
 def _close_all() -> None:
     for ledger in list(_ledgers):
         ledger.close()
-
-
-def _reset_all_in_child() -> None:
-    for ledger in list(_ledgers):
-        ledger._reset_in_child()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_all_in_child)

@@ -16,8 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from anyrerank._core.runtime import ForkLock, checked_path, is_number
+from anyrerank._core.runtime import checked_path, is_number
 from anyrerank._core.types import public
+from anyrerank.cache.fork_lock import ForkLock
 from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.ledger import schema
 from anyrerank.ledger.engine import check_file, new_engine, parsed_url
@@ -60,8 +61,8 @@ class Store:
         self.url = parsed_url(checked_path(url, "the url of a ledger"))
         self._engine = new_engine(self.url)
         self._lock_timeout = lock_timeout
-        # A child process that is forked while a file is open inherits SQLite's notes on its locks, which are wrong there.
-        self._no_fork = nullcontext() if self.file is None else ForkLock()
+        # SQLite's locks do not survive a fork: the process must not be forked while the file is open.
+        self._no_fork = nullcontext() if self.file is None else ForkLock(lambda: None)
         if self.file is not None:
             check_file(self.file, create=create)
         try:
@@ -169,7 +170,7 @@ class Store:
             raise ConfigurationError(f"{self} holds no ledger: a Ledger(...) among the hooks creates it")
         if version != schema.VERSION:
             raise ConfigurationError(
-                f"{self} is a ledger of version {version}, but this release needs version {schema.VERSION}: use a new one"
+                f"{self} is a ledger of version {version}, expected {schema.VERSION}: use another database"
             )
 
     def _connected(self, work: Callable[[sa.Connection], _T]) -> _T:
