@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from time import monotonic, sleep
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
@@ -179,15 +179,15 @@ class Store:
         SQLite itself would wait with the file open, and so delay a fork of this process. It would not wait at all
         while another process changes a new file to WAL.
         """
-        deadline = monotonic() + self._lock_timeout
+        deadline = time.monotonic() + self._lock_timeout
         while True:
             try:
                 with self._no_fork, self._engine.connect() as connection:
                     return work(connection)
             except OperationalError as error:
-                if self.file is None or "locked" not in str(error.orig) or monotonic() >= deadline:
+                if self.file is None or "locked" not in str(error.orig) or time.monotonic() >= deadline:
                     raise
-            sleep(_PAUSE)
+            time.sleep(_PAUSE)
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
