@@ -29,6 +29,7 @@ import httpx
 
 from anyrerank import __version__
 from anyrerank._core.http.deadline import deadline, kept_to_deadlines
+from anyrerank._core.http.forbidden import check_allowed
 from anyrerank._core.http.loops import closed_with_loop
 from anyrerank._core.runtime import HttpRequest, HttpResponse, timeout
 from anyrerank.errors import (
@@ -118,6 +119,7 @@ class Transport:
         """
         try:
             client, outgoing = self._prepared(request)
+            check_allowed(request.url, client)
             with deadline(request.deadline):
                 response = client.send(outgoing, stream=True, follow_redirects=False)
                 try:
@@ -135,8 +137,10 @@ class Transport:
         """`send`, on the running event loop; cancelling it aborts the request."""
         try:
             async with timeout(_remaining(request)):
-                if isinstance(self._own, httpx.AsyncClient):
-                    return await _asend_httpx(self._own, request)
+                own = self._own if isinstance(self._own, httpx.AsyncClient) else None
+                check_allowed(request.url, own)
+                if own is not None:
+                    return await _asend_httpx(own, request)
                 return await self._asend_aiohttp(request)
         except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
             raise self._failure(error, request) from None
