@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
 
+from anyrerank.testing import forbid_network
+from tests.support.clock import replace_waits
 from tests.support.harness import Mode, credentials
 from tests.support.loopback import Loopback, Script, well
 
@@ -18,6 +18,12 @@ _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in (*credentials(), *_PROXIES, *map(str.upper, _PROXIES)):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    with forbid_network(allow_loopback=True):
+        yield
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -68,13 +74,5 @@ def server(serve: Callable[..., Loopback]) -> Loopback:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds of every wait between tries, none of which takes any time."""
     taken: list[float] = []
-    pause = asyncio.sleep
-
-    async def no_pause(seconds: float, result: object = None) -> object:
-        if seconds:
-            taken.append(seconds)
-        return await pause(0, result)
-
-    monkeypatch.setattr(time, "sleep", taken.append)
-    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    replace_waits(monkeypatch, taken.append)
     return taken

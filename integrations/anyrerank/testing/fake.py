@@ -83,6 +83,10 @@ class FakeProvider(Provider):
         """Answer again: forget the failures that are left."""
         cls._behaviour.failures.clear()
 
+    @override
+    def check(self) -> None:
+        """Needs neither key nor base URL."""
+
     @property
     @override
     def identity(self) -> tuple[object, ...]:

@@ -107,6 +107,11 @@ class StubServer:
             released, self._released = self._released, threading.Event()
         released.set()
 
+    def wait_for_requests(self, count: int, timeout: float = 10.0) -> bool:
+        """Wait at most `timeout` seconds until `count` requests have arrived, and say whether they have."""
+        with self._lock:
+            return self._lock.wait_for(lambda: len(self.requests) >= count, timeout)
+
     @property
     def connections(self) -> int:
         """How many connections are open."""
@@ -151,6 +156,7 @@ class StubServer:
                 return
             with self._lock:
                 self._open.add(connection)
+                self._lock.notify_all()
             self._start(self._serve, connection, len(self._threads))
 
     def _serve(self, connection: socket.socket, number: int) -> None:
@@ -175,6 +181,7 @@ class StubServer:
     def _received(self, connection: socket.socket, request: StubRequest) -> Exchange:
         with self._lock:
             self.requests.append(request)
+            self._lock.notify_all()
             return Exchange(connection, request, len(self.requests) - 1, self._score, self._closing)
 
     def _handle(self, exchange: Exchange) -> None:

@@ -25,6 +25,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.support.clock import Clock
 
 from anyrerank import ConfigurationError
 from anyrerank.cache import Cache, MemoryCache
@@ -33,16 +34,6 @@ from anyrerank.cache.sqlite import SQLiteCache
 
 TTL = 10
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def key(*parts: object) -> bytes:

@@ -22,6 +22,8 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.clock import Clock as BaseClock
+from tests.support.clock import replace_waits
 from tests.support.frameworks import FACES, KINDS, Answer, Face, Wire, in_turn, refusing
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, leaks
 from tests.support.loopback import PATIENCE, Line, Loopback, well
@@ -54,19 +56,11 @@ COHERE = "cohere/rerank-v3.5"
 ALMOST_1 = 1 - 2**-53
 
 
-class Clock:
-    """A clock that moves when it is told to, and with every wait of a call."""
+class Clock(BaseClock):
+    """A clock that knows how long a request may take."""
 
     def __init__(self) -> None:
-        self.now = time.monotonic()
-        self.waits: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
+        super().__init__(time.monotonic())
 
     def left(self, request: httpx.Request) -> float:
         """Seconds that a request may take, by this clock."""
@@ -77,15 +71,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """No wait takes any time; the clock moves instead."""
-    made, pause = Clock(), asyncio.sleep
-
-    async def no_pause(seconds: float, result: object = None) -> object:
-        if seconds:
-            made.wait(seconds)
-        return await pause(0, result)
-
-    monkeypatch.setattr(time, "sleep", made.wait)
-    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    made = Clock()
+    replace_waits(monkeypatch, made.wait)
     return made
 
 

@@ -51,6 +51,11 @@ GENEROUS = 3.0
 """Seconds by which even a slow machine has noticed."""
 
 
+@pytest.fixture(autouse=True)
+def _no_network() -> None:
+    """Some tests here ask hosts that do not exist, or that are behind a proxy of the test."""
+
+
 def failure(way: Mode, reranker: Reranker, documents: list[str] = DOCUMENTS, **overrides: Any) -> RerankError:
     """The error of a call, which must come in time and show nothing."""
     began = time.monotonic()
