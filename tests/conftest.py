@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from tests.support.clock import replace_waits
 from tests.support.harness import Mode, credentials
 from tests.support.loopback import Loopback, Script, well
 
+PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 
 
@@ -76,3 +78,13 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     taken: list[float] = []
     replace_waits(monkeypatch, taken.append)
     return taken
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what can be told without a decorator, before `-m` selects by it."""
+    for item in items:
+        if PROCESSES in item.path.parents:
+            item.add_marker(pytest.mark.process)
+        if item.get_closest_marker("hypothesis"):
+            item.add_marker(pytest.mark.property)

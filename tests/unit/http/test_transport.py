@@ -9,12 +9,8 @@ import gc
 import gzip
 import json
 import logging
-import os
 import pickle
-import select
-import signal
 import socket
-import subprocess
 import sys
 import threading
 import time
@@ -833,38 +829,6 @@ def test_sixteen_threads(server: Loopback) -> None:
     assert len(server.hits) == 48
 
 
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_a_fork(mode: Mode, server: Loopback) -> None:
-    reranker = mode.reranker(api_base=server.url)
-    works(mode, reranker)
-    reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        # this process has threads, of which Python warns from 3.12 on
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
-    if not child:
-        outcome = b"failed"
-        try:
-            fresh = Mode(asynchronous=mode.asynchronous)
-            outcome = str(len(fresh.rerank(reranker, QUERY, DOCUMENTS).results)).encode()
-        finally:
-            os.write(writing, outcome)
-            os._exit(0)
-    os.close(writing)
-    try:
-        assert select.select([reading], [], [], PATIENCE)[0], "the child does not answer"
-        assert os.read(reading, 100) == b"2"
-    finally:
-        os.close(reading)
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-    assert server.settles(connections=1)
-    works(mode, reranker)
-    before, of_the_child, after = (hit.connection for hit in server.hits)
-    assert before == after != of_the_child
-
-
 COPIES: dict[str, Callable[[Reranker], Reranker]] = {
     "pickle": lambda reranker: pickle.loads(pickle.dumps(reranker)),  # noqa: S301  # made on the line itself
     "deepcopy": copy.deepcopy,
@@ -933,24 +897,3 @@ def test_a_client_without_limits_in_a_call_without_one(mode: Mode) -> None:
 def test_a_transport_that_was_never_used_closes() -> None:
     Transport().close()
     asyncio.run(Transport().aclose())
-
-
-_FIRST_CALLS = """
-import asyncio, gc, sys
-from anyrerank import Reranker
-
-async def ask():
-    async with Reranker("cohere/m", api_key="k", api_base=sys.argv[1]) as reranker:
-        await asyncio.gather(*(reranker.arerank("q", ["a"]) for _ in range(16)))
-
-assert "aiohttp" not in sys.modules
-asyncio.run(ask())
-gc.collect()
-"""
-
-
-def test_calls_that_begin_together_share_the_first_session(serve: Callable[..., Loopback]) -> None:
-    """In a process that has not loaded aiohttp yet: one that is forgotten says so when it is collected."""
-    command = [sys.executable, "-W", "default", "-c", _FIRST_CALLS, serve().url]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)  # noqa: S603
-    assert (done.returncode, done.stderr) == (0, "")
