@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test
 
 from anyrerank.testing import forbid_network
 from tests.support.clock import replace_waits
@@ -14,12 +16,13 @@ from tests.support.loopback import Loopback, Script, well
 
 PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_VARIABLES = frozenset({*credentials(), *_PROXIES, *map(str.upper, _PROXIES)})
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*credentials(), *_PROXIES, *map(str.upper, _PROXIES)):
-        monkeypatch.delenv(name, raising=False)
+    for name in _VARIABLES & os.environ.keys():
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(autouse=True)
@@ -86,5 +89,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if PROCESSES in item.path.parents:
             item.add_marker(pytest.mark.process)
-        if item.get_closest_marker("hypothesis"):
+        if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.property)

@@ -287,6 +287,7 @@ def test_those_used_last_are_in_memory(steps: list[tuple[str, list[int]]]) -> No
     assert cache.get(list(entries)).keys() == used.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bound", [12_000_000, 14_900_000]
 )  # the hash tables are fullest at the one, emptiest at the other

@@ -279,6 +279,7 @@ SLOW: dict[str, Script] = {
 DRIPPING = [script for name, script in SLOW.items() if "dripping" in name]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", list(SLOW.values()), ids=list(SLOW))
 def test_the_timeout_is_kept_whatever_the_server_does(script: Script, way: Mode, server: Loopback) -> None:
     server.script = script
@@ -694,6 +695,7 @@ def no_complaints(caplog: pytest.LogCaptureFixture, *, but: tuple[str, ...] = ()
     assert [each.getMessage() for each in caplog.records if each.name == "asyncio"] == []
 
 
+@pytest.mark.slow
 def test_event_loops_one_after_another(server: Loopback, caplog: pytest.LogCaptureFixture) -> None:
     reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url)
     with no_complaints(caplog):
@@ -702,6 +704,7 @@ def test_event_loops_one_after_another(server: Loopback, caplog: pytest.LogCaptu
             assert server.wait_until_no_connection()
 
 
+@pytest.mark.slow
 def test_event_loops_at_once(server: Loopback, caplog: pytest.LogCaptureFixture) -> None:
     together = threading.Barrier(6)
 
@@ -725,6 +728,7 @@ def test_event_loops_at_once(server: Loopback, caplog: pytest.LogCaptureFixture)
         assert server.wait_until_no_connection()
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_closed_without_a_farewell(server: Loopback, caplog: pytest.LogCaptureFixture) -> None:
     reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url)
     # of sockets that were open when a loop was closed asyncio itself warns, whoever opened them
@@ -739,6 +743,7 @@ def test_a_loop_that_is_closed_without_a_farewell(server: Loopback, caplog: pyte
     assert server.wait_until_no_connection()
 
 
+@pytest.mark.slow
 def test_a_reranker_that_is_dropped_while_its_loop_runs(server: Loopback, caplog: pytest.LogCaptureFixture) -> None:
     async def use() -> None:
         for _ in range(3):

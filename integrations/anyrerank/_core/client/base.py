@@ -26,7 +26,7 @@ from anyrerank._core.engine import (
     options_of,
     order,
 )
-from anyrerank._core.http import NetworkForbiddenError, Transport
+from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Price
 from anyrerank._core.routing import cannot_take
 from anyrerank._core.runtime import Flow, Gather, arun, run
@@ -270,9 +270,7 @@ class BaseReranker(KeepsConnections, ABC):
         try:
             member, answer = yield from self._chosen(call, kept)
         except RerankError as error:
-            ours = cannot_take(error) or isinstance(
-                error, GuardrailRaisedError | BudgetExceededError | NetworkForbiddenError
-            )
+            ours = cannot_take(error) or isinstance(error, GuardrailRaisedError | BudgetExceededError)
             if options.on_error == "raise" or ours:
                 raise
             return call.degraded(error)

@@ -9,17 +9,15 @@ from urllib.parse import urlsplit
 import httpx
 
 from anyrerank._core.types import public
-from anyrerank.errors import ConfigurationError
 
 
 @public("anyrerank.testing")
-class NetworkForbiddenError(ConfigurationError):
+class NetworkForbiddenError(RuntimeError):
     """A request would have left the process while `anyrerank.testing.forbid_network` was in force; nothing was sent.
 
-    No retry, fallback or `on_error="passthrough"` hides it.
+    It is a mistake of a test and no `RerankError`, so neither a fallback nor `on_error="passthrough"` nor an
+    `except RerankError` hides it.
     """
-
-    _against_the_call = True
 
 
 _LOCK = threading.Lock()
@@ -50,19 +48,22 @@ def forbid_network(*, allow_loopback: bool = False) -> Iterator[None]:
             _in_force.remove(allow_loopback)
 
 
-def check_allowed(url: str, client: httpx.Client | httpx.AsyncClient | None) -> None:
-    """Raise if a request to `url` through `client` (`None` for our own) is forbidden."""
+def check_allowed(
+    url: str,
+    client: httpx.Client | httpx.AsyncClient | None,
+    kind: type[httpx.Client | httpx.AsyncClient],
+) -> None:
+    """Raise if a request to `url` is forbidden; `client` is the user's, and is what sends if it is of this `kind`."""
     rules = tuple(_in_force)
-    if not rules or _stays_inside(client) or (all(rules) and _is_loopback(url)):
+    if not rules or (isinstance(client, kind) and _stays_inside(client)) or (all(rules) and _is_loopback(url)):
         return
     raise NetworkForbiddenError(
-        "a request was stopped by anyrerank.testing.forbid_network: use anyrerank.testing.fake_provider, or a "
-        "StubServer with forbid_network(allow_loopback=True)",
-        url=url,
+        f"a request to {urlsplit(url).hostname} was stopped by anyrerank.testing.forbid_network: use "
+        "anyrerank.testing.fake_provider, or a StubServer with forbid_network(allow_loopback=True)"
     )
 
 
-def _stays_inside(client: httpx.Client | httpx.AsyncClient | None) -> bool:
+def _stays_inside(client: httpx.Client | httpx.AsyncClient) -> bool:
     """Whether `client` sends nothing; httpx has no public name for the transport, so one that is not found is real."""
     inside = httpx.MockTransport | httpx.ASGITransport | httpx.WSGITransport
     return isinstance(getattr(client, "_transport", None), inside)

@@ -118,8 +118,8 @@ class Transport:
             APIResponseValidationError: The answer is larger than `MAX_ANSWER_BYTES`, or wrongly compressed.
         """
         try:
+            check_allowed(request.url, self._own, httpx.Client)
             client, outgoing = self._prepared(request)
-            check_allowed(request.url, client)
             with deadline(request.deadline):
                 response = client.send(outgoing, stream=True, follow_redirects=False)
                 try:
@@ -137,10 +137,9 @@ class Transport:
         """`send`, on the running event loop; cancelling it aborts the request."""
         try:
             async with timeout(_remaining(request)):
-                own = self._own if isinstance(self._own, httpx.AsyncClient) else None
-                check_allowed(request.url, own)
-                if own is not None:
-                    return await _asend_httpx(own, request)
+                check_allowed(request.url, self._own, httpx.AsyncClient)
+                if isinstance(self._own, httpx.AsyncClient):
+                    return await _asend_httpx(self._own, request)
                 return await self._asend_aiohttp(request)
         except Exception as error:  # noqa: BLE001  what is not the libraries' comes back as it was
             raise self._failure(error, request) from None
