@@ -29,7 +29,7 @@ def ids(response: RerankResponse) -> list[str | None]:
 
 
 def in_flight(router: Router) -> int:
-    (standing,) = router.standings()
+    (standing,) = router.deployment_status()
     return standing.in_flight
 
 

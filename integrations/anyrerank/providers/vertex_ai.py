@@ -21,7 +21,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Call, Flow, HttpResponse, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpResponse, needed
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of
 from anyrerank.errors import APIConnectionError, AuthenticationError
 from anyrerank.providers._base import (
@@ -121,7 +121,7 @@ class VertexAi(Provider):
             return self
         held = dict(self.connection.settings)
         try:
-            token, project = yield Call(lambda: _token(held.get("vertex_credentials")), bounded=True)
+            token, project = yield Blocking(lambda: _token(held.get("vertex_credentials")), bounded=True)
         except _CredentialsError as problem:
             raise self.locked_out(f"no Google credentials: {problem}") from None
         except _UnreachableError as problem:

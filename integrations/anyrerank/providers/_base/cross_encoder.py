@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import Call, Flow
+from anyrerank._core.runtime import Blocking, Flow
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
 from anyrerank.providers._base.provider import Provider
@@ -83,13 +83,13 @@ class CrossEncoder(Provider):
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         if request.extra_body:
             raise self.refuse("extra_body is merged into what is sent, and nothing is sent from here")
-        slot: _Slot = yield Call(self._ready)
+        slot: _Slot = yield Blocking(self._ready)
         texts = texts_of(request)
         places = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
         scores: list[tuple[int, float]] = []
         for start in range(0, len(places), CHUNK):
             part = places[start : start + CHUNK]
-            logits = yield Call(partial(self._score, slot, request, [texts[place] for place in part]))
+            logits = yield Blocking(partial(self._score, slot, request, [texts[place] for place in part]))
             scores.extend(zip(part, logits, strict=True))
         return Answer(scores=scores)
 
