@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -85,3 +86,10 @@ def test_a_block_that_is_wrong_is_found_at_its_line(tmp_path: Path) -> None:
     (tmp_path / name).write_text(source, encoding="utf-8")
     for checker in (mypy, pyright):
         assert {complaint.split()[0] for complaint in checker(tmp_path)} == {f"{name}:6"}
+
+
+def test_pyright_agrees_with_mypy_about_the_public_interface(tmp_path: Path) -> None:
+    """mypy has checked these files already, each `type: ignore` of which must be needed."""
+    for file in (ROOT / "tests" / "typing").glob("*.py"):
+        shutil.copy(file, tmp_path)
+    assert pyright(tmp_path) == []
