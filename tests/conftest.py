@@ -87,7 +87,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what can be told without a decorator, before `-m` selects by it."""
     for item in items:
-        if PROCESSES in item.path.parents:
+        if item.path.is_relative_to(PROCESSES):
             item.add_marker(pytest.mark.process)
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.property)
