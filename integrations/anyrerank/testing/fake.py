@@ -45,7 +45,7 @@ class _Behaviour:
 class FakeProvider(Provider):
     """A provider that sends nothing. Its scores are those that the test gives.
 
-    `fake_provider` makes a subclass with its own calls and failures; everything that uses this class itself shares them.
+    `fake_provider` makes a subclass with its own calls and failures; whatever uses this class itself shares them.
     Where the class must be picklable, write a subclass in a module:
     `class Fake(FakeProvider, scores={"Mars is red.": 0.9})`.
 
