@@ -29,6 +29,7 @@ def printed(notebook: Any) -> list[str]:
     return ["".join(out.text for out in cell.outputs if out.output_type == "stream") for cell in code_cells(notebook)]
 
 
+@pytest.mark.notebook
 def test_notebook_when_executed_prints_what_is_saved(path: Path, tmp_path: Path) -> None:
     notebook = read(path)
     saved = printed(notebook)

@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from anyrerank._core.types import Answer, text_of, texts_of
+from anyrerank._core.types import Answer, RerankRequest, text_of, texts_of
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers._base import (
     CohereStyle,
@@ -34,6 +34,7 @@ __all__ = [
     "CohereStyle",
     "Connection",
     "Provider",
+    "RerankRequest",
     "Setting",
     "checked",
     "dig",

@@ -14,6 +14,7 @@ import httpx
 
 from anyrerank._core.http.async_client import AsyncClient
 from anyrerank._core.http.failures import translated
+from anyrerank._core.http.forbidden import check_allowed
 from anyrerank._core.http.loops import closed_with_loop
 from anyrerank._core.http.sync_client import SyncClient
 from anyrerank._core.http.tls import Tls
@@ -83,6 +84,7 @@ class Transport:
             APIResponseValidationError: The response is too large, or cannot be decompressed.
         """
         try:
+            check_allowed(request.url, self._user_client, httpx.Client)
             if isinstance(self._user_client, httpx.Client):
                 return send_with(self._user_client, request, deadline)
             return self._sync.send(request, deadline, tls or self._tls)
@@ -93,6 +95,7 @@ class Transport:
         """`send`, on the running event loop; cancelling it aborts the request."""
         try:
             async with timeout(deadline.remaining()):
+                check_allowed(request.url, self._user_client, httpx.AsyncClient)
                 if isinstance(self._user_client, httpx.AsyncClient):
                     return await asend_with(self._user_client, request, deadline)
                 client = self._open_client() or await self._new_client()
