@@ -10,7 +10,7 @@ from typing import Any
 
 from anyrerank._core.engine import Deployment, provider_class, variable
 from anyrerank._core.pricing import Budget, Price
-from anyrerank._core.routing.balancer import Entry, Group
+from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import Terms
 from anyrerank._core.runtime import Sender, is_number
 from anyrerank._core.types import RerankRequest

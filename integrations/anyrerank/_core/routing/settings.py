@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from anyrerank._core.engine import shown
 from anyrerank._core.routing.balancer import Rules
-from anyrerank._core.routing.state import Cooldowns
+from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.strategies import STRATEGIES
 from anyrerank._core.runtime import is_number
 from anyrerank.errors import BadRequestError, ConfigurationError
