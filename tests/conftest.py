@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test
 
+from anyrerank.testing import forbid_network
+from tests.support.clock import replace_waits
 from tests.support.harness import Mode, credentials
 from tests.support.loopback import Loopback, Script, well
 
+PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_VARIABLES = frozenset({*credentials(), *_PROXIES, *map(str.upper, _PROXIES)})
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*credentials(), *_PROXIES, *map(str.upper, _PROXIES)):
-        monkeypatch.delenv(name, raising=False)
+    for name in _VARIABLES & os.environ.keys():
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    with forbid_network(allow_loopback=True):
+        yield
 
 
 @pytest.fixture(params=["sync", "async"])
@@ -68,13 +79,15 @@ def server(serve: Callable[..., Loopback]) -> Loopback:
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds of every wait between tries, none of which takes any time."""
     taken: list[float] = []
-    pause = asyncio.sleep
-
-    async def no_pause(seconds: float, result: object = None) -> object:
-        if seconds:
-            taken.append(seconds)
-        return await pause(0, result)
-
-    monkeypatch.setattr(time, "sleep", taken.append)
-    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    replace_waits(monkeypatch, taken.append)
     return taken
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what can be told without a decorator, before `-m` selects by it."""
+    for item in items:
+        if PROCESSES in item.path.parents:
+            item.add_marker(pytest.mark.process)
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.property)

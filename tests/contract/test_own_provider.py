@@ -30,6 +30,9 @@ CLASS, PASSED, OWN_WIRE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTA
 ANSWER = {"data": [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.2}, {"index": 2, "score": 0.1}]}
 
 
+pytestmark = pytest.mark.process
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the page's distribution is installed."""

@@ -40,6 +40,7 @@ def printed(notebook: Any) -> list[str]:
     return ["".join(out.text for out in cell.outputs if out.output_type == "stream") for cell in code_cells(notebook)]
 
 
+@pytest.mark.notebook
 def test_it_runs_from_top_to_bottom(path: Path, tmp_path: Path) -> None:
     notebook = read(path)
     saved = printed(notebook)

@@ -46,6 +46,7 @@ def lsa() -> Lsa:
     return learnt()[0]
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 def test_the_code_runs(
     lsa: Lsa,

@@ -17,6 +17,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from tests.support.harness import KEY, QUERY
 
 from anyrerank import langchain, llama_index
+from anyrerank.testing.dialects import answer_to
 
 Answer: TypeAlias = Callable[[httpx.Request], httpx.Response]
 
@@ -26,24 +27,16 @@ NVIDIA_VL = "nvidia_nim/nvidia/llama-nemotron-rerank-vl-1b-v2"
 LOCAL = "local/lexical"
 
 
-def relevance(document: Any) -> float:
+def relevance(_: str, text: str) -> float:
     """The number at the end of a text: what these tests want it to score."""
-    text = document if isinstance(document, str) else document.get("text", "")
     number = re.search(r"(-?\d+(?:\.\d+)?)\W*$", text)
     return float(number[1]) if number else 0.0
 
 
 def well(request: httpx.Request) -> httpx.Response:
     """What Cohere or NVIDIA would answer: best first, whatever the order of the documents."""
-    body = json.loads(request.content)
-    nvidia = "passages" in body
-    scores = [relevance(document) for document in body["passages" if nvidia else "documents"]]
-    order = sorted(range(len(scores)), key=lambda index: -scores[index])[: body.get("top_n")]
-    if nvidia:
-        return httpx.Response(200, json={"rankings": [{"index": i, "logit": scores[i]} for i in order]})
-    results = [{"index": i, "relevance_score": scores[i]} for i in order]
-    answer = {"id": "answer-1", "results": results, "meta": {"billed_units": {"search_units": 1}}}
-    return httpx.Response(200, json=answer, headers={"x-request-id": "request-1"})
+    status, body = answer_to(request.method, request.content, relevance)
+    return httpx.Response(status, json=body, headers={"x-request-id": "request-1"})
 
 
 def refusing(status: int) -> Answer:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from importlib.metadata import EntryPoint
 
 import pytest
@@ -119,18 +117,3 @@ def test_a_name_that_is_none() -> None:
     result = CliRunner().invoke(app, ["providers", "voyag"])
     assert result.exit_code == 1
     assert result.output == "error: unknown provider 'voyag': did you mean voyage?\n"
-
-
-@pytest.mark.parametrize("name", ["novita", "cohere", "bedrock", "sentence_transformers"])
-def test_only_the_provider_that_is_used_is_imported(name: str) -> None:
-    program = (
-        "import sys; from anyrerank import Reranker; "
-        f"Reranker('{name}/model'); "
-        "print(*sorted(found for found in sys.modules if found.startswith('anyrerank.providers.') "
-        "and '._' not in found)); "
-        "print(*{'botocore', 'google.auth', 'azure.identity', 'torch', 'fastembed'} & sys.modules.keys())"
-    )
-    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
-    own, libraries = found.stdout.split("\n")[:2]
-    assert own.split() == ([] if name == "novita" else [f"anyrerank.providers.{name}"])
-    assert libraries == ""

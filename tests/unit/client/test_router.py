@@ -6,11 +6,8 @@ import asyncio
 import copy
 import json
 import logging
-import os
 import pickle
-import threading
 import time
-import warnings
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -22,9 +19,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.clock import Clock as BaseClock
+from tests.support.clock import replace_waits
 from tests.support.frameworks import FACES, KINDS, Answer, Face, Wire, in_turn, refusing
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, leaks
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import Line, Loopback
 
 from anyrerank import (
     APIConnectionError,
@@ -54,19 +53,11 @@ COHERE = "cohere/rerank-v3.5"
 ALMOST_1 = 1 - 2**-53
 
 
-class Clock:
-    """A clock that moves when it is told to, and with every wait of a call."""
+class Clock(BaseClock):
+    """A clock that knows how long a request may take."""
 
     def __init__(self) -> None:
-        self.now = time.monotonic()
-        self.waits: list[float] = []
-
-    def __call__(self) -> float:
-        return self.now
-
-    def wait(self, seconds: float) -> None:
-        self.waits.append(seconds)
-        self.now += seconds
+        super().__init__(time.monotonic())
 
     def left(self, request: httpx.Request) -> float:
         """Seconds that a request may take, by this clock."""
@@ -77,15 +68,8 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """No wait takes any time; the clock moves instead."""
-    made, pause = Clock(), asyncio.sleep
-
-    async def no_pause(seconds: float, result: object = None) -> object:
-        if seconds:
-            made.wait(seconds)
-        return await pause(0, result)
-
-    monkeypatch.setattr(time, "sleep", made.wait)
-    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    made = Clock()
+    replace_waits(monkeypatch, made.wait)
     return made
 
 
@@ -1314,51 +1298,6 @@ def test_a_routed_model_can_be_copied(server: Loopback) -> None:
         with other:
             assert ids(other.rerank(QUERY, DOCUMENTS)) == ["a"]
             assert repr(other) == "RoutedModel('r')"
-
-
-def forked(work: Callable[[], bool]) -> bool:
-    """What `work` says in a forked child."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # this process has threads, of which Python warns from 3.12
-        child = os.fork()
-    if child == 0:
-        code = 2
-        try:
-            code = 0 if work() else 1
-        finally:
-            os._exit(code)
-    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-POSIX = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-
-
-@POSIX
-def test_a_forked_child_goes_on_from_what_its_parent_knew(server: Loopback) -> None:
-    with router_to_copy(server.url) as router:
-        router.rerank("r", QUERY, DOCUMENTS)
-        assert forked(lambda: ids(router.rerank("r", QUERY, DOCUMENTS)) == ["b"])
-        assert ids(router.rerank("r", QUERY, DOCUMENTS)) == ["b"]
-
-
-@POSIX
-def test_a_forked_child_has_none_of_the_calls_of_its_parents_threads(serve: Callable[..., Loopback]) -> None:
-    reached, over = threading.Event(), threading.Event()
-
-    def hold(line: Line) -> None:
-        reached.set()
-        over.wait(PATIENCE)
-        well(line)
-
-    server = serve(hold)
-    with Router([entry("a", api_base=server.url)]) as router, ThreadPoolExecutor(1) as pool:
-        call = pool.submit(router.rerank, "r", QUERY, DOCUMENTS)
-        assert reached.wait(PATIENCE)
-        assert forked(lambda: standing(router).in_flight == 0)
-        assert standing(router).in_flight == 1
-        over.set()
-        assert call.result().results
-        assert standing(router).in_flight == 0
 
 
 def test_no_representation_shows_a_key() -> None:

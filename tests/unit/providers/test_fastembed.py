@@ -544,6 +544,7 @@ def forked() -> Iterator[Callable[[Callable[[], str]], str]]:
         os.waitpid(child, 0)
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 def test_a_fork_loads_its_own(
     model: str, loads: list[Any], forked: Callable[[Callable[[], str]], str], mode: Mode
@@ -562,6 +563,7 @@ def test_a_fork_loads_its_own(
     assert len(loads) == 1
 
 
+@pytest.mark.process
 def test_the_provider_alone_imports_no_library() -> None:
     code = (
         "import sys, anyrerank\n"

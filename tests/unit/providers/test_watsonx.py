@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from tests.support.clock import Clock
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import Line, Loopback
 
@@ -29,14 +30,6 @@ def _no_tokens() -> Iterator[None]:
     watsonx._tokens.clear()
     yield
     watsonx._tokens.clear()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -229,14 +227,3 @@ def test_the_names_are_openinference_s() -> None:
         DocumentAttributes.DOCUMENT_CONTENT,
         DocumentAttributes.DOCUMENT_SCORE,
     )
-
-
-def test_it_is_not_installed_or_not_imported() -> None:
-    program = (
-        "import sys; sys.modules['opentelemetry'] = None; import anyrerank; "
-        "anyrerank.rerank('local/lexical', 'a', ['b']); "
-        "from anyrerank.errors import ConfigurationError\n"
-        "try:\n    import anyrerank.telemetry\nexcept ConfigurationError as error:\n    print(error.message)"
-    )
-    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
-    assert found.stdout == "OpenTelemetry is not installed: pip install 'anyrerank[otel]'\n"

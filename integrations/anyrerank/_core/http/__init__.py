@@ -1,5 +1,6 @@
 """Sending requests: the only room that knows an HTTP library."""
 
+from anyrerank._core.http.forbidden import NetworkForbiddenError, forbid_network
 from anyrerank._core.http.transport import Transport
 
-__all__ = ["Transport"]
+__all__ = ["NetworkForbiddenError", "Transport", "forbid_network"]

@@ -1,7 +1,7 @@
-"""A deadline for synchronous calls that no server can stretch by sending a byte now and then.
+"""A deadline for synchronous requests that a server cannot extend by sending a byte now and then.
 
-httpx has a limit for each read, not for a whole answer. So the sockets of our own client are wrapped, and every read
-and write gets what is left of the call's time. The deadline is a context variable: a request runs on one thread.
+httpx limits each read, not the whole response. So our own client connects through a network back end of httpcore whose
+reads and writes get what is left of the deadline. The deadline is a context variable: a request runs on one thread.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from contextvars import ContextVar
 from typing import Any
 
 import httpcore
-import httpx
 
 from anyrerank._core.runtime import NO_DEADLINE, Deadline
 
@@ -30,21 +29,11 @@ def socket_deadline(deadline: Deadline) -> Iterator[None]:
         _DEADLINE.reset(token)
 
 
-def kept_to_deadlines(client: httpx.Client) -> httpx.Client:
-    """`client`, whose connections keep the deadline that is set around a request.
+class DeadlineBackend(httpcore.SyncBackend):
+    """Connections whose reads and writes end by the `socket_deadline`."""
 
-    httpx has no argument for the network back end of its pools. Should a later version name it otherwise, requests
-    still end by httpx's own limits, and a test says so.
-    """
-    for transport in (client._transport, *client._mounts.values()):
-        pool = getattr(transport, "_pool", None)
-        if pool is not None:
-            pool._network_backend = _Backend()
-    return client
-
-
-class _Backend(httpcore.SyncBackend):
     def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        """Open a connection."""
         return _Stream(super().connect_tcp(*args, **kwargs))
 
 
