@@ -27,6 +27,9 @@ class Clock:
     def __call__(self) -> float:
         return self.now
 
+    def random(self) -> float:
+        return self.rng()
+
     def wait(self, seconds: float) -> None:
         self.waits.append(seconds)
         self.now += seconds
@@ -49,5 +52,5 @@ def replace_time(monkeypatch: pytest.MonkeyPatch, clock: Clock) -> None:
     """Let the standard library tell the time of `clock`, wait by moving it, and take random numbers from it."""
     monkeypatch.setattr(time, "time", clock)
     monkeypatch.setattr(time, "monotonic", clock)
-    monkeypatch.setattr(random, "random", lambda: clock.rng())
+    monkeypatch.setattr(random, "random", clock.random)
     replace_waits(monkeypatch, clock.wait)

@@ -104,9 +104,7 @@ def test_servers_that_all_ask_to_wait_are_waited_for(world: Worlds, clock: Clock
 
 
 @pytest.mark.parametrize("timeout", [0.05, 5.0, 12.0])
-def test_a_wait_beyond_the_deadline_raises_one_error_with_the_time(
-    world: Worlds, clock: Clock, timeout: float
-) -> None:
+def test_a_wait_beyond_the_deadline_raises_one_error_with_the_time(world: Worlds, clock: Clock, timeout: float) -> None:
     here = world(a=limited(20), b=limited(12.5))
     router = here.router(num_retries=1)
     here.error(router)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from tests.support.clock import Clock
-from tests.support.frameworks import Answer, in_turn
+from tests.support.frameworks import in_turn
 from tests.support.harness import DOCUMENTS
 from tests.support.routing import Worlds, entry, fails, ids, limited, ok, status, unreachable
 
