@@ -71,7 +71,7 @@ def all_failed(failed: Sequence[FailedAttempt], attempts: Sequence[Attempt]) -> 
     if len(failed) == 1 or all(_is_refusal(each.error) for each in failed):
         return failed[0].error
     names = {each.deployment for each in failed}
-    what = f"all {len(names)} deployments failed" if len(names) > 1 else "the only deployment failed each time"
+    what = f"all {len(names)} deployments failed" if len(names) > 1 else "every attempt failed"
     return FallbackError(
         f"{what}: {summary(failed)}", errors=tuple(each.error for each in failed), attempts=tuple(attempts)
     )
