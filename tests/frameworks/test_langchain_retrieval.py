@@ -17,7 +17,6 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import create_retriever_tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from pydantic import ValidationError
 from tests.support.frameworks import LOCAL, Face, Trees, Wire, refusing
 
 from anyrerank import BadRequestError, GuardrailRaisedError
@@ -156,7 +155,7 @@ def test_retriever_without_a_top_n_of_its_own(face: Face, wire: Wire) -> None:
 
 @pytest.mark.parametrize("top_n", [0, -1])
 def test_retriever_refuses_a_wrong_top_n(face: Face, wire: Wire, top_n: int) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(BadRequestError, match="top_n"):
         RerankRetriever(base_retriever=_base(), reranker=face.make(wire), top_n=top_n)
     with pytest.raises(BadRequestError, match="top_n"):
         _invoke(face, RerankRetriever(base_retriever=_base(), reranker=face.make(wire)), "apples", top_n=top_n)
@@ -246,7 +245,7 @@ def test_retriever_over_what_gives_no_list(face: Face, wire: Wire) -> None:
 
 
 def test_retriever_refuses_what_retrieves_nothing(face: Face, wire: Wire) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(BadRequestError, match="base_retriever"):
         RerankRetriever(base_retriever=_store(), reranker=face.make(wire))  # type: ignore[arg-type]
 
 
