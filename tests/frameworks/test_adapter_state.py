@@ -12,7 +12,7 @@ from typing import Any
 import httpx
 import pytest
 from pydantic import SecretStr
-from tests.support.frameworks import LOCAL, NVIDIA, Face, Wire
+from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire
 from tests.support.harness import KEY
 from tests.support.loopback import Loopback
 
@@ -187,6 +187,10 @@ def test_adapters_are_equal_if_their_fields_are(framework: Face) -> None:
     assert made == framework.make(top_n=2)
     assert made != framework.make(top_n=3)
     assert made != framework.make(top_n=2, api_key="other")
+
+
+def test_repr_shows_the_fields_that_differ_from_their_defaults(framework: Face) -> None:
+    assert repr(framework.make(top_n=2)) == f"AnyRerank(top_n=2, max_retries=0, model={COHERE!r})"
 
 
 def test_adapter_keeps_no_text_of_a_call(face: Face, wire: Wire) -> None:

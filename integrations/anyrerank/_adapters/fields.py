@@ -200,9 +200,11 @@ class RerankFields(RerankerOptions, CheckedModel):
             await self._made[1].aclose()
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """The fields, without the query string of `api_base`, which may hold a key."""
+        """The fields that differ from their defaults; without the query string of `api_base`, which may hold a key."""
+        fields = type(self).model_fields
         for name, value in super().__repr_args__():
-            yield name, value.partition("?")[0] if name == "api_base" and isinstance(value, str) else value
+            if name is not None and name not in self._set_by_framework and value != fields[name].default:
+                yield name, value.partition("?")[0] if name == "api_base" and isinstance(value, str) else value
 
     def __eq__(self, other: object) -> bool:
         """Whether all fields are equal."""
