@@ -8,7 +8,6 @@ from anyrerank._core.engine.environment import connect, key_from_environment, pr
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, FunctionKeywords, RerankerKeywords, RouterCallKeywords
 from anyrerank._core.engine.options import (
-    ALIASES,
     CONNECTION,
     Fuse,
     OnError,
@@ -19,6 +18,7 @@ from anyrerank._core.engine.options import (
     merged,
     problem,
     shown,
+    without_aliases,
 )
 from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
@@ -26,7 +26,6 @@ from anyrerank._core.engine.score_cache import warn_once
 from anyrerank._core.engine.signatures import lists_options
 
 __all__ = [
-    "ALIASES",
     "CONNECTION",
     "Call",
     "CallKeywords",
@@ -60,4 +59,5 @@ __all__ = [
     "variable",
     "wait_before",
     "warn_once",
+    "without_aliases",
 ]
