@@ -8,6 +8,7 @@ from anyrerank._core.engine.environment import connect, key_from_environment, pr
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, FunctionKeywords, RerankerKeywords, RouterCallKeywords
 from anyrerank._core.engine.options import (
+    ALIASES,
     CONNECTION,
     Fuse,
     OnError,
@@ -26,6 +27,7 @@ from anyrerank._core.engine.score_cache import warn_once
 from anyrerank._core.engine.signatures import lists_options
 
 __all__ = [
+    "ALIASES",
     "CONNECTION",
     "Call",
     "CallKeywords",
