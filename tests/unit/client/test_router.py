@@ -253,3 +253,4 @@ def test_deployment_status_shows_load_and_cooldown(world: Worlds) -> None:
     assert (status(router).cooldown, status(router).requests, status(router).in_flight) == (5.0, 1, 0)
     assert (status(router, "b").cooldown, status(router, "b").requests) == (0.0, 1)
     assert (status(router).model_name, status(router).deployment) == ("r", "cohere/rerank-v3.5")
+    assert pickled(router.deployment_status()) == router.deployment_status()
