@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.errors import BadRequestError, MissingExtraError
 
 try:
     from sklearn.decomposition import TruncatedSVD
@@ -17,7 +17,7 @@ try:
     from sklearn.preprocessing import Normalizer
     from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 except ImportError as error:
-    raise ConfigurationError("the demo needs scikit-learn: pip install 'anyrerank[demo]'") from error
+    raise MissingExtraError("the demo needs scikit-learn: pip install 'anyrerank[demo]'") from error
 
 DIMENSIONS = 128
 

@@ -13,7 +13,7 @@ from anyrerank._core.client import Reranker
 from anyrerank.demo.corpus import passages
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.pipeline import Outcome, Ranked, Settings
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import MissingExtraError
 
 try:
     from langchain_core.callbacks import BaseCallbackHandler
@@ -24,7 +24,7 @@ try:
     from langchain_core.runnables import Runnable, RunnablePassthrough
     from langchain_core.vectorstores import InMemoryVectorStore
 except ImportError as error:
-    raise ConfigurationError("the demo needs LangChain: pip install 'anyrerank[demo]'") from error
+    raise MissingExtraError("the demo needs LangChain: pip install 'anyrerank[demo]'") from error
 
 from anyrerank.langchain import AnyRerank, RerankRetriever
 

@@ -9,7 +9,7 @@ from anyrerank._core.client import Reranker
 from anyrerank.demo.corpus import WORDS, paragraphs, topics
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.pipeline import Outcome, Ranked, Settings
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import MissingExtraError
 
 try:
     from llama_index.core import VectorStoreIndex
@@ -21,7 +21,7 @@ try:
     from llama_index.core.query_engine import RetrieverQueryEngine
     from llama_index.core.schema import BaseNode, Document, NodeWithScore
 except ImportError as error:
-    raise ConfigurationError("the demo needs LlamaIndex: pip install 'anyrerank[demo]'") from error
+    raise MissingExtraError("the demo needs LlamaIndex: pip install 'anyrerank[demo]'") from error
 
 from pydantic import PrivateAttr
 from typing_extensions import override

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
-from operator import itemgetter
 from typing import Any
 
 from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Tokens, usual_units
@@ -58,22 +57,21 @@ def ranked(
     if not items:
         return []
     try:
-        pairs = list(map(itemgetter(index, score), items))
-        indexes, values = zip(*pairs, strict=True)
-        kinds = set(map(type, values))
+        scores = {item[index]: item[score] for item in items}
+        kinds = set(map(type, scores.values()))
         sound = (
-            set(map(type, indexes)) == _INTEGER
+            len(scores) == len(items)
+            and set(map(type, scores)) == _INTEGER
             and kinds <= _NUMBERS
-            and len(set(indexes)) == len(indexes)
-            and min(indexes) >= 0
-            and max(indexes) < count
-            and (math.isfinite(sum(values)) or all(map(math.isfinite, values)))
+            and min(scores) >= 0
+            and max(scores) < count
+            and (math.isfinite(sum(scores.values())) or all(map(math.isfinite, scores.values())))
         )
     except (KeyError, TypeError, IndexError, OverflowError):
-        pairs, kinds, sound = [], set(), False
+        scores, kinds, sound = {}, set(), False
     if not sound:
         raise UnusableAnswerError(_fault(items, count, rows or "answer", index, score))
-    return pairs if kinds == _FLOAT else [(index, float(value)) for index, value in pairs]
+    return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
 
 
 _INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
