@@ -218,10 +218,13 @@ class Bedrock(Provider):
         return Answer(scores=ranked(body, request, rows="results", score=score), meta=estimated_units(request))
 
     @override
-    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+    def error_code(self, response: HttpResponse, body: Any) -> str | None:
         named = response.headers.get("x-amzn-errortype") or first_at(body, ("__type", "code"))
-        code = str(named).partition(":")[0].rpartition("#")[2]
-        return _ERRORS.get(code) or super().error_class(response, body)
+        return str(named).partition(":")[0].rpartition("#")[2] if named else None
+
+    @override
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        return _ERRORS.get(self.error_code(response, body) or "") or super().error_class(response, body)
 
     def _no_credentials(self, error: Exception) -> RerankError:
         """What botocore's chain raised: its own errors, those of a service such as STS, or a plain `RuntimeError`."""

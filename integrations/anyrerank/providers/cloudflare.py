@@ -13,7 +13,16 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, texts_of
-from anyrerank.providers._base import Provider, Setting, UnusableAnswerError, dig, endpoint, message_in, ranked, redact
+from anyrerank.providers._base import (
+    Provider,
+    Redactor,
+    Setting,
+    UnusableAnswerError,
+    dig,
+    endpoint,
+    message_in,
+    ranked,
+)
 
 _WHOLE = re.compile(r"/ai/run/.|/workers-ai/@")
 
@@ -52,8 +61,8 @@ class Cloudflare(Provider):
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         if dig(body, "success") is False or dig(body, "errors"):
-            words = redact(message_in(body, b""), self.secrets(), request)
-            raise UnusableAnswerError(f"the answer says that the request failed: {words}")
+            message = Redactor(request, self.secrets()).message(message_in(body, b""))
+            raise UnusableAnswerError(f"the answer says that the request failed: {message}")
         return Answer(scores=ranked(body, request, rows="result.response", index="id", score="score"))
 
     @property

@@ -119,12 +119,14 @@ class Watsonx(Provider):
         )
 
     @override
+    def error_code(self, response: HttpResponse, body: Any) -> str | None:
+        return next(iter(_error_codes(body)), None)
+
+    @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
-        if dig(body, "errorCode") == _KEY_REFUSED:
-            return AuthenticationError
-        errors = dig(body, "errors")
-        codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
-        return RateLimitError if "token_quota_reached" in codes else super().error_class(response, body)
+        special = {_KEY_REFUSED: AuthenticationError, "token_quota_reached": RateLimitError}
+        found = (special[code] for code in _error_codes(body) if code in special)
+        return next(found, None) or super().error_class(response, body)
 
     def _exchange(self, key: str) -> Flow[str]:
         asked = HttpRequest(
@@ -144,3 +146,10 @@ class Watsonx(Provider):
             _tokens.pop(oldest, None)
         _tokens[self._iam, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
         return token
+
+
+def _error_codes(body: Any) -> list[str]:
+    """The codes in an error of watsonx.ai, and the one in an error of IBM's IAM."""
+    errors = dig(body, "errors")
+    codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
+    return [code for code in (*codes, dig(body, "errorCode")) if isinstance(code, str)]

@@ -13,7 +13,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import ranking
 
-from anyrerank import APITimeoutError, AuthenticationError, BadRequestError, ConfigurationError
+from anyrerank import APITimeoutError, AuthenticationError, BadRequestError, ConfigurationError, RerankError
 from anyrerank._core.engine import connect
 from anyrerank.providers import azure_ai
 
@@ -208,7 +208,7 @@ def test_no_error_shows_a_credential(
     replay = answering({"error": {"code": "401", "message": f"Bearer {secret} or {secret} is wrong"}}, status)
     options = {"api_key": None, "api_base": FOUNDRY, "http_client": replay.client(mode), **options}
     reranker = mode.reranker(MODEL, **options)
-    with pytest.raises(Exception, match="is wrong") as caught:
+    with pytest.raises(RerankError, match=f"{status}: .*withheld") as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert not leaks(caught.value, [secret])
     assert secret not in repr(reranker)

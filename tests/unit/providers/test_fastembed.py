@@ -367,7 +367,7 @@ def test_a_failing_prediction_quotes_no_text(model: str, predicting: Callable[[P
         raise RuntimeError(f"bad shape for {texts[0]}\nand much more")
 
     predicting(fail)
-    with pytest.raises(InternalServerError, match="failed: RuntimeError: bad shape for") as caught:
+    with pytest.raises(InternalServerError, match=r"failed: RuntimeError: .*withheld") as caught:
         mode.rerank(mode.reranker(model, max_retries=2), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [*DOCUMENTS, "much more"])
 

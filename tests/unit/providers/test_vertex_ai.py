@@ -413,7 +413,7 @@ def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], go
 
     google.script = script
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
-    with pytest.raises(AuthenticationError, match="What is") as caught:
+    with pytest.raises(AuthenticationError, match=r"401: UNAUTHENTICATED: .*withheld") as caught:
         mode.rerank(mode.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [token, token[:24], token[24:40]])
 

@@ -16,7 +16,8 @@ from anyrerank.providers._base.cohere_versions import CohereVersions
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, inherited
 from anyrerank.providers._base.provider import NOTHING_ASKED, Provider
-from anyrerank.providers._base.refusals import json_or_none, message_in, redact
+from anyrerank.providers._base.redaction import Redactor
+from anyrerank.providers._base.refusals import json_or_none, message_in
 from anyrerank.providers._base.urls import endpoint, is_http_url
 
 __all__ = [
@@ -29,6 +30,7 @@ __all__ = [
     "Connection",
     "CrossEncoder",
     "Provider",
+    "Redactor",
     "Score",
     "Setting",
     "UnusableAnswerError",
@@ -43,7 +45,6 @@ __all__ = [
     "json_or_none",
     "message_in",
     "ranked",
-    "redact",
     "usage",
     "whole_number",
 ]

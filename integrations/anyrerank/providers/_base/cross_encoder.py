@@ -20,7 +20,7 @@ from anyrerank._core.runtime import Call, Flow
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
 from anyrerank.providers._base.provider import Provider
-from anyrerank.providers._base.refusals import redact
+from anyrerank.providers._base.redaction import Redactor
 
 Score: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
 """A loaded model: a logit for each of the texts."""
@@ -154,7 +154,7 @@ class CrossEncoder(Provider):
                 raise self.refuse("the query or a document holds unpaired surrogate characters") from None
             gist = _gist(error)
             raise InternalServerError(
-                f"{self.deployment} failed: {redact(gist, (), request)}",
+                f"{self.deployment} failed: {Redactor(request).message(gist, type(error).__name__)}",
                 provider=self.prefix,
                 model=self.connection.model,
                 too_large=any(sign in gist.lower() for sign in _OUT_OF_MEMORY),

@@ -26,13 +26,14 @@ from anyrerank.errors import (
 )
 from anyrerank.providers._base.answers import UnusableAnswerError
 from anyrerank.providers._base.connection import Connection, Setting
+from anyrerank.providers._base.redaction import Redactor
 from anyrerank.providers._base.refusals import (
+    error_code_in,
     host_of,
     json_or_none,
     login_in,
     message_in,
     query_values,
-    redacted,
     request_id_in,
     start_of,
 )
@@ -219,31 +220,30 @@ class Provider:
 
     def reject(self, response: HttpResponse, problem: str, request: RerankRequest = NOTHING_ASKED) -> NoReturn:
         """Raise: the answer cannot be used. With the `request`, an id that quotes it stays out of the error."""
-        named = response.request_id or ""
-        (shown,) = redacted((named,), self.secrets(), request)
         raise APIResponseValidationError(
             f"{self.title}: {problem}; check that the base URL is the reranking endpoint of this provider",
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
-            request_id=named if named and shown == named else None,
+            request_id=Redactor(request, self.secrets()).request_id(response.request_id),
             url=response.url,
         ) from None
 
     def error(self, request: RerankRequest, response: HttpResponse) -> RerankError:
         """The error that an answer with a status outside 200..299 stands for."""
         body = json_or_none(response.content)
-        words = message_in(body, response.content)
-        named = response.request_id or request_id_in(body) or ""
-        said, shown = redacted((words, named), self.secrets(), request)
+        message = message_in(body, response.content)
+        redactor = Redactor(request, self.secrets())
         kind = self.error_class(response, body)
         if response.status < 400:
             text = (
                 f"redirected to {host_of(response.headers.get('location', ''))}; redirects are not followed, so that "
                 "the key stays with the host it is for: set api_base to the final address"
             )
+        elif not message:
+            text = _WITHOUT_MESSAGE.get(kind, "no message")
         else:
-            text = said or _WITHOUT_WORDS.get(kind, "no message")
+            text = redactor.message(message, self.error_code(response, body))
         key, variable = self.connection.api_key, self.connection.key_variable
         if kind is AuthenticationError and key and variable and any(key in sent for sent in self.headers().values()):
             text += f" (the key came from {variable})"
@@ -252,11 +252,15 @@ class Provider:
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
-            request_id=named if named and shown == named else None,
+            request_id=redactor.request_id(response.request_id or request_id_in(body)),
             retry_after=self.retry_after(response, body),
             url=response.url,
-            too_large=self.is_too_large(response.status, kind, words.lower()),
+            too_large=self.is_too_large(response.status, kind, message.lower()),
         )
+
+    def error_code(self, response: HttpResponse, body: Any) -> str | None:
+        """The provider's own short name for an error, shown when its message must be withheld."""
+        return error_code_in(body)
 
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
         """The class for a status; overridden where the provider means something else by it."""
@@ -359,7 +363,7 @@ _SHORTEST_SECRET = 8
 """What is shorter in the caller's headers and base URL is a word, and would be cut out of every message that has it."""
 
 
-_WITHOUT_WORDS: Mapping[type[RerankError], str] = {
+_WITHOUT_MESSAGE: Mapping[type[RerankError], str] = {
     AuthenticationError: "no message; the key is wrong, or there is none"
 }
 
