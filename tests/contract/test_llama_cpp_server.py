@@ -53,7 +53,7 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(autouse=True)
 def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_learnt", {})
+    monkeypatch.setattr(huggingface, "server_limits", {})
 
 
 @pytest.fixture(scope="session")

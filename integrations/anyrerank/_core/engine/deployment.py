@@ -182,8 +182,8 @@ class Deployment:
             options=extra,
             extra_body=self._extra_body(options),
         )
-        if unfit := provider.unfit(request):
-            raise provider.refuse(f"documents[{kept.place(unfit[0])}] {unfit[1]}")
+        if unsupported := provider.unsupported_document(request):
+            raise provider.bad_request(f"documents[{kept.place(unsupported[0])}] {unsupported[1]}")
         send = partial(self._sent, call, provider, deadline=deadline, policy=policy)
         if options.cache is None:
             return (yield from send(request, place=kept.place))
@@ -219,12 +219,12 @@ class Deployment:
         size = options.batch_size
         if size is None:
             soon = policy.clock() + _SECONDS_TO_LEARN
-            learning = provider.learnt_max_documents(count, request.options)
+            learning = provider.fetch_max_documents(count, request.options)
             size = yield from within(learning, soon if deadline is None else min(deadline, soon), policy.clock)
-        starts = provider.starts(request, size or count)
+        starts = provider.batch_starts(request, size or count)
         may_split = options.allow_split or not provider.ranks_together
         if len(starts) > 1 and not may_split:
-            raise provider.refuse(
+            raise provider.bad_request(
                 f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
                 "request: send fewer, or pass allow_split=True and accept scores that depend on the split"
             )
@@ -276,7 +276,7 @@ class Deployment:
         """
         cost = estimated(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
         if cost is None:
-            raise self.connected().misconfigured(
+            raise self.connected().configuration_error(
                 f"a budget needs a price, and that of {self.name} is not known: give input_cost_per_query= or "
                 "input_cost_per_token= (0 if it costs nothing), or prices="
             )

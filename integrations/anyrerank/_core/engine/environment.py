@@ -31,7 +31,7 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
         raise ConfigurationError("model is a string like 'cohere/rerank-v3.5'")
     if custom_llm_provider:
         given = custom_llm_provider
-        named = given if isinstance(given, str) else providers.checked(given).prefix
+        named = given if isinstance(given, str) else providers.validate_class(given).prefix
         return named, model.removeprefix(f"{named}/")
     prefix, slash, rest = model.partition("/")
     if slash and not rest:
@@ -52,7 +52,7 @@ def provider_class(model: str, custom_llm_provider: str | type[Provider] | None 
     """
     if custom_llm_provider is None or isinstance(custom_llm_provider, str):
         return providers.load(split_model(model, custom_llm_provider)[0])
-    return providers.checked(custom_llm_provider)
+    return providers.validate_class(custom_llm_provider)
 
 
 def key_from_environment(kind: type[Provider]) -> str | None:
