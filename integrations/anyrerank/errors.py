@@ -23,7 +23,7 @@ from __future__ import annotations
 import os
 import sysconfig
 import traceback
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from anyrerank._core.types import Attempt
@@ -44,7 +44,6 @@ class RerankError(Exception):
         attempts: Every try of the call that failed, this one among them.
     """
 
-    _against_the_call: ClassVar[bool] = False
     attempts: tuple[Attempt, ...] = ()
 
     def __init__(
@@ -70,9 +69,9 @@ class RerankError(Exception):
         self.too_large = too_large
 
     @property
-    def moves_on(self) -> bool:
-        """Whether another deployment might succeed where this one failed."""
-        return not self._against_the_call or self.too_large or self.status_code in _OF_THE_DEPLOYMENT
+    def should_fail_over(self) -> bool:
+        """Whether another model might succeed: not if the call was refused before anything was sent."""
+        return self.status_code is not None or self.too_large or not isinstance(self, _AGAINST_THE_CALL)
 
     def __str__(self) -> str:
         details = [
@@ -105,10 +104,6 @@ class RerankError(Exception):
         return [f"{type(self).__name__}: {self}"]
 
 
-_OF_THE_DEPLOYMENT = frozenset({405, 409, 425})
-"""Statuses of a `BadRequestError` that say nothing against the call: a route that is missing, a conflict, too early."""
-
-
 def _is_the_callers(file: str) -> bool:
     """Whether a frame is of a cell, or of a file that is not installed."""
     installed = sysconfig.get_paths()
@@ -136,8 +131,6 @@ class NotFoundError(RerankError):
 
 class BadRequestError(RerankError):
     """The call is wrong (400, 405, 409, 412, 413, 415, 422), or was refused before anything was sent."""
-
-    _against_the_call = True
 
 
 class RateLimitError(RerankError):
@@ -167,13 +160,12 @@ class ConfigurationError(RerankError):
 class GuardrailRaisedError(RerankError):
     """A guardrail refused the query; nothing was sent."""
 
-    _against_the_call = True
-
 
 class BudgetExceededError(RerankError):
     """The call would exceed a budget; nothing was sent."""
 
-    _against_the_call = True
+
+_AGAINST_THE_CALL = (BadRequestError, GuardrailRaisedError)
 
 
 class FallbackError(RerankError):
@@ -205,6 +197,7 @@ _CLASSES: dict[int, type[RerankError]] = {
     402: PermissionDeniedError,
     403: PermissionDeniedError,
     404: NotFoundError,
+    410: NotFoundError,
     408: APITimeoutError,
     424: InternalServerError,
     429: RateLimitError,

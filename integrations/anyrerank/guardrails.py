@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
-from anyrerank._core.runtime import Call, Do, Flow, needed
+from anyrerank._core.runtime import Blocking, Flow, Invoke, needed
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
@@ -36,7 +36,8 @@ def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
         name = getattr(guardrail, "__name__", type(guardrail).__name__)
         look = partial(guardrail, query)
         try:
-            found = yield Call(look, bounded=True) if getattr(guardrail, "blocking", False) else Do(look)
+            blocking = getattr(guardrail, "blocking", False)
+            found = yield Blocking(look, bounded=True) if blocking else Invoke(look, bounded=True)
         except (GuardrailRaisedError, ConfigurationError, APITimeoutError):
             raise
         except Exception as error:  # noqa: BLE001  it is the caller's function

@@ -57,20 +57,25 @@ Hook: TypeAlias = Callable[[CallEvent], object]
 """Gets every call when it is over; what it returns is ignored."""
 
 
-def is_listened_to(hooks: Sequence[Hook]) -> bool:
-    """Whether anybody wants to know of a call."""
-    return bool(hooks) or _log.isEnabledFor(logging.INFO)
+def is_listened_to(hooks: Sequence[Hook], *, failed: bool) -> bool:
+    """Whether a hook or the log wants to know of a call."""
+    return bool(hooks) or _log.isEnabledFor(_level(failed=failed))
 
 
 def tell(event: CallEvent, hooks: Sequence[Hook]) -> None:
     """Tell the logger and the hooks."""
-    listeners: Sequence[Hook] = (LogCalls(), *hooks) if _log.isEnabledFor(logging.INFO) else hooks
+    logged = _log.isEnabledFor(_level(failed=event.error is not None))
+    listeners: Sequence[Hook] = (LogCalls(), *hooks) if logged else hooks
     for hook in listeners:
         try:
             hook(event)
         except Exception as error:  # noqa: BLE001  it is the caller's function, and no reason to lose an answer
             name = getattr(hook, "__name__", type(hook).__name__)
             _log.warning("the hook %s failed with %s; the call went on", name, type(error).__name__)
+
+
+def _level(*, failed: bool) -> int:
+    return logging.WARNING if failed else logging.INFO
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,7 @@ class LogCalls:
             known |= {"query": event.query, "texts": list(event.documents)}
         failed = event.error is not None
         _log.log(
-            logging.WARNING if failed else logging.INFO,
+            _level(failed=failed),
             "rerank %s/%s: %d documents, %.3f s, %d tries%s",
             event.provider,
             event.model,

@@ -29,7 +29,7 @@ from anyrerank._core.engine import connect, within
 from anyrerank._core.runtime import run
 from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load
-from anyrerank.providers._base import cross_encoder as cross_encoders
+from anyrerank.providers._base import cross_encoder as local_models
 from tests.local import tiny
 from tests.support.frameworks import FACES, Face
 from tests.support.harness import Mode, leaks
@@ -60,7 +60,7 @@ def model(folder: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cross_encoders, "slots", {})
+    monkeypatch.setattr(local_models, "models", local_models.Models())
 
 
 @pytest.fixture

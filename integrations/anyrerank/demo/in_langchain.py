@@ -26,7 +26,7 @@ try:
 except ImportError as error:
     raise ConfigurationError("the demo needs LangChain: pip install 'anyrerank[demo]'") from error
 
-from anyrerank.langchain.compressor import AnyRerank, RerankRetriever
+from anyrerank.langchain import AnyRerank, RerankRetriever
 
 PROMPT = ChatPromptTemplate.from_template("Answer from these passages alone.\n\n{context}\n\nQuestion: {question}")
 

@@ -26,7 +26,7 @@ except ImportError as error:
 from pydantic import PrivateAttr
 from typing_extensions import override
 
-from anyrerank.llama_index.postprocessor import AnyRerank
+from anyrerank.llama_index import AnyRerank
 
 
 class LsaEmbedding(BaseEmbedding):

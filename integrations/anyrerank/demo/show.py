@@ -105,7 +105,7 @@ def _introduction(run: _Run) -> Table:
     grid.add_row(
         "first stage", f"latent semantic analysis of that text, {DIMENSIONS} dimensions; nothing is downloaded"
     )
-    fused = ", its order fused with the first stage's (score: RRF)" if run.reranker.pipeline_fuse else ""
+    fused = ", its order fused with the first stage's (score: RRF)" if run.reranker.provider == "local" else ""
     grid.add_row(
         "reranker",
         f"{setting.model}, the best {min(setting.top_n, setting.candidates)} of {setting.candidates} candidates{fused}",

@@ -11,8 +11,8 @@ from typing import Any
 
 import orjson
 
-from anyrerank._core.client import Bar, BaseReranker
-from anyrerank._core.engine import failed
+from anyrerank._core.client import Bar, BaseReranker, identity_of, is_local
+from anyrerank._core.engine import warn_once
 from anyrerank._core.pricing import Budget, estimated, together
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.cache import Cache
@@ -122,7 +122,7 @@ class Contender:
         missing = self.missing
         waiting = iter(missing)
         own = self.reranker.options.budget is not None or asking.budget is None
-        at_once = 1 if self.reranker.runs_here else asking.max_concurrency
+        at_once = 1 if is_local(self.reranker) else asking.max_concurrency
         options = {**_AS_MEASURED, **({} if own else {"budget": asking.budget}), "max_concurrency": at_once}
         with Bar(len(missing), asking.progress if missing else False, self.name) as bar:
             while batch := list(islice(waiting, _CALLS_A_BATCH)):
@@ -147,7 +147,7 @@ class Contender:
             found = {query: orjson.loads(kept[key]) for query, key in self._keys.items() if key in kept}
             return {query: Outcome(**each) for query, each in found.items()}
         except Exception as error:  # noqa: BLE001  it may be anybody's, and what it does not have can be asked again
-            failed(self._cache, error)
+            warn_once(self._cache, error)
             return {}
 
     def _keep(self, outcomes: Mapping[str, Outcome]) -> None:
@@ -157,7 +157,7 @@ class Contender:
         try:
             self._cache.put({self._keys[query]: orjson.dumps(outcome) for query, outcome in good.items()})
         except Exception as error:  # noqa: BLE001  likewise
-            failed(self._cache, error)
+            warn_once(self._cache, error)
 
 
 def _outcome(asking: Asking, query: str, answer: RerankResponse | RerankError) -> Outcome:
@@ -174,7 +174,7 @@ def _outcome(asking: Asking, query: str, answer: RerankResponse | RerankError) -
 
 def _keys(reranker: BaseReranker, asking: Asking) -> dict[str, bytes]:
     """A digest of all that an outcome depends on, by query."""
-    about = repr((reranker.identity(), asking.max_concurrency)).encode("utf-8", "surrogatepass")
+    about = repr((identity_of(reranker), asking.max_concurrency)).encode("utf-8", "surrogatepass")
     asked = {query: [text, asking.order(query), asking.documents(query)] for query, text in asking.data.queries.items()}
     return {
         query: blake2b(about + repr(each).encode("utf-8", "surrogatepass"), digest_size=32).digest()

@@ -16,8 +16,9 @@ from pathlib import Path
 from time import monotonic, sleep
 from typing import Any, Literal, TypeAlias, TypeVar, cast
 
-from anyrerank._core.runtime import ForkLock, checked_path, is_number
+from anyrerank._core.runtime import checked_path, is_number
 from anyrerank._core.types import public
+from anyrerank.cache.fork_lock import ForkLock
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.ledger.rows import plain
 
@@ -206,7 +207,7 @@ class Store:
         self._patience = patience
         self._dialect = self._engine.dialect
         # SQLite's own notes of who holds which lock, copied into a child while a file is open, are wrong for ever there
-        self._unforked = nullcontext() if self.file is None else ForkLock()
+        self._unforked = nullcontext() if self.file is None else ForkLock(lambda: None)
         self._refusals = _REFUSALS if self.file is None else _REFUSALS_OF_SQLITE
         self._inserts = {table.name: self._statements(table) for table in (_calls, _tags)}
         if self.file is not None:

@@ -1,5 +1,17 @@
-"""LlamaIndex: a node postprocessor over any provider (`pip install 'anyrerank[llama-index]'`)."""
+"""LlamaIndex: a node postprocessor over any provider.
 
-from anyrerank.llama_index.postprocessor import AnyRerank, RerankUsageEvent
+Needs llama-index-core only (`pip install 'anyrerank[llama-index]'`).
+"""
 
-__all__ = ["AnyRerank", "RerankUsageEvent"]
+from anyrerank.errors import ConfigurationError
+
+try:
+    import llama_index.core  # noqa: F401  for the error below
+except ImportError as error:
+    raise ConfigurationError("LlamaIndex is not installed: pip install 'anyrerank[llama-index]'") from error
+
+from anyrerank.llama_index.events import RerankUsageEvent
+from anyrerank.llama_index.nodes import TextFunction
+from anyrerank.llama_index.postprocessor import AnyRerank
+
+__all__ = ["AnyRerank", "RerankUsageEvent", "TextFunction"]

@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Call, Flow, needed
+from anyrerank._core.runtime import Blocking, Flow, needed
 from anyrerank.errors import RerankError
 from anyrerank.providers._base import CohereVersions, Setting, endpoint
 
@@ -90,7 +90,7 @@ class AzureAi(CohereVersions):
         if self.has_auth_header or self._credential != "azure_ad_token_provider":
             return self
         try:
-            token = yield Call(self._fetch_token, bounded=True)
+            token = yield Blocking(self._fetch_token, bounded=True)
         except RerankError:
             raise
         except Exception as error:  # noqa: BLE001  the caller's function and azure-identity may raise anything

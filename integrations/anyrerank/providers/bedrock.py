@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import orjson
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Call, Flow, HttpRequest, HttpResponse, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpRequest, HttpResponse, needed
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of, texts_of
 from anyrerank.errors import (
     APIConnectionError,
@@ -132,7 +132,7 @@ class Bedrock(Provider):
             return self
         settings = self._consistent_settings()
         try:
-            found = yield Call(lambda: _resolved(settings), bounded=True)
+            found = yield Blocking(lambda: _resolved(settings), bounded=True)
         except RerankError:
             raise
         except Exception as error:  # noqa: BLE001  botocore asks many sources, which may raise anything

@@ -28,6 +28,7 @@ _ROUTER_HOST = "router.huggingface.co"
 _ROUTER = f"https://{_ROUTER_HOST}/hf-inference"
 _MAX_CACHED = 256
 SECONDS_TO_NEXT_TRY = 60.0
+_INFO_SECONDS = 5.0
 server_limits: dict[str, tuple[int, float]] = {}
 """How many texts each server takes, by the URL of its `/info`, and the monotonic time until which that is cached."""
 _TRUNCATE = {"NONE": False, "END": True, False: False, True: True}
@@ -78,7 +79,9 @@ class HuggingFace(Provider):
         """The limit that the server reports, and the time until which to cache it; `default` if it reports none."""
         next_try = time.monotonic() + SECONDS_TO_NEXT_TRY
         try:
-            response: HttpResponse = yield HttpRequest(method="GET", url=info, headers=self.headers())
+            response: HttpResponse = yield HttpRequest(
+                method="GET", url=info, headers=self.headers(), timeout=_INFO_SECONDS
+            )
         except RerankError:
             return default, next_try
         limit = dig(json_or_none(response.content), "max_client_batch_size")

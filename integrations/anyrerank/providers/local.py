@@ -16,7 +16,7 @@ from functools import partial
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import Call, Flow
+from anyrerank._core.runtime import Blocking, Flow
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.providers._base import Provider
 
@@ -50,7 +50,7 @@ class Local(Provider):
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         if request.extra_body:
             raise self.bad_request("extra_body is not supported by local/lexical: no request is sent")
-        scores = yield Call(partial(lexical_scores, request.query, texts_of(request)))
+        scores = yield Blocking(partial(lexical_scores, request.query, texts_of(request)))
         return Answer(scores=list(enumerate(scores)))
 
 

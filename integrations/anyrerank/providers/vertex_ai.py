@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Call, Flow, HttpResponse, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpResponse, needed
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of
 from anyrerank.errors import APIConnectionError, AuthenticationError
 from anyrerank.providers._base import (
@@ -125,7 +125,7 @@ class VertexAi(Provider):
         settings = self.connection.settings
         source = settings.get("vertex_credentials")
         try:
-            token, project = yield Call(lambda: _token(source), bounded=True)
+            token, project = yield Blocking(lambda: _token(source), bounded=True)
         except _CredentialsError as error:
             raise self.authentication_error(f"no Google credentials: {error}") from None
         except _UnreachableError as error:

@@ -49,7 +49,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(autouse=True)
 def _no_model_loaded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local_models, "slots", {})
+    monkeypatch.setattr(local_models, "models", local_models.Models())
     monkeypatch.setenv("FASTEMBED_CACHE_PATH", str(tmp_path / "cache"))
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
 
@@ -556,7 +556,7 @@ def test_forked_process_loads_its_own_model(
 ) -> None:
     reranker = mode.reranker(model)
     mode.rerank(reranker, QUERY, DOCUMENTS)
-    (slot,) = local_models.slots.values()
+    (slot,) = local_models.models.slots.values()
 
     def in_the_child() -> str:
         fresh = Mode(asynchronous=mode.asynchronous)

@@ -1,10 +1,30 @@
-"""`Reranker`, `Router` and the functions."""
+"""`Reranker`, `Router`, the functions, and the phases of a call that the framework adapters go through."""
 
 from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.functions import arerank, rerank
+from anyrerank._core.client.inspection import identity_of, is_local
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.reranker import Reranker
 from anyrerank._core.client.router import Router
 
-__all__ = ["Bar", "BaseReranker", "Reranker", "Router", "arerank", "attributes", "rerank", "using_attributes"]
+__all__ = [
+    "Bar",
+    "BaseReranker",
+    "Reranker",
+    "Router",
+    "add_documents",
+    "adriven",
+    "arerank",
+    "attributes",
+    "completed",
+    "driven",
+    "guarded",
+    "identity_of",
+    "is_local",
+    "paused",
+    "prepared",
+    "rerank",
+    "using_attributes",
+]

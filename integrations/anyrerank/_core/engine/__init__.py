@@ -1,49 +1,63 @@
-"""One call to one model."""
+"""One call to one model: options, environment, documents, batches, retries, cached scores."""
 
-from anyrerank._core.engine.batching import Candidates, candidates
+from anyrerank._core.engine.asking import ask
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.deployment import Deployment
+from anyrerank._core.engine.documents import blanks, candidates, checked_documents, checked_query, identity_key
 from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, variable
+from anyrerank._core.engine.guarding import guarded_query
+from anyrerank._core.engine.keywords import CallKeywords, FunctionKeywords, RerankerKeywords, RouterCallKeywords
 from anyrerank._core.engine.options import (
+    ALIASES,
     CONNECTION,
     Fuse,
     OnError,
     Options,
+    RerankerOptions,
     ScoreMode,
-    blanks,
-    checked_documents,
-    checked_query,
-    identity,
-    options_of,
+    made,
+    merged,
+    problem,
+    shown,
 )
-from anyrerank._core.engine.ranking import order, results
-from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before, within
-from anyrerank._core.engine.score_cache import failed
+from anyrerank._core.engine.ranking import order
+from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
+from anyrerank._core.engine.score_cache import warn_once
+from anyrerank._core.engine.signatures import lists_options
 
 __all__ = [
+    "ALIASES",
     "CONNECTION",
     "Call",
-    "Candidates",
+    "CallKeywords",
     "Deployment",
+    "FunctionKeywords",
     "Fuse",
     "OnError",
     "Options",
+    "RerankerKeywords",
+    "RerankerOptions",
     "RetryPolicy",
+    "RouterCallKeywords",
     "ScoreMode",
+    "ask",
     "blanks",
     "candidates",
     "checked_documents",
     "checked_query",
     "connect",
-    "failed",
-    "identity",
+    "guarded_query",
+    "identity_key",
     "key_from_environment",
-    "options_of",
+    "lists_options",
+    "made",
+    "merged",
     "order",
+    "problem",
     "provider_class",
-    "results",
     "retryable",
+    "shown",
     "variable",
     "wait_before",
-    "within",
+    "warn_once",
 ]

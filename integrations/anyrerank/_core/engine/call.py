@@ -1,81 +1,63 @@
-"""What is the same for every model, batch and try of one call, and what becomes of it at the end."""
+"""One call: what stays the same for every model, batch and attempt, and what is recorded on the way."""
 
 from __future__ import annotations
 
-import logging
+import time
 import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from anyrerank._core.engine.options import Options, checked_query
+from anyrerank._core.engine.documents import NO_CANDIDATES, Candidates
+from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.ranking import results
-from anyrerank._core.engine.retry import RetryPolicy, within
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
 from anyrerank._core.pricing import MAYBE_BILLED, total
-from anyrerank._core.runtime import Flow
-from anyrerank._core.types import Answer, Attempt, Document, Meta, RerankRequest, RerankResponse, Results
+from anyrerank._core.runtime import Deadline
+from anyrerank._core.types import Answer, Attempt, Document, RerankRequest, RerankResponse, Results
 from anyrerank.errors import RerankError
-from anyrerank.guardrails import Guardrail, guarded
 from anyrerank.hooks import CallEvent
-
-T = TypeVar("T")
-
-_log = logging.getLogger("anyrerank")
 
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call. Query and documents are there once they are checked.
+    """One call, from its prepared arguments to its outcome.
 
     Attributes:
         provider, model: What is asked first.
         model_group: The name that a router was asked for.
-        concurrency: Most requests under way at once.
-        policy: Clocks and chance, and how often to try again.
-        began: Time of the policy's clock.
-        started: Seconds since 1970.
-        attempts: Every try of an exchange, as it ends.
-        under_way: Requests that were begun and did not end: a failure beside them cuts them off.
-        saved: What was not paid for.
+        options: Merged once, when the call was prepared.
+        query: Checked; as the guardrails left it once they have run; empty if they, or the check, refused it.
+        documents: Checked.
+        candidates: Those of the documents that are sent.
+        error: Why the call will fail before anything is sent, or `None`.
+        concurrency: Maximum number of concurrent requests.
+        deadline: When the call must be over.
+        began: Start on the monotonic clock.
+        started: Start in seconds since the epoch.
+        attempts: Every attempt to send a request, in the order in which they ended.
+        in_flight: Requests that have begun and not ended: a concurrent failure may cut them off.
+        saved: What the score cache saved.
     """
 
     provider: str
     model: str
     model_group: str | None = None
     options: Options
-    concurrency: int
-    policy: RetryPolicy
-    began: float
-    started: float
     query: str = ""
     documents: Sequence[Document] = ()
+    candidates: Candidates = NO_CANDIDATES
+    error: RerankError | None = None
+    concurrency: int
+    deadline: Deadline
+    began: float = field(default_factory=time.monotonic)
+    started: float = field(default_factory=time.time)
     attempts: list[Attempt] = field(default_factory=list)
-    under_way: dict[object, RerankRequest] = field(default_factory=dict)
+    in_flight: dict[object, RerankRequest] = field(default_factory=dict)
     saved: Saved = NOTHING_SAVED
 
-    @property
-    def deadline(self) -> float | None:
-        """When everything must be over, by the policy's clock."""
-        return None if self.options.timeout is None else self.began + self.options.timeout
-
-    def guarded(self, query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
-        """The query as some guardrails leave it, within the time of the call."""
-        if not guardrails:
-            return query
-        return checked_query((yield from within(guarded(query, guardrails), self.deadline, self.policy.clock)))
-
-    def followed(self, request: RerankRequest, flow: Flow[T]) -> Flow[T]:
-        """`flow`, which asks for `request`; that is under way until the flow answers or fails."""
-        mine = object()
-        self.under_way[mine] = request
-        try:
-            result = yield from flow
-        except Exception:
-            del self.under_way[mine]
-            raise
-        del self.under_way[mine]
-        return result
+    def refuse(self, error: RerankError) -> None:
+        """Let the call fail with `error` before anything is sent; nothing shows its query."""
+        self.error, self.query = error, ""
 
     def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Results:
         """The results in the form that the options ask for."""
@@ -88,9 +70,9 @@ class Call:
         )
 
     def response(
-        self, provider: str, model: str, answer: Answer, ranked: Results, model_id: str | None = None
+        self, provider: str, model: str, answer: Answer, ranked: Results, *, model_id: str | None = None
     ) -> RerankResponse:
-        """What the caller gets of the answer that `model` gave."""
+        """The response made of the `answer` of a model."""
         return RerankResponse(
             id=answer.id or f"rerank-{uuid.uuid4().hex}",
             results=ranked,
@@ -99,7 +81,7 @@ class Call:
             provider=provider,
             cost=total(self.attempts),
             cost_estimated=any(attempt.estimated or attempt.error in MAYBE_BILLED for attempt in self.attempts),
-            latency=self.policy.clock() - self.began,
+            latency=time.monotonic() - self.began,
             attempts=tuple(self.attempts),
             request_id=answer.request_id,
             model_group=self.model_group,
@@ -108,22 +90,20 @@ class Call:
             saved=self.saved.dollars,
         )
 
-    def degraded(self, error: RerankError) -> RerankResponse:
-        """The incoming order, handed back because of `error`."""
-        warning = f"reranking failed, the incoming order is handed back: {type(error).__name__}: {error.message}"
-        _log.warning(warning)
-        unranked = self.results((), range(len(self.documents)))
-        response = self.response(self.provider, self.model, Answer(scores=(), meta=Meta(warnings=(warning,))), unranked)
+    def unranked(self, answer: Answer = Answer(scores=())) -> RerankResponse:  # noqa: B008  frozen
+        """The incoming order, without scores, marked as degraded."""
+        ranked = self.results((), range(len(self.documents)))
+        response = self.response(self.provider, self.model, answer, ranked)
         return response.model_copy(update={"degraded": True})
 
-    def complete(self, error: RerankError) -> None:
-        """Let an error say what was tried, and what was asked where it does not yet."""
+    def describe_failure(self, error: RerankError) -> None:
+        """Add to an error what was attempted, and for which model if it does not say."""
         error.attempts = tuple(self.attempts)
         if error.provider is None:
             error.provider, error.model = self.provider, self.model
 
     def event(self, response: RerankResponse | None, error: BaseException | None) -> CallEvent:
-        """What hooks hear of it."""
+        """What hooks get."""
         return CallEvent(
             provider=self.provider,
             model=self.model,
@@ -134,7 +114,7 @@ class Call:
             user=self.options.user,
             metadata=self.options.metadata or {},
             started=self.started,
-            seconds=self.policy.clock() - self.began,
+            seconds=time.monotonic() - self.began,
             attempts=tuple(self.attempts),
             response=response,
             error=error,

@@ -1,16 +1,17 @@
-"""Budgets: so many dollars in so long a time, kept to before anything is sent."""
+"""Budgets: how many US dollars may be spent per window of time, enforced before anything is sent."""
 
 from __future__ import annotations
 
 import math
 import re
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from anyrerank._core.pricing.prices import owed
-from anyrerank._core.runtime import Flow, ForkLock, is_number
+from anyrerank._core.runtime import Flow, is_number, reset_in_child
 from anyrerank._core.types import Attempt, RerankRequest, public
 from anyrerank.errors import BudgetExceededError, ConfigurationError, RerankError
 
@@ -22,7 +23,7 @@ _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 
 @dataclass(slots=True)
 class _Account:
-    """What one spender did in one window."""
+    """What one spender spent in one window."""
 
     window: float
     spent: float = 0.0
@@ -31,38 +32,42 @@ class _Account:
 
 @public("anyrerank")
 class Budget:
-    """So many US dollars in each window of time: a call that would go beyond is refused before it is sent.
+    """A limit in US dollars per window of time: a call that would exceed it is refused before it is sent.
 
-    What a call will cost is estimated and set aside, so that calls beside each other do not overspend together; when it
-    is over, what it really cost takes the place of the estimate, unless nobody knows that: after a time-out, or when
-    the call was cut off. Counted in this process, from when this was made.
+    The estimated cost of a call is reserved, so that concurrent calls do not overspend together. When the call is over,
+    its real cost replaces the estimate, unless that is unknown: after a timeout, or when the call was cut off. Spending
+    is counted in this process, from when the budget was made.
 
         Reranker("cohere/rerank-v3.5", budget=Budget(20, "1d"), user_budget=Budget(0.50, "1d"))
 
-    Safe for threads. A copy or a pickle has the same limit and has spent nothing; several rerankers may share one.
+    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent.
 
     Args:
-        dollars: Most to spend in a window.
-        window: How long a window is: seconds, or a text such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
-            never ends. Windows begin at multiples of their length since 1970, so that `"1d"` is a day of UTC.
-        clock: Seconds since 1970.
+        dollars: How much may be spent in a window.
+        window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
+            never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
+        clock: Gives the seconds since the epoch.
 
     Raises:
-        ConfigurationError: `dollars` or `window` is no such number or text.
+        ConfigurationError: `dollars` or `window` is invalid.
     """
 
     def __init__(
         self, dollars: float, window: float | str | None = None, *, clock: Callable[[], float] = time.time
     ) -> None:
         if not (is_number(dollars) and dollars > 0):
-            raise ConfigurationError("a budget is a number of US dollars above 0")
+            raise ConfigurationError(f"a budget must be a positive number of US dollars, got {dollars!r}")
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
         self._clock = clock
-        self._lock = ForkLock()
         self._window = -math.inf
         self._accounts: dict[str | None, _Account] = {}
+        self._make_lock()
+        reset_in_child(self, Budget._make_lock)
+
+    def _make_lock(self) -> None:
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"Budget({self.dollars:g}, {self.window!r})"
@@ -71,15 +76,15 @@ class Budget:
         return (Budget, (self.dollars, self.window))
 
     def spent(self, spender: str | None = None) -> float:
-        """US dollars that `spender` spent in the window that is open now."""
+        """US dollars that `spender` (`None`: everyone) has spent in the current window."""
         with self._lock:
             return self._account(spender).spent
 
     def reserve(self, dollars: float, spender: str | None = None) -> Reservation:
-        """Set `dollars` aside for a call of `spender`.
+        """Reserve `dollars` for a call of `spender`.
 
         Raises:
-            BudgetExceededError: They are not there; `retry_after` says when the next window begins.
+            BudgetExceededError: They would exceed the budget; `retry_after` says when the next window starts.
         """
         with self._lock:
             account = self._account(spender)
@@ -89,7 +94,7 @@ class Budget:
         return Reservation(self, spender, account.window, dollars)
 
     def settle(self, reservation: Reservation, cost: float | None) -> None:
-        """Count what a call cost (by the estimate, where that is not known) instead of what was set aside for it."""
+        """Replace what was reserved for a call by what it cost; `None` counts the estimate."""
         with self._lock:
             account = self._account(reservation.spender)
             if account.window == reservation.window:
@@ -107,18 +112,18 @@ class Budget:
         again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - self._clock()
         whose = "the budget" if spender is None else "the end user's budget"
         each = "" if self.window is None else f" for {_named(self.window)}"
-        under_way = f" and {_shown(account.reserved)} of calls under way" if account.reserved else ""
-        later = "" if again is None else f"; the next window begins in {again:.0f} s"
+        reserved = f", {_shown(account.reserved)} reserved by calls in flight" if account.reserved else ""
+        later = "" if again is None else f"; the next window starts in {again:.0f} s"
         return BudgetExceededError(
-            f"{whose} of {_shown(self.dollars)}{each} does not allow this call: {_shown(account.spent)} is spent"
-            f"{under_way}, and it would cost about {_shown(dollars)}{later}",
+            f"{whose} of {_shown(self.dollars)}{each} would be exceeded: {_shown(account.spent)} spent{reserved}, and "
+            f"this call costs about {_shown(dollars)}{later}",
             retry_after=again,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Reservation:
-    """Dollars set aside for a call."""
+    """Dollars reserved for a call."""
 
     budget: Budget
     spender: str | None
@@ -126,19 +131,19 @@ class Reservation:
     dollars: float
 
     def settle(self, cost: float | None) -> None:
-        """Count what the call cost; what nobody knows counts as it was estimated."""
+        """Count what the call cost; `None`, if that is unknown, counts the estimate."""
         self.budget.settle(self, cost)
 
 
 @dataclass(slots=True)
 class Spending:
-    """The budgets that a call has to keep to, and what is set aside of them."""
+    """What a call has reserved in its budgets."""
 
     reservations: list[Reservation] = field(default_factory=list)
 
     @classmethod
     def of(cls, budgets: Sequence[tuple[Budget, str | None]], dollars: float) -> Spending:
-        """Set `dollars` aside in each budget, or in none when one of them raises."""
+        """Reserve `dollars` in each budget, or in none if one of them raises."""
         spending = cls()
         try:
             for budget, spender in budgets:
@@ -149,7 +154,7 @@ class Spending:
         return spending
 
     def settle(self, cost: float | None) -> None:
-        """Count what was spent."""
+        """Count what the call cost."""
         for reservation in self.reservations:
             reservation.settle(cost)
 
@@ -158,25 +163,27 @@ def charged(
     flow: Flow[T],
     settle: Callable[[float | None], None],
     attempts: Sequence[Attempt],
-    under_way: Mapping[object, RerankRequest],
+    in_flight: Mapping[object, RerankRequest],
     estimate: Callable[[RerankRequest], float],
 ) -> Flow[T]:
-    """`flow`, after which `settle` gets what its tries cost, or `None` where nobody knows that.
+    """`flow`, after which `settle` gets the cost of its attempts, or `None` if that is unknown.
 
     Args:
-        attempts: Those of the call, to which the flow adds its own.
-        under_way: Requests of the call that have not ended: one that a failure beside it cuts off may still be billed.
+        flow: Sends requests.
+        settle: Gets the cost.
+        attempts: Those of the call; the flow adds its own.
+        in_flight: Requests of the call that have not ended: one that a concurrent failure cuts off may be billed.
         estimate: About what a request costs.
     """
-    before, others = len(attempts), set(under_way)
+    before, others = len(attempts), set(in_flight)
     try:
         result = yield from flow
     except RerankError:
         known = owed(attempts[before:])
-        cut_off = [under_way[each] for each in set(under_way) - others]
+        cut_off = [in_flight[each] for each in set(in_flight) - others]
         settle(None if known is None else known + sum(map(estimate, cut_off)))
         raise
-    except BaseException:  # it was cut off, wherever it was
+    except BaseException:  # the call was cut off: nobody knows what it cost
         settle(None)
         raise
     settle(owed(attempts[before:]))
@@ -189,7 +196,9 @@ def seconds_of(window: float | str) -> float:
         found = _DURATION.fullmatch(window.strip())
         window = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not (is_number(window) and window > 0):
-        raise ConfigurationError("a budget's window is a number of seconds above 0, or a text such as '30s' or '1d'")
+        raise ConfigurationError(
+            "a budget's window must be a positive number of seconds, or a string such as '30s' or '1d'"
+        )
     return float(window)
 
 

@@ -1,9 +1,12 @@
-"""One call to several models."""
+"""One call to several models: groups, decisions, shared state, fallbacks, LiteLLM's configuration."""
 
-from anyrerank._core.routing.balancer import Balancer, Rules, Standing
+from anyrerank._core.routing.balancer import Balancer, Entry, Group, Rules
+from anyrerank._core.routing.chains import Fallbacks, chains
 from anyrerank._core.routing.config_file import router_arguments
-from anyrerank._core.routing.decisions import STRATEGIES, Cooldowns, cannot_take, first_success
-from anyrerank._core.routing.entries import Entry, Fallbacks, Located, chains, entry_of
+from anyrerank._core.routing.entries import groups_of
+from anyrerank._core.routing.settings import RouterSettings, one_of
+from anyrerank._core.routing.state import Cooldowns, MemoryState, RoutingState
+from anyrerank._core.routing.strategies import STRATEGIES
 
 __all__ = [
     "STRATEGIES",
@@ -11,12 +14,13 @@ __all__ = [
     "Cooldowns",
     "Entry",
     "Fallbacks",
-    "Located",
+    "Group",
+    "MemoryState",
+    "RouterSettings",
+    "RoutingState",
     "Rules",
-    "Standing",
-    "cannot_take",
     "chains",
-    "entry_of",
-    "first_success",
+    "groups_of",
+    "one_of",
     "router_arguments",
 ]

@@ -1,376 +1,331 @@
-"""A call at the deployments of some names: which is asked, for how long, what is remembered, and which is next."""
+"""A call to several deployments: which one is asked, for how long, and what comes next when it fails."""
 
 from __future__ import annotations
 
 import logging
 import math
-import os
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+import random
+import time
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 
-from anyrerank._core.engine import Call, Candidates, Deployment, retryable, wait_before
-from anyrerank._core.http import Transport
-from anyrerank._core.pricing import Reservation, charged, estimated
-from anyrerank._core.routing.decisions import (
-    Cooldowns,
-    Daring,
-    Moment,
-    Need,
-    Slot,
-    Strategy,
-    all_failed,
-    cannot_take,
-    free_at,
-    in_order,
-    next_step,
-    part_of,
-)
-from anyrerank._core.routing.entries import Entry
-from anyrerank._core.runtime import Flow, ForkLock, Sleep
-from anyrerank._core.types import Answer, RerankRequest, tokens_to_read
-from anyrerank.errors import APITimeoutError, RateLimitError, RerankError
+from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
+from anyrerank._core.pricing import estimated
+from anyrerank._core.routing.decisions import Ask, Candidate, Choice, Decision, GiveUp, decide
+from anyrerank._core.routing.failures import FailedAttempt, all_failed, failure_of
+from anyrerank._core.routing.load import Need, Terms
+from anyrerank._core.routing.state import Claim, Outcome, RoutingState, Snapshot
+from anyrerank._core.routing.strategies import Strategy
+from anyrerank._core.runtime import Deadline, Flow, Invoke, Scope, Sender, Sleep
+from anyrerank._core.types import Answer, tokens_to_read
+from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitError, RerankError
 
 _log = logging.getLogger("anyrerank")
+
+_WARN_AGAIN = 60.0
+"""Seconds between two warnings that one deployment answered in place of another."""
+
+
+@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
+class Entry:
+    """One deployment of a group."""
+
+    id: str
+    deployment: Deployment
+    terms: Terms = field(default_factory=Terms)
+
+    @property
+    def label(self) -> str:
+        """How errors and logs name it."""
+        name = self.deployment.name
+        return name if self.deployment.model_id is None else f"{self.id} ({name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Deployments that are asked for one name."""
+
+    name: str
+    entries: tuple[Entry, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How a router decides; each is described there."""
+    """How a router decides; `anyrerank.Router` describes each of them."""
 
     strategy: Strategy
-    counts_tokens: bool
-    ttl: float
-    buffer: float
-    retry_after: float
-    cooldowns: Cooldowns
-    clock: Callable[[], float]
-    chance: Callable[[], float]
+    counts_tokens: bool = False
+    buffer: float = 0.0
+    retry_after: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
-    """How a deployment is doing.
+class Balancer:
+    """Chooses deployments for calls, and records what becomes of these.
 
     Attributes:
-        model_name: The name under which it is asked.
-        model_id, deployment: Which one it is, and its `provider/model`.
-        in_flight: Calls under way.
-        cooling: Seconds until it is used again, or 0.
-        requests, tokens: What was used in the last minute; tokens where they are counted.
+        rules: How it chooses.
+        state: What the calls share.
+        sender: What calls are sent with, unless a deployment has its own sender.
     """
 
-    model_name: str
-    model_id: str
-    deployment: str
-    in_flight: int
-    cooling: float
-    requests: int
-    tokens: int
+    rules: Rules
+    state: RoutingState
+    sender: Sender
+    warned: dict[tuple[str, str], float] = field(default_factory=dict, compare=False)
 
+    def choose(self, call: Call, groups: Sequence[Group]) -> Flow[tuple[Deployment, Answer]]:
+        """The answer of a deployment of the first group in which one does not fail.
 
-@dataclass(frozen=True, slots=True)
-class _Turn:
-    """The deployment that is asked now, and what was counted and set aside for that."""
+        Args:
+            call: What is asked.
+            groups: In the order in which they are asked.
 
-    entry: Entry
-    need: Need
-    slot: Slot
-    reservation: Reservation | None = None
+        Raises:
+            RerankError: The only failure there was.
+            FallbackError: Several deployments failed.
+        """
+        failed: list[FailedAttempt] = []
+        for number, group in enumerate(groups):
+            flow = _GroupCall.start(self, call, group, failed, groups_left=len(groups) - number - 1)
+            found = yield from flow.answer()
+            if found is None:
+                continue
+            entry, answer = found
+            if number and failed:
+                self._warn(failed, entry)
+            return entry.deployment, answer
+        raise all_failed(failed, call.attempts)
+
+    def _warn(self, failed: Sequence[FailedAttempt], entry: Entry) -> None:
+        """Log that a fallback answered, once a minute for each pair."""
+        pair, now = (failed[0].deployment, entry.label), time.monotonic()
+        if now - self.warned.get(pair, -math.inf) >= _WARN_AGAIN:
+            self.warned[pair] = now
+            _log.warning("%s answered as a fallback: %s", entry.label, "; ".join(map(str, failed)))
 
 
 @dataclass(slots=True, kw_only=True)
-class _Group:
-    """One name in one call.
+class _GroupCall:
+    """One group in one call.
 
     Attributes:
-        names_left: How many names can be asked after this one.
-        deadline: When this one must be done.
-        errors: Of all names so far.
-        tokens: About how many the call will use, where somebody counts them.
-        failed: What cannot be asked again before some time, or not at all.
-        slow: Those of `failed` that used up their time.
-        retries: Tries that failed.
+        groups_left: How many groups can be asked after this one.
+        deadline: When this group must have answered.
+        tokens: About how many tokens the call uses, where these are counted.
+        failed: How deployments failed, in all groups so far.
+        not_before: When an entry can be asked again, on the monotonic clock, or `None` for never.
+        slow: Entries that used up their time.
+        retries: Attempts that failed.
     """
 
+    balancer: Balancer
     call: Call
-    kept: Candidates
-    entries: Sequence[Entry]
-    names_left: int
-    deadline: float | None
-    errors: list[RerankError]
+    group: Group
+    groups_left: int
+    policy: RetryPolicy
+    deadline: Deadline
     tokens: int
-    failed: dict[Entry, float | None] = field(default_factory=dict)
+    failed: list[FailedAttempt]
+    not_before: dict[Entry, float | None] = field(default_factory=dict)
     slow: set[Entry] = field(default_factory=set)
     retries: int = 0
 
-    def fail(self, entry: Entry, error: RerankError, now: float) -> None:
-        """Remember that an entry cannot be asked again at once."""
-        self.errors.append(error)
-        wait = wait_before(self.retries + 1, error, self.call.policy)
-        self.failed[entry] = None if wait is None else now + wait
-        if isinstance(error, APITimeoutError):
-            self.slow.add(entry)
+    @classmethod
+    def start(
+        cls, balancer: Balancer, call: Call, group: Group, failed: list[FailedAttempt], *, groups_left: int
+    ) -> _GroupCall:
+        policy = RetryPolicy(max_retries=call.options.max_retries)
+        counted = balancer.rules.counts_tokens or any(entry.terms.tpm for entry in group.entries)
+        documents, fields = call.candidates.documents, call.options.rank_fields
+        attempts = min(len(group.entries), 1 + policy.max_retries)
+        return cls(
+            balancer=balancer,
+            call=call,
+            group=group,
+            groups_left=groups_left,
+            policy=policy,
+            deadline=call.deadline.share((attempts + groups_left) / attempts),
+            tokens=tokens_to_read(call.query, documents, fields) if counted else 0,
+            failed=failed,
+        )
 
-
-class Balancer:
-    """Keeps account of what `entries` do, for calls of any thread; its lock is never held while one waits."""
-
-    def __init__(self, rules: Rules, entries: Sequence[Entry]) -> None:
-        self.rules = rules
-        self._entries = entries
-        self._lock = ForkLock()
-        self._pid = os.getpid()
-
-    def __reduce__(self) -> tuple[type[Balancer], tuple[Rules, Sequence[Entry]]]:
-        return (Balancer, (self.rules, self._entries))
-
-    @contextmanager
-    def _account(self) -> Iterator[None]:
-        """Hold the lock; a forked child has none of the calls that threads of its parent had under way."""
-        with self._lock:
-            if self._pid != os.getpid():
-                self._pid = os.getpid()
-                for entry in self._entries:
-                    entry.load.in_flight = 0
-            yield
-
-    def scores(
-        self, call: Call, kept: Candidates, names: Sequence[Sequence[Entry]], transport: Transport
-    ) -> Flow[tuple[Deployment, Answer]]:
-        """The scores of a call, by a deployment of the first name that has one which does not fail.
-
-        Args:
-            names: The deployments of each name, in the order in which the names are asked.
-            transport: What the call goes through.
-
-        Raises:
-            RerankError: What the caller did wrong, or the one failure there was.
-            FallbackError: Several tries failed.
-        """
-        errors: list[RerankError] = []
-        for number, entries in enumerate(names):
-            left = len(names) - number - 1
-            group = _Group(
-                call=call,
-                kept=kept,
-                entries=entries,
-                names_left=left,
-                deadline=self._deadline_of_name(call, len(entries), left),
-                errors=errors,
-                tokens=self._tokens_of(call, kept, entries),
-            )
-            found = yield from self._in_group(group, transport)
-            if found is not None:
-                return found
-        if len(errors) == 1 or not any(error.moves_on for error in errors):
-            raise errors[0]
-        raise all_failed(errors, call.attempts)
-
-    def standing(self, entry: Entry) -> Standing:
-        """How a deployment is doing."""
-        now, load, deployment = self.rules.clock(), entry.load, entry.deployment
-        with self._account():
-            load.used.forget(now)
-            return Standing(
-                model_name=entry.model_name,
-                model_id=str(deployment.model_id),
-                deployment=deployment.name,
-                in_flight=load.in_flight,
-                cooling=max(0.0, load.cooling_until - now),
-                requests=load.used.requests,
-                tokens=load.used.tokens,
-            )
-
-    def _tokens_of(self, call: Call, kept: Candidates, entries: Sequence[Entry]) -> int:
-        counted = self.rules.counts_tokens or any(entry.terms.tpm for entry in entries)
-        return tokens_to_read(call.query, kept.documents, call.options.rank_fields) if counted else 0
-
-    def _in_group(self, group: _Group, transport: Transport) -> Flow[tuple[Deployment, Answer] | None]:
-        """The same for one name; `None` when nothing is left to try of it."""
-        while (turn := (yield from self._next_turn(group))) is not None:
-            before = len(group.call.attempts)
+    def answer(self) -> Flow[tuple[Entry, Answer] | None]:
+        """The answer of an entry; `None` when none is left to try."""
+        while (turn := (yield from self._claimed())) is not None:
+            entry, claim = turn
+            before = len(self.call.attempts)
             try:
-                return turn.entry.deployment, (yield from self._asked(group, turn, transport))
+                return entry, (yield from self._asked(entry, claim))
             except RerankError as error:
-                if not (error.moves_on or cannot_take(error)):
+                if isinstance(error, GuardrailRaisedError):
                     raise
-                group.fail(turn.entry, error, self.rules.clock())
-                if len(group.call.attempts) == before and not retryable(error):
-                    continue  # nothing was sent, so that was no try
-            group.retries += 1
-            retried_already = len(group.entries) == 1 and turn.need.requests > 1  # each request by itself
-            pause = self.rules.retry_after
-            if group.retries > group.call.policy.max_retries or retried_already or self._is_late(pause, group):
+                sent = len(self.call.attempts) - before
+                self._fail(entry, error, sent)
+                if not sent and not retryable(error):
+                    continue  # nothing was sent, so this was no attempt
+            self.retries += 1
+            retried = self._retries_in_place(claim.need)
+            if retried or self.retries > self.policy.max_retries or not self._allows(pause := self._pause):
                 return None
             if pause:
                 yield Sleep(pause)
         return None
 
-    def _next_turn(self, group: _Group) -> Flow[_Turn | None]:
-        """Who is asked next, when somebody can be; `None` when nobody is left, or that would be too long to wait."""
+    @property
+    def _pause(self) -> float:
+        return self.balancer.rules.retry_after
+
+    def _retries_in_place(self, need: Need) -> bool:
+        """Whether the requests of an entry are retried there: there is no other, or some are paid for already."""
+        return len(self.group.entries) == 1 or need.requests > 1
+
+    def _claimed(self) -> Flow[tuple[Entry, Claim] | None]:
+        """The entry to ask now, once one is available; `None` when there is none, or it would take too long."""
+        state = self.balancer.state
+        ids = [entry.id for entry in self.group.entries]
         while True:
-            with self._account():
-                step = self._step(group)
-            if step is None:
-                return None
-            if isinstance(step, _Turn):
-                try:
-                    return replace(step, reservation=self._reserved(step, group))
-                except RerankError as error:
-                    group.fail(step.entry, error, self.rules.clock())
-            elif self._is_too_long(step, group):
-                if len(group.failed) < len(group.entries):
-                    group.errors.append(_busy(group, step))
-                return None
-            else:
-                yield Sleep(step)
-
-    def _step(self, group: _Group) -> _Turn | float | None:
-        """Who is asked now, or in how many seconds somebody can be; `None` when nobody is left."""
-        now = self.rules.clock()
-        wait: float | None = None
-        for daring in (Daring.NONE,) if group.names_left else Daring:
-            if daring is Daring.ON_TRIAL and wait is not None:
-                break  # better to wait for another than to pile up at one that may hang
-            step = next_step(
-                [
-                    (entry, self._ready_at(entry, group, now, daring), entry not in group.failed)
-                    for entry in group.entries
-                ],
-                now,
-            )
-            if step is None or isinstance(step, float | int):
-                wait = step
+            snapshot: Snapshot = yield Invoke(partial(state.snapshot, ids), partial(state.asnapshot, ids))
+            decision = self._decided(snapshot)
+            if isinstance(decision, Ask):
+                entry = self.group.entries[decision.index]
+                arguments = (entry.id, entry.terms, self._need(entry), decision.risk)
+                claim: Claim | None = yield Invoke(partial(state.claim, *arguments), partial(state.aclaim, *arguments))
+                if claim is not None:
+                    return entry, claim
                 continue
-            entry = self._picked(step, group, now)
-            need = self._need(entry, group)
-            return _Turn(entry, need, entry.load.took(now, need))
-        return wait
+            if isinstance(decision, GiveUp):
+                return None
+            seconds = decision.when - snapshot.now
+            if self._is_too_long(seconds):
+                if len(self.not_before) < len(self.group.entries):
+                    self.failed.append(FailedAttempt(self.group.name, _unavailable(self.group.name, seconds), 0))
+                return None
+            yield Sleep(seconds)
 
-    def _ready_at(self, entry: Entry, group: _Group, now: float, daring: Daring) -> float | None:
-        """When an entry can be asked: infinity as long as nobody knows, `None` for not any more in this call."""
-        again = group.failed.get(entry, now)
-        return None if again is None else max(again, free_at(entry, self._need(entry, group), now, daring))
+    def _decided(self, snapshot: Snapshot) -> Decision:
+        candidates = [self._candidate(entry, snapshot) for entry in self.group.entries]
+        rules = self.balancer.rules
+        choice = Choice(rules.strategy, random.random, self._cost, rules.buffer)
+        return decide(candidates, choice, snapshot.now, last=self.groups_left == 0)
 
-    def _picked(self, ready: Sequence[Entry], group: _Group, now: float) -> Entry:
-        rules, query, documents = self.rules, group.call.query, group.kept.documents
-        entries = in_order(ready)
+    def _candidate(self, entry: Entry, snapshot: Snapshot) -> Candidate:
+        again = self.not_before.get(entry, -math.inf)
+        if again is not None and again > -math.inf:
+            again = snapshot.now + max(0.0, again - time.monotonic())
+        load = snapshot.loads[entry.id]
+        return Candidate(
+            terms=entry.terms,
+            load=load,
+            need=self._need(entry),
+            not_before=again,
+            tried=entry in self.not_before,
+        )
 
-        def cost(place: int) -> float | None:
-            with suppress(RerankError):  # there is no key for it, which it will say when it is asked
-                return estimated(entries[place].deployment.price(), query, documents, group.call.options.rank_fields)
-            return None
+    def _cost(self, index: int) -> float | None:
+        with suppress(RerankError):  # it has no key, which it will say when it is asked
+            price = self.group.entries[index].deployment.price()
+            return estimated(price, self.call.query, self.call.candidates.documents, self.call.options.rank_fields)
+        return None
 
-        moment = Moment(now=now, chance=rules.chance, cost=cost, ttl=rules.ttl, buffer=rules.buffer)
-        return entries[rules.strategy(entries, moment)]
-
-    def _need(self, entry: Entry, group: _Group) -> Need:
-        count, options = len(group.kept.documents), group.call.options
+    def _need(self, entry: Entry) -> Need:
+        count, options = len(self.call.candidates.documents), self.call.options
         size = options.batch_size or entry.deployment.kind.documents_per_request or count
-        return Need(math.ceil(count / size), group.tokens)
+        return Need(math.ceil(count / size), self.tokens)
 
-    def _reserved(self, turn: _Turn, group: _Group) -> Reservation | None:
-        """What is set aside of the budget of a deployment; it is given its turn back when there is not enough.
-
-        The balancer's lock is not held while a budget's is asked for: a fork takes all of them, in any order.
-        """
-        entry, options = turn.entry, group.call.options
-        if entry.budget is None:
-            return None
-        try:
-            query, documents = group.call.query, group.kept.documents
-            starts = range(0, len(documents), entry.deployment.usual_size(options) or len(documents))
-            request = RerankRequest(query=query, documents=documents, rank_fields=options.rank_fields)
-            dollars = entry.deployment.estimate(request, starts)
-            return entry.budget.reserve(dollars)
-        except BaseException:
-            with self._lock:
-                entry.load.ended(turn.slot, turn.need, requests=0, tokens=0)
-            raise
-
-    def _asked(self, group: _Group, turn: _Turn, transport: Transport) -> Flow[Answer]:
-        """The answer of a deployment; what becomes of the call there is remembered."""
-        call, entry, clock = group.call, turn.entry, self.rules.clock
-        before, began = len(call.attempts), clock()
-        answer, failure, falls_out = None, None, False
+    def _asked(self, entry: Entry, claim: Claim) -> Flow[Answer]:
+        """The answer of a claimed entry; the state gets what becomes of it."""
+        call, before, began = self.call, len(self.call.attempts), time.monotonic()
         if not call.attempts:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model
-        many = turn.need.requests > 1
-        policy = replace(call.policy, max_retries=call.policy.max_retries - group.retries if many else 0)
-        deadline = self._deadline(entry, group, began)
-        asked = entry.deployment.ask(call, call.query, group.kept, deadline=deadline, policy=policy)
-        flow = entry.deployment.through(asked, transport)
-        if turn.reservation is not None:
-            estimate = entry.deployment.estimate
-            flow = charged(flow, turn.reservation.settle, call.attempts, call.under_way, estimate)
         try:
-            answer = yield from flow
+            answer = yield from self._sent(entry, claim)
         except RerankError as error:
-            failure = error
+            yield from self._settled(entry, claim, self._outcome(claim, before, began, None, error), error)
             raise
-        finally:
-            attempts, seconds = call.attempts[before:], clock() - began
-            with self._lock:
-                known = answer is not None or (failure is not None and not attempts)
-                requests = len(attempts) if known else max(len(attempts), turn.need.requests)
-                entry.load.ended(turn.slot, turn.need, requests=requests, tokens=_tokens(answer, requests))
-                if failure is not None and failure.moves_on and not failure.too_large:
-                    falls_out = entry.load.failed(clock(), seconds, failure, self.rules.cooldowns)
-                elif answer is not None and attempts:
-                    entry.load.answered(clock(), seconds)
-            if failure is not None and falls_out:
-                _log.warning(
-                    "%s (%s) cools down: %s: %s",
-                    entry.deployment.model_id,
-                    entry.deployment.name,
-                    type(failure).__name__,
-                    failure.message,
-                )
+        except BaseException:  # the call was cut off: a cancelled task cannot wait for a network
+            self.balancer.state.settle(claim, self._outcome(claim, before, began, None, None))
+            raise
+        yield from self._settled(entry, claim, self._outcome(claim, before, began, answer, None))
         return answer
 
-    def _deadline_of_name(self, call: Call, entries: int, names_left: int) -> float | None:
-        """Of a name: a share of what is left for each try at it, as large as that of each name after it."""
-        if call.deadline is None:
-            return None
-        now, tries = self.rules.clock(), min(entries, 1 + call.policy.max_retries)
-        return now + max(0.0, call.deadline - now) * tries / (tries + names_left)
+    def _sent(self, entry: Entry, claim: Claim) -> Flow[Answer]:
+        """The answer of an entry within its share of the time, sent with its own connections."""
+        call, deployment = self.call, entry.deployment
+        query = call.query
+        if deployment.own is not None and deployment.own.guardrails:
+            query = yield from guarded_query(query, deployment.own.guardrails)
+        retries = self.policy.max_retries - self.retries if self._retries_in_place(claim.need) else 0
+        flow = ask(call, deployment, query, replace(self.policy, max_retries=retries))
+        sender = None if deployment.sender is self.balancer.sender else deployment.sender
+        deadline = self._deadline(entry)
+        if deadline is call.deadline and sender is None:
+            return (yield from flow)
+        answer: Answer = yield Scope(flow, deadline, sender)
+        return answer
 
-    def _deadline(self, entry: Entry, group: _Group, now: float) -> float | None:
-        """Of one try: a fair share of what is left for it and for the others that may be asked after it."""
-        end, own = group.deadline, entry.terms.timeout
-        able = [each for each in group.entries if each not in group.slow and group.failed.get(each, now) is not None]
+    def _deadline(self, entry: Entry) -> Deadline:
+        """A fair share of the time for one attempt, and for the others that may follow it."""
+        able = [
+            each for each in self.group.entries if each not in self.slow and self.not_before.get(each, 0) is not None
+        ]
         others = sum(each is not entry for each in able)
-        tries = 1 + min(others, group.call.policy.max_retries - group.retries)
-        limits = [*([] if own is None else [now + own]), *([] if end is None else [part_of(end, now, tries)])]
-        return min(limits, default=None)
+        share = self.deadline.share(1 + min(others, self.policy.max_retries - self.retries))
+        own = entry.terms.timeout
+        return share if own is None else share.earliest(Deadline.after(own))
 
-    def _is_too_long(self, seconds: float, group: _Group) -> bool:
-        """Whether another name should be asked, or nobody, rather than wait.
+    def _may_follow(self, entry: Entry) -> bool:
+        """Whether an entry can be asked after the one that is asked now."""
+        return entry not in self.slow and self.not_before.get(entry, 0.0) is not None
 
-        An only deployment that did not ask for time itself is tried again all the same, after a moment.
-        """
-        with self._lock:
-            now, only = self.rules.clock(), group.entries[0]
-            backs_off = len(group.entries) == 1 and free_at(only, self._need(only, group), now) <= now
-        elsewhere = group.names_left > 0 and not backs_off
-        return elsewhere or self._is_late(seconds, group) or seconds > group.call.policy.longest_wait
+    def _settled(self, entry: Entry, claim: Claim, outcome: Outcome, error: RerankError | None = None) -> Flow[None]:
+        state = self.balancer.state
+        cools_down: bool = yield Invoke(partial(state.settle, claim, outcome), partial(state.asettle, claim, outcome))
+        if cools_down and error is not None:
+            _log.warning("%s starts to cool down: %s: %s", entry.label, type(error).__name__, error.message)
 
-    def _is_late(self, seconds: float, group: _Group) -> bool:
-        """Whether the time of a name is over in so many seconds."""
-        return group.deadline is not None and self.rules.clock() + seconds >= group.deadline
+    def _outcome(
+        self, claim: Claim, before: int, began: float, answer: Answer | None, error: RerankError | None
+    ) -> Outcome:
+        sent = len(self.call.attempts) - before
+        known = answer is not None or (error is not None and not sent)
+        requests = sent if known else max(sent, claim.need.requests)
+        failed = sum(attempt.error is not None for attempt in self.call.attempts[before:])
+        return Outcome(
+            seconds=time.monotonic() - began,
+            requests=requests,
+            tokens=_tokens(answer, requests),
+            answered=answer is not None and sent > 0,
+            failure=None if error is None else failure_of(error, failed),
+        )
+
+    def _fail(self, entry: Entry, error: RerankError, requests: int) -> None:
+        """Remember that an entry cannot be asked again at once."""
+        self.failed.append(FailedAttempt(entry.label, error, requests))
+        wait = wait_before(self.retries + 1, error, self.policy)
+        self.not_before[entry] = None if wait is None else time.monotonic() + wait
+        if isinstance(error, APITimeoutError):
+            self.slow.add(entry)
+
+    def _is_too_long(self, seconds: float) -> bool:
+        """Whether to ask another group, or give up, rather than wait."""
+        return self.groups_left > 0 or not self._allows(seconds) or seconds > self.policy.longest_wait
+
+    def _allows(self, seconds: float) -> bool:
+        return self.deadline.allows(seconds)
 
 
-def _busy(group: _Group, seconds: float) -> RateLimitError:
-    name = group.entries[0].model_name
+def _unavailable(name: str, seconds: float) -> RateLimitError:
     return RateLimitError(
-        f"every deployment of {name} cools down or is at its limit; the first is free in {seconds:.1f} s",
+        f"all deployments of {name} are cooling down or rate limited; the first one is available in {seconds:.1f} s",
         retry_after=seconds,
     )
 
 
 def _tokens(answer: Answer | None, requests: int) -> float | None:
-    """The tokens that an answer says it used; `None` to stay with the estimate."""
+    """The tokens that an answer reports; `None` to keep the estimate."""
     if not requests:
         return 0
     if answer is None:

@@ -1,19 +1,18 @@
-"""From a `model_list` in LiteLLM's form to deployments, and from lists of fallbacks to chains of names."""
+"""From a `model_list` in LiteLLM's form to groups of deployments."""
 
 from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any
 
 from anyrerank._core.engine import Deployment, provider_class, variable
-from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Budget, Price
-from anyrerank._core.routing.decisions import Load, Terms
-from anyrerank._core.runtime import is_number
+from anyrerank._core.routing.balancer import Entry, Group
+from anyrerank._core.routing.load import Terms
+from anyrerank._core.runtime import Sender, is_number
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import is_http_url
@@ -66,23 +65,26 @@ class Located(dict[str, Any]):
         self.where = where
 
 
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Entry:
-    """One deployment of a router: what is asked, on what terms, and how it is doing."""
+def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -> dict[str, Group]:
+    """The groups that a `model_list` describes, by name.
 
-    model_name: str
-    deployment: Deployment
-    terms: Terms
-    budget: Budget | None
-    load: Load = field(default_factory=Load, repr=False)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """A copy in another place or process, which knows nothing of how it is doing."""
-        return (_entry, (self.model_name, self.deployment, self.terms, self.budget))
-
-
-def _entry(model_name: str, deployment: Deployment, terms: Terms, budget: Budget | None) -> Entry:
-    return Entry(model_name=model_name, deployment=deployment, terms=terms, budget=budget)
+    Raises:
+        ConfigurationError: It is no list of deployments, or an id is not unique.
+    """
+    if not isinstance(model_list, list | tuple) or not model_list:
+        raise ConfigurationError("model_list must be a list of at least one deployment")
+    groups: dict[str, Group] = {}
+    ids: set[str] = set()
+    for number, given in enumerate(each if isinstance(each, Mapping) else {} for each in model_list):
+        where = given.where if isinstance(given, Located) else f"model_list[{number}]"
+        name = str(given.get("model_name"))
+        group = groups.get(name, Group(name, ()))
+        entry = entry_of(given, where, f"{name}-{len(group.entries) + 1}", prices, sender)
+        if entry.id in ids:
+            raise ConfigurationError(f"{where} ({name}): the id {entry.id} is used by another deployment")
+        ids.add(entry.id)
+        groups[name] = Group(name, (*group.entries, entry))
+    return groups
 
 
 _REFERENCE = "os.environ/"
@@ -124,7 +126,7 @@ def _number(text: str) -> int | float | str:
 
 
 def entry_of(
-    given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], transport: Transport
+    given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], sender: Sender
 ) -> Entry:
     """The deployment that an entry of `model_list` describes.
 
@@ -142,17 +144,13 @@ def entry_of(
     info = with_numbers(info, resolved(info, where), _PRICES)
     where, model_id = f"{where} ({name})", str(info.get("id") or default_id)
     try:
-        entry = Entry(
-            model_name=name,
-            deployment=_deployment(params, info, where, model_id, prices=prices, transport=transport),
-            terms=_terms(params, where),
-            budget=_budget(params),
-        )
-        fault = entry.deployment.fault()
+        deployment = _deployment(params, info, where, model_id, prices=prices, sender=sender)
+        entry = Entry(id=model_id, deployment=deployment, terms=_terms(params, where))
+        fault = deployment.fault()
         if isinstance(fault, BadRequestError):  # of what was given, which no variable that is set later can mend
             raise fault
-        if entry.budget is not None and fault is None:
-            entry.deployment.estimate(RerankRequest(query="", documents=()))
+        if deployment.budget is not None and fault is None:
+            deployment.estimate(RerankRequest(query="", documents=()))
     except (BadRequestError, ConfigurationError) as error:
         if error.message.startswith(where):
             raise
@@ -167,7 +165,7 @@ def _deployment(
     model_id: str,
     *,
     prices: Mapping[str, Price],
-    transport: Transport,
+    sender: Sender,
 ) -> Deployment:
     kind = provider_class(params.get("model", ""), params.get("custom_llm_provider"))
     known = {"model", "extra_body", *_CONNECTION, *_PRICES, *_TERMS, *_BUDGET, *_HEADERS, *kind.settings, *kind.options}
@@ -192,9 +190,10 @@ def _deployment(
         settings={name: params[name] for name in kind.settings.keys() & params.keys()},
         price=Price(per_query=cost["input_cost_per_query"], per_token=cost["input_cost_per_token"]),
         prices=prices,
-        transport=transport,
+        sender=sender,
         defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
         default_body=params.get("extra_body"),
+        budget=_budget(params),
         model_id=model_id,
     )
 
@@ -215,65 +214,3 @@ def _budget(params: Mapping[str, Any]) -> Budget | None:
     if dollars is None and window is not None:
         raise ConfigurationError("budget_duration says how long max_budget is for, and there is no max_budget")
     return budget if dollars is None else Budget(dollars, window)
-
-
-_WRONG_FALLBACKS = "fallbacks is a list of mappings from a name to a list of names"
-
-Fallbacks = Mapping[str, Sequence[str]] | Sequence[Mapping[str, Sequence[str]]]
-
-
-def chains(
-    names: Iterable[str], fallbacks: Fallbacks, default: Sequence[str], most: int, aliases: Mapping[str, str]
-) -> dict[str, tuple[str, ...]]:
-    """For each name, those that are asked after it: its fallbacks, each followed by its own.
-
-    Args:
-        default: The fallbacks of names without any; `"*"` among `fallbacks` says the same, as in LiteLLM.
-        most: How many of a chain are kept.
-        aliases: Other names.
-
-    Raises:
-        ConfigurationError: A fallback that is no name, or one to itself or in a circle.
-    """
-    known = {**{name: name for name in names}, **aliases}
-    given = _merged(fallbacks)
-    usual = _known("default_fallbacks", [*default, *given.pop("*", ())], known)
-    own = {_known("fallbacks", [name], known)[0]: _known("fallbacks", others, known) for name, others in given.items()}
-    return {name: _chain(name, own, usual)[:most] for name in known if name not in aliases}
-
-
-def _known(what: str, names: Sequence[object], known: Mapping[str, str]) -> list[str]:
-    for name in names:
-        if not isinstance(name, str):
-            raise ConfigurationError(f"{what} is a list of names" if what != "fallbacks" else _WRONG_FALLBACKS)
-        if name not in known:
-            raise ConfigurationError(f"{what}: no deployment has the name {name}; there are {', '.join(known)}")
-    return [known[str(name)] for name in names]
-
-
-def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
-    listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else fallbacks
-    if not isinstance(listed, list | tuple):
-        raise ConfigurationError(_WRONG_FALLBACKS)
-    merged: dict[str, Sequence[str]] = {}
-    for each in listed:
-        if not isinstance(each, Mapping) or not all(isinstance(others, list | tuple) for others in each.values()):
-            raise ConfigurationError(_WRONG_FALLBACKS)
-        merged.update(each)
-    return merged
-
-
-def _chain(name: str, own: Mapping[str, Sequence[str]], default: Sequence[str]) -> tuple[str, ...]:
-    found: dict[str, None] = {}
-    path = {name: iter(own.get(name, ()))}
-    while path:
-        last = next(reversed(path))
-        other = next(path[last], None)
-        if other is None:
-            del path[last]
-        elif other in path:
-            raise ConfigurationError(f"fallbacks go in a circle: {' -> '.join((*path, other))}")
-        elif other not in found:
-            found[other] = None
-            path[other] = iter(own.get(other, ()))
-    return tuple(found) or tuple(other for other in default if other != name)

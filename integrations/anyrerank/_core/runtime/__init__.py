@@ -1,31 +1,35 @@
-"""Flows and the two drivers that run them."""
+"""Flows, their effects, and the two drivers that run them."""
 
 from anyrerank._core.runtime.arguments import checked_path, is_number
 from anyrerank._core.runtime.async_driver import arun
-from anyrerank._core.runtime.effects import DEADLOCK, Call, Do, Effect, Flow, Gather, Sleep, Through, Wait
+from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
+from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Sender, Sleep, Wait
 from anyrerank._core.runtime.extras import needed
-from anyrerank._core.runtime.forks import ForkLock
+from anyrerank._core.runtime.forks import reset_in_child
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.sync_driver import run
-from anyrerank._core.runtime.timeouts import timeout
+from anyrerank._core.runtime.timeouts import timed_out, timeout
 
 __all__ = [
-    "DEADLOCK",
-    "Call",
-    "Do",
+    "NO_DEADLINE",
+    "Blocking",
+    "Deadline",
     "Effect",
     "Flow",
-    "ForkLock",
     "Gather",
     "HttpRequest",
     "HttpResponse",
+    "Invoke",
+    "Scope",
+    "Sender",
     "Sleep",
-    "Through",
     "Wait",
     "arun",
     "checked_path",
     "is_number",
     "needed",
+    "reset_in_child",
     "run",
+    "timed_out",
     "timeout",
 ]

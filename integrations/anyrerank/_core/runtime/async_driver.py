@@ -1,46 +1,48 @@
-"""The driver of asynchronous calls."""
+"""The asynchronous driver."""
 
 from __future__ import annotations
 
 import asyncio
 import inspect
-import time
 from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Future
 from contextlib import suppress
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
-from anyrerank._core.runtime.effects import DEADLOCK, Call, Do, Effect, Flow, Gather, Sleep, T, Through, Wait
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank._core.runtime.sync_driver import (
-    _EQUAL_CALL_TOOK_TOO_LONG,
-    _GUARDED_TOO_LONG,
-    _WORKED_TOO_LONG,
-    _counted,
-    _in_daemon,
-    _no_exchange,
-)
-from anyrerank._core.runtime.timeouts import timeout
-from anyrerank._core.runtime.turns import short_turn
-from anyrerank.errors import APITimeoutError
-
-AsyncExchange: TypeAlias = Callable[[HttpRequest], Awaitable[HttpResponse]]
+from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
+from anyrerank._core.runtime.effects import AsyncSend, Blocking, Effect, Flow, Gather, Invoke, Scope, Sleep, T, Wait
+from anyrerank._core.runtime.messages import HttpRequest
+from anyrerank._core.runtime.sync_driver import IDENTICAL, LOOK_UP, check_not_passed, check_time_for, no_sender
+from anyrerank._core.runtime.threads import in_daemon_thread
+from anyrerank._core.runtime.timeouts import timed_out, timeout
 
 
-async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
-    """Drive `flow` on the running event loop; cancelling the task is thrown into the flow.
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the effects of a flow are performed with."""
+
+    send: AsyncSend
+    deadline: Deadline
+
+
+async def arun(flow: Flow[T], send: AsyncSend = no_sender, deadline: Deadline = NO_DEADLINE) -> T:
+    """Drive `flow` on the running event loop; a cancellation of the task is thrown into the flow.
 
     Args:
-        exchange: Sends a request and reads the answer.
+        flow: Not started yet.
+        send: Sends a request and reads the answer.
+        deadline: When it must be over.
     """
+    return await _drive(flow, Context(send, deadline))
+
+
+async def _drive(flow: Flow[T], context: Context) -> T:
     try:
-        await short_turn()
         effect = next(flow)
         while True:
             try:
-                outcome: Any
-                outcome = await _aperform(effect, exchange)
-                await short_turn()
+                outcome = await _perform(effect, context)
             except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
                 effect = flow.throw(error)
             else:
@@ -52,73 +54,74 @@ async def arun(flow: Flow[T], exchange: AsyncExchange = _no_exchange) -> T:
         flow.close()
 
 
-async def _aperform(effect: Effect, exchange: AsyncExchange) -> Any:
+def _perform(effect: Effect, context: Context) -> Awaitable[Any]:
     if isinstance(effect, HttpRequest):
-        return await exchange(effect)
-    return await _APERFORM[type(effect)](effect, exchange)
+        return context.send(effect, effect.deadline_within(context.deadline))
+    return _PERFORM[type(effect)](effect, context)
 
 
-async def _asleep(effect: Sleep, _: AsyncExchange) -> Any:
-    return await asyncio.sleep(effect.seconds)
+async def _sleep(effect: Sleep, context: Context) -> None:
+    check_time_for(effect, context.deadline)
+    await asyncio.sleep(effect.seconds)
 
 
-async def _ado(effect: Do, _: AsyncExchange) -> Any:
-    outcome = effect.function()
-    if not inspect.isawaitable(outcome):
-        return outcome
-    if effect.deadline is None:
-        return await outcome
-    try:
-        async with timeout(max(0.0, effect.deadline - time.monotonic())):
-            return await outcome
-    except asyncio.TimeoutError:
-        if time.monotonic() < effect.deadline:  # it is its own
-            raise
-        raise APITimeoutError(_GUARDED_TOO_LONG) from None
+async def _blocking(effect: Blocking, context: Context) -> Any:
+    check_not_passed(context.deadline)
+    if not effect.bounded or context.deadline is NO_DEADLINE:
+        return await asyncio.to_thread(effect.function)
+    return await _result(in_daemon_thread(effect.function), context.deadline, LOOK_UP)
 
 
-async def _athrough(effect: Through, _: AsyncExchange) -> Any:
-    return await arun(effect.flow, effect.sender.asend)
-
-
-async def _await(effect: Wait, _: AsyncExchange) -> Any:
-    if effect.loop not in (None, asyncio.get_running_loop()):
-        return DEADLOCK
-    return await _aawaited(effect.future, effect.deadline)
-
-
-async def _acall(call: Call, _: AsyncExchange) -> Any:
-    if call.deadline is None:
-        return await asyncio.to_thread(call.function)
-    return await _aawaited(_in_daemon(call.function), call.deadline, _WORKED_TOO_LONG)
-
-
-async def _aawaited(future: Future[Any], deadline: float | None, late: str = _EQUAL_CALL_TOOK_TOO_LONG) -> Any:
-    """The result of `future`, which goes on whatever becomes of the task that waits here."""
+async def _result(future: Future[Any], deadline: Deadline, problem: str) -> Any:
+    """The result of `future`, which is never cancelled with the task that waits for it."""
     loop = asyncio.get_running_loop()
-    over = asyncio.Event()
+    done = asyncio.Event()
 
-    def tell(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-            loop.call_soon_threadsafe(over.set)
+    def wake(_: Future[Any]) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nothing waits any more
+            loop.call_soon_threadsafe(done.set)
 
-    future.add_done_callback(tell)
+    future.add_done_callback(wake)
     try:
-        await asyncio.wait_for(over.wait(), None if deadline is None else max(0.0, deadline - time.monotonic()))
+        await asyncio.wait_for(done.wait(), deadline.remaining())
     except asyncio.TimeoutError:
-        raise APITimeoutError(late) from None
+        raise timed_out(deadline, problem) from None
     return future.result()
 
 
-async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:
+async def _invoke(effect: Invoke, context: Context) -> Any:
+    outcome = (effect.asynchronous or effect.function)()
+    if not inspect.isawaitable(outcome):
+        return outcome
+    if not effect.bounded or context.deadline is NO_DEADLINE:
+        return await outcome
+    try:
+        async with timeout(context.deadline.remaining()):
+            return await outcome
+    except asyncio.TimeoutError:
+        if context.deadline.passed:
+            raise timed_out(context.deadline, "a guardrail took too long") from None
+        raise  # the function's own
+
+
+async def _scope(effect: Scope, context: Context) -> Any:
+    send = context.send if effect.sender is None else effect.sender.asend
+    return await _drive(effect.flow, Context(send, context.deadline.earliest(effect.deadline)))
+
+
+async def _wait(effect: Wait, context: Context) -> Any:
+    return await _result(effect.future, context.deadline, IDENTICAL)
+
+
+async def _gather(gather: Gather, context: Context) -> list[Any]:
     if len(gather.flows) == 1:
-        return [_counted(await arun(gather.flows[0], exchange), gather.done)]
+        return [await _reported(gather.flows[0], gather, context)]
     results: list[Any] = [None] * len(gather.flows)
     waiting = iter(enumerate(gather.flows))
 
-    async def worker(places: Iterator[tuple[int, Flow[Any]]]) -> None:
-        for place, flow in places:
-            results[place] = _counted(await arun(flow, exchange), gather.done)
+    async def worker(flows: Iterator[tuple[int, Flow[Any]]]) -> None:
+        for index, flow in flows:
+            results[index] = await _reported(flow, gather, context)
 
     tasks = [asyncio.create_task(worker(waiting)) for _ in range(min(gather.limit, len(gather.flows)))]
     try:
@@ -130,11 +133,18 @@ async def _agather(gather: Gather, exchange: AsyncExchange) -> list[Any]:
     return results
 
 
-_APERFORM: dict[type, Callable[..., Awaitable[Any]]] = {
-    Sleep: _asleep,
-    Call: _acall,
-    Do: _ado,
-    Through: _athrough,
-    Wait: _await,
-    Gather: _agather,
+async def _reported(flow: Flow[Any], gather: Gather, context: Context) -> Any:
+    result = await _drive(flow, context)
+    if gather.on_done is not None:
+        gather.on_done()
+    return result
+
+
+_PERFORM: dict[type, Callable[..., Awaitable[Any]]] = {
+    Sleep: _sleep,
+    Blocking: _blocking,
+    Invoke: _invoke,
+    Gather: _gather,
+    Scope: _scope,
+    Wait: _wait,
 }

@@ -1,13 +1,18 @@
-"""Effects: what a flow can ask for."""
+"""Effects: what a flow can ask its driver for.
+
+A flow is a generator that yields effects and is sent their outcomes; an effect that fails is thrown into it. Retries,
+batches, fallbacks and providers are flows, joined with `yield from`, so that each exists once for synchronous and
+asynchronous callers and is tested by sending values into a generator.
+"""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias, TypeVar
 
+from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 
 T = TypeVar("T")
@@ -15,95 +20,95 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Sleep:
-    """Wait; the outcome is `None`."""
+    """Wait; the outcome is `None`.
+
+    Attributes:
+        seconds: How long.
+        otherwise: What to raise at once if the deadline would pass meanwhile; by default an `APITimeoutError`.
+    """
 
     seconds: float
+    otherwise: Exception | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
-    """Run a blocking function (a model on this machine, a credential look-up); the outcome is what it returns.
+class Blocking:
+    """Run a blocking function, in a thread if the driver is asynchronous; the outcome is what it returns.
 
     Attributes:
-        bounded: Whether the call's deadline is for this too: it is no longer waited for then, though it runs on. For
-            what waits itself, such as a look-up, rather than for what computes.
-        deadline: A time of the monotonic clock, or `None` for no limit.
+        function: For example a model on this machine, or a look-up of credentials.
+        bounded: Whether to stop waiting for it at the deadline, although its thread runs on: for functions that wait
+            (a look-up), not for those that compute.
     """
 
     function: Callable[[], Any]
     bounded: bool = False
-    deadline: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Do:
-    """Run a function of the driver's colour: what it returns is awaited by `arun` (where it can be), not by `run`.
+class Invoke:
+    """Call a function; the asynchronous driver awaits what it returns if that is awaitable, until the deadline.
 
-    For callers that have both colours of something already, such as a framework's callback managers.
+    For what exists in a synchronous and an asynchronous form already, such as a framework's callbacks.
 
     Attributes:
-        deadline: Until when it is awaited: a time of the monotonic clock, or `None` for no limit. What is not awaited
-            takes what it takes.
+        function: Called by the synchronous driver.
+        asynchronous: Called by the asynchronous driver; by default `function`.
+        bounded: Whether the deadline applies.
     """
 
     function: Callable[[], Any]
-    deadline: float | None = None
+    asynchronous: Callable[[], Any] | None = None
+    bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Gather:
-    """Run flows side by side, at most `limit` at a time; the outcome is the list of their results, in order.
+    """Run flows concurrently, at most `limit` at a time; the outcome is the list of their results, in order.
 
-    The first failure stops the others and is what the flow gets.
+    The first failure stops the others and is thrown into the flow.
     """
 
     flows: Sequence[Flow[Any]]
     limit: int
-    done: Callable[[], None] | None = None
-    """Called as each flow ends well: progress."""
+    on_done: Callable[[], None] | None = None
+    """Called when a flow has succeeded: progress."""
 
 
 class Sender(Protocol):
-    """Sends requests in both colours."""
+    """Sends requests, synchronously and asynchronously."""
 
-    def send(self, request: HttpRequest) -> HttpResponse:
-        """Send and read the whole answer."""
+    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """Send `request` and read the whole answer."""
         ...
 
-    async def asend(self, request: HttpRequest) -> HttpResponse:
-        """The same, on the running event loop."""
+    async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+        """`send`, on the running event loop."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class Through:
-    """Run a flow whose requests go through a sender of its own; the outcome is its result."""
+class Scope:
+    """Run a flow under an earlier deadline, or with a sender of its own; the outcome is its result."""
 
-    sender: Sender
     flow: Flow[Any]
+    deadline: Deadline = NO_DEADLINE
+    sender: Sender | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Wait for what another flow will give; the outcome is that, or `DEADLOCK` where that could be for ever.
+    """Wait for the result of another flow, until the deadline; the outcome is that result.
 
     Attributes:
-        future: Its result.
-        loop: The event loop that runs the other flow, or `None`. A synchronous call, or one on another loop, may be
-            what holds that loop up, itself or by its threads, so it does not wait for one.
-        deadline: A time of the monotonic clock, or `None` for no limit.
+        future: Set by a flow of the same event loop, or of another thread if both flows are synchronous.
     """
 
     future: Future[Any]
-    loop: asyncio.AbstractEventLoop | None
-    deadline: float | None = None
 
 
-DEADLOCK = object()
-"""The outcome of a `Wait` that might never end."""
-
-
-Effect: TypeAlias = HttpRequest | Sleep | Call | Do | Gather | Through | Wait
-
-
+Effect: TypeAlias = HttpRequest | Sleep | Blocking | Invoke | Gather | Scope | Wait
 Flow: TypeAlias = Generator[Effect, Any, T]
+
+Send: TypeAlias = Callable[[HttpRequest, Deadline], HttpResponse]
+AsyncSend: TypeAlias = Callable[[HttpRequest, Deadline], Awaitable[HttpResponse]]

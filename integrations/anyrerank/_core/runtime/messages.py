@@ -1,4 +1,4 @@
-"""What providers and transport exchange: plain HTTP, with no HTTP library in it."""
+"""HTTP requests and responses, independent of any HTTP library."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
+from anyrerank._core.runtime.deadline import Deadline
+from anyrerank._core.runtime.timeouts import timed_out
 from anyrerank.errors import public_url
 
 REQUEST_ID_HEADERS = (
@@ -22,13 +24,27 @@ REQUEST_ID_HEADERS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpRequest:
-    """A request to send. `deadline` is a time of the monotonic clock, or `None` for no limit."""
+    """A request to send.
+
+    Attributes:
+        timeout: Seconds for this exchange, where the deadline leaves more; `None` for no limit of its own.
+    """
 
     method: str
     url: str = field(repr=False)
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(default=b"", repr=False)
-    deadline: float | None = None
+    timeout: float | None = None
+
+    def deadline_within(self, deadline: Deadline) -> Deadline:
+        """When this exchange must be over.
+
+        Raises:
+            APITimeoutError: No time is left to send it.
+        """
+        if deadline.passed:
+            raise timed_out(deadline, "no time was left to send the request", url=self.url)
+        return deadline if self.timeout is None else deadline.earliest(Deadline.after(self.timeout))
 
     def __repr__(self) -> str:
         return f"HttpRequest({self.method} {public_url(self.url)}, {len(self.content)} bytes)"
@@ -36,25 +52,25 @@ class HttpRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HttpResponse:
-    """An answer that was read to its end. Header names are lower-case."""
+    """A response whose body was read completely. Header names are lower-case."""
 
     status: int
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(default=b"", repr=False)
     url: str = field(default="", repr=False)
     received: float = 0.0
-    """When it came, in seconds since the epoch: what a `Retry-After` date is compared with."""
+    """When it was received, in seconds since the epoch: a `Retry-After` date is compared with it."""
 
     @property
     def request_id(self) -> str | None:
-        """The id the provider gave the request, from the headers that are in use for it."""
+        """The provider's id of the request, from the headers that providers use for it."""
         return next((self.headers[name] for name in REQUEST_ID_HEADERS if name in self.headers), None)
 
     @property
     def retry_after(self) -> float | None:
         """Seconds the server asks to wait: `retry-after-ms`, `Retry-After` (seconds or date), `x-ratelimit-reset`.
 
-        The last says when more requests are allowed, which many gateways write into every answer: it counts on 429.
+        Many gateways add the last to every response, so it counts on status 429 only.
         """
         for name, scale in (("retry-after-ms", 0.001), ("retry-after", 1.0), ("x-ratelimit-reset", 1.0)):
             text = None if name == "x-ratelimit-reset" and self.status != 429 else self.headers.get(name)
@@ -69,14 +85,14 @@ class HttpResponse:
 
 
 def _from_now(seconds: float, now: float) -> float:
-    """`seconds`, or the time until them where they count from 1970, which some servers do in milliseconds."""
-    if seconds < _LONG_AGO:
+    """`seconds`, or the time until them if they are a timestamp, which some servers give in milliseconds."""
+    if seconds < _TIMESTAMP:
         return seconds
-    return (seconds / 1000 if seconds >= 1000 * _LONG_AGO else seconds) - now
+    return (seconds / 1000 if seconds >= 1000 * _TIMESTAMP else seconds) - now
 
 
-_LONG_AGO = 1e9
-"""A waiting time of 32 years, or a moment in 2001."""
+_TIMESTAMP = 1e9
+"""From here on a number is a timestamp (2001), not a wait (32 years)."""
 
 
 def _number(text: str) -> float | None:

@@ -1,4 +1,4 @@
-"""The driver of synchronous calls."""
+"""The synchronous driver. It starts no event loop, so it also works inside a running one."""
 
 from __future__ import annotations
 
@@ -8,35 +8,57 @@ import time
 import weakref
 from collections.abc import Callable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
-from anyrerank._core.runtime.effects import DEADLOCK, Call, Do, Effect, Flow, Gather, Sleep, T, Through, Wait
-from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
-from anyrerank.errors import APITimeoutError
-
-Exchange: TypeAlias = Callable[[HttpRequest], HttpResponse]
-
-
-class _StoppedError(BaseException):
-    """Thrown into the flows that are still running when one beside them has failed."""
+from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
+from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Send, Sleep, T, Wait
+from anyrerank._core.runtime.messages import HttpRequest
+from anyrerank._core.runtime.threads import in_daemon_thread
+from anyrerank._core.runtime.timeouts import timed_out
 
 
-def _no_exchange(_: HttpRequest) -> Any:
-    raise AssertionError("this flow has nothing to send with")
+class StoppedError(BaseException):
+    """Thrown into flows that are still running when a concurrent one has failed."""
 
 
-def run(flow: Flow[T], exchange: Exchange = _no_exchange, stop: threading.Event | None = None) -> T:
-    """Drive `flow` on this thread; no event loop is started or needed.
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the effects of a flow are performed with.
+
+    Attributes:
+        send: Sends a request and reads the answer.
+        deadline: When the flow must be over.
+        stop: Set when its result is no longer wanted.
+    """
+
+    send: Send
+    deadline: Deadline
+    stop: Stop | None = None
+
+
+def no_sender(request: HttpRequest, _: Deadline) -> Any:
+    """The sender of flows that send nothing."""
+    raise AssertionError(f"this flow has no sender: {request}")
+
+
+def run(flow: Flow[T], send: Send = no_sender, deadline: Deadline = NO_DEADLINE) -> T:
+    """Drive `flow` on this thread.
 
     Args:
-        exchange: Sends a request and reads the answer.
-        stop: Set from outside when the result is no longer wanted.
+        flow: Not started yet.
+        send: Sends a request and reads the answer.
+        deadline: When it must be over.
     """
+    return _drive(flow, Context(send, deadline))
+
+
+def _drive(flow: Flow[T], context: Context) -> T:
     try:
         effect = next(flow)
         while True:
             try:
-                outcome = _perform(effect, exchange, stop)
+                outcome = _perform(effect, context)
             except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
                 effect = flow.throw(error)
             else:
@@ -48,76 +70,72 @@ def run(flow: Flow[T], exchange: Exchange = _no_exchange, stop: threading.Event 
         flow.close()
 
 
-def _perform(effect: Effect, exchange: Exchange, stop: threading.Event | None) -> Any:
-    if stop is not None and stop.is_set():
-        raise _StoppedError
+def _perform(effect: Effect, context: Context) -> Any:
+    if context.stop is not None and context.stop.is_set():
+        raise StoppedError
     if isinstance(effect, HttpRequest):
-        return exchange(effect)
-    return _PERFORM[type(effect)](effect, exchange, stop)
+        return context.send(effect, effect.deadline_within(context.deadline))
+    return _PERFORM[type(effect)](effect, context)
 
 
-def _sleep(effect: Sleep, _: Exchange, stop: threading.Event | None) -> Any:
-    return (time.sleep if stop is None else stop.wait)(effect.seconds)
+def _sleep(effect: Sleep, context: Context) -> None:
+    check_time_for(effect, context.deadline)
+    (time.sleep if context.stop is None else context.stop.wait)(effect.seconds)
 
 
-def _call(effect: Call, _: Exchange, __: threading.Event | None) -> Any:
-    if effect.deadline is None:
+def check_time_for(effect: Sleep, deadline: Deadline) -> None:
+    """Raise if `deadline` would pass during a wait."""
+    if not deadline.allows(effect.seconds):
+        raise effect.otherwise or timed_out(deadline, "the provider was still working")
+
+
+def _blocking(effect: Blocking, context: Context) -> Any:
+    check_not_passed(context.deadline)
+    if not effect.bounded or context.deadline is NO_DEADLINE:
         return effect.function()
-    return _awaited(_in_daemon(effect.function), effect.deadline, _WORKED_TOO_LONG)
+    return _result(in_daemon_thread(effect.function), context.deadline, LOOK_UP)
 
 
-def _do(effect: Do, _: Exchange, __: threading.Event | None) -> Any:
-    return effect.function()
+def check_not_passed(deadline: Deadline) -> None:
+    """Raise if no time is left to start something."""
+    if deadline.passed:
+        raise timed_out(deadline, "no time was left for the work on this machine")
 
 
-def _through(effect: Through, _: Exchange, stop: threading.Event | None) -> Any:
-    return run(effect.flow, effect.sender.send, stop)
+LOOK_UP = "a credential look-up, a guardrail or a cache took too long"
+IDENTICAL = "an identical request was still in flight"
 
 
-def _wait(effect: Wait, _: Exchange, __: threading.Event | None) -> Any:
-    return DEADLOCK if effect.loop else _awaited(effect.future, effect.deadline)
-
-
-def _in_daemon(function: Callable[[], Any]) -> Future[Any]:
-    """Run `function` in a thread that neither an interpreter nor an event loop waits for when it ends."""
-    future: Future[Any] = Future()
-    run_here = contextvars.copy_context().run
-
-    def work() -> None:
-        try:
-            future.set_result(run_here(function))
-        except BaseException as error:  # noqa: BLE001  it belongs to whoever waits
-            future.set_exception(error)
-
-    threading.Thread(target=work, name="anyrerank", daemon=True).start()
-    return future
-
-
-_WORKED_TOO_LONG = "timed out: what a request needs first (credentials, a guardrail) took longer than the call may"
-
-
-_GUARDED_TOO_LONG = "timed out: the call's timeout was used up before its query was allowed to be sent"
-
-
-_EQUAL_CALL_TOOK_TOO_LONG = "timed out while an equal call was under way, whose scores would have served this one too"
-
-
-def _awaited(future: Future[Any], deadline: float | None, late: str = _EQUAL_CALL_TOOK_TOO_LONG) -> Any:
-    done, _ = wait([future], timeout=None if deadline is None else max(0.0, deadline - time.monotonic()))
+def _result(future: Future[Any], deadline: Deadline, problem: str) -> Any:
+    done, _ = wait([future], timeout=deadline.remaining())
     if not done:
-        raise APITimeoutError(late)
+        raise timed_out(deadline, problem)
     return future.result()
 
 
-def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -> list[Any]:
+def _invoke(effect: Invoke, _: Context) -> Any:
+    return effect.function()
+
+
+def _scope(effect: Scope, context: Context) -> Any:
+    send = context.send if effect.sender is None else effect.sender.send
+    return _drive(effect.flow, Context(send, context.deadline.earliest(effect.deadline), context.stop))
+
+
+def _wait(effect: Wait, context: Context) -> Any:
+    return _result(effect.future, context.deadline, IDENTICAL)
+
+
+def _gather(gather: Gather, context: Context) -> list[Any]:
     if len(gather.flows) <= 1 or gather.limit == 1:
-        return [_counted(run(flow, exchange, outer), gather.done) for flow in gather.flows]
-    stop = _Stop(outer)
+        return [_reported(flow, gather, context) for flow in gather.flows]
+    stop = Stop(context.stop)
+    inner = Context(context.send, context.deadline, stop)
     failures: list[BaseException] = []
 
     def one(flow: Flow[Any]) -> Any:
         try:
-            return _counted(run(flow, exchange, stop), gather.done)
+            return _reported(flow, gather, inner)
         except BaseException as error:
             failures.append(error)
             stop.set()
@@ -135,23 +153,20 @@ def _gather(gather: Gather, exchange: Exchange, outer: threading.Event | None) -
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-_PERFORM: dict[type, Callable[..., Any]] = {
-    Sleep: _sleep,
-    Call: _call,
-    Do: _do,
-    Through: _through,
-    Wait: _wait,
-    Gather: _gather,
-}
+def _reported(flow: Flow[Any], gather: Gather, context: Context) -> Any:
+    result = _drive(flow, context)
+    if gather.on_done is not None:
+        gather.on_done()
+    return result
 
 
-class _Stop(threading.Event):
+class Stop(threading.Event):
     """An event that is also set when an outer one is."""
 
-    def __init__(self, outer: threading.Event | None) -> None:
+    def __init__(self, outer: Stop | None) -> None:
         super().__init__()
-        self._inner: weakref.WeakSet[_Stop] = weakref.WeakSet()
-        if isinstance(outer, _Stop):
+        self._inner: weakref.WeakSet[Stop] = weakref.WeakSet()
+        if outer is not None:
             outer._inner.add(self)
             if outer.is_set():
                 self.set()
@@ -162,7 +177,11 @@ class _Stop(threading.Event):
             inner.set()
 
 
-def _counted(result: T, done: Callable[[], None] | None) -> T:
-    if done is not None:
-        done()
-    return result
+_PERFORM: dict[type, Callable[..., Any]] = {
+    Sleep: _sleep,
+    Blocking: _blocking,
+    Invoke: _invoke,
+    Gather: _gather,
+    Scope: _scope,
+    Wait: _wait,
+}

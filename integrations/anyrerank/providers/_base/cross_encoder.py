@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import sys
 import threading
@@ -16,7 +15,7 @@ from typing import Any, TypeAlias
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import Call, Flow
+from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
 from anyrerank.providers._base.provider import Provider
@@ -39,26 +38,32 @@ class Slot:
         self.score: Score | None = None
 
 
-slots: dict[object, Slot] = {}
-"""The models of this process, by provider, model and settings."""
-_models_of_parent: list[object] = []
-"""Models loaded before a fork. Their threads exist only in the parent, so they are neither used nor freed here."""
-_imported_by_parent: set[str] = set()
+class Models:
+    """The models of this process.
+
+    Attributes:
+        slots: By provider, model and settings.
+    """
+
+    def __init__(self) -> None:
+        self.slots: dict[object, Slot] = {}
+        self.of_parent: list[Slot] = []
+        self.imported_by_parent: set[str] = set()
+        reset_in_child(self, Models._reset)
+
+    def _reset(self) -> None:
+        # the threads of the parent's models do not exist in a child, so they are neither used nor freed here
+        self.of_parent.extend(self.slots.values())
+        self.slots = {}
+        self.imported_by_parent |= {"torch"} & sys.modules.keys()
 
 
-def _reset_in_child() -> None:
-    _models_of_parent.extend(slots.values())
-    slots.clear()
-    _imported_by_parent.update({"torch"} & sys.modules.keys())
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_reset_in_child)
+models = Models()
 
 
 def imported_before_fork(library: str) -> bool:
     """Whether this process was forked from one that had imported the library."""
-    return library in _imported_by_parent
+    return library in models.imported_by_parent
 
 
 class CrossEncoder(Provider):
@@ -84,13 +89,13 @@ class CrossEncoder(Provider):
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         if request.extra_body:
             raise self.bad_request(f"extra_body is not supported by {self.title}: no request is sent")
-        slot: Slot = yield Call(self._loaded_slot)
+        slot: Slot = yield Blocking(self._loaded_slot)
         texts = texts_of(request)
         longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         scores: list[tuple[int, float]] = []
         for start in range(0, len(longest_first), CHUNK):
             chunk = longest_first[start : start + CHUNK]
-            logits = yield Call(partial(self._score, slot, request, [texts[index] for index in chunk]))
+            logits = yield Blocking(partial(self._score, slot, request, [texts[index] for index in chunk]))
             scores.extend(zip(chunk, logits, strict=True))
         return Answer(scores=scores)
 
@@ -115,7 +120,7 @@ class CrossEncoder(Provider):
     def _loaded_slot(self) -> Slot:
         folder = self._folder()
         model = self.connection.model if folder is None else folder
-        slot = slots.setdefault((self.prefix, model, *sorted(self.connection.settings.items())), Slot())
+        slot = models.slots.setdefault((self.prefix, model, *sorted(self.connection.settings.items())), Slot())
         with slot.lock:
             if slot.score is None:
                 reason = self.slow_start_reason(folder)

@@ -1,49 +1,39 @@
-"""A deadline for synchronous calls that no server can stretch by sending a byte now and then.
+"""A deadline for synchronous requests that a server cannot extend by sending a byte now and then.
 
-httpx has a limit for each read, not for a whole answer. So the sockets of our own client are wrapped, and every read
-and write gets what is left of the call's time. The deadline is a context variable: a request runs on one thread.
+httpx limits each read, not the whole response. So our own client connects through a network back end of httpcore whose
+reads and writes get what is left of the deadline. The deadline is a context variable: a request runs on one thread.
 """
 
 from __future__ import annotations
 
 import ssl
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
 import httpcore
-import httpx
 
-_DEADLINE: ContextVar[float | None] = ContextVar("anyrerank_deadline", default=None)
+from anyrerank._core.runtime import NO_DEADLINE, Deadline
+
+_DEADLINE: ContextVar[Deadline] = ContextVar("anyrerank_deadline", default=NO_DEADLINE)
 
 
 @contextmanager
-def deadline(when: float | None) -> Iterator[None]:
-    """Reads and writes inside end by `when`, a time of the monotonic clock; `None` for no limit."""
-    token = _DEADLINE.set(when)
+def socket_deadline(deadline: Deadline) -> Iterator[None]:
+    """Reads and writes inside end by `deadline`."""
+    token = _DEADLINE.set(deadline)
     try:
         yield
     finally:
         _DEADLINE.reset(token)
 
 
-def kept_to_deadlines(client: httpx.Client) -> httpx.Client:
-    """`client`, whose connections keep the deadline that is set around a request.
+class DeadlineBackend(httpcore.SyncBackend):
+    """Connections whose reads and writes end by the `socket_deadline`."""
 
-    httpx has no argument for the network back end of its pools. Should a later version name it otherwise, requests
-    still end by httpx's own limits, and a test says so.
-    """
-    for transport in (client._transport, *client._mounts.values()):
-        pool = getattr(transport, "_pool", None)
-        if pool is not None:
-            pool._network_backend = _Backend()
-    return client
-
-
-class _Backend(httpcore.SyncBackend):
     def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        """Open a connection."""
         return _Stream(super().connect_tcp(*args, **kwargs))
 
 
@@ -72,10 +62,9 @@ class _Stream(httpcore.NetworkStream):
 
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
     """What is left of `timeout` and of the deadline, whichever is less."""
-    when = _DEADLINE.get()
-    if when is None:
+    left = _DEADLINE.get().remaining()
+    if left is None:
         return timeout
-    left = when - time.monotonic()
-    if left <= 0:
+    if left == 0:
         raise late
     return left if timeout is None else min(left, timeout)

@@ -1,0 +1,18 @@
+"""What the adapters hand to the core."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def as_list(items: Iterable[T]) -> list[T]:
+    """Items that can be read more than once."""
+    return items if isinstance(items, list) else list(items)
+
+
+def projected(document: Mapping[str, Any], rank_fields: Sequence[str]) -> dict[str, str]:
+    """The `rank_fields` of a document as texts."""
+    return {name: str(document[name]) for name in rank_fields if document.get(name) is not None}

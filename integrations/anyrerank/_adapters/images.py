@@ -1,0 +1,27 @@
+"""Images as data URLs."""
+
+from __future__ import annotations
+
+_SIGNATURES = {
+    "/9j/": "image/jpeg",
+    "iVBORw0KGgo": "image/png",
+    "R0lGOD": "image/gif",
+    "UklGR": "image/webp",
+    "Qk": "image/bmp",
+    "SUkqA": "image/tiff",
+    "TU0AK": "image/tiff",
+}
+"""How each format starts, in base64."""
+
+
+def image_data_url(data: str, media_type: str | None) -> str:
+    """A data URL of base64 `data`, or `data` itself if it is a URL already.
+
+    Args:
+        data: Base64, or a `data:`, `http:` or `https:` URL.
+        media_type: By default what the first bytes say.
+    """
+    if data.startswith(("data:", "http://", "https://")):
+        return data
+    detected = next((kind for start, kind in _SIGNATURES.items() if data.startswith(start)), "image/png")
+    return f"data:{media_type or detected};base64,{data}"

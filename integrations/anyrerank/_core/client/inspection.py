@@ -1,0 +1,19 @@
+"""What the evaluation needs to know of a reranker."""
+
+from __future__ import annotations
+
+from anyrerank._core.client.base import BaseReranker
+
+_OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "fuse", "batch_size", "allow_split", "dedupe")
+
+
+def identity_of(reranker: BaseReranker) -> tuple[object, ...]:
+    """All that a score depends on besides query and documents; nothing in it is secret."""
+    options = reranker.options
+    members = [member.identity(options) for member in reranker._members()]
+    return (members, *(getattr(options, name) for name in _OF_A_SCORE))
+
+
+def is_local(reranker: BaseReranker) -> bool:
+    """Whether the model that is asked first runs on this machine."""
+    return reranker._members()[0].kind.free

@@ -1,0 +1,37 @@
+"""Options that only some providers have."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from anyrerank._core.engine.options import CONNECTION, NAMES, UNIFIED
+from anyrerank.errors import BadRequestError
+from anyrerank.providers import Provider
+
+
+def provider_options(given: Mapping[str, Any], kind: type[Provider], *, drop_params: bool) -> dict[str, Any]:
+    """The options in `given` that `kind` has.
+
+    Raises:
+        BadRequestError: One of them is not an option of this provider, and `drop_params` is off.
+    """
+    if not given:
+        return {}
+    unknown = sorted(given.keys() - kind.options)
+    if unknown and not drop_params:
+        raise BadRequestError(_unknown(unknown, kind), provider=kind.prefix)
+    return {name: value for name, value in given.items() if name in kind.options}
+
+
+def _unknown(unknown: list[str], kind: type[Provider]) -> str:
+    everywhere = (NAMES - set(UNIFIED)) | CONNECTION
+    known = {*kind.options, *kind.settings, *everywhere}
+    near = [f"did you mean {match}? " for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
+    settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""
+    return (
+        f"{kind.prefix} has no option {', '.join(unknown)}; {''.join(near)}it has "
+        f"{', '.join(sorted(kind.options)) or 'no options of its own'}{settings}, and every provider has "
+        f"{', '.join(sorted(everywhere))}. drop_params=True drops what a provider does not have"
+    )

@@ -1,0 +1,105 @@
+"""Identical concurrent requests are sent once: one call computes, the others wait for its values."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from anyrerank._core.runtime import Flow, Wait, reset_in_child
+
+Values: TypeAlias = dict[bytes, bytes]
+Compute: TypeAlias = Callable[[Sequence[bytes]], Flow[Values]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Flight:
+    """Keys that a call is computing now.
+
+    Attributes:
+        loop: The event loop of the call, or `None` if it is synchronous.
+        future: Gets the values of the keys, or `None` if the call was cancelled.
+    """
+
+    loop: object
+    future: Future[Mapping[bytes, bytes] | None] = field(default_factory=Future)
+
+
+class SingleFlight:
+    """The keys that are being computed in this process.
+
+    A call waits only for calls of its own event loop, or, if it is synchronous, for synchronous calls of other threads:
+    it might be what holds another loop up.
+    """
+
+    def __init__(self) -> None:
+        self._start()
+        reset_in_child(self, SingleFlight._start)
+
+    def _start(self) -> None:
+        self._lock = threading.Lock()
+        self._flights: dict[tuple[object, int, bytes], _Flight] = {}
+
+    def values(self, owner: object, keys: Sequence[bytes], compute: Compute) -> Flow[Values]:
+        """The value of each key, computed here or by a concurrent call.
+
+        Args:
+            owner: Whose keys these are.
+            keys: Without repetitions.
+            compute: Makes the flow that computes the values of some keys.
+        """
+        values: Values = {}
+        while missing := [key for key in keys if key not in values]:
+            flight = _Flight(_running_loop())
+            mine, others = self._claim(owner, missing, flight)
+            values |= yield from self._computed(owner, mine, flight, compute)
+            cancelled = False
+            for other in others:
+                found: Mapping[bytes, bytes] | None = yield Wait(other.future)
+                cancelled = cancelled or found is None
+                values |= {key: (found or {})[key] for key in missing if key in (found or {})}
+            failed = [key for key in missing if key not in values]
+            if failed and not cancelled:  # each waiting call tries for itself rather than one after another
+                values |= yield from compute(failed)
+        return values
+
+    def _claim(self, owner: object, keys: Iterable[bytes], flight: _Flight) -> tuple[list[bytes], set[_Flight]]:
+        """Take the keys that no call computes; the flights of the others."""
+        mine, others = [], set()
+        with self._lock:
+            for key in keys:
+                other = self._flights.setdefault((flight.loop, id(owner), key), flight)
+                if other is flight:
+                    mine.append(key)
+                else:
+                    others.add(other)
+        return mine, others
+
+    def _computed(self, owner: object, keys: Sequence[bytes], flight: _Flight, compute: Compute) -> Flow[Values]:
+        """The values of claimed keys; calls that wait for them get what became of them."""
+        landed: Mapping[bytes, bytes] | None = None
+        try:
+            values = (yield from compute(keys)) if keys else {}
+            landed = values
+        except Exception:
+            landed = {}
+            raise
+        finally:
+            self._release(owner, keys, flight)
+            flight.future.set_result(landed)
+        return values
+
+    def _release(self, owner: object, keys: Iterable[bytes], flight: _Flight) -> None:
+        with self._lock:
+            for key in keys:
+                self._flights.pop((flight.loop, id(owner), key), None)
+
+
+def _running_loop() -> asyncio.AbstractEventLoop | None:
+    try:
+        return asyncio.get_running_loop()
+    except RuntimeError:
+        return None

@@ -1,0 +1,73 @@
+"""Chains of fallbacks: which names are asked after a name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from anyrerank.errors import ConfigurationError
+
+_WRONG_FALLBACKS = "fallbacks must be a list of mappings from a name to a list of names"
+
+Fallbacks = Mapping[str, Sequence[str]] | Sequence[Mapping[str, Sequence[str]]]
+
+
+def chains(
+    names: Iterable[str], fallbacks: Fallbacks, default: Sequence[str], limit: int, aliases: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """For each name, the names that are asked after it: its fallbacks, each followed by its own.
+
+    Args:
+        names: The names of a router.
+        fallbacks: By name; `"*"` means the same as `default`, as in LiteLLM.
+        default: The fallbacks of names that have none.
+        limit: How many names of a chain are used.
+        aliases: Other names.
+
+    Raises:
+        ConfigurationError: A fallback that is no name, or a circle of fallbacks.
+    """
+    if not isinstance(default, list | tuple):
+        raise ConfigurationError("default_fallbacks must be a list of names")
+    known = {**{name: name for name in names}, **aliases}
+    given = _merged(fallbacks)
+    usual = _known("default_fallbacks", [*default, *given.pop("*", ())], known)
+    own = {_known("fallbacks", [name], known)[0]: _known("fallbacks", others, known) for name, others in given.items()}
+    return {name: _chain(name, own, usual)[:limit] for name in known if name not in aliases}
+
+
+def _known(what: str, names: Sequence[object], known: Mapping[str, str]) -> list[str]:
+    for name in names:
+        if not isinstance(name, str):
+            raise ConfigurationError(f"{what} must be a list of names" if what != "fallbacks" else _WRONG_FALLBACKS)
+        if name not in known:
+            raise ConfigurationError(f"{what}: there is no model named {name[:80]!r}; there are {', '.join(known)}")
+    return [known[str(name)] for name in names]
+
+
+def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
+    listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else fallbacks
+    if not isinstance(listed, list | tuple):
+        raise ConfigurationError(_WRONG_FALLBACKS)
+    merged: dict[str, Sequence[str]] = {}
+    for each in listed:
+        if not isinstance(each, Mapping) or not all(isinstance(others, list | tuple) for others in each.values()):
+            raise ConfigurationError(_WRONG_FALLBACKS)
+        merged.update(each)
+    return merged
+
+
+def _chain(name: str, own: Mapping[str, Sequence[str]], default: Sequence[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    _follow(name, own, (name,), found)
+    return tuple(found) or tuple(other for other in default if other != name)
+
+
+def _follow(name: str, own: Mapping[str, Sequence[str]], path: tuple[str, ...], found: dict[str, None]) -> None:
+    """Add the fallbacks of `name`, and theirs, to `found`."""
+    for other in own.get(name, ()):
+        if other in path:
+            raise ConfigurationError(f"fallbacks must not form a circle: {' -> '.join((*path, other))}")
+        if other not in found:
+            found[other] = None
+            _follow(other, own, (*path, other), found)

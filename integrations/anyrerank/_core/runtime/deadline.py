@@ -1,0 +1,51 @@
+"""Deadlines: when a call, or a part of it, must be over."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """A moment of this process's monotonic clock.
+
+    Attributes:
+        at: Time of `time.monotonic()`; infinity for no limit.
+        timeout: How many seconds it was away when it was set, for error messages.
+    """
+
+    at: float
+    timeout: float
+
+    @classmethod
+    def after(cls, seconds: float | None) -> Deadline:
+        """The deadline that is `seconds` away; `None` for no limit."""
+        return NO_DEADLINE if seconds is None else cls(time.monotonic() + seconds, seconds)
+
+    def remaining(self) -> float | None:
+        """Seconds left, at least 0; `None` for no limit."""
+        return None if self.at == math.inf else max(0.0, self.at - time.monotonic())
+
+    @property
+    def passed(self) -> bool:
+        """Whether no time is left."""
+        return time.monotonic() >= self.at
+
+    def allows(self, seconds: float) -> bool:
+        """Whether a wait of `seconds` would end in time."""
+        return time.monotonic() + seconds < self.at
+
+    def share(self, n: float) -> Deadline:
+        """The end of the first of `n` equal parts of the time that is left."""
+        left = self.remaining()
+        return self if left is None or n == 1 else Deadline.after(left / n)
+
+    def earliest(self, other: Deadline) -> Deadline:
+        """Whichever comes first."""
+        return other if other.at < self.at else self
+
+
+NO_DEADLINE = Deadline(math.inf, math.inf)
+"""No limit."""

@@ -1,0 +1,55 @@
+"""LangChain documents as the core takes them, and as they come back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from langchain_core.documents import Document as LangChainDocument
+
+from anyrerank._adapters import projected
+from anyrerank._core.types import Document, RerankResponse
+from anyrerank.errors import BadRequestError
+
+TextFunction = Callable[[LangChainDocument], Document]
+"""Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
+
+
+def texts_of(
+    documents: Sequence[LangChainDocument], text_fn: TextFunction | None, rank_fields: Sequence[str] | None
+) -> list[Document]:
+    """What is ranked of each document.
+
+    Raises:
+        BadRequestError: One of them is no LangChain document.
+    """
+    for index, document in enumerate(documents):
+        if not isinstance(document, LangChainDocument):
+            raise BadRequestError(f"documents[{index}] must be a LangChain Document, got {type(document).__name__}")
+    if text_fn is not None:
+        return [text_fn(document) for document in documents]
+    if rank_fields:
+        return [projected({**document.metadata, "text": document.page_content}, rank_fields) for document in documents]
+    return [document.page_content for document in documents]
+
+
+def scored(
+    documents: Sequence[LangChainDocument], response: RerankResponse, *, key: str, keep_retrieval_score: bool
+) -> list[LangChainDocument]:
+    """Copies of the documents in the order of the results, each with its score in the metadata."""
+    found = []
+    for index, score in response.results.pairs():
+        document = documents[index]
+        metadata = {**document.metadata, key: score}
+        if keep_retrieval_score and key in document.metadata:
+            metadata.setdefault("retrieval_score", document.metadata[key])
+        if response.degraded:
+            metadata["degraded"] = True
+        elif "degraded" in metadata and _was_degraded_here(document, key):
+            del metadata["degraded"]
+        found.append(document.model_copy(update={"metadata": metadata}))
+    return found
+
+
+def _was_degraded_here(document: LangChainDocument, key: str) -> bool:
+    """Whether `degraded` is left from an earlier rerank, which set no score; otherwise it is the user's own."""
+    return document.metadata["degraded"] is True and document.metadata.get(key, 0.0) is None

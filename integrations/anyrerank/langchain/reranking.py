@@ -1,0 +1,63 @@
+"""One rerank of LangChain documents: the phases of a call inside its trace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from langchain_core.documents import Document as LangChainDocument
+
+from anyrerank._core.client import BaseReranker, add_documents, completed, guarded
+from anyrerank._core.engine import Call
+from anyrerank._core.runtime import Flow
+from anyrerank._core.types import Document, RerankResponse
+from anyrerank.errors import RerankError
+from anyrerank.langchain.tracing import Ranked, Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Reranking:
+    """A prepared call and its trace.
+
+    Attributes:
+        core: Who is asked.
+        call: What is asked.
+        trace: Where it shows.
+        texts_of: What is ranked of each document.
+        scored: The documents in the order of a response.
+    """
+
+    core: BaseReranker
+    call: Call
+    trace: Trace
+    texts_of: Callable[[Sequence[LangChainDocument]], list[Document]]
+    scored: Callable[[Sequence[LangChainDocument], RerankResponse], list[LangChainDocument]]
+
+    def guarded(self) -> Flow[None]:
+        """Run the guardrails, before any trace holds the query."""
+        return guarded(self.call)
+
+    def traced(self, documents: list[LangChainDocument]) -> Flow[list[LangChainDocument]]:
+        """Rerank `documents` in a run of its own."""
+        return self.trace.around(self.call.query, documents, lambda: self._completed(documents))
+
+    def whole(self, documents: list[LangChainDocument]) -> Flow[list[LangChainDocument]]:
+        """`guarded`, then `traced`."""
+        yield from self.guarded()
+        return (yield from self.traced(documents))
+
+    def _completed(self, documents: list[LangChainDocument]) -> Flow[Ranked]:
+        if self.call.error is None:
+            try:
+                texts = self.texts_of(documents)
+            except RerankError as error:
+                self.call.refuse(error)
+            else:
+                add_documents(self.core, self.call, texts)
+        response = yield from completed(self.core, self.call)
+        return response, self.scored(documents, response)
+
+
+def options_given(options: Mapping[str, object]) -> dict[str, object]:
+    """The options of a call; a `top_n` or `user` of `None` leaves it to the fields."""
+    return {name: value for name, value in options.items() if value is not None or name not in ("top_n", "user")}
