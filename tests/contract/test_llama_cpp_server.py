@@ -56,7 +56,7 @@ pytestmark = [
 
 @pytest.fixture(autouse=True)
 def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_learnt", {})
+    monkeypatch.setattr(huggingface, "server_limits", {})
 
 
 @pytest.fixture(scope="session")
