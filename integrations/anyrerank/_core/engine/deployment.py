@@ -148,7 +148,7 @@ class Deployment:
             BadRequestError: It does.
         """
         if options.score_mode == "unit" and self._scale(options) == "unknown":
-            raise self.connected().refuse(
+            raise self.connected().bad_request(
                 f"score_mode='unit' is not possible: the scale of the scores of {self.name} is not known; if you know "
                 "it, pass score_scale='logit' or 'unit'"
             )
