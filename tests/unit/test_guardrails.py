@@ -394,7 +394,7 @@ def test_presidio(query: str, masked: str, mode: Mode, monkeypatch: pytest.Monke
 def test_presidio_for_some_kinds(mode: Mode) -> None:
     query = "jane.doe@example.com at 192.168.10.1"
     assert sent(mode, query, PresidioMask(["IP_ADDRESS"])) == "jane.doe@example.com at <IP_ADDRESS>"
-    with pytest.raises(ConfigurationError, match="must be among CREDIT_CARD, .*, got NAME"):
+    with pytest.raises(ConfigurationError, match="must be among CREDIT_CARD"):
         PresidioMask(["NAME"])
 
 

@@ -197,7 +197,7 @@ class Listens:
 
 @pytest.mark.parametrize("hook", [listens, Listens()], ids=["function", "object"])
 def test_an_asynchronous_hook_is_refused(hook: Any) -> None:
-    with pytest.raises(BadRequestError, match="hooks are plain functions"):
+    with pytest.raises(BadRequestError, match="hooks must be a list of plain"):
         Reranker("local/lexical", hooks=[hook])
 
 
