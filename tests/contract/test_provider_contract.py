@@ -23,6 +23,7 @@ from tests.support.harness import KEY, WIRE, Mode, Replay, answering, leaks, rec
 import anyrerank
 from anyrerank import APIResponseValidationError, BadRequestError, RerankError, RerankResponse
 from anyrerank._core.engine import CONNECTION, Options, connect
+from anyrerank._core.engine.options import UNIFIED
 from anyrerank._core.runtime import HttpResponse
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import public_url
@@ -163,6 +164,10 @@ def test_every_recording_has_a_provider() -> None:
     assert {path.stem for path in WIRE.glob("*.json")} <= set(names())
 
 
+NUMBERS = {"max_chunks_per_doc", "max_tokens_per_doc", "priority"}
+"""Options that must be numbers at every provider."""
+
+
 @each_provider
 def test_the_card_is_filled_in(name: str) -> None:
     kind = load(name)
@@ -173,7 +178,7 @@ def test_the_card_is_filled_in(name: str) -> None:
     for variable in (*kind.key_variables, *kind.base_variables):
         assert variable == variable.upper()
     assert kind.default_base is None or kind.default_base.startswith("https://")
-    taken = set(Options.__dataclass_fields__) | CONNECTION
+    taken = Options.model_fields.keys() - UNIFIED | CONNECTION
     assert all(option.isidentifier() and option not in taken for option in kind.options)
 
 
@@ -544,14 +549,14 @@ def test_an_undeclared_option_is_refused_before_sending(name: str, mode: Mode) -
     dialect = Dialect(name)
     every = frozenset[str]().union(*(load(other).options for other in names()), ["instruction", "no_such_option"])
     for option in sorted(every - dialect.kind.options):
-        replay = Replay(dialect.exchanges)
+        replay, given = Replay(dialect.exchanges), {option: 1 if option in NUMBERS else "x"}
         with pytest.raises(BadRequestError) as caught:
-            dialect.reranker(mode, replay, **{option: "x"})
+            dialect.reranker(mode, replay, **given)
         assert all(word in caught.value.message for word in (option, *dialect.kind.options, "drop_params"))
         with pytest.raises(BadRequestError, match=option):
-            mode.rerank(dialect.reranker(mode, replay), QUERY, DOCUMENTS, **{option: "x"})
+            mode.rerank(dialect.reranker(mode, replay), QUERY, DOCUMENTS, **given)
         assert replay.seen == []
-        response = mode.rerank(dialect.reranker(mode, replay, drop_params=True), QUERY, DOCUMENTS, **{option: "x"})
+        response = mode.rerank(dialect.reranker(mode, replay, drop_params=True), QUERY, DOCUMENTS, **given)
         assert len(response.results) == 3
         replay.check_bodies()
 
@@ -690,9 +695,10 @@ def test_nothing_to_rank_sends_nothing(name: str, mode: Mode) -> None:
     replay = answering({})
     reranker = dialect.reranker(mode, replay)
     assert len(mode.rerank(reranker, QUERY, []).results) == 0
-    with pytest.raises(BadRequestError, match="all documents are blank"):
-        mode.rerank(reranker, QUERY, ["", " "])
-    with pytest.raises(BadRequestError, match="query is blank"):
+    blank = mode.rerank(reranker, QUERY, ["", " "])
+    assert [(each.index, each.relevance_score) for each in blank.results] == [(0, None), (1, None)]
+    assert blank.degraded
+    with pytest.raises(BadRequestError, match="query must not be blank"):
         mode.rerank(reranker, " ", DOCUMENTS)
     assert replay.seen == []
 

@@ -56,7 +56,7 @@ def test_top_n_is_sent_only_when_given(top_n: int | None, sync_mode: Mode) -> No
         ("chat_template_kwargs", {"instruction": "Find the capital.", "enable_thinking": False}),
         ("chat_template_kwargs", {}),
         ("instruction", "Find the capital."),
-        ("max_tokens_per_doc", 0),
+        ("max_tokens_per_doc", 1),
         ("max_tokens_per_query", 64),
         ("mm_processor_kwargs", {"num_crops": 4}),
         ("padding", False),
