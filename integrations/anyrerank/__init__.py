@@ -1,14 +1,14 @@
-"""Rerank retrieved chunks through any provider, in the pipeline you already have.
+"""Rerank retrieved chunks with any provider.
 
-`rerank` and `arerank` for one call, `Reranker` to keep, `Router` for several deployments. `anyrerank.langchain` and
-`anyrerank.llama_index` hold the adapters for those frameworks, and import them only when they are imported themselves.
+Use `rerank` and `arerank` for one call, `Reranker` for many calls, and `Router` for several deployments. The adapters
+are in `anyrerank.langchain` and `anyrerank.llama_index`; only they import a framework.
 """
 
 import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from anyrerank._core.client import Reranker, Router, arerank, rerank, using_attributes
+    from anyrerank._core.client import DeploymentStatus, Reranker, Router, arerank, rerank, using_attributes
     from anyrerank._core.pricing import Budget
     from anyrerank._core.types import (
         Attempt,
@@ -32,6 +32,7 @@ if _typing.TYPE_CHECKING:
         FallbackError,
         GuardrailRaisedError,
         InternalServerError,
+        MissingExtraError,
         NotFoundError,
         PermissionDeniedError,
         RateLimitError,
@@ -51,12 +52,14 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "ConfigurationError",
+    "DeploymentStatus",
     "Document",
     "FallbackError",
     "GuardrailRaisedError",
     "InternalServerError",
     "MemoryCache",
     "Meta",
+    "MissingExtraError",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -76,6 +79,7 @@ __all__ = [
 
 _HOMES = {
     "Budget": "_core.pricing",
+    "DeploymentStatus": "_core.client",
     "MemoryCache": "cache",
     "Reranker": "_core.client",
     "Router": "_core.client",
@@ -90,7 +94,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Load a public name when it is first used, so that importing the package costs next to nothing."""
+    """Load a public name when it is first used, so that `import anyrerank` is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(_importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -46,14 +46,17 @@ _PREFIXES = [*_JINA_SHAPED, "huggingface"]
 """Who finds the server by its address alone; a body with `texts`, the last one's, is answered as TEI would."""
 _MISSING = [name for name in ("xllamacpp", "gguf", "numpy") if find_spec(name) is None]
 
-pytestmark = pytest.mark.skipif(
-    bool(_MISSING), reason=f"{', '.join(_MISSING)}: not installed, or not to be had on this platform"
-)
+pytestmark = [
+    pytest.mark.process,
+    pytest.mark.skipif(
+        bool(_MISSING), reason=f"{', '.join(_MISSING)}: not installed, or not to be had on this platform"
+    ),
+]
 
 
 @pytest.fixture(autouse=True)
 def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_learnt", {})
+    monkeypatch.setattr(huggingface, "server_limits", {})
 
 
 @pytest.fixture(scope="session")

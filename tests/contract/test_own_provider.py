@@ -30,6 +30,9 @@ CLASS, PASSED, OWN_WIRE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTA
 ANSWER = {"data": [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.2}, {"index": 2, "score": 0.1}]}
 
 
+pytestmark = pytest.mark.process
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the page's distribution is installed."""
@@ -156,9 +159,9 @@ class Nameless(Provider):
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (dict, "a provider of your own is a subclass of anyrerank.providers.Provider"),
-        (3, "a provider of your own is a subclass of anyrerank.providers.Provider"),
-        (Nameless, "the provider class Nameless has no prefix"),
+        (dict, "must be a subclass of anyrerank.providers.Provider"),
+        (3, "must be a subclass of anyrerank.providers.Provider"),
+        (Nameless, "Nameless must have a prefix"),
     ],
 )
 def test_what_is_no_provider_class_is_refused(given: Any, words: str) -> None:
@@ -171,7 +174,7 @@ def test_what_is_no_provider_class_is_refused(given: Any, words: str) -> None:
     [
         ("no_such_module:Acme", "ModuleNotFoundError"),
         ("json:nothing", "AttributeError"),
-        ("json:dumps", "a subclass of anyrerank.providers.Provider"),
+        ("json:dumps", "must be a subclass of anyrerank.providers.Provider"),
         ("anyrerank.providers.cohere:Cohere", "its prefix is 'cohere'"),
     ],
 )
@@ -180,7 +183,7 @@ def test_an_entry_point_that_leads_nowhere_says_so(value: str, words: str, monke
     monkeypatch.setattr(providers, "entry_points", lambda **wanted: [point])
     with pytest.raises(ConfigurationError) as caught:
         anyrerank.Reranker("acme/x")
-    assert f"the provider 'acme' of {value} cannot be used: " in caught.value.message
+    assert f"the entry point 'acme' = {value} is not a usable provider: " in caught.value.message
     assert words in caught.value.message
 
 

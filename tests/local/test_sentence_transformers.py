@@ -29,7 +29,7 @@ from anyrerank._core.engine import connect, within
 from anyrerank._core.runtime import run
 from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load
-from anyrerank.providers._base import cross_encoder as _cross_encoder
+from anyrerank.providers._base import cross_encoder as local_models
 from tests.local import tiny
 from tests.support.frameworks import FACES, Face
 from tests.support.harness import Mode, leaks
@@ -60,7 +60,7 @@ def model(folder: Path) -> str:
 
 @pytest.fixture(autouse=True)
 def _nothing_loaded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_cross_encoder, "_slots", {})
+    monkeypatch.setattr(local_models, "models", local_models.Models())
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_loading_is_announced_once(
     with monkeypatch.context() as patched:
         patched.delitem(sys.modules, "torch")
         slow = connect(model)
-        assert slow.notice(None).startswith("importing torch takes about 10 s")  # type: ignore[attr-defined]
+        assert slow.slow_start_reason(None).startswith("importing torch takes about 10 s")  # type: ignore[attr-defined]
     for _ in range(2):
         mode.rerank(reranker, QUERY, DOCUMENTS)
     (record,) = [each for each in caplog.records if each.name == "anyrerank"]

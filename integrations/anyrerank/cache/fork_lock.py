@@ -1,4 +1,4 @@
-"""A lock that no process is forked under: a child would find it held for ever, by a thread that it does not have."""
+"""A lock that no process is forked under: SQLite's connections and file locks must not cross a fork."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from collections.abc import Callable
 from types import TracebackType
 
 
-def _nothing() -> None:
-    pass
-
-
 class ForkLock:
-    """A lock that is free in every forked child, whatever the threads of its parent were doing.
+    """A lock that is held, by the forking thread, while the process forks.
 
-    Attributes:
-        before: Called, while the lock is held, before this process is forked: lets go of what no child may inherit. It
-            refers to its owner by nothing, or the two would keep each other alive.
+    Args:
+        before: Called with the lock held before the process forks, to close what no child may inherit. It must not
+            refer to the owner of the lock, or both would keep each other alive.
     """
 
-    def __init__(self, before: Callable[[], None] = _nothing) -> None:
+    def __init__(self, before: Callable[[], None]) -> None:
         lock = threading.Lock()
         self.before, self.acquire, self.release = before, lock.acquire, lock.release
         with _registry:

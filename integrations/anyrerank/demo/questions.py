@@ -1,4 +1,4 @@
-"""What the demo asks. The questions and the topics that answer them were written down before any score was seen."""
+"""The questions of the demo. They and the topics that answer them were chosen before any scores were computed."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Question:
     """A question about Python.
 
     Attributes:
-        text: As a user would type it.
-        answered_by: Topics that answer it; empty when nobody has said.
-        remark: What makes it easy or hard for a reranker that counts words.
+        text: The question, as a user would type it.
+        answered_by: Topics that answer it; empty if unknown.
+        remark: What makes it easy or hard for a lexical reranker.
     """
 
     text: str
@@ -20,17 +20,15 @@ class Question:
     remark: str = ""
 
 
+_SAME_WORDS = "uses the words of the text"
+
 QUESTIONS = (
-    Question("When are default parameter values evaluated?", frozenset({"function"}), "in the words of the text"),
-    Question("What does the else clause of a loop do?", frozenset({"for", "while"}), "in the words of the text"),
-    Question(
-        "Can a with statement suppress an exception?",
-        frozenset({"with", "context-managers"}),
-        "in the words of the text",
-    ),
+    Question("When are default parameter values evaluated?", frozenset({"function"}), _SAME_WORDS),
+    Question("What does the else clause of a loop do?", frozenset({"for", "while"}), _SAME_WORDS),
+    Question("Can a with statement suppress an exception?", frozenset({"with", "context-managers"}), _SAME_WORDS),
     Question(
         "How do I make my own objects work with the plus sign?",
         frozenset({"numeric-types"}),
-        "paraphrased: the text says neither 'plus sign' nor 'my own objects'",
+        "paraphrased: the text has neither 'plus sign' nor 'my own objects'",
     ),
 )

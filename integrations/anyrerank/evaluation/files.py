@@ -1,11 +1,11 @@
-"""Data in and out of files: BEIR's folders, TREC's runs and qrels."""
+"""Data from and to files: folders in BEIR's format, runs and labels in TREC's."""
 
 from __future__ import annotations
 
 import csv
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,24 @@ from anyrerank.evaluation.dataset import Dataset, Labels, by_id
 
 
 def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | None = None) -> Dataset:
-    """A folder in BEIR's form: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
+    """Read a folder in BEIR's format: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
 
-    Only queries with labels are taken, as BEIR does. Titles are put before texts.
+    As in BEIR, only queries with labels are included, and a title is prepended to its text.
+
+    Args:
+        folder: Path of the folder.
+        split: Which file of `qrels` to read.
+        name: Name of the dataset in reports; by default the name of the folder.
 
     Raises:
-        BadRequestError: A file is not there or holds something else, with its line.
+        BadRequestError: A file is missing or malformed. The message names the file and the line.
     """
     root = Path(folder)
     labels = read_labels(root / "qrels" / f"{split}.tsv")
-    queries = by_id([(row["_id"], row["text"]) for row in _lines(root / "queries.jsonl", "_id", "text")], "queries")
-    documents = by_id([(row["_id"], _document(row)) for row in _lines(root / "corpus.jsonl", "_id", "text")], "corpus")
+    queries = by_id([(row["_id"], row["text"]) for row in _json_rows(root / "queries.jsonl")], "queries.jsonl")
+    documents = by_id([(row["_id"], _document(row)) for row in _json_rows(root / "corpus.jsonl")], "corpus.jsonl")
     if missing := [query for query in labels if query not in queries]:
-        raise BadRequestError(f"{root}: the query {missing[0]} has labels, and is not in queries.jsonl")
+        raise BadRequestError(f"{root}: query {missing[0]} has labels but is missing from queries.jsonl")
     return Dataset(
         name=name or root.name,
         queries={query: text for query, text in queries.items() if query in labels},
@@ -37,71 +42,75 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
     )
 
 
-_HEADS = ("score", "grade", "label", "relevance")
-_WHOLE = re.compile(r"-?\d{1,9}")
+_GRADE_HEADINGS = ("score", "grade", "label", "relevance")
+_GRADE = re.compile(r"-?\d{1,9}")
 
 
 def read_labels(path: str | PathLike[str]) -> Labels:
-    """Labels in BEIR's form (`query`, `document`, `grade`, with a head) or TREC's (`query 0 document grade`).
+    """Read labels in BEIR's format (`query document grade`, with a heading) or TREC's (`query 0 document grade`).
 
     Raises:
-        BadRequestError: It cannot be read, or a line is neither, or a label is there twice.
+        BadRequestError: The file cannot be read, a line is malformed, or a document is labelled twice for a query.
     """
     labels: dict[str, dict[str, int]] = {}
     for number, cells in _cells(Path(path)):
-        if number == 1 and cells[-1] in _HEADS:
+        if number == 1 and cells[-1] in _GRADE_HEADINGS:
             continue
         if len(cells) not in (3, 4):
-            raise BadRequestError(f"{path}, line {number}: a label is a query, a document and a grade")
+            raise BadRequestError(f"{path}, line {number}: expected a query, a document and a grade")
         query, document, grade = cells[0], cells[-2], cells[-1]
-        if not _WHOLE.fullmatch(grade):
-            raise BadRequestError(f"{path}, line {number}: the grade is not a whole number of at most 9 digits")
+        if not _GRADE.fullmatch(grade):
+            raise BadRequestError(f"{path}, line {number}: a grade must be a whole number of at most 9 digits")
         if document in labels.setdefault(query, {}):
-            raise BadRequestError(f"{path}, line {number}: this document of the query {query} is labelled twice")
+            raise BadRequestError(f"{path}, line {number}: document {document} is labelled twice for query {query}")
         labels[query][document] = int(grade)
     return labels
 
 
 def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
-    """A run in TREC's form (`query Q0 document rank score tag`): the documents of each query, best first.
+    """Read a run in TREC's format (`query Q0 document rank score tag`): the documents of each query, best first.
 
-    Sorted by score as trec_eval does, and by rank among equal scores.
+    Sorted by score, as trec_eval does; documents with equal scores are sorted by rank.
+
+    Raises:
+        BadRequestError: The file cannot be read, or a line is malformed.
     """
-    found: dict[str, list[tuple[float, int, str]]] = {}
+    rows: dict[str, list[tuple[float, int, str]]] = {}
     for number, cells in _cells(Path(path)):
         try:
             query, _, document, rank, score, *_ = cells
-            found.setdefault(query, []).append((-float(score), int(rank), document))
+            rows.setdefault(query, []).append((-float(score), int(rank), document))
         except ValueError:
-            raise BadRequestError(
-                f"{path}, line {number}: a line of a run is a query, Q0, a document, a rank, a score and a name"
-            ) from None
-    return {query: [document for _, _, document in sorted(rows)] for query, rows in found.items()}
+            raise BadRequestError(f"{path}, line {number}: expected query, Q0, document, rank, score and tag") from None
+    return {query: [document for _, _, document in sorted(each)] for query, each in rows.items()}
 
 
 def write_trec(folder: Path, rankings: Mapping[str, Mapping[str, Sequence[str]]], labels: Labels) -> list[Path]:
-    """Write a run for each ranking and the labels; the paths."""
+    """Write one run for each named ranking, and the labels as `labels.qrels`. Return the paths.
+
+    Raises:
+        BadRequestError: Two names would give the same file name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    names = {_file_name(name) for name in rankings}
-    if len(names) < len(rankings):
-        raise BadRequestError("two rankings would be written to the same file: give them other names")
-    written = [_written(folder / f"{_file_name(name)}.run", _run(name, found)) for name, found in rankings.items()]
-    return [*written, _written(folder / "labels.qrels", _qrels(labels))]
+    if len({_file_name(name) for name in rankings}) < len(rankings):
+        raise BadRequestError("two rankings would be written to the same file: rename one of them")
+    paths = [_write(folder / f"{_file_name(name)}.run", _run_lines(name, found)) for name, found in rankings.items()]
+    return [*paths, _write(folder / "labels.qrels", _qrels_lines(labels))]
 
 
-def _run(name: str, rankings: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _run_lines(name: str, rankings: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for query, ranking in rankings.items():
         for rank, document in enumerate(ranking, start=1):
             yield f"{query} Q0 {document} {rank} {len(ranking) - rank + 1} {_file_name(name)}"
 
 
-def _qrels(labels: Labels) -> Iterator[str]:
+def _qrels_lines(labels: Labels) -> Iterator[str]:
     for query, grades in labels.items():
         for document, grade in grades.items():
             yield f"{query} 0 {document} {grade}"
 
 
-def _written(path: Path, lines: Iterator[str]) -> Path:
+def _write(path: Path, lines: Iterable[str]) -> Path:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
@@ -115,7 +124,7 @@ def _document(row: Mapping[str, Any]) -> Document:
     return f"{title}\n{row['text']}" if title else str(row["text"])
 
 
-def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -123,15 +132,16 @@ def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in needed):
-            raise BadRequestError(f"{path}, line {number}: not a JSON object with {' and '.join(needed)}")
+        if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in ("_id", "text")):
+            raise BadRequestError(f"{path}, line {number}: expected a JSON object with the strings _id and text")
         yield row
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """The number and the cells of each line, separated by tabs if the first line has one, else by whitespace."""
     lines = _text(path).split("\n")
-    tabs = any("\t" in line for line in lines[:1])
-    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else (line.split() for line in lines)
+    has_tabs = "\t" in lines[0]
+    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if has_tabs else (line.split() for line in lines)
     for number, cells in enumerate(rows, start=1):
         if cells:
             yield number, cells

@@ -1,13 +1,11 @@
-"""The queries that a reranker made worse, side by side."""
-
-from __future__ import annotations
+"""The queries that a reranker made worse, side by side with the baseline."""
 
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from anyrerank._core.types import text_of
+from anyrerank._core.types import public, text_of
 
 if TYPE_CHECKING:
     from anyrerank.evaluation.report import Report
@@ -15,15 +13,16 @@ if TYPE_CHECKING:
 _SNIPPET = 110
 
 
+@public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Moved:
-    """A candidate in both rankings, or in one; ranks count from 1.
+class Move:
+    """Where a candidate is in both rankings. Ranks count from 1.
 
     Attributes:
-        document: Its id.
-        text: Its beginning.
-        grade: Its label, or `None` without one.
-        before, after: Its rank, or `None` where it is not in the ranking.
+        document: Id of the document.
+        text: Beginning of its text.
+        grade: Its label, or `None` if it has none.
+        before, after: Its rank, or `None` if it is not in that ranking.
     """
 
     document: str
@@ -33,15 +32,16 @@ class Moved:
     after: int | None
 
 
+@public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """A query that got worse.
+    """A query that a reranker made worse.
 
     Attributes:
-        query, text: Its id and its text.
-        before, after: What it scored.
-        error: Why the call failed, if it did.
-        moved: What either ranking has at its top, in the order of the new one.
+        query, text: Id and text of the query.
+        before, after: Its value in the baseline and in the new ranking.
+        error: Name of the error class if the call failed, else `None`.
+        moves: The top candidates of either ranking, in the order of the new one.
     """
 
     query: str
@@ -49,83 +49,98 @@ class Loss:
     before: float
     after: float
     error: str | None
-    moved: Sequence[Moved]
+    moves: Sequence[Move]
 
 
+@public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Losses:
-    """The worst of them. Shows itself as a table for each."""
+    """The worst losses, worst first. Iterates over them, and displays as one table for each.
+
+    Attributes:
+        name: Name of the reranker.
+        baseline: Name of the row that it is compared with.
+        measure: Name of the measure.
+        worst: The losses shown.
+        total: Number of all queries that became worse.
+    """
 
     name: str
-    than: str
+    baseline: str
     measure: str
-    found: Sequence[Loss]
-    count: int
-    """How many queries got worse in all."""
+    worst: Sequence[Loss]
+    total: int
 
     def __len__(self) -> int:
-        return len(self.found)
+        return len(self.worst)
 
     def __iter__(self) -> Iterator[Loss]:
-        return iter(self.found)
+        return iter(self.worst)
 
     def __str__(self) -> str:
         lines = [self._headline()]
-        for loss in self.found:
+        for loss in self.worst:
             lines += ["", f"{loss.query}  {loss.text}  {_change(loss)}"]
             lines += [
-                f"  {_rank(each.before):>4} -> {_rank(each.after):>4}  {_grade(each):7}  {each.text}"
-                for each in loss.moved
+                f"  {_rank(move.before):>4} -> {_rank(move.after):>4}  {_grade(move):7}  {move.text}"
+                for move in loss.moves
             ]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
+        headings = (f"rank in {self.baseline}", f"rank in {self.name}", "label", "document")
+        head = "".join(f"<th>{html.escape(each)}</th>" for each in headings)
         parts = [f"<div>{html.escape(self._headline())}</div>"]
-        for loss in self.found:
-            rows = "".join(_html_row(each) for each in loss.moved)
-            names = (self.than, self.name, "label", "document")
-            head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+        for loss in self.worst:
+            rows = "".join(map(_html_row, loss.moves))
             title = f"<b>{html.escape(loss.text)}</b> ({html.escape(loss.query)}) {html.escape(_change(loss))}"
             parts.append(f"<div>{title}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>")
         return "".join(parts)
 
     def _headline(self) -> str:
-        shown = f", the worst {len(self.found)} of them" if self.count > len(self.found) else ""
-        return f"{self.name} made {self.count} queries worse than {self.than} on {self.measure}{shown}"
+        shown = f"; showing the worst {len(self.worst)}" if self.total > len(self.worst) else ""
+        return f"{self.name} scores lower than {self.baseline} on {self.total} queries ({self.measure}){shown}"
 
 
-def losses(report: Report, name: str, than: str, most: int) -> Losses:
-    """The `most` queries that lost most."""
+def losses(report: "Report", name: str, baseline: str, limit: int) -> Losses:
+    """The `limit` queries whose first measure fell most."""
     measure = report.measures[0]
-    new, old = report.scores[name][measure], report.scores[than][measure]
+    new, old = report.scores[name][measure], report.scores[baseline][measure]
     worse = sorted((query for query in new if new[query] < old[query]), key=lambda query: new[query] - old[query])
-    found = [_loss(report, name, than, query) for query in worse[:most]]
-    return Losses(name=name, than=than, measure=measure, found=found, count=len(worse))
+    worst = [_loss(report, name, baseline, query) for query in worse[:limit]]
+    return Losses(name=name, baseline=baseline, measure=measure, worst=worst, total=len(worse))
 
 
-def _loss(report: Report, name: str, than: str, query: str) -> Loss:
+def _loss(report: "Report", name: str, baseline: str, query: str) -> Loss:
     measure = report.measures[0]
-    after, before = report.outcomes[name][query], report.outcomes[than][query]
-    old, new = list(before.ranking), list(after.ranking)
-    top = dict.fromkeys((*new[: report.k], *old[: report.k]))
-    grades = report.data.labels.get(query, {})
     return Loss(
         query=query,
         text=report.data.queries[query],
-        before=report.scores[than][measure][query],
+        before=report.scores[baseline][measure][query],
         after=report.scores[name][measure][query],
-        error=after.error,
-        moved=[
-            Moved(
-                document=document,
-                text=_snippet(text_of(report.data.documents[document], None)),
-                grade=grades.get(document),
-                before=old.index(document) + 1 if document in old else None,
-                after=new.index(document) + 1 if document in new else None,
-            )
-            for document in top
-        ],
+        error=report.outcomes[name][query].error,
+        moves=_moves(report, name, baseline, query),
     )
+
+
+def _moves(report: "Report", name: str, baseline: str, query: str) -> list[Move]:
+    old, new = (list(report.outcomes[each][query].ranking) for each in (baseline, name))
+    grades = report.data.labels.get(query, {})
+    top = dict.fromkeys((*new[: report.k], *old[: report.k]))
+    return [
+        Move(
+            document=document,
+            text=_snippet(text_of(report.data.documents[document], None)),
+            grade=grades.get(document),
+            before=_rank_in(old, document),
+            after=_rank_in(new, document),
+        )
+        for document in top
+    ]
+
+
+def _rank_in(ranking: Sequence[str], document: str) -> int | None:
+    return ranking.index(document) + 1 if document in ranking else None
 
 
 def _snippet(text: str) -> str:
@@ -134,20 +149,20 @@ def _snippet(text: str) -> str:
 
 
 def _change(loss: Loss) -> str:
-    failed = f", the call failed with {loss.error}" if loss.error else ""
-    return f"{loss.before:.3f} -> {loss.after:.3f}{failed}"
+    failure = f", the call failed with {loss.error}" if loss.error else ""
+    return f"{loss.before:.3f} -> {loss.after:.3f}{failure}"
 
 
 def _rank(rank: int | None) -> str:
     return "-" if rank is None else str(rank)
 
 
-def _grade(moved: Moved) -> str:
-    return "" if moved.grade is None else f"label {moved.grade}"
+def _grade(move: Move) -> str:
+    return "" if move.grade is None else f"label {move.grade}"
 
 
-def _html_row(moved: Moved) -> str:
-    colour = ' style="background:rgba(88,161,88,.22)"' if moved.grade else ""
-    cells = (_rank(moved.before), _rank(moved.after), "" if moved.grade is None else str(moved.grade))
+def _html_row(move: Move) -> str:
+    colour = ' style="background:rgba(88,161,88,.22)"' if move.grade else ""
+    cells = (_rank(move.before), _rank(move.after), "" if move.grade is None else str(move.grade))
     numbers = "".join(f'<td style="text-align:right">{each}</td>' for each in cells)
-    return f'<tr{colour}>{numbers}<td style="text-align:left">{html.escape(moved.text)}</td></tr>'
+    return f'<tr{colour}>{numbers}<td style="text-align:left">{html.escape(move.text)}</td></tr>'

@@ -7,12 +7,12 @@
 Needs langchain-core only (`pip install 'anyrerank[langchain]'`).
 """
 
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import MissingExtraError
 
 try:
     import langchain_core  # noqa: F401  for the error below
 except ImportError as error:
-    raise ConfigurationError("LangChain is not installed: pip install 'anyrerank[langchain]'") from error
+    raise MissingExtraError("LangChain is not installed: pip install 'anyrerank[langchain]'") from error
 
 from anyrerank.langchain.compressor import AnyRerank, RerankRunnable
 from anyrerank.langchain.documents import TextFunction

@@ -13,13 +13,13 @@ from itertools import islice
 from typing import Any
 
 from anyrerank._core.types import Attempt, public
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import MissingExtraError
 
 try:
     from opentelemetry import metrics, trace
     from opentelemetry.trace import SpanKind, StatusCode
 except ImportError as error:
-    raise ConfigurationError("OpenTelemetry is not installed: pip install 'anyrerank[otel]'") from error
+    raise MissingExtraError("OpenTelemetry is not installed: pip install 'anyrerank[otel]'") from error
 
 from anyrerank.hooks import CallEvent
 from anyrerank.telemetry import semconv

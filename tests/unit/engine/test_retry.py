@@ -5,6 +5,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from tests.support.clock import Clock
 
 from anyrerank._core.engine import RetryPolicy, retryable, wait_before, within
 from anyrerank._core.engine.retry import retried
@@ -30,16 +31,6 @@ REQUEST = HttpRequest(method="POST", url="https://host.test/v1/rerank?key=secret
 
 def of_status(status: int, retry_after: float | None = None) -> RerankError:
     return class_for_status(status)("no", status_code=status, retry_after=retry_after)
-
-
-@dataclass
-class Clock:
-    """Time that passes only when a flow sleeps or an exchange takes its `seconds`."""
-
-    now: float = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @dataclass

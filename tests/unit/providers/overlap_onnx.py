@@ -1,4 +1,4 @@
-"""A cross-encoder to check by hand: its logit is the number of the document's words that the query has too."""
+"""A cross-encoder that can be checked by hand: its logit is the number of words of the document that the query has."""
 
 from __future__ import annotations
 

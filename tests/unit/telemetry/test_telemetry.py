@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -236,14 +234,3 @@ def test_attribute_names_are_those_of_openinference() -> None:
         DocumentAttributes.DOCUMENT_CONTENT,
         DocumentAttributes.DOCUMENT_SCORE,
     )
-
-
-def test_missing_opentelemetry_is_an_error_of_the_import_only() -> None:
-    program = (
-        "import sys; sys.modules['opentelemetry'] = None; import anyrerank; "
-        "anyrerank.rerank('local/lexical', 'a', ['b']); "
-        "from anyrerank.errors import ConfigurationError\n"
-        "try:\n    import anyrerank.telemetry\nexcept ConfigurationError as error:\n    print(error.message)"
-    )
-    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
-    assert found.stdout == "OpenTelemetry is not installed: pip install 'anyrerank[otel]'\n"

@@ -7,11 +7,12 @@ from anyrerank._core.client.functions import arerank, rerank
 from anyrerank._core.client.inspection import identity_of, is_local
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.reranker import Reranker
-from anyrerank._core.client.router import Router
+from anyrerank._core.client.router import DeploymentStatus, Router
 
 __all__ = [
     "Bar",
     "BaseReranker",
+    "DeploymentStatus",
     "Reranker",
     "Router",
     "add_documents",

@@ -1,19 +1,28 @@
-"""One call to one model: options, environment, documents, batches, retries, cached scores."""
+"""One call to one model: options, environment, documents, batches, retries and cached scores."""
 
 from anyrerank._core.engine.asking import ask
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.documents import blanks, candidates, checked_documents, checked_query, identity_key
+from anyrerank._core.engine.documents import (
+    all_text,
+    blanks,
+    candidates,
+    checked_documents,
+    checked_query,
+    identity_key,
+)
 from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, variable
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, FunctionKeywords, RerankerKeywords, RouterCallKeywords
 from anyrerank._core.engine.options import (
+    ALIASES,
     CONNECTION,
     Fuse,
     OnError,
     Options,
     RerankerOptions,
     ScoreMode,
+    ScoreScale,
     made,
     merged,
     problem,
@@ -26,6 +35,7 @@ from anyrerank._core.engine.score_cache import warn_once
 from anyrerank._core.engine.signatures import lists_options
 
 __all__ = [
+    "ALIASES",
     "CONNECTION",
     "Call",
     "CallKeywords",
@@ -39,6 +49,8 @@ __all__ = [
     "RetryPolicy",
     "RouterCallKeywords",
     "ScoreMode",
+    "ScoreScale",
+    "all_text",
     "ask",
     "blanks",
     "candidates",

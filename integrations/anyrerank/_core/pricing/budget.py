@@ -46,21 +46,17 @@ class Budget:
         dollars: How much may be spent in a window.
         window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
             never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
-        clock: Gives the seconds since the epoch.
 
     Raises:
         ConfigurationError: `dollars` or `window` is invalid.
     """
 
-    def __init__(
-        self, dollars: float, window: float | str | None = None, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, dollars: float, window: float | str | None = None) -> None:
         if not (is_number(dollars) and dollars > 0):
             raise ConfigurationError(f"a budget must be a positive number of US dollars, got {dollars!r}")
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
-        self._clock = clock
         self._window = -math.inf
         self._accounts: dict[str | None, _Account] = {}
         self._make_lock()
@@ -102,14 +98,14 @@ class Budget:
             account.spent += reservation.dollars if cost is None else cost
 
     def _account(self, spender: str | None) -> _Account:
-        window = 0.0 if math.isinf(self._seconds) else self._clock() // self._seconds
+        window = 0.0 if math.isinf(self._seconds) else time.time() // self._seconds
         if window != self._window:
             self._window = window
             self._accounts.clear()
         return self._accounts.setdefault(spender, _Account(window))
 
     def _exceeded(self, account: _Account, dollars: float, spender: str | None) -> BudgetExceededError:
-        again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - self._clock()
+        again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - time.time()
         whose = "the budget" if spender is None else "the end user's budget"
         each = "" if self.window is None else f" for {_named(self.window)}"
         reserved = f", {_shown(account.reserved)} reserved by calls in flight" if account.reserved else ""
