@@ -61,6 +61,7 @@ def test_top_n_is_sent_only_when_given(top_n: int | None, sync_mode: Mode) -> No
         ("mm_processor_kwargs", {"num_crops": 4}),
         ("padding", False),
         ("priority", 0),
+        ("priority", -1),
         ("request_id", "q-17"),
         ("truncate_prompt_tokens", -1),
         ("truncation_side", "right"),
