@@ -72,6 +72,8 @@ def compare(
         typer.echo(report.to_json() if json else without_control_characters(str(report), keep="\n"))
         if html is not None:
             report.to_html(html)
+        if any(row.failed for row in report.rows.values()):
+            raise typer.Exit(1)
 
 
 def _by_name(models: Sequence[str]) -> dict[str, str]:

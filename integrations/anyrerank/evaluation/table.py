@@ -102,9 +102,8 @@ def _notes(report: Report) -> Iterator[str]:
     if any(row.p50 is not None for row in report.rows.values()):
         yield f"Latencies were measured with {_concurrency(report)}; models on this machine were called one at a time."
     if report.data.first_stage is not None:
-        advice = (
-            "" if report.data.first_stage != LEXICAL_SEARCH else ", not your retriever: pass first_stage= to use that"
-        )
+        is_lexical = report.data.first_stage == LEXICAL_SEARCH
+        advice = ", not your retriever: pass first_stage= to use that" if is_lexical else ""
         yield f"{FIRST_STAGE} is {report.data.first_stage}{advice}."
     yield from (_failures(row) for row in report.rows.values() if row.failures)
 
@@ -113,9 +112,10 @@ def _failures(row: Row) -> str:
     kinds = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))
     if row.failed:
         return f"{row.name}: failed, {kinds}; the first error: {row.message}"
+    count = f"{sum(row.failures.values())} of {row.calls} calls failed"
     return (
-        f"{_MARK} {row.name}: {sum(row.failures.values())} of {row.calls} calls failed, {kinds}; these queries count with "
-        f"the order of the first stage. The first error: {row.message}"
+        f"{_MARK} {row.name}: {count}, {kinds}; these queries count with the order of the first stage. "
+        f"The first error: {row.message}"
     )
 
 
@@ -129,11 +129,14 @@ def _html_row(report: Report, row: Row) -> str:
     cells = [html.escape(cell) for cell in _cells(report, row)]
     if not row.failed:
         cells[1] = f"{_bar(row, row.means[report.measures[0]])}{cells[1]}"
-    shown = "".join(
-        f'<td data-label="{html.escape(heading)}" style="text-align:{"left" if column in _TEXT_COLUMNS else "right"};white-space:nowrap">{cell}</td>'
-        for column, (heading, cell) in enumerate(zip(_headings(report), cells, strict=True))
-    )
+    shown = "".join(map(_html_cell, range(len(cells)), _headings(report), cells))
     return f"<tr{style}>{shown}</tr>"
+
+
+def _html_cell(column: int, heading: str, cell: str) -> str:
+    align = "left" if column in _TEXT_COLUMNS else "right"
+    label = html.escape(heading)
+    return f'<td data-label="{label}" style="text-align:{align};white-space:nowrap">{cell}</td>'
 
 
 def _bar(row: Row, mean: float) -> str:
