@@ -1,4 +1,4 @@
-"""The command line: `anyrerank demo`, `rerank`, `compare`, `providers` and `spend` (`pip install 'anyrerank[cli]'`).
+"""The command line (`pip install 'anyrerank[cli]'`): `anyrerank demo`, `rerank`, `check`, `compare`, `providers`, `spend`.
 
 Each command imports what it needs when it runs, so that the others start quickly.
 """

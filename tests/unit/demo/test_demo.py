@@ -200,7 +200,7 @@ def test_demo_in_a_new_process_neither_warns_nor_connects() -> None:
 
 
 def test_demo_with_options_runs_what_they_choose() -> None:
-    arguments = ["demo", "--framework", "langchain", "--top-n", "2", "-k", "3"]
+    arguments = ["demo", "--framework", "langchain", "-k", "2", "-n", "3"]
     questions = ["--question", "How is yield used?", "--question", "What is a lambda?"]
     shown = CliRunner(env={"COLUMNS": "60"}).invoke(app, [*arguments, *questions]).stdout
     assert "LlamaIndex" not in shown
@@ -211,7 +211,7 @@ def test_demo_with_options_runs_what_they_choose() -> None:
 
 
 def test_demo_with_a_provider_shows_its_order(reversing: Loopback) -> None:
-    result = CliRunner().invoke(app, ["demo", "--model", "cohere/any", "--top-n", "3", "-k", "9"])
+    result = CliRunner().invoke(app, ["demo", "--model", "cohere/any", "--top-n", "3", "-n", "9"])
     assert (result.exit_code, result.stderr) == (0, "")
     assert len(reversing.hits) == 2 * len(QUESTIONS)
     assert {hit.headers["authorization"] for hit in reversing.hits} == {f"Bearer {KEY}"}

@@ -47,6 +47,11 @@ def reranker_on(wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -
     return Reranker(model, **{"api_key": KEY, "http_client": client, "max_retries": 0, **options})
 
 
+def numbers_in(text: str) -> list[int]:
+    """A first stage that returns no ids."""
+    return [len(text)]
+
+
 def run(rerankers: Mapping[str, Any], data: Dataset = DATA, **options: Any) -> Any:
     return compare(rerankers, data, **{"cache": None, "on_estimate": lambda line: None, **options})
 
@@ -297,7 +302,7 @@ def test_compare_with_given_candidates_uses_them() -> None:
         ({"data": replace(DATA, candidates={**DATA.candidates, "q3": []})}, "1 of 3 queries have no candidates"),
         ({"candidates": {"q1": ["x"]}}, "no candidate refers to a known query and document"),
         ({"candidates": {"q1": ["a"]}, "first_stage": {"q1": ["a"]}}, "candidates must be a number"),
-        ({"first_stage": lambda text: [1]}, "must return the ids of documents"),
+        ({"first_stage": numbers_in}, "must return the ids of documents"),
         ({"rpm": 0}, "rpm must be a positive number"),
         ({"rerankers": {}}, "rerankers must not be empty"),
         ({"rerankers": {"oracle": "local/lexical"}}, "oracle: reserved"),

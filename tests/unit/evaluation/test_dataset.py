@@ -40,7 +40,7 @@ def test_dataset_without_known_ids_or_grades_raises(changed: dict[str, Any], mes
 
 def test_dataset_with_unknown_ids_leaves_them_out_and_warns_once() -> None:
     labels: Any = {"q1": {"d1": 1.0, "d7": 1, "d8": 1}, "q7": {"d1": 1}}
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="skipped") as warned:
         data = replace(DATA, labels=labels, candidates={"q1": ["d2", "d9", "d1", "d2"], "q8": ["d1"]})
     assert data.labels == {"q1": {"d1": 1}}
     assert data.candidates == {"q1": ["d2", "d1"]}

@@ -50,7 +50,7 @@ def test_from_beir_reads_titles_texts_and_labelled_queries(tmp_path: Path) -> No
         ({"qrels__test_tsv": f"q1\td1\t{'1' * 5000}"}, "line 1: a grade must be a whole number of at most 9 digits"),
         (
             {"corpus_jsonl": '{"_id": "d1", "text": "a"}\n\n{"_id": "d1", "text": "b"}'},
-            "corpus.jsonl, line 3: the id d1",
+            "line 3: the id d1",
         ),
         ({"queries_jsonl": '{"_id": "q", "text": "a"}\n{"_id": "q", "text": "b"}'}, "queries.jsonl, line 2: the id q"),
         ({"qrels__test_tsv": "q1\td1\t0.5"}, "line 1: a grade must be a whole number"),
@@ -70,7 +70,7 @@ def test_from_beir_with_a_malformed_file_raises(tmp_path: Path, files: dict[str,
 def test_from_beir_with_small_faults_reads_the_rest_and_warns_once(tmp_path: Path) -> None:
     corpus = '{"_id": 1, "text": "a"}\n{"_id": "2", "text": "b"}\n{"_id": 1, "text": "a"}\n'
     qrels = "q1\t1\t1.0\nq1\t1\t1\nq1\t9\t1\nq2\t2\t0\nq7\t2\t1\n"
-    with pytest.warns(UserWarning) as warned:
+    with pytest.warns(UserWarning, match="skipped") as warned:
         data = from_beir(beir_folder(tmp_path, corpus_jsonl=corpus, qrels__test_tsv=qrels))
     assert data.documents == {"1": "a", "2": "b"}
     assert data.labels == {"q1": {"1": 1}, "q2": {"2": 0}}
