@@ -307,7 +307,7 @@ def test_compare_with_given_candidates_uses_them() -> None:
         ({"rerankers": {}}, "rerankers must not be empty"),
         ({"rerankers": {"oracle": "local/lexical"}}, "oracle: reserved"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
 def test_compare_with_invalid_arguments_raises_and_sends_nothing(changed: dict[str, Any], message: str) -> None:
     wire = Wire()
