@@ -20,7 +20,7 @@ def face(request: pytest.FixtureRequest) -> Face:
 
 @pytest.fixture(params=KINDS, ids=lambda face: face.framework)
 def framework(request: pytest.FixtureRequest) -> Face:
-    """Both frameworks, for what has no mode."""
+    """Both frameworks, for tests that need no mode."""
     found: Face = request.param
     return found
 

@@ -29,10 +29,12 @@ def test_items_come_back_best_first_after_one_request(face: Face, wire: Wire) ->
 
 
 def test_ties_keep_their_order_and_duplicates_are_kept(face: Face, wire: Wire) -> None:
-    items = [face.item(text, place=place) for place, text in enumerate(["x 0.5", "y 0.5", "x 0.5", "z 0.7", "y 0.5"])]
+    items = [
+        face.item(text, number=number) for number, text in enumerate(["x 0.5", "y 0.5", "x 0.5", "z 0.7", "y 0.5"])
+    ]
     text_fn = face.text
     found = face.rerank(face.make(wire, text_fn=text_fn), items)
-    assert [item.metadata["place"] for item in found] == [3, 0, 1, 2, 4]
+    assert [item.metadata["number"] for item in found] == [3, 0, 1, 2, 4]
     assert len(wire.sent) == 5
 
 
@@ -127,7 +129,7 @@ def test_fields_are_sent(face: Face, wire: Wire) -> None:
 
 
 def test_items_are_sent_in_batches(face: Face, wire: Wire) -> None:
-    texts = [f"{place} 0.{place}" for place in range(1, 6)]
+    texts = [f"{number} 0.{number}" for number in range(1, 6)]
     assert face.ranked(face.make(wire, batch_size=2, top_n=2), texts) == [("5 0.5", 0.5), ("4 0.4", 0.4)]
     assert sorted(tuple(body["documents"]) for body in wire.bodies) == [
         ("1 0.1", "2 0.2"),
@@ -260,10 +262,10 @@ async def _arerank_iterable(face: Face, adapter: Any, items: Any) -> Any:
 
 
 def test_metadata_reaches_hooks(face: Face, wire: Wire) -> None:
-    heard: list[CallEvent] = []
-    adapter = face.make(wire, metadata={"team": "search", "page": 1}, hooks=[heard.append])
+    calls: list[CallEvent] = []
+    adapter = face.make(wire, metadata={"team": "search", "page": 1}, hooks=[calls.append])
     face.rerank(adapter, ITEMS)
     with using_attributes(metadata={"page": 2}):
         face.rerank(adapter, ITEMS)
-    assert [event.metadata for event in heard] == [{"team": "search", "page": 1}, {"team": "search", "page": 2}]
+    assert [event.metadata for event in calls] == [{"team": "search", "page": 1}, {"team": "search", "page": 2}]
     assert adapter.model_dump()["metadata"] == {"team": "search", "page": 1}

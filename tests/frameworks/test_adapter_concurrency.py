@@ -24,7 +24,7 @@ def _client(handler: Any) -> httpx.AsyncClient:
 
 
 async def test_hundred_calls_are_in_flight_at_once(framework: Face) -> None:
-    arrived, everyone = 0, asyncio.Event()
+    arrived, all_arrived = 0, asyncio.Event()
     threads = set()
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -32,8 +32,8 @@ async def test_hundred_calls_are_in_flight_at_once(framework: Face) -> None:
         arrived += 1
         threads.add(threading.get_ident())
         if arrived == MANY:
-            everyone.set()
-        await asyncio.wait_for(everyone.wait(), PATIENCE)
+            all_arrived.set()
+        await asyncio.wait_for(all_arrived.wait(), PATIENCE)
         return well(request)
 
     adapter = framework.make(http_client=_client(answer))

@@ -83,11 +83,11 @@ async def _later(query: str) -> str:
 
 
 def test_guardrail_refusal_reaches_hooks_and_log(face: Face, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[CallEvent] = []
-    adapter = face.make(wire, guardrails=[_forbid], hooks=[heard.append], user="ann", on_error="passthrough")
+    calls: list[CallEvent] = []
+    adapter = face.make(wire, guardrails=[_forbid], hooks=[calls.append], user="ann", on_error="passthrough")
     with caplog.at_level(logging.INFO, logger="anyrerank"), pytest.raises(GuardrailRaisedError, match="not this one"):
         face.rerank(adapter, ITEMS)
-    ((event,), (record,)) = heard, caplog.records
+    ((event,), (record,)) = calls, caplog.records
     assert (type(event.error), event.query, event.user) == (GuardrailRaisedError, "", "ann")
     assert "GuardrailRaisedError" in record.getMessage()
     assert wire.requests == []
@@ -100,10 +100,10 @@ def test_guardrail_refusal_reads_no_text(face: Face, wire: Wire) -> None:
 
 
 def test_async_guardrail_in_a_sync_call_is_refused(framework: Face, wire: Wire) -> None:
-    heard: list[CallEvent] = []
+    calls: list[CallEvent] = []
     with pytest.raises(ConfigurationError, match="asynchronous"):
-        framework.rerank(framework.make(wire, guardrails=[_later], hooks=[heard.append]), ITEMS)
-    assert [type(event.error) for event in heard] == [ConfigurationError]
+        framework.rerank(framework.make(wire, guardrails=[_later], hooks=[calls.append]), ITEMS)
+    assert [type(event.error) for event in calls] == [ConfigurationError]
     assert wire.requests == []
 
 
@@ -128,16 +128,16 @@ def test_guardrails_count_against_the_timeout(face: Face, wire: Wire, monkeypatc
 
 
 async def test_guardrail_that_hangs_times_out(framework: Face, wire: Wire) -> None:
-    heard: list[CallEvent] = []
+    calls: list[CallEvent] = []
 
     async def never(query: str) -> str:
         await asyncio.Event().wait()
         return query
 
-    adapter = framework.make(wire, guardrails=[never], timeout=0.01, hooks=[heard.append])
+    adapter = framework.make(wire, guardrails=[never], timeout=0.01, hooks=[calls.append])
     with pytest.raises(APITimeoutError):
         await asyncio.wait_for(framework.arerank(adapter, ITEMS), PATIENCE)
-    assert [type(event.error) for event in heard] == [APITimeoutError]
+    assert [type(event.error) for event in calls] == [APITimeoutError]
     assert wire.requests == []
 
 

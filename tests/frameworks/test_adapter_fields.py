@@ -92,10 +92,10 @@ def test_options_and_settings_are_accepted_by_name(framework: Face) -> None:
         framework.kind(model="cohere/rerank-v3.5", aws_region_name="us-west-2")
 
 
-@pytest.mark.parametrize("place", ["options", "credentials"])
-def test_field_inside_options_is_refused(place: str, framework: Face) -> None:
-    with pytest.raises(BadRequestError, match=f"{place} must not hold api_key") as caught:
-        framework.kind(model="cohere/rerank-v3.5", **{place: {"api_key": "sk-s3cr3t"}})
+@pytest.mark.parametrize("where", ["options", "credentials"])
+def test_field_inside_options_is_refused(where: str, framework: Face) -> None:
+    with pytest.raises(BadRequestError, match=f"{where} must not hold api_key") as caught:
+        framework.kind(model="cohere/rerank-v3.5", **{where: {"api_key": "sk-s3cr3t"}})
     assert "s3cr3t" not in str(caught.value)
 
 
@@ -108,7 +108,7 @@ def test_options_can_hold_an_option_with_the_name_of_a_field(face: Face, wire: W
 
 @pytest.mark.parametrize(
     ("model", "wrong", "meant"),
-    [(COHERE, "topn", "top_n"), ("bedrock/x", "aws_regoin_name", "aws_region_name"), (COHERE, "colour", None)],
+    [(COHERE, "topn", "top_n"), ("bedrock/x", "aws_regoin_name", "aws_region_name"), (COHERE, "xyzzy", None)],
 )
 def test_unknown_field_is_refused_with_a_suggestion(framework: Face, model: str, wrong: str, meant: str | None) -> None:
     with pytest.raises(BadRequestError, match=f"no option {wrong}" + (f"; did you mean {meant}" if meant else "$")):

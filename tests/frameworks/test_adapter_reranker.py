@@ -76,16 +76,16 @@ def test_ready_reranker_refuses_fields_that_it_would_ignore(framework: Face, fie
 
 
 def test_ready_reranker_gets_the_metadata_of_the_fields(face: Face, wire: Wire) -> None:
-    heard: list[CallEvent] = []
+    calls: list[CallEvent] = []
     client = wire.client(asynchronous=face.asynchronous)
     own = {"team": "search", "page": 1}
-    ready = Reranker(COHERE, api_key=KEY, http_client=client, metadata=own, hooks=[heard.append])
+    ready = Reranker(COHERE, api_key=KEY, http_client=client, metadata=own, hooks=[calls.append])
     face.rerank(face.make(reranker=ready), ITEMS)
     adapter = face.make(reranker=ready, metadata={"page": 2, "line": 3})
     face.rerank(adapter, ITEMS)
     with using_attributes(metadata={"line": 4}):
         face.rerank(adapter, ITEMS)
-    assert [event.metadata for event in heard] == [own, {**own, "page": 2, "line": 3}, {**own, "page": 2, "line": 4}]
+    assert [event.metadata for event in calls] == [own, {**own, "page": 2, "line": 3}, {**own, "page": 2, "line": 4}]
 
 
 DEPLOYMENTS = [

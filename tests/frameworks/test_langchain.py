@@ -55,7 +55,7 @@ def test_ids_and_metadata_are_kept(face: Face, wire: Wire) -> None:
 
 
 class _Page(Document):
-    """A subclass with all the kinds of state that a model can have."""
+    """A subclass with every kind of state."""
 
     model_config = ConfigDict(extra="allow")
 

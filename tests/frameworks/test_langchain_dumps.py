@@ -102,7 +102,7 @@ def test_dump_of_a_local_model_has_no_secret() -> None:
 
 
 def _everywhere(compressor: AnyRerank) -> dict[str, str]:
-    """Every text in which someone might store or show a compressor."""
+    """Every text that stores or shows a compressor."""
     around = ContextualCompressionRetriever(base_compressor=compressor, base_retriever=_Found())
     retriever = RerankRetriever(base_retriever=_Found(), reranker=compressor)
     runnable = compressor.as_runnable()
@@ -158,6 +158,6 @@ def test_dump_is_the_same_after_a_call() -> None:
 
 def test_dump_of_a_subclass_has_its_name() -> None:
     class Mine(AnyRerank):
-        """Somebody's own."""
+        """A subclass."""
 
     assert dumpd(Mine(model=COHERE))["id"][-1] == "Mine"

@@ -7,9 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
-from langchain_core.callbacks import (
-    AsyncCallbackHandler,
-)
+from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.documents import Document
 from tests.frameworks.listeners import Recorder
 from tests.support.frameworks import Face, Trees, Wire, refusing
@@ -47,11 +45,7 @@ def test_failure_ends_the_run(face: Face) -> None:
     assert KEY not in repr(trees.root.model_dump() if hasattr(trees.root, "model_dump") else vars(trees.root))
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [{"text_fn": lambda document: 1 / 0}, {"api_key": None}],
-    ids=["text_fn", "key"],
-)
+@pytest.mark.parametrize("wrong", [{"text_fn": lambda document: 1 / 0}, {"api_key": None}], ids=["text_fn", "key"])
 def test_failure_before_the_request_ends_the_run(face: Face, wire: Wire, wrong: dict[str, Any]) -> None:
     handler = Recorder()
     with pytest.raises(Exception, match=r"division by zero|COHERE_API_KEY"):
@@ -79,31 +73,8 @@ async def test_cancelled_call_ends_the_run() -> None:
     assert isinstance(handler.seen.values("error")["error"], asyncio.CancelledError)
 
 
-class _Interrupter(Recorder):
-    """Interrupts what it is called in, at one of the events."""
-
-    def __init__(self, event: str) -> None:
-        super().__init__()
-        self.event = event
-
-    def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
-        super().on_chain_start(serialized, inputs, **kwargs)
-        self._heard("start")
-
-    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
-        super().on_custom_event(name, data, **kwargs)
-        self._heard(name)
-
-    def _heard(self, event: str) -> None:
-        if event == self.event:
-            self.interrupt()
-
-    def interrupt(self) -> None:
-        raise NotImplementedError
-
-
 class _Slow(AsyncCallbackHandler):
-    """Never comes back from one of the events."""
+    """Never returns from one of the events."""
 
     def __init__(self, event: str) -> None:
         self.event, self.arrived = event, asyncio.Event()
@@ -133,16 +104,31 @@ async def test_call_cancelled_inside_a_handler_ends_the_run(wire: Wire, event: s
     assert len(handler.seen.runs) == 1
 
 
-class _Strict(_Interrupter):
+class _Raising(Recorder):
+    """Raises at one of the events."""
+
     raise_error = True
 
-    def interrupt(self) -> None:
-        raise ZeroDivisionError
+    def __init__(self, event: str) -> None:
+        super().__init__()
+        self.event = event
+
+    def on_chain_start(self, serialized: Any, inputs: Any, **kwargs: Any) -> None:
+        super().on_chain_start(serialized, inputs, **kwargs)
+        self._raise_at("start")
+
+    def on_custom_event(self, name: str, data: Any, **kwargs: Any) -> None:
+        super().on_custom_event(name, data, **kwargs)
+        self._raise_at(name)
+
+    def _raise_at(self, event: str) -> None:
+        if event == self.event:
+            raise ZeroDivisionError
 
 
 @pytest.mark.parametrize("event", ["start", "anyrerank.usage"])
 def test_raising_handler_ends_the_run(face: Face, wire: Wire, event: str) -> None:
-    handler, other = _Strict(event), Recorder()
+    handler, other = _Raising(event), Recorder()
     with pytest.raises(ZeroDivisionError):
         _call(face, face.make(wire), [other, handler])
     for seen in (handler.seen, other.seen):

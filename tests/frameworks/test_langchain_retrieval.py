@@ -36,7 +36,7 @@ TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rom
 
 
 class Counts(Embeddings):
-    """How often each word occurs, in a small space of hashes."""
+    """Word counts, hashed into a few dimensions."""
 
     def embed_query(self, text: str) -> list[float]:
         vector = [1e-6] * 64
@@ -160,7 +160,7 @@ def test_retriever_refuses_a_wrong_top_n(face: Face, wire: Wire, top_n: int) -> 
 
 
 class _Asked(BaseRetriever):
-    """Keeps what it is called with."""
+    """Keeps the arguments of each call."""
 
     seen: list[dict[str, Any]] = []  # noqa: RUF012  # pydantic copies it
 
@@ -252,12 +252,12 @@ def _forbid(query: str) -> str:
 
 def test_retriever_does_not_retrieve_a_refused_query(face: Face, wire: Wire) -> None:
     base, trees = _Asked(), Trees()
-    heard: list[CallEvent] = []
-    reranker = face.make(wire, guardrails=[_forbid], hooks=[heard.append])
+    calls: list[CallEvent] = []
+    reranker = face.make(wire, guardrails=[_forbid], hooks=[calls.append])
     with pytest.raises(GuardrailRaisedError, match="not this one"):
         _invoke(face, RerankRetriever(base_retriever=base, reranker=reranker), "secret", config={"callbacks": [trees]})
     assert (base.seen, wire.requests) == ([], [])
-    assert [type(event.error) for event in heard] == [GuardrailRaisedError]
+    assert [type(event.error) for event in calls] == [GuardrailRaisedError]
     assert [(run.name, run.inputs["query"]) for run in trees.root.child_runs] == [("AnyRerank", "")]
     assert "not this one" in (trees.root.child_runs[0].error or "")
 
@@ -292,7 +292,7 @@ def test_retriever_works_as_a_tool(face: Face, status: int) -> None:
 
 
 class TestRetriever(RetrieversIntegrationTests):
-    """LangChain's own demands of a retriever."""
+    """LangChain's conformance tests for retrievers."""
 
     @property
     def retriever_constructor(self) -> type[RerankRetriever]:

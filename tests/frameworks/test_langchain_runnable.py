@@ -1,4 +1,4 @@
-"""The runnable that the LangChain compressor gives for LCEL."""
+"""The LangChain compressor as a runnable for LCEL."""
 
 from __future__ import annotations
 
@@ -72,11 +72,11 @@ def test_runnable_takes_a_bound_top_n(face: Face, wire: Wire) -> None:
 
 
 def test_runnable_takes_options_of_a_call(face: Face, wire: Wire) -> None:
-    heard: list[CallEvent] = []
-    rerank = face.make(wire, hooks=[heard.append], timeout=60.0).as_runnable()
+    calls: list[CallEvent] = []
+    rerank = face.make(wire, hooks=[calls.append], timeout=60.0).as_runnable()
     given = rerank.bind(score_threshold=0.5, metadata={"page": 1}, max_tokens_per_doc=9, user="ann")
     assert _contents(_invoke(face, given, _asked())) == ["a 0.9", "b 0.5"]
-    assert (wire.body["max_tokens_per_doc"], heard[0].user, heard[0].metadata) == (9, "ann", {"page": 1})
+    assert (wire.body["max_tokens_per_doc"], calls[0].user, calls[0].metadata) == (9, "ann", {"page": 1})
 
 
 def test_runnable_takes_rank_fields_of_a_call(face: Face, wire: Wire) -> None:

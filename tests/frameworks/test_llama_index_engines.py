@@ -40,7 +40,7 @@ def _found() -> list[NodeWithScore]:
 
 
 class Counts(BaseEmbedding):
-    """How often each word occurs, in a small space of hashes."""
+    """Word counts, hashed into a few dimensions."""
 
     def _get_text_embedding(self, text: str) -> list[float]:
         vector = [1e-6] * 64
@@ -57,7 +57,7 @@ class Counts(BaseEmbedding):
 
 @pytest.fixture
 def _no_llm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """LlamaIndex looks for a language model even where none is asked anything."""
+    """LlamaIndex looks for a language model even if none is used."""
     monkeypatch.setattr(Settings, "_llm", MockLLM())
 
 
@@ -141,9 +141,9 @@ async def test_workflow_step_is_the_parent_span(wire: Wire, spans: SimpleSpanHan
     flow.reranker = FACES[1].make(wire, top_n=1)
     assert await flow.run(query="apples") == ["green apples 0.9"]
     parents = {span.id_: span.parent_id for span in spans.completed_spans}
-    (place,) = [span for span in parents if span.startswith("AnyRerank._apostprocess_nodes")]
+    (span_id,) = [span for span in parents if span.startswith("AnyRerank._apostprocess_nodes")]
     above = []
-    while (parent := parents.get(place)) is not None:
+    while (parent := parents.get(span_id)) is not None:
         above.append(parent)
-        place = parent
+        span_id = parent
     assert [name.rsplit("-", 5)[0] for name in above][-2:] == ["_Flow.rerank", "_Flow.run"]

@@ -100,7 +100,7 @@ def test_images_policy_of_a_text_model(face: Face, wire: Wire, images: str, capt
 
 @pytest.fixture
 def reads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The thread of every file that is read."""
+    """The threads that read files."""
     threads: list[int] = []
     read_bytes = Path.read_bytes
 

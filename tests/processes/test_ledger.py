@@ -120,3 +120,9 @@ def test_calls_of_a_killed_parent_are_copied_while_its_child_lives(db: Path, pro
 def test_fork_does_not_wait_for_the_lock_of_another_process(db: Path, processes: Any) -> None:
     assert exit_code(processes, ledger_worker.fork_while_the_database_is_locked, str(db)) == 0
     assert users(db) == ["ann"]
+
+
+@FORK
+def test_fork_waits_for_an_open_transaction(db: Path, processes: Any) -> None:
+    assert exit_code(processes, ledger_worker.fork_while_a_transaction_is_open, str(db)) == 0
+    assert users(db) == ["ann"]

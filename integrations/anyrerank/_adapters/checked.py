@@ -9,7 +9,7 @@ from anyrerank.errors import BadRequestError
 
 
 class CheckedModel(BaseModel):
-    """A model that raises `BadRequestError` for a wrong field, in place of pydantic's `ValidationError`."""
+    """A model that raises `BadRequestError` for a wrong field, not a `ValidationError`."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 

@@ -19,7 +19,7 @@ from anyrerank.providers import Provider
 class RerankFields(RerankerOptions, CheckedModel):
     """The options of `anyrerank.Reranker` as fields.
 
-    Making one sends nothing and needs no key: a missing key is an error of the first call.
+    The constructor sends nothing and needs no key; a missing key is an error of the first call.
 
     Raises:
         BadRequestError: Unknown option, or a value that an option cannot have.

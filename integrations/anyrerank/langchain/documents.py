@@ -25,8 +25,8 @@ def texts_of(
 
     Args:
         documents: As they were retrieved.
-        text_fn: Returns it, in place of what follows.
-        rank_fields: Metadata to rank on, in place of the content.
+        text_fn: Returns it; the other arguments are then not used.
+        rank_fields: Metadata to rank on, instead of the content.
         images: Whether to add the image in `metadata["image"]` to the content.
 
     Raises:

@@ -42,8 +42,8 @@ class Texts:
     """What is ranked of nodes.
 
     Attributes:
-        text_fn: Returns it, in place of what follows; or `None`.
-        rank_fields: Metadata to rank on, in place of the text; or `None`.
+        text_fn: Returns it, if given; `rank_fields` and `metadata_mode` are then not used.
+        rank_fields: Metadata to rank on, instead of the text.
         metadata_mode: Which metadata is ranked with the text.
         images: What to do with images that the model does not read.
     """

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine import Candidates, candidates
-from anyrerank._core.engine.batching import added, batched, merged
-from anyrerank._core.runtime import Call, Flow, run
+from anyrerank._core.engine import candidates
+from anyrerank._core.engine.batching import batched, merged, total_usage
+from anyrerank._core.engine.documents import Candidates
+from anyrerank._core.runtime import Blocking, Flow, run
 from anyrerank._core.types import Answer, BilledUnits, Document, Meta, RerankRequest, Tokens
 from anyrerank.errors import BadRequestError, InternalServerError
 
@@ -20,7 +21,7 @@ class Server:
     asked: list[RerankRequest] = field(default_factory=list)
 
     def __call__(self, request: RerankRequest) -> Flow[Answer]:
-        answer: Answer = yield Call(lambda: self.answer(request))
+        answer: Answer = yield Blocking(lambda: self.answer(request))
         return answer
 
     def answer(self, request: RerankRequest) -> Answer:
@@ -52,7 +53,7 @@ def ask_all(
     size: int = 1000,
     top_n: int | None = None,
     may_split: bool = True,
-    place: Callable[[int], int] = lambda index: index,
+    index_of: Callable[[int], int] = lambda index: index,
 ) -> Answer:
     request = RerankRequest(query="q", documents=documents, top_n=top_n, options={"truncate": "END"})
     flow = batched(
@@ -60,7 +61,7 @@ def ask_all(
         request,
         starts=range(0, len(documents), size),
         limit=1,
-        place=place,
+        index_of=index_of,
         may_split=may_split,
     )
     return run(flow)
@@ -128,7 +129,7 @@ def test_halves_are_asked_for_no_more_than_they_hold() -> None:
 def test_one_document_that_is_too_large_is_an_error_that_names_it(size: int) -> None:
     documents = ["10", "11", "12", "123456", "14"]
     with pytest.raises(BadRequestError, match=r"documents\[103\] is too large.*too large") as caught:
-        ask_all(Server(most=5), documents, size=size, place=lambda index: index + 100)
+        ask_all(Server(most=5), documents, size=size, index_of=lambda index: index + 100)
     assert (caught.value.status_code, caught.value.provider, caught.value.request_id) == (413, "p", "r")
     assert "123456" not in str(caught.value)
     assert "documents[103]" in str(pickle.loads(pickle.dumps(caught.value)))  # noqa: S301
@@ -184,7 +185,7 @@ def units(search_units: int | None = None, total_tokens: int | None = None) -> M
     ],
 )
 def test_usage_is_added_up_or_left_out_when_a_part_lacks_it(metas: list[Meta], total: Meta) -> None:
-    assert added(metas) == total
+    assert total_usage(metas) == total
 
 
 def test_merging_keeps_every_score_and_the_last_known_request_id() -> None:
@@ -200,7 +201,7 @@ def test_documents_are_sent_as_they_are_when_none_is_blank_or_merged() -> None:
     documents = ["a", "b", "a"]
     kept = candidates(documents, [], key=None)
     assert kept.documents is documents
-    assert [kept.place(index) for index in range(3)] == [0, 1, 2]
+    assert [kept.index_of(index) for index in range(3)] == [0, 1, 2]
     scores = [(2, 0.5), (0, 0.1)]
     assert kept.spread(scores) == scores
 
@@ -223,7 +224,7 @@ def test_blanks_are_left_out_and_copies_share_a_score(
     spread: list[tuple[int, float]],
 ) -> None:
     kept: Candidates = candidates(documents, blank, key=key)
-    assert {kept.place(index): document for index, document in enumerate(kept.documents)} == sent
+    assert {kept.index_of(index): document for index, document in enumerate(kept.documents)} == sent
     assert kept.blank == blank
     assert list(kept.spread([(index, float(index)) for index in range(len(sent))])) == spread
 

@@ -3,16 +3,15 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine import order, results
-from anyrerank._core.engine.ranking import Scored, best_first, check_score_mode, fused, unit
-from anyrerank._core.types import RerankResult, Scale
-from anyrerank.errors import BadRequestError
+from anyrerank._core.engine import order
+from anyrerank._core.engine.ranking import Scored, best_first, fused, logistic, results
+from anyrerank._core.types import RerankResult
 
 HUGE = 1.7e308
 
 
 def ordered(scored: list[Scored], **given: Any) -> list[Scored]:
-    return order(scored, **{"scale": "unit", "score_mode": "raw", "threshold": None, "fuse": None, **given})
+    return order(scored, **{"logits": False, "threshold": None, "fuse": None, **given})
 
 
 @pytest.mark.parametrize(
@@ -20,24 +19,19 @@ def ordered(scored: list[Scored], **given: Any) -> list[Scored]:
     [(0.0, 0.5), (math.log(3), 0.75), (-math.log(3), 0.25), (HUGE, 1.0), (-HUGE, 0.0), (800.0, 1.0), (-800.0, 0.0)],
 )
 def test_a_logit_goes_through_the_logistic_function(logit: float, share: float) -> None:
-    assert unit(logit, "logit") == pytest.approx(share, abs=1e-15)
+    assert logistic(logit) == pytest.approx(share, abs=1e-15)
 
 
 def test_the_mapping_keeps_small_differences_of_low_logits() -> None:
-    assert 0.0 < unit(-40.0, "logit") < unit(-39.0, "logit") < 1e-16
-
-
-@pytest.mark.parametrize("score", [0.0, 0.25, 1.0, 1.5])
-def test_a_calibrated_score_is_not_changed(score: float) -> None:
-    assert unit(score, "unit") == score
+    assert 0.0 < logistic(-40.0) < logistic(-39.0) < 1e-16
 
 
 def test_raw_is_the_providers_number() -> None:
-    assert ordered([(0, -7.5), (1, 12.25)], scale="logit") == [(1, 12.25), (0, -7.5)]
+    assert ordered([(0, -7.5), (1, 12.25)]) == [(1, 12.25), (0, -7.5)]
 
 
 def test_unit_maps_logits_and_keeps_their_order() -> None:
-    assert ordered([(0, -HUGE), (1, 0.0), (2, HUGE)], scale="logit", score_mode="unit") == [
+    assert ordered([(0, -HUGE), (1, 0.0), (2, HUGE)], logits=True) == [
         (2, 1.0),
         (1, 0.5),
         (0, 0.0),
@@ -45,8 +39,8 @@ def test_unit_maps_logits_and_keeps_their_order() -> None:
 
 
 def test_unit_does_not_depend_on_the_other_documents() -> None:
-    alone = ordered([(0, 2.0)], scale="logit", score_mode="unit")
-    beside = ordered([(0, 2.0), (1, 9.0), (2, -9.0)], scale="logit", score_mode="unit")
+    alone = ordered([(0, 2.0)], logits=True)
+    beside = ordered([(0, 2.0), (1, 9.0), (2, -9.0)], logits=True)
     assert alone[0] in beside
 
 
@@ -79,12 +73,12 @@ def test_best_first_with_ties_among_others() -> None:
 )
 def test_a_threshold_keeps_what_reaches_it(threshold: float | None, kept: list[int]) -> None:
     scored = [(0, 1.5), (1, 0.0), (2, -2.0), (3, -3.0)]
-    assert [place for place, _ in ordered(scored, scale="logit", threshold=threshold)] == kept
+    assert [place for place, _ in ordered(scored, threshold=threshold)] == kept
 
 
 def test_a_threshold_is_in_the_scale_of_the_score_mode() -> None:
     scored = [(0, 3.0), (1, 0.1), (2, -0.1)]
-    kept = ordered(scored, scale="logit", score_mode="unit", threshold=0.5)
+    kept = ordered(scored, logits=True, threshold=0.5)
     assert [place for place, _ in kept] == [0, 1]
 
 
@@ -154,14 +148,3 @@ def test_results_without_documents() -> None:
 
 def test_no_results_at_all() -> None:
     assert list(results((), (), ["a"], top_n=3, with_documents=True)) == []
-
-
-@pytest.mark.parametrize(("mode", "scale"), [("raw", "unknown"), ("raw", "logit"), ("unit", "logit"), ("unit", "unit")])
-def test_score_modes_that_are_possible(mode: str, scale: Scale) -> None:
-    check_score_mode(mode, scale, "p/m")
-
-
-@pytest.mark.parametrize(("mode", "scale"), [("unit", "unknown"), ("percent", "unit")])
-def test_score_modes_that_are_not(mode: str, scale: Scale) -> None:
-    with pytest.raises(BadRequestError, match="score_mode"):
-        check_score_mode(mode, scale, "p/m")

@@ -5,13 +5,12 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
-from tests.support.clock import Clock
+from tests.support.clock import Clock, replace_time
 
-from anyrerank._core.engine import RetryPolicy, retryable, wait_before, within
+from anyrerank._core.engine import RetryPolicy, retryable, wait_before
 from anyrerank._core.engine.retry import retried
-from anyrerank._core.pricing import Spent
-from anyrerank._core.runtime import Call, Effect, Flow, HttpRequest, HttpResponse, Sleep
-from anyrerank._core.types import Answer, Attempt
+from anyrerank._core.runtime import Deadline, Flow, HttpRequest, HttpResponse, run
+from anyrerank._core.types import Answer
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -35,40 +34,24 @@ def of_status(status: int, retry_after: float | None = None) -> RerankError:
 
 @dataclass
 class Driven:
-    """What a flow asked for, and how it ended."""
+    """What a flow sent, how it ended, and what it reported."""
 
-    effects: list[Effect] = field(default_factory=list)
-    attempts: list[Attempt] = field(default_factory=list)
+    deadlines: list[Deadline] = field(default_factory=list)
+    outcomes: list[tuple[Any, float, float]] = field(default_factory=list)
     answer: Any = None
     error: RerankError | None = None
+    waits: list[float] = field(default_factory=list)
 
     @property
-    def waits(self) -> list[float]:
-        return [effect.seconds for effect in self.effects if isinstance(effect, Sleep)]
-
-    @property
-    def requests(self) -> list[HttpRequest]:
-        return [effect for effect in self.effects if isinstance(effect, HttpRequest)]
+    def sent(self) -> int:
+        return len(self.deadlines)
 
 
-def drive(flow: Flow[Any], outcomes: Sequence[Any], clock: Clock, driven: Driven, seconds: float = 0.0) -> Driven:
-    waiting = iter(outcomes)
-    try:
-        effect = next(flow)
-        while True:
-            driven.effects.append(effect)
-            if isinstance(effect, Sleep):
-                clock.now += effect.seconds
-                effect = flow.send(None)
-                continue
-            clock.now += seconds
-            outcome = next(waiting)
-            effect = flow.throw(outcome) if isinstance(outcome, Exception) else flow.send(outcome)
-    except StopIteration as finished:
-        driven.answer = finished.value
-    except RerankError as error:
-        driven.error = error
-    return driven
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    made = Clock()
+    replace_time(monkeypatch, made)
+    return made
 
 
 def exchange() -> Flow[Answer]:
@@ -77,54 +60,63 @@ def exchange() -> Flow[Answer]:
 
 
 def tried(
+    clock: Clock,
     outcomes: Sequence[Any],
     *,
     max_retries: int = 2,
     timeout: float | None = None,
-    chance: float = 1.0,
+    random: float = 1.0,
     seconds: float = 0.0,
-    longest_wait: float = 60.0,
 ) -> Driven:
-    clock, driven = Clock(), Driven()
-    policy = RetryPolicy(
-        max_retries=max_retries, longest_wait=longest_wait, chance=lambda: chance, clock=clock, wall=lambda: 7.0
-    )
-    flow = retried(
-        exchange,
-        policy,
-        deployment="cohere/m",
-        deadline=None if timeout is None else clock.now + timeout,
-        attempts=driven.attempts,
-        price=lambda answer: Spent(None),
-    )
-    return drive(flow, outcomes, clock, driven, seconds)
+    """Drive a retried request whose attempts take `seconds` and end with `outcomes`."""
+    driven, waiting = Driven(waits=clock.waits), iter(outcomes)
+    clock.rng = lambda: random
+
+    def send(_: HttpRequest, deadline: Deadline) -> Any:
+        driven.deadlines.append(deadline)
+        clock.now += seconds
+        outcome = next(waiting)
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def report(outcome: Any, started: float, took: float) -> None:
+        driven.outcomes.append((outcome, started, took))
+
+    try:
+        driven.answer = run(
+            retried(exchange, RetryPolicy(max_retries=max_retries), report), send, Deadline.after(timeout)
+        )
+    except RerankError as error:
+        driven.error = error
+    return driven
 
 
-def test_a_success_is_not_repeated() -> None:
-    driven = tried([ANSWER])
+def test_a_success_is_not_repeated(clock: Clock) -> None:
+    driven = tried(clock, [ANSWER])
     assert driven.answer is ANSWER
-    assert driven.effects == [REQUEST]
+    assert driven.sent == 1
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529, 599])
-def test_statuses_that_may_pass_are_retried(status: int) -> None:
-    driven = tried([of_status(status), ANSWER])
+def test_statuses_that_may_pass_are_retried(status: int, clock: Clock) -> None:
+    driven = tried(clock, [of_status(status), ANSWER])
     assert driven.answer is ANSWER
-    assert len(driven.requests) == 2
+    assert driven.sent == 2
     assert len(driven.waits) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 412, 413, 415, 422, 424, 451, 498, 499, 501])
-def test_other_statuses_are_raised_at_once(status: int) -> None:
+def test_other_statuses_are_raised_at_once(status: int, clock: Clock) -> None:
     error = of_status(status)
-    driven = tried([error])
+    driven = tried(clock, [error])
     assert driven.error is error
-    assert driven.effects == [REQUEST]
+    assert driven.sent == 1
 
 
 @pytest.mark.parametrize("error", [APIConnectionError("reset"), APITimeoutError("slow")], ids=["connection", "timeout"])
-def test_no_answer_is_retried(error: RerankError) -> None:
-    assert tried([error, error, ANSWER]).answer is ANSWER
+def test_no_answer_is_retried(error: RerankError, clock: Clock) -> None:
+    assert tried(clock, [error, error, ANSWER]).answer is ANSWER
 
 
 @pytest.mark.parametrize(
@@ -137,9 +129,9 @@ def test_no_answer_is_retried(error: RerankError) -> None:
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_what_cannot_pass_is_raised_at_once(error: RerankError) -> None:
+def test_what_cannot_pass_is_raised_at_once(error: RerankError, clock: Clock) -> None:
     assert not retryable(error)
-    assert tried([error]).error is error
+    assert tried(clock, [error]).error is error
 
 
 def test_a_quota_error_is_retried_whatever_its_status() -> None:
@@ -147,41 +139,46 @@ def test_a_quota_error_is_retried_whatever_its_status() -> None:
 
 
 @pytest.mark.parametrize("max_retries", [0, 1, 2, 5])
-def test_the_last_error_is_raised_when_the_retries_are_used_up(max_retries: int) -> None:
+def test_the_last_error_is_raised_when_the_retries_are_used_up(max_retries: int, clock: Clock) -> None:
     errors = [of_status(503) for _ in range(max_retries + 1)]
-    driven = tried(errors, max_retries=max_retries)
+    driven = tried(clock, errors, max_retries=max_retries)
     assert driven.error is errors[-1]
-    assert len(driven.requests) == max_retries + 1
+    assert driven.sent == max_retries + 1
     assert len(driven.waits) == max_retries
 
 
-def test_each_try_is_a_fresh_flow() -> None:
+def test_each_attempt_is_a_new_flow(clock: Clock) -> None:
     made: list[int] = []
 
     def start() -> Flow[Answer]:
         made.append(len(made))
         return exchange()
 
-    clock, driven = Clock(), Driven()
-    policy = RetryPolicy(clock=clock)
-    flow = retried(start, policy, deployment="d", deadline=None, attempts=[], price=lambda answer: Spent(None))
-    drive(flow, [of_status(503), ANSWER], clock, driven)
+    def send(_: HttpRequest, deadline: Deadline) -> Any:
+        if len(made) == 1:
+            raise of_status(503)
+        return ANSWER
+
+    run(retried(start, RetryPolicy(), lambda *_: None), send)
     assert made == [0, 1]
 
 
 @pytest.mark.parametrize(
-    ("chance", "waits"), [(0.0, [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]), (1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0])]
+    ("random", "waits"), [(0.0, [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]), (1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0])]
 )
-def test_the_back_off_doubles_up_to_a_bound_and_half_of_it_is_chance(chance: float, waits: list[float]) -> None:
-    assert tried([of_status(503)] * 7, max_retries=6, chance=chance).waits == waits
+def test_the_back_off_doubles_up_to_a_bound_and_half_of_it_is_random(
+    random: float, waits: list[float], clock: Clock
+) -> None:
+    assert tried(clock, [of_status(503)] * 7, max_retries=6, random=random).waits == waits
 
 
-def test_the_back_off_of_any_retry_is_bounded() -> None:
-    policy = RetryPolicy(max_retries=10**6, chance=lambda: 1.0)
+def test_the_back_off_of_any_retry_is_bounded(clock: Clock) -> None:
+    clock.rng = lambda: 1.0
+    policy = RetryPolicy(max_retries=10**6)
     assert wait_before(10**6, of_status(503), policy) == policy.longest_back_off
 
 
-def test_chance_spreads_the_waits() -> None:
+def test_random_spreads_the_waits() -> None:
     policy = RetryPolicy(max_retries=3)
     waits = {wait_before(3, of_status(503), policy) for _ in range(20)}
     assert len(waits) > 10
@@ -190,123 +187,64 @@ def test_chance_spreads_the_waits() -> None:
 
 @pytest.mark.parametrize("status", [408, 429, 503])
 @pytest.mark.parametrize("asked", [0.0, 0.125, 30.0, 60.0])
-def test_the_server_says_how_long_to_wait(status: int, asked: float) -> None:
-    driven = tried([of_status(status, asked), ANSWER], chance=0.3)
+def test_the_server_says_how_long_to_wait(status: int, asked: float, clock: Clock) -> None:
+    driven = tried(clock, [of_status(status, asked), ANSWER], random=0.3)
     assert driven.waits == [asked]
     assert driven.answer is ANSWER
 
 
-def test_a_server_that_asks_for_too_long_is_not_waited_for() -> None:
+def test_a_server_that_asks_for_too_long_is_not_waited_for(clock: Clock) -> None:
     error = of_status(429, 60.5)
-    driven = tried([error])
+    driven = tried(clock, [error])
     assert driven.error is error
-    assert driven.effects == [REQUEST]
+    assert driven.sent == 1
 
 
 @pytest.mark.parametrize("asked", [10.0, 11.0, 59.0])
-def test_a_wait_past_the_deadline_gives_up_at_once_with_the_original_error(asked: float) -> None:
+def test_a_wait_past_the_deadline_gives_up_at_once_with_the_original_error(asked: float, clock: Clock) -> None:
     error = of_status(429, asked)
-    driven = tried([error], timeout=10.0)
+    driven = tried(clock, [error], timeout=10.0)
     assert driven.error is error
     assert driven.waits == []
 
 
-def test_a_back_off_past_the_deadline_gives_up_at_once_with_the_original_error() -> None:
+def test_a_back_off_past_the_deadline_gives_up_at_once_with_the_original_error(clock: Clock) -> None:
     error = of_status(503)
-    assert tried([of_status(503), error], timeout=1.4).error is error
+    assert tried(clock, [of_status(503), error], timeout=1.4).error is error
 
 
-def test_a_wait_that_fits_the_deadline_is_made() -> None:
-    assert tried([of_status(429, 9.5), ANSWER], timeout=10.0).answer is ANSWER
+def test_a_wait_that_fits_the_deadline_is_made(clock: Clock) -> None:
+    assert tried(clock, [of_status(429, 9.5), ANSWER], timeout=10.0).answer is ANSWER
 
 
-def test_requests_carry_the_deadline_of_the_whole_call() -> None:
-    driven = tried([of_status(503), of_status(503), ANSWER], timeout=30.0, seconds=2.0)
-    assert [request.deadline for request in driven.requests] == [1030.0] * 3
-    assert [request.url for request in driven.requests] == [REQUEST.url] * 3
+def test_every_attempt_has_the_deadline_of_the_whole_call(clock: Clock) -> None:
+    driven = tried(clock, [of_status(503), of_status(503), ANSWER], timeout=30.0, seconds=2.0)
+    assert [deadline.at for deadline in driven.deadlines] == [1030.0] * 3
 
 
-def test_no_deadline_leaves_requests_without() -> None:
-    assert tried([ANSWER]).requests[0].deadline is None
-
-
-def test_the_time_that_exchanges_take_counts() -> None:
-    driven = tried([of_status(503)] * 3, timeout=3.0, seconds=2.0, max_retries=9)
+def test_the_time_that_exchanges_take_counts(clock: Clock) -> None:
+    driven = tried(clock, [of_status(503)] * 3, timeout=3.0, seconds=2.0, max_retries=9)
     assert driven.error is not None
     assert driven.error.status_code == 503
-    assert len(driven.requests) == 2
+    assert driven.sent == 2
 
 
-def test_nothing_is_sent_after_the_deadline() -> None:
-    driven = tried([], timeout=0.0)
+def test_nothing_is_sent_after_the_deadline(clock: Clock) -> None:
+    driven = tried(clock, [], timeout=0.0)
     assert isinstance(driven.error, APITimeoutError)
-    assert driven.effects == []
+    assert driven.sent == 0
     assert "secret" not in str(driven.error)
 
 
-def polling(wait: float, times: int) -> Flow[Answer]:
-    for _ in range(times):
-        yield REQUEST
-        yield Sleep(wait)
-    answer: Answer = yield REQUEST
-    return answer
+def test_every_attempt_is_reported_with_its_start_and_duration(clock: Clock) -> None:
+    errors = [of_status(429, 1.0), APIConnectionError("reset")]
+    driven = tried(clock, [*errors, ANSWER], seconds=0.5, timeout=60.0, random=1.0)
+    assert driven.outcomes == [(errors[0], 1000.0, 0.5), (errors[1], 1001.5, 0.5), (ANSWER, 1003.0, 0.5)]
 
 
-def test_a_wait_of_the_provider_that_goes_past_the_deadline_is_a_timeout() -> None:
-    clock, driven = Clock(), Driven()
-    drive(within(polling(2.0, 9), clock.now + 5.0, clock), ["202"] * 9, clock, driven)
-    assert isinstance(driven.error, APITimeoutError)
-    assert driven.waits == [2.0, 2.0]
-    assert [request.deadline for request in driven.requests] == [1005.0] * 3
-
-
-def test_a_wait_of_the_provider_that_fits_is_made() -> None:
-    clock, driven = Clock(), Driven()
-    drive(within(polling(2.0, 2), clock.now + 5.0, clock), ["202", "202", ANSWER], clock, driven)
-    assert driven.answer is ANSWER
-
-
-def test_a_flow_may_catch_what_the_deadline_raises_and_is_closed_when_left() -> None:
-    released: list[str] = []
-
-    def flow() -> Flow[str]:
-        try:
-            yield Sleep(9.0)
-        except APITimeoutError:
-            return "caught"
-        finally:
-            released.append("lock")
-        return "missed"
-
-    clock, driven = Clock(), Driven()
-    assert drive(within(flow(), clock.now + 5.0, clock), [], clock, driven).answer == "caught"
-    left = within(flow(), clock.now + 50.0, clock)
-    next(left)
-    left.close()
-    assert released == ["lock", "lock"]
-
-
-def test_every_try_is_recorded() -> None:
-    driven = tried([of_status(429, 1.0), APIConnectionError("reset"), ANSWER], seconds=0.5, timeout=60.0)
-    assert driven.attempts == [
-        Attempt(deployment="cohere/m", status=429, error="RateLimitError", seconds=0.5, started=7.0),
-        Attempt(deployment="cohere/m", status=None, error="APIConnectionError", seconds=0.5, started=7.0),
-        Attempt(deployment="cohere/m", status=200, error=None, seconds=0.5, started=7.0),
-    ]
-
-
-def test_the_last_failure_is_recorded_too() -> None:
-    driven = tried([of_status(503), of_status(400)])
-    assert [(attempt.status, attempt.error) for attempt in driven.attempts] == [
-        (503, "InternalServerError"),
-        (400, "BadRequestError"),
-    ]
-
-
-def test_an_error_of_the_transport_is_given_the_name_of_the_deployment() -> None:
-    unnamed, named = APIConnectionError("reset"), APIConnectionError("reset", provider="other", model="n")
-    tried([unnamed, named], max_retries=1)
-    assert [(error.provider, error.model) for error in (unnamed, named)] == [("cohere", "m"), ("other", "n")]
+def test_the_last_failure_is_reported_too(clock: Clock) -> None:
+    errors = [of_status(503), of_status(400)]
+    assert [outcome for outcome, _, _ in tried(clock, errors).outcomes] == errors
 
 
 NOW = datetime(2015, 10, 21, 7, 28, tzinfo=timezone.utc)
@@ -357,21 +295,3 @@ def test_when_more_requests_are_allowed_says_nothing_of_a_failure() -> None:
 def test_the_class_of_a_status_decides_nothing_alone() -> None:
     assert retryable(InternalServerError("failed", status_code=500))
     assert not retryable(InternalServerError("not implemented", status_code=501))
-
-
-def test_only_a_bounded_call_has_the_deadline() -> None:
-    def flow() -> Flow[None]:
-        yield Call(int)
-        yield Call(int, bounded=True)
-
-    driven = within(flow(), 10.0, lambda: 0.0)
-    assert next(driven) == Call(int)
-    assert driven.send(0) == Call(int, bounded=True, deadline=10.0)
-
-
-def test_a_call_after_the_deadline_is_not_made() -> None:
-    def flow() -> Flow[None]:
-        yield Call(int)
-
-    with pytest.raises(APITimeoutError, match="before its work on this machine was done"):
-        next(within(flow(), 10.0, lambda: 10.0))

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay
-from tests.support.ledger_worker import NEVER, call, locked, read, spooled, users, wait_for_threads
+from tests.support.ledger_worker import NEVER, call, listening, locked, read, spooled, users, wait_for_threads
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.ledger import Ledger, LedgerError
@@ -183,14 +182,6 @@ def logged() -> Iterator[threading.Event]:
     logger.addFilter(hear)
     yield heard
     logger.removeFilter(hear)
-
-
-@contextmanager
-def listening(event: str, listener: Callable[..., None]) -> Iterator[None]:
-    """Call `listener` at an event of every SQLAlchemy engine."""
-    sa.event.listen(sa.Engine, event, listener)
-    yield
-    sa.event.remove(sa.Engine, event, listener)
 
 
 @contextmanager

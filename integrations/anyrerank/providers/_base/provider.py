@@ -326,17 +326,6 @@ class Provider:
             f"{name} for {self.title} is missing: pass {name}={_or_set(self.settings[name].variables)}"
         )
 
-    def int_option(self, options: Mapping[str, Any], name: str, *, min_value: int) -> int | None:
-        """The option `name`, or `None` if it is not given.
-
-        Raises:
-            BadRequestError: It is not an integer, or less than `min_value`.
-        """
-        value: int | None = options.get(name)
-        if value is None or (type(value) is int and value >= min_value):
-            return value
-        raise self.bad_request(f"{name} must be an integer of at least {min_value}, got {value!r:.40}")
-
 
 def _or_set(variables: Sequence[str]) -> str:
     return f", or set {' or '.join(variables)}" if variables else ""
