@@ -228,6 +228,7 @@ def test_demo_without_a_terminal_prints_plain_text_of_one_width() -> None:
     assert sum(line.startswith("─") and len(line) == 140 for line in lines) == 2 * len(QUESTIONS)
 
 
+@pytest.mark.process
 def test_demo_in_a_new_process_neither_warns_nor_connects() -> None:
     code = (
         "import socket, sys\n"

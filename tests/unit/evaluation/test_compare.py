@@ -373,6 +373,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child process")
 def test_compare_when_interrupted_stops_and_caches_what_was_answered(
     serve: Callable[..., Loopback], tmp_path: Path

@@ -206,6 +206,7 @@ def test_report_survives_pickling() -> None:
     assert b"anyrerank.evaluation.report" not in pickle.dumps(report)
 
 
+@pytest.mark.process
 def test_evaluation_without_its_extra_names_the_install_command() -> None:
     code = "import sys; sys.modules['numpy'] = None; import anyrerank.evaluation"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603

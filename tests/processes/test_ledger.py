@@ -18,8 +18,12 @@ from tests.support.ledger_worker import spooled, users
 
 from anyrerank.ledger import Ledger
 
-pytestmark = pytest.mark.process
 FORK = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
+
+
+@pytest.fixture
+def db(tmp_path: Path) -> Path:
+    return tmp_path / "spend.db"
 
 
 @pytest.fixture(scope="module")
