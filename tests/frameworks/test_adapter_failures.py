@@ -101,7 +101,7 @@ def test_guardrail_refusal_reads_no_text(face: Face, wire: Wire) -> None:
 
 def test_async_guardrail_in_a_sync_call_is_refused(framework: Face, wire: Wire) -> None:
     calls: list[CallEvent] = []
-    with pytest.raises(ConfigurationError, match="asynchronous"):
+    with pytest.raises(ConfigurationError, match="is async"):
         framework.rerank(framework.make(wire, guardrails=[_later], hooks=[calls.append]), ITEMS)
     assert [type(event.error) for event in calls] == [ConfigurationError]
     assert wire.requests == []

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from operator import itemgetter
 from typing import Any, ClassVar, Literal
 
@@ -12,7 +13,7 @@ from anyrerank._adapters.checked import CheckedModel
 from anyrerank._adapters.secrets import check_query_string, has_login
 from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
 from anyrerank._core.engine import RerankerOptions, provider_class, without_aliases
-from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.providers import Provider
 
 
@@ -135,7 +136,10 @@ class RerankFields(RerankerOptions, CheckedModel):
         return sorted(name for name in candidates if getattr(self, name) != fields[name].default)
 
     def _core(self) -> BaseReranker:
-        """The reranker of the current fields: a new one if a field has changed since the last call."""
+        """The reranker of the current fields: a new one if a field has changed since the last call.
+
+        It reads the environment when it is made.
+        """
         if self.reranker is not None:
             if self.guardrails or self.hooks:
                 raise ConfigurationError(
@@ -145,7 +149,10 @@ class RerankFields(RerankerOptions, CheckedModel):
         fields = _FIELDS(self.__dict__)
         if self._made is None or self._made[0] != fields:
             snapshot = tuple(value.copy() if isinstance(value, dict | list) else value for value in fields)
-            self._made = (snapshot, Reranker(**self._arguments()))
+            made = Reranker(**self._arguments())
+            with suppress(RerankError):  # of the first call, if the environment is still incomplete then
+                made.check()
+            self._made = (snapshot, made)
         return self._made[1]
 
     def _arguments(self) -> dict[str, Any]:
