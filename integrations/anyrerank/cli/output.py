@@ -13,8 +13,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-MIN_WIDTH, GAP = 10, 2
-"""Least width of a column in a table, and the space between two columns."""
 _PLAIN_WIDTH = 140
 _MIN_PLAIN_WIDTH = 100
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
@@ -34,10 +32,16 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     """A table of plain texts."""
     made = Table(box=SIMPLE, pad_edge=False)
     for name in columns:
-        made.add_column(name, no_wrap=name in _UNBROKEN_COLUMNS, min_width=MIN_WIDTH, overflow="fold")
+        made.add_column(name, no_wrap=name in _UNBROKEN_COLUMNS, min_width=10, overflow="fold")
     for row in rows:
         made.add_row(*map(Text, row))
     return made
+
+
+def fits(console: Console, table: Table) -> bool:
+    """Whether the console is wide enough to show the table without breaking lines."""
+    unlimited = console.options.update_width(10_000)
+    return console.measure(table, options=unlimited).maximum <= console.width
 
 
 def as_json(value: object) -> str:

@@ -10,10 +10,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from anyrerank.cli.errors import one_line_errors
-from anyrerank.cli.output import GAP, MIN_WIDTH, as_json, console, table, without_control_characters
+from anyrerank.cli.output import as_json, console, fits, table, without_control_characters
 from anyrerank.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -67,30 +68,18 @@ def spend(
             return
         shown = console()
         head, rows = spending.head(groups), [*spending.lines(groups, spends, total)]
-        columns = _fitting(head, rows, shown.width)
-        shown.print(table([head[each] for each in columns], ([row[each] for each in columns] for row in rows)))
+        columns = [head.index("cost"), *(index for index, name in enumerate(head) if name != "cost")]
+        while len(columns) > 1 + len(groups) and not fits(shown, _columns(head, rows, columns)):
+            columns.pop()
+        shown.print(_columns(head, rows, columns))
         if hidden := [name for index, name in enumerate(head) if index not in columns]:
-            shown.print(Text(f"not shown, for want of width: {', '.join(hidden)}; see --json"))
+            shown.print(Text(f"not shown, as the terminal is too narrow: {', '.join(hidden)}; see --json"))
         for remark in spending.remarks(groups, total):
             shown.print(Text(remark))
 
 
-def _fitting(head: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[int]:
-    """The columns to show: cost, what it is grouped by, and as many of the others as fit into the width."""
-    order = [head.index("cost"), *(index for index, name in enumerate(head) if name != "cost")]
-    groups = len(head) - head[::-1].index("calls") - 1
-    shown, left = order[: 1 + groups], width
-    left -= sum(_column_width(head, rows, index) for index in shown)
-    for index in order[1 + groups :]:
-        left -= _column_width(head, rows, index)
-        if left < 0:
-            break
-        shown.append(index)
-    return shown
-
-
-def _column_width(head: Sequence[str], rows: Sequence[Sequence[str]], index: int) -> int:
-    return max(MIN_WIDTH, len(head[index]), *(len(row[index]) for row in rows)) + GAP
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
+    return table([head[each] for each in columns], ([row[each] for each in columns] for row in rows))
 
 
 def _date(option: str, text: str | None) -> date | None:

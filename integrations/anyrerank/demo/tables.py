@@ -163,10 +163,11 @@ def summary(ranks: Sequence[tuple[int | None, int | None]], top_n: int) -> Text:
     gains = [_reciprocal(after, top_n) - _reciprocal(before, top_n) for before, after in ranks]
     before = sum(_reciprocal(rank, top_n) for rank, _ in ranks) / len(ranks)
     wins, losses = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
+    counts = f"{wins} better, {losses} worse, {len(gains) - wins - losses} the same"
+    means = f"from {before:.3f} to {before + sum(gains) / len(gains):.3f}"
     return Text(
-        f"\n    the questions above are examples; over all {len(ranks)} questions, RR@{top_n} of the first answer goes from "
-        f"{before:.3f} to {before + sum(gains) / len(gains):.3f}: {wins} better, {losses} worse, "
-        f"{len(gains) - wins - losses} the same",
+        f"\n    the questions above are examples; over all {len(ranks)} questions, RR@{top_n} of the first answer goes "
+        f"{means}: {counts}",
         "bold",
     )
 

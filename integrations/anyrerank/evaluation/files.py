@@ -97,7 +97,8 @@ _HEADINGS = (
 def _columns(heading: Sequence[str], count: int) -> tuple[int, int, int]:
     """The columns of query, document and grade: those that the heading names, else those of BEIR or TREC."""
     query, document, grade = (_found(heading, words) for words in _HEADINGS)
-    if len(heading) == count and query is not None and document is not None and grade is not None:
+    named = len(heading) == count and len({query, document, grade}) == 3
+    if named and query is not None and document is not None and grade is not None:
         return query, document, grade
     return (0, 1, 2) if count == 3 else (0, 2, 3)
 
