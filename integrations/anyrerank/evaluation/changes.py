@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 from anyrerank._core.types import public, text_of
 
 if TYPE_CHECKING:
-    from anyrerank.evaluation.report import Report
+    from anyrerank.evaluation.scored import Scored
 
 _SNIPPET = 110
 
@@ -106,7 +106,7 @@ class Changes:
         )
 
 
-def changes(report: "Report", name: str, baseline: str, limit: int, *, wins: bool) -> Changes:
+def changes(report: "Scored", name: str, baseline: str, limit: int, *, wins: bool) -> Changes:
     """The `limit` queries whose first measure rose most, or fell most."""
     measure, sign = report.measures[0], 1.0 if wins else -1.0
     new, old = report.scores[name][measure], report.scores[baseline][measure]
@@ -122,7 +122,7 @@ def changes(report: "Report", name: str, baseline: str, limit: int, *, wins: boo
     )
 
 
-def _change(report: "Report", name: str, baseline: str, query: str) -> Change:
+def _change(report: "Scored", name: str, baseline: str, query: str) -> Change:
     measure = report.measures[0]
     return Change(
         query=query,
@@ -134,7 +134,7 @@ def _change(report: "Report", name: str, baseline: str, query: str) -> Change:
     )
 
 
-def _moves(report: "Report", name: str, baseline: str, query: str) -> list[Move]:
+def _moves(report: "Scored", name: str, baseline: str, query: str) -> list[Move]:
     old, new = (list(report.outcomes[each][query].ranking) for each in (baseline, name))
     grades = report.data.labels.get(query, {})
     top = dict.fromkeys((*new[: report.k], *old[: report.k]))

@@ -14,7 +14,7 @@ from anyrerank.evaluation.plots import plot_differences, plot_quality_against_la
 from anyrerank.evaluation.table import as_html
 
 if TYPE_CHECKING:
-    from anyrerank.evaluation.report import Report
+    from anyrerank.evaluation.scored import Scored
 
 _LIMIT = 5
 """Wins and losses shown for each reranker."""
@@ -48,7 +48,7 @@ _LEGEND = (
 )
 
 
-def as_page(report: Report) -> str:
+def as_page(report: Scored) -> str:
     """The page: the table with its legend, the plots, and the largest wins and losses of each reranker."""
     names = [name for name, row in report.rows.items() if not row.is_reference and name != report.baseline]
     title = html.escape(f"{report.data.name}: {', '.join(names)}")
@@ -70,7 +70,7 @@ def as_page(report: Report) -> str:
     return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'
 
 
-def _wins_and_losses(report: Report, name: str) -> Iterator[Changes]:
+def _wins_and_losses(report: Scored, name: str) -> Iterator[Changes]:
     for wins in (True, False):
         yield changes(report, name, report.baseline, _LIMIT, wins=wins)
 
@@ -85,7 +85,7 @@ def _legend() -> str:
     return f"<dl>{rows}</dl>"
 
 
-def _image(plot: Callable[..., Any], report: Report, title: str, height: float) -> str:
+def _image(plot: Callable[..., Any], report: Scored, title: str, height: float) -> str:
     """The plot as an image, drawn without pyplot, which needs a display and keeps figures open."""
     figure = needed("matplotlib.figure", "evaluation").Figure(figsize=(7.5, height), layout="constrained")
     plot(report, figure.subplots())

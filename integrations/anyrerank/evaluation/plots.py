@@ -12,8 +12,8 @@ from anyrerank.evaluation.references import FIRST_STAGE, ORACLE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from anyrerank.evaluation.report import Report
     from anyrerank.evaluation.rows import Row
+    from anyrerank.evaluation.scored import Scored
 
 _MIN_MS = 0.01
 _MAX_TITLE = 70
@@ -24,7 +24,7 @@ _GOLDEN = 0.618
 """Spreads the dots of a row over its height, the same way every time."""
 
 
-def plot_quality_against_latency(report: Report, ax: Axes | None) -> Axes:
+def plot_quality_against_latency(report: Scored, ax: Axes | None) -> Axes:
     """A dot for each reranker, and a line for each reference."""
     axes = ax or _new_axes(7.5, 4.5)
     main = report.measures[0]
@@ -45,7 +45,7 @@ def plot_quality_against_latency(report: Report, ax: Axes | None) -> Axes:
     return axes
 
 
-def plot_differences(report: Report, ax: Axes | None) -> Axes:
+def plot_differences(report: Scored, ax: Axes | None) -> Axes:
     """The paired differences of each reranker to the baseline: a dot for each query, the mean and its interval."""
     rows = [row for row in report.rows.values() if row.difference is not None]
     axes = ax or _new_axes(7.5, 1.2 + 0.7 * len(rows))
@@ -63,7 +63,7 @@ def plot_differences(report: Report, ax: Axes | None) -> Axes:
     return axes
 
 
-def plot_ranks(report: Report, query: str, names: Sequence[str], ax: Axes | None) -> Axes:
+def plot_ranks(report: Scored, query: str, names: Sequence[str], ax: Axes | None) -> Axes:
     """A line for each candidate through its rank in each ranking. Relevant candidates are green."""
     columns = [FIRST_STAGE, *(name for name in names if name not in (FIRST_STAGE, ORACLE))]
     rankings = [list(report.outcomes[name][query].ranking) for name in columns]

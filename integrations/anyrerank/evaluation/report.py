@@ -2,24 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from datetime import datetime, timezone
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import anyrerank
 from anyrerank._core.runtime import needed
 from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.changes import Changes, changes
-from anyrerank.evaluation.dataset import Dataset, has_relevant
+from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.files import write_trec
 from anyrerank.evaluation.metrics import judged_share, measure_names, score
 from anyrerank.evaluation.outcomes import Outcomes, any_succeeded, rankings_of
 from anyrerank.evaluation.page import as_page
 from anyrerank.evaluation.plots import plot_differences, plot_quality_against_latency, plot_ranks
 from anyrerank.evaluation.references import FIRST_STAGE, REFERENCES
-from anyrerank.evaluation.rows import Row, summarise
+from anyrerank.evaluation.rows import summarise
+from anyrerank.evaluation.scored import Scored
 from anyrerank.evaluation.significance import Difference, differences
 from anyrerank.evaluation.table import as_html, as_text
 
@@ -29,8 +28,7 @@ if TYPE_CHECKING:
 
 
 @public("anyrerank.evaluation")
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Scored):
     """Rankings of the same candidates by several rerankers. Displays as a table, best ranking first.
 
     Attributes:
@@ -44,16 +42,6 @@ class Report:
         created: When the report was made, in UTC.
         version: Version of anyrerank.
     """
-
-    data: Dataset
-    outcomes: Mapping[str, Outcomes] = field(repr=False)
-    scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(repr=False)
-    rows: Mapping[str, Row] = field(repr=False)
-    k: int
-    baseline: str
-    max_concurrency: int = 1
-    created: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
-    version: str = anyrerank.__version__
 
     @classmethod
     def from_outcomes(
@@ -85,16 +73,6 @@ class Report:
             baseline=baseline,
             max_concurrency=max_concurrency,
         )
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Names of the measures. Rows are sorted and compared by the first."""
-        return measure_names(self.k)
-
-    @property
-    def evaluated_queries(self) -> list[str]:
-        """The queries with a relevant document. All means are over these."""
-        return [query for query in self.data.queries if has_relevant(self.data.labels.get(query, {}))]
 
     def difference(self, name: str, baseline: str | None = None, measure: str | None = None) -> Difference:
         """How much better one ranking is than another, with an interval.

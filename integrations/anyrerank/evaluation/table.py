@@ -10,8 +10,8 @@ from anyrerank.evaluation.dataset import LEXICAL_SEARCH
 from anyrerank.evaluation.references import FIRST_STAGE
 
 if TYPE_CHECKING:
-    from anyrerank.evaluation.report import Report
     from anyrerank.evaluation.rows import Row
+    from anyrerank.evaluation.scored import Scored
 
 _FEW_QUERIES = 20
 _TEXT_COLUMNS = (0, 2)
@@ -19,7 +19,7 @@ _MARK = "*"
 """Marks the numbers of a row in which some calls failed."""
 
 
-def as_text(report: Report) -> str:
+def as_text(report: Scored) -> str:
     """An aligned table, followed by notes."""
     rows = [_headings(report), *(_cells(report, row) for row in report.rows.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -27,7 +27,7 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, "", *_notes(report)])
 
 
-def as_html(report: Report) -> str:
+def as_html(report: Scored) -> str:
     """A table with bars, followed by notes. All texts are escaped."""
     head = "".join(f"<th>{html.escape(each)}</th>" for each in _headings(report))
     body = "".join(_html_row(report, row) for row in report.rows.values())
@@ -40,14 +40,14 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
         yield cell.ljust(width) if column in _TEXT_COLUMNS else cell.rjust(width)
 
 
-def _headings(report: Report) -> list[str]:
+def _headings(report: Scored) -> list[str]:
     main, *others = report.measures
     shown = ["hit@1" if each == "Success@1" else each for each in others]
     last = ["p50", "p95", "cost per 1,000", "failed", f"judged@{report.k}"]
     return ["", main, f"vs. {report.baseline}", *shown, *last]
 
 
-def _cells(report: Report, row: Row) -> list[str]:
+def _cells(report: Scored, row: Row) -> list[str]:
     main, *others = report.measures
     failures = sum(row.failures.values())
     if row.failed:
@@ -86,7 +86,7 @@ def _cost(row: Row) -> str:
     return "unknown" if row.usd_per_1000 is None else f"${row.usd_per_1000:.2f}"
 
 
-def _notes(report: Report) -> Iterator[str]:
+def _notes(report: Scored) -> Iterator[str]:
     evaluated, total = len(report.evaluated_queries), len(report.data.queries)
     yield (
         f"{evaluated} of {total} queries have a relevant document in the labels; means are over these. "
@@ -119,12 +119,12 @@ def _failures(row: Row) -> str:
     )
 
 
-def _concurrency(report: Report) -> str:
+def _concurrency(report: Scored) -> str:
     calls = report.max_concurrency
     return "one call at a time" if calls == 1 else f"up to {calls} concurrent calls"
 
 
-def _html_row(report: Report, row: Row) -> str:
+def _html_row(report: Scored, row: Row) -> str:
     style = ' style="opacity:.65;font-style:italic"' if row.is_reference else ""
     cells = [html.escape(cell) for cell in _cells(report, row)]
     if not row.failed:

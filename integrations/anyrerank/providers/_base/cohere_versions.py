@@ -40,7 +40,7 @@ class CohereVersions(CohereStyle):
     def max_documents(self, options: Mapping[str, Any]) -> int | None:
         limit = self.documents_per_request
         if limit and self._is_v1(options):
-            chunks = options.get("max_chunks_per_doc", _DEFAULT_CHUNKS_PER_DOC)
+            chunks: int = options.get("max_chunks_per_doc", _DEFAULT_CHUNKS_PER_DOC)
             return max(1, min(limit, _MAX_CHUNKS_V1 // chunks))
         return limit
 
