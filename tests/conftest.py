@@ -1,4 +1,4 @@
-"""Fixtures of every test: a clean environment, sync and async, servers on this machine, and waits that take no time."""
+"""Fixtures of all tests: a clean environment, no network, sync and async, local servers, waits that take no time."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _no_network() -> Iterator[None]:
 
 @pytest.fixture(params=["sync", "async"])
 def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    """Each mode in turn."""
+    """Sync and async in turn."""
     made = Mode(asynchronous=request.param == "async")
     yield made
     made.finish()
@@ -41,7 +41,7 @@ def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
 
 @pytest.fixture
 def sync_mode() -> Iterator[Mode]:
-    """The synchronous mode, for what both share by construction."""
+    """Sync only, for code that both modes share."""
     made = Mode(asynchronous=False)
     yield made
     made.finish()
@@ -49,7 +49,7 @@ def sync_mode() -> Iterator[Mode]:
 
 @pytest.fixture(params=["sync", "async", "sync-own-client", "async-own-client"])
 def way(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    """Each mode in turn, with the default client and with a caller's own."""
+    """Sync and async in turn, each with the default client and with a client of the user's."""
     made = Mode(asynchronous=request.param.startswith("async"), own=request.param.endswith("own-client"))
     yield made
     made.finish()
@@ -71,13 +71,13 @@ def serve() -> Iterator[Callable[..., Loopback]]:
 
 @pytest.fixture
 def server(serve: Callable[..., Loopback]) -> Loopback:
-    """A server on this machine that ranks well until its `script` is changed."""
+    """A server on this machine that ranks until its `script` is replaced."""
     return serve()
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of every wait between tries, none of which takes any time."""
+    """The seconds of each wait between tries; no wait takes any time."""
     taken: list[float] = []
     replace_waits(monkeypatch, taken.append)
     return taken
@@ -85,9 +85,9 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what can be told without a decorator, before `-m` selects by it."""
+    """Add the markers that follow from the test itself, before `-m` selects by them."""
     for item in items:
-        if PROCESSES in item.path.parents:
+        if item.path.is_relative_to(PROCESSES):
             item.add_marker(pytest.mark.process)
         if is_hypothesis_test(getattr(item, "obj", None)):
             item.add_marker(pytest.mark.property)

@@ -1,7 +1,7 @@
-"""Rerank retrieved chunks through any provider, in the pipeline you already have.
+"""Rerank retrieved chunks with any provider.
 
-`rerank` and `arerank` for one call, `Reranker` to keep, `Router` for several deployments. `anyrerank.langchain` and
-`anyrerank.llama_index` hold the adapters for those frameworks, and import them only when they are imported themselves.
+Use `rerank` and `arerank` for one call, `Reranker` for many calls, and `Router` for several deployments. The adapters
+are in `anyrerank.langchain` and `anyrerank.llama_index`; only they import a framework.
 """
 
 import importlib as _importlib
@@ -32,6 +32,7 @@ if _typing.TYPE_CHECKING:
         FallbackError,
         GuardrailRaisedError,
         InternalServerError,
+        MissingExtraError,
         NotFoundError,
         PermissionDeniedError,
         RateLimitError,
@@ -58,6 +59,7 @@ __all__ = [
     "InternalServerError",
     "MemoryCache",
     "Meta",
+    "MissingExtraError",
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
@@ -92,7 +94,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> _typing.Any:
-    """Load a public name when it is first used, so that importing the package costs next to nothing."""
+    """Load a public name when it is first used, so that `import anyrerank` is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = getattr(_importlib.import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)

@@ -1,28 +1,26 @@
-"""The exception tree, in OpenAI's and LiteLLM's words.
+"""The exceptions of anyrerank, with the names of OpenAI and LiteLLM.
 
     RerankError
       +-- AuthenticationError          no key, or the provider refused it
       +-- PermissionDeniedError        the key may not do this, or there is no credit left
       +-- NotFoundError                no such model or path
-      +-- BadRequestError              the call itself is wrong; sending it again will not help
+      +-- BadRequestError              the call is wrong; sending it again will not help
       +-- RateLimitError               too many requests, or a quota is used up
       +-- APITimeoutError              no answer within `timeout`
       +-- APIConnectionError           refused, reset, DNS, TLS
       +-- InternalServerError          the provider failed
-      +-- APIResponseValidationError   an answer that cannot be trusted
-      +-- ConfigurationError           base URL, provider name, extra or config file
+      +-- APIResponseValidationError   a response that cannot be used
+      +-- ConfigurationError           wrong base URL, provider name or config file
+      |     +-- MissingExtraError      an optional library is not installed; also an ImportError
       +-- GuardrailRaisedError         a guardrail stopped the query
       +-- BudgetExceededError          the call would exceed a budget
-      +-- FallbackError                everything that was tried failed
+      +-- FallbackError                every model that was tried failed
 
-No message, `repr` or pickle of these holds an API key, a query or a document.
+No message, `repr` or pickle of an error holds an API key, a query or a document.
 """
 
 from __future__ import annotations
 
-import os
-import sysconfig
-import traceback
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
@@ -30,18 +28,18 @@ from anyrerank._core.types import Attempt
 
 
 class RerankError(Exception):
-    """Base of everything that anyrerank raises on purpose.
+    """Base class of all errors of anyrerank.
 
     Attributes:
-        message: What happened and what to do about it.
-        provider: Prefix of the provider, when one was involved.
-        model: Model without the prefix.
-        status_code: HTTP status, when there was an answer.
+        message: What happened, and what to do about it.
+        provider: Prefix of the provider, if one was involved.
+        model: The model without the prefix.
+        status_code: HTTP status, if there was a response.
         request_id: The provider's id of the request.
-        retry_after: Seconds the provider asked to wait.
+        retry_after: Seconds that the provider asks to wait.
         url: Where the request went, without user info and query string.
-        too_large: Whether a request with fewer documents could pass.
-        attempts: Every try of the call that failed, this one among them.
+        too_large: Whether a request with fewer documents may succeed.
+        attempts: Every attempt of the call, including the one that failed with this error.
     """
 
     attempts: tuple[Attempt, ...] = ()
@@ -71,7 +69,7 @@ class RerankError(Exception):
     @property
     def should_fail_over(self) -> bool:
         """Whether another model might succeed: not if the call was refused before anything was sent."""
-        return self.status_code is not None or self.too_large or not isinstance(self, _AGAINST_THE_CALL)
+        return self.status_code is not None or self.too_large or not isinstance(self, _CALLER_ERRORS)
 
     def __str__(self) -> str:
         details = [
@@ -94,22 +92,6 @@ class RerankError(Exception):
     def __reduce__(self) -> tuple[Any, ...]:
         return (_restore, (type(self), self.message, dict(self.__dict__)))
 
-    def _render_traceback_(self) -> list[str]:
-        """What IPython and Jupyter show: the caller's own lines and the message, without the frames of libraries."""
-        frames = [frame for frame in traceback.extract_tb(self.__traceback__) if _is_the_callers(frame.filename)]
-        places = [f"line {frame.lineno}: {frame.line}" for frame in frames if frame.line]
-        return [*places, *self._lines()]
-
-    def _lines(self) -> list[str]:
-        return [f"{type(self).__name__}: {self}"]
-
-
-def _is_the_callers(file: str) -> bool:
-    """Whether a frame is of a cell, or of a file that is not installed."""
-    installed = sysconfig.get_paths()
-    libraries = (os.path.dirname(__file__), *(installed[name] for name in ("stdlib", "purelib", "platlib")))  # noqa: PTH120
-    return not file.startswith(tuple(f"{folder}{os.sep}" for folder in libraries))
-
 
 def _restore(kind: type[RerankError], message: str, state: dict[str, Any]) -> RerankError:
     error = kind.__new__(kind, message)
@@ -118,7 +100,7 @@ def _restore(kind: type[RerankError], message: str, state: dict[str, Any]) -> Re
 
 
 class AuthenticationError(RerankError):
-    """There is no key, or the provider refused it (401, 498)."""
+    """No key was found, or the provider refused it (401, 498)."""
 
 
 class PermissionDeniedError(RerankError):
@@ -126,7 +108,7 @@ class PermissionDeniedError(RerankError):
 
 
 class NotFoundError(RerankError):
-    """No such model, or a wrong path (404)."""
+    """No such model, or a wrong path (404, 410)."""
 
 
 class BadRequestError(RerankError):
@@ -134,11 +116,11 @@ class BadRequestError(RerankError):
 
 
 class RateLimitError(RerankError):
-    """Too many requests or tokens (429); `retry_after` says how long the provider asks to wait."""
+    """Too many requests or tokens (429); `retry_after` holds the wait that the provider asks for."""
 
 
 class APITimeoutError(RerankError):
-    """No complete answer within `timeout`, or the provider's own time ran out (408, 504)."""
+    """No complete response within `timeout`, or the provider itself timed out (408, 504)."""
 
 
 class APIConnectionError(RerankError):
@@ -150,11 +132,15 @@ class InternalServerError(RerankError):
 
 
 class APIResponseValidationError(RerankError):
-    """An answer that is not what was asked for: not JSON, results missing, doubled, out of range or without a score."""
+    """A response that cannot be used: not JSON, or with results that are missing, repeated or out of range."""
 
 
 class ConfigurationError(RerankError):
-    """The set-up is wrong: base URL, provider name, missing extra, unreadable config file."""
+    """The configuration is wrong: base URL, provider name, or a config file that cannot be read."""
+
+
+class MissingExtraError(ConfigurationError, ImportError):
+    """An optional library is not installed; the message holds the command that installs it."""
 
 
 class GuardrailRaisedError(RerankError):
@@ -165,14 +151,14 @@ class BudgetExceededError(RerankError):
     """The call would exceed a budget; nothing was sent."""
 
 
-_AGAINST_THE_CALL = (BadRequestError, GuardrailRaisedError)
+_CALLER_ERRORS = (BadRequestError, GuardrailRaisedError)
 
 
 class FallbackError(RerankError):
     """Every model that was tried failed.
 
     Attributes:
-        errors: What each of them raised, in the order in which they were tried.
+        errors: The error of each model, in the order in which they were tried.
     """
 
     def __init__(
@@ -186,10 +172,6 @@ class FallbackError(RerankError):
         super().__init__(message, **details)
         self.errors = errors
         self.attempts = attempts
-
-    def _lines(self) -> list[str]:
-        each = [f"  - {type(error).__name__}: {error}" for error in self.errors]
-        return ["FallbackError: every model failed", *each] if each else super()._lines()
 
 
 _CLASSES: dict[int, type[RerankError]] = {
@@ -208,14 +190,14 @@ _CLASSES: dict[int, type[RerankError]] = {
 
 
 def class_for_status(status: int) -> type[RerankError]:
-    """The error class of an HTTP status; a redirect is an answer that cannot be used."""
+    """The error class of an HTTP status; a redirect is a response that cannot be used."""
     if status < 400:
         return APIResponseValidationError
     return _CLASSES.get(status) or (InternalServerError if status >= 500 else BadRequestError)
 
 
 def public_url(url: str) -> str:
-    """`url` without user info, query string and fragment: the parts in which secrets travel."""
+    """`url` without user info, query string and fragment, which may hold secrets."""
     try:
         parts = urlsplit(url)
     except ValueError:

@@ -1,11 +1,11 @@
-"""Guardrails: what may look at a query, change it or stop it before anything is sent. Documents are never touched.
+"""Guardrails: check, change or refuse a query before anything is sent. Documents never pass through them.
 
-A guardrail is a function that gets the query and returns it, changed or as it is, or raises. It may be asynchronous for
-`arerank`. One that fails blocks the query: it is better not to rank than to send what should not have been sent.
+A guardrail is a function that takes the query and returns it, changed or not, or raises an exception. It may be async
+for `arerank`. If it fails, the call fails and nothing is sent.
 
-    DenyList        words and patterns that no query may hold
-    Mask            patterns that are replaced
-    PresidioMask    personal data, by Presidio's pattern recognisers (`pip install 'anyrerank[guardrails]'`)
+    DenyList        refuses queries with certain words or patterns
+    Mask            replaces patterns
+    PresidioMask    replaces personal data, found with Presidio (`pip install 'anyrerank[guardrails]'`)
 """
 
 from __future__ import annotations
@@ -21,37 +21,39 @@ from anyrerank._core.runtime import Blocking, Flow, Invoke, needed
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
-"""Gets the query and returns it, changed or not, or raises."""
+"""Takes the query and returns it, changed or not, or raises an exception.
+
+With an attribute `blocking = True` it runs in a thread when the call is asynchronous.
+"""
 
 
 def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
-    """The query as the guardrails leave it, one after another.
+    """Pass `query` through the guardrails, one after another.
 
     Raises:
-        GuardrailRaisedError: One of them refused the query, or failed, or returned something else. No word of the query
-            is in the message, unless a guardrail put it into an error of this class.
-        ConfigurationError: An asynchronous one in a synchronous call.
+        GuardrailRaisedError: One of them refused the query, failed, or did not return a string. The message does not
+            hold the query, unless a guardrail put it into an error of this class.
+        ConfigurationError: An async guardrail in a synchronous call.
+        APITimeoutError: They took too long.
     """
     for guardrail in guardrails:
         name = getattr(guardrail, "__name__", type(guardrail).__name__)
-        look = partial(guardrail, query)
+        check = partial(guardrail, query)
         try:
             blocking = getattr(guardrail, "blocking", False)
-            found = yield Blocking(look, bounded=True) if blocking else Invoke(look, bounded=True)
+            found = yield Blocking(check, bounded=True) if blocking else Invoke(check, bounded=True)
         except (GuardrailRaisedError, ConfigurationError, APITimeoutError):
             raise
-        except Exception as error:  # noqa: BLE001  it is the caller's function
+        except Exception as error:  # noqa: BLE001  a user's function may raise anything
             raise GuardrailRaisedError(
-                f"the guardrail {name} stopped the query with {type(error).__name__}; nothing was sent"
+                f"guardrail {name} failed with {type(error).__name__}; nothing was sent"
             ) from None
         if inspect.iscoroutine(found):
             found.close()
-            raise ConfigurationError(
-                f"the guardrail {name} is asynchronous: it is for asynchronous calls (arerank), and not `blocking`"
-            )
+            raise ConfigurationError(f"guardrail {name} is async: use arerank, and do not mark it as `blocking`")
         if not isinstance(found, str):
             raise GuardrailRaisedError(
-                f"the guardrail {name} returned {type(found).__name__} instead of the query; nothing was sent"
+                f"guardrail {name} must return the query as a string, got {type(found).__name__}; nothing was sent"
             )
         query = found
     return query
@@ -59,14 +61,14 @@ def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
 
 @dataclass(frozen=True)
 class DenyList:
-    """Refuses a query that holds one of some terms, or matches one of some patterns.
+    """Refuses a query that contains one of the terms or matches one of the patterns.
 
     Attributes:
-        terms: Whole words or phrases, whatever their case and the white space in them.
+        terms: Words or phrases. They match as whole words, in any case, with any white space between the words.
         patterns: Regular expressions.
 
     Raises:
-        ConfigurationError: A pattern cannot be compiled, or is empty, as is a term.
+        ConfigurationError: A term or pattern is empty, or a pattern cannot be compiled.
     """
 
     terms: Sequence[str] = ()
@@ -79,74 +81,75 @@ class DenyList:
         object.__setattr__(self, "_compiled", [*whole, *others])
 
     def __call__(self, query: str) -> str:
-        """The query, if nothing in it is forbidden; raises `GuardrailRaisedError` otherwise."""
+        """Return the query, or raise `GuardrailRaisedError` if it matches."""
         for number, pattern in enumerate(self._compiled, start=1):
             if pattern.search(query):
-                raise GuardrailRaisedError(f"the query holds what number {number} of the deny-list forbids")
+                raise GuardrailRaisedError(f"the query matches entry {number} of the deny list; nothing was sent")
         return query
 
 
 @dataclass(frozen=True)
 class Mask:
-    r"""Replaces what matches some patterns.
+    r"""Replaces every match of some patterns.
 
     Attributes:
-        patterns: Regular expressions and what stands in their place, for example `{r"\bACC-\d+": "<ACCOUNT>"}`.
+        patterns: Regular expressions and their replacements, for example `{r"\bACC-\d+": "<ACCOUNT>"}`.
 
     Raises:
-        ConfigurationError: A pattern cannot be compiled, or is empty.
+        ConfigurationError: A pattern is empty or cannot be compiled.
     """
 
     patterns: Mapping[str, str]
     _compiled: Sequence[tuple[re.Pattern[str], str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        compiled = [(_regex(_checked(pattern)), instead) for pattern, instead in self.patterns.items()]
+        compiled = [(_regex(_checked(pattern)), replacement) for pattern, replacement in self.patterns.items()]
         object.__setattr__(self, "_compiled", compiled)
 
     def __call__(self, query: str) -> str:
-        """The query with every match replaced."""
-        for pattern, instead in self._compiled:
-            query = pattern.sub(lambda _, instead=instead: instead, query)  # type: ignore[misc]
+        """Return the query with every match replaced."""
+        for pattern, replacement in self._compiled:
+            query = pattern.sub(lambda _, text=replacement: text, query)  # type: ignore[misc]
         return query
 
 
 @dataclass(frozen=True)
 class PresidioMask:
-    """Replaces personal data by its kind, such as `<EMAIL_ADDRESS>`, by the pattern recognisers of Presidio.
+    """Replaces personal data by its kind, such as `<EMAIL_ADDRESS>`, using the pattern recognizers of Presidio.
 
-    Patterns need no language model and no network: names of people and places are not found. It takes some
-    milliseconds, and runs in a thread of its own in asynchronous calls.
+    Patterns need no language model and no network, so names of people and places are not found. It takes some
+    milliseconds, and runs in a thread when the call is asynchronous.
 
     Attributes:
-        entities: Which kinds; by default all of `KINDS`.
-        least: The least confidence, between 0 and 1, with which a pattern must match.
+        entities: The kinds to replace; by default all of `KINDS`.
+        min_score: Minimum confidence of a match, between 0 and 1.
 
     Raises:
-        ConfigurationError: An entity that is not among `KINDS`.
+        ConfigurationError: An entity is not one of `KINDS`, or `min_score` is out of range.
     """
 
     entities: Sequence[str] = ()
-    least: float = 0.4
+    min_score: float = 0.4
 
     blocking = True
 
     def __post_init__(self) -> None:
-        if not 0 <= self.least <= 1:
-            raise ConfigurationError("least, of PresidioMask, is a confidence between 0 and 1")
+        if not 0 <= self.min_score <= 1:
+            raise ConfigurationError(f"min_score of PresidioMask must be between 0 and 1, got {self.min_score}")
         if unknown := sorted(set(_listed("entities", self.entities)) - KINDS.keys()):
-            raise ConfigurationError(f"PresidioMask knows no {', '.join(unknown)}; it knows {', '.join(sorted(KINDS))}")
+            raise ConfigurationError(
+                f"entities of PresidioMask must be among {', '.join(sorted(KINDS))}, got {', '.join(unknown)}"
+            )
 
     def __call__(self, query: str) -> str:
-        """The query with what was found replaced; raises `ConfigurationError` where Presidio is not installed."""
-        wanted = self.entities or tuple(KINDS)
+        """Return the query with personal data replaced; raise `MissingExtraError` if Presidio is not installed."""
         found = [
             result
-            for kind in wanted
-            for result in _recogniser(kind).analyze(query, [kind], nlp_artifacts=None)
-            if result.score >= self.least
+            for kind in self.entities or KINDS
+            for result in _recognizer(kind).analyze(query, [kind], nlp_artifacts=None)
+            if result.score >= self.min_score
         ]
-        return _without(query, _united((result.start, result.end, result.entity_type) for result in found))
+        return _replaced(query, _merged((result.start, result.end, result.entity_type) for result in found))
 
 
 KINDS: Mapping[str, str] = {
@@ -158,36 +161,36 @@ KINDS: Mapping[str, str] = {
     "PHONE_NUMBER": "PhoneRecognizer",
     "US_SSN": "UsSsnRecognizer",
 }
-"""What `PresidioMask` finds, and with which of Presidio's recognisers."""
+"""The kinds of personal data that `PresidioMask` finds, with Presidio's recognizer for each."""
 
 
 @cache
-def _recogniser(kind: str) -> Any:
+def _recognizer(kind: str) -> Any:
     library = partial(needed, extra="guardrails", called="Presidio")
     found = getattr(library("presidio_analyzer.predefined_recognizers"), KINDS[kind])
     if kind == "EMAIL_ADDRESS":
-        # its own check of the domain asks the network for the list of public suffixes
+        # its check of the domain downloads the list of public suffixes
         plain = library("presidio_analyzer").PatternRecognizer
         return plain(supported_entity=kind, patterns=found.PATTERNS)
     return found()
 
 
-def _united(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
-    """Spans that overlap as one, with the kind of the longest of them."""
-    united: list[tuple[int, int, str]] = []
+def _merged(spans: Iterable[tuple[int, int, str]]) -> list[tuple[int, int, str]]:
+    """Overlapping spans merged into one, with the kind of the longest of them."""
+    merged: list[tuple[int, int, str]] = []
     longest = 0
     for start, end, kind in sorted(spans):
-        if not united or start >= united[-1][1]:
-            united.append((start, end, kind))
+        if not merged or start >= merged[-1][1]:
+            merged.append((start, end, kind))
             longest = end - start
             continue
-        first, last, known = united[-1]
-        united[-1] = (first, max(last, end), kind if end - start > longest else known)
+        first, last, known = merged[-1]
+        merged[-1] = (first, max(last, end), kind if end - start > longest else known)
         longest = max(longest, end - start)
-    return united
+    return merged
 
 
-def _without(query: str, spans: Iterable[tuple[int, int, str]]) -> str:
+def _replaced(query: str, spans: Iterable[tuple[int, int, str]]) -> str:
     for start, end, kind in sorted(spans, reverse=True):
         query = f"{query[:start]}<{kind}>{query[end:]}"
     return query
@@ -195,18 +198,18 @@ def _without(query: str, spans: Iterable[tuple[int, int, str]]) -> str:
 
 def _listed(name: str, texts: Sequence[str]) -> Sequence[str]:
     if isinstance(texts, str):
-        raise ConfigurationError(f"{name} is a list of strings: put the string into a list")
+        raise ConfigurationError(f"{name} must be a list of strings, got a string: put it into a list")
     return texts
 
 
 def _words(term: str) -> str:
-    """A pattern of the words of a term, however far apart they are written."""
+    """A pattern for the words of a term, with any white space between them."""
     return r"\s+".join(map(re.escape, _checked(term).split())) or re.escape(term)
 
 
 def _checked(text: str) -> str:
     if not isinstance(text, str) or not text:  # type: ignore[redundant-expr]
-        raise ConfigurationError("a guardrail's terms and patterns are strings that are not empty")
+        raise ConfigurationError("terms and patterns of a guardrail must be strings that are not empty")
     return text
 
 
@@ -214,4 +217,4 @@ def _regex(pattern: str, flags: int = 0) -> re.Pattern[str]:
     try:
         return re.compile(pattern, flags)
     except re.error as error:
-        raise ConfigurationError(f"a guardrail's pattern is no regular expression: {error}") from None
+        raise ConfigurationError(f"a pattern of a guardrail is not a regular expression: {error}") from None

@@ -1,6 +1,7 @@
-"""What is told of every call when it is over: to hooks, and as one record to the logger `anyrerank`.
+"""Hooks, and the log record of each call.
 
-A hook is a function that gets a `CallEvent`. One that fails is logged, and never breaks a call.
+A hook is a function that gets a `CallEvent` when a call has ended. An exception in a hook is logged and does not affect
+the call.
 """
 
 from __future__ import annotations
@@ -8,29 +9,30 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 from anyrerank._core.types import Attempt, Document, RerankResponse
+from anyrerank.errors import GuardrailRaisedError, RerankError
 
 _log = logging.getLogger("anyrerank")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CallEvent:
-    """A call that is over. Query and documents are here for those who want them, and in no `repr`.
+    """A call that has ended. Its `repr` shows neither query nor documents.
 
     Attributes:
-        provider, model: What was asked first; `response` says what answered.
-        model_group: The name that a router was asked for, or `None` without a router.
-        query: As the guardrails left it; empty when they stopped it, or when it was no query.
-        documents: Those of the caller.
-        top_n: How many were wanted.
-        user, metadata: What the caller said of the call.
-        started: Seconds since 1970.
-        seconds: How long it took, waiting and retries included.
-        attempts: Every try of an exchange.
-        response: What the caller gets, or `None`.
-        error: What the caller gets instead; `asyncio.CancelledError` and the like among them.
+        provider, model: The model that was asked first; `response` says which one answered.
+        model_group: The name that a router was asked for; `None` without a router.
+        query: As the guardrails left it; empty if they, or the check of the query, refused it.
+        documents: As passed to the call.
+        top_n: As passed to the call.
+        user, metadata: End user and tags of the call.
+        started: Start of the call, in seconds since the epoch.
+        seconds: Duration of the call, including retries and waits.
+        attempts: Every attempt to send a request.
+        response: What the call returned, or `None`.
+        error: What the call raised, or `None`. It may be an `asyncio.CancelledError`.
     """
 
     provider: str
@@ -49,69 +51,81 @@ class CallEvent:
 
     @property
     def cost(self) -> float | None:
-        """US dollars, or `None` when that is not known."""
+        """US dollars, or `None` if unknown."""
         return self.response.cost if self.response else None
 
 
 Hook: TypeAlias = Callable[[CallEvent], object]
-"""Gets every call when it is over; what it returns is ignored."""
+"""Gets each call when it has ended; its result is ignored."""
 
 
-def is_listened_to(hooks: Sequence[Hook], *, failed: bool) -> bool:
-    """Whether a hook or the log wants to know of a call."""
-    return bool(hooks) or _log.isEnabledFor(_level(failed=failed))
+def has_listeners(hooks: Sequence[Hook], error: BaseException | None) -> bool:
+    """Whether a call that ended with `error`, or without one, has a hook or is logged."""
+    return bool(hooks) or _log.isEnabledFor(_level(error))
 
 
-def tell(event: CallEvent, hooks: Sequence[Hook]) -> None:
-    """Tell the logger and the hooks."""
-    logged = _log.isEnabledFor(_level(failed=event.error is not None))
+def notify(event: CallEvent, hooks: Sequence[Hook]) -> None:
+    """Log a call and pass it to the hooks."""
+    logged = _log.isEnabledFor(_level(event.error))
     listeners: Sequence[Hook] = (LogCalls(), *hooks) if logged else hooks
     for hook in listeners:
         try:
             hook(event)
-        except Exception as error:  # noqa: BLE001  it is the caller's function, and no reason to lose an answer
+        except Exception as error:  # noqa: BLE001  a user's function must not break the call
             name = getattr(hook, "__name__", type(hook).__name__)
-            _log.warning("the hook %s failed with %s; the call went on", name, type(error).__name__)
+            _log.warning("hook %s raised %s, which was ignored", name, type(error).__name__)
 
 
-def _level(*, failed: bool) -> int:
-    return logging.WARNING if failed else logging.INFO
+def _level(error: BaseException | None) -> int:
+    return logging.WARNING if isinstance(error, Exception) else logging.INFO
 
 
 @dataclass(frozen=True, slots=True)
 class LogCalls:
-    """Writes a record for each call, at INFO or, for one that failed, at WARNING; `record.anyrerank` is a mapping.
+    """Logs each call, failed calls as warnings and others at INFO; `record.anyrerank` is a mapping of the details.
 
-    The logger `anyrerank` does this by itself, without content, where it is enabled for INFO.
+    Without this hook, the logger `anyrerank` does the same, without query and documents.
 
     Attributes:
-        content: Whether query and documents are in the mapping.
+        content: Whether the mapping holds the query and the documents.
     """
 
     content: bool = False
 
     def __call__(self, event: CallEvent) -> None:
-        """Write the record of one call."""
-        known = summary(event)
+        """Log a call."""
+        details = summary(event)
         if self.content:
-            known |= {"query": event.query, "texts": list(event.documents)}
-        failed = event.error is not None
+            details |= {"query": event.query, "texts": list(event.documents)}
         _log.log(
-            _level(failed=failed),
-            "rerank %s/%s: %d documents, %.3f s, %d tries%s",
+            _level(event.error),
+            "rerank %s/%s: %d documents, %.3f s, %d attempts%s",
             event.provider,
             event.model,
             len(event.documents),
             event.seconds,
             len(event.attempts),
-            f", {known['error']}" if failed else "",
-            extra={"anyrerank": known},
+            _reason(event.error),
+            extra={"anyrerank": details},
         )
 
 
+def _reason(error: BaseException | None) -> str:
+    """The end of a log line: of our own errors also message, status and request id."""
+    if error is None:
+        return ""
+    return f", {type(error).__name__}" + (f": {error}" if _is_loggable(error) else "")
+
+
+def _is_loggable(error: BaseException | None) -> TypeGuard[RerankError]:
+    """Whether the message of an error can be logged: those of other libraries and of guardrails may quote the query."""
+    return isinstance(error, RerankError) and not isinstance(error, GuardrailRaisedError)
+
+
 def summary(event: CallEvent) -> dict[str, Any]:
-    """What is known of a call, without query and documents; a number that is not known is left out."""
-    response = event.response
+    """The details of a call without query and documents; unknown values are left out."""
+    response, error = event.response, event.error
+    ours = error if _is_loggable(error) else None
     billed = response.meta.billed_units if response else None
     known = {
         "provider": event.provider,
@@ -123,10 +137,12 @@ def summary(event: CallEvent) -> dict[str, Any]:
         "attempts": [attempt.model_dump(exclude_none=True, exclude_defaults=True) for attempt in event.attempts],
         "user": event.user,
         "metadata": dict(event.metadata) or None,
-        "error": None if event.error is None else type(event.error).__name__,
+        "error": None if error is None else type(error).__name__,
+        "message": ours.message if ours else None,
+        "status": ours.status_code if ours else None,
         "answered_by": f"{response.provider}/{response.model}" if response else None,
         "results": len(response.results) if response else None,
-        "request_id": response.request_id if response else getattr(event.error, "request_id", None),
+        "request_id": response.request_id if response else ours and ours.request_id,
         "search_units": billed.search_units if billed else None,
         "total_tokens": billed.total_tokens if billed else None,
         "cost": event.cost,

@@ -15,6 +15,7 @@ _MODULES = {
     "sync": "one_at_a_time",
     "async_64": "in_flight",
     "batches": "batches",
+    "own_time": "own_time",
     "memory": "memory",
     "router": "routing",
     "ledger": "spending",

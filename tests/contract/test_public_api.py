@@ -7,6 +7,7 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.loopback import Loopback
 
 import anyrerank
 from anyrerank import Reranker, RerankResponse, arerank, rerank
@@ -76,12 +77,11 @@ def test_the_call_starts_as_litellms_does() -> None:
     ]
 
 
-@pytest.mark.parametrize("name", sorted(PARAMETERS.keys() - OF_A_CALL - {"options", "model"}))
+@pytest.mark.parametrize("name", sorted(PARAMETERS.keys() - OF_A_CALL - {"provider_options", "model"}))
 def test_every_option_of_the_function_is_one_of_the_class_with_the_same_default(name: str) -> None:
     default = PARAMETERS[name].default
     if name in OF_RERANKER:
         assert OF_RERANKER[name].default == default
-        assert OF_RERANKER[name].annotation == PARAMETERS[name].annotation
     else:
         assert default is None
     assert isinstance(Reranker(COHERE, **{name: default}), Reranker)
@@ -120,28 +120,31 @@ AGAIN: list[Callable[[Any], Any]] = [lambda value: pickle.loads(pickle.dumps(val
 def test_a_copy_of_a_reranker_does_the_same(again: Callable[[Any], Any], used: bool) -> None:
     original = reranker(fallbacks=[NIM])
     if used:
-        original._first.connected()
+        original.check()
     copied = again(original)
     assert (copied.provider, copied.model) == ("cohere", "rerank-v3.5")
-    assert (copied._options, copied._first._connection) == (original._options, original._first._connection)
-    assert [repr(other) for other in copied._fallbacks] == [repr(other) for other in original._fallbacks]
-    copied._transport._own = httpx.Client(transport=httpx.MockTransport(answer))
+    assert copied.options == original.options
+    copied._transport._user_client = httpx.Client(transport=httpx.MockTransport(answer))
     response = copied.rerank("q", ["a", ""])
     assert isinstance(response, RerankResponse)
     assert response.results.indexes == (0,)
 
 
-def test_fallbacks_of_a_copy_share_its_connections() -> None:
+def test_a_copy_fails_over_as_the_original(serve: Callable[..., Loopback]) -> None:
+    server = serve(lambda line: line.answer(500))
     for again in AGAIN:
-        copied = again(reranker(fallbacks=[NIM]))
-        assert copied._fallbacks[0].transport is copied._transport
+        copied = again(reranker(api_base=server.url, fallbacks=["local/lexical"], max_retries=0))
+        assert copied.rerank("q", ["q"]).provider == "local"
 
 
-def test_a_copy_leaves_open_connections_behind() -> None:
-    with reranker() as original:
-        original._transport._sync_client()
-        for again in AGAIN[::2]:
-            assert again(original)._transport._clients == []
+def test_a_copy_opens_connections_of_its_own(serve: Callable[..., Loopback]) -> None:
+    server = serve()
+    with reranker(api_base=server.url) as original:
+        original.rerank("q", ["a 1"])
+        for again in AGAIN:
+            with again(original) as copied:
+                copied.rerank("q", ["a 1"])
+    assert len({hit.connection for hit in server.hits}) == 4
 
 
 def test_a_deep_copy_uses_the_callers_client_too() -> None:

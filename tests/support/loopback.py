@@ -1,4 +1,4 @@
-"""`anyrerank.testing.StubServer` under the names that the tests use, with what only the tests of the transport need."""
+"""`anyrerank.testing.StubServer` under the names that these tests use."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 from anyrerank.testing import Exchange, StubRequest, StubServer
 
 PATIENCE = 10.0
-"""Seconds after which whatever is waited for is not going to happen."""
+"""Seconds after which an event that a test waits for is not going to happen."""
 
 Hit = StubRequest
 
@@ -35,11 +35,11 @@ class Line:
         self._exchange.reset()
 
     def answer(self, status: int = 200, body: Any = b"", headers: Mapping[str, str] | None = None) -> None:
-        """A well-formed answer; what is neither text nor bytes is sent as JSON."""
+        """Send a well-formed answer; a body that is neither text nor bytes is sent as JSON."""
         self._exchange.respond(status, body, headers)
 
     def client_left(self, within: float = PATIENCE) -> bool:
-        """Wait until the client hangs up, but not longer than `within` seconds."""
+        """Wait at most `within` seconds for the client to close the connection, and say whether it did."""
         left = self._exchange.wait_for_disconnect(within)
         if left:
             self.server.abandoned.set()
@@ -50,7 +50,7 @@ Script: TypeAlias = Callable[[Line], None]
 
 
 def relevance(document: Any) -> float:
-    """What this server thinks of a document: the lower the number at its end, the better."""
+    """The score of a document: the lower the number at its end, the higher."""
     text = document if isinstance(document, str) else document["text"]
     number = re.search(r"(\d+)\W*$", text)
     return 1 / (1 + int(number[1])) if number else 0.0
@@ -64,22 +64,22 @@ def ranking(documents: Sequence[Any], top_n: int | None = None) -> dict[str, Any
 
 
 def well(line: Line) -> None:
-    """Rank, as a Cohere-shaped server does."""
+    """Rank as Cohere does."""
     line.answer(body=ranking(line.hit.documents, line.hit.json.get("top_n")))
 
 
 def in_turn(*scripts: Script) -> Script:
-    """The first request gets the first script, and so on; the last script is for all that follow."""
+    """The first request gets the first script, and so on; the last script answers all later requests."""
     return lambda line: scripts[min(line.number, len(scripts) - 1)](line)
 
 
 class Loopback(StubServer):
-    """Serves until it is closed; `script` says how, and may be changed at any time."""
+    """A stub server that answers by its `script`, which may be replaced at any time."""
 
     def __init__(self, script: Script = well, port: int = 0) -> None:
         self.script = script
         self.abandoned = threading.Event()
-        """A client hung up while a script was waiting for that."""
+        """Set when a client closes a connection on which a script waits for that."""
         super().__init__(handler=lambda exchange: self.script(Line(self, exchange)), port=port)
 
     @property
@@ -88,9 +88,9 @@ class Loopback(StubServer):
         return self.requests
 
     def wait_until_no_connection(self) -> bool:
-        """Whether every client hangs up."""
+        """Whether all connections are closed in the end."""
         return self.settles(0)
 
     def settles(self, connections: int) -> bool:
-        """Whether so many connections are left in the end."""
+        """Whether that many connections are open in the end."""
         return self.wait_for_connections(connections, PATIENCE)

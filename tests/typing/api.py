@@ -7,8 +7,7 @@ from typing import Any
 import httpx
 from typing_extensions import assert_type
 
-from anyrerank import Reranker, RerankError, RerankResponse, RerankResult, Results, arerank, rerank
-from anyrerank._core.types import Attempt, Meta
+from anyrerank import Attempt, Meta, Reranker, RerankError, RerankResponse, RerankResult, Results, arerank, rerank
 
 COHERE = "cohere/rerank-v3.5"
 
@@ -35,7 +34,7 @@ def functions(strings: list[str], mappings: list[dict[str, str]], mixed: tuple[s
     assert_type(rerank(COHERE, "query", strings), RerankResponse)
     assert_type(rerank(model=COHERE, query="query", documents=mappings, top_n=3), RerankResponse)
     rerank(COHERE, "query", mixed, score_mode="unit", fuse="rrf", on_error="passthrough", fallbacks=[Reranker(COHERE)])
-    rerank(COHERE, "query", strings, http_client=httpx.Client(), anything_else=1)
+    rerank(COHERE, "query", strings, http_client=httpx.Client())
     rerank(COHERE, "query", [1, 2])  # type: ignore[list-item]
     rerank(COHERE, "query", strings, top_n="3")  # type: ignore[arg-type]
     rerank(COHERE, "query", strings, score_mode="percent")  # type: ignore[arg-type]

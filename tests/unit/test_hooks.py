@@ -85,7 +85,7 @@ def test_a_hook_that_fails_is_logged_and_breaks_nothing(mode: Mode, caplog: pyte
     assert mode.rerank(reranker, QUERY, DOCUMENTS).id == "c-1"
     assert len(heard) == 1
     (record,) = caplog.records
-    assert record.getMessage() == "the hook broken failed with ValueError; the call went on"
+    assert record.getMessage() == "hook broken raised ValueError, which was ignored"
     assert QUERY not in caplog.text
 
 
@@ -126,7 +126,7 @@ def test_an_adapter_has_hooks(face: Face) -> None:
 
 @pytest.mark.parametrize("value", [print, "print", [1], None])
 def test_hooks_are_a_list_of_functions(value: Any) -> None:
-    with pytest.raises(BadRequestError, match="hooks is a list of functions that get every call when it is over"):
+    with pytest.raises(BadRequestError, match="hooks must be a list of plain"):
         Reranker("local/lexical", hooks=value)
 
 
@@ -167,7 +167,8 @@ def test_the_record_of_a_failure(mode: Mode, caplog: pytest.LogCaptureFixture) -
     told(mode, [{"response": {"status": 500, "headers": {"x-request-id": "rq-2"}, "json": {}}}])
     (record,) = [record for record in caplog.records if record.name == "anyrerank"]
     assert record.levelno == logging.WARNING
-    assert record.getMessage().endswith("1 tries, InternalServerError")
+    message = record.getMessage()
+    assert all(part in message for part in ("1 attempts", "InternalServerError", "status=500", "request_id=rq-2"))
     assert record.anyrerank["error"] == InternalServerError.__name__  # type: ignore[attr-defined]
     assert record.anyrerank["request_id"] == "rq-2"  # type: ignore[attr-defined]
 
@@ -196,7 +197,7 @@ class Listens:
 
 @pytest.mark.parametrize("hook", [listens, Listens()], ids=["function", "object"])
 def test_an_asynchronous_hook_is_refused(hook: Any) -> None:
-    with pytest.raises(BadRequestError, match="hooks are plain functions"):
+    with pytest.raises(BadRequestError, match="hooks must be a list of plain"):
         Reranker("local/lexical", hooks=[hook])
 
 
@@ -214,6 +215,4 @@ def test_a_logger_that_fails_breaks_no_call(mode: Mode, caplog: pytest.LogCaptur
     finally:
         logger.removeFilter(fails)
     assert len(response.results) == len(DOCUMENTS)
-    assert [record.getMessage() for record in caplog.records] == [
-        "the hook LogCalls failed with KeyError; the call went on"
-    ]
+    assert [record.getMessage() for record in caplog.records] == ["hook LogCalls raised KeyError, which was ignored"]

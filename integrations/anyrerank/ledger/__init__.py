@@ -7,6 +7,13 @@
 No query and no document is ever stored. `anyrerank spend` shows the same on the command line.
 """
 
+from anyrerank.errors import ConfigurationError
+
+try:
+    import sqlalchemy  # noqa: F401
+except ImportError as error:
+    raise ConfigurationError(f"SQLAlchemy cannot be imported ({error}): pip install 'anyrerank[ledger]'") from error
+
 from anyrerank.ledger.hook import Ledger
 from anyrerank.ledger.store import By, LedgerError, Spend
 

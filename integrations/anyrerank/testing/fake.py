@@ -45,8 +45,9 @@ class _Behaviour:
 class FakeProvider(Provider):
     """A provider that sends nothing. Its scores are those that the test gives.
 
-    `fake_provider` makes one, with calls and failures of its own. Where the class must be picklable, write a subclass
-    in a module: `class Fake(FakeProvider, scores={"Mars is red.": 0.9})`.
+    `fake_provider` makes a subclass with its own calls and failures; whatever uses this class itself shares them.
+    Where the class must be picklable, write a subclass in a module:
+    `class Fake(FakeProvider, scores={"Mars is red.": 0.9})`.
 
     Attributes:
         calls: Every request, in the order of arrival: one for each batch, one for each retry.

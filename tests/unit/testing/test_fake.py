@@ -91,11 +91,13 @@ def test_fail_with_a_class_is_retried_as_the_real_error_is(
 def test_fail_without_times_lasts_until_recover(mode: Mode) -> None:
     fake = fake_provider()
     reranker = made(mode, fake)
-    fake.fail(AuthenticationError("the key has expired", status_code=401, request_id="r-1"))
+    given = AuthenticationError("the key has expired", status_code=401, request_id="r-1")
+    fake.fail(given)
     for _ in range(3):
         with pytest.raises(AuthenticationError, match="expired") as caught:
             mode.rerank(reranker, QUERY, DOCUMENTS)
         assert (caught.value.request_id, len(caught.value.attempts)) == ("r-1", 1)
+    assert (given.attempts, given.provider) == ((), None)
     fake.recover()
     assert mode.rerank(reranker, QUERY, DOCUMENTS).results.indexes[0] == 1
 

@@ -42,7 +42,9 @@ def test_loopback_is_forbidden_unless_it_is_allowed(stub: StubServer, way: Mode)
         assert way.rerank(reranker, QUERY, DOCUMENTS).results.indexes == (1, 0)
 
 
-@pytest.mark.parametrize("host", ["rerank.invalid", "128.0.0.1", "127.0.0.1.example", "localhost.example", "[::2]"])
+@pytest.mark.parametrize(
+    "host", ["rerank.invalid", "128.0.0.1", "127.0.0.1.example", "localhost.example", "notlocalhost", "[::2]"]
+)
 def test_what_only_looks_like_loopback_is_forbidden(host: str, mode: Mode) -> None:
     reranker = mode.reranker(api_base=f"http://{host}:9")
     with forbid_network(allow_loopback=True), pytest.raises(NetworkForbiddenError):

@@ -1,4 +1,4 @@
-"""Who a call is for, said around the call: for pipelines that have no argument for it."""
+"""User and metadata of calls that are made inside a `with` block."""
 
 from __future__ import annotations
 
@@ -7,35 +7,36 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
-_AROUND: ContextVar[Mapping[str, Any]] = ContextVar("anyrerank_attributes", default={})  # noqa: B039  never changed
+_CURRENT: ContextVar[Mapping[str, Any]] = ContextVar("anyrerank_attributes", default={})  # noqa: B039  never changed
 
 
 @contextmanager
 def using_attributes(*, user: str | None = None, metadata: Mapping[str, Any] | None = None) -> Iterator[None]:
-    """Give every call inside an end user and tags, whichever framework makes it, in either colour.
+    """Set `user` and `metadata` of every call inside the block, for pipelines that cannot pass them to the call.
 
         with using_attributes(user="ann", metadata={"tags": ["search"]}):
             chain.invoke("...")
 
-    An argument of the call itself wins; what a reranker was made with does not. Threads and tasks that a framework
-    starts inside with a copy of the context, as LangChain and asyncio do, are inside too.
+    They replace the defaults of a reranker; arguments of the call itself replace them. They apply to sync and async
+    calls, and to threads and tasks that a framework starts with a copy of the context, as LangChain and asyncio do.
 
     Args:
-        user: The end user, or `None` to leave it as it is.
-        metadata: Added to what is there.
+        user: The end user; `None` to leave it unchanged.
+        metadata: Added to the current metadata.
     """
-    outer = _AROUND.get()
+    outer = _CURRENT.get()
     added = {**outer.get("metadata", {}), **(metadata or {})}
-    token = _AROUND.set({**outer, **({} if user is None else {"user": user}), **({"metadata": added} if added else {})})
+    new = {**({} if user is None else {"user": user}), **({"metadata": added} if added else {})}
+    token = _CURRENT.set({**outer, **new})
     try:
         yield
     finally:
-        _AROUND.reset(token)
+        _CURRENT.reset(token)
 
 
 def attributes(own: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The `user` and `metadata` around a call, as far as they are given; `own` is the metadata that is added to."""
-    around = _AROUND.get()
-    if "metadata" not in around:
-        return around
-    return {**around, "metadata": {**(own or {}), **around["metadata"]}}
+    """The current `user` and `metadata`, if set; the metadata is added to `own`."""
+    current = _CURRENT.get()
+    if "metadata" not in current:
+        return current
+    return {**current, "metadata": {**(own or {}), **current["metadata"]}}

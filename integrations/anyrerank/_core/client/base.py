@@ -1,4 +1,4 @@
-"""What a `Reranker` and a model of a `Router` have in common."""
+"""The common base of `Reranker` and of the models of a `Router`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from anyrerank.errors import BadRequestError, RerankError
 
 
 class BaseReranker(KeepsConnections, ABC):
-    """Reranks documents with one model, or with one name of a router."""
+    """Reranks documents with one model, or with one model name of a router."""
 
     provider: str
     """Prefix of the provider that is asked first."""
@@ -45,26 +45,26 @@ class BaseReranker(KeepsConnections, ABC):
 
     @property
     def options(self) -> Options:
-        """The options of calls that do not override them."""
+        """The default options of calls."""
         return self._options
 
     @property
     def accepts_images(self) -> bool:
-        """Whether a document may be a mapping with an `image`."""
-        return self._members()[0].accepts_images
+        """Whether a document may be a mapping with an `image`, for every model that may be asked."""
+        return all(member.accepts_images for member in self._members())
 
     @lists_options(Options)
     def rerank(self, query: str, documents: Sequence[Document], **overrides: Unpack[CallKeywords]) -> RerankResponse:
-        """Rank `documents` by how well each answers `query`.
+        """Rank `documents` by their relevance to `query`.
 
         Args:
-            query: Not blank.
-            documents: Strings, or mappings with a `text`. An empty list gives an empty response and no request.
+            query: Must not be blank.
+            documents: Strings, or mappings with a `text`. Without documents nothing is sent.
             {options}
 
         Raises:
             BadRequestError: The call is wrong. Nothing was sent, unless the error has a status.
-            RerankError: Another failure, as one of the classes of `anyrerank.errors`.
+            RerankError: Another error; `anyrerank.errors` lists the classes.
         """
         call = prepared(self, query, overrides)
         add_documents(self, call, documents)
@@ -86,20 +86,20 @@ class BaseReranker(KeepsConnections, ABC):
         return_exceptions: bool = False,
         **overrides: Unpack[CallKeywords],
     ) -> list[RerankResponse | RerankError]:
-        """Rank several lists of documents, with at most `max_concurrency` requests at a time.
+        """Rank documents for several queries, with at most `max_concurrency` concurrent requests.
 
         Args:
-            queries: One per list of documents.
-            documents: The documents of each query.
-            progress: Show a progress bar (needs tqdm, extra `notebook`); by default only in a notebook that has it.
-            return_exceptions: Put the error of a failed query into the list, instead of raising the first one.
+            queries: The queries.
+            documents: A list of documents for each query.
+            progress: Whether to show a progress bar (needs the extra `notebook`); by default only in notebooks.
+            return_exceptions: Return the errors of failed queries, instead of raising the first one.
             {options}
 
         Returns:
-            The responses in the order of the queries.
+            The responses, in the order of the queries.
 
         Raises:
-            RerankError: As `rerank`, unless `return_exceptions` is true.
+            RerankError: As for `rerank`.
         """
         with Bar(len(queries), progress) as bar:
             flow = self._many(queries, documents, overrides, bar.advance, return_exceptions=return_exceptions)
@@ -120,27 +120,27 @@ class BaseReranker(KeepsConnections, ABC):
             return await arun(flow, self._transport.asend)
 
     def check(self) -> None:
-        """Raise what would keep a call from being sent, such as a missing key or base URL. Sends nothing."""
+        """Raise if a call cannot be sent, for example without a key or base URL. Sends nothing."""
         self._members()[0].connected()
 
     def price(self) -> Price | None:
-        """The price of the model that is asked first, or `None` if it is not known."""
+        """The price of the model that is asked first, or `None` if unknown."""
         return self._members()[0].price()
 
     @abstractmethod
     def _members(self) -> Sequence[Deployment]:
-        """All deployments that may be asked, in order."""
+        """The deployments that may be asked, in order."""
 
     @abstractmethod
     def _fixed(self) -> frozenset[str]:
-        """Names that a call cannot override."""
+        """Names of options that a call cannot override."""
 
     @abstractmethod
     def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
-        """The answer to a call, and who gave it."""
+        """The answer to a call, and the deployment that gave it."""
 
     def _overridden(self, overrides: Mapping[str, Any]) -> Options:
-        """The options of a call, checked for every deployment that may be asked."""
+        """The options of a call, checked against every deployment that may be asked."""
         if overrides and (given := sorted(self._fixed() & overrides.keys())):
             raise BadRequestError(f"{', '.join(given)} cannot be set in a call: pass it to the constructor")
         around = attributes(self._options.metadata)
@@ -160,7 +160,7 @@ class BaseReranker(KeepsConnections, ABC):
         return_exceptions: bool,
     ) -> Flow[list[RerankResponse | RerankError]]:
         if isinstance(queries, str) or len(queries) != len(documents):
-            raise BadRequestError("rerank_many takes a list of queries and as many lists of documents")
+            raise BadRequestError("rerank_many needs a list of queries, and a list of documents for each of them")
         if not queries:
             return []
         limit = self._overridden(overrides).max_concurrency
@@ -181,7 +181,7 @@ class BaseReranker(KeepsConnections, ABC):
         *,
         return_exceptions: bool,
     ) -> Flow[RerankResponse | RerankError]:
-        """One call, whose deadline starts when it does."""
+        """One call; its deadline is set when it starts."""
         try:
             call = prepared(self, query, overrides, concurrency=concurrency)
             add_documents(self, call, documents)

@@ -1,7 +1,7 @@
 """The phases of a call: prepare it, run the guardrails, ask, and report the outcome.
 
-`Reranker` goes through them at once. The framework adapters open their trace between `guarded` and `completed`, so that
-a trace shows the query as the guardrails left it.
+`Reranker` runs all of them in one go. The framework adapters open their trace between `guarded` and `completed`, so
+that the trace shows the query as the guardrails left it.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from anyrerank._core.engine import (
     Call,
+    all_text,
     blanks,
     candidates,
     checked_documents,
@@ -25,7 +26,7 @@ from anyrerank._core.engine import (
 from anyrerank._core.runtime import Deadline, Flow, arun, run
 from anyrerank._core.types import Answer, Document, Meta, RerankResponse, Results
 from anyrerank.errors import BudgetExceededError, GuardrailRaisedError, RerankError
-from anyrerank.hooks import is_listened_to, tell
+from anyrerank.hooks import has_listeners, notify
 
 if TYPE_CHECKING:
     from anyrerank._core.client.base import BaseReranker
@@ -38,18 +39,18 @@ _log = logging.getLogger("anyrerank")
 def prepared(
     reranker: BaseReranker, query: str, overrides: Mapping[str, Any], *, concurrency: int | None = None
 ) -> Call:
-    """A call with its options merged, its query checked, and its deadline started.
+    """Start a call: merge its options, check its query, and set its deadline.
 
-    A query that is refused becomes the `error` of the call, which `completed` raises.
+    The error for an invalid query is stored in the call, and raised by `completed`.
 
     Args:
-        reranker: Whose call it is.
-        query: As the caller gave it.
+        reranker: Makes the call.
+        query: As passed by the caller.
         overrides: Options of this call.
         concurrency: Replaces `max_concurrency`.
 
     Raises:
-        BadRequestError: An option is wrong.
+        BadRequestError: An option is invalid.
     """
     options = reranker._overridden(overrides)
     call = Call(
@@ -68,25 +69,26 @@ def prepared(
 
 
 def add_documents(reranker: BaseReranker, call: Call, documents: Sequence[Document]) -> None:
-    """Check the documents of a call and select those to send; a refusal becomes the `error` of the call."""
+    """Check the documents of a call and choose those to send; an error is stored in the call."""
     if call.error is not None:
         return
-    members, options = reranker._members(), call.options
-    images = all(member.accepts_images for member in members)
-    whole = any(member.kind.ranks_mappings for member in members)
-    key = identity_key(options.rank_fields, whole=whole) if options.dedupe else None
+    options = call.options
     try:
         call.documents = checked_documents(documents)
-        blank = blanks(call.documents, options.rank_fields, images=images)
+        plain = all_text(call.documents)
+        blank = [] if plain else blanks(call.documents, options.rank_fields, images=reranker.accepts_images)
     except RerankError as error:
         call.refuse(error)
         return
+    key = None
+    if options.dedupe:
+        key = identity_key(options.rank_fields, whole=any(each.kind.ranks_mappings for each in reranker._members()))
     call.candidates = candidates(call.documents, blank, key=key)
 
 
 @contextmanager
 def paused(call: Call) -> Iterator[None]:
-    """Do not count the time inside, such as that of a retrieval, against the timeout of a call."""
+    """Exclude the time inside the block, such as that of a retrieval, from the timeout and the latency of a call."""
     left, began = call.deadline.remaining(), time.monotonic()
     yield
     call.began += time.monotonic() - began
@@ -95,7 +97,7 @@ def paused(call: Call) -> Iterator[None]:
 
 
 def driven(reranker: BaseReranker, call: Call, flow: Flow[T]) -> T:
-    """Run a flow of a call, synchronously."""
+    """Run a flow of a call synchronously."""
     return run(flow, reranker._transport.send, call.deadline)
 
 
@@ -105,14 +107,18 @@ async def adriven(reranker: BaseReranker, call: Call, flow: Flow[T]) -> T:
 
 
 def responded(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
-    """All phases of a prepared call."""
+    """Run the guardrails of a call, and complete it."""
+    return _guarded_and_completed(reranker, call) if call.options.guardrails else completed(reranker, call)
+
+
+def _guarded_and_completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
     yield from guarded(call)
     return (yield from completed(reranker, call))
 
 
 def guarded(call: Call) -> Flow[None]:
-    """Run the guardrails; what they raise becomes the `error` of the call, which `completed` raises."""
-    if call.error is not None or not call.options.guardrails:
+    """Run the guardrails; their error is stored in the call, and raised by `completed`."""
+    if call.error is not None:
         return
     try:
         call.query = yield from guarded_query(call.query, call.options.guardrails)
@@ -121,12 +127,12 @@ def guarded(call: Call) -> Flow[None]:
 
 
 def completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
-    """Ask, and tell hooks and the log what became of the call.
+    """Ask, and pass the outcome to the hooks and the log.
 
     Raises:
         RerankError: The call was refused, or failed.
     """
-    response, failure = None, None
+    response, failure, hooks = None, None, call.options.hooks
     try:
         response = yield from _answered(reranker, call)
     except BaseException as error:
@@ -135,8 +141,8 @@ def completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
             call.describe_failure(error)
         raise
     finally:
-        if is_listened_to(call.options.hooks, failed=failure is not None):
-            tell(call.event(response, failure), call.options.hooks)
+        if has_listeners(hooks, failure):
+            notify(call.event(response, failure), hooks)
     return response
 
 
@@ -156,8 +162,7 @@ def _answered(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
     options = call.options
     ordered = order(
         call.candidates.spread(answer.scores),
-        scale=member.scale(options),
-        score_mode=options.score_mode,
+        logits=member.returns_logits(options),
         threshold=options.score_threshold,
         fuse=member.fuse(options),
     )
@@ -166,7 +171,7 @@ def _answered(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
 
 
 def _all_blank(call: Call) -> RerankResponse:
-    """The unranked documents of a call that has none to send; a threshold drops them."""
+    """The response for blank documents only: they come back unranked, unless a threshold drops them."""
     if call.options.score_threshold is None:
         return call.unranked()
     response = call.response(call.provider, call.model, Answer(scores=()), Results())
@@ -174,7 +179,7 @@ def _all_blank(call: Call) -> RerankResponse:
 
 
 def _passed_through(call: Call, error: RerankError) -> RerankResponse:
-    warning = f"reranking failed, so the documents are returned in the incoming order: {type(error).__name__}: "
-    warning += error.message
+    """The unranked documents of a call that failed, and a warning."""
+    warning = f"reranking failed; returning the incoming order: {type(error).__name__}: {error.message}"
     _log.warning(warning)
     return call.unranked(Answer(scores=(), meta=Meta(warnings=(warning,))))

@@ -1,4 +1,4 @@
-"""Connections that stay open between calls."""
+"""Closing connections."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from anyrerank._core.http import Transport
 
 
 class KeepsConnections:
-    """A context manager, synchronous and asynchronous, around connections that stay open between calls."""
+    """A context manager, synchronous and asynchronous, for connections that stay open between calls."""
 
     _transport: Transport
 

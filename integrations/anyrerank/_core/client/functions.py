@@ -1,4 +1,4 @@
-"""`rerank` and `arerank`: a `Reranker` for a single call."""
+"""`rerank` and `arerank`: one call without a `Reranker`."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ def rerank(  # noqa: PLR0917  the positions are LiteLLM's
     max_tokens_per_doc: int | None = None,
     **keywords: Unpack[FunctionKeywords],
 ) -> RerankResponse:
-    """Rank `documents` by how well each answers `query`.
+    """Rank `documents` by their relevance to `query`.
 
-    Takes what `litellm.rerank` takes. `arerank` is its asynchronous twin. For many calls, keep a `Reranker`.
+    Accepts the arguments of `litellm.rerank`. `arerank` is the asynchronous form. For many calls use a `Reranker`.
 
     Args:
-        model: `provider/model`, split at the first slash, for example `"cohere/rerank-v3.5"`.
-        query: Not blank.
-        documents: Strings, or mappings with a `text` (or with `rank_fields`). An empty list gives an empty response and
-            no request. They are neither changed nor copied.
-        custom_llm_provider: The provider, if `model` does not name it; or a `Provider` class of your own.
+        model: `provider/model` or `provider:model`, for example `"cohere/rerank-v3.5"`.
+        query: Must not be blank.
+        documents: Strings, or mappings with a `text` (or with `rank_fields`). They are not changed. Without documents
+            nothing is sent.
+        custom_llm_provider: The provider, if `model` does not name it, or your own `Provider` class.
         {options}
 
     Raises:
         BadRequestError: The call is wrong. Nothing was sent, unless the error has a status.
         ConfigurationError: Unknown provider, or a base URL that is missing or malformed.
-        AuthenticationError: There is no key, or it was refused.
-        RerankError: Another failure, as one of the classes of `anyrerank.errors`.
+        AuthenticationError: No key was found, or it was refused.
+        RerankError: Another error; `anyrerank.errors` lists the classes.
     """
     reranker, overrides = _once({**locals(), **keywords})
     return reranker.rerank(query, documents, **overrides)
@@ -67,7 +67,7 @@ _OF_THE_CALL = frozenset({"query", "documents", "user", "metadata", "keywords"})
 
 
 def _once(arguments: Mapping[str, Any]) -> tuple[Reranker, dict[str, Any]]:
-    """A `Reranker` for one call of the functions, and the options that belong to the call itself."""
+    """A `Reranker` for one call, and the options that are passed to the call itself."""
     given = {"custom_llm_provider": None, **arguments}
     overrides = {name: given[name] for name in ("user", "metadata") if given.get(name) is not None}
     made_with = {name: value for name, value in given.items() if name not in _OF_THE_CALL}

@@ -1,14 +1,14 @@
-"""What the evaluation needs to know of a reranker."""
+"""Facts about a reranker, for the evaluation."""
 
 from __future__ import annotations
 
 from anyrerank._core.client.base import BaseReranker
 
-_OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "fuse", "batch_size", "allow_split", "dedupe")
+_OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "score_scale", "fuse", "batch_size", "allow_split", "dedupe")
 
 
 def identity_of(reranker: BaseReranker) -> tuple[object, ...]:
-    """All that a score depends on besides query and documents; nothing in it is secret."""
+    """Everything that a score depends on, except query and documents; without secrets."""
     options = reranker.options
     members = [member.identity(options) for member in reranker._members()]
     return (members, *(getattr(options, name) for name in _OF_A_SCORE))

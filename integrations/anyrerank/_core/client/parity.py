@@ -1,4 +1,4 @@
-"""Asynchronous functions with the signature of their synchronous twin."""
+"""Signatures of asynchronous functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 def same_parameters(
     sync: Callable[P, R],
 ) -> Callable[[Callable[..., Coroutine[Any, Any, R]]], Callable[P, Coroutine[Any, Any, R]]]:
-    """Give an asynchronous function the signature and the documentation of `sync`."""
+    """Give an asynchronous function the signature and the docstring of its synchronous counterpart."""
 
     def decorate(function: Callable[..., Coroutine[Any, Any, R]]) -> Callable[P, Coroutine[Any, Any, R]]:
         twin = wraps(sync, assigned=("__doc__", "__annotations__"))(function)

@@ -1,4 +1,4 @@
-"""A progress bar, when one is asked for or a notebook is looking."""
+"""An optional progress bar."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import Any
 
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import MissingExtraError
 
 
 class Bar:
-    """A tqdm bar over `total` steps, or nothing.
+    """A tqdm bar, or nothing.
 
     Args:
-        shown: `None` for a bar in a notebook that has tqdm and ipywidgets, and none elsewhere.
-        title: What it is about.
+        total: Number of steps.
+        shown: Whether to show it; `None` to show it only in a notebook that has tqdm and ipywidgets.
+        title: Text in front of the bar.
 
     Raises:
-        ConfigurationError: A bar is asked for and tqdm is missing.
+        MissingExtraError: `shown` is true and tqdm is not installed.
     """
 
     def __init__(self, total: int, shown: bool | None, title: str = "rerank") -> None:
@@ -28,7 +29,7 @@ class Bar:
         if not shown:
             return
         if find_spec("tqdm") is None:
-            raise ConfigurationError("progress=True needs tqdm: pip install 'anyrerank[notebook]'")
+            raise MissingExtraError("progress=True needs tqdm: pip install 'anyrerank[notebook]'")
         if find_spec("ipywidgets") is None:
             from tqdm import tqdm
         else:
@@ -36,7 +37,7 @@ class Bar:
         self._bar = tqdm(total=total, desc=title, unit="query")
 
     def advance(self, steps: int = 1) -> None:
-        """Steps are done."""
+        """Count steps as done."""
         if self._bar is not None:
             self._bar.update(steps)
 

@@ -34,11 +34,11 @@ from anyrerank.providers import Provider
 
 @public("anyrerank")
 class Reranker(BaseReranker):
-    """A reusable reranker: connections stay open between calls.
+    """A reusable reranker, whose connections stay open between calls.
 
-    Thread-safe; usable from several event loops, one after another or at once; survives `pickle`, `deepcopy` and
-    `fork`. Making one sends nothing and needs no key. The synchronous methods start no event loop, so they work inside
-    a running one (Jupyter). A context manager, synchronous and asynchronous.
+    It is thread-safe, can be used on several event loops, and survives `pickle`, `deepcopy` and `fork`. The
+    constructor sends nothing and needs no key. The synchronous methods do not start an event loop, so they work inside
+    a running one, as in Jupyter. Use it as a context manager, synchronous or asynchronous, to close the connections.
     """
 
     @lists_options(RerankerOptions)
@@ -49,23 +49,23 @@ class Reranker(BaseReranker):
         custom_llm_provider: str | type[Provider] | None = None,
         **options: Unpack[RerankerKeywords],
     ) -> None:
-        """Make a reranker. A call can override every option except those of the connection.
+        """A call can override every option except those of the connection.
 
         Args:
-            model: `provider/model`, or the bare model with `custom_llm_provider`.
-            custom_llm_provider: The provider, if `model` does not name it; or a `Provider` class of your own.
+            model: `provider/model` or `provider:model`, or the model alone with `custom_llm_provider`.
+            custom_llm_provider: The provider, if `model` does not name it, or your own `Provider` class.
             {options}
 
         Raises:
             ConfigurationError: Unknown provider.
-            BadRequestError: Unknown option, or a value that an option cannot have.
+            BadRequestError: Unknown option, or an invalid value.
         """
         self._given: dict[str, Any] = {"model": model, "custom_llm_provider": custom_llm_provider, **options}
         self._make(self._given)
 
     @classmethod
     def _for_one_call(cls, given: Mapping[str, Any], transport: Transport) -> Reranker:
-        """A reranker on connections that other calls share."""
+        """A reranker that shares its connections with other calls."""
         made = object.__new__(cls)
         made._make(given, transport if given.get("http_client") is None else None)
         return made
@@ -113,13 +113,13 @@ class Reranker(BaseReranker):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Reranker:
         client = self._given.get("http_client")
-        memo[id(client)] = client  # a client cannot be copied
+        memo[id(client)] = client  # which cannot be copied
         other = object.__new__(type(self))
         other.__setstate__(copy.deepcopy(self.__getstate__(), memo))
         return other
 
     def _fallback(self, other: str | Reranker) -> tuple[Deployment, ...]:
-        """The deployments of a fallback: a `Reranker` brings its options, and its own fallbacks."""
+        """The deployments of a fallback; a `Reranker` brings its options and its own fallbacks."""
         if isinstance(other, Reranker):
             return tuple(member.with_own(other._options) for member in other._members())
         if not isinstance(other, str):
@@ -140,13 +140,13 @@ class Reranker(BaseReranker):
         return self._only(call)
 
     def _only(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
-        """The answer of the only model: nothing to balance."""
+        """The answer of the only model."""
         answer = yield from ask(call, self._first, call.query, RetryPolicy(max_retries=call.options.max_retries))
         return self._first, answer
 
 
 _MADE = frozenset({"provider", "model", "_options", "_transport", "_first", "_fallbacks", "_groups", "_balancer"})
-"""Attributes that `_make` sets: a copy or a pickle makes its own."""
+"""Attributes that `_make` sets; a copy or an unpickled reranker sets its own."""
 
 
 def _plain(key: SecretStr | str | None) -> str | None:

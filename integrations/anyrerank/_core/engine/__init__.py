@@ -1,9 +1,16 @@
-"""One call to one model: options, environment, documents, batches, retries, cached scores."""
+"""One call to one model: options, environment, documents, batches, retries and cached scores."""
 
 from anyrerank._core.engine.asking import ask
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.documents import blanks, candidates, checked_documents, checked_query, identity_key
+from anyrerank._core.engine.documents import (
+    all_text,
+    blanks,
+    candidates,
+    checked_documents,
+    checked_query,
+    identity_key,
+)
 from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, variable
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, FunctionKeywords, RerankerKeywords, RouterCallKeywords
@@ -15,10 +22,12 @@ from anyrerank._core.engine.options import (
     Options,
     RerankerOptions,
     ScoreMode,
+    ScoreScale,
     made,
     merged,
     problem,
     shown,
+    without_aliases,
 )
 from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
@@ -40,6 +49,8 @@ __all__ = [
     "RetryPolicy",
     "RouterCallKeywords",
     "ScoreMode",
+    "ScoreScale",
+    "all_text",
     "ask",
     "blanks",
     "candidates",
@@ -60,4 +71,5 @@ __all__ = [
     "variable",
     "wait_before",
     "warn_once",
+    "without_aliases",
 ]

@@ -1,37 +1,38 @@
-"""Asking one deployment: cache, batches, budgets and retries around the provider's own flow."""
+"""Ask one deployment: cache, batches, budgets and retries around the flow of the provider."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from anyrerank._core.engine.batching import batched
+from anyrerank._core.engine.batching import Send, batched
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import identity
 from anyrerank._core.engine.options import Options
-from anyrerank._core.engine.ranking import check_score_mode
 from anyrerank._core.engine.retry import RetryPolicy, retried
 from anyrerank._core.engine.score_cache import callwise, pairwise, seed_of
 from anyrerank._core.pricing import Budget, Spending, charged, total
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest
 from anyrerank.cache import Cache
+from anyrerank.errors import RerankError
+from anyrerank.providers import Provider
 
 
 def ask(call: Call, deployment: Deployment, query: str, policy: RetryPolicy) -> Flow[Answer]:
-    """The scores of one model for the candidates of a call, in however many requests they need.
+    """The scores of one model for the candidates of a call, in as many requests as needed.
 
     Args:
-        call: What is asked; it records the attempts.
-        deployment: Who is asked.
+        call: The call, to which the attempts are added.
+        deployment: The deployment to ask.
         query: As the guardrails left it.
-        policy: Of each request.
+        policy: Retries of each request.
 
     Raises:
-        RerankError: As documented at `anyrerank.rerank`.
+        RerankError: As described at `anyrerank.rerank`.
     """
-    asking = _Asking(call, deployment, policy)
+    asking = _Asking(call, deployment, deployment.connected(), policy)
     request = asking.request(query)
     cache = call.options.cache
     if cache is None:
@@ -43,33 +44,34 @@ def ask(call: Call, deployment: Deployment, query: str, policy: RetryPolicy) -> 
 class _Asking:
     call: Call
     deployment: Deployment
+    provider: Provider
     policy: RetryPolicy
 
     def request(self, query: str) -> RerankRequest:
-        """All candidates as one request, checked.
+        """All candidates as one request.
 
         Raises:
-            BadRequestError: This provider cannot take it.
+            BadRequestError: The provider cannot take it.
         """
         deployment, options, candidates = self.deployment, self.call.options, self.call.candidates
-        provider, extra = deployment.connected(), deployment.provider_options(options)
-        check_score_mode(options.score_mode, provider.score_scale(extra), provider.deployment)
+        deployment.check_score_mode(options)
         fused = deployment.fuse(options) is not None
         request = RerankRequest(
             query=query,
             documents=candidates.documents,
             top_n=None if options.top_n is None or fused else min(options.top_n, len(candidates.documents)),
             rank_fields=options.rank_fields,
-            options=extra,
+            options=deployment.provider_options(options),
             extra_body=deployment.extra_body(options),
         )
-        if unfit := provider.unfit(request):
-            raise provider.refuse(f"documents[{candidates.index_of(unfit[0])}] {unfit[1]}")
+        if unsupported := self.provider.unsupported_document(request):
+            index, reason = unsupported
+            raise self.provider.bad_request(f"documents[{candidates.index_of(index)}] {reason}")
         return request
 
     def cached(self, request: RerankRequest, cache: Cache) -> Flow[Answer]:
-        """The answer, as far as possible from the cache."""
-        call, provider, options = self.call, self.deployment.connected(), self.call.options
+        """The answer, with scores from the cache as far as possible."""
+        call, provider, options = self.call, self.provider, self.call.options
 
         def send(indexes: Sequence[int]) -> Flow[tuple[Answer, float | None]]:
             before = len(call.attempts)
@@ -86,55 +88,59 @@ class _Asking:
         return answer
 
     def send(self, request: RerankRequest, index_of: Callable[[int], int]) -> Flow[Answer]:
-        """The provider's answer to `request`, split into batches where needed.
+        """The answer of the provider to `request`, split into batches if needed.
 
         Args:
-            request: All documents that are sent.
-            index_of: From an index in them to the caller's.
+            request: The documents to send.
+            index_of: Maps their indexes to those of the call.
         """
-        call, options = self.call, self.call.options
-        provider, count = self.deployment.connected(), len(request.documents)
-        size = options.batch_size or (yield from provider.learnt_max_documents(count, request.options))
-        starts = provider.starts(request, size or count)
+        call, options, provider = self.call, self.call.options, self.provider
+        count = len(request.documents)
+        size = options.batch_size or (yield from provider.fetch_max_documents(count, request.options))
+        starts = provider.batch_starts(request, size or count)
         may_split = options.allow_split or not provider.ranks_together
         if len(starts) > 1 and not may_split:
-            raise provider.refuse(
-                f"{provider.deployment} ranks all documents of a call together, and {count} do not fit into one "
-                "request: send fewer, or pass allow_split=True and accept scores that depend on the split"
+            raise provider.bad_request(
+                f"{provider.deployment} is listwise, and its limit is less than {count} documents per request: pass "
+                "fewer documents, or allow_split=True if the scores may depend on the split"
             )
         flow = batched(
-            self._request_sender(several=len(starts) > 1),
+            self._sender(several=len(starts) > 1),
             request,
             starts=starts,
             limit=call.concurrency,
             index_of=index_of,
             may_split=may_split,
         )
-        if not (budgets := _budgets(options, self.deployment)):
-            return (yield from flow)
-        estimate = self.deployment.estimate
-        spending = Spending.of(budgets, estimate(request, starts))
-        return (yield from charged(flow, spending.settle, call.attempts, call.in_flight, estimate))
+        if budgets := _budgets(options, self.deployment):
+            estimate = self.deployment.estimate
+            spending = Spending.of(budgets, estimate(request, starts))
+            flow = charged(flow, spending.settle, call.attempts, call.in_flight, estimate)
+        return (yield from flow)
 
-    def _request_sender(self, *, several: bool) -> Callable[[RerankRequest], Flow[Answer]]:
+    def _sender(self, *, several: bool) -> Send:
+        """Sends one request, with retries."""
+
         def send(part: RerankRequest) -> Flow[Answer]:
             flow = retried(
-                lambda: provider.flow(part),
+                lambda: self.provider.flow(part),
                 self.policy,
-                deployment=provider.deployment,
-                model_id=deployment.model_id,
-                attempts=call.attempts,
-                price=lambda answer: deployment.spent(answer, len(part.documents)),
+                lambda outcome, started, seconds: self._record(part, outcome, started, seconds),
             )
-            return _recorded(flow, part, call) if several else flow
+            return _in_flight(flow, part, self.call) if several else flow
 
-        call, deployment = self.call, self.deployment
-        provider = deployment.connected()
         return send
 
+    def _record(self, request: RerankRequest, outcome: Answer | RerankError, started: float, seconds: float) -> None:
+        """Add an attempt to the call; an error of the transport gets the name of the deployment."""
+        if isinstance(outcome, RerankError) and outcome.provider is None:
+            outcome.provider, outcome.model = self.deployment.provider, self.deployment.model
+        attempt = self.deployment.attempt(outcome, len(request.documents), started=started, seconds=seconds)
+        self.call.attempts.append(attempt)
 
-def _recorded(flow: Flow[Answer], request: RerankRequest, call: Call) -> Flow[Answer]:
-    """`flow`, whose request counts as in flight until it answers or fails by itself."""
+
+def _in_flight(flow: Flow[Answer], request: RerankRequest, call: Call) -> Flow[Answer]:
+    """Run `flow`; its request is in `call.in_flight` until it succeeds or fails, and stays there if it is cut off."""
     key = object()
     call.in_flight[key] = request
     try:
@@ -147,7 +153,7 @@ def _recorded(flow: Flow[Answer], request: RerankRequest, call: Call) -> Flow[An
 
 
 def _budgets(options: Options, deployment: Deployment) -> list[tuple[Budget, str | None]]:
-    """The budgets of a call and of the deployment that is asked, and whose they are."""
+    """The budgets of a call and of the deployment, each with the user that it is for."""
     own = deployment.own
     of_own = [] if own is None else own.model_copy(update={"user": options.user}).budgets
     of_deployment = [] if deployment.budget is None else [(deployment.budget, None)]

@@ -1,4 +1,4 @@
-"""Many documents: split them into requests, send these concurrently, halve what is too large, merge the answers."""
+"""Batches: split documents into requests, send them concurrently, halve those that are too large, merge the answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyrerank._core.types import Answer, BilledUnits, Meta, RerankRequest, Toke
 from anyrerank.errors import RerankError
 
 Send = Callable[[RerankRequest], Flow[Answer]]
-"""Sends one request, retries included."""
+"""Sends one request, with retries."""
 
 
 def batched(
@@ -26,38 +26,39 @@ def batched(
     """Rank any number of documents with one request per entry of `starts`.
 
     Args:
-        send: Sends one request, retries included.
+        send: Sends one request, with retries.
         request: All documents.
         starts: Index of the first document of each request; the first one is 0.
         limit: Maximum number of concurrent requests.
-        index_of: From an index in `request.documents` to the caller's, for error messages.
-        may_split: False for a model whose scores depend on the documents that are sent together.
+        index_of: Maps an index in `request.documents` to the index in the call, for error messages.
+        may_split: False for a listwise model, whose documents must be sent in one request.
     """
-    if len(starts) == 1 and not may_split:
-        return (yield from send(request))
-    halving = _Halving(send, index_of, may_split=may_split)
+    if not may_split:
+        return send(request)
+    halving = _Halving(send, index_of)
     ends = [*starts[1:], len(request.documents)]
     flows = [halving.flow(_part(request, start, end), start) for start, end in zip(starts, ends, strict=True)]
-    if len(flows) == 1:
-        return (yield from flows[0])
+    return flows[0] if len(flows) == 1 else _gathered(flows, limit)
+
+
+def _gathered(flows: Sequence[Flow[Answer]], limit: int) -> Flow[Answer]:
     answers = yield Gather(flows, limit)
     return merged(answers)
 
 
 @dataclass(frozen=True, slots=True)
 class _Halving:
-    """Sends a part, and its halves if it is too large."""
+    """Sends a part of a request, or its halves if it is too large."""
 
     send: Send
     index_of: Callable[[int], int]
-    may_split: bool
 
     def flow(self, part: RerankRequest, offset: int) -> Flow[Answer]:
         count = len(part.documents)
         try:
             answer = yield from self.send(part)
         except RerankError as error:
-            if not (error.too_large and self.may_split):
+            if not error.too_large:
                 raise
             if count == 1:
                 raise _naming_document(error, self.index_of(offset)) from error
@@ -80,14 +81,14 @@ def _moved(answer: Answer, offset: int) -> Answer:
 
 
 def _naming_document(error: RerankError, index: int) -> RerankError:
-    """`error`, saying which of the caller's documents is too large."""
+    """A copy of `error` that says which document of the call is too large."""
     named = copy.copy(error)
     named.message = f"documents[{index}] is too large for the provider: {error.message}"
     return named
 
 
 def merged(answers: Sequence[Answer]) -> Answer:
-    """One answer made of several: all scores, usage summed up, the last request's id."""
+    """One answer with all scores, the sum of the usage, and the id of the last request."""
     return Answer(
         scores=[pair for answer in answers for pair in answer.scores],
         meta=total_usage([answer.meta for answer in answers]),
@@ -96,7 +97,7 @@ def merged(answers: Sequence[Answer]) -> Answer:
 
 
 def total_usage(metas: Sequence[Meta]) -> Meta:
-    """Usage summed up; a number that one of them lacks is left out, because the sum would be too small."""
+    """The sum of the usage; a number that one answer lacks is left out, because the sum would be too small."""
     billed = [meta.billed_units or BilledUnits() for meta in metas]
     tokens = [meta.tokens or Tokens() for meta in metas]
     units = BilledUnits(

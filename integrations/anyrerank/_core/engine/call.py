@@ -1,4 +1,4 @@
-"""One call: what stays the same for every model, batch and attempt, and what is recorded on the way."""
+"""The state of one call."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from anyrerank.hooks import CallEvent
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """One call, from its prepared arguments to its outcome.
+    """One call, from its arguments to its outcome.
 
     Attributes:
-        provider, model: What is asked first.
+        provider, model: The model that is asked first.
         model_group: The name that a router was asked for.
         options: Merged once, when the call was prepared.
-        query: Checked; as the guardrails left it once they have run; empty if they, or the check, refused it.
+        query: Checked, then as the guardrails left it; empty if it was refused.
         documents: Checked.
-        candidates: Those of the documents that are sent.
+        candidates: The documents to send.
         error: Why the call will fail before anything is sent, or `None`.
         concurrency: Maximum number of concurrent requests.
-        deadline: When the call must be over.
+        deadline: When the call must have finished.
         began: Start on the monotonic clock.
         started: Start in seconds since the epoch.
         attempts: Every attempt to send a request, in the order in which they ended.
-        in_flight: Requests that have begun and not ended: a concurrent failure may cut them off.
+        in_flight: Requests that were sent and not answered, because a concurrent failure cut them off.
         saved: What the score cache saved.
     """
 
@@ -56,11 +56,11 @@ class Call:
     saved: Saved = NOTHING_SAVED
 
     def refuse(self, error: RerankError) -> None:
-        """Let the call fail with `error` before anything is sent; nothing shows its query."""
+        """Let the call fail with `error` before anything is sent, and forget its query."""
         self.error, self.query = error, ""
 
     def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Results:
-        """The results in the form that the options ask for."""
+        """The results, cut and with or without documents as the options say."""
         return results(
             ordered,
             blank,
@@ -72,7 +72,7 @@ class Call:
     def response(
         self, provider: str, model: str, answer: Answer, ranked: Results, *, model_id: str | None = None
     ) -> RerankResponse:
-        """The response made of the `answer` of a model."""
+        """The response of the call."""
         return RerankResponse(
             id=answer.id or f"rerank-{uuid.uuid4().hex}",
             results=ranked,
@@ -91,19 +91,19 @@ class Call:
         )
 
     def unranked(self, answer: Answer = Answer(scores=())) -> RerankResponse:  # noqa: B008  frozen
-        """The incoming order, without scores, marked as degraded."""
+        """A degraded response: the incoming order, without scores."""
         ranked = self.results((), range(len(self.documents)))
         response = self.response(self.provider, self.model, answer, ranked)
         return response.model_copy(update={"degraded": True})
 
     def describe_failure(self, error: RerankError) -> None:
-        """Add to an error what was attempted, and for which model if it does not say."""
+        """Add the attempts to an error, and the model if it has none."""
         error.attempts = tuple(self.attempts)
         if error.provider is None:
             error.provider, error.model = self.provider, self.model
 
     def event(self, response: RerankResponse | None, error: BaseException | None) -> CallEvent:
-        """What hooks get."""
+        """The event for the hooks."""
         return CallEvent(
             provider=self.provider,
             model=self.model,

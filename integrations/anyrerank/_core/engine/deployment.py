@@ -1,9 +1,10 @@
-"""One model at one provider: its connection, what it accepts, and what its answers cost."""
+"""Deployments: one model at one provider, with its connection and prices."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 from anyrerank._core.engine.environment import connect, provider_class, split_model
@@ -11,24 +12,24 @@ from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.pricing import FREE, Budget, Price, Spent, estimated, listed, spent
 from anyrerank._core.runtime import Sender
-from anyrerank._core.types import Answer, RerankRequest, Scale
+from anyrerank._core.types import Answer, Attempt, RerankRequest, Scale
 from anyrerank.errors import RerankError
 from anyrerank.providers import Provider, dollars
 
 
 class Deployment:
-    """One model at one provider. Making one sends nothing and needs no key.
+    """One model at one provider. The constructor sends nothing and needs no key.
 
     Args:
         model, custom_llm_provider, api_key, api_base, headers: As for `anyrerank.Reranker`.
-        settings: The provider's `settings` that the caller gave.
-        price: The caller's price; empty if there is none.
-        prices: The caller's prices by `provider/model`; they replace the built-in list.
-        sender: What its requests are sent with.
-        own: Options of its own, in place of those of the call: provider options, `extra_body`, guardrails and budgets.
-        defaults, default_body: Provider options and `extra_body` for calls that do not give them.
-        budget: What may be spent here, besides the budgets of the call.
-        model_id: Its id in a router's `model_list`.
+        settings: Values of the provider's `settings`.
+        price: Price of this model; empty if not given.
+        prices: Prices by `provider/model`, in place of the built-in list.
+        sender: Sends its requests.
+        own: Options in place of those of the call: provider options, `extra_body`, `score_scale`, guardrails, budgets.
+        defaults, default_body: Provider options and `extra_body` of calls that have none.
+        budget: A budget in addition to those of the call.
+        model_id: `model_info.id` of the entry in a router's `model_list`.
 
     Raises:
         ConfigurationError: Unknown provider.
@@ -70,7 +71,6 @@ class Deployment:
         self._price = price
         self._prices = prices
         self._connected: Provider | None = None
-        self.fault()
 
     def __repr__(self) -> str:
         return f"Deployment({self.name!r})"
@@ -86,13 +86,13 @@ class Deployment:
         return self.kind.reads_images(self.model)
 
     def sibling(self, model: str) -> Deployment:
-        """`model` on this connection if the provider is the same, else on the one in the environment."""
+        """`model` with this connection if the provider is the same, otherwise with that of the environment."""
         same = split_model(model)[0] == self.provider
         connection = self._connection if same else {"settings": {}}
         return Deployment(model, **connection, price=Price(), prices=self._prices, sender=self.sender)
 
     def with_own(self, own: Options) -> Deployment:
-        """This deployment with options of its own, unless it has some."""
+        """A copy with its own options, unless it has some."""
         if self.own is not None:
             return self
         other = copy.copy(self)
@@ -100,7 +100,11 @@ class Deployment:
         return other
 
     def connected(self) -> Provider:
-        """The provider with its key and base URL, looked up again at each call until they are there."""
+        """The provider with its key and base URL; they are looked up again at each call until they are found.
+
+        Raises:
+            RerankError: The key or the base URL is missing or malformed.
+        """
         if self._connected is None:
             provider = connect(self.name, **self._connection)
             provider.check()
@@ -108,7 +112,7 @@ class Deployment:
         return self._connected
 
     def fault(self) -> RerankError | None:
-        """Why it cannot be asked, such as a missing key or a malformed base URL; `None` if it can."""
+        """Why it cannot be asked, such as a missing key or a malformed base URL, or `None`."""
         try:
             self.connected()
         except RerankError as error:
@@ -116,71 +120,110 @@ class Deployment:
         return None
 
     def identity(self, options: Options) -> tuple[object, ...]:
-        """All that its scores depend on besides query and documents."""
+        """Everything that its scores depend on, except query and documents."""
         known = self.name if self.fault() is not None else self.connected().identity
         return known, sorted(self.provider_options(options).items()), self.extra_body(options)
 
     def extra_body(self, options: Options) -> Mapping[str, Any]:
-        """What is merged into the JSON of a request."""
+        """What is merged into the JSON body of a request."""
         return (self.own or options).extra_body or self._default_body
 
     def provider_options(self, options: Options) -> dict[str, Any]:
-        """The provider's options: those of the call, unless it has options of its own.
+        """The provider options of a call.
 
         Raises:
-            BadRequestError: One of them is not an option of this provider, and `drop_params` is off.
+            BadRequestError: The provider does not have one of them, and `drop_params` is false.
         """
         given = {**self._defaults, **options.provider_options} if self.own is None else self.own.provider_options
         return provider_options(given, self.kind, drop_params=options.drop_params)
 
-    def scale(self, options: Options) -> Scale:
-        """What the scores mean, as far as `score_mode` needs to know."""
-        if options.score_mode == "raw":
-            return self.kind.scale
-        return self.connected().score_scale(self.provider_options(options))
+    def returns_logits(self, options: Options) -> bool:
+        """Whether its scores are logits that `score_mode` asks to map to 0..1."""
+        return options.score_mode == "unit" and self._scale(options) == "logit"
+
+    def check_score_mode(self, options: Options) -> None:
+        """Raise if `score_mode` asks to map scores whose scale is not known.
+
+        Raises:
+            BadRequestError: It does.
+        """
+        if options.score_mode == "unit" and self._scale(options) == "unknown":
+            raise self.connected().bad_request(
+                f"score_mode='unit' is not possible: the scale of the scores of {self.name} is not known; if you know "
+                "it, pass score_scale='logit' or 'unit'"
+            )
+
+    def _scale(self, options: Options) -> Scale:
+        """The scale of the scores; the user says it where the provider does not."""
+        scale = self.connected().score_scale(self.provider_options(options))
+        return (self.own or options).score_scale or scale if scale == "unknown" else scale
 
     def fuse(self, options: Options) -> str | None:
-        """How the order of its scores is fused with the incoming one; `None` if it is not."""
+        """How its order is fused with the incoming one, or `None`."""
         return self.kind.pipeline_fuse if options.fuse == "auto" else options.fuse
 
     def request_size(self, options: Options) -> int | None:
-        """How many documents a request may hold, as far as that is known without asking; `None` for any number."""
+        """How many documents a request may hold, without asking the server; `None` if no limit is known."""
         if options.batch_size is not None or self.fault() is not None:
             return options.batch_size
         return self.connected().max_documents(self.provider_options(options))
 
     def price(self) -> Price | None:
-        """The price of this model, or `None` if it is not known."""
-        provider = self.connected()
-        return self._given_price(provider) or listed(provider.price_names)
+        """The price of this model, or `None` if unknown."""
+        return self._given_price or self._listed_price
 
-    def spent(self, answer: Answer | None, documents: int) -> Spent:
-        """What an answer cost: by the caller's prices, else as the provider reports, else by the built-in list."""
+    @cached_property
+    def _given_price(self) -> Price | None:
+        """The user's price, or that of a model on this machine."""
         provider = self.connected()
-        price = self._given_price(provider)
-        if price is None and answer is not None and (reported := dollars(answer.cost)) is not None:
-            return Spent(reported)
-        return spent(price or listed(provider.price_names), answer.meta if answer else None, documents)
-
-    def _given_price(self, provider: Provider) -> Price | None:
         if provider.free and not self._price:
             return FREE
         named = (self._prices.get(name.casefold()) for name in provider.price_names)
         return self._price or next(filter(None, named), None)
 
+    @cached_property
+    def _listed_price(self) -> Price | None:
+        return listed(self.connected().price_names)
+
+    def spent(self, answer: Answer | None, documents: int) -> Spent:
+        """What an answer cost: by the user's prices, else as the provider reports it, else by the built-in list."""
+        price = self._given_price
+        if price is None and answer is not None and (reported := dollars(answer.cost)) is not None:
+            return Spent(reported)
+        return spent(price or self._listed_price, answer.meta if answer else None, documents)
+
+    def attempt(self, outcome: Answer | RerankError, documents: int, *, started: float, seconds: float) -> Attempt:
+        """The record of an attempt to rank `documents` documents here."""
+        if isinstance(outcome, RerankError):
+            status, error = outcome.status_code, type(outcome).__name__
+            billed = status is not None and 200 <= status < 300  # the response could not be used
+            cost = self.spent(None, documents) if billed else Spent(None)
+        else:
+            status, error, cost = outcome.status, None, self.spent(outcome, documents)
+        return Attempt(
+            deployment=self.name,
+            model_id=self.model_id,
+            status=status,
+            error=error,
+            started=started,
+            seconds=seconds,
+            cost=cost.dollars,
+            estimated=cost.estimated,
+        )
+
     def estimate(self, request: RerankRequest, starts: Sequence[int] = (0,)) -> float:
-        """About how many US dollars it costs to rank documents here, for a budget.
+        """The estimated cost of ranking documents here, in US dollars, for a budget.
 
         Args:
             request: All documents.
             starts: Index of the first document of each request.
 
         Raises:
-            ConfigurationError: The price is not known.
+            ConfigurationError: The price is unknown.
         """
         cost = estimated(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
         if cost is None:
-            raise self.connected().misconfigured(
+            raise self.connected().configuration_error(
                 f"a budget needs a price, and the price of {self.name} is not known: pass input_cost_per_query= or "
                 "input_cost_per_token= (0 if it is free), or prices="
             )

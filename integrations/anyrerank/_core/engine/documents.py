@@ -1,4 +1,4 @@
-"""Checking the query and the documents of a call, and which documents are sent."""
+"""Checks of query and documents, and the choice of the documents that are sent."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from anyrerank.errors import BadRequestError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Candidates:
-    """The documents to send, and which of the caller's documents each one stands for.
+    """The documents to send, and their indexes in the call.
 
     Attributes:
-        documents: Not blank; each text once when identical ones were merged.
-        positions: For each of `documents` the indexes in the caller's list that get its score; `None` when every
-            document is sent for itself.
-        blank: Indexes of the documents that are not sent.
+        documents: Not blank; without duplicates if these were merged.
+        positions: For each of `documents`, the indexes in the call that get its score; `None` if all are the same.
+        blank: Indexes in the call of the documents that are not sent.
     """
 
     documents: Sequence[Document]
@@ -26,11 +25,11 @@ class Candidates:
     blank: Sequence[int]
 
     def index_of(self, index: int) -> int:
-        """The (first) index in the caller's list of `documents[index]`."""
+        """The (first) index in the call of `documents[index]`."""
         return index if self.positions is None else self.positions[index][0]
 
     def spread(self, scores: Sequence[tuple[int, float]]) -> Sequence[tuple[int, float]]:
-        """`scores` of `documents` as scores of the caller's documents."""
+        """`scores` of `documents` as scores of the documents of the call."""
         if self.positions is None:
             return scores
         return [(position, score) for index, score in scores for position in self.positions[index]]
@@ -42,7 +41,7 @@ NO_CANDIDATES = Candidates(documents=(), positions=None, blank=())
 def candidates(
     documents: Sequence[Document], blank: Sequence[int], *, key: Callable[[Document], str] | None
 ) -> Candidates:
-    """Leave out the blank documents and, with a `key`, merge those that have the same one."""
+    """Leave out the blank documents; with a `key`, merge documents with the same key."""
     if key is None and not blank:
         return Candidates(documents=documents, positions=None, blank=blank)
     left_out = frozenset(blank)
@@ -55,15 +54,15 @@ def candidates(
 
 
 def identity_key(rank_fields: Sequence[str] | None, *, whole: bool) -> Callable[[Document], str]:
-    """What `candidates` merges documents by."""
+    """The key by which `candidates` merges documents, see `identity`."""
     return partial(identity, rank_fields=rank_fields, whole=whole)
 
 
 def identity(document: Document, rank_fields: Sequence[str] | None, *, whole: bool) -> str:
-    """What makes two documents identical: their text, or `rank_fields`, and their image.
+    """A string that is equal for identical documents: those with the same text, or `rank_fields`, and image.
 
     Args:
-        whole: Whether a model may see the whole mapping, so that all of it counts.
+        whole: Whether the model may read all fields of a mapping, so that all of them are compared.
     """
     if isinstance(document, str):
         return document
@@ -74,10 +73,10 @@ def identity(document: Document, rank_fields: Sequence[str] | None, *, whole: bo
 
 
 def checked_query(query: object) -> str:
-    """The query, if it is a string that is not blank.
+    """The query.
 
     Raises:
-        BadRequestError: It is not.
+        BadRequestError: It is not a string, or is blank.
     """
     if not isinstance(query, str):
         raise BadRequestError(f"query must be a string, got {type(query).__name__}")
@@ -90,7 +89,7 @@ def checked_documents(documents: object) -> Sequence[Document]:
     """The documents as a sequence; `blanks` checks each of them.
 
     Raises:
-        BadRequestError: They are not a collection of documents.
+        BadRequestError: They are not an ordered collection.
     """
     if isinstance(documents, list | tuple):
         return documents
@@ -102,17 +101,20 @@ def checked_documents(documents: object) -> Sequence[Document]:
     return list(documents)
 
 
+def all_text(documents: Sequence[object]) -> bool:
+    """Whether all documents are strings that are not blank: the usual case, which needs no closer look."""
+    return set(map(type, documents)) == {str} and all(documents) and not any(map(str.isspace, documents))  # type: ignore[arg-type]
+
+
 def blanks(documents: Sequence[Document], rank_fields: Sequence[str] | None, *, images: bool) -> list[int]:
-    """Indexes of the documents that have nothing to rank.
+    """Indexes of the blank documents.
 
     Args:
-        images: Whether the provider can rank an `image` without text.
+        images: Whether a document without text can be ranked by its `image`.
 
     Raises:
-        BadRequestError: A document is neither a string nor a mapping, or a mapping without usable text.
+        BadRequestError: A document is neither a string nor a mapping with a `text`, `rank_fields` or `image`.
     """
-    if set(map(type, documents)) == {str} and all(documents) and not any(map(str.isspace, documents)):  # type: ignore[arg-type]
-        return []
     return [index for index, document in enumerate(documents) if _is_blank(document, index, rank_fields, images)]
 
 
@@ -132,5 +134,5 @@ def _is_blank(document: object, index: int, rank_fields: Sequence[str] | None, i
     text = document.get("text")
     if not isinstance(text, str):
         what = "an 'image', which this provider cannot rank, but no" if "image" in document else "no"
-        raise BadRequestError(f"documents[{index}] has {what} usable 'text': add one, or pass rank_fields")
+        raise BadRequestError(f"documents[{index}] has {what} 'text' string: add one, or pass rank_fields")
     return not text or text.isspace()

@@ -1,4 +1,4 @@
-"""From arguments and environment to a provider: the only file that reads `os.environ`."""
+"""Makes providers from arguments and environment variables; nothing else in the package reads `os.environ`."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from anyrerank.providers import Connection, Provider
 
 
 def split_model(model: str, custom_llm_provider: str | type[Provider] | None = None) -> tuple[str, str]:
-    """The provider and the model in `provider/model`, split at the first slash.
+    """Split `provider/model` at the first slash, or `provider:model` if there is no slash before the colon.
 
     Args:
-        model: `provider/model`; with `custom_llm_provider` also the bare model.
-        custom_llm_provider: The provider, as in LiteLLM, or a class of the caller's own.
+        model: `provider/model`; with `custom_llm_provider` also the model alone.
+        custom_llm_provider: The provider, as in LiteLLM, or a `Provider` class.
 
     Raises:
-        ConfigurationError: There is no provider in it, or no model.
+        ConfigurationError: The provider or the model is missing.
     """
     if not isinstance(model, str) or not model.strip():  # type: ignore[redundant-expr]
-        raise ConfigurationError("model is a string like 'cohere/rerank-v3.5'")
+        raise ConfigurationError("model must be a string such as 'cohere/rerank-v3.5'")
     if custom_llm_provider:
         given = custom_llm_provider
-        named = given if isinstance(given, str) else providers.checked(given).prefix
-        return named, model.removeprefix(f"{named}/")
-    prefix, slash, rest = model.partition("/")
-    if slash and not rest:
-        raise ConfigurationError(f"model '{model[:80]}' names a provider, and no model of it")
-    if not slash:
+        name = given if isinstance(given, str) else providers.validate_class(given).prefix
+        return name, model.removeprefix(f"{name}/")
+    prefix, separator, rest = _parts(model)
+    if separator and not rest:
+        raise ConfigurationError(f"model '{model[:80]}' names a provider but no model: write it as provider/model")
+    if not separator:
         raise ConfigurationError(
             f"model '{model[:80]}' names no provider: write it as provider/model, for example cohere/{prefix[:60]}; "
             f"providers: {', '.join(providers.names())}"
@@ -44,24 +44,32 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
     return prefix, rest
 
 
+def _parts(model: str) -> tuple[str, str, str]:
+    """Provider, separator and model; a colon separates only if a known provider is in front of it."""
+    prefix, colon, rest = model.partition(":")
+    if colon and "/" not in prefix and prefix in providers.names():
+        return prefix, colon, rest
+    return model.partition("/")
+
+
 def provider_class(model: str, custom_llm_provider: str | type[Provider] | None = None) -> type[Provider]:
-    """The provider class that `model` names.
+    """The class of the provider of `model`.
 
     Raises:
-        ConfigurationError: There is none of that name, or what was given is no provider class.
+        ConfigurationError: There is no such provider, or `custom_llm_provider` is not a `Provider` class.
     """
     if custom_llm_provider is None or isinstance(custom_llm_provider, str):
         return providers.load(split_model(model, custom_llm_provider)[0])
-    return providers.checked(custom_llm_provider)
+    return providers.validate_class(custom_llm_provider)
 
 
 def key_from_environment(kind: type[Provider]) -> str | None:
-    """The API key in the first of the provider's variables that is set."""
+    """The API key in the first environment variable of the provider that is set."""
     return _key(kind)[1]
 
 
 def variable(name: str) -> str | None:
-    """What the environment holds under a name, or `None` for nothing but white space."""
+    """The value of an environment variable without surrounding white space, or `None` if nothing is left."""
     return os.environ.get(name, "").strip() or None
 
 
@@ -74,90 +82,90 @@ def connect(
     headers: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Provider:
-    """The provider of `model`, with what the arguments leave open taken from the environment.
+    """The provider of `model`; what the arguments leave open is taken from the environment.
 
     Args:
-        settings: Those of the provider's `settings` that the caller gave.
+        settings: Values of the provider's `settings`.
 
     Raises:
         ConfigurationError: Unknown provider, or a malformed base URL.
-        AuthenticationError: A key or header that no HTTP header can hold.
+        BadRequestError: An argument has the wrong type.
+        AuthenticationError: A key or setting contains a character that no HTTP header can hold.
     """
     kind = provider_class(model, custom_llm_provider)
     prefix, name = split_model(model, custom_llm_provider)
-    given = _text("api_key", api_key)
-    variable, key = (None, given) if given else _key(kind)
-    address = _text("api_base", api_base)
-    base_variable, address = (None, address) if address else _first(kind.base_variables)
+    given_key = _text("api_key", api_key)
+    key_variable, key = (None, given_key) if given_key else _key(kind)
+    given_base = _text("api_base", api_base)
+    base_variable, address = (None, given_base) if given_base else _first(kind.base_variables)
     base, login = _without_login(address)
-    if login and given:
+    if login and given_key:
         raise ConfigurationError(
-            "api_key= and a login in the base URL are both given, and a request has one Authorization header: keep one",
+            "api_key= and a login in the base URL are both given, but a request has only one Authorization header: "
+            "remove one of them",
             provider=prefix,
             model=name,
         )
-    own = {**login, **_checked(headers or {})}
-    if key is not None and not _fits_a_header(key):
-        raise AuthenticationError(
-            f"the API key for {kind.title} holds a line break or another character that no header can carry",
-            provider=prefix,
-            model=name,
-        )
-    explicit = _cleaned(settings or {})
-    found = _settings(kind)
-    for each, value in {**found, **explicit}.items():
-        if kind.settings[each].sent and isinstance(value, str) and not _fits_a_header(value):
-            raise AuthenticationError(
-                f"{each} for {kind.title} holds a line break or another character that no header can carry",
-                provider=prefix,
-                model=name,
-            )
-    return kind(
-        Connection(
-            model=name,
-            api_key=key,
-            key_variable=variable,
-            api_base=base,
-            base_variable=base_variable,
-            headers=own,
-            settings={**found, **explicit},
-            from_environment=frozenset(found.keys() - explicit.keys()),
-        )
+    given = _cleaned(settings or {})
+    found = {name: value for name, value in _settings(kind).items() if name not in given}
+    connection = Connection(
+        model=name,
+        api_key=key,
+        key_variable=key_variable,
+        api_base=base,
+        base_variable=base_variable,
+        headers={**login, **_checked(headers or {})},
+        settings={**found, **given},
+        from_environment=frozenset(found),
     )
+    _check_secrets(kind, connection)
+    return kind(connection)
+
+
+def _check_secrets(kind: type[Provider], connection: Connection) -> None:
+    """Raise if the key, or a setting that is sent in a header, contains a character that no header can hold."""
+    sent = {name: value for name, value in connection.settings.items() if kind.settings[name].sent}
+    for what, value in {"the API key": connection.api_key, **sent}.items():
+        if isinstance(value, str) and not _fits_a_header(value):
+            raise AuthenticationError(
+                f"{what} for {kind.title} contains a line break or another character that no header can hold",
+                provider=kind.prefix,
+                model=connection.model,
+            )
 
 
 def _text(name: str, given: object) -> str | None:
-    """An argument without white space around it, or `None` where it says nothing."""
+    """A string argument without surrounding white space, or `None` if nothing is left."""
     plain = given.get_secret_value() if isinstance(given, SecretStr) else given
     if not isinstance(plain, str | None):
-        raise BadRequestError(f"{name} is a string, not {type(plain).__name__}")
+        raise BadRequestError(f"{name} must be a string, got {type(plain).__name__}")
     return (plain or "").strip() or None
 
 
 def _key(kind: type[Provider]) -> tuple[str | None, str | None]:
-    """The key in the environment and the variable that led to it."""
-    variable, key = _first(kind.key_variables)
+    """The environment variable that the key comes from, and the key."""
+    name, key = _first(kind.key_variables)
     if key is not None:
-        return variable, key
-    variable, path = _first(kind.key_file_variables)
+        return name, key
+    name, path = _first(kind.key_file_variables)
     if path is None:
         return None, None
     try:
-        return variable, Path(path).read_text(encoding="utf-8").strip() or None
+        return name, Path(path).read_text(encoding="utf-8").strip() or None
     except (OSError, ValueError) as error:
         raise AuthenticationError(
-            f"the file that {variable} names cannot be read: {type(error).__name__}", provider=kind.prefix
+            f"the file in {name} cannot be read: {type(error).__name__}", provider=kind.prefix
         ) from None
 
 
 def _settings(kind: type[Provider]) -> dict[str, str]:
-    """The provider's settings that the environment holds."""
+    """The provider's settings that are set in the environment."""
     found = ((name, _first(setting.variables)[1]) for name, setting in kind.settings.items())
     return {name: value for name, value in found if value is not None}
 
 
 def _cleaned(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that say something; as with a key, white space around a text is nobody's intention."""
+    """Settings without surrounding white space; empty ones are left out."""
     plain = {name: value.get_secret_value() if isinstance(value, SecretStr) else value for name, value in given.items()}
     stripped = ((name, value.strip() if isinstance(value, str) else value) for name, value in plain.items())
     return {name: value for name, value in stripped if value is not None and value != ""}
@@ -170,7 +178,7 @@ def _first(variables: tuple[str, ...]) -> tuple[str | None, str | None]:
 
 
 def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:
-    """`base` without `user:password@`, which goes into a header instead, where no log and no error shows it."""
+    """Move `user:password@` from the base URL into a header, so that no log and no error shows it."""
     try:
         parts = urlsplit(base or "")
         if parts.username is None:
@@ -185,11 +193,13 @@ def _without_login(base: str | None) -> tuple[str | None, dict[str, str]]:
 
 def _checked(headers: Mapping[str, str]) -> dict[str, str]:
     if not isinstance(headers, Mapping):
-        raise BadRequestError(f"headers is a mapping of names to strings, not {type(headers).__name__}")
+        raise BadRequestError(f"headers must be a mapping of strings to strings, got {type(headers).__name__}")
     for name, value in headers.items():
         fits = isinstance(value, str) and _fits_a_header(value)  # type: ignore[redundant-expr]
         if not (isinstance(name, str) and _HEADER_NAME.fullmatch(name) and fits):  # type: ignore[redundant-expr]
-            raise BadRequestError(f"headers maps names to strings without line breaks; {str(name)[:40]!r} does not fit")
+            raise BadRequestError(
+                f"headers must be a mapping of strings to ASCII strings without line breaks; {str(name)[:40]!r} is not"
+            )
     return dict(headers)
 
 

@@ -1,4 +1,4 @@
-"""The query of a call as its guardrails leave it."""
+"""Guardrails of a call."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from anyrerank.guardrails import Guardrail, guarded
 
 
 def guarded_query(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
-    """`query` as the guardrails leave it.
+    """Pass `query` through the guardrails.
 
     Raises:
-        GuardrailRaisedError: A guardrail refused it or failed.
+        GuardrailRaisedError: A guardrail refused the query or failed.
         BadRequestError: A guardrail returned a blank query.
     """
     if not guardrails:

@@ -1,4 +1,4 @@
-"""The options as keyword arguments, for type checkers and editors; `Options` says what each one means."""
+"""The options as keyword arguments, for type checkers and editors; `Options` describes each of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from typing_extensions import TypedDict
 
-from anyrerank._core.engine.options import Fuse, OnError, ScoreMode
+from anyrerank._core.engine.options import Fuse, OnError, ScoreMode, ScoreScale
 from anyrerank._core.pricing import Budget, PriceFile
 from anyrerank.cache import Cache
 from anyrerank.guardrails import Guardrail
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ProviderKeywords(TypedDict, total=False):
-    """Options that only some providers have; `anyrerank providers` lists them."""
+    """Options of some providers; `anyrerank providers` lists them."""
 
     additional_model_request_fields: Mapping[str, Any] | None
     cache_salt: str | None
@@ -48,7 +48,7 @@ class ProviderKeywords(TypedDict, total=False):
 
 
 class SettingKeywords(TypedDict, total=False):
-    """Settings of the connections of some providers; `anyrerank providers` lists them."""
+    """Settings of the connection to some providers; `anyrerank providers` lists them."""
 
     access_token: str | SecretStr | None
     account_id: str | None
@@ -77,7 +77,7 @@ class SettingKeywords(TypedDict, total=False):
 
 
 class _PositionalKeywords(TypedDict, total=False):
-    """Options that `rerank` takes by position too, as `litellm.rerank` does."""
+    """Options that `rerank`, like `litellm.rerank`, also takes by position."""
 
     top_n: int | None
     rank_fields: Sequence[str] | None
@@ -92,6 +92,7 @@ class _OtherKeywords(ProviderKeywords, total=False):
     priority: int | None
     score_threshold: float | None
     score_mode: ScoreMode
+    score_scale: ScoreScale | None
     user: str | None
     metadata: Mapping[str, Any] | None
     guardrails: Sequence[Guardrail]
@@ -114,7 +115,7 @@ class _OtherKeywords(ProviderKeywords, total=False):
 
 
 class CallKeywords(_PositionalKeywords, _OtherKeywords, total=False):
-    """What a call can override."""
+    """Options that a call can override."""
 
 
 class _ConnectionKeywords(SettingKeywords, total=False):
@@ -131,14 +132,14 @@ class _ConnectionKeywords(SettingKeywords, total=False):
 
 
 class FunctionKeywords(_OtherKeywords, _ConnectionKeywords, total=False):
-    """What `rerank` and `arerank` take by keyword."""
+    """Options that `rerank` and `arerank` take by keyword only."""
 
 
 class RerankerKeywords(CallKeywords, _ConnectionKeywords, total=False):
-    """What `Reranker` takes besides the model."""
+    """Options of `Reranker`."""
 
 
 class RouterCallKeywords(CallKeywords, total=False):
-    """What a call of a `Router` can override."""
+    """Options that a call of a `Router` can override."""
 
     fallbacks: Sequence[str] | None

@@ -1,4 +1,4 @@
-"""What a caller can set: one model from which validation, the adapters' fields, signatures and help derive."""
+"""The options: one model from which validation, the fields of the adapters, signatures and help are derived."""
 
 import difflib
 import inspect
@@ -27,6 +27,7 @@ from anyrerank.hooks import Hook
 
 OnError: TypeAlias = Literal["raise", "passthrough"]
 ScoreMode: TypeAlias = Literal["raw", "unit"]
+ScoreScale: TypeAlias = Literal["logit", "unit"]
 Fuse: TypeAlias = Literal["rrf", "auto"]
 
 OptionsT = TypeVar("OptionsT", bound="Options")
@@ -40,7 +41,7 @@ class Must:
 
 
 def _seconds(value: Any) -> Any:
-    """`value` as seconds: a numeric string is converted, an `httpx.Timeout` stands for its read timeout."""
+    """`value` as seconds: a numeric string is converted; of an `httpx.Timeout` the read timeout counts."""
     if isinstance(value, str):
         try:
             return float(value)
@@ -58,7 +59,7 @@ def _functions(value: Any) -> tuple[Any, ...]:
 def _sync_functions(value: Any) -> tuple[Any, ...]:
     functions = _functions(value)
     if any(map(_is_async, functions)):
-        raise ValueError("must be plain functions: nothing awaits them")
+        raise ValueError("must not be async")
     return functions
 
 
@@ -79,11 +80,11 @@ def _fallback_list(value: Any) -> tuple[Any, ...]:
 
 
 _HIDDEN = Field(exclude=True, repr=False)
-"""For what no dump and no repr may hold."""
+"""For fields that are left out of dumps and reprs."""
 
 _Count = Annotated[int, Field(strict=True, ge=1), Must("a positive integer")]
 _CountOrNone = Annotated[int | None, Field(strict=True, ge=1), Must("a positive integer, or None")]
-_WholeOrNone = Annotated[int | None, Field(strict=True, ge=0), Must("an integer of at least 0, or None")]
+_IntegerOrNone = Annotated[int | None, Field(strict=True), Must("an integer, or None")]
 _Price = Annotated[
     float | None,
     Field(strict=True, ge=0, allow_inf_nan=False),
@@ -116,21 +117,23 @@ class Options(BaseModel):
     )
     """Fields of mapping documents to rank on, in order, instead of `text`."""
     max_chunks_per_doc: _CountOrNone = None
-    """Maximum number of chunks per document, where the provider has such an option."""
+    """Maximum number of chunks per document, if the provider has such an option."""
     max_tokens_per_doc: _CountOrNone = None
-    """Maximum number of tokens per document, where the provider has such an option."""
+    """Maximum number of tokens per document, if the provider has such an option."""
     instruction: _Text = None
     """Instruction for models that take one."""
     truncate: Annotated[StrictStr | StrictBool | None, Must("a string such as 'END', a bool, or None")] = None
-    """How to handle texts that are too long, in the provider's words: for example `"END"` or `"NONE"` at NVIDIA NIM."""
-    priority: _WholeOrNone = None
-    """Priority of the request, where the provider has such an option."""
+    """How to handle texts that are too long. The values are those of the provider, such as `"END"` at NVIDIA NIM."""
+    priority: _IntegerOrNone = None
+    """Priority of the request, if the provider has such an option."""
     score_threshold: Annotated[
         float | None, Field(strict=True, allow_inf_nan=False), Must("a finite number, or None")
     ] = None
     """Keep results with this score or a higher one, on the scale of `score_mode`; applied before `top_n`."""
     score_mode: Annotated[ScoreMode, Must("'raw' or 'unit'")] = "raw"
-    """`"raw"` for the provider's scores; `"unit"` for scores mapped to 0..1, where the provider's scale is known."""
+    """`"raw"` for the provider's scores, `"unit"` for scores mapped to 0..1; for the latter the scale must be known."""
+    score_scale: Annotated[ScoreScale | None, Must("'logit', 'unit' or None")] = None
+    """Scale of the scores of your own server, where the provider's is not known: logits, or already 0..1."""
     user: _Text = None
     """End user, for cost tracking and hooks. Not sent to the provider."""
     metadata: _Mapping = None
@@ -141,9 +144,9 @@ class Options(BaseModel):
         _HIDDEN,
         Must("a list of functions that take the query and return it"),
     ] = ()
-    """Functions that get the query before anything is sent, and return it, changed or not, or raise.
+    """Functions that take the query before anything is sent, and return it, changed or not, or raise an exception.
 
-    Documents never pass through them; see `anyrerank.guardrails`.
+    See `anyrerank.guardrails`.
     """
     hooks: Annotated[
         Sequence[Hook],
@@ -151,26 +154,26 @@ class Options(BaseModel):
         _HIDDEN,
         Must("a list of plain (not async) functions that take a CallEvent"),
     ] = ()
-    """Functions that get a `CallEvent` when a call is over; see `anyrerank.hooks` and `anyrerank.telemetry`."""
+    """Functions that get a `CallEvent` when a call has ended; see `anyrerank.hooks` and `anyrerank.telemetry`."""
     cache: Annotated[InstanceOf[Cache] | None, _HIDDEN, Must("a Cache such as MemoryCache(), or None")] = None
     """Where scores are cached, such as `anyrerank.MemoryCache()`.
 
-    The unit is the pair of query and document, or the whole call for models that rank all documents together. Identical
+    Scores are cached for each pair of query and document, or for the whole call if the model is listwise. Identical
     concurrent requests are sent once.
     """
     budget: _Budget = None
-    """What may be spent; see `anyrerank.Budget`. A call that would exceed it raises `BudgetExceededError` unsent."""
+    """How much may be spent, see `anyrerank.Budget`; beyond it `BudgetExceededError` is raised and nothing is sent."""
     user_budget: _Budget = None
-    """What may be spent for each `user`."""
+    """How much may be spent for each `user`."""
     timeout: Annotated[
         float | None,
         Field(strict=True, gt=0, allow_inf_nan=False),
         BeforeValidator(_seconds),
         Must("a positive number of seconds, or None for no limit"),
     ] = 60.0
-    """Seconds for the whole call, retries and waiting included; `None` for no limit."""
+    """Seconds for the whole call, including retries and waits; `None` for no limit."""
     max_retries: Annotated[int, Field(strict=True, ge=0), Must("an integer of at least 0")] = 2
-    """How often to retry a request that failed for a reason that may pass."""
+    """How often to retry a request after an error that may be temporary."""
     batch_size: _CountOrNone = None
     """Documents per request; by default the provider's limit."""
     max_concurrency: _Count = 8
@@ -178,84 +181,81 @@ class Options(BaseModel):
     dedupe: _Flag = False
     """Send identical documents once, and give every copy the score."""
     allow_split: _Flag = False
-    """Split calls of listwise models into batches, although scores then depend on the split."""
+    """Split the documents of a call to a listwise model into batches, although the scores then depend on the split."""
     on_error: Annotated[OnError, Must("'raise' or 'passthrough'")] = "raise"
-    """`"raise"`, or `"passthrough"` to get the incoming order without scores, `degraded`, and a logged warning."""
+    """`"raise"`, or `"passthrough"` to return the incoming order without scores (`degraded`) and log a warning."""
     fuse: Annotated[Fuse | None, Must("'rrf', 'auto' or None")] = None
-    """`"rrf"` to fuse the reranker's order with the incoming one by reciprocal rank (k = 60); scores are then fused.
+    """`"rrf"` to fuse the order of the reranker with the incoming one by reciprocal rank (k = 60).
 
-    For documents that are ranked already. `"auto"` does so where `local/lexical` answers, as the adapters do.
+    For documents that are already ranked; the scores are then the fused ones. `"auto"` does so only for
+    `local/lexical`.
     """
     extra_body: _Mapping = None
-    """Merged into the JSON of each request."""
+    """Merged into the JSON body of each request."""
     drop_params: _Flag = False
-    """Drop options that the provider does not have, instead of refusing the call."""
+    """Drop options that the provider does not have, instead of raising an error."""
     options: _Mapping = None
-    """Options of the provider that have no parameter of their own here, such as those of a custom provider."""
+    """Further options of the provider, such as those of a custom `Provider` class."""
 
     @property
     def budgets(self) -> list[tuple[Budget, str | None]]:
-        """The budgets that the call must stay within, and whose they are (`None`: everyone's)."""
+        """The budgets of the call, each with the user that it is for, or `None` if it is shared."""
         shared = [] if self.budget is None else [(self.budget, None)]
         of_user = [] if self.user_budget is None or self.user is None else [(self.user_budget, self.user)]
         return [*shared, *of_user]
 
     @property
     def provider_options(self) -> dict[str, Any]:
-        """The options that only some providers have, without those that are `None`."""
+        """The options that not every provider has, without those that are `None`."""
         unified = {name: value for name in UNIFIED if (value := getattr(self, name)) is not None}
         return {**unified, **(self.options or {})}
 
 
 UNIFIED = ("max_chunks_per_doc", "max_tokens_per_doc", "instruction", "truncate", "priority")
-"""Options that several providers have under other names: each provider says which it supports."""
+"""Options that several providers have, under different names; each provider declares which it supports."""
 
 
 class RerankerOptions(Options):
-    """Options of a `Reranker`: those of a call, and its connection, which a call cannot override."""
+    """Options of a `Reranker`: those of a call, and those of the connection, which a call cannot override."""
 
     api_key: Annotated[SecretStr | str | None, _HIDDEN, Must("a string or a SecretStr, or None")] = None
-    """API key; by default from the provider's environment variables."""
+    """API key; by default from the environment variables of the provider."""
     api_base: _Text = None
-    """Base URL, or the full URL of the endpoint; by default from the environment, or the provider's own."""
+    """Base URL, or full URL of the endpoint; by default from the environment, else that of the provider."""
     headers: Annotated[Mapping[str, str] | None, _HIDDEN, Must("a mapping of strings to strings, or None")] = None
-    """Added to each request; they replace ours of the same name."""
+    """Headers that are added to each request."""
     http_client: Annotated[Any, _HIDDEN] = None
     """An `httpx.Client` (for synchronous calls) or `httpx.AsyncClient` (for asynchronous ones) to send with.
 
-    It is used as it is and never closed. A synchronous one limits each read, not the whole response, so a server that
-    keeps sending single bytes can exceed `timeout`.
+    It is used as it is and never closed. With an `httpx.Client`, `timeout` limits each read instead of the whole
+    response.
     """
     fallbacks: Annotated[
         Sequence[Any], PlainValidator(_fallback_list), Must("a list of model strings and Rerankers")
     ] = ()
-    """Models (`"provider/model"`) or `Reranker`s to try in order when this one fails for a reason that others survive.
+    """Models (`"provider/model"`) or `Reranker`s to try in order when this one fails and another may succeed.
 
-    Each gets an equal share of the remaining time. A model of the same provider uses the same key and base URL; others
-    find theirs in the environment. A `Reranker` brings its own connection, provider options and fallbacks.
+    Each gets an equal share of the remaining time. A model of the same provider uses the same key and base URL, others
+    use the environment. A `Reranker` brings its own connection, provider options and fallbacks.
     """
     input_cost_per_query: _Price = None
-    """US dollars per search unit, for `response.cost`; replaces the provider's figure and the built-in price list."""
+    """US dollars per search unit, in place of the cost that the provider reports and of the built-in price list."""
     input_cost_per_token: _Price = None
-    """US dollars per token, for `response.cost`; replaces the provider's figure and the built-in price list."""
+    """US dollars per token, in place of the cost that the provider reports and of the built-in price list."""
     prices: Annotated[PriceFile | None, PlainValidator(lambda value: value)] = None
-    """Prices in LiteLLM's format: a file, or what it holds. They replace the built-in price list."""
+    """Prices in LiteLLM's format, as a path or a mapping, in place of the built-in price list."""
 
 
 ALIASES: Mapping[str, str] = {"num_retries": "max_retries", "base_url": "api_base", "extra_headers": "headers"}
-"""LiteLLM's and OpenAI's names for options, and ours."""
+"""Names of options in LiteLLM and OpenAI, and ours."""
 
 NAMES = frozenset(Options.model_fields)
 CONNECTION = frozenset(RerankerOptions.model_fields) - NAMES | {"model", "custom_llm_provider"}
-"""What is set when a `Reranker` is made, and not in a call."""
+"""Options that a call cannot override."""
 
 
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` with our names for options; an alias that is `None` says nothing.
-
-    Raises:
-        BadRequestError: An option was given under two names, with different values.
-    """
+    """`given` with our names for options. An alias replaces our name, unless it is `None`; headers are merged."""
     found = {name: value for name, value in given.items() if name not in ALIASES}
     for alias, name in ALIASES.items():
         value = given.get(alias)
@@ -268,19 +268,19 @@ def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def made(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
-    """`model` made of `given`, with LiteLLM's names for options too; other names become `options`.
+    """`model` with the values in `given`, which may use the names of LiteLLM; other names become `options`.
 
     Raises:
-        BadRequestError: A value that the option cannot have.
+        BadRequestError: An option has an invalid value.
     """
     return validated(model, _sorted_in(model, given))
 
 
 def merged(base: Options, overrides: Mapping[str, Any]) -> Options:
-    """`base` with the `overrides` of a call; options of providers are added to those of `base`.
+    """`base` with the `overrides` of a call; provider options are added to those of `base`.
 
     Raises:
-        BadRequestError: A value that the option cannot have.
+        BadRequestError: An option has an invalid value.
     """
     if not overrides:
         return base
@@ -293,7 +293,7 @@ def merged(base: Options, overrides: Mapping[str, Any]) -> Options:
 
 
 def _sorted_in(model: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` by field; names that are no field, unless they are `None`, under `options`."""
+    """`given` by field; other names, unless their value is `None`, under `options`."""
     plain = without_aliases(given)
     known = {name: value for name, value in plain.items() if name in model.model_fields}
     others = {name: value for name, value in plain.items() if name not in known and value is not None}
@@ -303,10 +303,10 @@ def _sorted_in(model: type[Options], given: Mapping[str, Any]) -> dict[str, Any]
 
 
 def validated(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
-    """`model` made of `given`.
+    """`model` with the values in `given`.
 
     Raises:
-        BadRequestError: A value that the option cannot have.
+        BadRequestError: An option has an invalid value.
     """
     try:
         return model(**given)
@@ -315,7 +315,7 @@ def validated(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
 
 
 def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
-    """What is wrong with the first of the options that pydantic refused, in our words."""
+    """The message for the first option that pydantic refused."""
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
@@ -324,13 +324,19 @@ def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, 
     field = model.model_fields.get(name)
     must = next((each.be for each in field.metadata if isinstance(each, Must)), None) if field else None
     if must is not None:
-        return f"{name} must be {must}, got {shown(given.get(name))}"
+        got = given.get(name)
+        is_choice = first["type"] == "literal_error" and isinstance(got, str) and len(got) <= _LONGEST_CHOICE
+        return f"{name} must be {must}, got {repr(got) if is_choice else shown(got)}"
     reason = str(first.get("ctx", {}).get("error") or first["msg"])
     return f"{name}: {reason}" if name else reason
 
 
 def shown(value: object) -> str:
-    """A value in an error message: numbers as they are, of anything else the type, as it may hold a secret."""
+    """A value for an error message: numbers as they are, otherwise the type, as the value may be secret."""
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     return f"a value of type {type(value).__name__}"
+
+
+_LONGEST_CHOICE = 40
+"""A longer string in the place of a choice may be something else, such as a text."""

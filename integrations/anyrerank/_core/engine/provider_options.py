@@ -1,4 +1,4 @@
-"""Options that only some providers have."""
+"""Options that not every provider has."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from anyrerank.providers import Provider
 
 
 def provider_options(given: Mapping[str, Any], kind: type[Provider], *, drop_params: bool) -> dict[str, Any]:
-    """The options in `given` that `kind` has.
+    """The options in `given` that the provider has.
 
     Raises:
-        BadRequestError: One of them is not an option of this provider, and `drop_params` is off.
+        BadRequestError: The provider does not have one of them, and `drop_params` is false.
     """
     if not given:
         return {}
@@ -32,6 +32,6 @@ def _unknown(unknown: list[str], kind: type[Provider]) -> str:
     settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""
     return (
         f"{kind.prefix} has no option {', '.join(unknown)}; {''.join(near)}it has "
-        f"{', '.join(sorted(kind.options)) or 'no options of its own'}{settings}, and every provider has "
-        f"{', '.join(sorted(everywhere))}. drop_params=True drops what a provider does not have"
+        f"{', '.join(sorted(kind.options)) or 'no options'}{settings}; all providers have "
+        f"{', '.join(sorted(everywhere))}. Use drop_params=True to drop options that a provider does not have"
     )

@@ -1,4 +1,4 @@
-"""From scores to results: scale, fusion, threshold, order, cut. Pure functions."""
+"""From scores to results: scale, fusion, threshold, order and cut. Pure functions."""
 
 from __future__ import annotations
 
@@ -6,59 +6,53 @@ import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-from anyrerank._core.types import Document, Results, Scale
-from anyrerank.errors import BadRequestError
+from anyrerank._core.types import Document, Results
 
 RRF_K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
 
 Scored = tuple[int, float]
-"""A place in the caller's documents and its score."""
+"""Index of a document of the call, and its score."""
 
 
-def unit(score: float, scale: Scale) -> float:
-    """`score` mapped to 0..1 by what is known of its scale, whatever the other documents score."""
-    if scale == "unit":
-        return score
-    if score >= 0:
-        return 1.0 / (1.0 + math.exp(-score))
-    odds = math.exp(score)
+def logistic(logit: float) -> float:
+    """`logit` mapped to 0..1."""
+    if logit >= 0:
+        return 1.0 / (1.0 + math.exp(-logit))
+    odds = math.exp(logit)
     return odds / (1.0 + odds)
 
 
 def best_first(scored: Iterable[Scored]) -> list[Scored]:
-    """Sorted by score, equal scores in input order."""
-    return sorted(sorted(scored, key=_PLACE), key=_SCORE, reverse=True)
+    """Sorted by score; equal scores stay in input order."""
+    return sorted(sorted(scored, key=_INDEX), key=_SCORE, reverse=True)
 
 
-_PLACE, _SCORE = itemgetter(0), itemgetter(1)
+_INDEX, _SCORE = itemgetter(0), itemgetter(1)
 
 
 def fused(ordered: Sequence[Scored]) -> list[Scored]:
-    """The reranker's order fused with the incoming one: the score is the sum of 1/(k + rank) in both."""
+    """The reranker's order fused with the incoming one: each score is the sum of 1 / (k + rank) over both."""
     return best_first(
-        [(place, 1 / (RRF_K + rank) + 1 / (RRF_K + place + 1)) for rank, (place, _) in enumerate(ordered, start=1)]
+        [(index, 1 / (RRF_K + rank) + 1 / (RRF_K + index + 1)) for rank, (index, _) in enumerate(ordered, start=1)]
     )
 
 
-def order(
-    scored: Sequence[Scored],
-    *,
-    scale: Scale,
-    score_mode: str,
-    threshold: float | None,
-    fuse: str | None,
-) -> list[Scored]:
-    """Every scored document that passes the threshold, best first.
+def order(scored: Sequence[Scored], *, logits: bool, threshold: float | None, fuse: str | None) -> list[Scored]:
+    """The documents that reach the threshold, best first.
 
-    The threshold is compared with the reranker's score in the scale of `score_mode`, before any fusion.
+    Args:
+        scored: In any order.
+        logits: Whether to map the scores to 0..1 with the logistic function.
+        threshold: Compared with the (mapped) scores, before any fusion.
+        fuse: `"rrf"` to fuse with the incoming order.
     """
-    if score_mode == "unit" and scale != "unit":
-        scored = [(place, unit(score, scale)) for place, score in scored]
+    if logits:
+        scored = [(index, logistic(score)) for index, score in scored]
     ordered = best_first(scored)
     if fuse is not None:
-        kept = {place for place, score in scored if threshold is None or score >= threshold}
-        return [pair for pair in fused(ordered) if pair[0] in kept]
+        passed = {index for index, score in scored if threshold is None or score >= threshold}
+        return [pair for pair in fused(ordered) if pair[0] in passed]
     return ordered if threshold is None else [pair for pair in ordered if pair[1] >= threshold]
 
 
@@ -70,17 +64,11 @@ def results(
     top_n: int | None,
     with_documents: bool,
 ) -> Results:
-    """The first `top_n` results; blank documents come last and have no score."""
-    rows: list[tuple[int, float | None]] = [*ordered[:top_n], *((place, None) for place in blank)]
+    """The first `top_n` results. Blank documents come last and have no score."""
+    rows: Sequence[tuple[int, float | None]] = ordered[:top_n]
+    if blank:
+        rows = [*rows, *((index, None) for index in blank)][:top_n]
     if not rows:
         return Results()
-    indexes, scores = zip(*rows[:top_n], strict=True)
-    return Results(indexes, scores, [documents[index] for index in indexes] if with_documents else None)
-
-
-def check_score_mode(score_mode: str, scale: Scale, deployment: str) -> None:
-    """Refuse a mode that does not exist, or that this provider's scores cannot be put in."""
-    if score_mode not in ("raw", "unit"):
-        raise BadRequestError("score_mode is 'raw' or 'unit'")
-    if score_mode == "unit" and scale == "unknown":
-        raise BadRequestError(f"score_mode='unit' is not possible: what the scores of {deployment} mean is not known")
+    indexes, scores = zip(*rows, strict=True)
+    return Results(indexes, scores, list(map(documents.__getitem__, indexes)) if with_documents else None)

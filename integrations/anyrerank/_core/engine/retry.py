@@ -1,4 +1,4 @@
-"""Retries: whether to repeat a request, and how long to wait first."""
+"""Retries: whether to send a request again, and how long to wait before."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from anyrerank._core.pricing import Spent
 from anyrerank._core.runtime import Flow, Sleep
-from anyrerank._core.types import Answer, Attempt
+from anyrerank._core.types import Answer
 from anyrerank.errors import APIConnectionError, APITimeoutError, BadRequestError, RateLimitError, RerankError
 
 _STATUSES = frozenset({408, 409, 425, 429})
@@ -18,7 +17,7 @@ _NOT_IMPLEMENTED = 501
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often to retry and how long to wait in between.
+    """How often to retry, and how long to wait in between.
 
     Exponential back-off with equal jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
     unless the server says how long to wait. If it asks for more than `longest_wait`, there is no retry.
@@ -26,8 +25,8 @@ class RetryPolicy:
     Attributes:
         max_retries: Attempts after the first one.
         first_wait: Upper bound of the first wait in seconds; it doubles with every retry.
-        longest_back_off: Upper bound in seconds of the waits that are not the server's.
-        longest_wait: Upper bound in seconds of the waits that the server asks for.
+        longest_back_off: Upper bound in seconds of every such wait.
+        longest_wait: Upper bound in seconds of a wait that the server asks for.
     """
 
     max_retries: int = 2
@@ -37,7 +36,7 @@ class RetryPolicy:
 
 
 def retryable(error: RerankError) -> bool:
-    """Whether the same request may succeed a moment later."""
+    """Whether the same request may succeed later."""
     status = error.status_code
     if status is None:
         return isinstance(error, APIConnectionError | APITimeoutError)
@@ -58,21 +57,14 @@ def wait_before(retry: int, error: RerankError, policy: RetryPolicy) -> float | 
 def retried(
     start: Callable[[], Flow[Answer]],
     policy: RetryPolicy,
-    *,
-    deployment: str,
-    model_id: str | None = None,
-    attempts: list[Attempt],
-    price: Callable[[Answer | None], Spent],
+    on_attempt: Callable[[Answer | RerankError, float, float], None],
 ) -> Flow[Answer]:
-    """Run the flow that `start` makes, and again while that may help and the deadline allows it.
+    """Run the flow that `start` returns, and again after a temporary error, if the deadline allows the wait.
 
     Args:
-        start: Makes a fresh flow for each attempt.
-        policy: How often, and how long to wait.
-        deployment: `provider/model`, for `attempts` and for errors of the transport, which knows neither.
-        model_id: Id of the entry in a router's `model_list`.
-        attempts: Gets an entry for every attempt.
-        price: What an answer cost; with `None`, what a billed answer cost that could not be used.
+        start: Returns a new flow for each attempt.
+        policy: How often to retry, and how long to wait.
+        on_attempt: Gets the outcome of each attempt, its start in seconds since the epoch, and its duration.
     """
     retry = 0
     while True:
@@ -80,36 +72,13 @@ def retried(
         try:
             answer = yield from start()
         except RerankError as error:
-            if error.provider is None:
-                error.provider, _, error.model = deployment.partition("/")
-            seconds = time.monotonic() - began
-            attempt = Attempt(deployment=deployment, model_id=model_id, started=started, seconds=seconds)
-            attempts.append(_failed(error, attempt, price(None)))
+            on_attempt(error, started, time.monotonic() - began)
             retry += 1
             wait = wait_before(retry, error, policy)
             if wait is None:
                 raise
             failure = error
         else:
-            cost = price(answer)
-            attempts.append(
-                Attempt(
-                    deployment=deployment,
-                    model_id=model_id,
-                    status=answer.status,
-                    started=started,
-                    seconds=time.monotonic() - began,
-                    cost=cost.dollars,
-                    estimated=cost.estimated,
-                )
-            )
+            on_attempt(answer, started, time.monotonic() - began)
             return answer
         yield Sleep(wait, otherwise=failure)
-
-
-def _failed(error: RerankError, attempt: Attempt, cost: Spent) -> Attempt:
-    """`attempt`, which failed with `error`; it has a cost if it was billed all the same."""
-    failed = attempt.model_copy(update={"status": error.status_code, "error": type(error).__name__})
-    if not failed.billed or cost.dollars is None:
-        return failed
-    return failed.model_copy(update={"cost": cost.dollars, "estimated": cost.estimated})

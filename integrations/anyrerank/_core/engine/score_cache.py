@@ -1,7 +1,8 @@
-"""Scores that are not paid for again: from a cache, or just computed by an identical concurrent request.
+"""Cached scores, and scores of identical concurrent requests.
 
-Entries are bytes under digests: 8 bytes for what it cost, then the score for a pointwise model, where the unit is the
-pair of query and document, or every index and score for a listwise one, where the unit is the call.
+The key of an entry is a digest, its value 8 bytes for the cost followed by the scores. For a pointwise model an entry
+is a pair of query and document, and holds one score. For a listwise model it is a call, and holds all indexes and
+scores.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _DIGEST_BYTES = 16
 _in_flight = SingleFlight()
 
 Send = Callable[[Sequence[int]], Flow[tuple[Answer, float | None]]]
-"""Sends the documents at some indexes; gives the answer and its cost in US dollars, if known."""
+"""Sends the documents at some indexes; returns the answer and its cost in US dollars, if known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """How many documents were not paid for, and what their scores cost originally, if known."""
+    """How many scores were not paid for again, and the US dollars that they cost originally, if known."""
 
     documents: int
     dollars: float | None
@@ -49,13 +50,13 @@ NOTHING_SAVED = Saved(0, 0.0)
 
 
 def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
-    """Ask a pointwise model for the pairs that are neither cached nor in flight, each text once.
+    """The scores of a pointwise model; only documents that are neither cached nor in flight are sent, each text once.
 
     Args:
-        texts: All that the model sees of each document.
+        texts: What the model sees of each document.
         send: Sends the documents at some indexes.
-        cache: Where to look and to store.
-        seed: Digest of everything a score depends on except the document; see `seed_of`.
+        cache: Holds the scores.
+        seed: Digest of everything that a score depends on, except the document; see `seed_of`.
     """
     start = blake2b(seed, digest_size=_DIGEST_BYTES)
     keys = [_digest(start, text) for text in texts]
@@ -79,7 +80,7 @@ def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> 
 
 
 def callwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
-    """The same for a listwise model, whose scores hold for all documents of a call together."""
+    """The scores of a listwise model, which are valid for exactly these documents in this order; see `pairwise`."""
     state = blake2b(seed, digest_size=_DIGEST_BYTES)
     for text in texts:
         encoded = _encoded(text)
@@ -106,7 +107,7 @@ def _cached(
     compute: Callable[[Sequence[bytes]], Flow[Values]],
     is_valid: Callable[[bytes], bool],
 ) -> Flow[tuple[Values, set[bytes]]]:
-    """The value of each key, and which of them this call computed."""
+    """The value of each key, and the keys whose values this call computed."""
     computed: set[bytes] = set()
 
     def look_up_or_compute(missing: Sequence[bytes]) -> Flow[Values]:
@@ -124,12 +125,12 @@ def _cached(
 
 
 def _try(cache: Cache, operation: Callable[[], T]) -> Flow[T | None]:
-    """What the cache returns, or `None` if it fails: a call goes on without it."""
+    """The result of a cache operation, or `None` if it fails: the call then goes on without the cache."""
     try:
         if not cache.blocking:
             return operation()
         result: T = yield Blocking(operation)
-    except Exception as error:  # noqa: BLE001  it may be a user's class, and is no reason to lose an answer
+    except Exception as error:  # noqa: BLE001  a cache may be a user's class, and must not break the call
         warn_once(cache, error)
         return None
     return result
@@ -147,11 +148,11 @@ def warn_once(cache: Cache, error: Exception) -> None:
 
 
 def seed_of(request: RerankRequest, *model: object) -> bytes:
-    """Digest of everything a score depends on except the document: the `model`, the query and the options."""
+    """Digest of everything that a score depends on, except the document: the `model`, the query and the options."""
     parts = [*model, request.query, request.rank_fields, request.options, request.extra_body]
     try:
         encoded = orjson.dumps(parts, default=_jsonable, option=orjson.OPT_SORT_KEYS | orjson.OPT_NON_STR_KEYS)
-    except TypeError:  # not JSON: the provider will say so
+    except TypeError:  # not JSON: sending it will fail
         encoded = _encoded(repr(parts))
     return blake2b(encoded, digest_size=_DIGEST_BYTES).digest()
 

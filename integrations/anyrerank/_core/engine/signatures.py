@@ -1,4 +1,4 @@
-"""Signatures and docstrings that list the options, made from the model of the options."""
+"""Signatures and docstrings that list the options."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ _WIDTH = 112
 
 
 def lists_options(model: type[BaseModel]) -> Callable[[F], F]:
-    """Show the fields of `model` in the signature and the docstring of a function that takes them as `**options`.
+    """List the fields of `model` in the signature and the docstring of a function that takes them as `**options`.
 
-    `help()`, Jupyter and `inspect.signature` then show every option; editors and type checkers read the annotation.
+    They are shown by `help()`, Jupyter and `inspect.signature`; editors and type checkers read the annotation instead.
+    The docstring lists them at `{options}`.
     """
 
     def decorate(function: F) -> F:

@@ -1,4 +1,4 @@
-"""Identical concurrent requests are sent once: one call computes, the others wait for its values."""
+"""Single flight: of identical concurrent requests one is sent, and the other calls wait for its result."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Compute: TypeAlias = Callable[[Sequence[bytes]], Flow[Values]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Flight:
-    """Keys that a call is computing now.
+    """Keys whose values a call is computing.
 
     Attributes:
         loop: The event loop of the call, or `None` if it is synchronous.
-        future: Gets the values of the keys, or `None` if the call was cancelled.
+        future: Its result is the values, none if the call failed, or `None` if it was cancelled.
     """
 
     loop: object
@@ -29,10 +29,10 @@ class _Flight:
 
 
 class SingleFlight:
-    """The keys that are being computed in this process.
+    """The keys whose values are being computed in this process.
 
-    A call waits only for calls of its own event loop, or, if it is synchronous, for synchronous calls of other threads:
-    it might be what holds another loop up.
+    A call waits only for calls on the same event loop or, if it is synchronous, for synchronous calls of other threads.
+    Otherwise a synchronous call could block the very event loop that it waits for.
     """
 
     def __init__(self) -> None:
@@ -44,12 +44,12 @@ class SingleFlight:
         self._flights: dict[tuple[object, int, bytes], _Flight] = {}
 
     def values(self, owner: object, keys: Sequence[bytes], compute: Compute) -> Flow[Values]:
-        """The value of each key, computed here or by a concurrent call.
+        """The value of each key, computed by this call or by a concurrent one.
 
         Args:
-            owner: Whose keys these are.
-            keys: Without repetitions.
-            compute: Makes the flow that computes the values of some keys.
+            owner: The cache that the keys belong to.
+            keys: Without duplicates.
+            compute: Returns a flow that computes the values of some keys.
         """
         values: Values = {}
         while missing := [key for key in keys if key not in values]:
@@ -62,12 +62,12 @@ class SingleFlight:
                 cancelled = cancelled or found is None
                 values |= {key: (found or {})[key] for key in missing if key in (found or {})}
             failed = [key for key in missing if key not in values]
-            if failed and not cancelled:  # each waiting call tries for itself rather than one after another
+            if failed and not cancelled:  # all waiting calls try at once, rather than one after another
                 values |= yield from compute(failed)
         return values
 
     def _claim(self, owner: object, keys: Iterable[bytes], flight: _Flight) -> tuple[list[bytes], set[_Flight]]:
-        """Take the keys that no call computes; the flights of the others."""
+        """Claim the keys that no call is computing; also returns the flights of the other keys."""
         mine, others = [], set()
         with self._lock:
             for key in keys:
@@ -79,7 +79,7 @@ class SingleFlight:
         return mine, others
 
     def _computed(self, owner: object, keys: Sequence[bytes], flight: _Flight, compute: Compute) -> Flow[Values]:
-        """The values of claimed keys; calls that wait for them get what became of them."""
+        """Compute the values of claimed keys, and pass them on to the calls that wait for them."""
         landed: Mapping[bytes, bytes] | None = None
         try:
             values = (yield from compute(keys)) if keys else {}

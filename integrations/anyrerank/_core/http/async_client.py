@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from anyrerank._core.http.proxies import Proxies
 from anyrerank._core.http.responses import extend, response_of
-from anyrerank._core.http.settings import CONNECT_SECONDS, HEADERS, KEEPALIVE_SECONDS, parsed, ssl_context
+from anyrerank._core.http.settings import CONNECT_SECONDS, HEADERS, KEEPALIVE_SECONDS, parsed
+from anyrerank._core.http.tls import Tls
 from anyrerank._core.runtime import HttpRequest, HttpResponse
 from anyrerank.errors import ConfigurationError
 
@@ -34,7 +35,7 @@ class AsyncClient:
             max_field_size=_MAX_HEADER_BYTES,
         )
 
-    async def send(self, request: HttpRequest) -> HttpResponse:
+    async def send(self, request: HttpRequest, tls: Tls) -> HttpResponse:
         """Send `request` and read the whole response."""
         async with self.session.request(
             request.method,
@@ -43,7 +44,7 @@ class AsyncClient:
             headers=request.headers,
             allow_redirects=False,
             proxy=self._proxy(request.url),
-            ssl=ssl_context() if request.url.startswith("https") else True,
+            ssl=tls.context() if request.url.startswith("https") else True,
         ) as response:
             content = bytearray()
             async for chunk in response.content.iter_any():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from functools import lru_cache
 
 import httpx
@@ -12,12 +11,6 @@ from anyrerank import __version__
 CONNECT_SECONDS = 10.0
 KEEPALIVE_SECONDS = 30.0
 HEADERS = {"accept-encoding": "gzip, deflate", "user-agent": f"anyrerank/{__version__}"}
-
-
-@lru_cache(maxsize=1)
-def ssl_context() -> ssl.SSLContext:
-    """The same for both, so that both trust the same certificates; honours `SSL_CERT_FILE` and `SSL_CERT_DIR`."""
-    return httpx.create_ssl_context()
 
 
 @lru_cache(maxsize=256)

@@ -13,8 +13,9 @@ import httpx
 
 from anyrerank._core.http.proxies import Proxies
 from anyrerank._core.http.responses import extend, response_of
-from anyrerank._core.http.settings import CONNECT_SECONDS, HEADERS, KEEPALIVE_SECONDS, parsed, ssl_context
+from anyrerank._core.http.settings import CONNECT_SECONDS, HEADERS, KEEPALIVE_SECONDS, parsed
 from anyrerank._core.http.socket_deadline import DeadlineBackend, socket_deadline
+from anyrerank._core.http.tls import Tls
 from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse
 from anyrerank.errors import ConfigurationError
 
@@ -24,12 +25,12 @@ class SyncClient:
 
     def __init__(self) -> None:
         self._proxies = Proxies()
-        self._clients: dict[str | None, httpx.Client] = {}
+        self._clients: dict[tuple[str | None, Tls], httpx.Client] = {}
         self._lock = threading.Lock()
 
-    def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
+    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls) -> HttpResponse:
         """Send `request` and read the whole response."""
-        client = self._client(self._proxies.of(request.url))
+        client = self._client(self._proxies.of(request.url), tls)
         return read_sync(client, _prepared(request, deadline), request, deadline)
 
     def close(self) -> None:
@@ -37,11 +38,11 @@ class SyncClient:
         while self._clients:
             self._clients.popitem()[1].close()
 
-    def _client(self, proxy: str | None) -> httpx.Client:
+    def _client(self, proxy: str | None, tls: Tls) -> httpx.Client:
         with self._lock:
-            if proxy not in self._clients:
-                self._clients[proxy] = _new_client(proxy)
-            return self._clients[proxy]
+            if (proxy, tls) not in self._clients:
+                self._clients[proxy, tls] = _new_client(proxy, tls)
+            return self._clients[proxy, tls]
 
 
 def read_sync(client: httpx.Client, prepared: httpx.Request, request: HttpRequest, deadline: Deadline) -> HttpResponse:
@@ -73,15 +74,15 @@ def _prepared(request: HttpRequest, deadline: Deadline) -> httpx.Request:
     )
 
 
-def _new_client(proxy: str | None) -> httpx.Client:
-    client = httpx.Client(transport=_PoolTransport(_pool(proxy)), trust_env=False)
+def _new_client(proxy: str | None, tls: Tls) -> httpx.Client:
+    client = httpx.Client(transport=_PoolTransport(_pool(proxy, tls)), trust_env=False)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
 
 
-def _pool(proxy: str | None) -> httpcore.ConnectionPool:
+def _pool(proxy: str | None, tls: Tls) -> httpcore.ConnectionPool:
     options: dict[str, Any] = {
-        "ssl_context": ssl_context(),
+        "ssl_context": tls.context(),
         "max_connections": None,
         "max_keepalive_connections": 100,
         "keepalive_expiry": KEEPALIVE_SECONDS,

@@ -194,9 +194,15 @@ def _prices_in(entries: Mapping[str, Any], where: str) -> dict[str, Price]:
 
 @cache
 def _table() -> Mapping[str, Price]:
+    return {name.casefold(): price for name, price in list_prices().items()}
+
+
+@cache
+def list_prices() -> Mapping[str, Price]:
+    """The list price of every model in the built-in table, by `provider/model`."""
     text = files("anyrerank._core.pricing").joinpath("data/prices.json").read_text(encoding="utf-8")
     return {
-        name.casefold(): Price(per_query=entry.get("usd_per_search_unit"), per_token=_per_token(entry))
+        name: Price(per_query=entry.get("usd_per_search_unit"), per_token=_per_token(entry))
         for name, entry in json.loads(text)["models"].items()
     }
 

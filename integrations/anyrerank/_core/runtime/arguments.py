@@ -1,4 +1,4 @@
-"""What callers pass as numbers and as paths, before anything is done with it."""
+"""Checks of numbers and paths that callers pass."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from anyrerank.errors import ConfigurationError
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Whether `value` is a number that a float can hold: no bool, no NaN, nothing infinite or beyond 1.8e308."""
+    """Whether `value` is a finite number: no bool, no NaN, no infinity, no int beyond the range of a float."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
 def checked_path(path: object, name: str) -> str:
-    """A path that a file can have.
+    """`path` as a string that a file system can hold.
+
+    Args:
+        path: What the caller passed.
+        name: What it is, for the error message.
 
     Raises:
-        ConfigurationError: It is none.
+        ConfigurationError: It is not a path.
     """
-    if not isinstance(path, str | os.PathLike):
-        raise ConfigurationError(f"{name} is a str or a PathLike, and not of type {type(path).__name__}")
-    found = os.fspath(path)
+    found = os.fspath(path) if isinstance(path, str | os.PathLike) else path
     if not isinstance(found, str):
-        raise ConfigurationError(f"{name} is a str or a PathLike of one: os.fsdecode makes one of bytes")
+        raise ConfigurationError(f"{name} must be a str or a PathLike of str, got {type(found).__name__}")
     with suppress(UnicodeEncodeError):
         if b"\0" not in os.fsencode(found):
             return found
-    raise ConfigurationError(f"{name} holds a NUL or half a surrogate pair, which no name of a file does")
+    raise ConfigurationError(f"{name} must not contain a NUL or an unpaired surrogate character")

@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from anyrerank._core.runtime.checks import IDENTICAL, LOOK_UP, check_not_passed, check_time_for, no_sender
 from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
 from anyrerank._core.runtime.effects import AsyncSend, Blocking, Effect, Flow, Gather, Invoke, Scope, Sleep, T, Wait
 from anyrerank._core.runtime.messages import HttpRequest
-from anyrerank._core.runtime.sync_driver import IDENTICAL, LOOK_UP, check_not_passed, check_time_for, no_sender
 from anyrerank._core.runtime.threads import in_daemon_thread
 from anyrerank._core.runtime.timeouts import timed_out, timeout
 
@@ -31,8 +31,8 @@ async def arun(flow: Flow[T], send: AsyncSend = no_sender, deadline: Deadline = 
 
     Args:
         flow: Not started yet.
-        send: Sends a request and reads the answer.
-        deadline: When it must be over.
+        send: Sends a request and reads the response.
+        deadline: When the flow must have finished.
     """
     return await _drive(flow, Context(send, deadline))
 
@@ -43,7 +43,7 @@ async def _drive(flow: Flow[T], context: Context) -> T:
         while True:
             try:
                 outcome = await _perform(effect, context)
-            except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
+            except BaseException as error:  # noqa: BLE001  a flow may handle any error
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)
@@ -73,12 +73,12 @@ async def _blocking(effect: Blocking, context: Context) -> Any:
 
 
 async def _result(future: Future[Any], deadline: Deadline, problem: str) -> Any:
-    """The result of `future`, which is never cancelled with the task that waits for it."""
+    """The result of `future`, which goes on when the task that waits for it is cancelled."""
     loop = asyncio.get_running_loop()
     done = asyncio.Event()
 
     def wake(_: Future[Any]) -> None:
-        with suppress(RuntimeError):  # the loop is closed: nothing waits any more
+        with suppress(RuntimeError):  # the loop is closed, so nothing waits
             loop.call_soon_threadsafe(done.set)
 
     future.add_done_callback(wake)
@@ -101,7 +101,7 @@ async def _invoke(effect: Invoke, context: Context) -> Any:
     except asyncio.TimeoutError:
         if context.deadline.passed:
             raise timed_out(context.deadline, "a guardrail took too long") from None
-        raise  # the function's own
+        raise  # the function raised it
 
 
 async def _scope(effect: Scope, context: Context) -> Any:

@@ -1,4 +1,4 @@
-"""Deadlines: when a call, or a part of it, must be over."""
+"""Deadlines: when a call, or a part of it, must have finished."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
-    """A moment of this process's monotonic clock.
+    """A point in time on this process's monotonic clock.
 
     Attributes:
-        at: Time of `time.monotonic()`; infinity for no limit.
-        timeout: How many seconds it was away when it was set, for error messages.
+        at: A value of `time.monotonic()`; infinity for no limit.
+        timeout: Seconds from the start to the deadline, for error messages.
     """
 
     at: float
@@ -21,7 +21,7 @@ class Deadline:
 
     @classmethod
     def after(cls, seconds: float | None) -> Deadline:
-        """The deadline that is `seconds` away; `None` for no limit."""
+        """The deadline `seconds` from now; `None` for no limit."""
         return NO_DEADLINE if seconds is None else cls(time.monotonic() + seconds, seconds)
 
     def remaining(self) -> float | None:
@@ -34,11 +34,11 @@ class Deadline:
         return time.monotonic() >= self.at
 
     def allows(self, seconds: float) -> bool:
-        """Whether a wait of `seconds` would end in time."""
+        """Whether a wait of `seconds` ends before the deadline."""
         return time.monotonic() + seconds < self.at
 
     def share(self, n: float) -> Deadline:
-        """The end of the first of `n` equal parts of the time that is left."""
+        """The end of the first of `n` equal parts of the remaining time."""
         left = self.remaining()
         return self if left is None or n == 1 else Deadline.after(left / n)
 

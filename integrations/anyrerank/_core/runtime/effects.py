@@ -1,8 +1,8 @@
-"""Effects: what a flow can ask its driver for.
+"""Effects: what a flow can ask its driver to do.
 
-A flow is a generator that yields effects and is sent their outcomes; an effect that fails is thrown into it. Retries,
-batches, fallbacks and providers are flows, joined with `yield from`, so that each exists once for synchronous and
-asynchronous callers and is tested by sending values into a generator.
+A flow is a generator that yields effects and is sent their outcomes; the error of an effect that fails is thrown into
+it. Retries, batches, fallbacks and providers are flows, joined with `yield from`. So each is written once for
+synchronous and asynchronous callers, and can be tested by sending values into a generator.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Sleep:
 
     Attributes:
         seconds: How long.
-        otherwise: What to raise at once if the deadline would pass meanwhile; by default an `APITimeoutError`.
+        otherwise: Raised at once if the deadline would pass during the wait; by default an `APITimeoutError`.
     """
 
     seconds: float
@@ -37,8 +37,8 @@ class Blocking:
 
     Attributes:
         function: For example a model on this machine, or a look-up of credentials.
-        bounded: Whether to stop waiting for it at the deadline, although its thread runs on: for functions that wait
-            (a look-up), not for those that compute.
+        bounded: Whether to stop waiting at the deadline; the function then goes on in its thread. For functions that
+            wait, such as a look-up, not for those that compute.
     """
 
     function: Callable[[], Any]
@@ -49,7 +49,7 @@ class Blocking:
 class Invoke:
     """Call a function; the asynchronous driver awaits what it returns if that is awaitable, until the deadline.
 
-    For what exists in a synchronous and an asynchronous form already, such as a framework's callbacks.
+    For functions that exist in a synchronous and an asynchronous form, such as the callbacks of a framework.
 
     Attributes:
         function: Called by the synchronous driver.
@@ -72,14 +72,14 @@ class Gather:
     flows: Sequence[Flow[Any]]
     limit: int
     on_done: Callable[[], None] | None = None
-    """Called when a flow has succeeded: progress."""
+    """Called each time a flow has succeeded, to show progress."""
 
 
 class Sender(Protocol):
     """Sends requests, synchronously and asynchronously."""
 
     def send(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        """Send `request` and read the whole answer."""
+        """Send `request` and read the whole response."""
         ...
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
@@ -89,7 +89,7 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Run a flow under an earlier deadline, or with a sender of its own; the outcome is its result."""
+    """Run a flow with another sender, or until the deadline if that is earlier; the outcome is its result."""
 
     flow: Flow[Any]
     deadline: Deadline = NO_DEADLINE

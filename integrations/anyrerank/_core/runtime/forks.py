@@ -1,4 +1,4 @@
-"""What a forked child must not take over from its parent."""
+"""Resetting locks and connections in forked children."""
 
 from __future__ import annotations
 
@@ -15,8 +15,12 @@ _resets: WeakKeyDictionary[Any, Callable[[Any], None]] = WeakKeyDictionary()
 def reset_in_child(owner: T, reset: Callable[[T], None]) -> None:
     """Call `reset(owner)` in every forked child, as long as `owner` exists.
 
-    A lock that another thread held during the fork would stay locked in the child for ever, and open connections belong
-    to the parent: `reset` makes new ones. It must not refer to `owner` itself, or that would never be collected.
+    A lock that another thread held during the fork would stay locked in the child, and open connections belong to the
+    parent: `reset` replaces them.
+
+    Args:
+        owner: What has the lock or the connections.
+        reset: Must not refer to `owner`, which could then never be collected: pass a plain function.
     """
     _resets[owner] = reset
 

@@ -27,7 +27,7 @@ class HttpRequest:
     """A request to send.
 
     Attributes:
-        timeout: Seconds for this exchange, where the deadline leaves more; `None` for no limit of its own.
+        timeout: Seconds for this exchange, if the deadline is later; `None` for the deadline alone.
     """
 
     method: str
@@ -37,7 +37,7 @@ class HttpRequest:
     timeout: float | None = None
 
     def deadline_within(self, deadline: Deadline) -> Deadline:
-        """When this exchange must be over.
+        """When this exchange must have finished.
 
         Raises:
             APITimeoutError: No time is left to send it.
@@ -59,7 +59,7 @@ class HttpResponse:
     content: bytes = field(default=b"", repr=False)
     url: str = field(default="", repr=False)
     received: float = 0.0
-    """When it was received, in seconds since the epoch: a `Retry-After` date is compared with it."""
+    """When it was received, in seconds since the epoch; a date in `Retry-After` is relative to it."""
 
     @property
     def request_id(self) -> str | None:
@@ -85,14 +85,14 @@ class HttpResponse:
 
 
 def _from_now(seconds: float, now: float) -> float:
-    """`seconds`, or the time until them if they are a timestamp, which some servers give in milliseconds."""
+    """`seconds`, or the time from `now` if it is a timestamp, which some servers send in milliseconds."""
     if seconds < _TIMESTAMP:
         return seconds
     return (seconds / 1000 if seconds >= 1000 * _TIMESTAMP else seconds) - now
 
 
 _TIMESTAMP = 1e9
-"""From here on a number is a timestamp (2001), not a wait (32 years)."""
+"""A larger number is a timestamp (after 2001), not a wait (of 32 years)."""
 
 
 def _number(text: str) -> float | None:

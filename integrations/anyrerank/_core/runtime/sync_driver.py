@@ -11,6 +11,7 @@ from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from typing import Any
 
+from anyrerank._core.runtime.checks import IDENTICAL, LOOK_UP, check_not_passed, check_time_for, no_sender
 from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
 from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Send, Sleep, T, Wait
 from anyrerank._core.runtime.messages import HttpRequest
@@ -27,9 +28,9 @@ class Context:
     """What the effects of a flow are performed with.
 
     Attributes:
-        send: Sends a request and reads the answer.
-        deadline: When the flow must be over.
-        stop: Set when its result is no longer wanted.
+        send: Sends a request and reads the response.
+        deadline: When the flow must have finished.
+        stop: Set when a concurrent flow has failed, so that the result of this one is not needed.
     """
 
     send: Send
@@ -37,18 +38,13 @@ class Context:
     stop: Stop | None = None
 
 
-def no_sender(request: HttpRequest, _: Deadline) -> Any:
-    """The sender of flows that send nothing."""
-    raise AssertionError(f"this flow has no sender: {request}")
-
-
 def run(flow: Flow[T], send: Send = no_sender, deadline: Deadline = NO_DEADLINE) -> T:
     """Drive `flow` on this thread.
 
     Args:
         flow: Not started yet.
-        send: Sends a request and reads the answer.
-        deadline: When it must be over.
+        send: Sends a request and reads the response.
+        deadline: When the flow must have finished.
     """
     return _drive(flow, Context(send, deadline))
 
@@ -59,7 +55,7 @@ def _drive(flow: Flow[T], context: Context) -> T:
         while True:
             try:
                 outcome = _perform(effect, context)
-            except BaseException as error:  # noqa: BLE001  a flow may clean up after anything
+            except BaseException as error:  # noqa: BLE001  a flow may handle any error
                 effect = flow.throw(error)
             else:
                 effect = flow.send(outcome)
@@ -83,27 +79,11 @@ def _sleep(effect: Sleep, context: Context) -> None:
     (time.sleep if context.stop is None else context.stop.wait)(effect.seconds)
 
 
-def check_time_for(effect: Sleep, deadline: Deadline) -> None:
-    """Raise if `deadline` would pass during a wait."""
-    if not deadline.allows(effect.seconds):
-        raise effect.otherwise or timed_out(deadline, "the provider was still working")
-
-
 def _blocking(effect: Blocking, context: Context) -> Any:
     check_not_passed(context.deadline)
     if not effect.bounded or context.deadline is NO_DEADLINE:
         return effect.function()
     return _result(in_daemon_thread(effect.function), context.deadline, LOOK_UP)
-
-
-def check_not_passed(deadline: Deadline) -> None:
-    """Raise if no time is left to start something."""
-    if deadline.passed:
-        raise timed_out(deadline, "no time was left for the work on this machine")
-
-
-LOOK_UP = "a credential look-up, a guardrail or a cache took too long"
-IDENTICAL = "an identical request was still in flight"
 
 
 def _result(future: Future[Any], deadline: Deadline, problem: str) -> Any:

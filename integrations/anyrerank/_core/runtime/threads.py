@@ -1,4 +1,4 @@
-"""Threads that nothing waits for at exit."""
+"""Daemon threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def in_daemon_thread(function: Callable[[], Any]) -> Future[Any]:
     def work() -> None:
         try:
             future.set_result(run_in_context(function))
-        except BaseException as error:  # noqa: BLE001  whoever waits gets it
+        except BaseException as error:  # noqa: BLE001  raised where the future is read
             future.set_exception(error)
 
     threading.Thread(target=work, name="anyrerank", daemon=True).start()

@@ -1,4 +1,4 @@
-"""`asyncio.timeout`, which Python 3.10 does not have, and the errors for a deadline that has passed."""
+"""`asyncio.timeout`, which Python 3.10 lacks, and the error for a deadline that has passed."""
 
 from __future__ import annotations
 
@@ -16,5 +16,5 @@ __all__ = ["timed_out", "timeout"]
 
 
 def timed_out(deadline: Deadline, problem: str, url: str | None = None) -> APITimeoutError:
-    """The error for something that was not over by `deadline`."""
+    """The error for something that did not finish before `deadline`."""
     return APITimeoutError(f"timed out after {deadline.timeout:g} s: {problem}", url=url)

@@ -1,4 +1,4 @@
-"""The values that go in and come out."""
+"""Documents, requests, responses and usage: values that import nothing else of the package."""
 
 from anyrerank._core.types.answer import Answer, Scale
 from anyrerank._core.types.documents import Document

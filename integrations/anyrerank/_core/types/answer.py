@@ -1,4 +1,4 @@
-"""The scores that a provider gave for one request."""
+"""What a provider answered to one request."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from anyrerank._core.types.usage import Meta
 
 Scale: TypeAlias = Literal["unit", "logit", "unknown"]
-"""What a score means: calibrated to 0..1, a logit, or nothing that can be mapped to 0..1."""
+"""What scores are: between 0 and 1, logits, or on a scale that is not known."""
 
 
 _NO_META = Meta()
@@ -17,7 +17,16 @@ _NO_META = Meta()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a provider made of one request: (index, score) pairs, each index at most once, every score finite."""
+    """What a provider answered to one request.
+
+    Attributes:
+        scores: (index, score) pairs; each index at most once, every score finite.
+        id: The provider's id of the answer.
+        meta: Usage.
+        request_id: The provider's id of the request.
+        status: HTTP status, or `None` without HTTP.
+        cost: US dollars, if the provider reports what the request cost.
+    """
 
     scores: Sequence[tuple[int, float]]
     id: str | None = None
@@ -25,4 +34,3 @@ class Answer:
     request_id: str | None = None
     status: int | None = None
     cost: float | None = None
-    """US dollars, where the provider says what the request cost."""

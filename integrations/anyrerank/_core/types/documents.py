@@ -1,4 +1,4 @@
-"""What a document is."""
+"""The type of a document."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from collections.abc import Mapping
 from typing import Any, TypeAlias
 
 Document: TypeAlias = str | Mapping[str, Any]
-"""A string, or a mapping with a `text` (and whatever else the caller wants back)."""
+"""A string, or a mapping with a `text` and any other fields, which are returned with the result."""

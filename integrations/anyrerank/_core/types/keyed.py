@@ -1,4 +1,4 @@
-"""Access by key, as LiteLLM's answers have it."""
+"""Access by key, as in LiteLLM's responses."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -7,9 +7,9 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Keyed:
-    """Access by key, as LiteLLM's answers have it: `response["results"]`, `result.get("document")`, `{**result}`.
+    """Access by key, as in LiteLLM's responses: `response["results"]`, `result.get("document")`, `{**result}`.
 
-    What is `None` is not there for `in` and `get`, as it would not be in LiteLLM's.
+    As in LiteLLM, `in` and `get` treat a field that is `None` as missing.
     """
 
     __slots__ = ()
@@ -19,11 +19,11 @@ class Keyed:
         raise NotImplementedError
 
     def keys(self) -> list[str]:
-        """The names of all that it has."""
+        """The names of all fields."""
         return list(self._names())
 
     def get(self, key: str, default: Any = None) -> Any:
-        """What has this name, or `default` where there is nothing."""
+        """The value of a field, or `default` if it is `None` or does not exist."""
         value = getattr(self, key) if key in self._names() else None
         return default if value is None else value
 
@@ -37,6 +37,8 @@ class Keyed:
 
 
 class Value(Keyed, BaseModel):
+    """A frozen model with access by key."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     @classmethod

@@ -7,9 +7,9 @@ C = TypeVar("C", bound=type)
 
 
 def public(module: str) -> Callable[[C], C]:
-    """Let a class show the module that users import it from: in reprs, pickles and LangChain's ids.
+    """Set `__module__` of a class to the module that users import it from, for reprs, pickles and LangChain's ids.
 
-    String annotations would be looked up in that module, so a decorated class has none.
+    Annotations that are strings would be looked up in that module, so the decorated class must not have any.
     """
 
     def decorate(cls: C) -> C:

@@ -1,4 +1,4 @@
-"""Tables of ranked rows: with score bars as HTML for a notebook, aligned as text for a terminal.
+"""Tables of results with score bars: HTML for notebooks, aligned text for terminals.
 
 A row is (index in the input, score or `None`, document or `None`).
 """
@@ -17,7 +17,7 @@ _ROWS_SHOWN = 50
 
 
 def text_table(headline: str, rows: Sequence[TableRow]) -> str:
-    """An aligned table: rank, score with a bar, index in the input, start of the document."""
+    """An aligned table: rank, score with a bar, index in the input, beginning of the document."""
     width = max(20, shutil.get_terminal_size((100, 24)).columns - _BAR - 30)
     lines = [headline, f"{'rank':>4}  {'score':>9}  {'':{_BAR}}  {'input':>5}  document"]
     bars = _bar_lengths([score for _, score, _ in rows])
@@ -66,7 +66,7 @@ def _shown(score: float | None) -> str:
 
 
 def _bar_lengths(scores: Sequence[float | None]) -> list[float]:
-    """Length of each bar, 0..1: the score where all are within 0..1, else its position between lowest and highest."""
+    """Length of each bar, 0..1: the score if all are within 0..1, else its position between lowest and highest."""
     known = [score for score in scores if score is not None]
     low, high = min(known, default=0.0), max(known, default=1.0)
     if low >= 0 and high <= 1 and high >= 0.1:

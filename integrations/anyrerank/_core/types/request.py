@@ -1,4 +1,4 @@
-"""What one provider is asked to rank in one exchange."""
+"""What is sent to a provider in one request."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from anyrerank._core.types.documents import Document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RerankRequest:
-    """What one provider is asked to rank in one exchange.
+    """What is sent to a provider in one request.
 
     Attributes:
         query: Not blank.
         documents: Not empty, none of them blank.
         top_n: How many results are needed, between 1 and the number of documents, or `None` for all of them.
         rank_fields: Fields of mapping documents to rank on, in order.
-        options: The provider's own options: every name is declared by it, no value is `None`.
-        extra_body: Merged into the request's JSON as it is.
+        options: Options that the provider declares; none is `None`.
+        extra_body: Merged into the JSON of the request.
     """
 
     query: str = field(repr=False)

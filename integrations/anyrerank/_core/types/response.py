@@ -1,4 +1,4 @@
-"""The answer to a call, and the attempts that led to it."""
+"""The response to a call, and its attempts."""
 
 from typing import Any
 
@@ -11,17 +11,17 @@ from anyrerank._core.types.usage import Meta
 
 @public("anyrerank")
 class Attempt(Value):
-    """One try of one exchange: where it went, how it ended, how long it took.
+    """One attempt to send a request.
 
     Attributes:
-        deployment: `provider/model` that was asked.
-        status: HTTP status, or `None` when there was no answer (or no HTTP).
-        error: Name of the error class, or `None` when the try succeeded.
-        seconds: Time it took.
-        started: When it began, in seconds since 1970.
-        cost: US dollars it cost, or `None` when that is not known, or when it was not `billed`.
-        estimated: Whether the cost rests on an estimate of what was used.
-        model_id: Which entry of a router's `model_list` it was, by its `model_info.id`.
+        deployment: `provider/model`.
+        status: HTTP status, or `None` without a response or without HTTP.
+        error: Name of the error class, or `None` if it succeeded.
+        seconds: Duration.
+        started: Start, in seconds since the epoch.
+        cost: US dollars, or `None` if unknown or not `billed`.
+        estimated: Whether the cost is computed from estimated usage.
+        model_id: `model_info.id` of the entry in the `model_list` of a router.
     """
 
     deployment: str
@@ -35,31 +35,30 @@ class Attempt(Value):
 
     @property
     def billed(self) -> bool:
-        """Whether the provider did the work: it answered well, whether the answer could be used or not."""
+        """Whether the provider did the work: its status was 2xx, even if the response could not be used."""
         return self.error is None if self.status is None else 200 <= self.status < 300
 
 
 @public("anyrerank")
 class RerankResponse(Value):
-    """The answer to a call: results best first, equal scores in input order, blank documents last.
+    """The response to a call.
 
     Attributes:
-        id: The provider's id for the call, or one made here (`rerank-...`).
-        results: Best first.
-        meta: Usage: only numbers that the provider gave, or an estimate that is marked as one.
-        model: The model as the caller named it, without the provider.
+        id: The provider's id, or a generated one (`rerank-...`).
+        results: Best first, equal scores in input order, blank documents last.
+        meta: Usage as reported by the provider, or an estimate that is marked as one.
+        model: The model that answered, without the provider.
         provider: Prefix of the provider that answered.
-        cost: US dollars of every try that was billed, or `None` when the price of one is not known.
-        cost_estimated: Whether the cost rests on an estimate, because a provider did not say what it used.
-        latency: Seconds the whole call took, waiting and retries included.
-        attempts: Every exchange that was tried, in the order in which it ended.
-        request_id: The provider's id of the (last) request, to quote in a support ticket.
-        degraded: True when the reranker failed and `on_error="passthrough"` handed back the incoming order.
-        model_group: The name that a router was asked for, or `None` without a router.
-        model_id: Which entry of the router's `model_list` answered.
-        cached: How many documents have a score that was not paid for now: kept in the cache, or just computed for an
-            equal call beside this one.
-        saved: US dollars that the `cached` scores cost when they were computed, or `None` when that is not known.
+        cost: US dollars of all billed attempts, or `None` if the price of one is unknown.
+        cost_estimated: Whether the cost is computed from estimated usage.
+        latency: Duration of the call in seconds, including retries and waits.
+        attempts: Every attempt to send a request, in the order in which they ended.
+        request_id: The provider's id of the last request, for support tickets.
+        degraded: Whether the results are in the incoming order, without scores, because nothing was ranked.
+        model_group: The name that a router was asked for; `None` without a router.
+        model_id: `model_info.id` of the router's entry that answered.
+        cached: How many scores came from the cache, or from an identical concurrent request.
+        saved: US dollars that the `cached` scores cost when they were computed, or `None` if unknown.
     """
 
     id: str
@@ -79,7 +78,7 @@ class RerankResponse(Value):
     saved: float | None = 0.0
 
     def to_cohere(self) -> dict[str, Any]:
-        """The answer as the JSON that Cohere's v1 API and LiteLLM's `/rerank` give (plain dicts, `None`s left out)."""
+        """The response in the JSON format of Cohere's v1 API and LiteLLM's `/rerank`: plain dicts without `None`."""
         results: list[dict[str, Any]] = []
         for result in self.results:
             row: dict[str, Any] = {"index": result.index, "relevance_score": result.relevance_score}

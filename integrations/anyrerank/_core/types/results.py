@@ -19,10 +19,10 @@ class RerankResult(Keyed):
     """One ranked document.
 
     Attributes:
-        index: Position in the caller's `documents`.
-        relevance_score: The provider's number (or its 0..1 form with `score_mode="unit"`); `None` for a blank
-            document, which is never sent, and when the call was degraded.
-        document: The caller's own document: `{"text": ...}` for a string, a mapping as it was given; `None` with
+        index: Index in the `documents` of the call.
+        relevance_score: The provider's score, or its 0..1 form with `score_mode="unit"`; `None` for a blank document,
+            and if the response is degraded.
+        document: Your document: `{"text": ...}` for a string, a mapping as passed; `None` with
             `return_documents=False`.
     """
 
@@ -40,12 +40,12 @@ _IN_REPR = 10
 
 @public("anyrerank")
 class Results(Sequence[RerankResult]):
-    """The results of a call, best first: an immutable sequence that makes a `RerankResult` when one is looked at.
+    """The results of a call, best first: an immutable sequence that creates each `RerankResult` on access.
 
-    Making hundreds of them for a caller who reads three was the dearest step of a call.
+    Creating hundreds of them for a caller who reads three was the most expensive step of a call.
 
     Attributes:
-        indexes: Position of each result in the caller's documents.
+        indexes: Index of each result in the `documents` of the call.
         scores: Score of each result.
     """
 
@@ -57,7 +57,7 @@ class Results(Sequence[RerankResult]):
         scores: Sequence[float | None] = (),
         documents: Sequence[Document | None] | None = None,
     ) -> None:
-        """`documents` are those of `indexes`, one for each, or `None` for results without."""
+        """`documents` are the documents of the results, in the same order, or `None`."""
         self.indexes = tuple(indexes)
         self.scores = tuple(scores)
         self._documents = documents
@@ -66,16 +66,16 @@ class Results(Sequence[RerankResult]):
         return len(self.indexes)
 
     @overload
-    def __getitem__(self, place: int) -> RerankResult: ...
+    def __getitem__(self, index: int) -> RerankResult: ...
 
     @overload
-    def __getitem__(self, place: slice) -> "Results": ...
+    def __getitem__(self, index: slice) -> "Results": ...
 
-    def __getitem__(self, place: int | slice) -> "RerankResult | Results":
-        documents = None if self._documents is None else self._documents[place]
-        if isinstance(place, slice):
-            return Results(self.indexes[place], self.scores[place], cast("Sequence[Document] | None", documents))
-        return RerankResult(self.indexes[place], self.scores[place], _shown(cast("Document | None", documents)))
+    def __getitem__(self, index: int | slice) -> "RerankResult | Results":
+        documents = None if self._documents is None else self._documents[index]
+        if isinstance(index, slice):
+            return Results(self.indexes[index], self.scores[index], cast("Sequence[Document] | None", documents))
+        return RerankResult(self.indexes[index], self.scores[index], _shown(cast("Document | None", documents)))
 
     def __iter__(self) -> Iterator[RerankResult]:
         shown = repeat(None) if self._documents is None else map(_shown, self._documents)
@@ -108,7 +108,7 @@ class Results(Sequence[RerankResult]):
 
 
 def _dumped(result: RerankResult) -> RerankResult:
-    """`result` with its document as a dict, for pydantic warns of other mappings, and quotes them."""
+    """`result` with its document as a dict: pydantic warns about other mappings, and the warning shows them."""
     if result.document is None or isinstance(result.document, dict):
         return result
     return RerankResult(result.index, result.relevance_score, dict(result.document))

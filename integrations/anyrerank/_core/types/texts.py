@@ -1,4 +1,4 @@
-"""The text that a model reads of a document, and about how many tokens it has."""
+"""The text of a document that a model reads, and a rough count of its tokens."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anyrerank._core.types.request import RerankRequest
 
 
 def text_of(document: Document, rank_fields: Sequence[str] | None) -> str:
-    """What a string-only model reads of a document: the string, its `text`, or `key: value` lines of `rank_fields`."""
+    """What a text model reads of a document: the string, its `text`, or a `name: value` line for each rank field."""
     if isinstance(document, str):
         return document
     if rank_fields:
@@ -20,18 +20,18 @@ def text_of(document: Document, rank_fields: Sequence[str] | None) -> str:
 
 
 def texts_of(request: RerankRequest) -> Sequence[str]:
-    """`text_of` every document; strings alone are handed on without a copy."""
+    """`text_of` every document; a list of strings is returned uncopied."""
     if set(map(type, request.documents)) == {str}:
         return cast("Sequence[str]", request.documents)
     return [text_of(document, request.rank_fields) for document in request.documents]
 
 
 def tokens_in(text: str) -> int:
-    """About how many tokens a text has: a third of its bytes, where English prose has a quarter."""
+    """A rough count of tokens, on the high side: a third of the bytes, where English has about a quarter."""
     return len(text.encode("utf-8", "replace")) // 3 + 1
 
 
 def tokens_to_read(query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None = None) -> int:
-    """About how many tokens a model reads that looks at each document beside the query; images are not counted."""
+    """A rough count of the tokens of all (query, document) pairs; images are not counted."""
     texts = (text_of(each, rank_fields) for each in documents if isinstance(each, str) or rank_fields or "text" in each)
     return len(documents) * tokens_in(query) + sum(map(tokens_in, texts))

@@ -1,4 +1,4 @@
-"""What the provider says it used and bills for."""
+"""Usage and billed units."""
 
 import math
 from collections.abc import Mapping
@@ -10,7 +10,7 @@ from anyrerank._core.types.public import public
 
 @public("anyrerank")
 class BilledUnits(Value):
-    """What the provider says it bills for; a number it did not give is `None`."""
+    """What the provider bills for; `None` where it reports nothing."""
 
     search_units: int | float | None = None
     total_tokens: int | float | None = None
@@ -18,7 +18,7 @@ class BilledUnits(Value):
 
 @public("anyrerank")
 class Tokens(Value):
-    """Tokens the provider says it read and wrote."""
+    """Tokens that the provider read and wrote; `None` where it reports nothing."""
 
     input_tokens: int | float | None = None
     output_tokens: int | float | None = None
@@ -26,7 +26,7 @@ class Tokens(Value):
 
 @public("anyrerank")
 class Meta(Value):
-    """Usage and remarks. `estimated` is true when a number was computed here because the provider gives none."""
+    """Usage, and warnings of the provider. `estimated` marks numbers that the provider does not report."""
 
     api_version: Mapping[str, Any] | None = None
     billed_units: BilledUnits | None = None
@@ -36,5 +36,5 @@ class Meta(Value):
 
 
 def usual_units(documents: int) -> int:
-    """Search units of so many documents where the provider counts none: one for each 100, the least that is billed."""
+    """Search units of a number of documents, if the provider reports none: one for each 100."""
     return math.ceil(documents / 100)
