@@ -31,6 +31,7 @@ from anyrerank import (
     SQLiteCache,
 )
 from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation.pacing import Pacer
 
 # The wire scores a document by the number at its end.
 DATA = Dataset(
@@ -167,6 +168,33 @@ def test_compare_with_a_chain_whose_keys_are_all_refused_stops() -> None:
     wire = Wire(refusing(401))
     run({"ours": reranker_on(wire, fallbacks=[reranker_on(wire, "cohere/other")])})
     assert len(wire.requests) == 2
+
+
+def test_compare_after_a_rate_limit_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pacer, "wait", lambda pacer: None)
+    wire = Wire(in_turn(well, refusing(429), well))
+    report = run({"ours": reranker_on(wire)}, max_concurrency=1)
+    assert (report.rows["ours"].failures, len(wire.requests)) == ({}, 4)
+
+
+def test_compare_with_a_wait_of_a_day_stops_and_says_so() -> None:
+    wire = Wire(lambda request: httpx.Response(429, headers={"retry-after": "86400"}, json={"message": "quota"}))
+    row = run({"ours": reranker_on(wire)}).rows["ours"]
+    assert (row.failures, len(wire.requests)) == ({"RateLimitError": 3}, 1)
+    assert "86400" in str(row.message)
+
+
+def test_compare_with_rpm_spaces_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float | None] = []
+    create = Pacer.__init__
+
+    def recording(pacer: Pacer, rpm: float | None, *others: Any) -> None:
+        made.append(rpm)
+        create(pacer, None, *others)
+
+    monkeypatch.setattr(Pacer, "__init__", recording)
+    run({"ours": reranker_on(Wire())}, rpm=7)
+    assert made == [7]
 
 
 def test_compare_with_candidates_of_its_own_says_where_they_came_from() -> None:
@@ -358,6 +386,7 @@ _LONG_COMPARISON = """
 import sys
 from anyrerank import Reranker, SQLiteCache
 from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation.pacing import Pacer
 
 data = Dataset(
     queries={f"q{n}": f"query {n}" for n in range(500)},
