@@ -54,7 +54,7 @@ def numbers_in(text: str) -> list[int]:
 
 
 def run(rerankers: Mapping[str, Any], data: Dataset = DATA, **options: Any) -> Any:
-    return compare(rerankers, data, **{"cache": None, "on_estimate": lambda line: None, **options})
+    return compare(rerankers, data, **{"cache": None, "announce": lambda line: None, **options})
 
 
 def test_compare_asks_every_query_once_and_reports_a_row() -> None:
@@ -83,13 +83,13 @@ def test_compare_before_the_first_call_reports_the_estimate() -> None:
         {"ours": reranker_on(wire), "lexical": "local/lexical", "new": reranker_on(wire, "cohere/unheard-of")},
         DATA,
         cache=None,
-        on_estimate=lambda line: estimates.append((line, len(wire.requests))),
+        announce=lambda line: estimates.append((line, len(wire.requests))),
     )
     total = "9 calls, estimated cost $0.0060 plus unknown prices: "
     assert estimates == [(total + "ours 3 ($0.0060), lexical 3 ($0.0000), new 3 (price unknown)", 0)]
 
 
-def test_compare_without_on_estimate_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_without_announce_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     compare({"lexical": "local/lexical"}, DATA, cache=None)
     assert capsys.readouterr().out == "3 calls, estimated cost $0.0000: lexical 3 ($0.0000)\n"
 
@@ -241,7 +241,7 @@ def test_compare_when_repeated_is_free_and_gives_the_same_rows(tmp_path: Path) -
         wire.requests.clear()
         estimates: list[str] = []
         first, again = (
-            compare({"ours": reranker_on(wire)}, DATA, cache=cache, on_estimate=estimates.append) for _ in range(2)
+            compare({"ours": reranker_on(wire)}, DATA, cache=cache, announce=estimates.append) for _ in range(2)
         )
         assert len(wire.requests) == 3
         assert estimates[1] == "0 calls, estimated cost $0.0000: ours 0 ($0.0000)"
@@ -396,7 +396,7 @@ data = Dataset(
 )
 reranker = Reranker("cohere/m", api_key="k", api_base=sys.argv[1], max_retries=0)
 try:
-    compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, on_estimate=print)
+    compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, announce=print)
 except KeyboardInterrupt:
     print("interrupted")
 """
