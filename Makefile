@@ -32,7 +32,7 @@ unit: $(VENV)/.dev
 	$(PYTEST) $(ARGS)
 
 quick: $(VENV)/.dev ## the tests that take no time: for use while you work
-	$(PYTEST) -m "not (slow or process or notebook or property)" -k "not (test_provider_contract and async)" $(ARGS)
+	$(PYTEST) -m "not (slow or process or notebook or property)" -k "not (test_provider_ and async)" $(ARGS)
 
 test-local: .venv-local/.done ## cross-encoders on torch: its CPU build where pip finds one
 	.venv-local/bin/python -m pytest tests/local $(ARGS)

@@ -165,8 +165,8 @@ pd.DataFrame(
 )
 
 # %% [markdown]
-# The last question is a paraphrase of the text, so lexical matching misses the answer. Try it with a trained model in
-# the last cell.
+# The last question is a paraphrase: its answer is among the 20 candidates, and lexical matching does not put it into
+# the top three. The last cell asks a trained model, if there is a key.
 #
 # ## In a workflow
 #

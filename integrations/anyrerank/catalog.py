@@ -7,9 +7,23 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from anyrerank._core.pricing import FREE, Price, list_prices, listed
 from anyrerank._core.types import Scale
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of a provider.
+
+    Attributes:
+        name: Its model string, `provider/model`.
+        price: Its list price in words.
+    """
+
+    name: str
+    price: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +44,8 @@ class Card:
         score_scale: `"unit"` for 0 to 1, `"logit"`, or `"unknown"`. Some models of a provider may differ.
         supports_images: Whether any model ranks images.
         extra: The extra of this package that the provider needs, or `None`.
+        models: Some of its models with their list prices. Other models work too.
+        first_command: A command that checks one of them, with the variables it needs.
     """
 
     prefix: str
@@ -45,6 +61,8 @@ class Card:
     score_scale: Scale
     supports_images: bool
     extra: str | None
+    models: tuple[Model, ...]
+    first_command: str
 
 
 def cards() -> tuple[Card, ...]:
@@ -63,6 +81,7 @@ def cards() -> tuple[Card, ...]:
 
 def card(provider: type[Provider]) -> Card:
     """The card of one provider."""
+    models = _models(provider)
     return Card(
         prefix=provider.prefix,
         title=provider.title,
@@ -77,7 +96,65 @@ def card(provider: type[Provider]) -> Card:
         score_scale=provider.scale,
         supports_images=provider.images,
         extra=provider.extra,
+        models=models,
+        first_command=_first_command(provider, models[0].name if models else f"{provider.prefix}/MODEL"),
     )
+
+
+_UNPRICED: Mapping[str, tuple[str, ...]] = {
+    "cloudflare": ("@cf/baai/bge-reranker-base",),
+    "contextual": ("ctxl-rerank-v2-instruct-multilingual",),
+    "fastembed": ("Xenova/ms-marco-MiniLM-L-6-v2",),
+    "hosted_vllm": ("BAAI/bge-reranker-base",),
+    "huggingface": ("BAAI/bge-reranker-large",),
+    "infinity": ("mixedbread-ai/mxbai-rerank-xsmall-v1",),
+    "isaacus": ("kanon-2-reranker",),
+    "llama_cpp": ("qwen3-reranker-0.6b",),
+    "local": ("lexical",),
+    "localai": ("jina-reranker-v1-base-en",),
+    "mixedbread": ("mixedbread-ai/mxbai-rerank-large-v2",),
+    "nvidia_nim": ("nvidia/llama-nemotron-rerank-1b-v2", "nvidia/llama-3_2-nv-rerankqa-1b-v2"),
+    "openrouter": ("cohere/rerank-v3.5",),
+    "pinecone": ("bge-reranker-v2-m3",),
+    "scaleway": ("qwen3-embedding-8b",),
+    "sentence_transformers": ("cross-encoder/ms-marco-MiniLM-L6-v2",),
+    "sglang": ("Qwen/Qwen3-Reranker-8B",),
+    "siliconflow": ("BAAI/bge-reranker-v2-m3",),
+    "vertex_ai": ("semantic-ranker-default-004",),
+    "watsonx": ("cross-encoder/ms-marco-minilm-l-12-v2",),
+    "xinference": ("bge-reranker-base",),
+    "zeroentropy": ("zerank-2",),
+}
+"""Models of providers whose models have no list price; at servers of your own the name is the one you gave it there."""
+
+
+def _models(provider: type[Provider]) -> tuple[Model, ...]:
+    """Some models: those without a list price first, then those in the table of prices."""
+    named = {name: price for name, price in list_prices().items() if name.partition("/")[0] == provider.prefix}
+    others = {
+        f"{provider.prefix}/{name}": listed([f"{provider.prefix}/*"]) for name in _UNPRICED.get(provider.prefix, ())
+    }
+    found = {name: price for name, price in {**others, **named}.items() if not name.endswith("/*")}
+    return tuple(Model(name, price_text(FREE if provider.free else price)) for name, price in found.items())
+
+
+def price_text(price: Price | None) -> str:
+    """A price in words, for 1,000 searches or 1,000,000 tokens."""
+    if not price:
+        return "price unknown"
+    by_query, by_token = 1000 * (price.per_query or 0.0), 1e6 * (price.per_token or 0.0)
+    parts = [f"${by_query:.2f} per 1,000 searches"] if by_query else []
+    parts += [f"${by_token:.3g} per 1,000,000 tokens"] if by_token else []
+    return " and ".join(parts) or "free"
+
+
+def _first_command(provider: type[Provider], model: str) -> str:
+    needs_base = provider.default_base is None and provider.base_variables
+    variables = [
+        *([f"{provider.base_variables[0]}=http://localhost:8000"] if needs_base else []),
+        *([f"{provider.key_variables[0]}=..."] if provider.needs_key and provider.key_variables else []),
+    ]
+    return " ".join([*variables, "anyrerank check", model, "--call"])
 
 
 COLUMNS = ("model", "key", "options", "documents per request", "scores", "extra")

@@ -52,6 +52,12 @@ def test_notebook_has_no_trace_of_a_machine(path: Path) -> None:
     assert read(path).metadata == METADATA
 
 
+def test_notebook_names_its_pip_command_in_the_first_cell(path: Path) -> None:
+    first = read(path).cells[0]
+    assert first.cell_type == "markdown"
+    assert re.search(r"^    pip install 'anyrerank\[[a-z,-]+\]'", first.source, re.MULTILINE)
+
+
 def test_notebook_equals_its_source(path: Path) -> None:
     cells, source = read(path).cells, read_source(path.with_suffix(".py")).cells
     assert [(cell.cell_type, cell.source) for cell in cells] == [(cell.cell_type, cell.source) for cell in source]

@@ -7,7 +7,7 @@ import signal
 import sqlite3
 import sys
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.synchronize import Barrier
@@ -113,6 +113,16 @@ def locked(db: Path) -> Iterator[sqlite3.Connection]:
             other.execute("ROLLBACK")
 
 
+@contextmanager
+def listening(event: str, listener: Callable[..., None]) -> Iterator[None]:
+    """Call `listener` at each `event` of any SQLAlchemy engine."""
+    sa.event.listen(sa.Engine, event, listener)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, event, listener)
+
+
 def abandoned(db: Path, *events: CallEvent) -> Path:
     """A spool file whose calls no ledger has copied to the database."""
     ledger = Ledger(db, interval=NEVER, lock_timeout=0)
@@ -213,6 +223,36 @@ def fork_while_the_database_is_locked(db: str) -> None:
         writer.join()
     ledger.close()
     sys.exit(0 if still_waiting else 1)
+
+
+def fork_while_a_transaction_is_open(db: str) -> None:
+    """Fork in one thread while another one writes to the database, and exit with 0 if the fork waits for the write."""
+    ledger = Ledger(db, interval=60.0)
+    ledger(call("ann"))
+    writing, go_on = threading.Event(), threading.Event()
+
+    def pause(_: sa.Connection) -> None:
+        writing.set()
+        go_on.wait(60)
+
+    def fork() -> None:
+        child = os.fork()
+        if child == 0:
+            os._exit(0)
+        os.waitpid(child, 0)
+
+    writer, forker = threading.Thread(target=ledger.flush), threading.Thread(target=fork)
+    with listening("commit", pause):
+        writer.start()
+        writing.wait(60)
+        forker.start()
+        forker.join(0.2)
+        waits = forker.is_alive()
+        go_on.set()
+        writer.join()
+        forker.join()
+    ledger.close()
+    sys.exit(0 if waits else 1)
 
 
 if __name__ == "__main__":  # a program that does not close its ledger

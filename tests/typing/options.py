@@ -94,25 +94,21 @@ def of_the_adapters(own: type[FakeProvider]) -> None:
     langchain.AnyRerank(model=COHERE, api_key="key", api_base="http://localhost:8000", top_n=3, max_tokens_per_doc=512)
     langchain.AnyRerank(model=COHERE, api_key=SecretStr("key"), fallbacks=["local/lexical"], cache=MemoryCache())
     langchain.AnyRerank(reranker=Reranker(COHERE))
+    langchain.AnyRerank(model=COHERE, base_url="http://localhost:8000")
+    langchain.AnyRerank(model="fake/any", custom_llm_provider=own)
+    langchain.AnyRerank(model=COHERE, num_retries=3)
+    langchain.AnyRerank(model=COHERE, extra_headers={"x-team": "search"})
+    langchain.AnyRerank(model="bedrock/cohere.rerank-v3-5:0", aws_region_name="us-west-2")
     langchain.AnyRerank(model=COHERE, top_n="3")  # type: ignore[arg-type]
     langchain.AnyRerank(model=COHERE, score_mode="percent")  # type: ignore[arg-type]
     langchain.AnyRerank(model=COHERE, top_k=3)  # type: ignore[call-arg]
     llama_index.AnyRerank(model=COHERE, api_key="key", api_base="http://localhost:8000", top_n=3, instruction="Find.")
     llama_index.AnyRerank(model="fake/any", provider=own)
     llama_index.AnyRerank(reranker=Router([]))
+    llama_index.AnyRerank(model=COHERE, base_url="http://localhost:8000")
+    llama_index.AnyRerank(model="fake/any", custom_llm_provider=own)
     llama_index.AnyRerank(model=COHERE, top_n="3")  # type: ignore[arg-type]
     llama_index.AnyRerank(model=COHERE, top_k=3)  # type: ignore[call-arg]
-
-
-def of_the_adapters_by_other_names(own: type[FakeProvider]) -> None:
-    """Names that work and are rejected so far; an ignore that is not needed any more is an error."""
-    langchain.AnyRerank(model=COHERE, base_url="http://localhost:8000")  # type: ignore[call-arg]
-    langchain.AnyRerank(model="fake/any", custom_llm_provider=own)  # type: ignore[call-arg]
-    langchain.AnyRerank(model=COHERE, num_retries=3)  # type: ignore[call-arg]
-    langchain.AnyRerank(model=COHERE, extra_headers={"x-team": "search"})  # type: ignore[call-arg]
-    langchain.AnyRerank(model="bedrock/cohere.rerank-v3-5:0", aws_region_name="us-west-2")  # type: ignore[call-arg]
-    llama_index.AnyRerank(model=COHERE, base_url="http://localhost:8000")  # type: ignore[call-arg]
-    llama_index.AnyRerank(model="fake/any", custom_llm_provider=own)  # type: ignore[call-arg]
 
 
 def of_a_router(strings: list[str]) -> None:

@@ -6,13 +6,24 @@ from importlib.metadata import EntryPoint
 
 import pytest
 
-from anyrerank import providers
-from anyrerank.catalog import COLUMNS, Card, card, cards, row
+from anyrerank import Reranker, providers
+from anyrerank.catalog import COLUMNS, Card, Model, card, cards, row
 from anyrerank.providers import load, names
 
 
 def test_cards_cover_every_provider() -> None:
     assert [each.prefix for each in cards()] == list(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_card_has_a_first_command_with_a_model_that_makes_a_reranker(name: str) -> None:
+    found = card(load(name))
+    assert found.first_command.endswith(" --call")
+    for model in found.models:
+        assert Reranker(model.name).provider == name
+        assert model.price
+    if not found.needs_key and found.default_base is None and not found.base_variables:
+        assert found.first_command.startswith("anyrerank check ")
 
 
 def test_card_repeats_what_the_class_declares() -> None:
@@ -31,7 +42,10 @@ def test_card_repeats_what_the_class_declares() -> None:
         score_scale="unit",
         supports_images=False,
         extra=None,
+        models=voyage.models,
+        first_command="VOYAGE_API_KEY=... anyrerank check voyage/rerank-1 --call",
     )
+    assert Model("voyage/rerank-2.5", "$0.05 per 1,000,000 tokens") in voyage.models
     assert "MongoDB Atlas" in voyage.description
 
 

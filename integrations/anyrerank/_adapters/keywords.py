@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.engine import RerankerKeywords
+from anyrerank._core.client import RerankerKeywords
 
 if TYPE_CHECKING:
     from anyrerank._core.client import BaseReranker, Router

@@ -1,4 +1,4 @@
-"""The command line: `anyrerank demo`, `rerank`, `compare`, `providers` and `spend` (`pip install 'anyrerank[cli]'`).
+"""The command line (`pip install 'anyrerank[cli]'`): demo, rerank, check, compare, providers and spend.
 
 Each command imports what it needs when it runs, so that the others start quickly.
 """

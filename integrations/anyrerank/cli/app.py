@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import anyrerank
+from anyrerank.cli.check import check
 from anyrerank.cli.compare import compare
 from anyrerank.cli.demo import demo
 from anyrerank.cli.errors import close_broken_stdout, print_error
@@ -53,5 +54,5 @@ def _main(
     pass
 
 
-for _command in (demo, rerank, providers, spend, compare):
+for _command in (demo, rerank, check, compare, providers, spend):
     app.command()(_command)

@@ -21,9 +21,9 @@ class Framework(str, Enum):
 
 def demo(
     model: Annotated[str, typer.Option(help="provider/model; its key comes from the environment.")] = "local/lexical",
-    top_n: Annotated[int, typer.Option(min=1, help="Number of passages after reranking.")] = 5,
+    top_n: Annotated[int, typer.Option("--top-n", "-k", min=1, help="Number of passages after reranking.")] = 5,
     candidates: Annotated[
-        int, typer.Option("--candidates", "-k", min=1, help="Number of passages that the first stage retrieves.")
+        int, typer.Option("--candidates", "-n", min=1, help="Number of passages that the first stage retrieves.")
     ] = 20,
     question: Annotated[
         list[str] | None,

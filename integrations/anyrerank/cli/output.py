@@ -38,6 +38,12 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
     return made
 
 
+def fits(console: Console, table: Table) -> bool:
+    """Whether the console is wide enough to show the table without breaking lines."""
+    unlimited = console.options.update_width(10_000)
+    return console.measure(table, options=unlimited).maximum <= console.width
+
+
 def as_json(value: object) -> str:
     """`value` as indented JSON, escaped where standard output is not UTF-8."""
     is_utf8 = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"

@@ -41,8 +41,10 @@ def _details(card: Card) -> Table:
     """Everything that is known about a provider, one line for each fact."""
     details = Table(box=None, pad_edge=False, show_header=False)
     for name, value in asdict(card).items():
-        if name != "settings" and value not in (None, ()):
+        if name not in ("settings", "models") and value not in (None, ()):
             details.add_row(name, Text(", ".join(value) if isinstance(value, tuple) else str(value)))
+    for model in card.models:
+        details.add_row("model", Text(f"{model.name}  {model.price}"))
     for name, setting in card.settings.items():
         variables = f" ({', '.join(setting.variables)})" if setting.variables else ""
         details.add_row(name, Text(setting.about + variables))

@@ -10,10 +10,11 @@ from datetime import date
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.table import Table
 from rich.text import Text
 
 from anyrerank.cli.errors import one_line_errors
-from anyrerank.cli.output import as_json, console, table, without_control_characters
+from anyrerank.cli.output import as_json, console, fits, table, without_control_characters
 from anyrerank.errors import BadRequestError
 
 if TYPE_CHECKING:
@@ -66,9 +67,19 @@ def spend(
             typer.echo(spending.markdown(groups, spends, total), nl=False)
             return
         shown = console()
-        shown.print(table(spending.head(groups), spending.lines(groups, spends, total)))
+        head, rows = spending.head(groups), [*spending.lines(groups, spends, total)]
+        columns = [head.index("cost"), *(index for index, name in enumerate(head) if name != "cost")]
+        while len(columns) > 1 + len(groups) and not fits(shown, _columns(head, rows, columns)):
+            columns.pop()
+        shown.print(_columns(head, rows, columns))
+        if hidden := [name for index, name in enumerate(head) if index not in columns]:
+            shown.print(Text(f"not shown, as the terminal is too narrow: {', '.join(hidden)}; see --json"))
         for remark in spending.remarks(groups, total):
             shown.print(Text(remark))
+
+
+def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:
+    return table([head[each] for each in columns], ([row[each] for each in columns] for row in rows))
 
 
 def _date(option: str, text: str | None) -> date | None:

@@ -16,7 +16,17 @@ from their own modules.
 from anyrerank.demo.corpus import passages
 from anyrerank.demo.embedding import Lsa
 from anyrerank.demo.pipeline import Settings
-from anyrerank.demo.questions import QUESTIONS, Question
+from anyrerank.demo.questions import ALL_QUESTIONS, QUESTIONS, Question
 from anyrerank.demo.show import FRAMEWORKS, show, train_embedding
 
-__all__ = ["FRAMEWORKS", "QUESTIONS", "Lsa", "Question", "Settings", "passages", "show", "train_embedding"]
+__all__ = [
+    "ALL_QUESTIONS",
+    "FRAMEWORKS",
+    "QUESTIONS",
+    "Lsa",
+    "Question",
+    "Settings",
+    "passages",
+    "show",
+    "train_embedding",
+]

@@ -18,7 +18,8 @@ from anyrerank.demo import tables
 from anyrerank.demo.corpus import VERSION, WORDS, passages, topics
 from anyrerank.demo.embedding import DIMENSIONS, Lsa
 from anyrerank.demo.pipeline import Pipeline, Settings
-from anyrerank.demo.questions import Question
+from anyrerank.demo.questions import ALL_QUESTIONS, QUESTIONS, Question
+from anyrerank.errors import BadRequestError
 
 FRAMEWORKS = {
     "langchain": ("anyrerank.demo.in_langchain", "LangChainPipeline"),
@@ -91,7 +92,24 @@ class _Run:
                 outcome = pipeline.ask(question.text)
             outcomes.append(outcome)
             self.console.print(tables.Comparison(number, question, outcome, self.settings, self.symbols))
+        if self.questions == QUESTIONS and self.reranker.provider == "local":  # a provider would be paid for more calls
+            self.console.print(tables.summary(self._ranks(pipeline), self.settings.top_n))
         return tables.Timing(pipeline, outcomes)
+
+    def _ranks(self, pipeline: Pipeline) -> list[tuple[int | None, int | None]]:
+        """The rank of the first answer before and after reranking, for all questions; `None` if it is not found."""
+        return [self._first_answer(pipeline, question) for question in ALL_QUESTIONS]
+
+    def _first_answer(self, pipeline: Pipeline, question: Question) -> tuple[int | None, int | None]:
+        try:
+            outcome = pipeline.ask(question.text)
+        except BadRequestError:  # the first stage knows no word of the question
+            return None, None
+        before, after = (
+            tables.first_rank([passage.topic in question.answered_by for passage in ranking])
+            for ranking in (outcome.before, outcome.after)
+        )
+        return before, after
 
 
 def _introduction(run: _Run) -> Table:
@@ -107,7 +125,5 @@ def _introduction(run: _Run) -> Table:
     top_n = min(settings.top_n, settings.candidates)
     grid.add_row("reranker", f"{settings.model}: the best {top_n} of {settings.candidates} candidates{fused}")
     if any(question.answered_by for question in run.questions):
-        grid.add_row(
-            run.symbols.answer, "a passage from a topic that answers the question; topics were chosen before any scores"
-        )
+        grid.add_row(run.symbols.answer, "a passage from a topic that answers the question, as labelled in demo_v1")
     return grid

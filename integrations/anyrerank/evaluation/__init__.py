@@ -3,15 +3,15 @@
 report = compare({"lexical": "local/lexical", "cohere": "cohere/rerank-v3.5"}, demo_set())
 report                      # a table
 report.plot()               # quality against latency
-report.losses("cohere")     # the queries it made worse
+report.losses("cohere")     # the queries it made worse; report.wins(...) for the others
 """
 
 from anyrerank.evaluation.agreement import Agreement, PairAgreement, agreement
+from anyrerank.evaluation.changes import Change, Changes, Move
 from anyrerank.evaluation.compare import collect, compare
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.demo_set import demo_set
 from anyrerank.evaluation.files import from_beir, read_labels, read_run
-from anyrerank.evaluation.losses import Loss, Losses, Move
 from anyrerank.evaluation.outcomes import Outcome
 from anyrerank.evaluation.report import Report
 from anyrerank.evaluation.rows import Row
@@ -21,10 +21,10 @@ from anyrerank.evaluation.widget import label
 
 __all__ = [
     "Agreement",
+    "Change",
+    "Changes",
     "Dataset",
     "Difference",
-    "Loss",
-    "Losses",
     "Move",
     "Outcome",
     "PairAgreement",

@@ -7,10 +7,11 @@ from dataclasses import replace
 from importlib.resources import as_file, files
 from typing import Literal
 
-from anyrerank.evaluation.dataset import Dataset
+from anyrerank.evaluation.dataset import Dataset, FoundCandidates
 from anyrerank.evaluation.files import from_beir
 
 _NAME = "demo_v1"
+_FIRST_STAGE = "latent semantic analysis of the documents"
 
 
 def demo_set(*, candidates: int = 30, split: Literal["development", "held-out"] | None = None) -> Dataset:
@@ -25,7 +26,8 @@ def demo_set(*, candidates: int = 30, split: Literal["development", "held-out"] 
     with as_file(files("anyrerank.evaluation").joinpath("data", _NAME)) as folder:
         data = from_beir(folder, name=_NAME)
         ranked = json.loads(folder.joinpath("first_stage.json").read_text(encoding="utf-8"))
-    data = replace(data, candidates={query: documents[:candidates] for query, documents in ranked.items()})
+    found = {query: documents[:candidates] for query, documents in ranked.items()}
+    data = replace(data, candidates=FoundCandidates(found, _FIRST_STAGE))
     if split is None:
         return data
     odd = split == "development"

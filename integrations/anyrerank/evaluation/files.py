@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
-import re
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
-from anyrerank.evaluation.dataset import Dataset, Labels, by_id
+from anyrerank.evaluation.cleaning import Skipped, known_labels, one_warning, whole_grade
+from anyrerank.evaluation.dataset import Dataset, Labels
 
 
 def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | None = None) -> Dataset:
     """Read a folder in BEIR's format: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
 
-    As in BEIR, only queries with labels are included, and a title is prepended to its text.
+    As in BEIR, only queries with labels are included, and a title is prepended to its text. Repeated rows are left out,
+    and so are labels of queries or documents that are missing; one warning counts them.
 
     Args:
         folder: Path of the folder.
@@ -26,14 +26,14 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
         name: Name of the dataset in reports; by default the name of the folder.
 
     Raises:
-        BadRequestError: A file is missing or malformed. The message names the file and the line.
+        BadRequestError: A file is missing or malformed, or contradicts itself. The message names the file and the line.
     """
     root = Path(folder)
-    labels = read_labels(root / "qrels" / f"{split}.tsv")
-    queries = by_id([(row["_id"], row["text"]) for row in _json_rows(root / "queries.jsonl")], "queries.jsonl")
-    documents = by_id([(row["_id"], _document(row)) for row in _json_rows(root / "corpus.jsonl")], "corpus.jsonl")
-    if missing := [query for query in labels if query not in queries]:
-        raise BadRequestError(f"{root}: query {missing[0]} has labels but is missing from queries.jsonl")
+    with one_warning(root) as skipped:
+        labels = _labels(root / "qrels" / f"{split}.tsv", skipped)
+        queries = _texts(root / "queries.jsonl", skipped)
+        documents = _texts(root / "corpus.jsonl", skipped)
+        labels = known_labels(labels, queries, documents, skipped)
     return Dataset(
         name=name or root.name,
         queries={query: text for query, text in queries.items() if query in labels},
@@ -42,47 +42,109 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
     )
 
 
-_GRADE_HEADINGS = ("score", "grade", "label", "relevance")
-_GRADE = re.compile(r"-?\d{1,9}")
-
-
 def read_labels(path: str | PathLike[str]) -> Labels:
-    """Read labels in BEIR's format (`query document grade`, with a heading) or TREC's (`query 0 document grade`).
+    """Read labels in BEIR's format (`query document grade`) or TREC's (`query 0 document grade`).
+
+    A heading is optional. A grade may be written as `1` or `1.0`. Rows that repeat a label are counted in one warning.
 
     Raises:
-        BadRequestError: The file cannot be read, a line is malformed, or a document is labelled twice for a query.
+        BadRequestError: The file cannot be read, a line is malformed, or a document has two grades for a query.
     """
+    with one_warning(path) as skipped:
+        return _labels(Path(path), skipped)
+
+
+def _labels(path: Path, skipped: Skipped) -> dict[str, dict[str, int]]:
     labels: dict[str, dict[str, int]] = {}
-    for number, cells in _cells(Path(path)):
-        if number == 1 and cells[-1] in _GRADE_HEADINGS:
-            continue
+    lines: dict[tuple[str, str], int] = {}
+    for number, query, document, text in _label_rows(path, skipped):
+        grade = whole_grade(text, f"{path}, line {number}")
+        first = lines.setdefault((query, document), number)
+        earlier = labels.setdefault(query, {}).setdefault(document, grade)
+        if grade != earlier:
+            raise BadRequestError(
+                f"{path}, line {number}: document {document} has grade {grade} for query {query}, and {earlier} in "
+                f"line {first}"
+            )
+        if first != number:
+            skipped.add("repeated labels", f"for example line {number} of {path.name}")
+    return labels
+
+
+def _label_rows(path: Path, skipped: Skipped) -> Iterator[tuple[int, str, str, str]]:
+    """The number, query, document and grade of each line, without the heading."""
+    heading: Sequence[str] = ()
+    for index, (number, cells) in enumerate(_cells(path)):
         if len(cells) not in (3, 4):
             raise BadRequestError(f"{path}, line {number}: expected a query, a document and a grade")
-        query, document, grade = cells[0], cells[-2], cells[-1]
-        if not _GRADE.fullmatch(grade):
-            raise BadRequestError(f"{path}, line {number}: a grade must be a whole number of at most 9 digits")
-        if document in labels.setdefault(query, {}):
-            raise BadRequestError(f"{path}, line {number}: document {document} is labelled twice for query {query}")
-        labels[query][document] = int(grade)
-    return labels
+        if index == 0 and not any(map(_is_number, cells)):
+            heading = cells
+            if not any(_found(cells, words) is not None for words in _HEADINGS):
+                skipped.add("lines that look like a heading", f"line {number} of {path.name}")
+            continue
+        query, document, grade = _columns(heading, len(cells))
+        yield number, cells[query], cells[document], cells[grade]
+
+
+_HEADINGS = (
+    ("query", "qid", "topic", "question"),
+    ("doc", "corpus", "passage", "pid", "chunk"),
+    ("score", "grade", "label", "rel", "judg"),
+)
+"""Parts of the names that the columns of query, document and grade have in a heading."""
+
+
+def _columns(heading: Sequence[str], count: int) -> tuple[int, int, int]:
+    """The columns of query, document and grade: those that the heading names, else those of BEIR or TREC."""
+    query, document, grade = (_found(heading, words) for words in _HEADINGS)
+    named = len(heading) == count and len({query, document, grade}) == 3
+    if named and query is not None and document is not None and grade is not None:
+        return query, document, grade
+    return (0, 1, 2) if count == 3 else (0, 2, 3)
+
+
+def _found(heading: Sequence[str], words: Sequence[str]) -> int | None:
+    return next((index for index, name in enumerate(heading) if any(word in name.casefold() for word in words)), None)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
     """Read a run in TREC's format (`query Q0 document rank score tag`): the documents of each query, best first.
 
-    Sorted by score, as trec_eval does; documents with equal scores are sorted by rank.
+    Sorted by score, as trec_eval does; documents with equal scores are sorted by rank. A document that is listed again
+    for the same query counts once, at its best position; one warning counts such rows.
 
     Raises:
         BadRequestError: The file cannot be read, or a line is malformed.
     """
-    rows: dict[str, list[tuple[float, int, str]]] = {}
+    rows: dict[str, list[tuple[float, float, str]]] = {}
     for number, cells in _cells(Path(path)):
         try:
             query, _, document, rank, score, *_ = cells
-            rows.setdefault(query, []).append((-float(score), int(rank), document))
+            place = (-float(score), float(rank), document)
         except ValueError:
             raise BadRequestError(f"{path}, line {number}: expected query, Q0, document, rank, score and tag") from None
-    return {query: [document for _, _, document in sorted(each)] for query, each in rows.items()}
+        if math.isnan(place[0]) or math.isnan(place[1]):
+            raise BadRequestError(f"{path}, line {number}: rank and score must be numbers")
+        rows.setdefault(query, []).append(place)
+    with one_warning(path) as skipped:
+        return {
+            query: _once(query, [document for _, _, document in sorted(each)], skipped) for query, each in rows.items()
+        }
+
+
+def _once(query: str, documents: Sequence[str], skipped: Skipped) -> list[str]:
+    found = list(dict.fromkeys(documents))
+    for _ in range(len(documents) - len(found)):
+        skipped.add("candidates found twice", f"for example of query {query}")
+    return found
 
 
 def write_trec(folder: Path, rankings: Mapping[str, Mapping[str, Sequence[str]]], labels: Labels) -> list[Path]:
@@ -119,12 +181,26 @@ def _file_name(name: str) -> str:
     return "".join(each if each.isalnum() or each in "._-" else "_" for each in name)
 
 
-def _document(row: Mapping[str, Any]) -> Document:
+def _texts(path: Path, skipped: Skipped) -> dict[str, str]:
+    """The text of each row by id, title included."""
+    texts: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for number, row in _json_rows(path):
+        name, text = str(row["_id"]), _text_with_title(row)
+        first = lines.setdefault(name, number)
+        if texts.setdefault(name, text) != text:
+            raise BadRequestError(f"{path}, line {number}: the id {name} has another text in line {first}")
+        if first != number:
+            skipped.add(f"repeated rows of {path.name}", f"for example line {number}")
+    return texts
+
+
+def _text_with_title(row: Mapping[str, Any]) -> str:
     title = str(row.get("title") or "").strip()
     return f"{title}\n{row['text']}" if title else str(row["text"])
 
 
-def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -132,23 +208,23 @@ def _json_rows(path: Path) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in ("_id", "text")):
-            raise BadRequestError(f"{path}, line {number}: expected a JSON object with the strings _id and text")
-        yield row
+        if not isinstance(row, dict) or type(row.get("_id")) not in (str, int) or not isinstance(row.get("text"), str):
+            raise BadRequestError(f"{path}, line {number}: expected a JSON object with _id and text, both strings")
+        yield number, row
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    """The number and the cells of each line, separated by tabs if the first line has one, else by whitespace."""
-    lines = _text(path).split("\n")
-    has_tabs = "\t" in lines[0]
-    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if has_tabs else (line.split() for line in lines)
-    for number, cells in enumerate(rows, start=1):
-        if cells:
-            yield number, cells
+    """The number and the cells of each line that is not blank, separated by tabs if it has one, else by whitespace."""
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
 
 
 def _text(path: Path) -> str:
+    """The content of a file, without the byte order mark that tools on Windows write."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequestError(f"{path} must be UTF-8; byte {error.start} cannot be decoded") from None
+    except OSError as error:
         raise BadRequestError(f"{path} cannot be read: {type(error).__name__}") from None

@@ -17,6 +17,7 @@ class Outcome:
         latency: Seconds that the call took; `None` for a reference or after a failure.
         cost: US dollars; `None` if unknown.
         error: Name of the error class if the call failed, else `None`.
+        message: The message of that error, with status and URL, else `None`.
     """
 
     ranking: Sequence[str]
@@ -24,6 +25,7 @@ class Outcome:
     latency: float | None = None
     cost: float | None = None
     error: str | None = None
+    message: str | None = None
 
 
 Outcomes = Mapping[str, Outcome]
@@ -33,3 +35,8 @@ Outcomes = Mapping[str, Outcome]
 def rankings_of(outcomes: Outcomes) -> dict[str, Sequence[str]]:
     """The ranking of each query."""
     return {query: outcome.ranking for query, outcome in outcomes.items()}
+
+
+def any_succeeded(outcomes: Outcomes) -> bool:
+    """Whether any call was answered."""
+    return any(outcome.error is None for outcome in outcomes.values())

@@ -12,15 +12,19 @@ from anyrerank.evaluation.references import FIRST_STAGE, ORACLE
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from anyrerank.evaluation.report import Report
     from anyrerank.evaluation.rows import Row
+    from anyrerank.evaluation.scored import Scored
 
 _MIN_MS = 0.01
 _MAX_TITLE = 70
-_GREEN, _GREY, _DARK_GREY, _BLUE = "#2e7d32", "#9e9e9e", "#616161", "#4c78a8"
+_MAX_NAME = 28
+_FEW_DECADES = 2.5
+_GREEN, _RED, _GREY, _DARK_GREY, _BLUE = "#2e7d32", "#c62828", "#9e9e9e", "#616161", "#4c78a8"
+_GOLDEN = 0.618
+"""Spreads the dots of a row over its height, the same way every time."""
 
 
-def plot_quality_against_latency(report: Report, ax: Axes | None) -> Axes:
+def plot_quality_against_latency(report: Scored, ax: Axes | None) -> Axes:
     """A dot for each reranker, and a line for each reference."""
     axes = ax or _new_axes(7.5, 4.5)
     main = report.measures[0]
@@ -33,6 +37,7 @@ def plot_quality_against_latency(report: Report, ax: Axes | None) -> Axes:
         if row.is_reference:
             _draw_line(axes, row, row.means[main])
     _scale_latencies(axes, [_milliseconds(row) for row in rows])
+    axes.margins(y=0.2)  # room for the labels of the highest and the lowest dot
     axes.set_xlabel("median latency of a call (ms)")
     axes.set_ylabel(f"{main} with 95% interval")
     axes.set_title(
@@ -41,7 +46,25 @@ def plot_quality_against_latency(report: Report, ax: Axes | None) -> Axes:
     return axes
 
 
-def plot_ranks(report: Report, query: str, names: Sequence[str], ax: Axes | None) -> Axes:
+def plot_differences(report: Scored, ax: Axes | None) -> Axes:
+    """The paired differences of each reranker to the baseline: a dot for each query, the mean and its interval."""
+    rows = [row for row in report.rows.values() if row.difference is not None]
+    axes = ax or _new_axes(7.5, 1.2 + 0.7 * len(rows))
+    main = report.measures[0]
+    old = report.scores[report.baseline][main] if rows else {}
+    for index, row in enumerate(rows):
+        gaps = [value - old[query] for query, value in report.scores[row.name][main].items()]
+        heights = [index + 0.3 * ((number * _GOLDEN) % 1 - 0.5) for number in range(len(gaps))]
+        axes.scatter(gaps, heights, s=14, color=[_colour(gap) for gap in gaps], alpha=0.4, linewidths=0, zorder=2)
+        _draw_mean(axes, index, row)
+    axes.axvline(0, color=_DARK_GREY, linewidth=1, zorder=1)
+    axes.set_yticks(range(len(rows)), [_short(row.name, _MAX_NAME) for row in rows], parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(f"difference in {main} to {report.baseline}; dots: queries, bar: mean with 95% interval")
+    return axes
+
+
+def plot_ranks(report: Scored, query: str, names: Sequence[str], ax: Axes | None) -> Axes:
     """A line for each candidate through its rank in each ranking. Relevant candidates are green."""
     columns = [FIRST_STAGE, *(name for name in names if name not in (FIRST_STAGE, ORACLE))]
     rankings = [list(report.outcomes[name][query].ranking) for name in columns]
@@ -55,8 +78,7 @@ def plot_ranks(report: Report, query: str, names: Sequence[str], ax: Axes | None
     axes.set_ylabel("rank")
     axes.margins(x=0.18)
     text = report.data.queries[query]
-    title = text if len(text) <= _MAX_TITLE else f"{text[: _MAX_TITLE - 1]}…"
-    axes.set_title(title, fontsize=10, parse_math=False)
+    axes.set_title(_short(text, _MAX_TITLE), fontsize=10, parse_math=False)
     return axes
 
 
@@ -75,6 +97,22 @@ def _draw_dot(axes: Axes, row: Row, mean: float, area: float, label_offset: tupl
         fontsize=9,
         parse_math=False,
     )
+
+
+def _draw_mean(axes: Axes, index: int, row: Row) -> None:
+    """The mean difference of a reranker, with its interval."""
+    gap = row.difference
+    if gap is not None:
+        around = [[max(0.0, gap.mean - gap.low)], [max(0.0, gap.high - gap.mean)]]
+        axes.errorbar(gap.mean, index, xerr=around, fmt="o", markersize=5, color="black", capsize=3, zorder=3)
+
+
+def _colour(gap: float) -> str:
+    return _GREEN if gap > 0 else _RED if gap < 0 else _GREY
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _draw_line(axes: Axes, row: Row, mean: float) -> None:
@@ -118,13 +156,16 @@ def _draw_ranks(axes: Axes, document: str, ranks: Sequence[float], grade: int) -
 
 
 def _scale_latencies(axes: Axes, latencies: Sequence[float]) -> None:
-    """A logarithmic axis with plain numbers, wide enough that small differences look small."""
+    """A logarithmic axis with few plain numbers, wide enough that small differences look small."""
+    ticker = needed("matplotlib.ticker", "evaluation")
     axes.set_xscale("log")
-    plain = needed("matplotlib.ticker", "evaluation").FuncFormatter(lambda number, _: f"{number:g}")
-    axes.xaxis.set_major_formatter(plain)
-    axes.xaxis.set_minor_formatter(plain)
-    if latencies:
-        axes.set_xlim(min(latencies) / 3, max(latencies) * 5)
+    low, high = (min(latencies) / 3, max(latencies) * 5) if latencies else (1, 1000)
+    axes.set_xlim(low, high)
+    decades = math.log10(high / low)
+    steps = (1, 2, 5) if decades <= _FEW_DECADES else (1, 3) if decades <= 2 * _FEW_DECADES else (1,)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda number, _: f"{number:g}"))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
 
 
 def _area(row: Row, highest_cost: float) -> float:

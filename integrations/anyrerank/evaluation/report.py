@@ -2,22 +2,23 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.runtime import needed
 from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
-from anyrerank.evaluation.dataset import Dataset, has_relevant
+from anyrerank.evaluation.changes import Changes, changes
+from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.files import write_trec
-from anyrerank.evaluation.losses import Losses, losses
 from anyrerank.evaluation.metrics import judged_share, measure_names, score
-from anyrerank.evaluation.outcomes import Outcomes, rankings_of
+from anyrerank.evaluation.outcomes import Outcomes, any_succeeded, rankings_of
 from anyrerank.evaluation.page import as_page
-from anyrerank.evaluation.plots import plot_quality_against_latency, plot_ranks
+from anyrerank.evaluation.plots import plot_differences, plot_quality_against_latency, plot_ranks
 from anyrerank.evaluation.references import FIRST_STAGE, REFERENCES
-from anyrerank.evaluation.rows import Row, summarise
+from anyrerank.evaluation.rows import summarise
+from anyrerank.evaluation.scored import Scored
 from anyrerank.evaluation.significance import Difference, differences
 from anyrerank.evaluation.table import as_html, as_text
 
@@ -27,8 +28,7 @@ if TYPE_CHECKING:
 
 
 @public("anyrerank.evaluation")
-@dataclass(frozen=True, kw_only=True)
-class Report:
+class Report(Scored):
     """Rankings of the same candidates by several rerankers. Displays as a table, best ranking first.
 
     Attributes:
@@ -39,15 +39,9 @@ class Report:
         k: Number of top results that count.
         baseline: Name of the row that the others are compared with.
         max_concurrency: Maximum number of concurrent calls while latencies were measured.
+        created: When the report was made, in UTC.
+        version: Version of anyrerank.
     """
-
-    data: Dataset
-    outcomes: Mapping[str, Outcomes] = field(repr=False)
-    scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(repr=False)
-    rows: Mapping[str, Row] = field(repr=False)
-    k: int
-    baseline: str
-    max_concurrency: int = 1
 
     @classmethod
     def from_outcomes(
@@ -61,34 +55,24 @@ class Report:
     ) -> "Report":
         """Score outcomes, those of the references included, and summarise them."""
         rankings = {name: rankings_of(each) for name, each in outcomes.items()}
-        scores = {name: score(each, data.labels, k) for name, each in rankings.items()}
+        scores = {name: score(rankings[name], data.labels, k) for name, each in outcomes.items() if any_succeeded(each)}
         main = measure_names(k)[0]
         values = {name: list(each[main].values()) for name, each in scores.items()}
         compared = {name: each for name, each in values.items() if name not in (*REFERENCES, baseline)}
-        gaps = differences(compared, values[baseline])
+        gaps = differences(compared, values.get(baseline, []))
         rows = [
-            summarise(name, each, scores[name], gaps.get(name), judged_share(rankings[name], data.labels, k))
+            summarise(name, each, scores.get(name, {}), gaps.get(name), judged_share(rankings[name], data.labels, k))
             for name, each in outcomes.items()
         ]
         return cls(
             data=data,
             outcomes=outcomes,
             scores=scores,
-            rows={row.name: row for row in sorted(rows, key=lambda row: -row.means[main])},
+            rows={row.name: row for row in sorted(rows, key=lambda row: -row.means.get(main, -1.0))},
             k=k,
             baseline=baseline,
             max_concurrency=max_concurrency,
         )
-
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Names of the measures. Rows are sorted and compared by the first."""
-        return measure_names(self.k)
-
-    @property
-    def evaluated_queries(self) -> list[str]:
-        """The queries with a relevant document. All means are over these."""
-        return [query for query in self.data.queries if has_relevant(self.data.labels.get(query, {}))]
 
     def difference(self, name: str, baseline: str | None = None, measure: str | None = None) -> Difference:
         """How much better one ranking is than another, with an interval.
@@ -108,13 +92,18 @@ class Report:
     def assert_better(self, name: str, baseline: str | None = None, measure: str | None = None) -> None:
         """Raise `AssertionError` unless one ranking is significantly better than another. For CI.
 
-        This is a single comparison: unlike the table, it makes no correction for several rankings.
+        This is a single comparison: unlike the table, it makes no correction for several rankings. It also raises if a
+        call of either ranking failed.
 
         Args:
             name: Name of a row.
             baseline: Name of the row to compare with; by default the baseline of the report.
             measure: Name of a measure; by default the first.
         """
+        for each in (name, baseline or self.baseline):
+            if each in self.rows and (failures := sum(self.rows[each].failures.values())):
+                row = self.rows[each]
+                raise AssertionError(f"{failures} of {row.calls} calls of {each} failed, the first with {row.message}")
         gap = self.difference(name, baseline, measure)
         if not (gap.significant and gap.mean > 0):
             raise AssertionError(
@@ -123,7 +112,7 @@ class Report:
                 f"{len(self.evaluated_queries)} queries"
             )
 
-    def losses(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Losses:
+    def losses(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Changes:
         """The queries that a reranker made worse, worst first, with both rankings side by side.
 
         Args:
@@ -131,13 +120,24 @@ class Report:
             baseline: Name of the row to compare with; by default the baseline of the report.
             limit: Maximum number of queries.
         """
+        return self._changes(name, baseline, limit, wins=False)
+
+    def wins(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Changes:
+        """The queries that a reranker improved, best first; arguments as in `losses`."""
+        return self._changes(name, baseline, limit, wins=True)
+
+    def _changes(self, name: str, baseline: str | None, limit: int, *, wins: bool) -> Changes:
         for each in (name, baseline or self.baseline):
             self._scores(each)
-        return losses(self, name, baseline or self.baseline, limit)
+        return changes(self, name, baseline or self.baseline, limit, wins=wins)
 
     def plot(self, ax: "Axes | None" = None) -> "Axes":
         """Plot quality, with its interval, against latency. The size of a dot is the cost (matplotlib)."""
         return plot_quality_against_latency(self, ax)
+
+    def plot_differences(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the paired differences to the baseline, query by query, with mean and interval (matplotlib)."""
+        return plot_differences(self, ax)
 
     def plot_ranks(self, query: str, names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
         """Plot the rank of each candidate of a query, from the first stage through the rerankers (matplotlib).
@@ -156,7 +156,7 @@ class Report:
 
     def to_pandas(self) -> "DataFrame":
         """The rows as a data frame, with a column for each measure."""
-        frame: DataFrame = needed("pandas", "evaluation").DataFrame([row.flat() for row in self.rows.values()])
+        frame: DataFrame = needed("pandas", "evaluation").DataFrame(self._flat_rows())
         return frame.set_index("name")
 
     def to_json(self, path: str | Path | None = None) -> str:
@@ -169,7 +169,10 @@ class Report:
             "data": self.data.name,
             "k": self.k,
             "baseline": self.baseline,
-            "rows": [row.flat() for row in self.rows.values()],
+            "first_stage": self.data.first_stage,
+            "created": self.created.isoformat(timespec="seconds"),
+            "version": self.version,
+            "rows": self._flat_rows(),
             "scores": self.scores,
             "outcomes": {
                 name: {query: asdict(outcome) for query, outcome in outcomes.items()}
@@ -179,7 +182,7 @@ class Report:
         return _saved(json.dumps(content, indent=1), path)
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """A single HTML page with the table, a plot and the losses, texts included.
+        """A single HTML page with the table, plots, wins and losses, texts included.
 
         Args:
             path: A file to write as well.
@@ -199,8 +202,13 @@ class Report:
 
     def _scores(self, name: str) -> Mapping[str, Mapping[str, float]]:
         if name not in self.scores:
+            if name in self.rows:
+                raise BadRequestError(f"every call of {name} failed: {self.rows[name].message}")
             raise BadRequestError(f"there is no row {name!r} in this report, only {', '.join(self.rows)}")
         return self.scores[name]
+
+    def _flat_rows(self) -> list[dict[str, Any]]:
+        return [{"name": row.name, **dict.fromkeys(self.measures), **row.flat()} for row in self.rows.values()]
 
     def _checked_measure(self, name: str | None) -> str:
         if name is not None and name not in self.measures:

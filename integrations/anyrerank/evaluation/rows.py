@@ -20,12 +20,14 @@ class Row:
 
     Attributes:
         name: Name of the reranker, or `first_stage`, `random` or `oracle`.
-        means: Mean of each measure over the evaluated queries.
+        means: Mean of each measure over the evaluated queries; empty if every call failed.
         low, high: 95% bootstrap interval of the mean of the first measure.
         difference: Difference to the baseline on the first measure; `None` for the baseline and for references.
         p50, p95: Latency percentiles of the calls that succeeded, in seconds; `None` without such calls.
         usd_per_1000: US dollars for 1,000 queries; `None` if unknown.
-        failures: Number of failed calls by error class.
+        calls: Number of queries.
+        failures: Number of failed queries by error class.
+        message: Message of the first error, or `None`.
         judged: Share of the top `k` documents that have a label.
     """
 
@@ -37,8 +39,15 @@ class Row:
     p50: float | None
     p95: float | None
     usd_per_1000: float | None
+    calls: int
     failures: Mapping[str, int]
+    message: str | None
     judged: float
+
+    @property
+    def failed(self) -> bool:
+        """Whether every call failed, so that there is nothing to measure."""
+        return 0 < self.calls == sum(self.failures.values())
 
     @property
     def is_reference(self) -> bool:
@@ -51,8 +60,8 @@ class Row:
         return {
             "name": self.name,
             **self.means,
-            "low": self.low,
-            "high": self.high,
+            "low": None if self.failed else self.low,
+            "high": None if self.failed else self.high,
             "difference": gap and gap.mean,
             "difference_low": gap and gap.low,
             "difference_high": gap and gap.high,
@@ -61,7 +70,9 @@ class Row:
             "p50_ms": self.p50 and 1000 * self.p50,
             "p95_ms": self.p95 and 1000 * self.p95,
             "usd_per_1000": self.usd_per_1000,
+            "calls": self.calls,
             "failures": sum(self.failures.values()),
+            "message": self.message,
             "judged": self.judged,
         }
 
@@ -73,8 +84,8 @@ def summarise(
     difference: Difference | None,
     judged: float,
 ) -> Row:
-    """Summarise the outcomes of one ranking, scored by measure and query, as a row."""
-    low, high = interval(list(next(iter(scores.values())).values()))
+    """Summarise the outcomes of one ranking, scored by measure and query, as a row; without scores if all failed."""
+    low, high = interval(list(next(iter(scores.values()), {}).values()))
     succeeded = [outcome for outcome in outcomes.values() if outcome.error is None]
     latencies = sorted(outcome.latency for outcome in succeeded if outcome.latency is not None)
     cost = together(outcome.cost for outcome in succeeded)
@@ -87,6 +98,8 @@ def summarise(
         p50=_quantile(latencies, 0.50),
         p95=_quantile(latencies, 0.95),
         usd_per_1000=1000 * cost / len(succeeded) if succeeded and cost is not None else None,
+        calls=len(outcomes),
+        message=next((outcome.message for outcome in outcomes.values() if outcome.error is not None), None),
         failures=Counter(outcome.error for outcome in outcomes.values() if outcome.error is not None),
         judged=judged,
     )

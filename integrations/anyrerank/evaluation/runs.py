@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass
 from hashlib import blake2b
-from itertools import islice
 from typing import Any
 
 from anyrerank._core.client import Bar, BaseReranker, identity_of, is_local
 from anyrerank._core.pricing import Budget, estimated, together
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.cache import Cache
-from anyrerank.errors import RerankError
+from anyrerank.errors import (
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    FallbackError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RerankError,
+)
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.outcome_cache import OutcomeCache
 from anyrerank.evaluation.outcomes import Outcome, Outcomes
+from anyrerank.evaluation.pacing import Pacer
 
 _OVERRIDES: Mapping[str, Any] = {
     "top_n": None,
@@ -30,6 +42,9 @@ _OVERRIDES: Mapping[str, Any] = {
 _BATCH_SIZE = 64
 """Calls after which outcomes are cached, so that an interrupted comparison loses few."""
 
+_FINAL = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, BudgetExceededError)
+"""Errors that every further call would get too."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
@@ -39,6 +54,7 @@ class RunSettings:
         data: The dataset, with candidates for every query.
         shuffle: Whether candidates are sent in random order.
         max_concurrency: Maximum number of concurrent calls.
+        rpm: Maximum number of calls per minute to one reranker.
         budget: Budget for all calls together.
         cache: Where outcomes are cached.
         progress: As in `rerank_many`.
@@ -47,6 +63,7 @@ class RunSettings:
     data: Dataset
     shuffle: bool = False
     max_concurrency: int = 8
+    rpm: float | None = None
     budget: Budget | None = None
     cache: Cache | None = None
     progress: bool | None = None
@@ -79,6 +96,9 @@ class RerankerRun:
         cache = None if reranker.options.guardrails else settings.cache  # the keys do not cover guardrails
         self._cache = OutcomeCache(cache, {} if cache is None else _keys(reranker, settings))
         self._cached = self._cache.load()
+        self._stopped = threading.Event()
+        self._pacer = Pacer(settings.rpm, self._stopped.wait)
+        self._final: RerankError | None = None
 
     @property
     def missing(self) -> list[str]:
@@ -94,34 +114,67 @@ class RerankerRun:
         )
 
     def outcomes(self) -> Outcomes:
-        """Rerank the missing queries, and return the outcome of every query."""
-        data, missing, outcomes = self._settings.data, self.missing, dict(self._cached)
-        remaining, options = iter(missing), self._options()
+        """Rerank the missing queries, and return the outcome of every query.
+
+        The first query is sent alone. After an error that all further calls would get too, such as a refused key,
+        nothing more is sent, and the remaining queries fail with that error.
+        """
+        missing, outcomes = self.missing, dict(self._cached)
         with Bar(len(missing), self._settings.progress if missing else False, self.name) as bar:
-            while batch := list(islice(remaining, _BATCH_SIZE)):
-                answers = self.reranker.rerank_many(
-                    [data.queries[query] for query in batch],
-                    [self._settings.candidates(query) for query in batch],
-                    progress=False,
-                    return_exceptions=True,
-                    **options,
-                )
-                fresh = {query: self._outcome(query, each) for query, each in zip(batch, answers, strict=True)}
+            for batch in _batches(missing):
+                fresh = dict(zip(batch, self._batch(batch), strict=True))
                 self._cache.save(fresh)
                 outcomes |= fresh
                 bar.advance(len(batch))
-        return {query: outcomes[query] for query in data.queries}
+        return {query: outcomes[query] for query in self._settings.data.queries}
+
+    def _batch(self, queries: Sequence[str]) -> list[Outcome]:
+        if len(queries) == 1:
+            return [self._ask(queries[0])]
+        pool = ThreadPoolExecutor(self._concurrency)
+        try:
+            asked = [pool.submit(copy_context().run, self._ask, query) for query in queries]
+            return [each.result() for each in asked]
+        except BaseException:
+            self._stopped.set()  # interrupted: calls in flight end, and no other one starts
+            raise
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _ask(self, query: str) -> Outcome:
+        """Rerank one query, waiting as long as the provider's rate limit asks for."""
+        data, candidates = self._settings.data, self._settings.candidates(query)
+        while self._final is None:
+            self._pacer.wait()
+            if self._stopped.is_set():
+                break
+            try:
+                answer = self.reranker.rerank(data.queries[query], candidates, **self._options())
+            except RerankError as error:
+                limited = _rate_limit(error)
+                if limited is not None and self._pacer.refused(limited.retry_after):
+                    continue
+                if limited is not None or _is_final(error):
+                    self._final = error
+                return self._failed(query, error)
+            self._pacer.succeeded()
+            return self._succeeded(query, answer)
+        return self._failed(query, self._final or RerankError("the comparison was stopped"))
+
+    @property
+    def _concurrency(self) -> int:
+        return 1 if is_local(self.reranker) else self._settings.max_concurrency
 
     def _options(self) -> dict[str, Any]:
-        concurrency = 1 if is_local(self.reranker) else self._settings.max_concurrency
-        options = {**_OVERRIDES, "max_concurrency": concurrency}
+        options = {**_OVERRIDES, "max_concurrency": self._concurrency}
         if self.reranker.options.budget is None and self._settings.budget is not None:
             options["budget"] = self._settings.budget
         return options
 
-    def _outcome(self, query: str, answer: RerankResponse | RerankError) -> Outcome:
-        if isinstance(answer, RerankError):
-            return Outcome(self._settings.data.candidates[query], error=type(answer).__name__)
+    def _failed(self, query: str, error: RerankError) -> Outcome:
+        return Outcome(self._settings.data.candidates[query], error=type(error).__name__, message=str(error))
+
+    def _succeeded(self, query: str, answer: RerankResponse) -> Outcome:
         ids = self._settings.candidate_ids(query)
         return Outcome(
             ranking=[ids[index] for index in answer.results.indexes],
@@ -129,6 +182,27 @@ class RerankerRun:
             latency=answer.latency,
             cost=answer.cost,
         )
+
+
+def _batches(queries: Sequence[str]) -> Iterator[Sequence[str]]:
+    """The first query alone, and then batches."""
+    if queries:
+        yield queries[:1]
+    for start in range(1, len(queries), _BATCH_SIZE):
+        yield queries[start : start + _BATCH_SIZE]
+
+
+def _is_final(error: RerankError) -> bool:
+    if isinstance(error, FallbackError):
+        return bool(error.errors) and all(isinstance(each, _FINAL) for each in error.errors)
+    return isinstance(error, _FINAL)
+
+
+def _rate_limit(error: RerankError) -> RateLimitError | None:
+    """The 429 in an error, if waiting may help: of several models, the one with the shortest wait."""
+    errors = error.errors if isinstance(error, FallbackError) else (error,)
+    limits = [each for each in errors if isinstance(each, RateLimitError)]
+    return min(limits, key=lambda each: each.retry_after or 0.0, default=None)
 
 
 def _keys(reranker: BaseReranker, settings: RunSettings) -> dict[str, bytes]:

@@ -5,13 +5,13 @@ No framework is imported: the objects that are passed in bring their own.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
+from anyrerank.evaluation.cleaning import whole_grade
 from anyrerank.evaluation.dataset import Dataset
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ def from_pandas(
         name: Name of the dataset in reports.
 
     Raises:
-        BadRequestError: A column is missing, a label is not a whole number, or a query has a document twice.
+        BadRequestError: A column is missing, a label is not a whole number, or equal rows have different labels.
     """
     columns = [query, document, *([] if label is None else [label])]
     if missing := [each for each in columns if each not in frame.columns]:
@@ -52,7 +52,11 @@ def from_pandas(
         document_id = documents.setdefault(row[1], f"d{len(documents) + 1}")
         candidates.setdefault(query_id, []).append(document_id)
         if labelled[index]:
-            labels.setdefault(query_id, {})[document_id] = _grade(row[2], index)
+            grade = whole_grade(row[2], f"row {index} of the frame")
+            if labels.setdefault(query_id, {}).setdefault(document_id, grade) != grade:
+                raise BadRequestError(
+                    f"row {index} of the frame has another label than an earlier row of the same texts"
+                )
     return Dataset(
         name=name,
         queries={each: text for text, each in queries.items()},
@@ -129,9 +133,3 @@ def _document_id(document: Any, get_id: Callable[[Any], str] | None) -> str:
     if not found:
         raise BadRequestError("a retrieved document has no id: pass get_id=")
     return str(found)
-
-
-def _grade(value: Any, index: int) -> int:
-    if isinstance(value, str) or not math.isfinite(value) or value != int(value):
-        raise BadRequestError(f"the label in row {index} of the frame must be a whole number")
-    return int(value)

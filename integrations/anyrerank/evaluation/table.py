@@ -6,15 +6,20 @@ import html
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from anyrerank.evaluation.dataset import LEXICAL_SEARCH
+from anyrerank.evaluation.references import FIRST_STAGE
+
 if TYPE_CHECKING:
-    from anyrerank.evaluation.report import Report
     from anyrerank.evaluation.rows import Row
+    from anyrerank.evaluation.scored import Scored
 
 _FEW_QUERIES = 20
 _TEXT_COLUMNS = (0, 2)
+_MARK = "*"
+"""Marks the numbers of a row in which some calls failed."""
 
 
-def as_text(report: Report) -> str:
+def as_text(report: Scored) -> str:
     """An aligned table, followed by notes."""
     rows = [_headings(report), *(_cells(report, row) for row in report.rows.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
@@ -22,12 +27,12 @@ def as_text(report: Report) -> str:
     return "\n".join([*lines, "", *_notes(report)])
 
 
-def as_html(report: Report) -> str:
+def as_html(report: Scored) -> str:
     """A table with bars, followed by notes. All texts are escaped."""
     head = "".join(f"<th>{html.escape(each)}</th>" for each in _headings(report))
     body = "".join(_html_row(report, row) for row in report.rows.values())
     notes = "".join(f"<div>{html.escape(note)}</div>" for note in _notes(report))
-    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+    return f'<div><table class="report"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>'
 
 
 def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
@@ -35,24 +40,28 @@ def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
         yield cell.ljust(width) if column in _TEXT_COLUMNS else cell.rjust(width)
 
 
-def _headings(report: Report) -> list[str]:
+def _headings(report: Scored) -> list[str]:
     main, *others = report.measures
     shown = ["hit@1" if each == "Success@1" else each for each in others]
     last = ["p50", "p95", "cost per 1,000", "failed", f"judged@{report.k}"]
     return ["", main, f"vs. {report.baseline}", *shown, *last]
 
 
-def _cells(report: Report, row: Row) -> list[str]:
+def _cells(report: Scored, row: Row) -> list[str]:
     main, *others = report.measures
+    failures = sum(row.failures.values())
+    if row.failed:
+        return [row.name, "failed", *[""] * (len(others) + 4), f"{failures} of {row.calls}", ""]
+    mark = _MARK if failures else ""
     return [
         row.name,
-        f"{row.means[main]:.3f}",
-        _difference(row),
-        *(f"{row.means[each]:.3f}" for each in others),
+        f"{row.means[main]:.3f}{mark}",
+        _difference(row) + (mark if row.difference else ""),
+        *(f"{row.means[each]:.3f}{mark}" for each in others),
         _milliseconds(row.p50),
         _milliseconds(row.p95),
         _cost(row),
-        "" if row.is_reference else str(sum(row.failures.values())),
+        "" if row.is_reference else f"{failures} of {row.calls}" if failures else "0",
         f"{row.judged:.0%}",
     ]
 
@@ -77,7 +86,7 @@ def _cost(row: Row) -> str:
     return "unknown" if row.usd_per_1000 is None else f"${row.usd_per_1000:.2f}"
 
 
-def _notes(report: Report) -> Iterator[str]:
+def _notes(report: Scored) -> Iterator[str]:
     evaluated, total = len(report.evaluated_queries), len(report.data.queries)
     yield (
         f"{evaluated} of {total} queries have a relevant document in the labels; means are over these. "
@@ -92,26 +101,42 @@ def _notes(report: Report) -> Iterator[str]:
             yield f"Bootstrap intervals are too narrow with fewer than {_FEW_QUERIES} queries: label more."
     if any(row.p50 is not None for row in report.rows.values()):
         yield f"Latencies were measured with {_concurrency(report)}; models on this machine were called one at a time."
-    for row in report.rows.values():
-        if row.failures:
-            failures = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))
-            yield f"{row.name}: {failures}; these queries count with the order of the first stage."
+    if report.data.first_stage is not None:
+        is_lexical = report.data.first_stage == LEXICAL_SEARCH
+        advice = ", not your retriever: pass first_stage= to use that" if is_lexical else ""
+        yield f"{FIRST_STAGE} is {report.data.first_stage}{advice}."
+    yield from (_failures(row) for row in report.rows.values() if row.failures)
 
 
-def _concurrency(report: Report) -> str:
+def _failures(row: Row) -> str:
+    kinds = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))
+    if row.failed:
+        return f"{row.name}: failed, {kinds}; the first error: {row.message}"
+    count = f"{sum(row.failures.values())} of {row.calls} calls failed"
+    return (
+        f"{_MARK} {row.name}: {count}, {kinds}; these queries count with the order of the first stage. "
+        f"The first error: {row.message}"
+    )
+
+
+def _concurrency(report: Scored) -> str:
     calls = report.max_concurrency
     return "one call at a time" if calls == 1 else f"up to {calls} concurrent calls"
 
 
-def _html_row(report: Report, row: Row) -> str:
+def _html_row(report: Scored, row: Row) -> str:
     style = ' style="opacity:.65;font-style:italic"' if row.is_reference else ""
     cells = [html.escape(cell) for cell in _cells(report, row)]
-    cells[1] = f"{_bar(row, row.means[report.measures[0]])}{cells[1]}"
-    shown = "".join(
-        f'<td style="text-align:{"left" if column in _TEXT_COLUMNS else "right"};white-space:nowrap">{cell}</td>'
-        for column, cell in enumerate(cells)
-    )
+    if not row.failed:
+        cells[1] = f"{_bar(row, row.means[report.measures[0]])}{cells[1]}"
+    shown = "".join(map(_html_cell, range(len(cells)), _headings(report), cells))
     return f"<tr{style}>{shown}</tr>"
+
+
+def _html_cell(column: int, heading: str, cell: str) -> str:
+    align = "left" if column in _TEXT_COLUMNS else "right"
+    label = html.escape(heading)
+    return f'<td data-label="{label}" style="text-align:{align};white-space:nowrap">{cell}</td>'
 
 
 def _bar(row: Row, mean: float) -> str:

@@ -127,7 +127,8 @@ class Copier:
             if not self._failing:
                 self._failing = True
                 self._warn(error)
-        return not self._failing
+            return False
+        return True
 
     def _warn(self, error: Exception) -> None:
         reason = error.message if isinstance(error, LedgerError) else type(error).__name__

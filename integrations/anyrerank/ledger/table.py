@@ -29,7 +29,7 @@ def remarks(by: Sequence[By], total: Spend) -> Iterator[str]:
     """Notes that explain the table."""
     if total.unknown:
         yield (
-            f"{_INCOMPLETE} the cost of {total.unknown:,} calls is unknown and not included: pass "
+            f"{_INCOMPLETE} the cost of {total.unknown:,} of the calls is unknown and not included: pass "
             "input_cost_per_query, input_cost_per_token or prices to the Reranker"
         )
     if "tag" in by:

@@ -39,18 +39,21 @@ def test_help_shows_the_options(command: str, option: str) -> None:
     assert option in result.stdout
 
 
+@pytest.mark.process
 def test_process_prints_results_and_no_warnings() -> None:
     done = run_process(*RERANK, "--top-n", "1", stdin=LINES)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("local/lexical · 1 result")
 
 
+@pytest.mark.process
 def test_process_with_a_missing_key_prints_one_line() -> None:
     done = run_process("rerank", "--model", "cohere/any", "--query", "anything", stdin=LINES)
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1)
     assert "COHERE_API_KEY" in done.stderr
 
 
+@pytest.mark.process
 def test_main_prints_warnings_but_no_records_of_calls() -> None:
     code = (
         "import logging, sys\n"
@@ -65,6 +68,7 @@ def test_main_prints_warnings_but_no_records_of_calls() -> None:
     assert done.stderr == "warning: careful\n"
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 @pytest.mark.parametrize(
     "arguments", [["--version"], ["--help"], ["providers"], ["providers", "--json"], [*RERANK, "-"]], ids=" ".join
@@ -79,6 +83,7 @@ def test_process_with_a_full_disk_prints_one_line(arguments: list[str]) -> None:
     assert (done.returncode, done.stderr) == (1, b"error: cannot write the output: No space left on device\n")
 
 
+@pytest.mark.process
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a POSIX shell")
 def test_process_with_closed_input_prints_one_line() -> None:
     done = subprocess.run(  # noqa: S603
@@ -90,6 +95,7 @@ def test_process_with_closed_input_prints_one_line() -> None:
     assert b"no standard input" in done.stderr
 
 
+@pytest.mark.process
 def test_importing_the_command_line_loads_no_framework() -> None:
     code = (
         "import sys, anyrerank.cli\n"

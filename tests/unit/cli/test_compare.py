@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -35,7 +36,7 @@ def test_compare_shares_its_cache_with_python(tmp_path: Path) -> None:
     assert run_compare("lexical=local/lexical", "--cache", str(cache), "-n", "10").exit_code == 0
     estimates: list[str] = []
     with SQLiteCache(cache, ttl=None) as opened:
-        compare({"lexical": "local/lexical"}, demo_set(candidates=10), cache=opened, on_estimate=estimates.append)
+        compare({"lexical": "local/lexical"}, demo_set(candidates=10), cache=opened, announce=estimates.append)
     assert estimates == ["0 calls, estimated cost $0.0000: lexical 0 ($0.0000)"]
 
 
@@ -60,6 +61,23 @@ def test_compare_with_a_failing_page_prints_the_table_first(tmp_path: Path, monk
     assert list(tmp_path.iterdir()) == []
 
 
+def test_compare_with_only_failures_prints_no_numbers_and_exits_with_1(server: Loopback) -> None:
+    server.script = lambda line: line.answer(401, {"message": "this key has expired"})
+    done = run_compare("cohere/any", "local/lexical", "--api-base", server.url, "--api-key", KEY)
+    assert done.exit_code == 1
+    (line,) = (line for line in done.stdout.splitlines() if re.match("cohere/any +failed", line))
+    assert not re.search(r"\d\.\d", line)
+    assert "this key has expired" in done.stdout
+    assert KEY not in done.output
+    assert len(server.hits) == 1
+
+
+def test_compare_with_one_key_for_several_providers_sends_nothing(server: Loopback) -> None:
+    done = run_compare("cohere/any", "jina_ai/any", "--api-base", server.url, "--api-key", KEY)
+    assert (done.exit_code, server.hits) == (1, [])
+    assert "models of one provider" in done.stderr
+
+
 def test_compare_replaces_control_characters() -> None:
     done = run_compare("\x1b[2J=local/lexical")
     assert "\ufffd[2J" in done.stdout
@@ -74,7 +92,7 @@ def test_compare_reads_folders_and_runs(tmp_path: Path) -> None:
     tmp_path.joinpath("corpus.jsonl").write_text('{"_id": "a", "text": "the red planet"}\n{"_id": "b", "text": "blue"}')
     tmp_path.joinpath("my.run").write_text("q Q0 b 1 2 x\nq Q0 a 2 1 x\n")
     arguments = ["local/lexical", "--data", str(tmp_path), "--split", "dev", "--json"]
-    for more, first in ([], "a"), (["--run", str(tmp_path / "my.run")], "b"):
+    for more, first in (["--rpm", "6000"], "a"), (["--run", str(tmp_path / "my.run")], "b"):
         outcomes = json.loads(run_compare(*arguments, *more).stdout)["outcomes"]
         assert outcomes["first_stage"]["q"]["ranking"][0] == first
         assert outcomes["local/lexical"]["q"]["ranking"] == ["a", "b"]

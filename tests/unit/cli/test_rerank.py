@@ -89,6 +89,29 @@ def test_rerank_takes_the_key_from_the_environment(server: Loopback, monkeypatch
     assert hit.documents == documents
 
 
+def test_rerank_with_connection_options_uses_them(server: Loopback) -> None:
+    connection = ["--api-base", server.url, "--api-key", KEY, "--timeout", "5", "--option", "max_tokens_per_doc=64"]
+    options = ["--option", "max_retries=0", "--option", "user=ann", "-k", "1"]
+    result = run("rerank", "--model", "cohere/any", "--query", QUERY, "--json", *connection, *options, stdin="a 1\na 2")
+    assert [row["index"] for row in json.loads(result.stdout)["results"]] == [0]
+    (hit,) = server.hits
+    assert hit.headers["authorization"] == f"Bearer {KEY}"
+    assert (hit.json["max_tokens_per_doc"], hit.json["top_n"]) == (64, 1)
+
+
+@pytest.mark.parametrize(
+    ("option", "keyword"),
+    [
+        ("truncate", "NAME=VALUE"),
+        ("=END", "NAME=VALUE"),
+        ("no_such=1", "no_such"),
+        ("timeout=soon", "timeout must be"),
+    ],
+)
+def test_rerank_with_a_wrong_option_prints_one_line(option: str, keyword: str) -> None:
+    assert keyword in error_of(run(*RERANK, "--option", option, stdin=LINES))
+
+
 def test_rerank_with_a_refused_key_prints_one_line_without_the_key(
     server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:

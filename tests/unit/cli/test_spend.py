@@ -38,20 +38,29 @@ def cells(result: Result) -> list[list[str]]:
 def test_spend_sorts_by_cost_and_adds_a_total(db: str) -> None:
     result = spend("--db", db, "--by", "user")
     head, *rows, total = cells(result)[:5]
-    assert head[:3] == ["user", "calls", "requests"]
-    assert [(row[0], row[1], row[-2]) for row in rows] == [
-        ("ann", "2", "$1.750000"),
-        ("(none)", "1", "$0.250000"),
-        ("bob|eve", "1", "unknown+"),
+    assert head[:4] == ["cost", "user", "calls", "requests"]
+    assert [row[:3] for row in rows] == [
+        ["$1.750000", "ann", "2"],
+        ["$0.250000", "(none)", "1"],
+        ["unknown+", "bob|eve", "1"],
     ]
-    assert (total[0], total[1], total[-2]) == ("total", "4", "$2.000000+")
+    assert total[:3] == ["$2.000000+", "total", "4"]
     assert "+ the cost of 1" in result.stdout
 
 
 def test_spend_by_default_groups_by_user_and_model(db: str) -> None:
     head, first, *_ = cells(spend("--db", db))
-    assert head[:2] == ["user", "model"]
-    assert first[:3] == ["ann", "best", "1"]
+    assert head[:3] == ["cost", "user", "model"]
+    assert first[:4] == ["$1.250000", "ann", "best", "1"]
+
+
+@pytest.mark.parametrize("columns", [100, 119, 140])
+def test_spend_in_a_narrow_terminal_shows_the_cost_and_names_what_it_leaves_out(db: str, columns: int) -> None:
+    result = run("spend", "--db", db, "--by", "user", "--by", "model", "--by", "tag", columns=columns)
+    head, first, *_ = cells(result)
+    assert (head[0], first[0]) == ("cost", "$1.250000")
+    assert max(map(len, result.stdout.splitlines())) <= columns
+    assert "saved" in " ".join(head) or "not shown" in result.stdout
 
 
 @pytest.mark.parametrize(

@@ -165,9 +165,9 @@ def test_a_copy_warns_of_its_own_fallbacks(
 
 def test_copies_choose_independently() -> None:
     local: dict[str, Any] = {"model": "local/lexical", "api_key": None, "api_base": None}
-    kept = pickle.dumps(Router([entry("a", **local), entry("b", **local)]))
+    data = pickle.dumps(Router([entry("a", **local), entry("b", **local)]))
     chosen = [
-        [ids(router.rerank("r", QUERY, DOCUMENTS))[0] for _ in range(64)] for router in map(pickle.loads, (kept, kept))
+        [ids(router.rerank("r", QUERY, DOCUMENTS))[0] for _ in range(64)] for router in map(pickle.loads, (data, data))
     ]
     assert chosen[0] != chosen[1]
 

@@ -5,28 +5,28 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine import Candidates, candidates
-from anyrerank._core.engine.batching import added, batched, merged
-from anyrerank._core.runtime import Call, Flow, run
+from anyrerank._core.engine import candidates
+from anyrerank._core.engine.batching import batched, merged, total_usage
+from anyrerank._core.runtime import Blocking, Flow, run
 from anyrerank._core.types import Answer, BilledUnits, Document, Meta, RerankRequest, Tokens
 from anyrerank.errors import BadRequestError, InternalServerError
 
 
 @dataclass
 class Server:
-    """Scores a document by its number, and refuses requests of more than `most` characters."""
+    """Scores a document by its number, and refuses requests with more than `limit` characters."""
 
-    most: int = 10**9
+    limit: int = 10**9
     asked: list[RerankRequest] = field(default_factory=list)
 
     def __call__(self, request: RerankRequest) -> Flow[Answer]:
-        answer: Answer = yield Call(lambda: self.answer(request))
+        answer: Answer = yield Blocking(lambda: self.answer(request))
         return answer
 
     def answer(self, request: RerankRequest) -> Answer:
         self.asked.append(request)
         texts = [str(document) for document in request.documents]
-        if sum(map(len, texts)) > self.most:
+        if sum(map(len, texts)) > self.limit:
             raise BadRequestError(
                 "the request is too large", status_code=413, provider="p", request_id="r", too_large=True
             )
@@ -52,7 +52,7 @@ def ask_all(
     size: int = 1000,
     top_n: int | None = None,
     may_split: bool = True,
-    place: Callable[[int], int] = lambda index: index,
+    index_of: Callable[[int], int] = lambda index: index,
 ) -> Answer:
     request = RerankRequest(query="q", documents=documents, top_n=top_n, options={"truncate": "END"})
     flow = batched(
@@ -60,7 +60,7 @@ def ask_all(
         request,
         starts=range(0, len(documents), size),
         limit=1,
-        place=place,
+        index_of=index_of,
         may_split=may_split,
     )
     return run(flow)
@@ -70,7 +70,7 @@ def ask_all(
     ("count", "size", "sizes"),
     [(1, 1, [1]), (5, 5, [5]), (5, 9, [5]), (6, 5, [5, 1]), (10, 5, [5, 5]), (11, 5, [5, 5, 1]), (3, 1, [1, 1, 1])],
 )
-def test_documents_are_split_in_order_and_every_score_keeps_its_place(count: int, size: int, sizes: list[int]) -> None:
+def test_documents_are_split_in_order_and_scores_have_the_right_index(count: int, size: int, sizes: list[int]) -> None:
     server = Server()
     answer = ask_all(server, numbered(count), size=size)
     assert [len(batch) for batch in server.batches] == sizes
@@ -78,7 +78,7 @@ def test_documents_are_split_in_order_and_every_score_keeps_its_place(count: int
     assert sorted(answer.scores) == [(index, float(index + 10)) for index in range(count)]
 
 
-def test_one_batch_is_the_callers_request_and_answer_as_they_are() -> None:
+def test_single_batch_is_not_copied() -> None:
     server = Server()
     documents = numbered(3)
     answer = ask_all(server, documents, size=3, top_n=2)
@@ -92,57 +92,57 @@ def test_every_batch_has_the_query_and_the_options() -> None:
     assert {(request.query, request.options["truncate"]) for request in server.asked} == {("q", "END")}
 
 
-def test_each_batch_is_asked_for_as_many_as_are_needed_in_all() -> None:
+def test_each_batch_asks_for_top_n_results() -> None:
     server = Server()
     answer = ask_all(server, numbered(7), size=3, top_n=2)
     assert [request.top_n for request in server.asked] == [2, 2, 1]
     assert {(5, 15.0), (6, 16.0)} <= set(answer.scores)
 
 
-def test_usage_of_all_batches_is_summed_and_the_last_request_named() -> None:
+def test_usage_is_summed_and_the_last_request_id_is_kept() -> None:
     answer = ask_all(Server(), numbered(5), size=2)
     assert answer.meta.billed_units == BilledUnits(search_units=3)
     assert answer.request_id == "14"
 
 
-def test_too_large_a_batch_is_halved_until_it_fits() -> None:
-    server = Server(most=4)
+def test_batch_that_is_too_large_is_halved_until_it_fits() -> None:
+    server = Server(limit=4)
     answer = ask_all(server, numbered(7))
     assert [len(batch) for batch in server.batches] == [7, 3, 1, 2, 4, 2, 2]
     assert sorted(answer.scores) == [(index, float(index + 10)) for index in range(7)]
     assert answer.meta.billed_units == BilledUnits(search_units=4)
 
 
-def test_halves_of_a_later_batch_keep_their_places() -> None:
-    answer = ask_all(Server(most=2), numbered(7), size=3)
+def test_halves_of_a_later_batch_have_the_right_index() -> None:
+    answer = ask_all(Server(limit=2), numbered(7), size=3)
     assert sorted(answer.scores) == [(index, float(index + 10)) for index in range(7)]
 
 
-def test_halves_are_asked_for_no_more_than_they_hold() -> None:
-    server = Server(most=4)
+def test_halves_ask_for_no_more_results_than_documents() -> None:
+    server = Server(limit=4)
     ask_all(server, numbered(4), top_n=3)
     assert [request.top_n for request in server.asked] == [3, 2, 2]
 
 
 @pytest.mark.parametrize("size", [1000, 2])
-def test_one_document_that_is_too_large_is_an_error_that_names_it(size: int) -> None:
+def test_single_document_that_is_too_large_is_named_in_the_error(size: int) -> None:
     documents = ["10", "11", "12", "123456", "14"]
     with pytest.raises(BadRequestError, match=r"documents\[103\] is too large.*too large") as caught:
-        ask_all(Server(most=5), documents, size=size, place=lambda index: index + 100)
+        ask_all(Server(limit=5), documents, size=size, index_of=lambda index: index + 100)
     assert (caught.value.status_code, caught.value.provider, caught.value.request_id) == (413, "p", "r")
     assert "123456" not in str(caught.value)
     assert "documents[103]" in str(pickle.loads(pickle.dumps(caught.value)))  # noqa: S301
 
 
-def test_nothing_is_halved_when_it_must_not_be_split() -> None:
-    server = Server(most=4)
+def test_listwise_request_is_not_halved() -> None:
+    server = Server(limit=4)
     with pytest.raises(BadRequestError, match=r"^the request is too large") as caught:
         ask_all(server, numbered(7), may_split=False)
     assert caught.value.status_code == 413
     assert len(server.asked) == 1
 
 
-def test_other_errors_are_not_halved() -> None:
+def test_other_error_is_not_halved() -> None:
     class Failing(Server):
         def answer(self, request: RerankRequest) -> Answer:
             self.asked.append(request)
@@ -183,11 +183,11 @@ def units(search_units: int | None = None, total_tokens: int | None = None) -> M
         ),
     ],
 )
-def test_usage_is_added_up_or_left_out_when_a_part_lacks_it(metas: list[Meta], total: Meta) -> None:
-    assert added(metas) == total
+def test_usage_is_summed_or_left_out_if_an_answer_lacks_it(metas: list[Meta], total: Meta) -> None:
+    assert total_usage(metas) == total
 
 
-def test_merging_keeps_every_score_and_the_last_known_request_id() -> None:
+def test_merged_answer_has_all_scores_and_the_last_request_id() -> None:
     parts = [Answer(scores=[(0, 1.0)], request_id="a"), Answer(scores=[(1, 2.0)])]
     assert merged(parts) == Answer(scores=[(0, 1.0), (1, 2.0)], request_id="a")
 
@@ -196,11 +196,11 @@ def text_of(document: Document) -> str:
     return document if isinstance(document, str) else document["text"]
 
 
-def test_documents_are_sent_as_they_are_when_none_is_blank_or_merged() -> None:
+def test_candidates_are_the_documents_if_none_is_blank_or_merged() -> None:
     documents = ["a", "b", "a"]
     kept = candidates(documents, [], key=None)
     assert kept.documents is documents
-    assert [kept.place(index) for index in range(3)] == [0, 1, 2]
+    assert [kept.index_of(index) for index in range(3)] == [0, 1, 2]
     scores = [(2, 0.5), (0, 0.1)]
     assert kept.spread(scores) == scores
 
@@ -213,21 +213,21 @@ def test_documents_are_sent_as_they_are_when_none_is_blank_or_merged() -> None:
         (["", "a", "", "a"], [0, 2], text_of, {1: "a"}, [(1, 0.0), (3, 0.0)]),
         (["a", "b", "a"], [1], None, {0: "a", 2: "a"}, [(0, 0.0), (2, 1.0)]),
     ],
-    ids=["blanks", "copies", "blank copies", "copies that are not merged"],
+    ids=["blanks", "duplicates", "blank duplicates", "duplicates that are not merged"],
 )
-def test_blanks_are_left_out_and_copies_share_a_score(
+def test_blank_documents_are_left_out_and_duplicates_share_a_score(
     documents: list[str],
     blank: list[int],
     key: Callable[[Document], str] | None,
     sent: dict[int, str],
     spread: list[tuple[int, float]],
 ) -> None:
-    kept: Candidates = candidates(documents, blank, key=key)
-    assert {kept.place(index): document for index, document in enumerate(kept.documents)} == sent
+    kept = candidates(documents, blank, key=key)
+    assert {kept.index_of(index): document for index, document in enumerate(kept.documents)} == sent
     assert kept.blank == blank
     assert list(kept.spread([(index, float(index)) for index in range(len(sent))])) == spread
 
 
-def test_the_first_copy_is_the_one_that_is_sent() -> None:
+def test_first_duplicate_is_sent() -> None:
     documents: list[Any] = [{"text": "a", "source": "first"}, {"text": "a", "source": "second"}]
     assert list(candidates(documents, [], key=text_of).documents) == [documents[0]]

@@ -30,42 +30,64 @@ def empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         ("rerank-v3.5", "cohere", ("cohere", "rerank-v3.5")),
         ("cohere/rerank-v3.5", "cohere", ("cohere", "rerank-v3.5")),
         ("nvidia/x", "nvidia_nim", ("nvidia_nim", "nvidia/x")),
+        ("cohere:rerank-v3.5", None, ("cohere", "rerank-v3.5")),
+        ("nvidia_nim:nvidia/x", None, ("nvidia_nim", "nvidia/x")),
+        ("bedrock/cohere.rerank-v3-5:0", None, ("bedrock", "cohere.rerank-v3-5:0")),
+        ("bedrock:cohere.rerank-v3-5:0", None, ("bedrock", "cohere.rerank-v3-5:0")),
+        ("acme:8/x", None, ("acme:8", "x")),
     ],
 )
-def test_a_model_is_split_at_the_first_slash(model: str, custom: str | None, parts: tuple[str, str]) -> None:
+def test_model_is_split_at_the_first_slash_or_after_a_known_provider_with_a_colon(
+    model: str, custom: str | None, parts: tuple[str, str]
+) -> None:
     assert split_model(model, custom) == parts
 
 
-def test_a_provider_without_a_model_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match="'cohere/' names a provider, and no model of it"):
-        split_model("cohere/")
+@pytest.mark.parametrize("model", ["cohere/", "cohere:"])
+def test_provider_without_a_model_is_refused(model: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"'{model}' names a provider but no model"):
+        split_model(model)
+
+
+def test_reranker_may_be_made_with_a_colon() -> None:
+    reranker = Reranker("cohere:rerank-v3.5", fallbacks=["nvidia_nim:nvidia/x"])
+    assert (reranker.deployment, reranker.provider, reranker.model) == ("cohere/rerank-v3.5", "cohere", "rerank-v3.5")
 
 
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"api_key": 5}, "api_key is a string, not int"),
-        ({"api_base": 3}, "api_base is a string, not int"),
-        ({"headers": [("a", "b")]}, "headers is a mapping of names to strings, not list"),
+        ({"api_key": 5}, "api_key must be a string or a SecretStr, or None, got 5"),
+        ({"api_base": 3}, "api_base must be a string, or None, got 3"),
+        (
+            {"headers": [("a", "b")]},
+            "headers must be a mapping of strings to strings, or None, got a value of type list",
+        ),
     ],
     ids=str,
 )
-def test_a_connection_of_other_types_is_refused(given: dict[str, Any], message: str) -> None:
+def test_connection_of_the_wrong_type_is_refused(given: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
-        Reranker("cohere/m", **{"api_key": "k", **given}).check()
+        Reranker("cohere/m", **{"api_key": "k", **given})
 
 
-def test_a_key_may_be_a_secret() -> None:
+@pytest.mark.parametrize("given", [{"api_key": 5}, {"api_base": 3}, {"headers": [("a", "b")]}], ids=str)
+def test_connect_refuses_the_wrong_type(given: dict[str, Any]) -> None:
+    with pytest.raises(BadRequestError, match=f"{next(iter(given))} must be"):
+        connect("cohere/m", **given)
+
+
+def test_key_may_be_a_secret_string() -> None:
     assert connect("cohere/m", api_key=SecretStr(" k "), api_base=None).connection.api_key == "k"  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("model", ["", " ", None, 3, "rerank-v3.5"])
-def test_a_model_without_a_provider_is_refused(model: Any) -> None:
+def test_model_without_a_provider_is_refused(model: Any) -> None:
     with pytest.raises(ConfigurationError, match="cohere/"):
         split_model(model)
 
 
-def test_the_providers_are_named_to_who_names_none() -> None:
+def test_model_without_a_provider_is_refused_with_all_providers() -> None:
     with pytest.raises(ConfigurationError) as caught:
         split_model("rerank-v3.5")
     assert "cohere/rerank-v3.5" in str(caught.value)
@@ -73,19 +95,19 @@ def test_the_providers_are_named_to_who_names_none() -> None:
 
 
 @pytest.mark.parametrize(("prefix", "hint"), [("coher", "did you mean cohere"), ("xyzzy", "known: ")])
-def test_an_unknown_provider_is_refused_with_a_hint(prefix: str, hint: str) -> None:
+def test_unknown_provider_is_refused_with_a_hint(prefix: str, hint: str) -> None:
     with pytest.raises(ConfigurationError, match=f"unknown provider '{prefix}': {hint}"):
         provider_class(f"{prefix}/m")
 
 
 @pytest.mark.parametrize("prefix", ["_base", "..", "os", "__init__", ""])
-def test_only_providers_are_loaded(prefix: str) -> None:
+def test_name_that_is_no_provider_is_refused(prefix: str) -> None:
     with pytest.raises(ConfigurationError):
         provider_class("m", prefix or "/")
 
 
 @pytest.mark.parametrize("prefix", names())
-def test_the_first_variable_that_is_set_holds_the_key(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_read_from_the_first_variable_that_is_set(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = load(prefix)
     assert key_from_environment(kind) is None
     for name in reversed(kind.key_variables):
@@ -99,7 +121,7 @@ def test_the_first_variable_that_is_set_holds_the_key(prefix: str, monkeypatch: 
 
 
 @pytest.mark.parametrize("prefix", names())
-def test_the_first_variable_that_is_set_holds_the_base_url(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_url_is_read_from_the_first_variable_that_is_set(prefix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind = load(prefix)
     assert connect(f"{prefix}/m").connection.api_base is None
     for number, name in enumerate(reversed(kind.base_variables)):
@@ -107,7 +129,7 @@ def test_the_first_variable_that_is_set_holds_the_base_url(prefix: str, monkeypa
         assert connect(f"{prefix}/m").connection.api_base == f"http://host-{number}.test/v1"
 
 
-def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_take_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COHERE_API_KEY", "from environment")
     monkeypatch.setenv("COHERE_API_BASE", "https://environment.test")
     connection = connect("cohere/m", api_key=" argument ", api_base="https://argument.test ").connection
@@ -115,23 +137,21 @@ def test_arguments_win_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 @pytest.mark.parametrize("empty", [None, ""])
-def test_an_empty_argument_leaves_it_to_the_environment(empty: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_empty_key_is_read_from_the_environment(empty: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COHERE_API_KEY", "from environment")
     assert connect("cohere/m", api_key=empty).connection.api_key == "from environment"
 
 
-def test_the_environment_is_read_at_the_first_call_and_not_when_a_reranker_is_made(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_missing_key_is_looked_up_again_at_each_call(monkeypatch: pytest.MonkeyPatch) -> None:
     reranker = Reranker("cohere/m", api_base="https://host.test")
     with pytest.raises(AuthenticationError, match="COHERE_API_KEY or CO_API_KEY"):
-        reranker._first.connected()
+        reranker.check()
     monkeypatch.setenv("CO_API_KEY", "came later")
-    assert reranker._first.connected().connection.api_key == "came later"
+    reranker.check()
 
 
 @pytest.mark.parametrize("key", ["line\nbreak", "carriage\rreturn", "sch\u00fcssel", "\u201cquoted\u201d", "nul\0"])
-def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str) -> None:
+def test_key_that_no_header_can_hold_is_refused_without_being_shown(key: str) -> None:
     with pytest.raises(AuthenticationError) as caught:
         connect("cohere/m", api_key=key)
     assert key not in str(caught.value)
@@ -139,7 +159,7 @@ def test_a_key_that_no_header_can_carry_is_refused_without_being_shown(key: str)
 
 
 @pytest.mark.parametrize("key", ["\nkey\n", "key\r\n"])
-def test_line_breaks_around_a_key_are_left_out(key: str) -> None:
+def test_line_breaks_around_a_key_are_removed(key: str) -> None:
     assert connect("cohere/m", api_key=key).connection.api_key == "key"
 
 
@@ -152,7 +172,7 @@ def test_headers_that_cannot_be_sent_are_refused(headers: Any) -> None:
         connect("cohere/m", headers=headers)
 
 
-def test_the_callers_headers_win_whatever_their_case() -> None:
+def test_headers_of_the_user_replace_ours_in_any_case() -> None:
     headers = {"Authorization": "Basic abc", "X-Team": "search"}
     sent = connect("cohere/m", api_key="key", headers=headers).build_request(REQUEST).headers
     assert (sent["authorization"], sent["x-team"]) == ("Basic abc", "search")
@@ -168,7 +188,7 @@ def test_the_callers_headers_win_whatever_their_case() -> None:
         ("https://user@host.test:8080/v1?a=b", "user:"),
     ],
 )
-def test_a_login_in_the_base_url_becomes_a_header(base: str, login: str) -> None:
+def test_login_in_the_base_url_becomes_a_header(base: str, login: str) -> None:
     provider = connect("cohere/m", api_base=base)
     assert provider.connection.api_base == "https://host.test:8080/v1?a=b"
     request = provider.build_request(REQUEST)
@@ -181,12 +201,12 @@ def test_a_login_in_the_base_url_becomes_a_header(base: str, login: str) -> None
 @pytest.mark.parametrize(
     "base", ["host.test", "host.test/v1", "ftp://host.test", "https://", "http://[::1", "http://host.test:port", "/v1"]
 )
-def test_a_base_url_that_is_none_is_refused_before_sending(base: str) -> None:
+def test_malformed_base_url_is_refused(base: str) -> None:
     with pytest.raises(ConfigurationError, match="COHERE_API_BASE"):
         connect("cohere/m", api_key="key", api_base=base).check()
 
 
-def test_a_broken_base_url_shows_no_login() -> None:
+def test_error_for_a_malformed_base_url_shows_no_login() -> None:
     provider = connect("cohere/m", api_key="key", api_base="http://user:hunter2@[::1")
     with pytest.raises(ConfigurationError) as caught:
         provider.check()
@@ -195,7 +215,7 @@ def test_a_broken_base_url_shows_no_login() -> None:
 
 
 @pytest.mark.parametrize("prefix", names())
-def test_no_repr_shows_the_key_or_the_headers(prefix: str) -> None:
+def test_repr_shows_neither_key_nor_headers(prefix: str) -> None:
     provider = connect(f"{prefix}/m", api_key="very-secret", api_base="https://host.test", headers={"x": "hidden"})
     for shown in (repr(provider), repr(provider.connection)):
         assert "very-secret" not in shown
@@ -203,32 +223,32 @@ def test_no_repr_shows_the_key_or_the_headers(prefix: str) -> None:
 
 
 @pytest.mark.parametrize("given", ["", "  ", None])
-def test_a_setting_that_says_nothing_is_left_to_the_environment(
-    given: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_empty_setting_is_read_from_the_environment(given: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_REGION", "eu-central-1")
     connection = connect("bedrock/m", settings={"aws_region_name": given}).connection
     assert connection.settings == {"aws_region_name": "eu-central-1"}
     assert connection.from_environment == {"aws_region_name"}
 
 
-def test_white_space_around_a_setting_is_taken_off() -> None:
+def test_white_space_around_a_setting_is_removed() -> None:
     connection = connect("vertex_ai/m", settings={"access_token": " t-1\n", "vertex_project": "p"}).connection
     assert connection.settings == {"access_token": "t-1", "vertex_project": "p"}
     assert connection.from_environment == frozenset()
 
 
 @pytest.mark.parametrize("way", ["argument", "environment"])
-def test_a_setting_that_no_header_can_carry(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_setting_that_no_header_can_hold_is_refused_without_being_shown(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     settings = {"token": "to\nken"} if way == "argument" else {}
     if way == "environment":
         monkeypatch.setenv("WATSONX_TOKEN", "to\nken")
-    with pytest.raises(AuthenticationError, match=r"^token for IBM watsonx\.ai holds a line break") as caught:
+    with pytest.raises(AuthenticationError, match=r"^token for IBM watsonx\.ai contains a line break") as caught:
         connect("watsonx/m", settings=settings)
     assert "ken" not in str(caught.value).replace("token", "")
 
 
-def test_an_error_names_the_variable_of_a_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_error_names_the_variable_of_the_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CO_API_URL", "gw.example")
     with pytest.raises(ConfigurationError, match="the base URL for Cohere in CO_API_URL is not an http"):
         connect("cohere/m", api_key="k").check()

@@ -7,8 +7,9 @@ import orjson
 import pytest
 
 from anyrerank import BadRequestError, Reranker, RerankResponse, rerank
-from anyrerank._core.engine import blanks, checked_documents, checked_query, identity, options_of
-from anyrerank._core.engine.options import provider_options
+from anyrerank._core.engine import Options, RerankerOptions, blanks, checked_documents, checked_query, made, merged
+from anyrerank._core.engine.documents import identity
+from anyrerank._core.engine.provider_options import provider_options
 from anyrerank.providers import load
 
 NIM = "nvidia_nim/nvidia/rerank-qa"
@@ -16,7 +17,7 @@ COHERE = "cohere/rerank-v3.5"
 
 
 class Server:
-    """Answers in the shape of the path, and keeps what it was sent."""
+    """Answers in the format of the provider, and records the bodies of the requests."""
 
     def __init__(self) -> None:
         self.bodies: list[dict[str, Any]] = []
@@ -43,14 +44,14 @@ def server() -> Server:
 
 
 @pytest.mark.parametrize("query", ["", " ", "\n\t\u00a0", None, 3, b"q", ["q"], {"text": "q"}])
-def test_a_query_is_a_string_that_is_not_blank(server: Server, query: Any) -> None:
+def test_query_that_is_blank_or_no_string_is_refused(server: Server, query: Any) -> None:
     with pytest.raises(BadRequestError, match="query"):
         server.rerank(query=query)
     assert server.bodies == []
 
 
 @pytest.mark.parametrize("query", ["", 3])
-def test_a_query_is_checked_without_documents_too(server: Server, query: Any) -> None:
+def test_query_is_checked_without_documents_too(server: Server, query: Any) -> None:
     with pytest.raises(BadRequestError, match="query"):
         server.rerank([], query=query)
 
@@ -60,8 +61,8 @@ def test_a_query_is_checked_without_documents_too(server: Server, query: Any) ->
     ["one string", b"bytes", {"a", "b"}, frozenset({"a"}), {"text": "a"}, None, 3, object()],
     ids=lambda documents: type(documents).__name__,
 )
-def test_documents_are_a_sequence(server: Server, documents: Any) -> None:
-    with pytest.raises(BadRequestError, match="documents is a sequence"):
+def test_documents_that_are_no_sequence_are_refused(server: Server, documents: Any) -> None:
+    with pytest.raises(BadRequestError, match="documents must be a sequence"):
         server.rerank(documents)
     assert server.bodies == []
 
@@ -69,7 +70,7 @@ def test_documents_are_a_sequence(server: Server, documents: Any) -> None:
 @pytest.mark.parametrize(
     "wrong", [3, None, 2.5, True, b"bytes", ["a"], object()], ids=lambda wrong: type(wrong).__name__
 )
-def test_each_document_is_a_string_or_a_mapping(server: Server, wrong: Any) -> None:
+def test_document_that_is_no_string_or_mapping_is_refused(server: Server, wrong: Any) -> None:
     with pytest.raises(BadRequestError, match=r"documents\[1\]"):
         server.rerank(["a", wrong])
     assert server.bodies == []
@@ -79,29 +80,35 @@ def test_each_document_is_a_string_or_a_mapping(server: Server, wrong: Any) -> N
     "wrong", [{}, {"title": "t"}, {"text": None}, {"text": 3}, {"image": "data:image/png;base64,"}]
 )
 @pytest.mark.parametrize("first", ["a", {"text": "a"}])
-def test_a_mapping_has_a_text(server: Server, first: Any, wrong: Any) -> None:
+def test_mapping_without_a_text_is_refused(server: Server, first: Any, wrong: Any) -> None:
     with pytest.raises(BadRequestError, match=r"documents\[1\].*'text'"):
         server.rerank([first, wrong])
     assert server.bodies == []
 
 
-def test_a_mapping_has_one_of_the_rank_fields(server: Server) -> None:
-    with pytest.raises(BadRequestError, match=r"documents\[1\] has none of the rank_fields title, body"):
-        server.rerank([{"title": "t"}, {"text": "a"}], rank_fields=["title", "body"])
-    assert server.bodies == []
+def test_mapping_without_the_rank_fields_is_blank(server: Server) -> None:
+    response = server.rerank([{"text": "a"}, {"title": "t"}], model="cohere/m", rank_fields=["title", "body"])
+    assert server.bodies[0]["documents"] == ["title: t\n"]
+    assert list(response.results.pairs()) == [(1, 1.0), (0, None)]
 
 
 @pytest.mark.parametrize(
     "documents", [[""], ["", "  ", "\n"], [{"text": " "}], ["", {"text": ""}]], ids=["one", "many", "mapping", "mixed"]
 )
-def test_all_blank_documents_are_an_error(server: Server, documents: Any) -> None:
-    with pytest.raises(BadRequestError, match="blank"):
-        server.rerank(documents)
+def test_only_blank_documents_come_back_unranked_and_nothing_is_sent(server: Server, documents: Any) -> None:
+    response = server.rerank(documents)
+    assert list(response.results.pairs()) == [(index, None) for index in range(len(documents))]
+    assert response.degraded
     assert server.bodies == []
 
 
+def test_only_blank_documents_are_dropped_by_a_threshold(server: Server) -> None:
+    response = server.rerank(["", " "], score_threshold=0.0)
+    assert (list(response.results), response.degraded) == ([], True)
+
+
 @pytest.mark.parametrize("documents", [[], ()])
-def test_no_documents_give_an_empty_response_and_no_request(server: Server, documents: Any) -> None:
+def test_no_documents_give_an_empty_response_without_a_request(server: Server, documents: Any) -> None:
     response = server.rerank(documents)
     assert list(response.results) == []
     assert server.bodies == []
@@ -112,7 +119,7 @@ def test_no_documents_give_an_empty_response_and_no_request(server: Server, docu
     [list, tuple, iter, dict.fromkeys, lambda texts: (text for text in texts), lambda texts: map(str, texts)],
     ids=["list", "tuple", "iterator", "dict is refused", "generator", "map"],
 )
-def test_any_ordered_iterable_of_documents_will_do(server: Server, make: Callable[[list[str]], Any]) -> None:
+def test_documents_can_be_any_ordered_iterable(server: Server, make: Callable[[list[str]], Any]) -> None:
     documents = make(["a", "b", "c"])
     if isinstance(documents, Mapping):
         with pytest.raises(BadRequestError):
@@ -123,7 +130,7 @@ def test_any_ordered_iterable_of_documents_will_do(server: Server, make: Callabl
     assert [result.document for result in response.results] == [{"text": "a"}, {"text": "b"}, {"text": "c"}]
 
 
-def test_any_mapping_is_a_document(server: Server) -> None:
+def test_document_can_be_any_mapping(server: Server) -> None:
     document = MappingProxyType({"text": "a", "source": "s"})
     response = server.rerank([document])
     assert server.bodies[0]["documents"] == ["a"]
@@ -137,19 +144,20 @@ def test_blank_documents_are_not_sent_and_come_last(server: Server) -> None:
     assert response.results.scores == (1.0, 0.5, None, None)
 
 
-def test_a_threshold_drops_blank_documents(server: Server) -> None:
+def test_threshold_drops_blank_documents(server: Server) -> None:
     assert server.rerank(["", "a"], score_threshold=-1.0).results.indexes == (1,)
 
 
 WRONG: list[tuple[str, Any]] = [
     *(("top_n", value) for value in (0, -1, True, 2.5, "3", 1.0)),
-    *(("timeout", value) for value in (0, -1, float("nan"), float("inf"), 10**400, "5", True)),
+    *(("timeout", value) for value in (0, -1, float("nan"), float("inf"), 10**400, "soon", "-5", True, object())),
     *(("max_retries", value) for value in (-1, 1.5, None, "2", False)),
     ("num_retries", -1),
     *(("batch_size", value) for value in (0, -5, "10", True)),
     *(("max_concurrency", value) for value in (0, None, 1.5)),
     *(("score_threshold", value) for value in ("0.5", float("nan"), 10**400, True)),
     *(("score_mode", value) for value in ("percent", None, "RAW")),
+    *(("score_scale", value) for value in ("percent", True)),
     *(("on_error", value) for value in ("ignore", None)),
     *(("fuse", value) for value in ("borda", True)),
     *(("rank_fields", value) for value in ("text", [1], [None], 5, True, b"text")),
@@ -159,8 +167,8 @@ WRONG: list[tuple[str, Any]] = [
 
 
 @pytest.mark.parametrize(("name", "value"), WRONG)
-def test_a_wrong_value_is_refused_before_anything_is_sent(server: Server, name: str, value: Any) -> None:
-    shown = "max_retries" if name == "num_retries" else name
+def test_invalid_value_is_refused_before_anything_is_sent(server: Server, name: str, value: Any) -> None:
+    shown = "max_retries must be" if name == "num_retries" else f"{name} must be"
     with pytest.raises(BadRequestError, match=shown):
         server.rerank(**{name: value})
     with pytest.raises(BadRequestError, match=shown):
@@ -170,21 +178,55 @@ def test_a_wrong_value_is_refused_before_anything_is_sent(server: Server, name: 
     assert server.bodies == []
 
 
-@pytest.mark.parametrize("api_base", ["https://host.test/v1", "https://host.test/v2"])
+MESSAGES: list[tuple[str, Any, str]] = [
+    ("top_n", -3, "top_n must be a positive integer, or None, got -3"),
+    ("top_n", "3", "top_n must be a positive integer, or None, got a value of type str"),
+    ("timeout", 0, "timeout must be a positive number of seconds, or None for no limit, got 0"),
+    ("timeout", "soon", "timeout must be a positive number of seconds, or None for no limit, got a value of type str"),
+    ("score_mode", "units", "score_mode must be 'raw' or 'unit', got 'units'"),
+    ("score_scale", "logits", "score_scale must be 'logit', 'unit' or None, got 'logits'"),
+    ("score_mode", "a" * 41, "score_mode must be 'raw' or 'unit', got a value of type str"),
+    ("on_error", "ignore", "on_error must be 'raise' or 'passthrough', got 'ignore'"),
+    ("fuse", True, "fuse must be 'rrf', 'auto' or None, got True"),
+    ("max_tokens_per_doc", 0, "max_tokens_per_doc must be a positive integer, or None, got 0"),
+    ("priority", -1, "priority must be an integer of at least 0, or None, got -1"),
+    ("user", ["secret"], "user must be a string, or None, got a value of type list"),
+    ("instruction", b"secret", "instruction must be a string, or None, got a value of type bytes"),
+    ("metadata", "secret", "metadata must be a mapping, or None, got a value of type str"),
+    ("drop_params", "yes", "drop_params must be True or False, got a value of type str"),
+    (
+        "input_cost_per_token",
+        -1.0,
+        "input_cost_per_token must be a number of US dollars of at least 0, or None, got -1.0",
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "message"), MESSAGES)
+def test_message_says_what_is_expected_and_shows_only_numbers_and_choices(name: str, value: Any, message: str) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        Reranker(COHERE, **{name: value})
+    assert caught.value.message == message
+
+
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("max_tokens_per_doc", 0), ("max_tokens_per_doc", "9"), ("max_chunks_per_doc", True), ("priority", -1)],
+    ("value", "seconds"),
+    [("30", 30.0), (" 2.5 ", 2.5), (30, 30.0), (httpx.Timeout(30), 30.0), (httpx.Timeout(5, read=7), 7.0)],
+    ids=str,
 )
-def test_a_wrong_value_of_the_providers_own_option_is_refused(
-    server: Server, api_base: str, name: str, value: Any
-) -> None:
-    with pytest.raises(BadRequestError, match=name):
-        server.rerank(api_base=api_base, **{name: value})
-    assert server.bodies == []
+def test_timeout_may_be_a_numeric_string_or_an_httpx_timeout(server: Server, value: Any, seconds: float) -> None:
+    assert made(Options, {"timeout": value}).timeout == seconds
+    server.rerank(timeout=value)
+    Reranker(COHERE, api_key="key", http_client=server.http_client).rerank("q", ["a"], timeout=value)
+    assert len(server.bodies) == 2
+
+
+def test_httpx_timeout_without_a_read_timeout_is_no_limit() -> None:
+    assert made(Options, {"timeout": httpx.Timeout(None)}).timeout is None
 
 
 @pytest.mark.parametrize("name", ["truncate", "instruction", "no_such_option", "top_k"])
-def test_an_unknown_option_is_refused_and_those_that_exist_are_named(server: Server, name: str) -> None:
+def test_unknown_option_is_refused_with_the_options_that_exist(server: Server, name: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         server.rerank(**{name: "x"})
     for existing in (name, "max_tokens_per_doc", "max_chunks_per_doc", "priority", "top_n", "drop_params"):
@@ -192,7 +234,7 @@ def test_an_unknown_option_is_refused_and_those_that_exist_are_named(server: Ser
     assert server.bodies == []
 
 
-def test_an_unknown_option_is_refused_when_a_reranker_is_made_and_when_it_is_called(server: Server) -> None:
+def test_unknown_option_is_refused_by_the_constructor_and_by_the_call(server: Server) -> None:
     with pytest.raises(BadRequestError, match="truncate"):
         Reranker(COHERE, truncate="END")
     reranker = Reranker(COHERE, api_key="key", http_client=server.http_client)
@@ -201,12 +243,12 @@ def test_an_unknown_option_is_refused_when_a_reranker_is_made_and_when_it_is_cal
     assert server.bodies == []
 
 
-def test_an_option_that_a_fallback_does_not_have_is_refused() -> None:
+def test_option_that_a_fallback_does_not_have_is_refused() -> None:
     with pytest.raises(BadRequestError, match="nvidia_nim has no option priority"):
         Reranker(COHERE, fallbacks=[NIM], priority=1)
 
 
-def test_drop_params_leaves_out_what_the_provider_does_not_have(server: Server) -> None:
+def test_drop_params_drops_options_that_the_provider_does_not_have(server: Server) -> None:
     server.rerank(truncate="END", max_tokens_per_doc=100, drop_params=True)
     assert server.bodies[0].keys() == {"model", "query", "documents", "max_tokens_per_doc"}
 
@@ -225,7 +267,9 @@ def test_drop_params_leaves_out_what_the_provider_does_not_have(server: Server) 
         (COHERE, {"user": "u", "metadata": {"tag": 1}, "return_documents": True, "timeout": None}, {}),
     ],
 )
-def test_what_reaches_the_wire(server: Server, model: str, given: dict[str, Any], sent: dict[str, Any]) -> None:
+def test_body_has_the_options_of_the_provider_only(
+    server: Server, model: str, given: dict[str, Any], sent: dict[str, Any]
+) -> None:
     server.rerank(model=model, **given)
     everything = {"model", "query", "passages"} if model == NIM else {"model", "query", "documents"}
     assert {name: value for name, value in server.bodies[0].items() if name not in everything} == sent
@@ -234,14 +278,15 @@ def test_what_reaches_the_wire(server: Server, model: str, given: dict[str, Any]
 @pytest.mark.parametrize(
     "name", ["api_key", "api_base", "headers", "http_client", "fallbacks", "model", "custom_llm_provider"]
 )
-def test_the_connection_is_not_changed_in_a_call(server: Server, name: str) -> None:
+def test_call_cannot_override_the_connection(server: Server, name: str) -> None:
     reranker = Reranker(COHERE, api_key="key", http_client=server.http_client)
+    given: dict[str, Any] = {name: "x"}
     with pytest.raises(BadRequestError, match=name):
-        reranker.rerank("q", ["a"], **{name: "x"})
+        reranker.rerank("q", ["a"], **given)
     assert server.bodies == []
 
 
-def test_a_call_overrides_an_option_for_itself_alone(server: Server) -> None:
+def test_call_overrides_options_for_itself_only(server: Server) -> None:
     reranker = Reranker(COHERE, api_key="key", http_client=server.http_client, top_n=1, priority=3)
     assert len(reranker.rerank("q", ["a", "b"], top_n=None, priority=None).results) == 2
     assert len(reranker.rerank("q", ["a", "b"]).results) == 1
@@ -257,13 +302,13 @@ def test_text_that_is_not_unicode_is_refused(server: Server, value: str) -> None
     assert server.bodies == []
 
 
-def test_an_extra_body_that_is_not_json_is_refused(server: Server) -> None:
+def test_extra_body_that_is_not_json_is_refused(server: Server) -> None:
     with pytest.raises(BadRequestError, match="JSON"):
         server.rerank(extra_body={"raw": object()})
     assert server.bodies == []
 
 
-def test_no_message_shows_the_query_or_a_document(server: Server) -> None:
+def test_message_shows_neither_query_nor_documents(server: Server) -> None:
     secret = "a very private text indeed"
     wrong: list[dict[str, Any]] = [
         {"documents": [secret, 3]},
@@ -282,26 +327,38 @@ def test_no_message_shows_the_query_or_a_document(server: Server) -> None:
 
 
 @pytest.mark.parametrize("value", [None, 0, 5])
-def test_num_retries_is_another_word_for_max_retries(value: int | None) -> None:
-    assert options_of({"num_retries": value}).max_retries == (2 if value is None else value)
+def test_num_retries_is_an_alias_of_max_retries(value: int | None) -> None:
+    assert made(Options, {"num_retries": value}).max_retries == (2 if value is None else value)
 
 
-def test_options_are_laid_over_each_other() -> None:
-    base = options_of({"top_n": 5, "truncate": "END", "priority": 1})
-    changed = options_of({"top_n": None, "truncate": None, "instruction": "i"}, base)
-    assert (changed.top_n, changed.extra) == (None, {"priority": 1, "instruction": "i"})
-    assert (base.top_n, base.extra) == (5, {"truncate": "END", "priority": 1})
-    assert options_of({}, base) is base
+def test_base_url_and_extra_headers_are_aliases() -> None:
+    options = made(RerankerOptions, {"base_url": "https://host.test", "extra_headers": {"x": "1"}})
+    assert (options.api_base, options.headers) == ("https://host.test", {"x": "1"})
 
 
-def test_an_option_of_the_provider_reaches_only_who_has_it() -> None:
-    extra = {"truncate": "END", "priority": 1}
-    assert provider_options(extra, load("nvidia_nim"), drop_params=True) == {"truncate": "END"}
-    assert provider_options(extra, load("cohere"), drop_params=True) == {"priority": 1}
-    assert provider_options(extra, load("local"), drop_params=True) == {}
+def test_headers_and_extra_headers_are_merged() -> None:
+    options = made(RerankerOptions, {"headers": {"x": "1", "y": "1"}, "extra_headers": {"x": "2", "z": "2"}})
+    assert options.headers == {"x": "1", "y": "1", "z": "2"}
 
 
-def test_a_checked_query_and_checked_lists_are_the_callers_own() -> None:
+def test_overrides_replace_options_and_are_added_to_provider_options() -> None:
+    base = made(Options, {"top_n": 5, "truncate": "END", "priority": 1, "padding": True})
+    changed = merged(base, {"top_n": None, "truncate": None, "instruction": "i", "is_iql": True})
+    assert changed.top_n is None
+    assert changed.provider_options == {"priority": 1, "instruction": "i", "padding": True, "is_iql": True}
+    assert base.top_n == 5
+    assert base.provider_options == {"truncate": "END", "priority": 1, "padding": True}
+    assert merged(base, {}) is base
+
+
+def test_provider_option_reaches_only_providers_that_have_it() -> None:
+    given = {"truncate": "END", "priority": 1}
+    assert provider_options(given, load("nvidia_nim"), drop_params=True) == {"truncate": "END"}
+    assert provider_options(given, load("cohere"), drop_params=True) == {"priority": 1}
+    assert provider_options(given, load("local"), drop_params=True) == {}
+
+
+def test_checked_query_and_documents_are_not_copied() -> None:
     query, documents = "  q ", ["a"]
     assert checked_query(query) is query
     assert checked_documents(documents) is documents
@@ -316,13 +373,16 @@ def test_a_checked_query_and_checked_lists_are_the_callers_own() -> None:
         ([{"title": "t", "text": ""}, {"title": " "}], ["title"], [1]),
         ([{"title": None, "body": "b"}, {"body": 0}], ["title", "body"], []),
         ([" ", "a"], ["title"], [0]),
+        ([{"text": "a"}, {"title": "t"}], ["title"], [0]),
     ],
 )
-def test_blank_documents_are_found(documents: list[Any], rank_fields: Sequence[str] | None, blank: list[int]) -> None:
+def test_blanks_are_the_indexes_of_blank_documents(
+    documents: list[Any], rank_fields: Sequence[str] | None, blank: list[int]
+) -> None:
     assert blanks(documents, rank_fields, images=False) == blank
 
 
-def test_an_image_needs_no_text_where_images_are_ranked() -> None:
+def test_image_without_text_is_not_blank_if_images_are_ranked() -> None:
     image: dict[str, Any] = {"image": "data:image/png;base64,AA=="}
     assert blanks([image, "a"], None, images=True) == []
     with pytest.raises(BadRequestError, match="cannot rank"):
@@ -343,13 +403,13 @@ def test_an_image_needs_no_text_where_images_are_ranked() -> None:
         ({"a": "x", "b": ""}, {"a": "", "b": "x"}, ["a", "b"], False),
     ],
 )
-def test_documents_are_the_same_when_a_model_sees_the_same(
+def test_documents_are_identical_if_the_model_reads_the_same(
     one: Any, other: Any, rank_fields: Sequence[str] | None, same: bool
 ) -> None:
     assert (identity(one, rank_fields, whole=False) == identity(other, rank_fields, whole=False)) is same
 
 
-def test_dedupe_sends_equal_texts_once_and_scores_every_copy(server: Server) -> None:
+def test_dedupe_sends_identical_texts_once_and_scores_every_duplicate(server: Server) -> None:
     response = server.rerank(["a", "b", {"text": "a"}, "a"], dedupe=True)
     assert server.bodies[0]["documents"] == ["a", "b"]
     assert response.results.indexes == (0, 2, 3, 1)

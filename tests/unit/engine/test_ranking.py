@@ -3,51 +3,41 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.engine import order, results
-from anyrerank._core.engine.ranking import Scored, best_first, check_score_mode, fused, unit
-from anyrerank._core.types import RerankResult, Scale
-from anyrerank.errors import BadRequestError
+from anyrerank._core.engine import order
+from anyrerank._core.engine.ranking import Scored, best_first, fused, logistic, results
+from anyrerank._core.types import RerankResult
 
 HUGE = 1.7e308
 
 
 def ordered(scored: list[Scored], **given: Any) -> list[Scored]:
-    return order(scored, **{"scale": "unit", "score_mode": "raw", "threshold": None, "fuse": None, **given})
+    return order(scored, **{"logits": False, "threshold": None, "fuse": None, **given})
 
 
 @pytest.mark.parametrize(
     ("logit", "share"),
     [(0.0, 0.5), (math.log(3), 0.75), (-math.log(3), 0.25), (HUGE, 1.0), (-HUGE, 0.0), (800.0, 1.0), (-800.0, 0.0)],
 )
-def test_a_logit_goes_through_the_logistic_function(logit: float, share: float) -> None:
-    assert unit(logit, "logit") == pytest.approx(share, abs=1e-15)
+def test_logistic_maps_logits_to_0_1(logit: float, share: float) -> None:
+    assert logistic(logit) == pytest.approx(share, abs=1e-15)
 
 
-def test_the_mapping_keeps_small_differences_of_low_logits() -> None:
-    assert 0.0 < unit(-40.0, "logit") < unit(-39.0, "logit") < 1e-16
+def test_logistic_keeps_small_differences_of_low_logits() -> None:
+    assert 0.0 < logistic(-40.0) < logistic(-39.0) < 1e-16
 
 
-@pytest.mark.parametrize("score", [0.0, 0.25, 1.0, 1.5])
-def test_a_calibrated_score_is_not_changed(score: float) -> None:
-    assert unit(score, "unit") == score
+def test_order_keeps_the_scores_of_the_provider() -> None:
+    assert ordered([(0, -7.5), (1, 12.25)]) == [(1, 12.25), (0, -7.5)]
 
 
-def test_raw_is_the_providers_number() -> None:
-    assert ordered([(0, -7.5), (1, 12.25)], scale="logit") == [(1, 12.25), (0, -7.5)]
+def test_order_maps_logits_and_keeps_their_order() -> None:
+    assert ordered([(0, -HUGE), (1, 0.0), (2, HUGE)], logits=True) == [(2, 1.0), (1, 0.5), (0, 0.0)]
 
 
-def test_unit_maps_logits_and_keeps_their_order() -> None:
-    assert ordered([(0, -HUGE), (1, 0.0), (2, HUGE)], scale="logit", score_mode="unit") == [
-        (2, 1.0),
-        (1, 0.5),
-        (0, 0.0),
-    ]
-
-
-def test_unit_does_not_depend_on_the_other_documents() -> None:
-    alone = ordered([(0, 2.0)], scale="logit", score_mode="unit")
-    beside = ordered([(0, 2.0), (1, 9.0), (2, -9.0)], scale="logit", score_mode="unit")
-    assert alone[0] in beside
+def test_mapped_score_does_not_depend_on_the_other_documents() -> None:
+    alone = ordered([(0, 2.0)], logits=True)
+    among_others = ordered([(0, 2.0), (1, 9.0), (2, -9.0)], logits=True)
+    assert alone[0] in among_others
 
 
 @pytest.mark.parametrize("scored", [[(0, 1.0), (1, 1.0), (2, 1.0)], [(2, 1.0), (0, 1.0), (1, 1.0)]])
@@ -77,47 +67,47 @@ def test_best_first_with_ties_among_others() -> None:
         (1.6, []),
     ],
 )
-def test_a_threshold_keeps_what_reaches_it(threshold: float | None, kept: list[int]) -> None:
+def test_threshold_keeps_scores_that_reach_it(threshold: float | None, kept: list[int]) -> None:
     scored = [(0, 1.5), (1, 0.0), (2, -2.0), (3, -3.0)]
-    assert [place for place, _ in ordered(scored, scale="logit", threshold=threshold)] == kept
+    assert [index for index, _ in ordered(scored, threshold=threshold)] == kept
 
 
-def test_a_threshold_is_in_the_scale_of_the_score_mode() -> None:
+def test_threshold_is_compared_with_mapped_scores() -> None:
     scored = [(0, 3.0), (1, 0.1), (2, -0.1)]
-    kept = ordered(scored, scale="logit", score_mode="unit", threshold=0.5)
-    assert [place for place, _ in kept] == [0, 1]
+    kept = ordered(scored, logits=True, threshold=0.5)
+    assert [index for index, _ in kept] == [0, 1]
 
 
-def test_reciprocal_rank_fusion_by_hand() -> None:
+def test_fused_scores_are_those_computed_by_hand() -> None:
     # The reranker's order is 2, 0, 1; the incoming one is 0, 1, 2.
-    places, scores = zip(*fused([(2, 9.0), (0, 5.0), (1, 1.0)]), strict=True)
-    assert places == (0, 2, 1)
+    indexes, scores = zip(*fused([(2, 9.0), (0, 5.0), (1, 1.0)]), strict=True)
+    assert indexes == (0, 2, 1)
     assert scores == pytest.approx((1 / 62 + 1 / 61, 1 / 61 + 1 / 63, 1 / 63 + 1 / 62))
 
 
-def test_fusion_is_switched_on_by_name() -> None:
+def test_order_fuses_only_if_asked_to() -> None:
     scored = [(0, 5.0), (1, 1.0), (2, 9.0)]
-    assert [place for place, _ in ordered(scored)] == [2, 0, 1]
-    assert [place for place, _ in ordered(scored, fuse="rrf")] == [0, 2, 1]
+    assert [index for index, _ in ordered(scored)] == [2, 0, 1]
+    assert [index for index, _ in ordered(scored, fuse="rrf")] == [0, 2, 1]
 
 
-def test_the_incoming_rank_counts_documents_that_were_not_scored() -> None:
-    [(place, score)] = fused([(4, 1.0)])
-    assert place == 4
+def test_incoming_rank_counts_documents_without_a_score() -> None:
+    [(index, score)] = fused([(4, 1.0)])
+    assert index == 4
     assert score == pytest.approx(1 / 61 + 1 / 65)
 
 
-def test_documents_that_are_ranked_alike_by_both_stay_in_order() -> None:
-    assert [place for place, _ in fused([(1, 2.0), (0, 1.0)])] == [0, 1]
+def test_fused_ties_are_in_input_order() -> None:
+    assert [index for index, _ in fused([(1, 2.0), (0, 1.0)])] == [0, 1]
 
 
-def test_a_threshold_is_compared_with_the_score_before_fusion() -> None:
+def test_threshold_is_compared_with_the_score_before_fusion() -> None:
     scored = [(0, 0.2), (1, 0.9), (2, 0.8)]
     kept = ordered(scored, fuse="rrf", threshold=0.8)
     assert kept == [pair for pair in fused(best_first(scored)) if pair[0] != 0]
 
 
-def test_results_hold_place_score_and_the_callers_document() -> None:
+def test_results_have_index_score_and_document() -> None:
     documents: list[Any] = ["a", {"text": "b", "source": "s"}, "c"]
     ranked = results([(1, 0.9), (0, 0.5), (2, 0.1)], (), documents, top_n=None, with_documents=True)
     assert list(ranked) == [
@@ -139,7 +129,7 @@ def test_results_hold_place_score_and_the_callers_document() -> None:
         (1, (3,), (0.9,)),
     ],
 )
-def test_blank_documents_come_last_where_top_n_leaves_room(
+def test_blank_documents_come_last_if_top_n_leaves_room(
     top_n: int | None, indexes: tuple[int, ...], scores: tuple[float | None, ...]
 ) -> None:
     ranked = results([(3, 0.9), (1, 0.5)], [0, 2], ["", "b", " ", "d"], top_n=top_n, with_documents=True)
@@ -152,16 +142,5 @@ def test_results_without_documents() -> None:
     assert list(ranked) == [RerankResult(0, 0.5), RerankResult(1, None)]
 
 
-def test_no_results_at_all() -> None:
+def test_results_of_nothing_are_empty() -> None:
     assert list(results((), (), ["a"], top_n=3, with_documents=True)) == []
-
-
-@pytest.mark.parametrize(("mode", "scale"), [("raw", "unknown"), ("raw", "logit"), ("unit", "logit"), ("unit", "unit")])
-def test_score_modes_that_are_possible(mode: str, scale: Scale) -> None:
-    check_score_mode(mode, scale, "p/m")
-
-
-@pytest.mark.parametrize(("mode", "scale"), [("unit", "unknown"), ("percent", "unit")])
-def test_score_modes_that_are_not(mode: str, scale: Scale) -> None:
-    with pytest.raises(BadRequestError, match="score_mode"):
-        check_score_mode(mode, scale, "p/m")

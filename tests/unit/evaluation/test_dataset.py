@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,14 +27,55 @@ DATA = Dataset(
     ("changed", "message"),
     [
         ({"queries": {}}, "queries must not be empty"),
-        ({"labels": {"q7": {"d1": 1}}}, "labels refer to an unknown query: q7"),
-        ({"candidates": {"q1": ["d1", "d9"]}}, "candidates of query q1 refer to an unknown document: d9"),
-        ({"candidates": {"q1": ["d1", "d1"]}}, "candidates of query q1 contain a document twice"),
+        ({"labels": {"q7": {"d1": 1}}}, "no label refers to a known query and document.* q7"),
+        ({"labels": {"q1": {"d1": 0.5}}}, "label of document d1 for query q1.*whole number"),
+        ({"labels": {"q1": {"d1": None}}}, "label of document d1 for query q1.*whole number"),
+        ({"candidates": {"q1": ["d8", "d9"]}}, "no candidate refers to a known query and document.* d8"),
     ],
 )
-def test_dataset_with_inconsistent_ids_raises(changed: dict[str, Any], message: str) -> None:
+def test_dataset_without_known_ids_or_grades_raises(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
         replace(DATA, **changed)
+
+
+def test_dataset_with_unknown_ids_leaves_them_out_and_warns_once() -> None:
+    labels: Any = {"q1": {"d1": 1.0, "d7": 1, "d8": 1}, "q7": {"d1": 1}}
+    with pytest.warns(UserWarning, match="skipped") as warned:
+        data = replace(DATA, labels=labels, candidates={"q1": ["d2", "d9", "d1", "d2"], "q8": ["d1"]})
+    assert data.labels == {"q1": {"d1": 1}}
+    assert data.candidates == {"q1": ["d2", "d1"]}
+    (warning,) = warned
+    for part in ("2 labels of documents", "1 candidates found twice", "d7", "q7", "d9", "q8"):
+        assert part in str(warning.message)
+
+
+SELF = Dataset(
+    queries={"a": "Uniforms reduce bullying", "b": "sugar  TAXES work"},
+    documents={"a": "Uniforms reduce bullying", "c": "Health\nSugar taxes work", "d": "Uniforms", "e": "Sugar"},
+)
+
+
+def test_with_lexical_candidates_leaves_out_the_query_itself_and_tops_up() -> None:
+    assert SELF.with_lexical_candidates(2).candidates["a"][0] == "d"
+    assert len(SELF.with_lexical_candidates(2).candidates["a"]) == 2
+    assert SELF.with_lexical_candidates(1).candidates["b"] == ["e"]
+
+
+def test_with_lexical_candidates_with_include_self_finds_the_query() -> None:
+    found = SELF.with_lexical_candidates(1, include_self=True).candidates
+    assert found == {"a": ["a"], "b": ["c"]}
+
+
+def test_with_lexical_candidates_with_a_relevant_document_of_the_same_text_finds_it() -> None:
+    labelled = replace(SELF, labels={"b": {"c": 1}})
+    assert labelled.with_lexical_candidates(1).candidates["b"] == ["c"]
+
+
+def test_first_stage_names_a_search_of_this_package_only() -> None:
+    found = DATA.with_lexical_candidates(1)
+    assert "lexical" in str(found.first_stage)
+    assert "lexical" in str(pickle.loads(pickle.dumps(found.select(["q1"]))).first_stage)  # noqa: S301
+    assert replace(found, candidates={"q1": ["d1"]}).first_stage is None
 
 
 def test_dataset_repr_counts_and_shows_no_text() -> None:

@@ -45,16 +45,19 @@ def test_from_beir_reads_titles_texts_and_labelled_queries(tmp_path: Path) -> No
     ("files", "message"),
     [
         ({"corpus_jsonl": "{"}, "corpus.jsonl, line 1: expected a JSON object"),
-        ({"corpus_jsonl": '{"_id": "d1", "text": "a"}\n{"_id": 2, "text": "b"}'}, "corpus.jsonl, line 2"),
+        ({"corpus_jsonl": '{"_id": "d1", "text": "a"}\n{"_id": 2.5, "text": "b"}'}, "corpus.jsonl, line 2"),
         ({"corpus_jsonl": "[" * 200_000}, "corpus.jsonl, line 1: expected a JSON object"),
         ({"qrels__test_tsv": f"q1\td1\t{'1' * 5000}"}, "line 1: a grade must be a whole number of at most 9 digits"),
-        ({"corpus_jsonl": '{"_id": "d1", "text": "a"}\n' * 2}, "corpus.jsonl contains the id d1 2 times"),
-        ({"queries_jsonl": '{"_id": "q1", "text": "a"}\n' * 3}, "queries.jsonl contains the id q1 3 times"),
+        (
+            {"corpus_jsonl": '{"_id": "d1", "text": "a"}\n\n{"_id": "d1", "text": "b"}'},
+            "line 3: the id d1",
+        ),
+        ({"queries_jsonl": '{"_id": "q", "text": "a"}\n{"_id": "q", "text": "b"}'}, "queries.jsonl, line 2: the id q"),
+        ({"qrels__test_tsv": "q1\td1\t0.5"}, "line 1: a grade must be a whole number"),
         ({"qrels__test_tsv": "query-id\tcorpus-id\tscore\nq1\td1\tgood"}, "test.tsv, line 2: a grade must be"),
-        ({"qrels__test_tsv": "q1\td1\t1\nq1\td1\t1"}, "line 2: document d1 is labelled twice for query q1"),
+        ({"qrels__test_tsv": "q1\td1\t1\n\nq1\td1\t2"}, "test.tsv, line 3: document d1 has grade 2 for query q1"),
         ({"qrels__test_tsv": "q1\td1\t1\nq1\t1"}, "line 2: expected a query, a document and a grade"),
-        ({"qrels__test_tsv": "q7\td1\t1"}, "query q7 has labels but is missing from queries.jsonl"),
-        ({"qrels__test_tsv": "q1\td7\t1"}, "labels of query q1 refer to an unknown document: d7"),
+        ({"qrels__test_tsv": "q7\td1\t1"}, "no label refers to a known query and document"),
     ],
     ids=str,
 )
@@ -62,6 +65,67 @@ def test_from_beir_with_a_malformed_file_raises(tmp_path: Path, files: dict[str,
     with pytest.raises(BadRequestError) as caught:
         from_beir(beir_folder(tmp_path, **files))
     assert message in caught.value.message
+
+
+def test_from_beir_with_small_faults_reads_the_rest_and_warns_once(tmp_path: Path) -> None:
+    corpus = '{"_id": 1, "text": "a"}\n{"_id": "2", "text": "b"}\n{"_id": 1, "text": "a"}\n'
+    qrels = "q1\t1\t1.0\nq1\t1\t1\nq1\t9\t1\nq2\t2\t0\nq7\t2\t1\n"
+    with pytest.warns(UserWarning, match="skipped") as warned:
+        data = from_beir(beir_folder(tmp_path, corpus_jsonl=corpus, qrels__test_tsv=qrels))
+    assert data.documents == {"1": "a", "2": "b"}
+    assert data.labels == {"q1": {"1": 1}, "q2": {"2": 0}}
+    assert data.queries.keys() == {"q1", "q2"}
+    (warning,) = warned
+    for part in (
+        "1 repeated labels",
+        "1 repeated rows of corpus.jsonl",
+        "1 labels of documents",
+        "9 of query q1",
+        "q7",
+    ):
+        assert part in str(warning.message)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "q1\td1\t1\n",
+        "qid\tdocid\trelevance\nq1\td1\t1\n",
+        "Query-ID Corpus-ID Score\nq1\td1\t1.0\n",
+        "corpus-id\tquery-id\tscore\nd1\tq1\t1\n",
+        "topic iteration document judgement\nq1 0 d1 1\n",
+        "query-id\tcorpus-id\tscore\nq1 0 d1 +1\n",
+        "\n\r\nq1 Q0 d1 01\r\n",
+        "\ufeffq1\td1\t1\n",
+        "\ufeffqrel query\tqrel doc\tgrade\nq1\td1\t1\n",
+    ],
+    ids=repr,
+)
+def test_read_labels_reads_headings_grades_and_byte_order_marks(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_bytes(text.encode())
+    assert read_labels(path) == {"q1": {"d1": 1}}
+
+
+def test_read_labels_with_an_unknown_heading_warns(tmp_path: Path) -> None:
+    path = tmp_path / "labels.tsv"
+    path.write_text("a\tb\tc\nq1\td1\t1\n")
+    with pytest.warns(UserWarning, match="look like a heading"):
+        assert read_labels(path) == {"q1": {"d1": 1}}
+
+
+def test_read_run_with_a_document_twice_and_a_byte_order_mark_keeps_the_best(tmp_path: Path) -> None:
+    path = tmp_path / "a.run"
+    path.write_text("q1 Q0 d1 1 9 x\nq1 Q0 d2 2 8 x\nq1 Q0 d1 3 7 x\n", encoding="utf-8-sig")
+    with pytest.warns(UserWarning, match="1 candidates found twice"):
+        assert read_run(path) == {"q1": ["d1", "d2"]}
+
+
+def test_from_beir_with_another_encoding_raises(tmp_path: Path) -> None:
+    beir_folder(tmp_path)
+    tmp_path.joinpath("corpus.jsonl").write_text('{"_id": "d1", "text": "a"}', encoding="utf-16")
+    with pytest.raises(BadRequestError, match=r"corpus.jsonl must be UTF-8"):
+        from_beir(tmp_path)
 
 
 def test_from_beir_without_files_raises(tmp_path: Path) -> None:
@@ -93,9 +157,9 @@ def test_to_trec_with_names_that_share_a_file_raises(tmp_path: Path) -> None:
         report.to_trec(tmp_path / "out")
 
 
-@pytest.mark.parametrize("line", ["q1 Q0 d1", "q1 Q0 d1 first 2 x", "q1 Q0 d1 1 high x"])
+@pytest.mark.parametrize("line", ["q1 Q0 d1", "q1 Q0 d1 first 2 x", "q1 Q0 d1 1 high x", "q1 Q0 d1 1 nan x"])
 def test_read_run_with_a_malformed_line_raises(tmp_path: Path, line: str) -> None:
     path = tmp_path / "a.run"
     path.write_text(f"q1 Q0 d2 1 9 x\n{line}\n")
-    with pytest.raises(BadRequestError, match=r"a.run, line 2: expected"):
+    with pytest.raises(BadRequestError, match=r"a.run, line 2: "):
         read_run(path)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import matplotlib as mpl
 import numpy as np
-from tests.unit.evaluation.reports import DATA, make_report
+import pytest
+from tests.unit.evaluation.reports import DATA, make_report, outcomes
 
 from anyrerank.evaluation import Dataset, Outcome, Report
+from anyrerank.evaluation.references import references
 
 mpl.use("Agg")
 
@@ -24,6 +28,23 @@ def test_plot_shows_a_dot_for_each_reranker_and_a_line_for_each_reference() -> N
     assert axes.get_xscale() == "log"
     assert [[20.0, 1.0]] in [np.asarray(each.get_offsets()).tolist() for each in axes.collections]
     assert "made <up>: 36 queries" in axes.get_title()
+
+
+@pytest.mark.parametrize("latencies", [(0.02, 0.03), (0.001, 0.5), (0.00001, 30.0)])
+def test_plot_ticks_do_not_overlap(latencies: tuple[float, float]) -> None:
+    rerankers = {str(each): outcomes(0, 1, 2, 3, 4, 5, latency=each) for each in latencies}
+    axes = Report.from_outcomes(DATA, {**references(DATA), **rerankers}, k=5).plot()
+    axes.figure.canvas.draw()
+    boxes = sorted((each.get_window_extent() for each in axes.get_xticklabels() if each.get_text()), key=lambda b: b.x0)
+    assert len(boxes) >= 3
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(boxes))
+    assert [each.get_text() for each in axes.get_xticklabels(minor=True)] == []
+
+
+def test_plot_differences_shows_a_dot_for_each_query() -> None:
+    axes = make_report().plot_differences()
+    assert [each.get_text() for each in axes.get_yticklabels()] == ["good", "free", "bad & slow"]
+    assert [len(np.asarray(each.get_offsets())) for each in axes.collections[::2]] == [36, 36, 36]
 
 
 def test_plot_ranks_shows_a_line_for_each_candidate() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from tests.unit.evaluation.reports import DATA, make_report, outcomes
 
+import anyrerank
 from anyrerank import BadRequestError, evaluation
 from anyrerank.evaluation import Report
 from anyrerank.evaluation.references import references
@@ -52,7 +53,7 @@ def test_report_as_text_is_an_aligned_table_with_notes() -> None:
     assert "not significant [+0.000, +0.000]" in rows["free"]
     notes = "\n".join(lines[8:])
     assert "36 of 40 queries have a relevant document" in notes
-    assert "bad & slow: 3 x RateLimitError" in notes
+    assert "bad & slow: 3 of 40 calls failed, 3 x RateLimitError" in notes
 
 
 class BalancedTags(HTMLParser):
@@ -102,7 +103,13 @@ def test_losses_are_the_worst_queries_with_the_moves_of_candidates() -> None:
         ("d1", 1, 2, 5),
         ("d0", 2, 4, 6),
     ]
-    assert "bad & slow scores lower than first_stage on 33 queries (nDCG@5); showing the worst 2" in str(losses)
+    assert "bad & slow scores lower than first_stage on 33 queries (nDCG@5); showing the largest 2" in str(losses)
+
+
+def test_wins_are_the_queries_that_rose_most() -> None:
+    wins = make_report().wins("good", limit=3)
+    assert (wins.total, len(wins), wins.direction) == (36, 3, "higher")
+    assert all(win.after > win.before for win in wins)
 
 
 def test_losses_of_a_better_reranker_are_empty() -> None:
@@ -116,14 +123,14 @@ def test_losses_with_a_baseline_compare_with_it() -> None:
 def test_assert_better_with_a_significant_difference_passes() -> None:
     report = make_report()
     report.assert_better("good")
-    report.assert_better("good", baseline="bad & slow", measure="RR@5")
+    report.assert_better("good", baseline="free", measure="RR@5")
 
 
 def test_assert_better_without_one_raises() -> None:
     report = make_report()
     with pytest.raises(AssertionError, match=r"free is not significantly better than first_stage on nDCG@5: \+0.000"):
         report.assert_better("free")
-    with pytest.raises(AssertionError, match="bad & slow is not significantly better than good"):
+    with pytest.raises(AssertionError, match="3 of 40 calls of bad & slow failed"):
         report.assert_better("bad & slow", baseline="good")
 
 
@@ -168,6 +175,25 @@ def test_to_html_writes_a_page_that_loads_nothing(tmp_path: Path) -> None:
     assert "http" not in re.sub(r"base64,[^\"]+", "", page)
 
 
+def test_to_html_has_wins_losses_differences_date_version_and_legend() -> None:
+    report = make_report()
+    page = re.sub(r"base64,[^\"]+", "", report.to_html())
+    assert "<h2>Wins of good</h2>" in page
+    assert "<h2>Losses of bad &amp; slow</h2>" in page
+    assert "paired differences to first_stage" in page
+    assert f"{report.created:%Y-%m-%d}" in page
+    assert anyrerank.__version__ in page
+    assert "Legend" in page
+
+
+def test_to_html_names_every_cell_for_narrow_screens() -> None:
+    page = make_report().to_html()
+    assert 'name="viewport"' in page
+    assert "@media(max-width" in page
+    table = page[page.index('<table class="report"') : page.index("</table>")]
+    assert table.count("<td") == table.count("<td data-label=") > 0
+
+
 def test_public_classes_show_their_public_path() -> None:
     classes = [each for name in evaluation.__all__ if isinstance(each := getattr(evaluation, name), type)]
     assert {each.__module__ for each in classes} == {"anyrerank.evaluation"}
@@ -180,6 +206,7 @@ def test_report_survives_pickling() -> None:
     assert b"anyrerank.evaluation.report" not in pickle.dumps(report)
 
 
+@pytest.mark.process
 def test_evaluation_without_its_extra_names_the_install_command() -> None:
     code = "import sys; sys.modules['numpy'] = None; import anyrerank.evaluation"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603

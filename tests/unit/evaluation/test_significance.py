@@ -16,6 +16,7 @@ def sample(rng: np.random.Generator, count: int, mean: float = 0.0) -> list[floa
     return list(np.where(moved, rng.normal(mean / 0.6, 0.25, count), 0.0))
 
 
+@pytest.mark.slow
 def test_interval_covers_the_truth_95_times_of_100() -> None:
     """The bootstrap over 60 queries is known to fall slightly short."""
     rng, covered, times, truth = np.random.default_rng(3), 0, 400, 0.05
@@ -25,6 +26,7 @@ def test_interval_covers_the_truth_95_times_of_100() -> None:
     assert 0.91 <= covered / times <= 0.985
 
 
+@pytest.mark.slow
 def test_differences_of_several_equal_rankings_are_rarely_significant() -> None:
     """Five rerankers equal to the baseline: in about 5 of 100 comparisons one appears better or worse."""
     rng, wrong, times = np.random.default_rng(5), 0, 200
@@ -34,6 +36,7 @@ def test_differences_of_several_equal_rankings_are_rarely_significant() -> None:
     assert wrong / times <= 0.11
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2, 3, 5, 8])
 def test_differences_over_few_queries_are_rarely_significant(count: int) -> None:
     rng, wrong, times = np.random.default_rng(count), 0, 200
@@ -44,6 +47,7 @@ def test_differences_over_few_queries_are_rarely_significant(count: int) -> None
         assert wrong == 0
 
 
+@pytest.mark.slow
 def test_differences_of_several_rankings_have_simultaneous_intervals() -> None:
     """In 95 of 100 comparisons all four intervals cover the truth."""
     rng, covered, times, truth = np.random.default_rng(9), 0, 150, 0.1

@@ -39,15 +39,28 @@ def test_from_pandas_reads_texts_labels_and_candidates() -> None:
     ("columns", "message"),
     [
         ({"query": ["a"], "text": ["b"]}, "no column 'document', only query, text"),
-        ({"query": ["a"], "document": ["b"], "label": [0.5]}, "row 0 of the frame must be a whole number"),
-        ({"query": ["a"], "document": ["b"], "label": [float("inf")]}, "row 0 of the frame must be a whole number"),
-        ({"query": ["a"], "document": ["b"], "label": ["good"]}, "row 0 of the frame must be a whole number"),
-        ({"query": ["a"] * 2, "document": ["b"] * 2, "label": [1] * 2}, "query q1 contain a document twice"),
+        ({"query": ["a"], "document": ["b"], "label": [0.5]}, "row 0 of the frame.* must be a whole number"),
+        ({"query": ["a"], "document": ["b"], "label": [float("inf")]}, "row 0 of the frame.* must be a whole number"),
+        ({"query": ["a"], "document": ["b"], "label": ["good"]}, "row 0 of the frame.* must be a whole number"),
+        ({"query": ["a"] * 2, "document": ["b"] * 2, "label": [1, 0]}, "row 1 of the frame has another label"),
     ],
 )
 def test_from_pandas_with_a_malformed_frame_raises(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
         from_pandas(pd.DataFrame(columns))
+
+
+def test_from_pandas_with_a_row_twice_and_grades_as_text_reads_them() -> None:
+    frame = pd.DataFrame({"query": ["a"] * 3, "document": ["b", "c", "b"], "label": ["1.0", "0", "1"]})
+    with pytest.warns(UserWarning, match="1 candidates found twice"):
+        data = from_pandas(frame)
+    assert (data.candidates, data.labels) == ({"q1": ["d1", "d2"]}, {"q1": {"d1": 1, "d2": 0}})
+
+
+def test_from_langchain_with_a_chunk_found_twice_keeps_the_first() -> None:
+    twice: Any = RunnableLambda(lambda question: [Document(each, id=each) for each in ("v", "m", "v")])
+    with pytest.warns(UserWarning, match="1 candidates found twice"):
+        assert from_langchain(twice, {"red?": {"m": 2}}).candidates == {"q1": ["v", "m"]}
 
 
 def test_from_langchain_reads_candidates_and_labels_by_id() -> None:
@@ -58,7 +71,7 @@ def test_from_langchain_reads_candidates_and_labels_by_id() -> None:
 
 def test_from_langchain_with_a_relevant_document_that_was_not_retrieved_counts_it() -> None:
     data = from_langchain(RETRIEVER, {"red?": {"m": 3}, "far?": ["p"]})
-    report = compare({"lexical": "local/lexical"}, data, cache=None, on_estimate=lambda line: None)
+    report = compare({"lexical": "local/lexical"}, data, cache=None, announce=lambda line: None)
     assert report.scores["oracle"]["nDCG@10"] == {"q1": 1.0, "q2": 0.0}
 
 

@@ -11,8 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
-from tests.support.ledger_worker import NEVER, call, spooled, users, wait_for_threads
+from tests.support.ledger_worker import NEVER, call, listening, spooled, users, wait_for_threads
 
 from anyrerank.ledger import Ledger
 
@@ -63,7 +62,8 @@ def test_threads_may_close_a_ledger_that_others_use(db: Path) -> None:
     assert spooled(db) == []
 
 
-def test_call_during_close_is_copied(db: Path) -> None:
+@pytest.mark.parametrize("close", [False, True])
+def test_call_during_a_copy_is_copied_without_another_call(db: Path, close: bool) -> None:
     ledger = Ledger(db, interval=0.001)
     late = [call("late")]
 
@@ -71,11 +71,11 @@ def test_call_during_close_is_copied(db: Path) -> None:
         while late:
             ledger(late.pop())
 
-    ledger(call("ann"))
-    sa.event.listen(sa.Engine, "commit", record_late)
-    ledger.close()
-    sa.event.remove(sa.Engine, "commit", record_late)
-    wait_for_threads()
+    with listening("commit", record_late):
+        ledger(call("ann"))
+        if close:
+            ledger.close()
+        wait_for_threads()
     assert users(db) == ["ann", "late"]
     assert spooled(db) == []
 

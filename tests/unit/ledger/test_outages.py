@@ -13,9 +13,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay
-from tests.support.ledger_worker import NEVER, call, locked, read, spooled, users, wait_for_threads
+from tests.support.ledger_worker import (
+    NEVER,
+    abandoned,
+    call,
+    listening,
+    locked,
+    read,
+    spooled,
+    users,
+    wait_for_threads,
+)
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.ledger import Ledger, LedgerError
@@ -78,6 +87,15 @@ def test_thread_copies_what_waited_during_an_outage(db: Path) -> None:
     with locked(db), logged() as heard:
         ledger(call("ann"))
         assert heard.wait(10)
+    wait_for_threads()
+    assert users(db) == ["ann"]
+
+
+def test_new_ledger_copies_abandoned_calls_after_the_outage(db: Path) -> None:
+    abandoned(db, call("ann"))
+    with locked(db), logged() as heard:
+        Ledger(db, interval=0.001, lock_timeout=0)
+        assert heard.is_set()
     wait_for_threads()
     assert users(db) == ["ann"]
 
@@ -183,14 +201,6 @@ def logged() -> Iterator[threading.Event]:
     logger.addFilter(hear)
     yield heard
     logger.removeFilter(hear)
-
-
-@contextmanager
-def listening(event: str, listener: Callable[..., None]) -> Iterator[None]:
-    """Call `listener` at an event of every SQLAlchemy engine."""
-    sa.event.listen(sa.Engine, event, listener)
-    yield
-    sa.event.remove(sa.Engine, event, listener)
 
 
 @contextmanager

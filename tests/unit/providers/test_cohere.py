@@ -46,18 +46,17 @@ def test_url_composition(base: str | None, plain: str, with_chunks: str, sync_mo
         (f"{HOST}/v1", {"max_tokens_per_doc": 3}, "max_tokens_per_doc: not in Cohere's v1 API"),
         (f"{HOST}/v1", {"priority": 0}, "priority: not in Cohere's v1 API"),
         (HOST, {"max_chunks_per_doc": 3, "priority": 1}, "priority: not in Cohere's v1 API"),
-        (HOST, {"max_chunks_per_doc": 0}, "max_chunks_per_doc must be an integer of at least 1"),
-        (HOST, {"max_tokens_per_doc": 1.5}, "max_tokens_per_doc must be an integer of at least 1"),
-        (HOST, {"max_tokens_per_doc": True}, "max_tokens_per_doc must be an integer of at least 1"),
-        (HOST, {"priority": -1}, "priority must be an integer of at least 0"),
-        (HOST, {"priority": "high"}, "priority must be an integer of at least 0"),
+        (HOST, {"max_chunks_per_doc": 0}, "max_chunks_per_doc must be"),
+        (HOST, {"max_tokens_per_doc": 1.5}, "max_tokens_per_doc must be"),
+        (HOST, {"max_tokens_per_doc": True}, "max_tokens_per_doc must be"),
+        (HOST, {"priority": -1}, "priority must be"),
+        (HOST, {"priority": "high"}, "priority must be"),
     ],
 )
 def test_wrong_option_raises_before_sending(base: str, options: dict[str, Any], message: str, mode: Mode) -> None:
     replay = Replay([])
-    reranker = mode.reranker(MODEL, api_base=base, http_client=replay.client(mode), **options)
     with pytest.raises(BadRequestError, match=message):
-        mode.rerank(reranker, QUERY, DOCUMENTS)
+        mode.rerank(mode.reranker(MODEL, api_base=base, http_client=replay.client(mode), **options), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 

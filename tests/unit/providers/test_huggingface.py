@@ -11,6 +11,8 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, leaks, se
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import BadRequestError, RerankError
+from anyrerank._core.engine import connect
+from anyrerank._core.runtime import HttpRequest
 from anyrerank._core.types import BilledUnits, Tokens
 from anyrerank.providers import huggingface
 
@@ -19,7 +21,6 @@ TEI = "http://tei.example:8080"
 MANY = [f"Passage {index * 37 % 70}" for index in range(70)]
 BEST_FIRST = sorted(range(70), key=lambda index: index * 37 % 70)
 LONG = "Ottawa is the capital. " * 40
-TRUNCATIONS = {"truncate": "'NONE' or 'END'", "truncation_direction": "'Left' or 'Right'"}
 Answer = Callable[[Line], None]
 
 
@@ -101,9 +102,9 @@ def test_truncate_is_always_sent(given: dict[str, Any], sent: bool, sync_mode: M
 )
 def test_wrong_truncation_raises_before_sending(option: str, value: Any, mode: Mode) -> None:
     replay = Replay([])
-    reranker = mode.reranker(MODEL, api_base=TEI, http_client=replay.client(mode), **{option: value})
-    with pytest.raises(BadRequestError, match=f"{option} must be {TRUNCATIONS[option]}"):
-        mode.rerank(reranker, QUERY, DOCUMENTS)
+    options = {"api_base": TEI, "http_client": replay.client(mode), option: value}
+    with pytest.raises(BadRequestError, match=f"{option} must be"):
+        mode.rerank(mode.reranker(MODEL, **options), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
@@ -206,6 +207,13 @@ def test_limit_is_cached(serve: Callable[..., Loopback], mode: Mode) -> None:
         assert [each.index for each in response.results] == [index for index in BEST_FIRST if index < count]
     assert len(asked(server, "GET")) == 1
     assert sizes(server) == [20] * 7 + [10, 10, 5]
+
+
+def test_request_for_the_limit_has_its_own_timeout() -> None:
+    flow = connect(MODEL, api_base=TEI).fetch_max_documents(100, {})
+    request = next(flow)
+    assert isinstance(request, HttpRequest)
+    assert (request.url, request.timeout) == (f"{TEI}/info", 5.0)
 
 
 @pytest.mark.parametrize(("seconds", "second"), [(0.0, [70]), (60.0, [32, 32, 6])])

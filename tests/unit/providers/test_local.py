@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anyrerank import BadRequestError, ConfigurationError, Reranker, arerank, rerank
+from anyrerank import BadRequestError, ConfigurationError, arerank, rerank
 from anyrerank.providers.local import lexical_scores
 
 MODEL = "local/lexical"
@@ -140,7 +140,7 @@ def test_fusion_respects_the_incoming_order() -> None:
     documents = ["the moon and more", "beans", "a page", "moon"]
     assert order("moon", documents) == [3, 0, 1, 2]
     assert order("moon", documents, fuse="rrf") == [0, 3, 1, 2]
-    assert Reranker(MODEL).pipeline_fuse == "auto"
+    assert order("moon", documents, fuse="auto") == [0, 3, 1, 2]
 
 
 @pytest.mark.parametrize("model", ["local/other", "local/lexical-v2", "local/LEXICAL"])

@@ -41,7 +41,7 @@ def test_truncate_is_sent_as_a_boolean(truncate: str | None, truncation: bool | 
 
 @pytest.mark.parametrize("truncate", ["START", "end", "", True, False, 1, ["END"]])
 def test_wrong_truncate_raises_before_sending(truncate: Any, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match="truncate must be 'NONE' or 'END'") as caught:
+    with pytest.raises(BadRequestError, match="truncate must be") as caught:
         sent_by(mode, MODEL, truncate=truncate)
     assert caught.value.status_code is None
 

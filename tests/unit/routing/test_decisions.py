@@ -147,7 +147,7 @@ def _is_available(target: Target, risk: Risk) -> bool:
     return available_at(target.terms, target.load, target.need, NOW, risk) <= NOW
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(st.lists(targets_of(), max_size=5), st.sampled_from(sorted(STRATEGIES)), st.floats(0.0, ALMOST_1), st.booleans())
 def test_a_decision_keeps_every_rule(targets: list[Target], strategy: str, number: float, last: bool) -> None:
     decision = decide(targets, STRATEGIES[strategy], Basis(lambda: number), NOW, last=last)

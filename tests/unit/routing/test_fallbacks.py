@@ -131,7 +131,7 @@ def test_a_fallback_that_answered_is_logged_once_a_minute(
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 2
     for message in messages:
-        assert message.startswith("x (cohere/rerank-v3.5) answered in place of r")
+        assert message.startswith("x (cohere/rerank-v3.5) answered as a fallback for r")
         assert "a (cohere/rerank-v3.5): BadRequestError 400" in message
 
 

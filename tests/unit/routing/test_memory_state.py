@@ -228,8 +228,8 @@ def test_no_deployment_is_available_before_the_time_that_its_server_named(
     claims = [claimed(state) for _ in failures]
     for claim, (wait, failure, seconds) in zip(claims, failures, strict=True):
         clock.now += wait
-        told = Failure(retry_after=seconds, lasting=failure.lasting, rate_limited=failure.rate_limited)
-        state.settle(claim, Outcome(seconds=0.1, requests=1, tokens=None, failure=told))
+        named_failure = Failure(retry_after=seconds, lasting=failure.lasting, rate_limited=failure.rate_limited)
+        state.settle(claim, Outcome(seconds=0.1, requests=1, tokens=None, failure=named_failure))
         named = max(named, clock.now + (seconds or 0.0))
         for risk in Risk:
             assert available_at(FREE, load(state), Need(), clock.now, risk) >= named

@@ -315,7 +315,7 @@ def test_a_fallback_that_answered_is_logged_once_a_minute(clock: Clock, caplog: 
         clock.now += 30.0
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 2
-    assert all(message.startswith(f"{NIM} answered in place of {COHERE}") for message in messages)
+    assert all(message.startswith(f"{NIM} answered as a fallback for {COHERE}") for message in messages)
 
 
 def test_an_unknown_fallback_is_refused_when_the_reranker_is_made() -> None:

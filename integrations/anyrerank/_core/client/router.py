@@ -91,7 +91,7 @@ class Router(KeepsConnections):
             after a cooldown.
         cooldown_time: Seconds to cool down, unless the server says how long to wait.
         model_group_alias: Other names: `{"alias": "name"}`.
-        prices: A file in LiteLLM's format, or what it holds.
+        prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
 

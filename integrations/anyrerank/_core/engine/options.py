@@ -84,7 +84,7 @@ _HIDDEN = Field(exclude=True, repr=False)
 
 _Count = Annotated[int, Field(strict=True, ge=1), Must("a positive integer")]
 _CountOrNone = Annotated[int | None, Field(strict=True, ge=1), Must("a positive integer, or None")]
-_WholeOrNone = Annotated[int | None, Field(strict=True, ge=0), Must("an integer of at least 0, or None")]
+_IntegerOrNone = Annotated[int | None, Field(strict=True), Must("an integer, or None")]
 _Price = Annotated[
     float | None,
     Field(strict=True, ge=0, allow_inf_nan=False),
@@ -124,7 +124,7 @@ class Options(BaseModel):
     """Instruction for models that take one."""
     truncate: Annotated[StrictStr | StrictBool | None, Must("a string such as 'END', a bool, or None")] = None
     """How to handle texts that are too long. The values are those of the provider, such as `"END"` at NVIDIA NIM."""
-    priority: _WholeOrNone = None
+    priority: _IntegerOrNone = None
     """Priority of the request, if the provider has such an option."""
     score_threshold: Annotated[
         float | None, Field(strict=True, allow_inf_nan=False), Must("a finite number, or None")
@@ -323,18 +323,26 @@ def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, 
         return f"{model.__name__} has no option {name[:80]}" + (f"; did you mean {near[0]}?" if near else "")
     field = model.model_fields.get(name)
     must = next((each.be for each in field.metadata if isinstance(each, Must)), None) if field else None
-    if must is not None:
-        got = given.get(name)
-        is_choice = first["type"] == "literal_error" and isinstance(got, str) and len(got) <= _LONGEST_CHOICE
-        return f"{name} must be {must}, got {repr(got) if is_choice else shown(got)}"
+    if field and must:
+        got = _shown_of(given.get(name), is_choice=first["type"] == "literal_error", is_secret=not field.repr)
+        return f"{name} must be {must}, got {got}"
     reason = str(first.get("ctx", {}).get("error") or first["msg"])
     return f"{name}: {reason}" if name else reason
 
 
 def shown(value: object) -> str:
     """A value for an error message: numbers as they are, otherwise the type, as the value may be secret."""
-    if value is None or isinstance(value, bool | int | float):
+    return repr(value) if value is None or isinstance(value, bool | int | float) else _type_of(value)
+
+
+def _shown_of(value: object, *, is_choice: bool, is_secret: bool) -> str:
+    """The value of an option for an error message; a short string in place of a choice is shown."""
+    if is_choice and isinstance(value, str) and len(value) <= _LONGEST_CHOICE:
         return repr(value)
+    return _type_of(value) if is_secret and value is not None else shown(value)
+
+
+def _type_of(value: object) -> str:
     return f"a value of type {type(value).__name__}"
 
 

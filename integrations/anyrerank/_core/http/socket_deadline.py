@@ -32,9 +32,12 @@ def socket_deadline(deadline: Deadline) -> Iterator[None]:
 class DeadlineBackend(httpcore.SyncBackend):
     """Connections whose reads and writes end by the `socket_deadline`."""
 
-    def connect_tcp(self, *args: Any, **kwargs: Any) -> httpcore.NetworkStream:
-        """Open a connection."""
-        return _Stream(super().connect_tcp(*args, **kwargs))
+    def connect_tcp(
+        self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
+    ) -> httpcore.NetworkStream:
+        """Open a connection; a timeout of 0 would not wait at all, and look like a broken connection."""
+        limit = _left(timeout, httpcore.ConnectTimeout)
+        return _Stream(super().connect_tcp(host, port, limit, *args, **kwargs))
 
 
 class _Stream(httpcore.NetworkStream):

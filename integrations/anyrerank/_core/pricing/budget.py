@@ -179,7 +179,7 @@ def charged(
         cut_off = [in_flight[each] for each in set(in_flight) - others]
         settle(None if known is None else known + sum(map(estimate, cut_off)))
         raise
-    except BaseException:  # the call was cut off: nobody knows what it cost
+    except BaseException:  # cut off: what it cost is not known
         settle(None)
         raise
     settle(owed(attempts[before:]))

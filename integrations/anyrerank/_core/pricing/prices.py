@@ -21,7 +21,7 @@ from anyrerank._core.types import Attempt, Document, Meta, tokens_to_read, usual
 from anyrerank.errors import BadRequestError, ConfigurationError
 
 PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
-"""A file in the format of LiteLLM's `model_prices_and_context_window.json`, or what it holds."""
+"""A file in the format of LiteLLM's `model_prices_and_context_window.json`, or the content of one."""
 
 _PER_QUERY, _PER_TOKEN = "input_cost_per_query", "input_cost_per_token"
 
@@ -147,10 +147,10 @@ def read(source: PriceFile) -> Mapping[str, Price]:
     """Prices by `provider/model` in lower case, from LiteLLM's format, in which 0 stands for unknown.
 
     Args:
-        source: A file, or what it holds.
+        source: A file, or its content.
 
     Raises:
-        ConfigurationError: It cannot be read, is not JSON, or holds a price that is not a number.
+        ConfigurationError: It cannot be read, is not JSON, or has a price that is not a number.
     """
     if isinstance(source, Mapping):
         return _prices_in(source, "prices")
@@ -194,9 +194,15 @@ def _prices_in(entries: Mapping[str, Any], where: str) -> dict[str, Price]:
 
 @cache
 def _table() -> Mapping[str, Price]:
+    return {name.casefold(): price for name, price in list_prices().items()}
+
+
+@cache
+def list_prices() -> Mapping[str, Price]:
+    """The list price of every model in the built-in table, by `provider/model`."""
     text = files("anyrerank._core.pricing").joinpath("data/prices.json").read_text(encoding="utf-8")
     return {
-        name.casefold(): Price(per_query=entry.get("usd_per_search_unit"), per_token=_per_token(entry))
+        name: Price(per_query=entry.get("usd_per_search_unit"), per_token=_per_token(entry))
         for name, entry in json.loads(text)["models"].items()
     }
 

@@ -28,7 +28,7 @@ from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitErr
 _log = logging.getLogger("anyrerank")
 
 _WARN_AGAIN = 60.0
-"""Seconds between two warnings that one group answered in place of another."""
+"""Seconds between two warnings about the same fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,7 +87,7 @@ class Balancer:
         pair, now = (first.name, entry.id), time.monotonic()
         if now - self._warned.get(pair, -math.inf) >= _WARN_AGAIN:
             self._warned[pair] = now
-            _log.warning("%s answered in place of %s: %s", entry.label, first.name, summary(failed))
+            _log.warning("%s answered as a fallback for %s: %s", entry.label, first.name, summary(failed))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -207,7 +207,7 @@ class _GroupCall:
         return None
 
     def _asked(self, entry: Entry, claim: Claim) -> Flow[Answer]:
-        """The answer of a claimed entry; the state gets to know how the call ended."""
+        """The answer of a claimed entry; the claim is settled however the call ends."""
         call, before, began = self.call, len(self.call.attempts), time.monotonic()
         if not call.attempts:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model

@@ -44,7 +44,7 @@ _LITELLM = {
 _IGNORED = frozenset({"content_policy_fallbacks", "context_window_fallbacks"})
 """Fallbacks in `litellm_settings` that have no meaning for a reranker."""
 _OF_NAMES = frozenset({"default_fallbacks", "fallbacks", "model_group_alias"})
-"""Settings that hold names of models."""
+"""Settings that contain names of models."""
 _NUMBERS = frozenset({"allowed_fails", "cooldown_time", "max_fallbacks", "num_retries", "retry_after", "timeout"})
 
 
@@ -62,13 +62,7 @@ def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
         raise ConfigurationError(f"{file} must be a mapping with a model_list of at least one entry")
     found = [each for each in models if _is_for_reranking(each)]
     left_out = [each for each in models if not _is_for_reranking(each)]
-    if left_out:
-        named = ", ".join(f"{each.where.removeprefix(f'{file}, ')} ({each.get('model_name')})" for each in left_out)
-        _log.warning("%s: models that are not for reranking are left out: %s", file, named)
-    if not found:
-        for each in left_out:  # a variable that is not set may be all that is wrong
-            resolved(each["litellm_params"].get("model"), each.where)
-        raise ConfigurationError(f"{file}: no entry of model_list is for reranking (model_info: mode: rerank)")
+    _report(left_out, file, none_found=not found)
     absent = _names(left_out) - _names(found)
     return {
         "model_list": found,
@@ -79,12 +73,23 @@ def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
     }
 
 
+def _report(left_out: Sequence[Located], file: Path, *, none_found: bool) -> None:
+    """Log which entries are left out, or raise if that is all of them."""
+    if left_out:
+        named = ", ".join(f"{each.where.removeprefix(f'{file}, ')} ({each.get('model_name')})" for each in left_out)
+        _log.warning("%s: models that are not for reranking are left out: %s", file, named)
+    if none_found:
+        for each in left_out:  # a variable that is not set may be all that is wrong
+            resolved(each["litellm_params"].get("model"), each.where)
+        raise ConfigurationError(f"{file}: no entry of model_list is for reranking (model_info: mode: rerank)")
+
+
 def _names(models: Sequence[Any]) -> set[str]:
     return {str(each.get("model_name")) for each in models if isinstance(each, Located)}
 
 
 def _is_for_reranking(entry: object) -> bool:
-    """Whether an entry may be for reranking: it says so, or says nothing and its provider is one of ours."""
+    """Whether an entry is for reranking: by its `mode`, or if it has none, because anyrerank has its provider."""
     if not isinstance(entry, Located) or not isinstance(params := entry.get("litellm_params"), Mapping):
         return True  # refused later, with an error
     info = entry.get("model_info")
@@ -101,7 +106,7 @@ def _is_for_reranking(entry: object) -> bool:
 
 
 def _settings(document: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """The settings of the router that a file holds."""
+    """The settings of the router in a file."""
     litellm, router = _section(document, "litellm_settings", file), _section(document, "router_settings", file)
     if ignored := sorted((router.keys() - _ROUTER) | (litellm.keys() & _IGNORED)):
         _log.warning("%s: ignored settings: %s", file, ", ".join(ignored))

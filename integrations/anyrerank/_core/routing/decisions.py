@@ -28,7 +28,7 @@ class WaitUntil:
 
 @dataclass(frozen=True, slots=True)
 class GiveUp:
-    """No target is left for this call, or nobody knows when one will be available."""
+    """No target can be asked, and it is not known when one can."""
 
 
 Decision: TypeAlias = Ask | WaitUntil | GiveUp
@@ -57,7 +57,7 @@ def decide(targets: Sequence[Target], strategy: Strategy, basis: Basis, now: flo
 
 
 def _ready_at(target: Target, now: float, risk: Risk) -> float:
-    """When a target can be asked; infinity for never, or if nobody knows."""
+    """When a target can be asked; infinity for never, or if that is not known."""
     if target.not_before is None:
         return math.inf
     return max(target.not_before, available_at(target.terms, target.load, target.need, now, risk))

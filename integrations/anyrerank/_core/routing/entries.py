@@ -103,7 +103,7 @@ def _entry(given: Mapping[str, Any], where: str, default_id: str, prices: Mappin
         deployment = _deployment(params, info, model_id, prices=prices, sender=sender)
         entry = Entry(id=model_id, deployment=deployment, terms=_terms(params))
         fault = deployment.fault()
-        if isinstance(fault, BadRequestError):  # wrong whatever the environment will hold
+        if isinstance(fault, BadRequestError):  # wrong in every environment
             raise fault
         if deployment.budget is not None and fault is None:
             deployment.estimate(RerankRequest(query="", documents=()))

@@ -1,4 +1,4 @@
-"""What a failure says: about the deployment, and to the caller."""
+"""What failures mean: for a deployment, and for the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anyrerank.errors import (
 )
 
 _OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
-"""Statuses that say something about the request, and nothing about the deployment."""
+"""Statuses for which the request is to blame, not the deployment."""
 
 _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)
 """Errors that the next call would meet too."""
@@ -43,7 +43,7 @@ class FailedAttempt:
 
 
 def failure_of(error: RerankError, requests: int) -> Failure | None:
-    """What an error says against a deployment, or `None` if it says nothing.
+    """How a deployment failed, or `None` if the error is not its fault.
 
     Args:
         error: What was raised.
@@ -62,7 +62,10 @@ def failure_of(error: RerankError, requests: int) -> Failure | None:
 
 
 def all_failed(failed: Sequence[FailedAttempt], attempts: Sequence[Attempt]) -> RerankError:
-    """One error that holds them all; just the first one if it is the only one, or if nothing was sent at all.
+    """The error of a call that failed everywhere.
+
+    It is the first failure if there is no other, or if the call was refused everywhere before it was sent; else a
+    `FallbackError`.
 
     Args:
         failed: All failures of the call, in order.

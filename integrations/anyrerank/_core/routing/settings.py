@@ -40,13 +40,14 @@ class RouterSettings:
         Raises:
             ConfigurationError: A value that the setting cannot have.
         """
+        strategy = one_of("routing_strategy", routing_strategy, STRATEGIES)
         values = {**_mapping("routing_strategy_args", routing_strategy_args), **given}
         counts = {name: _count(name, values.get(name), default) for name, default in _COUNTS.items()}
         numbers = {name: _number(name, values.get(name), default) for name, default in _NUMBERS.items()}
         return cls(
             rules=Rules(
-                strategy=one_of("routing_strategy", routing_strategy, STRATEGIES),
-                counts_tokens=str(routing_strategy).startswith("usage"),
+                strategy=strategy,
+                counts_tokens=strategy is STRATEGIES["usage-based-routing"],
                 buffer=numbers["lowest_latency_buffer"],
                 retry_after=numbers["retry_after"],
             ),

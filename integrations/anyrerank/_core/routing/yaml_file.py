@@ -14,7 +14,7 @@ _MAP, _MERGE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:merge"
 
 
 def read_yaml(file: Path) -> Any:
-    """What a YAML file holds; every mapping in it is `Located`.
+    """The content of a YAML file; every mapping in it is `Located`.
 
     Raises:
         ConfigurationError: PyYAML is missing, or the file cannot be read, is not one YAML document, or gives a name

@@ -40,7 +40,7 @@ class CohereVersions(CohereStyle):
     def max_documents(self, options: Mapping[str, Any]) -> int | None:
         limit = self.documents_per_request
         if limit and self._is_v1(options):
-            chunks = self.int_option(options, "max_chunks_per_doc", min_value=1) or _DEFAULT_CHUNKS_PER_DOC
+            chunks: int = options.get("max_chunks_per_doc", _DEFAULT_CHUNKS_PER_DOC)
             return max(1, min(limit, _MAX_CHUNKS_V1 // chunks))
         return limit
 
@@ -56,8 +56,8 @@ class CohereVersions(CohereStyle):
                 f"{', '.join(sorted(wrong))}: not in Cohere's {'v1' if v1 else 'v2'} API; leave it out, or pass "
                 f"an api_base that ends in {'/v2' if v1 else '/v1'}"
             )
-        self.int_option(request.options, "max_tokens_per_doc", min_value=1)
-        self.int_option(request.options, "priority", min_value=0)
+        if (priority := request.options.get("priority", 0)) < 0:
+            raise self.bad_request(f"priority must be at least 0 for Cohere, got {priority}")
         fields = {"rank_fields": request.rank_fields} if v1 and request.rank_fields else {}
         return {**super().body(request), **fields}
 

@@ -14,19 +14,11 @@ from typing_extensions import Self
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
 from anyrerank._core.types import Answer, RerankRequest, Scale, public
-from anyrerank.errors import (
-    APIResponseValidationError,
-    AuthenticationError,
-    BadRequestError,
-    ConfigurationError,
-    RerankError,
-    class_for_status,
-)
 from anyrerank.providers._base.answers import UnusableAnswerError
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
-from anyrerank.providers._base.error_body import description_of, error_code_in
-from anyrerank.providers._base.errors import TOO_LARGE, invalid_response_error, status_error
+from anyrerank.providers._base.error_body import description_of
+from anyrerank.providers._base.errors import ProviderErrors
 from anyrerank.providers._base.urls import is_http_url
 
 EMPTY_REQUEST = RerankRequest(query="", documents=())
@@ -34,16 +26,12 @@ EMPTY_REQUEST = RerankRequest(query="", documents=())
 
 
 @public("anyrerank.providers")
-class Provider:
+class Provider(ProviderErrors):
     """One provider; subclasses define what differs.
 
     The class attributes describe the provider. They are data, so that documentation and tests can be made from them.
     """
 
-    prefix: ClassVar[str]
-    """The part before the slash in a model string."""
-    title: ClassVar[str]
-    """The name of the vendor or server, for tables and messages."""
     key_variables: ClassVar[tuple[str, ...]] = ()
     """Environment variables that may hold the key; the first one that is set is used."""
     key_headers: ClassVar[tuple[str, ...]] = ("authorization",)
@@ -221,46 +209,6 @@ class Provider:
         """Scores, id and usage in the JSON of the response."""
         raise NotImplementedError
 
-    # Errors
-
-    def error(self, request: RerankRequest, response: HttpResponse) -> RerankError:
-        """The error for a response whose status is not 2xx."""
-        return status_error(self, request, response)
-
-    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
-        """The class of that error; overridden where a status has another meaning."""
-        return class_for_status(response.status)
-
-    def error_code(self, response: HttpResponse, body: Any) -> str | None:
-        """The provider's short name for the error, shown when its message is withheld."""
-        return error_code_in(body)
-
-    def retry_after(self, response: HttpResponse, body: Any) -> float | None:
-        """Seconds to wait before a retry; overridden where the body holds them."""
-        return response.retry_after
-
-    def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
-        """Whether a request with fewer documents could pass; `message` is in lower case."""
-        return status == 413 or (error_class is BadRequestError and any(sign in message for sign in TOO_LARGE))
-
-    def invalid_response(
-        self, request: RerankRequest, response: HttpResponse, problem: str
-    ) -> APIResponseValidationError:
-        """The error for a 2xx response that is not an answer to `request`."""
-        return invalid_response_error(self, request, response, problem)
-
-    def bad_request(self, problem: str) -> BadRequestError:
-        """The error for a call that this provider cannot take; nothing was sent."""
-        return BadRequestError(problem, provider=self.prefix, model=self.connection.model)
-
-    def configuration_error(self, problem: str) -> ConfigurationError:
-        """The error for settings that cannot work."""
-        return ConfigurationError(problem, provider=self.prefix, model=self.connection.model)
-
-    def authentication_error(self, problem: str) -> AuthenticationError:
-        """The error for credentials that are missing or unusable."""
-        return AuthenticationError(problem, provider=self.prefix, model=self.connection.model)
-
     def secrets(self) -> list[str]:
         """What no error may quote, the longest first."""
         return secrets_of(
@@ -325,17 +273,6 @@ class Provider:
         raise self.configuration_error(
             f"{name} for {self.title} is missing: pass {name}={_or_set(self.settings[name].variables)}"
         )
-
-    def int_option(self, options: Mapping[str, Any], name: str, *, min_value: int) -> int | None:
-        """The option `name`, or `None` if it is not given.
-
-        Raises:
-            BadRequestError: It is not an integer, or less than `min_value`.
-        """
-        value: int | None = options.get(name)
-        if value is None or (type(value) is int and value >= min_value):
-            return value
-        raise self.bad_request(f"{name} must be an integer of at least {min_value}, got {value!r:.40}")
 
 
 def _or_set(variables: Sequence[str]) -> str:

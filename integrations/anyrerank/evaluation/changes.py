@@ -1,14 +1,14 @@
-"""The queries that a reranker made worse, side by side with the baseline."""
+"""The queries that a reranker made better or worse, side by side with the baseline."""
 
 import html
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from anyrerank._core.types import public, text_of
 
 if TYPE_CHECKING:
-    from anyrerank.evaluation.report import Report
+    from anyrerank.evaluation.scored import Scored
 
 _SNIPPET = 110
 
@@ -34,8 +34,8 @@ class Move:
 
 @public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loss:
-    """A query that a reranker made worse.
+class Change:
+    """A query that a reranker made better or worse.
 
     Attributes:
         query, text: Id and text of the query.
@@ -54,36 +54,38 @@ class Loss:
 
 @public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Losses:
-    """The worst losses, worst first. Iterates over them, and displays as one table for each.
+class Changes:
+    """The largest wins or losses, largest first. Iterates over them, and displays as one table for each.
 
     Attributes:
         name: Name of the reranker.
         baseline: Name of the row that it is compared with.
         measure: Name of the measure.
-        worst: The losses shown.
-        total: Number of all queries that became worse.
+        direction: `"higher"` for wins, `"lower"` for losses.
+        largest: The changes shown.
+        total: Number of all queries that changed in this direction.
     """
 
     name: str
     baseline: str
     measure: str
-    worst: Sequence[Loss]
+    direction: Literal["higher", "lower"]
+    largest: Sequence[Change]
     total: int
 
     def __len__(self) -> int:
-        return len(self.worst)
+        return len(self.largest)
 
-    def __iter__(self) -> Iterator[Loss]:
-        return iter(self.worst)
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self.largest)
 
     def __str__(self) -> str:
         lines = [self._headline()]
-        for loss in self.worst:
-            lines += ["", f"{loss.query}  {loss.text}  {_change(loss)}"]
+        for change in self.largest:
+            lines += ["", f"{change.query}  {change.text}  {_values(change)}"]
             lines += [
                 f"  {_rank(move.before):>4} -> {_rank(move.after):>4}  {_grade(move):7}  {move.text}"
-                for move in loss.moves
+                for move in change.moves
             ]
         return "\n".join(lines)
 
@@ -91,29 +93,38 @@ class Losses:
         headings = (f"rank in {self.baseline}", f"rank in {self.name}", "label", "document")
         head = "".join(f"<th>{html.escape(each)}</th>" for each in headings)
         parts = [f"<div>{html.escape(self._headline())}</div>"]
-        for loss in self.worst:
-            rows = "".join(map(_html_row, loss.moves))
-            title = f"<b>{html.escape(loss.text)}</b> ({html.escape(loss.query)}) {html.escape(_change(loss))}"
+        for change in self.largest:
+            rows = "".join(map(_html_row, change.moves))
+            title = f"<b>{html.escape(change.text)}</b> ({html.escape(change.query)}) {html.escape(_values(change))}"
             parts.append(f"<div>{title}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>")
         return "".join(parts)
 
     def _headline(self) -> str:
-        shown = f"; showing the worst {len(self.worst)}" if self.total > len(self.worst) else ""
-        return f"{self.name} scores lower than {self.baseline} on {self.total} queries ({self.measure}){shown}"
+        shown = f"; showing the largest {len(self.largest)}" if self.total > len(self.largest) else ""
+        return (
+            f"{self.name} scores {self.direction} than {self.baseline} on {self.total} queries ({self.measure}){shown}"
+        )
 
 
-def losses(report: "Report", name: str, baseline: str, limit: int) -> Losses:
-    """The `limit` queries whose first measure fell most."""
-    measure = report.measures[0]
+def changes(report: "Scored", name: str, baseline: str, limit: int, *, wins: bool) -> Changes:
+    """The `limit` queries whose first measure rose most, or fell most."""
+    measure, sign = report.measures[0], 1.0 if wins else -1.0
     new, old = report.scores[name][measure], report.scores[baseline][measure]
-    worse = sorted((query for query in new if new[query] < old[query]), key=lambda query: new[query] - old[query])
-    worst = [_loss(report, name, baseline, query) for query in worse[:limit]]
-    return Losses(name=name, baseline=baseline, measure=measure, worst=worst, total=len(worse))
+    gains = {query: sign * (new[query] - old[query]) for query in new}
+    changed = sorted((query for query in gains if gains[query] > 0), key=lambda query: -gains[query])
+    return Changes(
+        name=name,
+        baseline=baseline,
+        measure=measure,
+        direction="higher" if wins else "lower",
+        largest=[_change(report, name, baseline, query) for query in changed[:limit]],
+        total=len(changed),
+    )
 
 
-def _loss(report: "Report", name: str, baseline: str, query: str) -> Loss:
+def _change(report: "Scored", name: str, baseline: str, query: str) -> Change:
     measure = report.measures[0]
-    return Loss(
+    return Change(
         query=query,
         text=report.data.queries[query],
         before=report.scores[baseline][measure][query],
@@ -123,7 +134,7 @@ def _loss(report: "Report", name: str, baseline: str, query: str) -> Loss:
     )
 
 
-def _moves(report: "Report", name: str, baseline: str, query: str) -> list[Move]:
+def _moves(report: "Scored", name: str, baseline: str, query: str) -> list[Move]:
     old, new = (list(report.outcomes[each][query].ranking) for each in (baseline, name))
     grades = report.data.labels.get(query, {})
     top = dict.fromkeys((*new[: report.k], *old[: report.k]))
@@ -148,9 +159,9 @@ def _snippet(text: str) -> str:
     return line if len(line) <= _SNIPPET else f"{line[: _SNIPPET - 1]}…"
 
 
-def _change(loss: Loss) -> str:
-    failure = f", the call failed with {loss.error}" if loss.error else ""
-    return f"{loss.before:.3f} -> {loss.after:.3f}{failure}"
+def _values(change: Change) -> str:
+    failure = f", the call failed with {change.error}" if change.error else ""
+    return f"{change.before:.3f} -> {change.after:.3f}{failure}"
 
 
 def _rank(rank: int | None) -> str:
