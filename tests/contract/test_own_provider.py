@@ -139,7 +139,7 @@ def test_class_with_its_own_format_is_called(mode: Mode) -> None:
         query=QUERY,
         documents=DOCUMENTS,
         top_n=2,
-        custom_llm_provider=module.Acme,
+        custom_llm_provider=module.AcmeV3,
         api_key=KEY,
         http_client=replay.client(mode),
     )

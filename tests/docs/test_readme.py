@@ -67,7 +67,7 @@ def test_the_code_runs(
         shown.append(capsys.readouterr().out)
 
     one_call, many, langchain, _, llama_index, nvidia, router, ledger, error, compared, fake, stub, _ = shown
-    assert one_call == "Mars is the red planet.\n"
+    assert one_call == "{'text': 'Mars is the red planet.'}\n"
     assert many == "[0, 1]\n"
     for scores in (re.findall(r"^0\.\d+ ", found, flags=re.MULTILINE) for found in (langchain, llama_index)):
         assert len(scores) == 3

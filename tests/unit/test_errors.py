@@ -1,6 +1,5 @@
 import copy
 import pickle
-import re
 from typing import Any
 
 import pytest
@@ -55,16 +54,21 @@ DETAILS: dict[str, Any] = {
 }
 
 
-def test_these_are_all_the_classes_and_one_is_above_them() -> None:
+def test_every_error_is_a_rerank_error() -> None:
     defined = {value for value in vars(errors).values() if isinstance(value, type) and issubclass(value, BaseException)}
     assert defined == set(CLASSES)
     assert all(issubclass(kind, RerankError) for kind in CLASSES)
     assert issubclass(RerankError, Exception)
 
 
-def test_the_tree_that_is_drawn_is_the_tree() -> None:
-    drawn = re.findall(r"\+-- (\w+)", errors.__doc__ or "")
-    assert drawn == [kind.__name__ for kind in CLASSES[1:]]
+def test_docstring_shows_the_tree() -> None:
+    lines = [line.partition("+--")[2].split() for line in (errors.__doc__ or "").splitlines()]
+    assert [words[0] for words in lines if words] == [kind.__name__ for kind in CLASSES[1:]]
+
+
+def test_missing_extra_is_a_configuration_error_and_an_import_error() -> None:
+    assert issubclass(MissingExtraError, ConfigurationError)
+    assert issubclass(MissingExtraError, ImportError)
 
 
 @pytest.mark.parametrize(
@@ -80,16 +84,18 @@ def test_the_tree_that_is_drawn_is_the_tree() -> None:
         (APIResponseValidationError, [200, 202, 204, 301, 302, 307, 308]),
     ],
 )
-def test_every_status_has_its_class(kind: type[RerankError], statuses: list[int]) -> None:
+def test_status_has_its_class(kind: type[RerankError], statuses: list[int]) -> None:
     assert {class_for_status(status) for status in statuses} == {kind}
 
 
 @pytest.mark.parametrize("kind", CLASSES)
-def test_all_but_mistakes_of_the_caller_fail_over(kind: type[RerankError]) -> None:
-    unsent = kind not in {BadRequestError, GuardrailRaisedError}
-    assert kind("failed").should_fail_over is unsent
-    assert kind("failed", status_code=400).should_fail_over
-    assert kind("failed", too_large=True).should_fail_over
+def test_error_before_anything_is_sent_fails_over_unless_it_is_the_fault_of_the_caller(kind: type[RerankError]) -> None:
+    assert kind("failed").should_fail_over is (kind not in {BadRequestError, GuardrailRaisedError})
+
+
+@pytest.mark.parametrize("details", [{"status_code": 400}, {"status_code": 422}, {"too_large": True}], ids=str)
+def test_refusal_of_a_server_or_a_limit_of_the_provider_fails_over(details: dict[str, Any]) -> None:
+    assert BadRequestError("refused", **details).should_fail_over
 
 
 def copies(error: RerankError) -> list[RerankError]:
@@ -102,7 +108,7 @@ def copies(error: RerankError) -> list[RerankError]:
 
 @pytest.mark.parametrize("details", [DETAILS, {}], ids=["all details", "none"])
 @pytest.mark.parametrize("kind", CLASSES)
-def test_copies_keep_everything(kind: type[RerankError], details: dict[str, Any]) -> None:
+def test_copy_equals_the_original(kind: type[RerankError], details: dict[str, Any]) -> None:
     error = kind("what happened", **details)
     for copied in copies(error):
         assert type(copied) is kind
@@ -111,7 +117,7 @@ def test_copies_keep_everything(kind: type[RerankError], details: dict[str, Any]
         assert (str(copied), repr(copied)) == (str(error), repr(error))
 
 
-def test_copies_of_a_fallback_error_keep_what_was_tried() -> None:
+def test_copy_of_a_fallback_error_has_errors_and_attempts() -> None:
     inner = RateLimitError("slow down", retry_after=2.0, provider="cohere", status_code=429)
     attempt = Attempt(deployment="cohere/m", status=429, error="RateLimitError", seconds=0.25)
     error = FallbackError("every model failed", errors=(inner,), attempts=(attempt,))
@@ -123,7 +129,7 @@ def test_copies_of_a_fallback_error_keep_what_was_tried() -> None:
         assert vars(tried) == vars(inner)
 
 
-def test_a_message_that_was_changed_survives_copying() -> None:
+def test_copy_has_a_changed_message() -> None:
     error = BadRequestError("before")
     error.message = "after"
     assert {str(copied) for copied in copies(error)} == {"after"}
@@ -138,12 +144,12 @@ def test_details_are_attributes(kind: type[RerankError]) -> None:
     assert {getattr(bare, name) for name in DETAILS} == {None}
 
 
-def test_details_are_keywords_only() -> None:
+def test_details_are_keyword_only() -> None:
     with pytest.raises(TypeError):
         RerankError("what happened", "cohere")  # type: ignore[call-arg]
 
 
-def test_str_is_the_message_and_what_is_known() -> None:
+def test_str_has_the_message_and_the_known_details() -> None:
     assert str(RerankError("what happened")) == "what happened"
     assert str(RateLimitError("what happened", **DETAILS)) == (
         "what happened [provider=cohere, model=rerank-v3.5, status=429, request_id=req-1, retry_after=1.5, "
@@ -152,7 +158,7 @@ def test_str_is_the_message_and_what_is_known() -> None:
     assert "retry_after=0.0" in str(RateLimitError("what happened", retry_after=0.0))
 
 
-def test_repr_names_the_class() -> None:
+def test_repr_has_the_class() -> None:
     assert repr(NotFoundError("what happened", status_code=404)) == "NotFoundError('what happened [status=404]')"
 
 
@@ -169,7 +175,7 @@ def test_repr_names_the_class() -> None:
         ("", ""),
     ],
 )
-def test_a_url_is_shown_without_its_secrets(url: str, shown: str) -> None:
+def test_url_is_shown_without_secrets(url: str, shown: str) -> None:
     assert public_url(url) == shown
     error = RerankError("what happened", url=url)
     assert error.url == shown

@@ -1,4 +1,4 @@
-"""What guardrails do to a query before anything is sent, and that nothing passes one that fails."""
+"""Guardrails change or refuse a query before anything is sent; a guardrail that fails blocks the call."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import asyncio
 import json
 import pickle
 import socket
+import subprocess
 import sys
 import threading
 from contextvars import ContextVar
 from typing import Any
 
-import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,7 +24,13 @@ from pydantic import Field
 from tests.support.frameworks import FACES, Face, Trees, Wire
 from tests.support.harness import DOCUMENTS, Mode, Replay, answering, leaks
 
-from anyrerank import APITimeoutError, BadRequestError, ConfigurationError, GuardrailRaisedError, Reranker
+from anyrerank import (
+    APITimeoutError,
+    BadRequestError,
+    ConfigurationError,
+    GuardrailRaisedError,
+    Reranker,
+)
 from anyrerank.guardrails import KINDS, DenyList, Mask, PresidioMask
 from anyrerank.langchain import RerankRetriever
 
@@ -71,44 +77,44 @@ def blocked(mode: Mode, query: str, *guardrails: Any, **options: Any) -> Guardra
     return caught.value
 
 
-def test_what_a_guardrail_returns_is_what_is_sent(mode: Mode) -> None:
+def test_query_is_sent_as_the_guardrails_return_it(mode: Mode) -> None:
     assert sent(mode, QUERY, mask) == "when does <PROJECT> start?"
     assert sent(mode, QUERY, mask, str.upper, lambda query: query + "!") == "WHEN DOES <PROJECT> START?!"
     assert sent(mode, QUERY) == QUERY
 
 
-def test_one_that_fails_blocks(mode: Mode) -> None:
+def test_guardrail_that_fails_blocks_the_call(mode: Mode) -> None:
     error = blocked(mode, QUERY, explode)
-    assert error.message == "guardrail explode failed with ValueError; nothing was sent"
+    assert "guardrail explode failed with ValueError" in error.message
     assert not leaks(error, [SECRET])
 
 
-def test_one_that_forgets_to_return_blocks(mode: Mode) -> None:
+def test_guardrail_that_returns_nothing_blocks_the_call(mode: Mode) -> None:
     error = blocked(mode, QUERY, mask, forget)
-    assert error.message == "guardrail forget must return the query as a string, got NoneType; nothing was sent"
+    assert "guardrail forget must return the query as a string, got NoneType" in error.message
 
 
 @pytest.mark.parametrize("options", [{"on_error": "passthrough"}, {"fallbacks": ["local/lexical"]}], ids=str)
-def test_nothing_goes_around_one(options: dict[str, Any], mode: Mode) -> None:
+def test_blocked_call_has_no_fallback(options: dict[str, Any], mode: Mode) -> None:
     blocked(mode, QUERY, explode, **options)
 
 
-def test_one_that_leaves_nothing(mode: Mode) -> None:
+def test_guardrail_that_returns_a_blank_query_blocks_the_call(mode: Mode) -> None:
     reranker = mode.reranker(guardrails=[lambda query: " "])
     with pytest.raises(BadRequestError, match="query must not be blank"):
         mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_an_asynchronous_one_is_for_asynchronous_calls(mode: Mode) -> None:
+def test_async_guardrail_works_in_async_calls_only(mode: Mode) -> None:
     if mode.asynchronous:
         assert sent(mode, QUERY, later) == "when does <PROJECT> start?"
         return
-    with pytest.raises(ConfigurationError, match="guardrail later is async"):
+    with pytest.raises(ConfigurationError, match="guardrail later is async: use arerank"):
         mode.rerank(mode.reranker(guardrails=[later]), QUERY, DOCUMENTS)
 
 
 @pytest.mark.parametrize("blocking", [False, True])
-def test_one_that_takes_too_long_is_a_time_out(blocking: bool, mode: Mode) -> None:
+def test_guardrail_that_takes_too_long_is_a_timeout(blocking: bool, mode: Mode) -> None:
     release = threading.Event()
 
     class Waits:
@@ -129,7 +135,7 @@ def test_one_that_takes_too_long_is_a_time_out(blocking: bool, mode: Mode) -> No
     assert replay.seen == []
 
 
-async def test_what_one_leaves_in_the_context_is_there_for_the_call() -> None:
+async def test_context_variable_set_by_a_guardrail_is_set_for_the_call() -> None:
     seen: list[str] = []
 
     async def marks(query: str) -> str:
@@ -141,7 +147,7 @@ async def test_what_one_leaves_in_the_context_is_there_for_the_call() -> None:
     assert seen == ["marked"]
 
 
-async def test_a_time_out_of_its_own_blocks() -> None:
+async def test_timeout_error_of_a_guardrail_blocks_the_call() -> None:
     async def impatient(query: str) -> str:
         raise TimeoutError
 
@@ -150,14 +156,14 @@ async def test_a_time_out_of_its_own_blocks() -> None:
         await reranker.arerank(QUERY, DOCUMENTS)
 
 
-def test_a_call_may_have_its_own(mode: Mode) -> None:
+def test_call_overrides_the_guardrails(mode: Mode) -> None:
     replay = answering(ROWS)
     reranker = mode.reranker(http_client=replay.client(mode), guardrails=[explode])
     mode.rerank(reranker, QUERY, DOCUMENTS, guardrails=[mask])
     assert json.loads(replay.seen[0].content)["query"] == "when does <PROJECT> start?"
 
 
-def test_every_query_of_many_is_looked_at(mode: Mode) -> None:
+def test_guardrail_gets_every_query_of_rerank_many(mode: Mode) -> None:
     seen: list[str] = []
 
     def look(query: str) -> str:
@@ -170,12 +176,12 @@ def test_every_query_of_many_is_looked_at(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("value", [mask, "mask", [1], None])
-def test_guardrails_are_a_list_of_functions(value: Any) -> None:
+def test_guardrails_that_are_no_list_of_functions_are_refused(value: Any) -> None:
     with pytest.raises(BadRequestError, match="guardrails must be a list of functions"):
         Reranker("local/lexical", guardrails=value)
 
 
-def test_a_fallback_that_was_made_with_some_keeps_them(mode: Mode) -> None:
+def test_fallback_uses_its_own_guardrails(mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ROWS}}])
     client = replay.client(mode)
     outside = mode.reranker("cohere/outside", http_client=client, guardrails=[mask], extra_body={"mine": 1})
@@ -187,7 +193,7 @@ def test_a_fallback_that_was_made_with_some_keeps_them(mode: Mode) -> None:
     assert "first" not in second
 
 
-def test_a_list_that_is_changed_later_changes_nothing(mode: Mode) -> None:
+def test_guardrails_are_copied_by_the_constructor(mode: Mode) -> None:
     given = [mask]
     replay = answering(ROWS)
     reranker = mode.reranker(http_client=replay.client(mode), guardrails=given)
@@ -200,7 +206,7 @@ def test_a_list_that_is_changed_later_changes_nothing(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_an_adapter_sends_what_they_return(face: Face) -> None:
+def test_adapter_sends_the_query_that_they_return(face: Face) -> None:
     wire, calls = Wire(), []
 
     def once(query: str) -> str:
@@ -212,7 +218,7 @@ def test_an_adapter_sends_what_they_return(face: Face) -> None:
     assert calls == [QUERY]
 
 
-def test_langchain_traces_what_they_return() -> None:
+def test_langchain_trace_has_the_query_that_they_return() -> None:
     face, trees = FACES[0], Trees()
     adapter = face.make(Wire(), guardrails=[mask])
     adapter.compress_documents([Document("a 0.5")], QUERY, callbacks=[trees])
@@ -228,7 +234,7 @@ class _Events(BaseEventHandler):
         self.seen.append(event)
 
 
-def test_llama_index_s_events_hold_what_they_return() -> None:
+def test_llama_index_event_has_the_query_that_they_return() -> None:
     face, handler = FACES[2], _Events()
     dispatcher = get_dispatcher()
     dispatcher.add_event_handler(handler)
@@ -239,11 +245,11 @@ def test_llama_index_s_events_hold_what_they_return() -> None:
         dispatcher.event_handlers.remove(handler)
     (start,) = [event for event in handler.seen if event.class_name() == "ReRankStartEvent"]
     assert start.query.query_str == "when does <PROJECT> start?"
-    with pytest.raises(ConfigurationError, match="guardrails and budgets cannot be dumped"):
+    with pytest.raises(ConfigurationError, match="guardrails"):
         adapter.to_dict()
 
 
-def test_the_base_retriever_gets_what_they_return() -> None:
+def test_base_retriever_gets_the_query_that_they_return() -> None:
     asked = []
 
     class Base(BaseRetriever):
@@ -259,7 +265,7 @@ def test_the_base_retriever_gets_what_they_return() -> None:
     assert asked == ["when does <PROJECT> start?"]
 
 
-def test_each_is_asked_once_for_a_retrieval() -> None:
+def test_guardrail_runs_once_for_a_retrieval() -> None:
     class Base(BaseRetriever):
         def _get_relevant_documents(self, query: str, *, run_manager: Any) -> list[Document]:
             return [Document("a 0.5")]
@@ -279,14 +285,14 @@ def test_each_is_asked_once_for_a_retrieval() -> None:
 
 
 @pytest.mark.parametrize("face", [FACES[0], FACES[2]], ids=str)
-def test_beside_a_ready_reranker_they_are_refused_at_any_time(face: Face) -> None:
+def test_guardrails_set_on_an_adapter_with_a_reranker_are_refused(face: Face) -> None:
     adapter = face.make(reranker=Reranker("local/lexical"))
     adapter.guardrails = [mask]
-    with pytest.raises(ConfigurationError, match="guardrails and hooks cannot be set"):
+    with pytest.raises(ConfigurationError, match="guardrails and hooks cannot be set with reranker="):
         face.rerank(adapter, ["a 0.5"], QUERY)
 
 
-# Those that ship
+# The guardrails of the package
 
 
 @pytest.mark.parametrize(
@@ -303,7 +309,7 @@ def test_beside_a_ready_reranker_they_are_refused_at_any_time(face: Face) -> Non
         ("is project\n  x ready?", True),
     ],
 )
-def test_a_deny_list(query: str, refused: bool, mode: Mode) -> None:
+def test_deny_list(query: str, refused: bool, mode: Mode) -> None:
     deny = DenyList(terms=["project x", "C++"], patterns=[r"[A-Z]{2}-\d{4}"])
     if refused:
         assert "of the deny list" in blocked(mode, query, deny).message
@@ -319,30 +325,30 @@ def test_a_deny_list(query: str, refused: bool, mode: Mode) -> None:
         lambda: PresidioMask("IP_ADDRESS"),
     ],
 )
-def test_a_string_is_no_list(make: Any) -> None:
-    with pytest.raises(ConfigurationError, match="must be a list of strings"):
+def test_string_in_place_of_a_list_is_refused(make: Any) -> None:
+    with pytest.raises(ConfigurationError, match="must be a list of strings, got a string"):
         make()
 
 
-@pytest.mark.parametrize("least", [-0.1, 40])
-def test_a_confidence_is_between_0_and_1(least: float) -> None:
-    with pytest.raises(ConfigurationError, match="min_score of PresidioMask must be between 0 and 1"):
-        PresidioMask(min_score=least)
+@pytest.mark.parametrize("min_score", [-0.1, 40])
+def test_min_score_out_of_range_is_refused(min_score: float) -> None:
+    with pytest.raises(ConfigurationError, match=f"min_score of PresidioMask must be between 0 and 1, got {min_score}"):
+        PresidioMask(min_score=min_score)
 
 
-def test_a_deny_list_says_which_of_it_and_nothing_else(mode: Mode) -> None:
+def test_deny_list_names_the_entry_but_not_its_text(mode: Mode) -> None:
     error = blocked(mode, "tell me of nightjar", DenyList(["other", "nightjar"]))
-    assert error.message == "the query matches entry 2 of the deny list; nothing was sent"
+    assert "entry 2 of the deny list" in error.message
     assert not leaks(error, ["nightjar"])
 
 
 @given(st.text(min_size=1), st.text(), st.text())
-def test_a_term_between_spaces_is_always_found(term: str, before: str, after: str) -> None:
+def test_deny_list_finds_every_term_between_spaces(term: str, before: str, after: str) -> None:
     with pytest.raises(GuardrailRaisedError):
         DenyList([term])(f"{before} {term} {after}")
 
 
-def test_a_mask(mode: Mode) -> None:
+def test_mask(mode: Mode) -> None:
     replace = Mask({r"\bACC-\d+": "<ACCOUNT>", "secret": r"\1"})
     assert sent(mode, "what of ACC-17 and ACC-9, the secret ones?", replace) == (
         r"what of <ACCOUNT> and <ACCOUNT>, the \1 ones?"
@@ -353,19 +359,19 @@ def test_a_mask(mode: Mode) -> None:
 @pytest.mark.parametrize(
     ("text", "words"), [("(", "not a regular expression"), ("", "not empty"), (3, "must be strings")]
 )
-def test_a_pattern_that_is_none(make: Any, text: Any, words: str) -> None:
+def test_invalid_pattern_is_refused(make: Any, text: Any, words: str) -> None:
     with pytest.raises(ConfigurationError, match=words):
         make(text)
 
 
 @pytest.mark.parametrize("made", [DenyList(["a"], ["b"]), Mask({"a": "b"}), PresidioMask(["CREDIT_CARD"])])
-def test_those_that_ship_can_be_pickled_and_compared(made: Any) -> None:
+def test_guardrail_can_be_pickled_and_compared(made: Any) -> None:
     assert pickle.loads(pickle.dumps(made)) == made  # noqa: S301
 
 
 # Presidio
 
-presidio = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio is not there yet")
+presidio = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio does not support Python 3.14 yet")
 
 
 @presidio
@@ -382,8 +388,8 @@ presidio = pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio is n
         ("call +1 212 555 0123@mail.example.com", "call <EMAIL_ADDRESS>"),
     ],
 )
-def test_presidio(query: str, masked: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    """For real, without a model and without the network."""
+def test_presidio_mask(query: str, masked: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Presidio itself, without a model and without the network."""
     asked: list[Any] = []
     monkeypatch.setattr(socket, "getaddrinfo", lambda *arguments, **options: asked.append(arguments))
     assert sent(mode, query, PresidioMask()) == masked
@@ -391,10 +397,10 @@ def test_presidio(query: str, masked: str, mode: Mode, monkeypatch: pytest.Monke
 
 
 @presidio
-def test_presidio_for_some_kinds(mode: Mode) -> None:
+def test_presidio_mask_of_some_kinds(mode: Mode) -> None:
     query = "jane.doe@example.com at 192.168.10.1"
     assert sent(mode, query, PresidioMask(["IP_ADDRESS"])) == "jane.doe@example.com at <IP_ADDRESS>"
-    with pytest.raises(ConfigurationError, match="must be among CREDIT_CARD"):
+    with pytest.raises(ConfigurationError, match=r"entities of PresidioMask must be among CREDIT_CARD, .* got NAME"):
         PresidioMask(["NAME"])
 
 
@@ -405,7 +411,7 @@ def test_every_kind_has_a_recognizer() -> None:
 
 
 @presidio
-def test_presidio_does_not_block_the_event_loop() -> None:
+def test_presidio_mask_does_not_block_the_event_loop() -> None:
     threads: list[int] = []
 
     class Watched(PresidioMask):
@@ -419,12 +425,16 @@ def test_presidio_does_not_block_the_event_loop() -> None:
     assert threads != [threading.get_ident()]
 
 
-def test_presidio_is_not_installed(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    from anyrerank import guardrails
-
-    guardrails._recognizer.cache_clear()
-    monkeypatch.setitem(sys.modules, "presidio_analyzer.predefined_recognizers", None)
-    client = mode.client(transport=httpx.MockTransport(lambda request: httpx.Response(500)))
-    with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[guardrails\]'"):
-        mode.rerank(mode.reranker(http_client=client, guardrails=[PresidioMask()]), QUERY, DOCUMENTS)
-    guardrails._recognizer.cache_clear()
+def test_presidio_that_is_not_installed_is_a_missing_extra() -> None:
+    program = """
+import sys
+sys.modules["presidio_analyzer.predefined_recognizers"] = None
+from anyrerank import MissingExtraError, rerank
+from anyrerank.guardrails import PresidioMask
+try:
+    rerank("local/lexical", "query", ["document"], guardrails=[PresidioMask()])
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
+    assert "pip install 'anyrerank[guardrails]'" in done.stdout

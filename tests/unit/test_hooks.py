@@ -1,4 +1,4 @@
-"""What hooks and the logger are told of a call, and that a hook never breaks one."""
+"""The events for hooks, the log records, and that a failing hook does not affect a call."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import logging
 from contextlib import suppress
 from typing import Any
 
+import httpx
 import pytest
 from tests.support.frameworks import FACES, Face, Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
-from tests.support.loopback import Line, Loopback
 
-from anyrerank import BadRequestError, InternalServerError, RateLimitError, Reranker, RerankError
+from anyrerank import BadRequestError, GuardrailRaisedError, RateLimitError, Reranker, RerankError
 from anyrerank.hooks import CallEvent, LogCalls
 
 ROWS = [
@@ -25,8 +25,8 @@ LIMITED = {"response": {"status": 429, "headers": {"retry-after": "0"}, "json": 
 OK = {"response": {"status": 200, "headers": {"x-request-id": "rq-1"}, "json": BODY}}
 
 
-def told(mode: Mode, exchanges: list[Any], **options: Any) -> list[CallEvent]:
-    """What a hook hears of one call."""
+def events_of(mode: Mode, exchanges: list[Any], **options: Any) -> list[CallEvent]:
+    """The events that a hook gets for one call."""
     events: list[CallEvent] = []
     client = Replay(exchanges).client(mode)
     reranker = mode.reranker(**{"http_client": client, "hooks": [events.append], **options})
@@ -35,8 +35,8 @@ def told(mode: Mode, exchanges: list[Any], **options: Any) -> list[CallEvent]:
     return events
 
 
-def test_a_hook_hears_of_a_call_when_it_is_over(mode: Mode, waits: list[float]) -> None:
-    (event,) = told(mode, [LIMITED, OK], max_retries=1, user="ann", metadata={"team": "search"}, top_n=2)
+def test_hook_gets_a_call_that_has_ended(mode: Mode, waits: list[float]) -> None:
+    (event,) = events_of(mode, [LIMITED, OK], max_retries=1, user="ann", metadata={"team": "search"}, top_n=2)
     assert (event.provider, event.model, event.query, event.documents) == ("cohere", "rerank-v3.5", QUERY, DOCUMENTS)
     assert (event.user, event.metadata, event.top_n) == ("ann", {"team": "search"}, 2)
     assert [(attempt.status, attempt.error) for attempt in event.attempts] == [(429, "RateLimitError"), (200, None)]
@@ -50,15 +50,15 @@ def test_a_hook_hears_of_a_call_when_it_is_over(mode: Mode, waits: list[float]) 
     assert event.seconds >= sum(attempt.seconds for attempt in event.attempts)
 
 
-def test_a_hook_hears_of_a_failure(mode: Mode) -> None:
-    (event,) = told(mode, [LIMITED])
+def test_hook_gets_a_call_that_failed(mode: Mode) -> None:
+    (event,) = events_of(mode, [LIMITED])
     assert isinstance(event.error, RateLimitError)
     assert event.response is None
     assert event.cost is None
     assert len(event.attempts) == 1
 
 
-def test_a_hook_hears_of_what_was_not_sent(mode: Mode) -> None:
+def test_hook_gets_a_call_that_was_refused(mode: Mode) -> None:
     events: list[CallEvent] = []
     with pytest.raises(BadRequestError):
         mode.rerank(mode.reranker(hooks=[events.append]), " ", DOCUMENTS)
@@ -67,57 +67,42 @@ def test_a_hook_hears_of_what_was_not_sent(mode: Mode) -> None:
     assert (event.query, event.documents, event.attempts) == ("", (), ())
 
 
-def test_a_hook_hears_what_the_guardrails_left(mode: Mode) -> None:
-    (event,) = told(mode, [OK], guardrails=[str.upper])
+def test_hook_gets_the_query_as_the_guardrails_left_it(mode: Mode) -> None:
+    (event,) = events_of(mode, [OK], guardrails=[str.upper])
     assert event.query == QUERY.upper()
-    (stopped,) = told(mode, [], guardrails=[lambda query: 1 / 0])
+    (stopped,) = events_of(mode, [], guardrails=[lambda query: 1 / 0])
     assert stopped.query == ""
     assert QUERY not in f"{stopped!r} {stopped.error!r}"
 
 
-def test_a_hook_that_fails_is_logged_and_breaks_nothing(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
-    heard: list[CallEvent] = []
+def test_hook_that_fails_is_logged_and_does_not_affect_the_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    seen: list[CallEvent] = []
 
     def broken(event: CallEvent) -> None:
         raise ValueError(event.query)
 
-    reranker = mode.reranker(http_client=answering(BODY).client(mode), hooks=[broken, heard.append])
+    reranker = mode.reranker(http_client=answering(BODY).client(mode), hooks=[broken, seen.append])
     assert mode.rerank(reranker, QUERY, DOCUMENTS).id == "c-1"
-    assert len(heard) == 1
+    assert len(seen) == 1
     (record,) = caplog.records
     assert record.getMessage() == "hook broken raised ValueError, which was ignored"
     assert QUERY not in caplog.text
 
 
-def test_every_call_of_many_is_told(mode: Mode) -> None:
+def test_hook_gets_every_call_of_rerank_many(mode: Mode) -> None:
     events: list[CallEvent] = []
     reranker = mode.reranker("local/lexical", hooks=[events.append])
     mode.rerank_many(reranker, ["one", "two", "three"], [DOCUMENTS] * 3)
     assert sorted(event.query for event in events) == ["one", "three", "two"]
 
 
-async def test_a_call_that_is_cancelled_is_told(serve: Any) -> None:
-    events: list[CallEvent] = []
-    reached = asyncio.Event()
-    loop = asyncio.get_running_loop()
-
-    def hang(line: Line) -> None:
-        loop.call_soon_threadsafe(reached.set)
-        line.client_left()
-
-    server: Loopback = serve(hang)
-    async with Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url, hooks=[events.append]) as reranker:
-        task = asyncio.create_task(reranker.arerank(QUERY, DOCUMENTS))
-        await reached.wait()
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-    (event,) = events
+async def test_hook_gets_a_call_that_was_cancelled() -> None:
+    (event,) = await _cancelled()
     assert isinstance(event.error, asyncio.CancelledError)
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_an_adapter_has_hooks(face: Face) -> None:
+def test_adapter_has_hooks(face: Face) -> None:
     events: list[CallEvent] = []
     face.rerank(face.make(Wire(), hooks=[events.append], user="ann"), ["a 0.5", "b 0.9"])
     (event,) = events
@@ -125,7 +110,7 @@ def test_an_adapter_has_hooks(face: Face) -> None:
 
 
 @pytest.mark.parametrize("value", [print, "print", [1], None])
-def test_hooks_are_a_list_of_functions(value: Any) -> None:
+def test_hooks_that_are_no_list_of_functions_are_refused(value: Any) -> None:
     with pytest.raises(BadRequestError, match="hooks must be a list of plain"):
         Reranker("local/lexical", hooks=value)
 
@@ -133,9 +118,9 @@ def test_hooks_are_a_list_of_functions(value: Any) -> None:
 # The logger
 
 
-def test_a_record_for_each_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+def test_call_is_logged_at_info(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyrerank")
-    told(mode, [OK], user="ann", metadata={"team": "search"}, top_n=2)
+    events_of(mode, [OK], user="ann", metadata={"team": "search"}, top_n=2)
     (record,) = [record for record in caplog.records if record.name == "anyrerank"]
     assert record.levelno == logging.INFO
     assert record.getMessage().startswith("rerank cohere/rerank-v3.5: 3 documents, 0.")
@@ -162,46 +147,94 @@ def test_a_record_for_each_call(mode: Mode, caplog: pytest.LogCaptureFixture) ->
         assert text not in f"{record.getMessage()} {known}"
 
 
-def test_the_record_of_a_failure(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "anyrerank")
-    told(mode, [{"response": {"status": 500, "headers": {"x-request-id": "rq-2"}, "json": {}}}])
+FAILED = {"response": {"status": 500, "headers": {"x-request-id": "rq-2"}, "json": {"message": "out of order"}}}
+
+
+def test_failed_call_is_logged_as_a_warning_with_status_message_and_request_id(
+    mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
+    events_of(mode, [FAILED], hooks=[])
     (record,) = [record for record in caplog.records if record.name == "anyrerank"]
     assert record.levelno == logging.WARNING
-    message = record.getMessage()
-    assert all(part in message for part in ("1 attempts", "InternalServerError", "status=500", "request_id=rq-2"))
-    assert record.anyrerank["error"] == InternalServerError.__name__  # type: ignore[attr-defined]
-    assert record.anyrerank["request_id"] == "rq-2"  # type: ignore[attr-defined]
+    for words in ("cohere/rerank-v3.5", "1 attempts", "InternalServerError", "out of order", "status=500", "rq-2"):
+        assert words in record.getMessage()
+    known = record.anyrerank  # type: ignore[attr-defined]
+    assert (known["error"], known["status"], known["request_id"]) == ("InternalServerError", 500, "rq-2")
+    assert "out of order" in known["message"]
+    for text in (QUERY, *DOCUMENTS, KEY):
+        assert text not in f"{record.getMessage()} {known}"
 
 
-def test_content_is_logged_when_it_is_asked_for(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+def test_error_of_a_guardrail_is_logged_without_its_message(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    def refuse(query: str) -> str:
+        raise GuardrailRaisedError(f"not {query}")
+
+    (event,) = events_of(mode, [], guardrails=[refuse])
+    assert isinstance(event.error, GuardrailRaisedError)
+    (record,) = caplog.records
+    assert record.getMessage().endswith(", GuardrailRaisedError")
+    assert QUERY not in f"{record.getMessage()} {record.anyrerank}"  # type: ignore[attr-defined]
+
+
+def test_cancelled_call_is_logged_at_info(caplog: pytest.LogCaptureFixture) -> None:
+    asyncio.run(_cancelled())
+    assert [record for record in caplog.records if record.name == "anyrerank"] == []
+    with caplog.at_level(logging.INFO, "anyrerank"):
+        asyncio.run(_cancelled())
+    (record,) = [record for record in caplog.records if record.name == "anyrerank"]
+    assert record.levelno == logging.INFO
+    assert record.getMessage().endswith(", CancelledError")
+
+
+async def _cancelled() -> list[CallEvent]:
+    """The events of a call that is cancelled while the server is silent."""
+    events: list[CallEvent] = []
+    reached = asyncio.Event()
+
+    async def hang(request: httpx.Request) -> httpx.Response:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(hang)) as client:
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, hooks=[events.append])
+        task = asyncio.create_task(reranker.arerank(QUERY, DOCUMENTS))
+        await reached.wait()
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+    return events
+
+
+def test_content_is_logged_on_request(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "anyrerank")
-    told(mode, [OK], hooks=[LogCalls(content=True)])
+    events_of(mode, [OK], hooks=[LogCalls(content=True)])
     plain, full = [record.anyrerank for record in caplog.records if record.name == "anyrerank"]  # type: ignore[attr-defined]
     assert "query" not in plain
     assert (full["query"], full["texts"]) == (QUERY, DOCUMENTS)
 
 
-def test_nothing_is_logged_where_nobody_listens(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
-    told(mode, [OK])
+def test_call_is_not_logged_by_default(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    events_of(mode, [OK])
     assert [record for record in caplog.records if record.name == "anyrerank"] == []
 
 
-async def listens(event: CallEvent) -> None:
-    """What nothing would await."""
+async def async_hook(event: CallEvent) -> None:
+    """An async hook, which nothing awaits."""
 
 
-class Listens:
+class AsyncHook:
     async def __call__(self, event: CallEvent) -> None:
-        """Likewise."""
+        """The same as an object."""
 
 
-@pytest.mark.parametrize("hook", [listens, Listens()], ids=["function", "object"])
-def test_an_asynchronous_hook_is_refused(hook: Any) -> None:
-    with pytest.raises(BadRequestError, match="hooks must be a list of plain"):
+@pytest.mark.parametrize("hook", [async_hook, AsyncHook()], ids=["function", "object"])
+def test_async_hook_is_refused(hook: Any) -> None:
+    with pytest.raises(BadRequestError, match="plain \\(not async\\) functions"):
         Reranker("local/lexical", hooks=[hook])
 
 
-def test_a_logger_that_fails_breaks_no_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+def test_logger_that_fails_does_not_affect_the_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
     def fails(record: logging.LogRecord) -> bool:
         if record.levelno == logging.INFO:
             raise KeyError("made by the test")

@@ -13,10 +13,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.runtime import checked_path
+from anyrerank._core.runtime import ForkLock, checked_path
 from anyrerank._core.types import public
 from anyrerank.cache.base import Cache, checked_bytes, checked_ttl
-from anyrerank.cache.fork_lock import ForkLock
 from anyrerank.errors import ConfigurationError
 
 _APPLICATION = 0x61795273  # "ayRs"

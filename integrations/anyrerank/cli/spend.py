@@ -50,8 +50,8 @@ def spend(
     Calls of a killed process appear when another ledger writes to the database.
     """
     with one_line_errors():
+        from anyrerank.ledger import Filter, Store, checked
         from anyrerank.ledger import table as spending
-        from anyrerank.ledger.store import Filter, Store, checked
 
         groups = checked(by or ("user", "model"))
         for option, text in (("--user", user), ("--tag", tag), ("--model", model)):

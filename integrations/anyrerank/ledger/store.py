@@ -16,9 +16,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, OperationalError, SQLAlchemyError
 
-from anyrerank._core.runtime import checked_path, is_number
+from anyrerank._core.runtime import ForkLock, checked_path, is_number
 from anyrerank._core.types import public
-from anyrerank.cache.fork_lock import ForkLock
 from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.ledger import schema
 from anyrerank.ledger.engine import check_file, new_engine, parsed_url

@@ -394,7 +394,7 @@ class Bytes:
 @pytest.mark.parametrize("named", [None, 5, b"scores.db", Bytes(), "a\0.db", Path("a\0.db"), "\ud800.db"])
 def test_what_names_no_file_is_refused(named: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"^the path of a SQLiteCache (is a str or a PathLike|holds a NUL or)"):
+    with pytest.raises(ConfigurationError, match=r"^the path of a SQLiteCache "):
         SQLiteCache(named)
     assert list(tmp_path.iterdir()) == []
 
