@@ -163,5 +163,5 @@ def test_spool_that_is_a_file_is_refused(db: Path) -> None:
 def test_missing_sqlalchemy_names_the_extra() -> None:
     code = "import sys; sys.modules['sqlalchemy'] = None; import anyrerank.ledger"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
-    assert "ConfigurationError" in done.stderr
+    assert "MissingExtraError" in done.stderr
     assert "pip install 'anyrerank[ledger]'" in done.stderr
