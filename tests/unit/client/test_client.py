@@ -1,4 +1,4 @@
-"""What a call does from the caller's side: batches, retries, the order of results, and what happens when all fails."""
+"""Calls from the user's side: batches, retries, the order of results, and errors."""
 
 from __future__ import annotations
 
@@ -30,14 +30,17 @@ from anyrerank import (
     Reranker,
     RerankError,
 )
+from anyrerank._core.client import add_documents, prepared
+from anyrerank._core.client.calls import responded
+from anyrerank._core.runtime import HttpRequest
 
 QUERY = "what is the capital"
 DOCUMENTS = ["Lisbon 3", "Ottawa 1", "Sydney 2"]
 
 
 def numbered(count: int) -> list[str]:
-    """Documents of which the last is the best for the server."""
-    return [f"document {count - place}" for place in range(count)]
+    """Documents of which the server ranks the last one first."""
+    return [f"document {count - index}" for index in range(count)]
 
 
 def indexes(response: anyrerank.RerankResponse) -> list[int]:
@@ -48,10 +51,10 @@ def fails(status: int, body: Any = None, headers: Mapping[str, str] | None = Non
     return lambda line: line.answer(status, {"message": "not now"} if body is None else body, headers)
 
 
-# Batches.
+# Batches
 
 
-def test_2500_documents_go_in_three_requests_side_by_side(mode: Mode, server: Loopback) -> None:
+def test_2500_documents_are_sent_in_three_concurrent_requests(mode: Mode, server: Loopback) -> None:
     together = threading.Barrier(3)
 
     def script(line: Line) -> None:
@@ -74,8 +77,8 @@ def _in_order(server: Loopback) -> list[Any]:
     return sorted(server.hits, key=lambda hit: -int(hit.documents[0].split()[-1]))
 
 
-def test_every_document_of_every_batch_comes_back_under_its_own_index(mode: Mode, server: Loopback) -> None:
-    documents = [f"document {(place * 7) % 23}" for place in range(23)]
+def test_documents_of_all_batches_have_the_right_index(mode: Mode, server: Loopback) -> None:
+    documents = [f"document {(index * 7) % 23}" for index in range(23)]
     response = mode.rerank(mode.reranker(api_base=server.url, batch_size=5), QUERY, documents)
     assert len(server.hits) == 5
     assert [each.document for each in response.results] == [{"text": f"document {n}"} for n in range(23)]
@@ -83,14 +86,14 @@ def test_every_document_of_every_batch_comes_back_under_its_own_index(mode: Mode
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3])
-def test_at_most_max_concurrency_requests_at_once(limit: int, mode: Mode, server: Loopback) -> None:
-    lock, now, most = threading.Lock(), [0], [0]
+def test_concurrent_requests_are_limited_by_max_concurrency(limit: int, mode: Mode, server: Loopback) -> None:
+    lock, now, peak = threading.Lock(), [0], [0]
     full = threading.Event()
 
     def script(line: Line) -> None:
         with lock:
             now[0] += 1
-            most[0] = max(most[0], now[0])
+            peak[0] = max(peak[0], now[0])
             if now[0] >= limit:
                 full.set()
         full.wait(PATIENCE)
@@ -100,10 +103,10 @@ def test_at_most_max_concurrency_requests_at_once(limit: int, mode: Mode, server
 
     server.script = script
     mode.rerank(mode.reranker(api_base=server.url, batch_size=1, max_concurrency=limit), QUERY, numbered(9))
-    assert (len(server.hits), most[0]) == (9, limit)
+    assert (len(server.hits), peak[0]) == (9, limit)
 
 
-def test_one_failing_batch_is_retried_alone(mode: Mode, server: Loopback) -> None:
+def test_failed_batch_is_retried_alone(mode: Mode, server: Loopback) -> None:
     failed = threading.Event()
 
     def script(line: Line) -> None:
@@ -128,7 +131,7 @@ def test_one_failing_batch_is_retried_alone(mode: Mode, server: Loopback) -> Non
     assert response.meta.billed_units.search_units == 3
 
 
-def test_a_batch_that_fails_for_good_ends_the_call_at_once(mode: Mode, server: Loopback) -> None:
+def test_batch_that_fails_finally_ends_the_call_at_once(mode: Mode, server: Loopback) -> None:
     arrived = threading.Barrier(2)
 
     def script(line: Line) -> None:
@@ -156,7 +159,7 @@ TOO_LARGE: dict[str, tuple[int, Any]] = {
 
 
 @pytest.mark.parametrize(("status", "body"), list(TOO_LARGE.values()), ids=list(TOO_LARGE))
-def test_what_is_too_large_is_halved(status: int, body: Any, mode: Mode, server: Loopback) -> None:
+def test_request_that_is_too_large_is_halved(status: int, body: Any, mode: Mode, server: Loopback) -> None:
     server.script = lambda line: well(line) if len(line.hit.documents) <= 3 else line.answer(status, body)
     documents = numbered(8)
     response = mode.rerank(mode.reranker(api_base=server.url), QUERY, documents, top_n=7)
@@ -166,7 +169,7 @@ def test_what_is_too_large_is_halved(status: int, body: Any, mode: Mode, server:
     assert response.meta.billed_units.search_units == 4
 
 
-def test_a_document_that_is_too_large_alone_is_named(mode: Mode, server: Loopback) -> None:
+def test_single_document_that_is_too_large_is_named(mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(413) if any("huge" in text for text in line.hit.documents) else well(line)
     documents = ["", "a 1", "b 2", "huge 3", "d 4"]
     with pytest.raises(BadRequestError, match=r"documents\[3\] is too large") as caught:
@@ -175,14 +178,14 @@ def test_a_document_that_is_too_large_alone_is_named(mode: Mode, server: Loopbac
     assert not leaks(caught.value, ["huge"])
 
 
-def test_a_document_that_is_too_large_for_one_model_goes_to_the_next(mode: Mode, server: Loopback) -> None:
+def test_document_that_is_too_large_fails_over(mode: Mode, server: Loopback) -> None:
     server.script = fails(413)
     response = mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS[:1])
     assert (response.provider, [each.status for each in response.attempts]) == ("local", [413, None])
 
 
 @pytest.mark.parametrize("documents", [["a 1"], [5]], ids=str)
-def test_every_error_says_what_was_asked_and_tried(documents: list[Any], mode: Mode, server: Loopback) -> None:
+def test_error_has_the_model_and_the_attempts(documents: list[Any], mode: Mode, server: Loopback) -> None:
     server.script = fails(401)
     with pytest.raises(RerankError) as caught:
         mode.rerank(mode.reranker(api_base=server.url), QUERY, documents)
@@ -191,14 +194,14 @@ def test_every_error_says_what_was_asked_and_tried(documents: list[Any], mode: M
 
 
 @pytest.mark.parametrize("message", ["query must not be empty", "model not found"])
-def test_another_bad_request_is_not_halved(message: str, mode: Mode, server: Loopback) -> None:
+def test_other_bad_request_is_not_halved(message: str, mode: Mode, server: Loopback) -> None:
     server.script = fails(400, {"message": message})
     with pytest.raises(BadRequestError, match=message):
         mode.rerank(mode.reranker(api_base=server.url), QUERY, numbered(8))
     assert len(server.hits) == 1
 
 
-def test_equal_documents_are_sent_once(mode: Mode, server: Loopback) -> None:
+def test_dedupe_sends_identical_documents_once(mode: Mode, server: Loopback) -> None:
     documents = ["b 2", "a 1", {"text": "b 2", "page": 4}, "a 1", "c 3", ""]
     response = mode.rerank(mode.reranker(api_base=server.url, dedupe=True), QUERY, documents)
     assert server.hits[0].documents == ["b 2", "a 1", "c 3"]
@@ -207,7 +210,7 @@ def test_equal_documents_are_sent_once(mode: Mode, server: Loopback) -> None:
     assert response.results[3].document is documents[2]
 
 
-def test_documents_of_which_more_than_the_text_is_ranked_are_not_merged(mode: Mode) -> None:
+def test_dedupe_compares_all_fields_that_are_ranked(mode: Mode) -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         records = json.loads(request.content)["records"]
         return httpx.Response(
@@ -222,23 +225,23 @@ def test_documents_of_which_more_than_the_text_is_ranked_are_not_merged(mode: Mo
 
 
 @pytest.mark.parametrize("top_n", [1, 2, 3])
-def test_copies_count_towards_top_n(top_n: int, mode: Mode, server: Loopback) -> None:
+def test_duplicates_count_towards_top_n(top_n: int, mode: Mode, server: Loopback) -> None:
     response = mode.rerank(
         mode.reranker(api_base=server.url, dedupe=True, top_n=top_n), QUERY, ["b 2", "a 1", "a 1", "b 2"]
     )
     assert indexes(response) == [1, 2, 0][:top_n]
 
 
-def test_equal_documents_are_sent_as_they_are_otherwise(mode: Mode, server: Loopback) -> None:
+def test_identical_documents_are_all_sent_without_dedupe(mode: Mode, server: Loopback) -> None:
     response = mode.rerank(mode.reranker(api_base=server.url), QUERY, ["b 2", "a 1", "b 2"])
     assert server.hits[0].documents == ["b 2", "a 1", "b 2"]
     assert indexes(response) == [1, 0, 2]
 
 
-# Retries.
+# Retries
 
 
-def test_a_retry_that_succeeds_tells_of_every_try(mode: Mode, server: Loopback, waits: list[float]) -> None:
+def test_response_after_retries_has_every_attempt(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = in_turn(fails(500), Line.hang_up, well)
     response = mode.rerank(mode.reranker(api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
     assert indexes(response) == [1, 2, 0]
@@ -255,23 +258,21 @@ def test_a_retry_that_succeeds_tells_of_every_try(mode: Mode, server: Loopback, 
 
 
 @pytest.mark.parametrize("status", [408, 409, 425, 429, 500, 502, 503, 504, 529])
-def test_what_may_pass_is_tried_again(status: int, sync_mode: Mode, server: Loopback, waits: list[float]) -> None:
+def test_temporary_status_is_retried(status: int, sync_mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = in_turn(fails(status), well)
     response = sync_mode.rerank(sync_mode.reranker(api_base=server.url, max_retries=1), QUERY, DOCUMENTS)
     assert [each.status for each in response.attempts] == [status, 200]
 
 
 @pytest.mark.parametrize("status", [301, 400, 401, 402, 403, 404, 405, 413, 422, 424, 498, 499, 501])
-def test_what_will_not_pass_is_not_tried_again(
-    status: int, sync_mode: Mode, server: Loopback, waits: list[float]
-) -> None:
+def test_other_status_is_not_retried(status: int, sync_mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(status)
     with pytest.raises(RerankError) as caught:
         sync_mode.rerank(sync_mode.reranker(api_base=server.url, max_retries=2), QUERY, DOCUMENTS[:1])
     assert (caught.value.status_code, len(server.hits), waits) == (status, 1, [])
 
 
-def test_two_retries_by_default(mode: Mode, server: Loopback, waits: list[float]) -> None:
+def test_default_is_two_retries(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(503)
     connection: dict[str, Any] = {"model": "cohere/rerank-v3.5", "api_key": KEY, "api_base": server.url}
     with pytest.raises(InternalServerError):
@@ -285,7 +286,7 @@ def test_two_retries_by_default(mode: Mode, server: Loopback, waits: list[float]
 
 
 @pytest.mark.parametrize("name", ["max_retries", "num_retries"])
-def test_the_number_of_retries(name: str, mode: Mode, server: Loopback, waits: list[float]) -> None:
+def test_call_overrides_the_number_of_retries(name: str, mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(503)
     options: dict[str, Any] = {"max_retries": 9, name: 1}
     with pytest.raises(InternalServerError):
@@ -297,7 +298,7 @@ def test_the_number_of_retries(name: str, mode: Mode, server: Loopback, waits: l
     ("headers", "waited"),
     [({"retry-after": "7"}, 7.0), ({"retry-after-ms": "1500"}, 1.5), ({"retry-after": "0"}, None)],
 )
-def test_the_server_says_how_long_to_wait(
+def test_server_says_how_long_to_wait(
     headers: dict[str, str], waited: float | None, mode: Mode, server: Loopback, waits: list[float]
 ) -> None:
     server.script = in_turn(fails(429, headers=headers), well)
@@ -306,7 +307,7 @@ def test_the_server_says_how_long_to_wait(
 
 
 @pytest.mark.parametrize("asked", ["11", "3600"])
-def test_a_wait_that_does_not_fit_gives_up_at_once(
+def test_wait_longer_than_the_timeout_raises_at_once(
     asked: str, mode: Mode, server: Loopback, waits: list[float]
 ) -> None:
     server.script = fails(429, headers={"retry-after": asked})
@@ -315,18 +316,18 @@ def test_a_wait_that_does_not_fit_gives_up_at_once(
     assert (caught.value.retry_after, len(server.hits), waits) == (float(asked), 1, [])
 
 
-def test_an_hour_is_not_waited_for_even_without_a_timeout(mode: Mode, server: Loopback, waits: list[float]) -> None:
+def test_wait_of_an_hour_raises_at_once_without_a_timeout_too(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = fails(429, headers={"retry-after": "3600"})
     with pytest.raises(RateLimitError):
         mode.rerank(mode.reranker(api_base=server.url, max_retries=5, timeout=None), QUERY, DOCUMENTS)
     assert (len(server.hits), waits) == (1, [])
 
 
-def test_the_timeout_is_for_the_whole_call(mode: Mode, server: Loopback) -> None:
+def test_timeout_is_for_the_whole_call(mode: Mode, server: Loopback) -> None:
     def script(line: Line) -> None:
         line.client_left()
 
-    server.script = in_turn(lambda line: line.answer(503, headers={"retry-after": "0"}), script)
+    server.script = in_turn(fails(503, headers={"retry-after": "0"}), script)
     reranker = mode.reranker(api_base=server.url, batch_size=1, max_concurrency=1, max_retries=100, timeout=0.4)
     began = time.monotonic()
     with pytest.raises(APITimeoutError) as caught:
@@ -335,16 +336,16 @@ def test_the_timeout_is_for_the_whole_call(mode: Mode, server: Loopback) -> None
     assert caught.value.status_code is None
 
 
-def test_the_default_timeout_is_sixty_seconds() -> None:
+def test_default_timeout_is_sixty_seconds() -> None:
     assert inspect.signature(anyrerank.rerank).parameters["timeout"].default == 60.0
     assert inspect.signature(Reranker).parameters["timeout"].default == 60.0
 
 
-# From scores to results.
+# From scores to results
 
 
 def replay(mode: Mode, model: str = "cohere/rerank-v3.5", body: Any = None, **options: Any) -> Reranker:
-    """A reranker whose server gives one answer to everything."""
+    """A reranker whose server always gives the same answer."""
 
     def answer(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json=body)
@@ -380,7 +381,7 @@ def test_threshold(threshold: float | None, top_n: int | None, expected: list[in
     assert indexes(mode.rerank(reranker, QUERY, DOCUMENTS)) == expected
 
 
-def test_logits_in_unit_mode(mode: Mode) -> None:
+def test_unit_mode_maps_logits(mode: Mode) -> None:
     body = {"rankings": [{"index": index, "logit": logit} for index, logit in enumerate([0.0, 800.0, -800.0, -2.0])]}
     reranker = replay(mode, "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2", body)
     documents = ["a", "b", "c", "d"]
@@ -393,7 +394,47 @@ def test_logits_in_unit_mode(mode: Mode) -> None:
     assert indexes(cut) == [1, 0]
 
 
-def test_fusion_with_the_incoming_order(mode: Mode) -> None:
+OWN_SERVERS = ["llama_cpp/m", "hosted_vllm/m", "cohere_compatible/m"]
+
+
+@pytest.mark.parametrize("model", OWN_SERVERS)
+@pytest.mark.parametrize(
+    ("scale", "expected", "relevant"),
+    [("logit", [0.9990889, 0.5, 0.0000167], [1, 2]), ("unit", [7.0, 0.0, -11.0], [1])],
+)
+def test_score_scale_says_what_the_scores_of_an_own_server_are(
+    model: str, scale: str, expected: list[float], relevant: list[int], mode: Mode
+) -> None:
+    options: dict[str, Any] = {"api_base": "https://own.test", "score_mode": "unit", "score_scale": scale}
+    reranker = replay(mode, model, scored(-11.0, 7.0, 0.0), **options)
+    response = mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert [each.relevance_score for each in response.results] == pytest.approx(expected, abs=1e-7)
+    assert indexes(mode.rerank(reranker, QUERY, DOCUMENTS, score_threshold=0.5)) == relevant
+    assert mode.rerank(reranker, QUERY, DOCUMENTS, score_mode="raw").results.scores == (7.0, 0.0, -11.0)
+
+
+@pytest.mark.parametrize("model", OWN_SERVERS)
+def test_unit_mode_without_a_known_scale_is_refused_before_sending(model: str, mode: Mode, server: Loopback) -> None:
+    with pytest.raises(BadRequestError, match="score_scale="):
+        mode.rerank(mode.reranker(model, api_base=server.url), QUERY, DOCUMENTS, score_mode="unit")
+    assert server.hits == []
+
+
+def test_score_scale_does_not_replace_a_known_scale(mode: Mode) -> None:
+    reranker = replay(mode, body=scored(0.2, 0.9, 0.5), score_mode="unit", score_scale="logit")
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).results.scores == (0.9, 0.5, 0.2)
+
+
+def test_score_scale_of_a_fallback_is_its_own(mode: Mode, server: Loopback) -> None:
+    server.script = fails(503)
+    own = replay(mode, "hosted_vllm/m", scored(0.0, 7.0, -7.0), api_base="https://own.test", score_scale="logit")
+    reranker = mode.reranker(api_base=server.url, score_mode="unit", fallbacks=[own])
+    assert mode.rerank(reranker, QUERY, DOCUMENTS).results.scores == pytest.approx(
+        (0.9990889, 0.5, 0.0009111), abs=1e-7
+    )
+
+
+def test_fuse_combines_with_the_incoming_order(mode: Mode) -> None:
     reranker = replay(mode, body=scored(0.1, 0.2, 0.9, 0.8), fuse="rrf")
     response = mode.rerank(reranker, QUERY, ["a", "b", "c", "d"], top_n=3)
     assert indexes(response) == [2, 0, 1]
@@ -402,12 +443,12 @@ def test_fusion_with_the_incoming_order(mode: Mode) -> None:
     )
 
 
-def test_top_n_is_not_sent_when_all_scores_are_needed_for_fusion(mode: Mode, server: Loopback) -> None:
+def test_top_n_is_not_sent_with_fuse(mode: Mode, server: Loopback) -> None:
     mode.rerank(mode.reranker(api_base=server.url, fuse="rrf", top_n=1), QUERY, DOCUMENTS)
     assert "top_n" not in server.hits[0].json
 
 
-def test_documents_come_back_as_the_same_objects(mode: Mode, server: Loopback) -> None:
+def test_documents_are_returned_as_the_same_objects(mode: Mode, server: Loopback) -> None:
     documents: list[Any] = [
         {"text": "b 2", "nested": {"page": [1]}},
         MappingProxyType({"text": "a 1"}),
@@ -429,17 +470,17 @@ def test_return_documents(wanted: bool | None, mode: Mode, server: Loopback) -> 
 
 
 @pytest.mark.parametrize("kind", [tuple, iter, lambda documents: dict.fromkeys(documents).keys()])
-def test_any_sequence_of_documents(kind: Callable[[Any], Any], mode: Mode, server: Loopback) -> None:
+def test_documents_can_be_any_iterable(kind: Callable[[Any], Any], mode: Mode, server: Loopback) -> None:
     assert indexes(mode.rerank(mode.reranker(api_base=server.url), QUERY, kind(DOCUMENTS))) == [1, 2, 0]
 
 
-# Failing softly.
+# Errors and fallbacks
 
 
 @pytest.mark.parametrize(
     "script", [fails(500), fails(401), Line.hang_up, lambda line: line.answer(body=ranking(["x"]))]
 )
-def test_passthrough_hands_the_incoming_order_back(
+def test_passthrough_returns_the_incoming_order(
     script: Script, mode: Mode, server: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
     server.script = script
@@ -459,7 +500,7 @@ def test_passthrough_hands_the_incoming_order_back(
     assert KEY not in caplog.text
 
 
-def test_passthrough_does_not_hide_a_wrong_call(mode: Mode, server: Loopback) -> None:
+def test_passthrough_raises_for_an_invalid_call(mode: Mode, server: Loopback) -> None:
     reranker = mode.reranker(api_base=server.url, on_error="passthrough")
     with pytest.raises(BadRequestError):
         mode.rerank(reranker, " ", DOCUMENTS)
@@ -468,7 +509,7 @@ def test_passthrough_does_not_hide_a_wrong_call(mode: Mode, server: Loopback) ->
     assert server.hits == []
 
 
-def test_a_success_is_not_degraded_and_logs_no_warning(
+def test_success_is_not_degraded_and_logs_no_warning(
     mode: Mode, server: Loopback, caplog: pytest.LogCaptureFixture
 ) -> None:
     response = mode.rerank(mode.reranker(api_base=server.url, on_error="passthrough"), QUERY, DOCUMENTS)
@@ -476,9 +517,7 @@ def test_a_success_is_not_degraded_and_logs_no_warning(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-def test_a_fallback_answers_over_its_own_connection(
-    mode: Mode, server: Loopback, serve: Callable[..., Loopback]
-) -> None:
+def test_fallback_uses_its_own_connection(mode: Mode, server: Loopback, serve: Callable[..., Loopback]) -> None:
     other = serve()
     server.script = fails(503)
     second = mode.reranker("cohere/second", api_base=other.url, api_key="other-key")
@@ -494,13 +533,13 @@ def test_a_fallback_answers_over_its_own_connection(
     ]
 
 
-def test_a_fallback_on_this_machine(mode: Mode, server: Loopback) -> None:
+def test_fallback_on_this_machine(mode: Mode, server: Loopback) -> None:
     server.script = Line.hang_up
     response = mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), "Ottawa", DOCUMENTS)
     assert (response.provider, response.results[0].index) == ("local", 1)
 
 
-def test_all_fallbacks_fail(mode: Mode, server: Loopback) -> None:
+def test_fallback_error_has_all_errors_and_attempts(mode: Mode, server: Loopback) -> None:
     server.script = in_turn(fails(503), fails(401))
     reranker = mode.reranker(api_base=server.url, fallbacks=["cohere/second"])
     with pytest.raises(FallbackError) as caught:
@@ -510,22 +549,33 @@ def test_all_fallbacks_fail(mode: Mode, server: Loopback) -> None:
     assert not leaks(caught.value, [KEY, QUERY, *DOCUMENTS])
 
 
-def test_a_call_that_is_wrong_everywhere_does_not_go_to_a_fallback(mode: Mode, server: Loopback) -> None:
-    with pytest.raises(BadRequestError, match="blank"):
+@pytest.mark.parametrize("status", [400, 401, 404, 410, 422, 451, 503])
+def test_refusal_of_a_server_fails_over(status: int, sync_mode: Mode, server: Loopback) -> None:
+    server.script = fails(status)
+    reranker = sync_mode.reranker(api_base=server.url, fallbacks=["local/lexical"])
+    response = sync_mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert (response.provider, [each.status for each in response.attempts]) == ("local", [status, None])
+
+
+def test_call_that_is_refused_before_sending_does_not_fail_over(mode: Mode, server: Loopback) -> None:
+    with pytest.raises(BadRequestError):
         mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), " ", DOCUMENTS)
     assert server.hits == []
 
 
-def test_a_refusal_of_the_server_goes_to_a_fallback(mode: Mode, server: Loopback) -> None:
-    server.script = fails(400)
-    response = mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS)
-    assert response.provider == "local"
+def test_fallback_that_answered_is_logged_as_a_warning(
+    mode: Mode, server: Loopback, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.script = fails(401, {"message": "expired"})
+    mode.rerank(mode.reranker(api_base=server.url, fallbacks=["local/lexical"]), QUERY, DOCUMENTS)
+    messages = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert any("local/lexical" in each and "cohere/rerank-v3.5" in each and "expired" in each for each in messages)
 
 
-# Many calls.
+# Many calls
 
 
-def test_many_come_back_in_order(mode: Mode, server: Loopback) -> None:
+def test_rerank_many_returns_responses_in_order(mode: Mode, server: Loopback) -> None:
     together = threading.Barrier(4)
 
     def script(line: Line) -> None:
@@ -541,13 +591,13 @@ def test_many_come_back_in_order(mode: Mode, server: Loopback) -> None:
 
 
 @pytest.mark.parametrize("limit", [1, 3])
-def test_many_share_max_concurrency_with_their_batches(limit: int, mode: Mode, server: Loopback) -> None:
-    lock, now, most = threading.Lock(), [0], [0]
+def test_rerank_many_shares_max_concurrency_with_batches(limit: int, mode: Mode, server: Loopback) -> None:
+    lock, now, peak = threading.Lock(), [0], [0]
 
     def script(line: Line) -> None:
         with lock:
             now[0] += 1
-            most[0] = max(most[0], now[0])
+            peak[0] = max(peak[0], now[0])
         line.client_left(0.01)
         with lock:
             now[0] -= 1
@@ -558,21 +608,21 @@ def test_many_share_max_concurrency_with_their_batches(limit: int, mode: Mode, s
     answers = mode.rerank_many(reranker, [QUERY] * 4, [numbered(6)] * 4)
     assert [indexes(answer) for answer in answers] == [[5, 4, 3, 2, 1, 0]] * 4
     assert len(server.hits) == 12
-    assert most[0] <= limit
+    assert peak[0] <= limit
 
 
-def test_many_with_one_failure(mode: Mode, server: Loopback) -> None:
+def test_rerank_many_returns_or_raises_errors(mode: Mode, server: Loopback) -> None:
     server.script = lambda line: line.answer(401) if line.hit.json["query"] == "bad" else well(line)
     reranker = mode.reranker(api_base=server.url)
     answers = mode.rerank_many(reranker, ["a", "bad", "c", " "], [DOCUMENTS] * 4, return_exceptions=True)
     assert isinstance(answers[1], AuthenticationError)
     assert isinstance(answers[3], BadRequestError)
-    assert [indexes(answers[place]) for place in (0, 2)] == [[1, 2, 0]] * 2
+    assert [indexes(answers[index]) for index in (0, 2)] == [[1, 2, 0]] * 2
     with pytest.raises(AuthenticationError):
         mode.rerank_many(reranker, ["a", "bad"], [DOCUMENTS] * 2)
 
 
-def test_many_with_overrides(mode: Mode, server: Loopback) -> None:
+def test_rerank_many_overrides_options(mode: Mode, server: Loopback) -> None:
     reranker = mode.reranker(api_base=server.url, top_n=3)
     answers = mode.rerank_many(reranker, ["a", "b"], [DOCUMENTS] * 2, top_n=1, priority=2)
     assert [len(answer.results) for answer in answers] == [1, 1]
@@ -581,18 +631,18 @@ def test_many_with_overrides(mode: Mode, server: Loopback) -> None:
     assert "priority" not in server.hits[-1].json
 
 
-def test_none_of_many(mode: Mode, server: Loopback) -> None:
+def test_rerank_many_of_nothing_is_empty(mode: Mode, server: Loopback) -> None:
     assert mode.rerank_many(mode.reranker(api_base=server.url), [], []) == []
 
 
 @pytest.mark.parametrize(("queries", "lists"), [("abc", [DOCUMENTS] * 3), (["a", "b"], [DOCUMENTS])])
-def test_many_that_do_not_match(queries: Any, lists: Any, mode: Mode, server: Loopback) -> None:
-    with pytest.raises(BadRequestError, match="list of queries"):
+def test_rerank_many_refuses_lists_of_different_length(queries: Any, lists: Any, mode: Mode, server: Loopback) -> None:
+    with pytest.raises(BadRequestError, match="a list of queries, and a list of documents for each"):
         mode.rerank_many(mode.reranker(api_base=server.url), queries, lists)
     assert server.hits == []
 
 
-# What is refused before anything is sent.
+# Calls that are refused before anything is sent
 
 WRONG: dict[str, dict[str, Any]] = {
     "query none": {"query": None},
@@ -622,7 +672,7 @@ WRONG: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("wrong", list(WRONG.values()), ids=list(WRONG))
-def test_a_wrong_call_is_refused_before_sending(wrong: dict[str, Any], mode: Mode, server: Loopback) -> None:
+def test_invalid_call_is_refused_before_sending(wrong: dict[str, Any], mode: Mode, server: Loopback) -> None:
     call = {"query": QUERY, "documents": DOCUMENTS, **wrong}
     with pytest.raises(BadRequestError) as caught:
         mode.function(model="cohere/rerank-v3.5", api_key=KEY, api_base=server.url, **call)
@@ -633,14 +683,14 @@ def test_a_wrong_call_is_refused_before_sending(wrong: dict[str, Any], mode: Mod
 
 
 @pytest.mark.parametrize("name", ["api_key", "api_base", "model", "http_client", "fallbacks", "headers"])
-def test_the_connection_is_not_an_option_of_a_call(name: str, mode: Mode, server: Loopback) -> None:
-    with pytest.raises(BadRequestError, match=f"{name} cannot be set in a call"):
+def test_call_cannot_override_the_connection(name: str, mode: Mode, server: Loopback) -> None:
+    with pytest.raises(BadRequestError, match=f"{name} cannot be set in a call: pass it to the constructor"):
         mode.rerank(mode.reranker(api_base=server.url), QUERY, DOCUMENTS, **{name: "x"})
     assert server.hits == []
 
 
 @pytest.mark.parametrize("model", ["acme/model", "cohere", "", "/model", "cohere/", "Cohere/rerank-v3.5"])
-def test_an_unknown_model(model: str, mode: Mode) -> None:
+def test_unknown_model_is_refused(model: str, mode: Mode) -> None:
     with pytest.raises(ConfigurationError):
         mode.function(model=model, query=QUERY, documents=DOCUMENTS, api_key=KEY)
 
@@ -658,7 +708,7 @@ def test_custom_llm_provider(mode: Mode, server: Loopback) -> None:
     assert [hit.json["model"] for hit in server.hits] == ["rerank-v3.5"] * 2
 
 
-def test_the_positional_arguments_of_litellm(mode: Mode, server: Loopback) -> None:
+def test_function_takes_the_positional_arguments_of_litellm(mode: Mode, server: Loopback) -> None:
     options: dict[str, Any] = {"api_key": KEY, "api_base": server.url}
     positional = ("rerank-v3.5", QUERY, DOCUMENTS, "cohere", 1, None, False)
     if mode.asynchronous:
@@ -668,13 +718,28 @@ def test_the_positional_arguments_of_litellm(mode: Mode, server: Loopback) -> No
     assert [(each.index, each.document) for each in response.results] == [(1, None)]
 
 
-def test_the_functions_share_their_connections(server: Loopback) -> None:
+def test_function_takes_base_url_and_extra_headers(mode: Mode, server: Loopback) -> None:
+    mode.function(
+        model="cohere:rerank-v3.5",
+        query=QUERY,
+        documents=DOCUMENTS,
+        api_key=KEY,
+        base_url=server.url,
+        headers={"x-team": "search"},
+        extra_headers={"x-tenant": "7"},
+        timeout="30",
+    )
+    (hit,) = server.hits
+    assert (hit.headers["x-team"], hit.headers["x-tenant"], hit.json["model"]) == ("search", "7", "rerank-v3.5")
+
+
+def test_functions_share_their_connections(server: Loopback) -> None:
     for _ in range(3):
         anyrerank.rerank("cohere/rerank-v3.5", QUERY, DOCUMENTS, api_key=KEY, api_base=server.url)
     assert (len(server.hits), server.connections) == (3, 1)
 
 
-def test_making_a_reranker_needs_no_key_and_sends_nothing(
+def test_constructor_needs_no_key_and_sends_nothing(
     mode: Mode, server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reranker = mode.reranker(api_base=server.url, api_key=None)
@@ -685,7 +750,7 @@ def test_making_a_reranker_needs_no_key_and_sends_nothing(
     assert indexes(mode.rerank(reranker, QUERY, DOCUMENTS)) == [1, 2, 0]
 
 
-def test_the_response_says_where_it_came_from(mode: Mode) -> None:
+def test_response_has_ids_model_and_cost(mode: Mode) -> None:
     recorded = Replay(
         [{"response": {"status": 200, "headers": {"x-debug-trace-id": "t-1"}, "json": {"id": "c-1", **scored(1)}}}]
     )
@@ -703,15 +768,15 @@ def test_the_response_says_where_it_came_from(mode: Mode) -> None:
     ]
 
 
-def test_a_connection_error_is_tried_again(mode: Mode, server: Loopback, waits: list[float]) -> None:
+def test_connection_error_is_retried(mode: Mode, server: Loopback, waits: list[float]) -> None:
     server.script = Line.reset
     with pytest.raises(APIConnectionError):
         mode.rerank(mode.reranker(api_base=server.url, max_retries=3), QUERY, DOCUMENTS)
     assert (len(server.hits), len(waits)) == (4, 3)
 
 
-def test_what_is_too_large_is_seen_whatever_the_texts_say(mode: Mode) -> None:
-    """The decision is made on the server's words, not on what is left of them for the error message."""
+def test_request_that_is_too_large_is_halved_if_a_document_has_the_same_words(mode: Mode) -> None:
+    """Although the message quotes a document, which is removed from the error."""
     words = "maximum context length"
     documents = [f"on the {words} of a model", "on something else"]
 
@@ -726,7 +791,7 @@ def test_what_is_too_large_is_seen_whatever_the_texts_say(mode: Mode) -> None:
     assert sorted(response.results.indexes) == [0, 1]
 
 
-def test_the_fallbacks_of_a_fallback_come_after_it(mode: Mode) -> None:
+def test_fallbacks_of_a_fallback_come_after_it(mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}] * 2)
     client = replay.client(mode)
     inner = mode.reranker("cohere/second", http_client=client, fallbacks=["local/lexical"])
@@ -736,7 +801,7 @@ def test_the_fallbacks_of_a_fallback_come_after_it(mode: Mode) -> None:
     assert [json.loads(request.content)["model"] for request in replay.seen] == ["first", "second"]
 
 
-def test_what_a_fallback_cannot_take_does_not_hide_the_outage(mode: Mode) -> None:
+def test_passthrough_works_if_a_fallback_cannot_take_the_call(mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}])
     fallback = mode.reranker("hosted_vllm/x", api_base="http://vllm.example")
     reranker = mode.reranker(
@@ -748,8 +813,24 @@ def test_what_a_fallback_cannot_take_does_not_hide_the_outage(mode: Mode) -> Non
 
 
 @pytest.mark.parametrize("model", ["bedrock/cohere.rerank-v3-5:0"])
-def test_both_modes_ask_for_the_same_path(model: str, way: Mode, server: Loopback) -> None:
+def test_all_clients_send_the_same_path(model: str, way: Mode, server: Loopback) -> None:
     reranker = way.reranker(model, api_base=f"{server.url}/a b/\u00fc", aws_region_name="us-west-2")
     with suppress(RerankError):
         way.rerank(reranker, QUERY, DOCUMENTS)
     assert server.hits[0].target == "/a%20b/%C3%BC/model/cohere.rerank-v3-5%3A0/invoke"
+
+
+@pytest.mark.parametrize("guardrails", [[], [str.upper]], ids=["plain", "guarded"])
+def test_request_is_at_most_eight_generators_deep(guardrails: list[Any]) -> None:
+    reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, guardrails=guardrails)
+    call = prepared(reranker, QUERY, {})
+    add_documents(reranker, call, DOCUMENTS)
+    flow: Any = responded(reranker, call)
+    effect = next(flow)
+    while not isinstance(effect, HttpRequest):
+        effect = flow.send(effect.function())
+    depth, innermost = 1, flow
+    while (innermost := innermost.gi_yieldfrom) is not None:
+        depth += 1
+    assert depth <= 8
+    flow.close()
