@@ -10,18 +10,19 @@ from statistics import median, quantiles
 
 Call = Callable[[], object]
 AsyncCall = Callable[[], Awaitable[object]]
+Clock = Callable[[], float]
 
 
-def seconds(calls: Sequence[Call], *, times: int, warm_up: int = 5) -> list[float]:
+def seconds(calls: Sequence[Call], *, times: int, warm_up: int = 5, clock: Clock = time.perf_counter) -> list[float]:
     """The median time of each of `calls`, which take turns."""
     for call in [*calls] * warm_up:
         call()
     took: list[list[float]] = [[] for _ in calls]
     for _ in range(times):
         for call, measured in zip(calls, took, strict=True):
-            began = time.perf_counter()
+            began = clock()
             call()
-            measured.append(time.perf_counter() - began)
+            measured.append(clock() - began)
     return [median(measured) for measured in took]
 
 
