@@ -96,14 +96,14 @@ for mode in (MetadataMode.EMBED, MetadataMode.NONE):
 # %% [markdown]
 # ## Instrumentation
 #
-# Each rerank fires LlamaIndex's start and end events, inside the span of the engine, and a `RerankUsageEvent` with its
-# usage. The price is made up, because `local/lexical` is free; list prices are built in for most models that cost
-# something.
+# Each rerank fires LlamaIndex's start and end events inside the span of the engine. The end event is a
+# `RerankUsageEvent`, which holds the usage too. The price is made up, because `local/lexical` is free; list prices are
+# built in for most models that cost something.
 
 # %%
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.instrumentation.events.rerank import ReRankStartEvent
 
 from anyrerank.llama_index import RerankUsageEvent
 
@@ -113,10 +113,9 @@ class PrintReranks(BaseEventHandler):
         if isinstance(event, ReRankStartEvent):
             print(f"start  {event.model_name}, {len(event.nodes)} nodes, top_n={event.top_n}")
         elif isinstance(event, RerankUsageEvent):
+            print("end   ", [node.metadata["topic"] for node in event.nodes])
             shown = ("provider", "model", "attempts", "degraded", "total_cost")
             print("usage ", {name: event.usage[name] for name in shown})
-        elif isinstance(event, ReRankEndEvent):
-            print("end   ", [node.metadata["topic"] for node in event.nodes])
 
 
 watching = PrintReranks()

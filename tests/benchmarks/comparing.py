@@ -57,7 +57,7 @@ def _measure() -> None:
     import resource
 
     start = time.perf_counter()
-    report = compare({str(number): _reranker(number) for number in range(_RERANKERS)}, _data(), on_estimate=len)
+    report = compare({str(number): _reranker(number) for number in range(_RERANKERS)}, _data(), announce=len)
     report.to_html()
     seconds = time.perf_counter() - start
     sys.stdout.write(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))

@@ -15,10 +15,9 @@ from typing import Any
 import pytest
 from tests.support import ledger_worker
 from tests.support.ledger_worker import spooled, users
+from tests.support.processes import needs_fork
 
 from anyrerank.ledger import Ledger
-
-FORK = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 
 
 @pytest.fixture
@@ -94,20 +93,20 @@ def test_program_that_ends_without_closing_loses_no_call(db: Path) -> None:
     assert spooled(db) == []
 
 
-@FORK
+@needs_fork
 def test_parent_and_forked_child_record_each_call_once(db: Path, processes: Any) -> None:
     assert exit_code(processes, ledger_worker.record_on_both_sides_of_a_fork, str(db)) == 0
     assert users(db) == ["before", "child", "long before", "parent", "parent again"]
     assert spooled(db) == []
 
 
-@FORK
+@needs_fork
 def test_calls_of_forked_children_that_exit_at_once_are_counted(db: Path, processes: Any) -> None:
     assert exit_code(processes, ledger_worker.record_in_children, str(db)) == 3
     assert spooled(db) == []
 
 
-@FORK
+@needs_fork
 def test_calls_of_a_killed_parent_are_copied_while_its_child_lives(db: Path, processes: Any) -> None:
     mine, theirs = processes.Pipe()
     assert exit_code(processes, ledger_worker.leave_a_child_and_be_killed, str(db), theirs) == -9
@@ -116,13 +115,13 @@ def test_calls_of_a_killed_parent_are_copied_while_its_child_lives(db: Path, pro
     mine.send_bytes(b"end")
 
 
-@FORK
+@needs_fork
 def test_fork_does_not_wait_for_the_lock_of_another_process(db: Path, processes: Any) -> None:
     assert exit_code(processes, ledger_worker.fork_while_the_database_is_locked, str(db)) == 0
     assert users(db) == ["ann"]
 
 
-@FORK
+@needs_fork
 def test_fork_waits_for_an_open_transaction(db: Path, processes: Any) -> None:
     assert exit_code(processes, ledger_worker.fork_while_a_transaction_is_open, str(db)) == 0
     assert users(db) == ["ann"]

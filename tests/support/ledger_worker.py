@@ -117,8 +117,10 @@ def locked(db: Path) -> Iterator[sqlite3.Connection]:
 def listening(event: str, listener: Callable[..., None]) -> Iterator[None]:
     """Call `listener` at each `event` of any SQLAlchemy engine."""
     sa.event.listen(sa.Engine, event, listener)
-    yield
-    sa.event.remove(sa.Engine, event, listener)
+    try:
+        yield
+    finally:
+        sa.event.remove(sa.Engine, event, listener)
 
 
 def abandoned(db: Path, *events: CallEvent) -> Path:

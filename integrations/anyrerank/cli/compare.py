@@ -83,7 +83,7 @@ def compare(
                 shuffle=shuffle,
                 cache=opened,
                 progress=sys.stderr.isatty() and find_spec("tqdm") is not None,
-                on_estimate=lambda line: typer.echo(without_control_characters(line), err=True),
+                announce=lambda line: typer.echo(without_control_characters(line), err=True),
             )
         typer.echo(report.to_json() if json else without_control_characters(str(report), keep="\n"))
         if html is not None:

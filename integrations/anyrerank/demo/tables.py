@@ -161,10 +161,11 @@ class Columns:
 def summary(ranks: Sequence[tuple[int | None, int | None]], top_n: int) -> Text:
     """The mean reciprocal rank of the first answer among the top `top_n`, before and after, with wins and losses."""
     gains = [_reciprocal(after, top_n) - _reciprocal(before, top_n) for before, after in ranks]
-    before = sum(_reciprocal(rank, top_n) for rank, _ in ranks) / len(ranks)
-    wins, losses = sum(gain > 0 for gain in gains), sum(gain < 0 for gain in gains)
-    counts = f"{wins} better, {losses} worse, {len(gains) - wins - losses} the same"
-    means = f"from {before:.3f} to {before + sum(gains) / len(gains):.3f}"
+    mean = sum(_reciprocal(rank, top_n) for rank, _ in ranks) / len(ranks)
+    wins = sum(after is not None and (before is None or after < before) for before, after in ranks)
+    losses = sum(before is not None and (after is None or after > before) for before, after in ranks)
+    counts = f"{wins} better, {losses} worse, {len(ranks) - wins - losses} the same"
+    means = f"from {mean:.3f} to {mean + sum(gains) / len(gains):.3f}"
     return Text(
         f"\n    the questions above are examples; over all {len(ranks)} questions, RR@{top_n} of the first answer goes "
         f"{means}: {counts}",

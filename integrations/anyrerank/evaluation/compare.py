@@ -43,7 +43,7 @@ def compare(
     rpm: float | None = None,
     cache: Cache | None = _PROCESS_CACHE,
     progress: bool | None = None,
-    on_estimate: Callable[[str], object] | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> Report:
     """Rerank the candidates of every query with every reranker, and report quality, latency and cost.
 
@@ -76,7 +76,7 @@ def compare(
             `SQLiteCache("compare.db")` keeps them on disk. `None` asks again, for example after a model has changed
             under the same name. Outcomes of rerankers with guardrails are not cached.
         progress: Show a progress bar; by default only in a notebook.
-        on_estimate: Called with one line, the number of calls and their estimated cost, before the first call. By
+        announce: Called with one line, the number of calls and their estimated cost, before the first call. By
             default the line is printed.
 
     Raises:
@@ -104,7 +104,7 @@ def compare(
         rpm=rpm,
         cache=cache,
         progress=progress,
-        on_estimate=on_estimate,
+        announce=announce,
     )
     return Report.from_outcomes(
         data, {**references(data), **outcomes}, k=k, baseline=baseline, max_concurrency=max_concurrency
@@ -121,7 +121,7 @@ def collect(
     rpm: float | None = None,
     cache: Cache | None = _PROCESS_CACHE,
     progress: bool | None = None,
-    on_estimate: Callable[[str], object] | None = None,
+    announce: Callable[[str], object] | None = None,
 ) -> dict[str, Outcomes]:
     """Run the rerankers without labels, for `agreement` and `label`.
 
@@ -153,7 +153,7 @@ def collect(
     estimate = Estimate(
         calls={run.name: len(run.missing) for run in runs}, costs={run.name: run.estimate() for run in runs}
     )
-    (on_estimate or _print)(str(estimate))
+    (announce or _print)(str(estimate))
     if budget is not None:
         estimate.check(budget)
     return {run.name: run.outcomes() for run in runs}

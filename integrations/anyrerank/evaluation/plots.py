@@ -37,6 +37,7 @@ def plot_quality_against_latency(report: Scored, ax: Axes | None) -> Axes:
         if row.is_reference:
             _draw_line(axes, row, row.means[main])
     _scale_latencies(axes, [_milliseconds(row) for row in rows])
+    axes.margins(y=0.2)  # room for the labels of the highest and the lowest dot
     axes.set_xlabel("median latency of a call (ms)")
     axes.set_ylabel(f"{main} with 95% interval")
     axes.set_title(

@@ -39,8 +39,7 @@ class Ledger:
     metadata, no query and no document is stored.
 
     Safe for threads, for several processes with one database, and across `fork`. `pickle` and `deepcopy` open the same
-    database again. Use it as a context manager, or call `close`; when the process ends normally, it is closed by
-    itself.
+    database again. Use it as a context manager or call `close`; when the process exits normally, it closes by itself.
 
     Args:
         url: Path of an SQLite file, which is created if it does not exist, or a URL of SQLAlchemy such as

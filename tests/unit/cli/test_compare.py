@@ -36,7 +36,7 @@ def test_compare_shares_its_cache_with_python(tmp_path: Path) -> None:
     assert run_compare("lexical=local/lexical", "--cache", str(cache), "-n", "10").exit_code == 0
     estimates: list[str] = []
     with SQLiteCache(cache, ttl=None) as opened:
-        compare({"lexical": "local/lexical"}, demo_set(candidates=10), cache=opened, on_estimate=estimates.append)
+        compare({"lexical": "local/lexical"}, demo_set(candidates=10), cache=opened, announce=estimates.append)
     assert estimates == ["0 calls, estimated cost $0.0000: lexical 0 ($0.0000)"]
 
 

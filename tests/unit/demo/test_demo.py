@@ -310,6 +310,13 @@ def rendered(width: int, symbols: tables.Symbols, question: Question) -> str:
     return captured.get()
 
 
+def test_summary_has_the_mean_of_the_top_and_counts_changes_of_rank() -> None:
+    text = tables.summary([(2, 1), (1, 1), (9, None), (None, None), (8, 4)], top_n=5).plain
+    assert (
+        "over all 5 questions, RR@5 of the first answer goes from 0.300 to 0.450: 2 better, 1 worse, 2 the same" in text
+    )
+
+
 def test_comparison_shows_moves_as_arrows_with_the_earlier_rank() -> None:
     assert re.findall(r"[↑↓=] \d", rendered(120, tables.UNICODE, Question("?"))) == ["↑ 5", "= 2", "↓ 1"]
 

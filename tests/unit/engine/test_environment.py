@@ -57,7 +57,7 @@ def test_reranker_may_be_made_with_a_colon() -> None:
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({"api_key": 5}, "api_key must be a string or a SecretStr, or None, got 5"),
+        ({"api_key": 5}, "api_key must be a string or a SecretStr, or None, got a value of type int"),
         ({"api_base": 3}, "api_base must be a string, or None, got 3"),
         (
             {"headers": [("a", "b")]},

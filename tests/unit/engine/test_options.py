@@ -193,6 +193,8 @@ MESSAGES: list[tuple[str, Any, str]] = [
     ("user", ["secret"], "user must be a string, or None, got a value of type list"),
     ("instruction", b"secret", "instruction must be a string, or None, got a value of type bytes"),
     ("metadata", "secret", "metadata must be a mapping, or None, got a value of type str"),
+    ("api_key", 123456, "api_key must be a string or a SecretStr, or None, got a value of type int"),
+    ("guardrails", None, "guardrails must be a list of functions that take the query and return it, got None"),
     ("drop_params", "yes", "drop_params must be True or False, got a value of type str"),
     (
         "input_cost_per_token",

@@ -1,4 +1,4 @@
-"""What a cache saves: nothing that was paid for is sent again, and nothing wrong is ever taken out of it."""
+"""Cached scores are not paid for again, and a broken cache or entry never changes a result."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ TEXTS = ["a 0.1", "b 0.9", "c 0.5"]
 
 
 def served(mode: Mode, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
-    """A reranker that keeps scores in memory, unless it is told otherwise."""
+    """A reranker with a cache in memory, unless `options` say otherwise."""
     client = mode.client(transport=httpx.MockTransport(wire))
     return mode.reranker(model, **{"http_client": client, "cache": MemoryCache(), **options})
 
@@ -44,7 +44,7 @@ def sent(wire: Wire) -> list[list[Any]]:
     return [body["documents"] for body in wire.bodies]
 
 
-def test_what_was_paid_for_is_not_sent_again(mode: Mode) -> None:
+def test_cached_documents_are_not_sent_again(mode: Mode) -> None:
     wire = Wire()
     reranker = served(mode, wire)
     hundred = [f"text {number}" for number in range(100)]
@@ -57,7 +57,7 @@ def test_what_was_paid_for_is_not_sent_again(mode: Mode) -> None:
     assert [(result.index, result.relevance_score) for result in second.results[:2]] == [(99, 209.0), (98, 208.0)]
 
 
-def test_a_call_that_is_all_kept_sends_nothing_and_costs_nothing(mode: Mode) -> None:
+def test_call_with_cached_documents_only_sends_nothing_and_costs_nothing(mode: Mode) -> None:
     wire = Wire()
     reranker = served(mode, wire)
     first = mode.rerank(reranker, QUERY, TEXTS)
@@ -70,7 +70,7 @@ def test_a_call_that_is_all_kept_sends_nothing_and_costs_nothing(mode: Mode) -> 
     assert second.results.scores == first.results.scores
 
 
-def test_what_does_not_change_a_score_does_not_miss(mode: Mode) -> None:
+def test_options_that_do_not_change_a_score_hit_the_cache(mode: Mode) -> None:
     wire = Wire()
     reranker = served(mode, wire)
     top = mode.rerank(reranker, QUERY, TEXTS, top_n=1)
@@ -93,7 +93,7 @@ CHANGES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 
 
 @pytest.mark.parametrize("name", CHANGES)
-def test_what_may_change_a_score_misses(mode: Mode, name: str) -> None:
+def test_options_that_may_change_a_score_miss_the_cache(mode: Mode, name: str) -> None:
     made, called = CHANGES[name]
     wire, cache = Wire(), MemoryCache()
     mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
@@ -104,14 +104,14 @@ def test_what_may_change_a_score_misses(mode: Mode, name: str) -> None:
     assert (response.cached, response.saved) == (0, 0.0)
 
 
-def test_another_key_does_not_miss(mode: Mode) -> None:
+def test_another_api_key_hits_the_cache(mode: Mode) -> None:
     wire, cache = Wire(), MemoryCache()
     mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
     other = served(mode, wire, cache=cache, api_key="another", headers={"Authorization": "Bearer third"})
     assert mode.rerank(other, QUERY, TEXTS).cached == 3
 
 
-def test_equal_documents_of_a_call_are_sent_once(mode: Mode) -> None:
+def test_identical_documents_of_a_call_are_sent_once(mode: Mode) -> None:
     wire = Wire()
     response = mode.rerank(served(mode, wire), QUERY, ["a 0.1", "", "b 0.9", "a 0.1", {"text": "b 0.9"}])
     assert wire.sent == ["a 0.1", "b 0.9"]
@@ -119,7 +119,7 @@ def test_equal_documents_of_a_call_are_sent_once(mode: Mode) -> None:
     assert response.cached == 0
 
 
-def test_a_listwise_model_is_kept_by_the_call(mode: Mode) -> None:
+def test_listwise_model_is_cached_by_the_call(mode: Mode) -> None:
     wire = Wire()
     reranker = served(mode, wire, JINA)
     first = mode.rerank(reranker, QUERY, TEXTS)
@@ -132,7 +132,7 @@ def test_a_listwise_model_is_kept_by_the_call(mode: Mode) -> None:
     assert len(wire.requests) == 4
 
 
-def test_batches_are_of_what_is_missing(mode: Mode) -> None:
+def test_batches_hold_missing_documents_only(mode: Mode) -> None:
     wire = Wire()
     reranker = served(mode, wire, batch_size=2, max_concurrency=1)
     mode.rerank(reranker, QUERY, ["a 0.1", "b 0.2", "c 0.3"])
@@ -142,7 +142,7 @@ def test_batches_are_of_what_is_missing(mode: Mode) -> None:
     assert response.cached == 2
 
 
-def test_an_error_names_the_caller_s_document(mode: Mode) -> None:
+def test_error_names_the_index_in_the_call(mode: Mode) -> None:
     def large(request: httpx.Request) -> httpx.Response:
         return httpx.Response(413, text="too large") if b"huge" in request.content else well(request)
 
@@ -152,7 +152,7 @@ def test_an_error_names_the_caller_s_document(mode: Mode) -> None:
         mode.rerank(reranker, QUERY, [*TEXTS, "huge"])
 
 
-def test_what_was_paid_for_before_a_failure_is_kept(mode: Mode) -> None:
+def test_scores_before_a_failure_stay_cached(mode: Mode) -> None:
     wire = Wire(in_turn(well, refusing(400)))
     reranker = served(mode, wire)
     mode.rerank(reranker, QUERY, TEXTS)
@@ -161,7 +161,7 @@ def test_what_was_paid_for_before_a_failure_is_kept(mode: Mode) -> None:
     assert mode.rerank(reranker, QUERY, TEXTS).cached == 3
 
 
-def test_a_file_serves_another_reranker(mode: Mode, tmp_path: Path) -> None:
+def test_sqlite_file_serves_another_reranker(mode: Mode, tmp_path: Path) -> None:
     wire = Wire()
     with SQLiteCache(tmp_path / "scores.db") as cache:
         mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
@@ -169,12 +169,12 @@ def test_a_file_serves_another_reranker(mode: Mode, tmp_path: Path) -> None:
         response = mode.rerank(served(mode, wire, cache=cache), QUERY, TEXTS)
     assert (len(wire.requests), response.cached) == (1, 3)
     assert response.saved == pytest.approx(0.002)
-    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
-    assert not [text for text in (QUERY, *TEXTS, KEY) if text.encode() in kept]
+    stored = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert not [text for text in (QUERY, *TEXTS, KEY) if text.encode() in stored]
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_in_a_framework(face: Face) -> None:
+def test_cache_works_in_a_framework(face: Face) -> None:
     wire = Wire()
     adapter = face.make(wire, cache=MemoryCache())
     for _ in range(2):
@@ -182,18 +182,18 @@ def test_in_a_framework(face: Face) -> None:
     assert len(wire.requests) == 1
 
 
-def test_a_cost_that_is_not_known_is_not_saved_as_nothing(mode: Mode) -> None:
+def test_unknown_cost_is_not_saved_as_zero(mode: Mode) -> None:
     reranker = served(mode, Wire(), "cohere/unheard-of")
     assert mode.rerank(reranker, QUERY, TEXTS).cost is None
     again = mode.rerank(reranker, QUERY, TEXTS)
     assert (again.cost, again.cached, again.saved) == (0.0, 3, None)
 
 
-# A cache of one's own
+# Custom caches
 
 
 class Odd(Cache):
-    """Does what it is told in place of what it should."""
+    """A cache with the given functions."""
 
     blocking = False
 
@@ -208,7 +208,7 @@ class Odd(Cache):
         self._put(entries)
 
     def clear(self) -> None:
-        raise AssertionError("nobody else removes entries")
+        raise AssertionError("only users clear a cache")
 
 
 def broken(_: object) -> Any:
@@ -221,7 +221,7 @@ def nothing(_: object) -> Any:
 
 @pytest.mark.parametrize(("get", "put"), [(broken, nothing), (nothing, broken), (broken, broken)])
 @pytest.mark.parametrize("model", ["cohere/rerank-v3.5", JINA])
-def test_calls_go_on_without_a_cache_that_fails(
+def test_call_goes_on_without_a_cache_that_fails(
     mode: Mode, get: Any, put: Any, model: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     reranker = served(mode, Wire(), model, cache=Odd(get, put))
@@ -238,7 +238,7 @@ WRONG = [b"", b"short", bytes(16)[:15], bytes(17), b"\xff" * 16, b"\xff" * 20, b
 
 @pytest.mark.parametrize("value", [*WRONG, bytes(8) + bytes(12) * 2], ids=repr)
 @pytest.mark.parametrize("model", ["cohere/rerank-v3.5", JINA])
-def test_what_is_no_score_is_a_miss(mode: Mode, model: str, value: bytes) -> None:
+def test_malformed_entry_is_a_miss(mode: Mode, model: str, value: bytes) -> None:
     wire = Wire()
     cache = Odd(lambda keys: dict.fromkeys([*keys, b"another"], value), nothing)
     response = mode.rerank(served(mode, wire, model, cache=cache), QUERY, TEXTS)
@@ -246,7 +246,7 @@ def test_what_is_no_score_is_a_miss(mode: Mode, model: str, value: bytes) -> Non
     assert response.cached == 0
 
 
-def test_keys_are_digests(mode: Mode) -> None:
+def test_cache_keys_are_digests(mode: Mode) -> None:
     keys: list[bytes] = []
     cache = Odd(nothing, keys.extend)
     mode.rerank(served(mode, Wire(), cache=cache), QUERY, TEXTS)
@@ -255,12 +255,12 @@ def test_keys_are_digests(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("cache", [True, {}, MemoryCache])
-def test_a_cache_is_a_cache(mode: Mode, cache: Any) -> None:
+def test_cache_of_another_type_is_refused(mode: Mode, cache: Any) -> None:
     with pytest.raises(BadRequestError, match=r"cache must be a Cache such as MemoryCache\(\), or None"):
         mode.reranker(cache=cache)
 
 
-# Equal calls beside each other
+# Identical concurrent calls
 
 
 async def turns_until(over: Callable[[], bool]) -> None:
@@ -269,7 +269,7 @@ async def turns_until(over: Callable[[], bool]) -> None:
 
 
 class Gate:
-    """Holds every request until it is opened, and counts those who wait."""
+    """Holds back every response until it is opened, and records the requests."""
 
     def __init__(self, answer: Answer = well) -> None:
         self.answer = answer
@@ -302,7 +302,7 @@ async def turns(count: int = 50) -> None:
         await asyncio.sleep(0)
 
 
-async def test_equal_calls_beside_each_other_spend_once() -> None:
+async def test_identical_concurrent_calls_are_sent_once() -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
     calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(64)]
@@ -315,7 +315,7 @@ async def test_equal_calls_beside_each_other_spend_once() -> None:
     assert sum(response.cost or 0 for response in responses) == pytest.approx(0.002)
 
 
-def test_equal_calls_of_threads_spend_once() -> None:
+def test_identical_calls_of_threads_are_sent_once() -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=False)
     with ThreadPoolExecutor(8) as pool:
@@ -328,7 +328,7 @@ def test_equal_calls_of_threads_spend_once() -> None:
     assert {response.results.scores for response in responses} == {(0.9, 0.5, 0.1)}
 
 
-async def test_calls_that_overlap_send_each_pair_once() -> None:
+async def test_overlapping_calls_send_each_document_once() -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
     calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS[:2]))]
@@ -342,19 +342,28 @@ async def test_calls_that_overlap_send_each_pair_once() -> None:
     assert second.results.scores == (0.9, 0.5)
 
 
-async def test_those_who_wait_for_a_call_that_fails_ask_for_themselves_and_keep_what_they_get() -> None:
-    gate = Gate(in_turn(refusing(429), well))
+async def test_calls_that_wait_for_one_that_fails_send_their_requests_concurrently() -> None:
+    gate = Gate()
+
+    def refuse_and_close(request: httpx.Request) -> httpx.Response:
+        gate.opened, gate.answer = threading.Event(), well
+        return refusing(429)(request)
+
+    gate.answer = refuse_and_close
     reranker = gated(gate, asynchronous=True)
     calls = [asyncio.create_task(reranker.arerank(QUERY, TEXTS)) for _ in range(4)]
     await turns()
+    assert len(gate.requests) == 1
+    gate.opened.set()
+    await turns()
+    assert len(gate.requests) == 4
     gate.opened.set()
     outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(RateLimitError) == 1
-    assert 2 <= len(gate.requests) <= 4
     assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
 
 
-async def test_one_of_those_who_wait_takes_over_from_a_call_that_is_cancelled() -> None:
+async def test_cancelled_call_is_taken_over_by_one_that_waits() -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
     first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
@@ -370,25 +379,25 @@ async def test_one_of_those_who_wait_takes_over_from_a_call_that_is_cancelled() 
     assert (await reranker.arerank(QUERY, TEXTS)).cached == 3
 
 
-async def test_an_equal_call_of_a_loop_that_is_held_up_is_not_waited_for() -> None:
+async def test_call_on_another_event_loop_is_not_waited_for() -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
     first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
     await turns()
     gate.opened.set()
-    with ThreadPoolExecutor(1) as pool:  # a wrapper that makes an asynchronous call look synchronous
+    with ThreadPoolExecutor(1) as pool:  # as a wrapper does that makes asynchronous calls from synchronous code
         second = pool.submit(lambda: asyncio.run(reranker.arerank(QUERY, TEXTS)))
         assert second.result(5).cached == 0
     assert (await first).cached == 0
     assert len(gate.requests) == 2
 
 
-@pytest.mark.parametrize(("leaver", "requests"), [("who asks", 2), ("who waits", 1)])
-async def test_a_call_that_is_cancelled_takes_no_equal_one_with_it(leaver: str, requests: int) -> None:
+@pytest.mark.parametrize(("leaver", "requests"), [("first", 2), ("second", 1)])
+async def test_cancelled_call_does_not_cancel_an_identical_one(leaver: str, requests: int) -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
     calls = {}
-    for name in ("who asks", "who waits"):
+    for name in ("first", "second"):
         calls[name] = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
         await turns()
     cancelled = calls.pop(leaver)
@@ -401,34 +410,34 @@ async def test_a_call_that_is_cancelled_takes_no_equal_one_with_it(leaver: str, 
     assert len(gate.requests) == requests
 
 
-async def test_one_who_waits_waits_no_longer_than_its_own_timeout() -> None:
+async def test_call_waits_no_longer_than_its_own_timeout() -> None:
     gate = Gate()
     reranker = gated(gate, asynchronous=True)
     first = asyncio.create_task(reranker.arerank(QUERY, TEXTS))
     await turns()
-    with pytest.raises(APITimeoutError, match="an identical request was still in flight"):
+    with pytest.raises(APITimeoutError, match="identical request"):
         await reranker.arerank(QUERY, TEXTS, timeout=0.01)
     gate.opened.set()
     assert (await first).cached == 0
 
 
 @pytest.mark.parametrize("threads", [False, True])
-async def test_a_synchronous_call_does_not_wait_for_the_loop_that_it_holds_up(threads: bool) -> None:
-    """Neither itself nor by threads of its own."""
+async def test_synchronous_call_does_not_wait_for_the_event_loop_that_it_blocks(threads: bool) -> None:
+    """On its own thread, and on threads that it starts."""
     gate, cache = Gate(), MemoryCache()
     first = asyncio.create_task(gated(gate, asynchronous=True, cache=cache).arerank(QUERY, TEXTS))
     await turns()
     wire = Wire()
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
-        beside = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=cache, timeout=5)
+        concurrent = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=cache, timeout=5)
         if threads:
             found = [
                 each
-                for each in beside.rerank_many([QUERY, "another"], [TEXTS] * 2)
+                for each in concurrent.rerank_many([QUERY, "another"], [TEXTS] * 2)
                 if not isinstance(each, RerankError)
             ]
         else:
-            found = [beside.rerank(QUERY, TEXTS)]
+            found = [concurrent.rerank(QUERY, TEXTS)]
     assert {response.results.scores for response in found} == {(0.9, 0.5, 0.1)}
     assert len(wire.requests) == len(found)
     gate.opened.set()
@@ -442,7 +451,7 @@ async def test_a_synchronous_call_does_not_wait_for_the_loop_that_it_holds_up(th
         ("litellm_proxy/m", [{"text": "the same", "title": f"text {n}"} for n in (1, 2)], {}),
     ],
 )
-def test_all_that_a_model_sees_of_a_document_counts(
+def test_documents_that_differ_for_the_model_are_both_sent(
     mode: Mode, model: str, documents: list[dict[str, str]], options: dict[str, Any]
 ) -> None:
     wire = Wire()
@@ -452,13 +461,13 @@ def test_all_that_a_model_sees_of_a_document_counts(
 
 
 @pytest.mark.parametrize("options", [{"extra_body": {"seed": 2**70}}, {}])
-def test_what_json_cannot_hold_is_the_error_that_it_is_without_a_cache(mode: Mode, options: dict[str, Any]) -> None:
+def test_text_that_is_not_json_is_the_same_error_as_without_a_cache(mode: Mode, options: dict[str, Any]) -> None:
     query = QUERY if options else "\ud800"
     with pytest.raises(BadRequestError, match="cannot be written as JSON"):
         mode.rerank(served(mode, Wire(), **options), query, TEXTS)
 
 
-async def test_caches_that_are_not_shared_share_nothing() -> None:
+async def test_calls_with_different_caches_do_not_wait_for_each_other() -> None:
     gate = Gate()
     calls = [asyncio.create_task(gated(gate, asynchronous=True).arerank(QUERY, TEXTS)) for _ in range(2)]
     await turns()
@@ -472,12 +481,12 @@ words = st.sampled_from(["a 0.1", "b 0.2", "c 0.3", "d 0.4", "e 0.5", " ", "f 0.
 
 
 @given(st.lists(st.lists(words, min_size=1, max_size=8).filter(lambda each: any(map(str.strip, each))), max_size=6))
-def test_a_cache_changes_nothing_but_the_price(calls: list[list[str]]) -> None:
+def test_cache_changes_only_the_cost(calls: list[list[str]]) -> None:
     wire = Wire()
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
         plain = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client)
-        kept = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=MemoryCache())
+        cached = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, cache=MemoryCache())
         for documents in calls:
-            expected, found = plain.rerank(QUERY, documents), kept.rerank(QUERY, documents)
+            expected, found = plain.rerank(QUERY, documents), cached.rerank(QUERY, documents)
             assert list(found.results.pairs()) == list(expected.results.pairs())
             assert found.cached <= len(documents)

@@ -31,7 +31,7 @@ def reranker_on(wire: Wire) -> Reranker:
 
 def test_agreement_of_equal_and_reversed_rankings_is_complete_and_none() -> None:
     rerankers = {"one": reranker_on(Wire()), "two": reranker_on(Wire()), "three": reranker_on(Wire(reversed_scores))}
-    outcomes = collect(rerankers, UNLABELLED, cache=None, on_estimate=lambda line: None)
+    outcomes = collect(rerankers, UNLABELLED, cache=None, announce=lambda line: None)
     pairs = {(pair.first, pair.second): (pair.overlap, pair.tau) for pair in agreement(outcomes, k=1).pairs}
     assert pairs == {("one", "two"): (1.0, 1.0), ("one", "three"): (0.0, -1.0), ("two", "three"): (0.0, -1.0)}
     assert "one / two" in str(agreement(outcomes))

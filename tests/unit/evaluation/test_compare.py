@@ -31,6 +31,7 @@ from anyrerank import (
     SQLiteCache,
 )
 from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation.pacing import Pacer
 
 # The wire scores a document by the number at its end.
 DATA = Dataset(
@@ -53,7 +54,7 @@ def numbers_in(text: str) -> list[int]:
 
 
 def run(rerankers: Mapping[str, Any], data: Dataset = DATA, **options: Any) -> Any:
-    return compare(rerankers, data, **{"cache": None, "on_estimate": lambda line: None, **options})
+    return compare(rerankers, data, **{"cache": None, "announce": lambda line: None, **options})
 
 
 def test_compare_asks_every_query_once_and_reports_a_row() -> None:
@@ -82,13 +83,13 @@ def test_compare_before_the_first_call_reports_the_estimate() -> None:
         {"ours": reranker_on(wire), "lexical": "local/lexical", "new": reranker_on(wire, "cohere/unheard-of")},
         DATA,
         cache=None,
-        on_estimate=lambda line: estimates.append((line, len(wire.requests))),
+        announce=lambda line: estimates.append((line, len(wire.requests))),
     )
     total = "9 calls, estimated cost $0.0060 plus unknown prices: "
     assert estimates == [(total + "ours 3 ($0.0060), lexical 3 ($0.0000), new 3 (price unknown)", 0)]
 
 
-def test_compare_without_on_estimate_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+def test_compare_without_announce_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
     compare({"lexical": "local/lexical"}, DATA, cache=None)
     assert capsys.readouterr().out == "3 calls, estimated cost $0.0000: lexical 3 ($0.0000)\n"
 
@@ -169,6 +170,33 @@ def test_compare_with_a_chain_whose_keys_are_all_refused_stops() -> None:
     assert len(wire.requests) == 2
 
 
+def test_compare_after_a_rate_limit_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pacer, "wait", lambda pacer: None)
+    wire = Wire(in_turn(well, refusing(429), well))
+    report = run({"ours": reranker_on(wire)}, max_concurrency=1)
+    assert (report.rows["ours"].failures, len(wire.requests)) == ({}, 4)
+
+
+def test_compare_with_a_wait_of_a_day_stops_and_says_so() -> None:
+    wire = Wire(lambda request: httpx.Response(429, headers={"retry-after": "86400"}, json={"message": "quota"}))
+    row = run({"ours": reranker_on(wire)}).rows["ours"]
+    assert (row.failures, len(wire.requests)) == ({"RateLimitError": 3}, 1)
+    assert "86400" in str(row.message)
+
+
+def test_compare_with_rpm_spaces_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float | None] = []
+    create = Pacer.__init__
+
+    def recording(pacer: Pacer, rpm: float | None, *others: Any) -> None:
+        made.append(rpm)
+        create(pacer, None, *others)
+
+    monkeypatch.setattr(Pacer, "__init__", recording)
+    run({"ours": reranker_on(Wire())}, rpm=7)
+    assert made == [7]
+
+
 def test_compare_with_candidates_of_its_own_says_where_they_came_from() -> None:
     assert "not your retriever: pass first_stage=" in str(run({"ours": reranker_on(Wire())}, candidates=2))
     assert "first_stage=" not in str(run({"ours": reranker_on(Wire())}))
@@ -213,7 +241,7 @@ def test_compare_when_repeated_is_free_and_gives_the_same_rows(tmp_path: Path) -
         wire.requests.clear()
         estimates: list[str] = []
         first, again = (
-            compare({"ours": reranker_on(wire)}, DATA, cache=cache, on_estimate=estimates.append) for _ in range(2)
+            compare({"ours": reranker_on(wire)}, DATA, cache=cache, announce=estimates.append) for _ in range(2)
         )
         assert len(wire.requests) == 3
         assert estimates[1] == "0 calls, estimated cost $0.0000: ours 0 ($0.0000)"
@@ -358,6 +386,7 @@ _LONG_COMPARISON = """
 import sys
 from anyrerank import Reranker, SQLiteCache
 from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation.pacing import Pacer
 
 data = Dataset(
     queries={f"q{n}": f"query {n}" for n in range(500)},
@@ -367,7 +396,7 @@ data = Dataset(
 )
 reranker = Reranker("cohere/m", api_key="k", api_base=sys.argv[1], max_retries=0)
 try:
-    compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, on_estimate=print)
+    compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, announce=print)
 except KeyboardInterrupt:
     print("interrupted")
 """

@@ -44,7 +44,7 @@ def test_plot_ticks_do_not_overlap(latencies: tuple[float, float]) -> None:
 def test_plot_differences_shows_a_dot_for_each_query() -> None:
     axes = make_report().plot_differences()
     assert [each.get_text() for each in axes.get_yticklabels()] == ["good", "free", "bad & slow"]
-    assert [np.shape(each.get_offsets())[0] for each in axes.collections[::2]] == [36, 36, 36]
+    assert [len(np.asarray(each.get_offsets())) for each in axes.collections[::2]] == [36, 36, 36]
 
 
 def test_plot_ranks_shows_a_line_for_each_candidate() -> None:

@@ -71,7 +71,7 @@ def test_from_langchain_reads_candidates_and_labels_by_id() -> None:
 
 def test_from_langchain_with_a_relevant_document_that_was_not_retrieved_counts_it() -> None:
     data = from_langchain(RETRIEVER, {"red?": {"m": 3}, "far?": ["p"]})
-    report = compare({"lexical": "local/lexical"}, data, cache=None, on_estimate=lambda line: None)
+    report = compare({"lexical": "local/lexical"}, data, cache=None, announce=lambda line: None)
     assert report.scores["oracle"]["nDCG@10"] == {"q1": 1.0, "q2": 0.0}
 
 

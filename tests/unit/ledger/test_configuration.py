@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.support.ledger_worker import NEVER, call, users
+from tests.support.ledger_worker import NEVER, call, listening, users
 
 from anyrerank import ConfigurationError
 from anyrerank.ledger import Ledger
@@ -95,6 +95,15 @@ def test_error_of_a_driver_shows_neither_user_nor_password(tmp_path: Path) -> No
     assert "postgresql+psycopg://127.0.0.1:1/db" in str(caught.value)
     for secret in ("body", "pass", "Word", "***"):
         assert secret not in f"{caught.value!r}"
+
+
+def test_error_that_quotes_the_password_is_replaced_by_its_class(db: Path) -> None:
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("no user has the password pass-Word-1")
+
+    with listening("do_connect", refuse), pytest.raises(ConfigurationError, match="OperationalError") as caught:
+        Ledger(f"server://user:pass-Word-1@host/{db}", spool=db.parent)
+    assert "pass-Word-1" not in f"{caught.value!r}"
 
 
 @pytest.mark.parametrize("url", ["sqlite:///{}", "sqlite+pysqlite:///{}"])

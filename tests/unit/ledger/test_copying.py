@@ -78,6 +78,13 @@ def test_abandoned_calls_are_copied_once(db: Path, url: str, warnings: Callable[
     assert len(warnings()) == before
 
 
+def test_new_ledger_copies_abandoned_calls(db: Path) -> None:
+    abandoned(db, call("ann"))
+    ledger = Ledger(db, interval=NEVER)
+    assert users(db) == ["ann"]
+    ledger.close()
+
+
 def test_open_ledger_copies_abandoned_calls(db: Path) -> None:
     file = abandoned(db, *(call(str(index)) for index in range(3)))
     lines = file.read_bytes().split(b"\n")[1:]

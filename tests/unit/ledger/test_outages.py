@@ -14,7 +14,17 @@ from typing import Any
 
 import pytest
 from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay
-from tests.support.ledger_worker import NEVER, call, listening, locked, read, spooled, users, wait_for_threads
+from tests.support.ledger_worker import (
+    NEVER,
+    abandoned,
+    call,
+    listening,
+    locked,
+    read,
+    spooled,
+    users,
+    wait_for_threads,
+)
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.ledger import Ledger, LedgerError
@@ -77,6 +87,15 @@ def test_thread_copies_what_waited_during_an_outage(db: Path) -> None:
     with locked(db), logged() as heard:
         ledger(call("ann"))
         assert heard.wait(10)
+    wait_for_threads()
+    assert users(db) == ["ann"]
+
+
+def test_new_ledger_copies_abandoned_calls_after_the_outage(db: Path) -> None:
+    abandoned(db, call("ann"))
+    with locked(db), logged() as heard:
+        Ledger(db, interval=0.001, lock_timeout=0)
+        assert heard.is_set()
     wait_for_threads()
     assert users(db) == ["ann"]
 

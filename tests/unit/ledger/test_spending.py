@@ -164,7 +164,6 @@ def expected(events: Sequence[CallEvent], by: Sequence[str], only: dict[str, Any
     return found
 
 
-@pytest.mark.property
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     events=CALLS,

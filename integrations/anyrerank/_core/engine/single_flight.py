@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from anyrerank._core.runtime import Flow, Wait, reset_in_child
+from anyrerank._core.runtime import Flow, Invoke, Wait, reset_in_child
 
 Values: TypeAlias = dict[bytes, bytes]
 Compute: TypeAlias = Callable[[Sequence[bytes]], Flow[Values]]
@@ -52,8 +52,9 @@ class SingleFlight:
             compute: Returns a flow that computes the values of some keys.
         """
         values: Values = {}
+        loop: object = yield Invoke(_no_loop, asyncio.get_running_loop)
         while missing := [key for key in keys if key not in values]:
-            flight = _Flight(_running_loop())
+            flight = _Flight(loop)
             mine, others = self._claim(owner, missing, flight)
             values |= yield from self._computed(owner, mine, flight, compute)
             cancelled = False
@@ -98,8 +99,5 @@ class SingleFlight:
                 self._flights.pop((flight.loop, id(owner), key), None)
 
 
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
+def _no_loop() -> None:
+    """The event loop of a synchronous call; it has none, even on the thread of a running one."""
