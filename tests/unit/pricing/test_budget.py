@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from tests.support.clock import Clock
 from tests.support.frameworks import FACES, Face, Wire, in_turn, refusing, well
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode
+from tests.support.processes import forked, needs_fork
 
 from anyrerank import (
     APITimeoutError,
@@ -329,6 +330,16 @@ def test_a_copy_starts_with_nothing_spent(again: Any) -> None:
     budget.reserve(1.0).settle(1.5)
     copied = again(budget)
     assert (repr(copied), copied.spent(), budget.spent()) == ("Budget(2, '1d')", 0.0, 1.5)
+
+
+@needs_fork
+def test_a_forked_child_keeps_what_was_spent_but_not_what_was_reserved() -> None:
+    budget = Budget(1.0)
+    budget.reserve(0.5).settle(0.5)
+    in_flight = budget.reserve(0.5)
+    assert forked(lambda: (budget.spent(), budget.reserve(0.5).dollars)) == "(0.5, 0.5)"
+    in_flight.settle(0.25)
+    assert budget.spent() == 0.75
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

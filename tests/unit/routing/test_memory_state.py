@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.clock import Clock
+from tests.support.processes import forked, needs_fork
 
 from anyrerank._core.routing import Cooldowns, MemoryState
 from anyrerank._core.routing.load import Load, Risk, Terms, available_at
@@ -260,3 +262,39 @@ def test_a_failure_counts_as_a_latency_and_a_cached_answer_does_not(state: Memor
     settled(state, FAILED, seconds=3.0)
     settled(state, seconds=9.0, answered=False)
     assert load(state).latency == 3.0
+
+
+# Forks.
+
+
+@needs_fork
+def test_a_forked_child_keeps_cooldowns_and_usage_but_no_calls_in_flight(state: MemoryState) -> None:
+    settled(state, LASTING)
+    claim = claimed(state, need=Need(2, 30))
+
+    def of_the_child() -> tuple[object, ...]:
+        late = state.settle(claim, Outcome(seconds=0.1, requests=9, tokens=None, failure=LASTING))
+        found = load(state)
+        return late, found.in_flight, found.requests, found.half_open
+
+    assert forked(of_the_child) == "(False, 0, 3, True)"
+    assert load(state).in_flight == 1
+
+
+@needs_fork
+def test_a_forked_child_can_claim_although_other_threads_were_claiming(state: MemoryState) -> None:
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            settled(state)
+
+    with ThreadPoolExecutor(4) as pool:
+        works = [pool.submit(work) for _ in range(4)]
+        try:
+            for _ in range(20):
+                assert forked(lambda: settled(state) or load(state).in_flight) == "0"
+        finally:
+            over.set()
+        for each in works:
+            each.result()

@@ -137,6 +137,14 @@ def test_a_guardrail_that_refuses_asks_no_model() -> None:
     assert providers.hosts == []
 
 
+def test_a_guardrail_of_a_fallback_that_refuses_ends_the_call() -> None:
+    providers = Providers(status(500))
+    guarded = providers.reranker(NIM, guardrails=[DenyList(terms=["q"])])
+    with pytest.raises(GuardrailRaisedError):
+        providers.reranker(api_key="k", fallbacks=[guarded, "cohere/other"]).rerank("q", ["a"])
+    assert providers.hosts == ["api.cohere.com"]
+
+
 def test_a_wrong_call_asks_no_model() -> None:
     providers = Providers()
     for query, options in ((" ", {}), ("q", {"top_n": 0}), ("q", {"nonsense": 1})):

@@ -8,7 +8,11 @@ from hypothesis import strategies as st
 from anyrerank._core.routing.load import Load, Terms, available_at
 from anyrerank._core.routing.window import Need, Window
 
-calls_of = st.lists(st.tuples(st.floats(0.0, 40.0), st.integers(1, 4), st.integers(0, 50)), min_size=1, max_size=60)
+calls_of = st.lists(
+    st.tuples(st.floats(0.0, 1.0) | st.floats(0.0, 40.0), st.integers(1, 4), st.integers(0, 50)),
+    min_size=1,
+    max_size=60,
+)
 """Seconds since the call before, and the requests and tokens of each call."""
 
 unhurried = settings(deadline=None)
@@ -58,6 +62,16 @@ def test_room_comes_back_second_by_second() -> None:
         window.add(now, Need(1))
     found = [room_at(window, Need(requests), 11.0, rpm=4) for requests in (1, 2, 3, 4)]
     assert found == [60.9, 60.9, 65.0, 70.0]
+
+
+def test_a_slot_counts_until_its_last_use_is_a_minute_old() -> None:
+    window = Window()
+    for now in (0.0, 0.9):
+        window.add(now, Need(1))
+    window.forget(60.5)
+    assert window.requests == 2
+    window.forget(60.9)
+    assert window.requests == 0
 
 
 def test_a_correction_after_a_minute_changes_nothing() -> None:

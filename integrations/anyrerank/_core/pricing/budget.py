@@ -40,7 +40,8 @@ class Budget:
 
         Reranker("cohere/rerank-v3.5", budget=Budget(20, "1d"), user_budget=Budget(0.50, "1d"))
 
-    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent.
+    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent. A
+    forked child counts on its own from what its parent had spent.
 
     Args:
         dollars: How much may be spent in a window.
@@ -59,11 +60,13 @@ class Budget:
         self._seconds = math.inf if window is None else seconds_of(window)
         self._window = -math.inf
         self._accounts: dict[str | None, _Account] = {}
-        self._make_lock()
-        reset_in_child(self, Budget._make_lock)
-
-    def _make_lock(self) -> None:
         self._lock = threading.Lock()
+        reset_in_child(self, Budget._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        for account in self._accounts.values():
+            account.reserved = 0.0  # for calls of the parent
 
     def __repr__(self) -> str:
         return f"Budget({self.dollars:g}, {self.window!r})"

@@ -33,6 +33,8 @@ class MemoryState(RoutingState):
         reset_in_child(self, MemoryState._reset)
 
     def _reset(self) -> None:
+        if self._lock.locked():  # another thread was changing the records during the fork
+            self._records.clear()
         self._lock = threading.Lock()
         for record in self._records.values():
             record.claims.clear()
