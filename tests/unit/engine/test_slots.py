@@ -7,9 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from anyrerank import Reranker, Router
 from anyrerank._core.engine.slots import Slots
 from anyrerank._core.runtime import Blocking, Deadline, Flow, Invoke, arun, run
 from anyrerank.errors import APITimeoutError
+from anyrerank.testing import Exchange, StubServer
 
 
 class Gauge:
@@ -96,3 +98,46 @@ def test_a_pickle_has_all_slots_free() -> None:
     slots = Slots(2)
     slots._enter()
     assert pickle.loads(pickle.dumps(slots))._free == 2  # noqa: S301
+
+
+def test_max_parallel_requests_limits_batches_of_all_calls() -> None:
+    gauge, both = Gauge(), threading.Barrier(2)
+
+    def handler(exchange: Exchange) -> None:
+        gauge.change(1)
+        both.wait(10)
+        exchange.rank()
+        gauge.change(-1)
+
+    with StubServer(handler=handler) as server:
+        params = {"model": "cohere_compatible/m", "api_base": server.url, "max_parallel_requests": 2}
+        reranker = Router([{"model_name": "m", "litellm_params": params}], batch_size=1).as_reranker("m")
+
+        async def many() -> None:
+            await asyncio.gather(*(reranker.arerank("q", ["a", "b", "c"]) for _ in range(5)))
+
+        with ThreadPoolExecutor(4) as pool:
+            work = pool.submit(asyncio.run, many())
+            reranker.rerank("q", ["a", "b", "c"])
+            work.result(30)
+    assert len(server.requests) == 18
+    assert gauge.highest == 2
+
+
+def test_max_parallel_requests_of_a_reranker_waits_until_the_deadline() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def handler(exchange: Exchange) -> None:
+        entered.set()
+        leave.wait(10)
+        exchange.rank()
+
+    with StubServer(handler=handler) as server, ThreadPoolExecutor(1) as pool:
+        reranker = Reranker("cohere_compatible/m", api_base=server.url, max_parallel_requests=1)
+        first = pool.submit(reranker.rerank, "q", ["a"])
+        assert entered.wait(10)
+        with pytest.raises(APITimeoutError):
+            reranker.rerank("other", ["a"], timeout=0.05)
+        leave.set()
+        assert len(first.result(10).results) == 1
+    assert len(server.requests) == 1

@@ -24,7 +24,7 @@ from anyrerank._core.engine import (
     made,
     provider_class,
 )
-from anyrerank._core.http import Transport
+from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Price, read
 from anyrerank._core.routing import STRATEGIES, Balancer, Cooldowns, Entry, Group, MemoryState, Rules
 from anyrerank._core.runtime import Flow
@@ -84,7 +84,8 @@ class Reranker(BaseReranker):
         settings = {name: options.pop(name) for name in kind.settings.keys() & options.keys()}
         checked = made(RerankerOptions, options)
         self._options = Options.model_construct(**{name: getattr(checked, name) for name in Options.model_fields})
-        self._transport = transport or Transport(checked.http_client)
+        tls = Tls.from_options(checked.ssl_verify, checked.ssl_certificate)
+        self._transport = Transport(checked.http_client, tls) if transport is None or tls != Tls() else transport
         self._first = Deployment(
             model,
             custom_llm_provider=kind if custom_llm_provider else None,
@@ -95,6 +96,7 @@ class Reranker(BaseReranker):
             price=Price(per_query=checked.input_cost_per_query, per_token=checked.input_cost_per_token),
             prices={} if checked.prices is None else read(checked.prices),
             sender=self._transport,
+            max_parallel_requests=checked.max_parallel_requests,
         )
         self.provider, self.model = self._first.provider, self._first.model
         self._fallbacks = tuple(member for other in checked.fallbacks for member in self._fallback(other))

@@ -96,7 +96,8 @@ class _Asking:
         """
         call, options, provider = self.call, self.call.options, self.provider
         count = len(request.documents)
-        size = options.batch_size or (yield from provider.fetch_max_documents(count, request.options))
+        limit = self.deployment.in_slot(provider.fetch_max_documents(count, request.options))
+        size = options.batch_size or (yield from limit)
         starts = provider.batch_starts(request, size or count)
         may_split = options.allow_split or not provider.ranks_together
         if len(starts) > 1 and not may_split:
@@ -123,7 +124,7 @@ class _Asking:
 
         def send(part: RerankRequest) -> Flow[Answer]:
             flow = retried(
-                lambda: self.provider.flow(part),
+                lambda: self.deployment.in_slot(self.provider.flow(part)),
                 self.policy,
                 lambda outcome, started, seconds: self._record(part, outcome, started, seconds),
             )

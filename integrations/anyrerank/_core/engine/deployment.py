@@ -5,16 +5,19 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
 from anyrerank._core.engine.environment import connect, provider_class, split_model
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.provider_options import provider_options
+from anyrerank._core.engine.slots import Slots
 from anyrerank._core.pricing import FREE, Budget, Price, Spent, estimated, listed, spent
-from anyrerank._core.runtime import Sender
+from anyrerank._core.runtime import Flow, Sender
 from anyrerank._core.types import Answer, Attempt, RerankRequest, Scale
 from anyrerank.errors import RerankError
 from anyrerank.providers import Provider, dollars
+
+T = TypeVar("T")
 
 
 class Deployment:
@@ -29,6 +32,7 @@ class Deployment:
         own: Options in place of those of the call: provider options, `extra_body`, `score_scale`, guardrails, budgets.
         defaults, default_body: Provider options and `extra_body` of calls that have none.
         budget: A budget in addition to those of the call.
+        max_parallel_requests: Maximum number of concurrent requests over all calls.
         model_id: `model_info.id` of the entry in a router's `model_list`.
 
     Raises:
@@ -51,6 +55,7 @@ class Deployment:
         defaults: Mapping[str, Any] | None = None,
         default_body: Mapping[str, Any] | None = None,
         budget: Budget | None = None,
+        max_parallel_requests: int | None = None,
         model_id: str | None = None,
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
@@ -58,6 +63,7 @@ class Deployment:
         self.sender = sender
         self.own = own
         self.budget = budget
+        self.slots = None if max_parallel_requests is None else Slots(max_parallel_requests)
         self.model_id = model_id
         self._defaults = defaults or {}
         self._default_body = default_body or {}
@@ -89,7 +95,10 @@ class Deployment:
         """`model` with this connection if the provider is the same, otherwise with that of the environment."""
         same = split_model(model)[0] == self.provider
         connection = self._connection if same else {"settings": {}}
-        return Deployment(model, **connection, price=Price(), prices=self._prices, sender=self.sender)
+        other = Deployment(model, **connection, price=Price(), prices=self._prices, sender=self.sender)
+        if same:
+            other.slots = self.slots
+        return other
 
     def with_own(self, own: Options) -> Deployment:
         """A copy with its own options, unless it has some."""
@@ -98,6 +107,10 @@ class Deployment:
         other = copy.copy(self)
         other.own = own
         return other
+
+    def in_slot(self, flow: Flow[T]) -> Flow[T]:
+        """Run the flow of one request, once a slot is free."""
+        return flow if self.slots is None else self.slots.holding(flow)
 
     def connected(self) -> Provider:
         """The provider with its key and base URL; they are looked up again at each call until they are found.

@@ -127,6 +127,9 @@ class ConnectionKeywords(SettingKeywords, total=False):
     headers: Mapping[str, str] | None
     extra_headers: Mapping[str, str] | None
     http_client: httpx.Client | httpx.AsyncClient | None
+    ssl_verify: bool | str | None
+    ssl_certificate: str | tuple[str, str] | None
+    max_parallel_requests: int | None
     input_cost_per_query: float | None
     input_cost_per_token: float | None
     prices: PriceFile | None

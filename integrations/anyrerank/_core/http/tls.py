@@ -25,6 +25,18 @@ class Tls:
     verify: bool | str = True
     certificate: str | tuple[str, str] | None = None
 
+    @classmethod
+    def from_options(cls, ssl_verify: bool | str | None, ssl_certificate: str | tuple[str, str] | None) -> Tls:
+        """What the options of the same names describe.
+
+        Raises:
+            ConfigurationError: A file cannot be read, or is not a certificate.
+        """
+        tls = cls(True if ssl_verify is None else ssl_verify, ssl_certificate)
+        if tls != cls():
+            tls.context()
+        return tls
+
     def context(self) -> ssl.SSLContext:
         """The context for both the synchronous and the asynchronous client; read from disk once.
 

@@ -10,11 +10,12 @@ from typing import Any
 from pydantic import SecretStr
 
 from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, made, provider_class, shown
+from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import Terms
 from anyrerank._core.routing.references import resolved_settings
-from anyrerank._core.runtime import Sender, is_number
+from anyrerank._core.runtime import is_number
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import Provider, is_http_url
@@ -22,7 +23,18 @@ from anyrerank.providers import Provider, is_http_url
 _log = logging.getLogger("anyrerank")
 
 _PRICES = ("input_cost_per_query", "input_cost_per_token")
-_OPTIONS = frozenset({"api_key", "api_base", "headers", "extra_body", *_PRICES})
+_OPTIONS = frozenset(
+    {
+        "api_key",
+        "api_base",
+        "headers",
+        "extra_body",
+        "ssl_verify",
+        "ssl_certificate",
+        "max_parallel_requests",
+        *_PRICES,
+    }
+)
 """Options of a `Reranker` that mean the same in an entry."""
 _NAMES_OF_OPTIONS = _OPTIONS | {alias for alias, name in ALIASES.items() if name in _OPTIONS}
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
@@ -34,7 +46,6 @@ _IGNORED = frozenset(
         "api_version",
         "cooldown_time",
         "drop_params",
-        "max_parallel_requests",
         "max_retries",
         "mock_response",
         "num_retries",
@@ -61,13 +72,13 @@ class Located(dict[str, Any]):
         self.where = where
 
 
-def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -> dict[str, Group]:
+def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transport) -> dict[str, Group]:
     """The groups that a `model_list` describes, by name.
 
     Args:
         model_list: LiteLLM's.
         prices: The caller's prices by `provider/model`.
-        sender: Sends the requests.
+        transport: Sends the requests.
 
     Raises:
         ConfigurationError: It is not a list of deployments, or an id is not unique.
@@ -80,7 +91,7 @@ def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -
         where = given.where if isinstance(given, Located) else f"model_list[{number}]"
         name = str(given.get("model_name"))
         group = groups.get(name, Group(name, ()))
-        entry = _entry(given, where, f"{name}-{len(group.entries) + 1}", prices, sender)
+        entry = _entry(given, where, f"{name}-{len(group.entries) + 1}", prices, transport)
         if entry.id in ids:
             raise ConfigurationError(f"{where} ({name}): the id {entry.id} is used by another deployment")
         ids.add(entry.id)
@@ -88,7 +99,9 @@ def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -
     return groups
 
 
-def _entry(given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], sender: Sender) -> Entry:
+def _entry(
+    given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], transport: Transport
+) -> Entry:
     """The deployment that one entry of a `model_list` describes."""
     name, params, info = given.get("model_name"), given.get("litellm_params"), given.get("model_info") or {}
     if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
@@ -100,7 +113,7 @@ def _entry(given: Mapping[str, Any], where: str, default_id: str, prices: Mappin
     if ignored := sorted(params.keys() & _IGNORED):
         _log.warning("%s: ignored in litellm_params: %s", where, ", ".join(ignored))
     try:
-        deployment = _deployment(params, info, model_id, prices=prices, sender=sender)
+        deployment = _deployment(params, info, model_id, prices=prices, transport=transport)
         entry = Entry(id=model_id, deployment=deployment, terms=_terms(params))
         fault = deployment.fault()
         if isinstance(fault, BadRequestError):  # wrong in every environment
@@ -118,7 +131,7 @@ def _deployment(
     model_id: str,
     *,
     prices: Mapping[str, Price],
-    sender: Sender,
+    transport: Transport,
 ) -> Deployment:
     custom_llm_provider = params.get("custom_llm_provider")
     kind = provider_class(params.get("model", ""), custom_llm_provider)
@@ -128,6 +141,7 @@ def _deployment(
     base, key = (options.api_base or "").strip(), options.api_key
     if base and not is_http_url(base):
         raise ConfigurationError("api_base must be an http(s) URL such as https://host/v1")
+    tls = Tls.from_options(options.ssl_verify, options.ssl_certificate)
     return Deployment(
         params["model"],
         custom_llm_provider=custom_llm_provider,
@@ -137,7 +151,8 @@ def _deployment(
         settings={name: params[name] for name in kind.settings.keys() & params.keys()},
         price=Price(per_query=options.input_cost_per_query, per_token=options.input_cost_per_token),
         prices=prices,
-        sender=sender,
+        sender=transport if tls == Tls() else transport.secured(tls),
+        max_parallel_requests=options.max_parallel_requests,
         defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
         default_body=options.extra_body,
         budget=_budget(params),
