@@ -189,7 +189,7 @@ MESSAGES: list[tuple[str, Any, str]] = [
     ("on_error", "ignore", "on_error must be 'raise' or 'passthrough', got 'ignore'"),
     ("fuse", True, "fuse must be 'rrf', 'auto' or None, got True"),
     ("max_tokens_per_doc", 0, "max_tokens_per_doc must be a positive integer, or None, got 0"),
-    ("priority", -1, "priority must be an integer of at least 0, or None, got -1"),
+    ("priority", 1.5, "priority must be an integer, or None, got 1.5"),
     ("user", ["secret"], "user must be a string, or None, got a value of type list"),
     ("instruction", b"secret", "instruction must be a string, or None, got a value of type bytes"),
     ("metadata", "secret", "metadata must be a mapping, or None, got a value of type str"),

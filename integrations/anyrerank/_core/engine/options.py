@@ -84,7 +84,7 @@ _HIDDEN = Field(exclude=True, repr=False)
 
 _Count = Annotated[int, Field(strict=True, ge=1), Must("a positive integer")]
 _CountOrNone = Annotated[int | None, Field(strict=True, ge=1), Must("a positive integer, or None")]
-_WholeOrNone = Annotated[int | None, Field(strict=True, ge=0), Must("an integer of at least 0, or None")]
+_IntegerOrNone = Annotated[int | None, Field(strict=True), Must("an integer, or None")]
 _Price = Annotated[
     float | None,
     Field(strict=True, ge=0, allow_inf_nan=False),
@@ -124,8 +124,8 @@ class Options(BaseModel):
     """Instruction for models that take one."""
     truncate: Annotated[StrictStr | StrictBool | None, Must("a string such as 'END', a bool, or None")] = None
     """How to handle texts that are too long. The values are those of the provider, such as `"END"` at NVIDIA NIM."""
-    priority: _WholeOrNone = None
-    """Priority of the request, if the provider has such an option."""
+    priority: _IntegerOrNone = None
+    """Priority of the request, if the provider has such an option; some accept positive integers only."""
     score_threshold: Annotated[
         float | None, Field(strict=True, allow_inf_nan=False), Must("a finite number, or None")
     ] = None
