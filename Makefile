@@ -8,8 +8,10 @@ CONSTRAINTS := constraints.txt
 COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.10 --upgrade \
 	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
+WORKERS ?= 2
+PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test lint types layers unit test-local test-servers bench chaos floors pins clean
+.PHONY: demo test lint types layers unit quick test-local test-servers bench chaos floors pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -27,7 +29,10 @@ layers: $(VENV)/.dev
 	$(BIN)/lint-imports
 
 unit: $(VENV)/.dev
-	$(BIN)/python -m pytest $(ARGS)
+	$(PYTEST) $(ARGS)
+
+quick: $(VENV)/.dev ## the tests that take no time: for use while you work
+	$(PYTEST) -m "not (slow or process or notebook or property)" -k "not (test_provider_ and async)" $(ARGS)
 
 test-local: .venv-local/.done ## cross-encoders on torch: its CPU build where pip finds one
 	.venv-local/bin/python -m pytest tests/local $(ARGS)

@@ -1,36 +1,34 @@
 # %% [markdown]
-# # In LangChain
+# # LangChain
 #
-# Where a reranker goes in a LangChain application: behind a retriever, in a chain, in an agent's tool; and what can be
-# seen of it from outside. The text is the language reference of Python, which comes with the package; the vector store
-# is LangChain's own. The reranker is `local/lexical`, which counts shared words, so that no key is needed. With another
-# model string everything below stays as it is.
+# How to use a reranker in a LangChain application: behind a retriever, in a chain, and in an agent's tool; and how to
+# trace it. The text is the language reference of Python, which is included in the package. The reranker is
+# `local/lexical`, which matches words, so no key is needed. To use another model, change only the model string.
 #
 #     pip install 'anyrerank[demo,notebook]' langchain-classic pandas
 
 # %% [markdown]
-# ## Before
+# ## Without a reranker
 #
-# A vector store with 623 passages, and a retriever that finds 20 of them.
+# A vector store with 623 passages, and a retriever that returns 20 of them.
 
 # %%
 import pandas as pd
 
-from anyrerank.demo.corpus import passages
-from anyrerank.demo.embedding import Lsa
-from anyrerank.demo.in_langchain import joined, store
+from anyrerank.demo import Lsa, passages
+from anyrerank.demo.in_langchain import format_documents, vector_store
 
-retriever = store(Lsa([passage.text for passage in passages()])).as_retriever(search_kwargs={"k": 20})
+retriever = vector_store(Lsa([passage.text for passage in passages()])).as_retriever(search_kwargs={"k": 20})
 pd.set_option("display.max_colwidth", None)
 question = "What does an assert statement do when Python runs with -O?"
 found = retriever.invoke(question)
 
 
 def table(documents):
-    places = {document.id: place for place, document in enumerate(found, start=1)}
+    ranks = {document.id: rank for rank, document in enumerate(found, start=1)}
     rows = [
         {
-            "retrieved as": places[document.id],
+            "retrieved at rank": ranks[document.id],
             "topic": document.metadata["topic"],
             "score": document.metadata.get("relevance_score"),
             "passage": " ".join(document.page_content.split())[:90],
@@ -43,10 +41,10 @@ def table(documents):
 table(found[:3])
 
 # %% [markdown]
-# ## After
+# ## With a reranker
 #
-# `RerankRetriever` is a `BaseRetriever`: put it where the retriever was. The passage that explains `-O` had been the
-# eleventh, and would not have reached a model that is given three.
+# `RerankRetriever` is a `BaseRetriever` that wraps your retriever. The passage that explains `-O` was at rank 11, so a
+# language model that gets three passages would have missed it.
 
 # %%
 from anyrerank.langchain import AnyRerank, RerankRetriever
@@ -56,9 +54,9 @@ reranked = RerankRetriever(base_retriever=retriever, reranker=reranker)
 table(reranked.invoke(question))
 
 # %% [markdown]
-# The score is in `metadata["relevance_score"]` of copies: the documents of the store stay as they are. `top_n` can be
-# said for one call. (Scores of `local/lexical` are small here because in a pipeline they are fused with the retriever's
-# order; those of every other model come as the model gave them.)
+# The score is in `metadata["relevance_score"]` of a copy; the documents in the store are not changed. `top_n` can be
+# set for a single call. (The scores of `local/lexical` are small here because in a pipeline they are fused with the
+# order of the retriever. Other models keep their own scores.)
 
 # %%
 for document in reranked.invoke(question, top_n=2):
@@ -66,28 +64,28 @@ for document in reranked.invoke(question, top_n=2):
 print("in the store:", found[0].metadata)
 
 # %% [markdown]
-# If the application has a `ContextualCompressionRetriever`, change its `base_compressor` and nothing else:
+# If your application uses a `ContextualCompressionRetriever`, change only its `base_compressor`:
 
 # %%
 from langchain_classic.retrievers import ContextualCompressionRetriever
 
 compressing = ContextualCompressionRetriever(base_compressor=reranker, base_retriever=retriever)
-print("the same:", compressing.invoke(question) == reranked.invoke(question))
+print("same documents:", compressing.invoke(question) == reranked.invoke(question))
 
 # %% [markdown]
 # ## In a chain
 #
-# `as_runnable()` takes `{"query": ..., "documents": ...}`, for chains that retrieve in a way of their own. `top_n` can
-# be made configurable, as any field of a runnable can.
+# `as_runnable()` takes `{"query": ..., "documents": ...}`, for chains with their own retrieval. `top_n` can be made
+# configurable, like any field of a runnable.
 
 # %%
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import ConfigurableField, RunnablePassthrough
 
 best = reranker.as_runnable().configurable_fields(top_n=ConfigurableField(id="passages"))
-prompt = ChatPromptTemplate.from_template("Answer from these passages alone.\n\n{context}\n\nQuestion: {question}")
+prompt = ChatPromptTemplate.from_template("Answer only from these passages.\n\n{context}\n\nQuestion: {question}")
 chain = {
-    "context": {"query": RunnablePassthrough(), "documents": retriever} | best | joined,
+    "context": {"query": RunnablePassthrough(), "documents": retriever} | best | format_documents,
     "question": RunnablePassthrough(),
 } | prompt  # | your model
 print(chain.invoke(question, {"configurable": {"passages": 1}}).to_messages()[0].content)
@@ -95,7 +93,7 @@ print(chain.invoke(question, {"configurable": {"passages": 1}}).to_messages()[0]
 # %% [markdown]
 # ## As a tool of an agent
 #
-# The reranked retriever is a retriever, so LangChain makes a tool of it. An agent would call it with these arguments.
+# `RerankRetriever` is a retriever, so LangChain can turn it into a tool. An agent calls it with these arguments:
 
 # %%
 from langchain_core.tools import create_retriever_tool
@@ -105,11 +103,11 @@ print(tool.args)
 print(tool.invoke({"query": "Can a lambda contain a statement?"})[:320], "...")
 
 # %% [markdown]
-# ## What a trace shows
+# ## Tracing
 #
-# Each rerank is a run of its own under the one that asked for it, so LangSmith and every other tracer show it with its
-# documents, and what it used as `usage`. This tracer prints the tree. The price is invented, to have one to show:
-# `local/lexical` is free. Of most models that are billed the list price is known.
+# Each rerank is a child run of its caller, so LangSmith and other tracers show it with its documents and its `usage`.
+# This tracer prints the tree of runs. The price is made up, because `local/lexical` is free; list prices are built in
+# for most models that cost something.
 
 # %%
 from langchain_core.tracers.base import BaseTracer
@@ -131,31 +129,34 @@ class PrintTree(BaseTracer):
 
 priced = AnyRerank(model="local/lexical", top_n=3, input_cost_per_query=0.002)
 traced = RerankRetriever(base_retriever=retriever, reranker=priced)
-answer = ({"context": traced | joined, "question": RunnablePassthrough()} | prompt).invoke(
+answer = ({"context": traced | format_documents, "question": RunnablePassthrough()} | prompt).invoke(
     question, {"callbacks": [PrintTree()]}
 )
 
 # %% [markdown]
-# Texts are in the trace, as they are for LangChain's own runs. `AnyRerank(trace_content=False)` leaves ids and lengths.
+# Traces contain texts, as for LangChain's own runs. With `AnyRerank(trace_content=False)` they contain only ids and
+# lengths.
 #
-# ## Who asked
+# ## End users
 #
-# The end user is the `user_id` in the metadata of the run. Every call reports it to its hooks, and budgets and the
-# ledger count by it (see the notebook on production). A hook is a function that gets each call when it is over:
+# The end user is the `user_id` in the metadata of the run. Hooks receive it, and budgets and the ledger use it (see the
+# notebook on production). A hook is a function that is called with an event after each call:
 
 # %%
 from anyrerank.hooks import CallEvent
 
 
-def tell(event: CallEvent):
+def print_call(event: CallEvent):
     print(f"{event.user}: {len(event.documents)} documents, tags {event.metadata.get('tags')}, error {event.error}")
 
 
-watched = RerankRetriever(base_retriever=retriever, reranker=AnyRerank(model="local/lexical", top_n=3, hooks=[tell]))
+watched = RerankRetriever(
+    base_retriever=retriever, reranker=AnyRerank(model="local/lexical", top_n=3, hooks=[print_call])
+)
 documents = watched.invoke(question, {"metadata": {"user_id": "ann"}})
 
 # %% [markdown]
-# Where the run's metadata is out of reach, say it around the call:
+# If you cannot set the metadata of the run, set the user around the call:
 
 # %%
 from anyrerank import using_attributes
@@ -164,35 +165,38 @@ with using_attributes(user="bob", metadata={"tags": ["search"]}):
     documents = watched.invoke(question)
 
 # %% [markdown]
-# ## Asynchronously
+# ## Async
 #
-# With `ainvoke`, `abatch` and `astream` the reranker never blocks the event loop.
+# With `ainvoke`, `abatch` and `astream`, the reranker does not block the event loop.
 
 # %%
-from anyrerank.demo.questions import QUESTIONS
+from anyrerank.demo import QUESTIONS
 
-questions = [asked.text for asked in QUESTIONS]
+questions = [each.text for each in QUESTIONS]
 answers = await reranked.abatch(questions)
 pd.DataFrame(
     {
         "question": questions,
-        "topics of the best three": [", ".join(each.metadata["topic"] for each in best) for best in answers],
-        "answered by": [" or ".join(sorted(asked.answered_by)) for asked in QUESTIONS],
+        "topics of the top three": [", ".join(document.metadata["topic"] for document in top) for top in answers],
+        "answered by": [" or ".join(sorted(each.answered_by)) for each in QUESTIONS],
     }
 )
 
 # %% [markdown]
-# The last one asks for what the text says in other words, which no counting of words finds. Try it with a trained model
-# in the last cell.
+# The last question is a paraphrase: its answer is among the 20 candidates, and lexical matching does not put it into
+# the top three. The last cell asks a trained model, if there is a key.
 #
 # ## When the provider fails
 #
-# A chain gets one clear error, or what another model says: here nothing listens on the port. The notebook on production
-# shows more of this; `on_error="passthrough"` would hand back what the retriever found, marked as degraded.
+# In this example nothing listens on the port. The chain gets an error, or the answer of a fallback. The notebook on
+# production shows more; `on_error="passthrough"` would return the documents in the order of the retriever.
 
 # %%
+import logging
+
 from anyrerank import RerankError
 
+logging.getLogger("anyrerank").addHandler(logging.NullHandler())  # failed calls are also logged as warnings
 unreachable = {"model": "nvidia_nim/ranking/mine", "api_base": "http://127.0.0.1:9", "max_retries": 0, "top_n": 2}
 try:
     AnyRerank(**unreachable).compress_documents(found, question)
@@ -202,9 +206,9 @@ ranked = AnyRerank(**unreachable, fallbacks=["local/lexical"]).compress_document
 print([document.metadata["topic"] for document in ranked])
 
 # %% [markdown]
-# ## Written down
+# ## Serialisation
 #
-# `dumps` writes a reranker as LangChain's JSON, with the name of the key's variable in place of the key.
+# `dumps` serialises a reranker as LangChain's JSON, with the name of the environment variable in place of the key.
 
 # %%
 import json
@@ -212,11 +216,11 @@ import warnings
 
 from langchain_core.load import dumps, loads
 
-warnings.filterwarnings("ignore", message="The function `loads` is in beta")  # says LangChain of it
+warnings.filterwarnings("ignore", message="The function `loads` is in beta")  # LangChain warns about it
 
-compressor = AnyRerank(model="cohere/rerank-v3.5", top_n=3, api_key="a-key-that-nobody-sees")
+compressor = AnyRerank(model="cohere/rerank-v3.5", top_n=3, api_key="a-secret-key")
 text = dumps(compressor)
-print("the key is in it:", "nobody-sees" in text)
+print("contains the key:", "a-secret-key" in text)
 print(json.dumps(json.loads(text)["kwargs"]["api_key"]))
 again = loads(
     text, allowed_objects=[AnyRerank], valid_namespaces=["anyrerank"], secrets_map={"COHERE_API_KEY": "another-key"}
@@ -239,7 +243,10 @@ MODELS = {
 }
 model = next((model for key, model in MODELS.items() if os.environ.get(key)), None)
 if model is None:
-    print("No key here. Set one of", ", ".join(MODELS), "and run this cell again.")
+    print("No API key found. Set one of", ", ".join(MODELS), "and run this cell again.")
 else:
+    wanted = QUESTIONS[-1].answered_by
+    ranks = [rank for rank, each in enumerate(retriever.invoke(questions[-1]), 1) if each.metadata["topic"] in wanted]
+    print("topic", *wanted, "is among the candidates at rank", ranks[0])
     real = RerankRetriever(base_retriever=retriever, reranker=AnyRerank(model=model, top_n=3))
     print(model, [document.metadata["topic"] for document in real.invoke(questions[-1])])

@@ -1,24 +1,22 @@
 # %% [markdown]
-# # In LlamaIndex
+# # LlamaIndex
 #
-# Where a reranker goes in a LlamaIndex application: behind a retriever, in a query engine, in a workflow; and what can
-# be seen of it from outside. The text is the language reference of Python, which comes with the package. The reranker
-# is `local/lexical`, which counts shared words, so that no key is needed. With another model string everything below
-# stays as it is.
+# How to use a reranker in a LlamaIndex application: behind a retriever, in a query engine, and in a workflow; and how
+# to observe it. The text is the language reference of Python, which is included in the package. The reranker is
+# `local/lexical`, which matches words, so no key is needed. To use another model, change only the model string.
 #
 #     pip install 'anyrerank[demo,notebook]' pandas
 
 # %% [markdown]
-# ## Before
+# ## Without a reranker
 #
-# An index over 641 nodes, and a retriever that finds 20 of them.
+# An index over 641 nodes, and a retriever that returns 20 of them.
 
 # %%
 import pandas as pd
 from llama_index.core import VectorStoreIndex
 
-from anyrerank.demo.corpus import passages
-from anyrerank.demo.embedding import Lsa
+from anyrerank.demo import Lsa, passages
 from anyrerank.demo.in_llama_index import LsaEmbedding, nodes
 
 index = VectorStoreIndex(nodes(), embed_model=LsaEmbedding(Lsa([passage.text for passage in passages()])))
@@ -28,10 +26,10 @@ found = index.as_retriever(similarity_top_k=20).retrieve(question)
 
 
 def table(scored):
-    places = {node.node_id: place for place, node in enumerate(found, start=1)}
+    ranks = {node.node_id: rank for rank, node in enumerate(found, start=1)}
     rows = [
         {
-            "retrieved as": places[node.node_id],
+            "retrieved at rank": ranks[node.node_id],
             "topic": node.metadata["topic"],
             "score": node.score,
             "passage": " ".join(node.text.split())[:90],
@@ -44,10 +42,10 @@ def table(scored):
 table(found[:3])
 
 # %% [markdown]
-# ## After
+# ## With a reranker
 #
-# `AnyRerank` is a node postprocessor. An engine retrieves 20 nodes, the reranker keeps 3, and only these reach the
-# model. `MockLLM` stands where the model would; it answers with its prompt.
+# `AnyRerank` is a node postprocessor. The engine retrieves 20 nodes, the reranker returns the best 3, and only these
+# reach the language model. `MockLLM` takes the place of the language model and returns its prompt.
 
 # %%
 from llama_index.core.llms import MockLLM
@@ -60,18 +58,18 @@ response = engine.query(question)
 table(response.source_nodes)
 
 # %% [markdown]
-# `for` and `while` have the `else` that was asked for, and now both are there. What the model was sent:
+# `for` and `while` answer the question, and now both are in the top three. The prompt:
 
 # %%
 sent = str(response)
 print(sent[:260], "...\n...", sent[-160:])
 
 # %% [markdown]
-# (Scores of `local/lexical` are small here because in a pipeline they are fused with the retriever's order; those of
-# every other model come as the model gave them.)
+# (The scores of `local/lexical` are small here because in a pipeline they are fused with the order of the retriever.
+# Other models keep their own scores.)
 #
-# Without an engine, hand it the nodes. The nodes themselves are not changed; `keep_retrieval_score` keeps the
-# retriever's score in the metadata of a copy.
+# Without an engine, pass the nodes to the postprocessor. They are not changed; `keep_retrieval_score` adds the score of
+# the retriever to the metadata of a copy.
 
 # %%
 keeping = AnyRerank(model="local/lexical", top_n=3, keep_retrieval_score=True)
@@ -79,10 +77,10 @@ for node in keeping.postprocess_nodes(found, query_str=question):
     print(f"{node.metadata['topic']:8}  now {node.score:.4f}, was {node.metadata['retrieval_score']:.3f}")
 
 # %% [markdown]
-# ## What of a node is ranked
+# ## Which part of a node is reranked
 #
-# By default the text with the metadata that is embedded too (`MetadataMode.EMBED`): what a passage is about often
-# stands in its title alone. Metadata is billed with the text; `MetadataMode.NONE` leaves it out, and
+# By default, the text with the metadata that is also embedded (`MetadataMode.EMBED`), because often only the title
+# tells what a passage is about. Metadata counts towards the billed tokens. `MetadataMode.NONE` leaves it out, and
 # `excluded_embed_metadata_keys` of a node leaves out single fields.
 
 # %%
@@ -96,16 +94,16 @@ for mode in (MetadataMode.EMBED, MetadataMode.NONE):
         print(f"{mode.name:6} {node.score:.3f}  {node.metadata['product']:8} {node.text}")
 
 # %% [markdown]
-# ## What instrumentation shows
+# ## Instrumentation
 #
-# Each rerank fires LlamaIndex's own start and end events, inside the span of the engine, and a `RerankUsageEvent` with
-# what it used. The price is invented, to have one to show: `local/lexical` is free. Of most models that are billed the
-# list price is known.
+# Each rerank fires LlamaIndex's start and end events inside the span of the engine. The end event is a
+# `RerankUsageEvent`, which holds the usage too. The price is made up, because `local/lexical` is free; list prices are
+# built in for most models that cost something.
 
 # %%
 from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.instrumentation.event_handlers import BaseEventHandler
-from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
+from llama_index.core.instrumentation.events.rerank import ReRankStartEvent
 
 from anyrerank.llama_index import RerankUsageEvent
 
@@ -115,10 +113,9 @@ class PrintReranks(BaseEventHandler):
         if isinstance(event, ReRankStartEvent):
             print(f"start  {event.model_name}, {len(event.nodes)} nodes, top_n={event.top_n}")
         elif isinstance(event, RerankUsageEvent):
+            print("end   ", [node.metadata["topic"] for node in event.nodes])
             shown = ("provider", "model", "attempts", "degraded", "total_cost")
             print("usage ", {name: event.usage[name] for name in shown})
-        elif isinstance(event, ReRankEndEvent):
-            print("end   ", [node.metadata["topic"] for node in event.nodes])
 
 
 watching = PrintReranks()
@@ -128,52 +125,52 @@ answer = index.as_query_engine(llm=MockLLM(), similarity_top_k=20, node_postproc
 get_dispatcher().event_handlers.remove(watching)
 
 # %% [markdown]
-# ## Who asked
+# ## End users
 #
-# An engine has no argument for an end user, so say it around the call. Every call reports it to its hooks, and budgets
-# and the ledger count by it (see the notebook on production). A hook is a function that gets each call when it is over:
+# An engine has no argument for an end user, so set it around the call. Hooks receive it, and budgets and the ledger use
+# it (see the notebook on production). A hook is a function that is called with an event after each call:
 
 # %%
 from anyrerank import using_attributes
 from anyrerank.hooks import CallEvent
 
 
-def tell(event: CallEvent):
+def print_call(event: CallEvent):
     print(f"{event.user}: {len(event.documents)} documents, tags {event.metadata.get('tags')}, error {event.error}")
 
 
-watched = AnyRerank(model="local/lexical", top_n=3, hooks=[tell])
+watched = AnyRerank(model="local/lexical", top_n=3, hooks=[print_call])
 with using_attributes(user="ann", metadata={"tags": ["search"]}):
     answer = index.as_query_engine(llm=MockLLM(), similarity_top_k=20, node_postprocessors=[watched]).query(question)
 
 # %% [markdown]
-# ## Asynchronously
+# ## Async
 #
-# With `aquery` the reranker never blocks the event loop, so questions go side by side.
+# With `aquery` the reranker does not block the event loop, so several questions can run concurrently.
 
 # %%
 import asyncio
 
-from anyrerank.demo.questions import QUESTIONS
+from anyrerank.demo import QUESTIONS
 
-answers = await asyncio.gather(*(engine.aquery(asked.text) for asked in QUESTIONS))
+answers = await asyncio.gather(*(engine.aquery(each.text) for each in QUESTIONS))
 pd.DataFrame(
     {
-        "question": [asked.text for asked in QUESTIONS],
-        "topics of the best three": [
+        "question": [each.text for each in QUESTIONS],
+        "topics of the top three": [
             ", ".join(node.metadata["topic"] for node in answer.source_nodes) for answer in answers
         ],
-        "answered by": [" or ".join(sorted(asked.answered_by)) for asked in QUESTIONS],
+        "answered by": [" or ".join(sorted(each.answered_by)) for each in QUESTIONS],
     }
 )
 
 # %% [markdown]
-# The last one asks for what the text says in other words, which no counting of words finds. Try it with a trained model
-# in the last cell.
+# The last question is a paraphrase: its answer is among the 20 candidates, and lexical matching does not put it into
+# the top three. The last cell asks a trained model, if there is a key.
 #
 # ## In a workflow
 #
-# Reranking is a step of its own.
+# Reranking can be a separate step.
 
 # %%
 from llama_index.core.workflow import Event, StartEvent, StopEvent, Workflow, step
@@ -196,17 +193,22 @@ class RetrieveAndRerank(Workflow):
 
 
 ranked = await RetrieveAndRerank().run(question=question)
-print("the same as the engine:", [node.node_id for node in ranked] == [node.node_id for node in response.source_nodes])
+print(
+    "same nodes as the engine:", [node.node_id for node in ranked] == [node.node_id for node in response.source_nodes]
+)
 
 # %% [markdown]
 # ## When the provider fails
 #
-# An engine gets one clear error, or what another model says: here nothing listens on the port. The notebook on
-# production shows more of this; `on_error="passthrough"` would hand back what the retriever found, in its order.
+# In this example nothing listens on the port. The engine gets an error, or the answer of a fallback. The notebook on
+# production shows more; `on_error="passthrough"` would return the nodes in the order of the retriever.
 
 # %%
+import logging
+
 from anyrerank import RerankError
 
+logging.getLogger("anyrerank").addHandler(logging.NullHandler())  # failed calls are also logged as warnings
 unreachable = {"model": "nvidia_nim/ranking/mine", "api_base": "http://127.0.0.1:9", "max_retries": 0, "top_n": 2}
 try:
     AnyRerank(**unreachable).postprocess_nodes(found, query_str=question)
@@ -216,13 +218,13 @@ ranked = AnyRerank(**unreachable, fallbacks=["local/lexical"]).postprocess_nodes
 print([node.metadata["topic"] for node in ranked])
 
 # %% [markdown]
-# ## Written down
+# ## Serialisation
 #
-# `to_dict` holds the options and never the key, which comes from the environment again.
+# `to_dict` contains the options without the key, which is read from the environment again.
 
 # %%
-written = AnyRerank(model="cohere/rerank-v3.5", top_n=3, api_key="a-key-that-nobody-sees").to_dict()
-print("the key is in it:", "nobody-sees" in str(written))
+written = AnyRerank(model="cohere/rerank-v3.5", top_n=3, api_key="a-secret-key").to_dict()
+print("contains the key:", "a-secret-key" in str(written))
 again = AnyRerank.from_dict(written)
 print(again.model, again.top_n)
 
@@ -242,7 +244,7 @@ MODELS = {
 }
 model = next((model for key, model in MODELS.items() if os.environ.get(key)), None)
 if model is None:
-    print("No key here. Set one of", ", ".join(MODELS), "and run this cell again.")
+    print("No API key found. Set one of", ", ".join(MODELS), "and run this cell again.")
 else:
     real = index.as_query_engine(
         llm=MockLLM(), similarity_top_k=20, node_postprocessors=[AnyRerank(model=model, top_n=3)]

@@ -1,23 +1,23 @@
 # %% [markdown]
 # # NVIDIA NIM
 #
-# NVIDIA's rerankers, hosted by NVIDIA and on servers of one's own: addresses, keys, truncation, scores, many documents,
-# and what goes wrong. The last part runs against the hosted service where there is a key.
+# NVIDIA's rerankers, hosted by NVIDIA or on your own servers: URLs, keys, truncation, scores, many documents, and
+# errors. The last part calls the hosted service if a key is set.
 #
 # | | hosted | self-hosted |
 # | --- | --- | --- |
 # | model | `nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2` | `nvidia_nim/ranking/nvidia/llama-nemotron-rerank-1b-v2` |
-# | key | `NVIDIA_NIM_API_KEY` or `NVIDIA_API_KEY` | none needed |
-# | address | `https://ai.api.nvidia.com`, or `api_base` | `api_base`, often `http://localhost:8000` |
+# | key | `NVIDIA_NIM_API_KEY` or `NVIDIA_API_KEY` | not needed |
+# | base URL | `https://ai.api.nvidia.com`, or `api_base` | `api_base`, often `http://localhost:8000` |
 # | path | `/v1/retrieval/<model>/reranking` | `/v1/ranking` |
 #
 #     pip install 'anyrerank[notebook,langchain,llama-index]' pandas
 
 # %% [markdown]
-# ## A stand-in
+# ## A stand-in server
 #
-# This cell starts a server on this machine that takes and gives what a NIM does. **It is not the model**: its logits
-# come from counting shared words. What follows is about everything around the model, and is the same with a real one.
+# This cell starts a local server with the API of a NIM. **It is not the model**: its logits come from counting shared
+# words. The rest of this notebook works in the same way with a real NIM.
 
 # %%
 import json
@@ -27,9 +27,9 @@ from collections import deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 KEY = "nvapi-of-the-stand-in"
-LONGEST = 512  # words
-seen = []
-refusals = deque()  # what the next requests get
+MAX_WORDS = 512
+requests = []
+failures = deque()  # responses to the next requests
 
 
 def words(text):
@@ -39,7 +39,7 @@ def words(text):
 class StandIn(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        seen.append({"path": self.path, "passages": len(body["passages"]), "truncate": body.get("truncate")})
+        requests.append({"path": self.path, "passages": len(body["passages"]), "truncate": body.get("truncate")})
         status, headers, answer = self.answer(body)
         content = json.dumps(answer).encode()
         self.send_response(status)
@@ -49,22 +49,22 @@ class StandIn(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def answer(self, body):
-        if refusals:
-            return refusals.popleft()
+        if failures:
+            return failures.popleft()
         if "/retrieval/" in self.path and self.headers["Authorization"] != f"Bearer {KEY}":
             return 401, {}, {"status": 401, "title": "Unauthorized", "detail": "Authentication failed"}
         texts = [passage.get("text", "") for passage in body["passages"]]
-        if body.get("truncate") == "NONE" and any(len(text.split()) > LONGEST for text in texts):
-            return 400, {}, {"error": f"Input length exceeds the maximum of {LONGEST} of this stand-in"}
-        asked = words(body["query"]["text"])
-        logits = [14 * len(asked & words(text)) / len(asked) - 9 for text in texts]
+        if body.get("truncate") == "NONE" and any(len(text.split()) > MAX_WORDS for text in texts):
+            return 400, {}, {"error": f"Input length exceeds the maximum of {MAX_WORDS} words of this stand-in"}
+        query = words(body["query"]["text"])
+        logits = [14 * len(query & words(text)) / len(query) - 9 for text in texts]
         rankings = [{"index": index, "logit": logit} for index, logit in enumerate(logits)]
-        used = sum(len(text.split()) + len(asked) for text in texts)
-        usage = {"prompt_tokens": used, "total_tokens": used}
+        tokens = sum(len(text.split()) + len(query) for text in texts)
+        usage = {"prompt_tokens": tokens, "total_tokens": tokens}
         return 200, {}, {"rankings": sorted(rankings, key=lambda each: -each["logit"]), "usage": usage}
 
     def log_message(self, *_):
-        """Not in the notebook."""
+        """Print no access log."""
 
 
 server = ThreadingHTTPServer(("127.0.0.1", 0), StandIn)
@@ -72,9 +72,9 @@ threading.Thread(target=server.serve_forever, daemon=True).start()
 base = f"http://127.0.0.1:{server.server_port}"
 
 # %% [markdown]
-# ## Both ways to a NIM
+# ## Hosted and self-hosted
 #
-# A NIM of one's own is `nvidia_nim/ranking/<model>` with its address as `api_base` (or in `NVIDIA_NIM_API_BASE`):
+# A self-hosted NIM is `nvidia_nim/ranking/<model>` with its URL as `api_base` (or in `NVIDIA_NIM_API_BASE`):
 
 # %%
 from anyrerank import rerank
@@ -91,22 +91,22 @@ documents = [
 rerank(SELF_HOSTED, query, documents, api_base=base)
 
 # %% [markdown]
-# The hosted service has the model in its path. Without `api_base` the call goes to NVIDIA; with one, to a gateway that
-# has the same paths. A URL with `/retrieval/` in it is used as it is.
+# The hosted service has the model in its path. Without `api_base` the call goes to NVIDIA; with `api_base`, to a
+# gateway with the same paths. A URL that contains `/retrieval/` is used unchanged.
 
 # %%
 hosted = rerank(HOSTED, query, documents, api_base=base, api_key=KEY, top_n=2)
-whole = rerank(HOSTED, query, documents, api_base=f"{base}/v1/retrieval/our/own/reranking", api_key=KEY, top_n=2)
-for request in seen:
+full_url = rerank(HOSTED, query, documents, api_base=f"{base}/v1/retrieval/our/own/reranking", api_key=KEY, top_n=2)
+for request in requests:
     print(request["path"])
-print("the same:", hosted.results == whole.results)
-print("tokens that the server counted:", hosted.meta.tokens.input_tokens)
+print("same results:", hosted.results == full_url.results)
+print("tokens reported by the server:", hosted.meta.tokens.input_tokens)
 
 # %% [markdown]
 # ## Scores
 #
-# NVIDIA's scores are logits: without bounds, often negative, and good for an order. `score_mode="unit"` maps them to
-# 0..1 by the logistic function, which makes a `score_threshold` readable; the order stays the same.
+# NVIDIA's scores are logits: unbounded and often negative. `score_mode="unit"` maps them to 0..1 with the logistic
+# function, which makes a `score_threshold` easier to choose. The order stays the same.
 
 # %%
 import pandas as pd
@@ -123,49 +123,52 @@ pd.DataFrame(
 ).round(3)
 
 # %%
-kept = rerank(SELF_HOSTED, query, documents, api_base=base, score_mode="unit", score_threshold=0.5)
-print([result.index for result in kept.results])
+above = rerank(SELF_HOSTED, query, documents, api_base=base, score_mode="unit", score_threshold=0.5)
+print([result.index for result in above.results])
 
 # %% [markdown]
-# ## Passages that are too long
+# ## Long passages
 #
-# `truncate="END"` lets the server cut them, `"NONE"` makes them an error. What happens without it differs between
-# models, so it is sent only when it is asked for. Anything else is refused before it is sent.
+# With `truncate="END"` the server truncates long passages; with `"NONE"` they are an error. The default differs between
+# models, so nothing is sent unless you set it. Any other value is an error before anything is sent.
 
 # %%
+import logging
+
 from anyrerank import RerankError
 
+logging.getLogger("anyrerank").addHandler(logging.NullHandler())  # failed calls are also logged as warnings
 long = ["memory " * 600, "The H100 SXM has 3.35 TB/s of GPU memory bandwidth."]
 for truncate in ("END", "NONE", "START"):
-    sent = len(seen)
+    before = len(requests)
     try:
         outcome = rerank(SELF_HOSTED, query, long, api_base=base, truncate=truncate).results.indexes
     except RerankError as error:
         outcome = f"{type(error).__name__}: {error.message}"
-    print(f"{truncate:5}  sent: {[request['truncate'] for request in seen[sent:]]}  {outcome}")
+    print(f"{truncate:5}  sent: {[request['truncate'] for request in requests[before:]]}  {outcome}")
 
 # %% [markdown]
 # ## Many documents
 #
-# A NIM takes 1,000 passages in a request. More are split into requests that go side by side, and merged: an index is
-# the place in the caller's list, usage is added up. `attempts` has every request. (`batch_size` makes them smaller,
-# `max_concurrency` says how many go at once.)
+# A NIM takes up to 1,000 passages per request. More are split into concurrent requests, and the results are merged: an
+# index refers to your list, and usage is added up. `attempts` lists every request. (`batch_size` sets the size of a
+# request, `max_concurrency` the number of concurrent ones.)
 
 # %%
 many = [f"Server {number} has {number % 80} GB of GPU memory." for number in range(2500)]
 many[1234] = "What is the bandwidth of the H100 SXM? Its GPU memory has 3.35 TB/s."
-sent = len(seen)
+before = len(requests)
 response = rerank(SELF_HOSTED, query, many, api_base=base, top_n=3)
-print("passages in each request:", sorted((request["passages"] for request in seen[sent:]), reverse=True))
+print("passages in each request:", sorted((request["passages"] for request in requests[before:]), reverse=True))
 print(f"best: documents[{response.results[0].index}]; tokens: {response.meta.tokens.input_tokens:,}")
 pd.DataFrame([attempt.model_dump(include={"deployment", "status", "seconds"}) for attempt in response.attempts])
 
 # %% [markdown]
 # ## Images
 #
-# The vision-language models (`-vl-` in their names) rank `{"image": "data:image/png;base64,...", "text": ...}`, at most
-# 512 in a request. An address or a path is refused, because nothing is fetched or read from disk on the way; a model
-# for text ranks the text of such a document alone.
+# The vision-language models (`-vl-` in their names) rank `{"image": "data:image/png;base64,...", "text": ...}`, up to
+# 512 per request. A URL or a path as the image is an error, because anyrerank does not fetch URLs or read files. Text
+# models rank only the text of such a document.
 
 # %%
 page = {"text": "A chart of memory bandwidth", "image": "https://pictures.example/chart.png"}
@@ -175,32 +178,32 @@ except RerankError as error:
     print(f"{type(error).__name__}: {error.message}")
 
 # %% [markdown]
-# ## What goes wrong
+# ## Errors
 #
-# One error: its class says what kind it is, its attributes what a program may want to know. No key, query or document
-# is in it. In the second call the server asks for 30 seconds where only 5 are left, so there is no use in waiting.
+# The class of an error tells its kind, and its attributes have the details. It contains no key, query or document. In
+# the second call the server asks to wait 30 seconds, but the timeout is 5 seconds, so the call fails at once.
 
 # %%
 for retry_after, options in ((None, {"api_key": "nvapi-wrong"}), (30, {"api_key": KEY, "timeout": 5})):
     if retry_after is not None:
-        refusals.append((429, {"Retry-After": retry_after}, {"status": 429, "title": "Too Many Requests"}))
+        failures.append((429, {"Retry-After": retry_after}, {"status": 429, "title": "Too Many Requests"}))
     try:
         rerank(HOSTED, query, documents, api_base=base, **options)
     except RerankError as error:
         print(f"{type(error).__name__}: {error.message} (retry_after={error.retry_after})")
 
 # %% [markdown]
-# Where there is time, the call waits for as long as the server asks, and tries again:
+# If the timeout allows it, the call waits as long as the server asks, and tries again:
 
 # %%
-refusals.append((429, {"Retry-After": 1}, {"status": 429, "title": "Too Many Requests"}))
+failures.append((429, {"Retry-After": 1}, {"status": 429, "title": "Too Many Requests"}))
 response = rerank(HOSTED, query, documents, api_base=base, api_key=KEY, timeout=30)
 print([(attempt.status, attempt.error) for attempt in response.attempts])
 
 # %% [markdown]
 # ## In a pipeline
 #
-# The adapters take the same parameters; the notebooks on LangChain and LlamaIndex show where they go.
+# The adapters take the same parameters; the notebooks on LangChain and LlamaIndex show how to use them.
 
 # %%
 from langchain_core.documents import Document
@@ -218,7 +221,7 @@ for node in await anyrerank.llama_index.AnyRerank(**options).apostprocess_nodes(
     print(f"{node.score:.3f}  {node.text}")
 
 # %% [markdown]
-# ## The real one
+# ## The real service
 #
 # With a key, the same calls go to NVIDIA. The second question shares no word with its answer.
 
@@ -228,7 +231,7 @@ import os
 key = next((name for name in ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY") if os.environ.get(name)), None)
 paraphrased = ["To cancel the subscription, open Settings, then Billing.", "You pay every month, on the first day."]
 if key is None:
-    print("No key here. Set NVIDIA_NIM_API_KEY or NVIDIA_API_KEY and run this cell again.")
+    print("No API key found. Set NVIDIA_NIM_API_KEY or NVIDIA_API_KEY and run this cell again.")
 else:
     print(rerank(HOSTED, query, documents, truncate="END"))
     print(rerank(HOSTED, "How do I stop being charged?", paraphrased, truncate="END", score_mode="unit"))

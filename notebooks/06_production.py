@@ -1,16 +1,16 @@
 # %% [markdown]
 # # In production
 #
-# Several deployments under one name, and what is asked when they fail; a cache; budgets; guardrails; who spent what;
-# what can be watched. All of it works alike with `Reranker`, `Router`, and the adapters for LangChain and LlamaIndex.
+# Routing over several deployments, fallbacks, caching, budgets, guardrails, a spend ledger, logging and OpenTelemetry.
+# Everything works in the same way with `Reranker`, `Router`, and the adapters for LangChain and LlamaIndex.
 #
 #     pip install 'anyrerank[notebook,langchain,cache,ledger,otel]' opentelemetry-sdk pandas matplotlib
 
 # %% [markdown]
-# ## Stand-ins
+# ## Stand-in servers
 #
-# Three servers on this machine that speak Cohere's dialect and count shared words. They are no models: one is healthy,
-# one fails every second time, one is slow. The prices below are invented, too.
+# Three local servers with Cohere's API that count shared words. One is healthy, one fails every second time, one is
+# slow. They are not models, and the prices below are made up too.
 
 # %%
 import json
@@ -25,8 +25,8 @@ class Handler(BaseHTTPRequestHandler):
         self.server.queries.append(body["query"])
         time.sleep(self.server.seconds)
         failed = self.server.down or (self.server.flaky and len(self.server.queries) % 2 == 1)
-        asked = set(body["query"].lower().split())
-        scores = [len(asked & set(text.lower().split())) / len(asked) for text in body["documents"]]
+        query = set(body["query"].lower().split())
+        scores = [len(query & set(text.lower().split())) / len(query) for text in body["documents"]]
         results = [{"index": index, "relevance_score": score} for index, score in enumerate(scores)]
         answer = {"results": results, "meta": {"billed_units": {"search_units": 1}}}
         content = json.dumps({"message": "overloaded"} if failed else answer).encode()
@@ -36,7 +36,7 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def log_message(self, *_):
-        """Not in the notebook."""
+        """Print no access log."""
 
 
 class StandIn(ThreadingHTTPServer):
@@ -50,11 +50,10 @@ class StandIn(ThreadingHTTPServer):
 servers = {"healthy": StandIn(), "flaky": StandIn(flaky=True), "slow": StandIn(seconds=0.02)}
 
 # %% [markdown]
-# ## What the log says
+# ## Logging
 #
-# Every call is a record of the logger `anyrerank` at INFO, with all that is known of it as `record.anyrerank`, and
-# without query and documents. Calls that failed, and deployments that cool down, are warnings. Here all of them are
-# kept in a list.
+# Every call is a record of the logger `anyrerank` at level INFO, with its details in `record.anyrerank` and without
+# query and documents. Failed calls and cooldowns are warnings. This cell collects all records in a list.
 
 # %%
 import logging
@@ -62,28 +61,25 @@ import logging
 records = []
 
 
-class Kept(logging.Handler):
+class ListHandler(logging.Handler):
     def emit(self, record):
         records.append(record)
 
 
-logging.getLogger("anyrerank").addHandler(Kept())
+logging.getLogger("anyrerank").addHandler(ListHandler())
 logging.getLogger("anyrerank").setLevel(logging.INFO)
 
 # %% [markdown]
 # ## A router
 #
-# `model_list` has LiteLLM's form; `Router.from_config("config.yaml")` reads its whole file. Half of the calls should go
-# to the healthy one. `chance` and `clock` are parameters for tests: numbers that are spread evenly make this notebook
-# come out alike each time, and a clock that is ahead lets a minute pass without waiting for it.
+# `model_list` has LiteLLM's format; `Router.from_config("config.yaml")` reads LiteLLM's config file. By weight, half of
+# the calls go to the healthy deployment.
 
 # %%
-import itertools
-
 from anyrerank import Router
 
 WEIGHTS = {"healthy": 2, "flaky": 1, "slow": 1}
-COSTS = {"healthy": 0.002, "flaky": 0.001, "slow": 0.0005}  # dollars for a request
+COSTS = {"healthy": 0.002, "flaky": 0.001, "slow": 0.0005}  # US dollars per request
 model_list = [
     {
         "model_name": "rerank",
@@ -97,59 +93,52 @@ model_list = [
     }
     for name, server in servers.items()
 ]
-chance = (0.618034 * number % 1 for number in itertools.count()).__next__
-minutes = 0
 router = Router(
     model_list,
-    allowed_fails=9,  # failures in a minute that are borne
-    cooldown_time=50,  # seconds for which one that fails more often is left alone
-    chance=chance,
-    clock=lambda: time.monotonic() + 60 * minutes,
+    allowed_fails=9,  # failures per minute before a deployment cools down
+    cooldown_time=60,  # seconds
 )
 query = "which planet is red"
 documents = ["Venus is hot.", "Mars is the red planet.", "Goethe wrote Faust."]
 response = router.rerank("rerank", query, documents, top_n=1)
-print(response.model, response.cost, [result.document["text"] for result in response.results])
+print(response.results[0].document["text"])
 
 # %% [markdown]
-# Now 300 calls. What fails is tried elsewhere at once, so no call fails; after its tenth failure in a minute the flaky
-# one cools down. After call 200 a minute passes: it is tried again, and does no better.
+# Now 200 calls. A failed attempt is repeated at another deployment at once, so no call fails. After its tenth failure
+# in a minute, the flaky deployment cools down and gets no more calls.
 
 # %%
 answered, failed = [], []
-for number in range(300):
-    minutes = 0 if number < 200 else 1
+for number in range(200):
     for attempt in router.rerank("rerank", query, documents).attempts:
         (failed if attempt.error else answered).append((number, attempt.model_id))
-print(len(answered), "calls were answered;", len(failed), "tries failed, all of them at", {name for _, name in failed})
+print(len(answered), "calls were answered; all failed attempts were at", {name for _, name in failed})
 
 # %%
 import matplotlib.pyplot as plt
 import pandas as pd
 
 figure, axes = plt.subplots(figsize=(8, 2.4))
-places = {name: place for place, name in enumerate(reversed(list(servers)))}
-for tries, look in ((answered, {"marker": "|", "s": 180}), (failed, {"marker": "x", "color": "crimson"})):
-    axes.scatter([number for number, _ in tries], [places[name] for _, name in tries], **look)
-axes.axvline(199.5, color="grey", linestyle=":")
-axes.annotate("a minute later", (201, 2.4), fontsize=8)
-axes.set(yticks=list(places.values()), yticklabels=list(places), ylim=(-0.6, 2.8), xlabel="call")
-axes.set_title("where calls were answered (|) and failed (x)", fontsize=10)
+heights = {name: height for height, name in enumerate(reversed(list(servers)))}
+for attempts, style in ((answered, {"marker": "|", "s": 180}), (failed, {"marker": "x", "color": "crimson"})):
+    axes.scatter([number for number, _ in attempts], [heights[name] for _, name in attempts], **style)
+axes.set(yticks=list(heights.values()), yticklabels=list(heights), ylim=(-0.6, 2.8), xlabel="call")
+axes.set_title("answered (|) and failed (x) attempts by deployment", fontsize=10)
 plt.show()
 
 # %% [markdown]
-# Shares of the calls before the flaky one was left alone (it answers half of what it gets) and after, and how the
-# router sees its deployments now:
+# Each deployment's share of the answers before the flaky one cooled down (it answers half of its calls) and during the
+# cooldown, and the current state of the deployments:
 
 # %%
-last = max(number for number, _ in failed if number < 200)
+last = max(number for number, _ in failed)
 shares = pd.DataFrame(
     {
         "weight": pd.Series(WEIGHTS) / sum(WEIGHTS.values()),
-        "until it cooled down": pd.Series([name for number, name in answered if number <= last]).value_counts(
+        "before the cooldown": pd.Series([name for number, name in answered if number <= last]).value_counts(
             normalize=True
         ),
-        "while it did": pd.Series([name for number, name in answered if last < number < 200]).value_counts(
+        "during the cooldown": pd.Series([name for number, name in answered if number > last]).value_counts(
             normalize=True
         ),
     }
@@ -157,36 +146,35 @@ shares = pd.DataFrame(
 shares.fillna(0).map("{:.0%}".format)
 
 # %%
-pd.DataFrame(router.standings()).drop(columns="tokens").round(1)
+pd.DataFrame(router.deployment_status()).drop(columns="tokens").round(1)
 
 # %% [markdown]
-# The log has one warning for each time that it cooled down, and a record for each call; as JSON, the last one is:
+# The log has a warning for each cooldown and a record for each call:
 
 # %%
 for record in records:
     if record.levelno == logging.WARNING:
         print(record.levelname, record.getMessage())
-known = {**records[-1].anyrerank, "seconds": "...", "attempts": "..."}
-print(json.dumps(known, indent=1))
+records[-1].anyrerank
 
 # %% [markdown]
 # ## Strategies
 #
-# By weight is only one of them. The same calls, by what is fastest and by what is cheapest:
+# By default, calls are distributed by weight. The same calls to the fastest and to the cheapest deployment:
 
 # %%
-counted = {}
+counts = {}
 for strategy in ("simple-shuffle", "latency-based-routing", "cost-based-routing"):
     chosen = [each for each in model_list if each["model_info"]["id"] != "flaky"]
-    with Router(chosen, routing_strategy=strategy, chance=chance) as strategic:
-        asked = [strategic.rerank("rerank", query, documents).model for _ in range(20)]
-    counted[strategy] = pd.Series(asked).value_counts()
-pd.DataFrame(counted).fillna(0).astype(int)
+    with Router(chosen, routing_strategy=strategy) as strategic:
+        answers = [strategic.rerank("rerank", query, documents).model for _ in range(20)]
+    counts[strategy] = pd.Series(answers).value_counts()
+pd.DataFrame(counts).fillna(0).astype(int)
 
 # %% [markdown]
-# ## When everything fails
+# ## Fallbacks
 #
-# A name can have fallbacks to other names. When those fail too, there is one error that holds every attempt.
+# A model name can have fallbacks to other names. If all of them fail, one error holds every attempt.
 
 # %%
 from anyrerank import FallbackError
@@ -194,10 +182,10 @@ from anyrerank import FallbackError
 for server in servers.values():
     server.down = True
 spare = {"model_name": "spare", "litellm_params": {"model": "local/lexical"}, "model_info": {"id": "lexical"}}
-safe = Router([*model_list, spare], fallbacks=[{"rerank": ["spare"]}], chance=chance)
+safe = Router([*model_list, spare], fallbacks=[{"rerank": ["spare"]}])
 response = safe.rerank("rerank", query, documents)
 print("answered by", f"{response.provider}/{response.model}")
-print([(attempt.model_id, attempt.status, attempt.error) for attempt in response.attempts])
+print(sorted((attempt.model_id, attempt.error) for attempt in response.attempts if attempt.error))
 try:
     safe.rerank("rerank", query, documents, fallbacks=None)
 except FallbackError as error:
@@ -210,9 +198,9 @@ for server in servers.values():
 # %% [markdown]
 # ## A cache
 #
-# It keeps the score of each pair of query and document, so a call that shares 90 of 100 documents with an earlier one
-# sends ten. Each model has scores of its own. (`SQLiteCache("scores.db")` keeps them in a file that several processes
-# share.)
+# A cache stores the score of each pair of query and document, so a call that shares 90 of 100 documents with an earlier
+# one sends only ten. Scores are cached per model. (`SQLiteCache("scores.db")` stores them in a file that several
+# processes can share.)
 
 # %%
 from anyrerank import MemoryCache, Reranker
@@ -225,32 +213,32 @@ healthy = {
 planets = [f"Planet {number} is red." for number in range(110)]
 caching = Reranker(**healthy, cache=MemoryCache())
 rows = []
-for what, asked in {"100": planets[:100], "90 of them, 10 new": planets[10:], "the same": planets[10:]}.items():
-    response = caching.rerank(query, asked)
-    rows.append({"documents": what, "cached": response.cached, "cost": response.cost, "saved": response.saved})
+for label, batch in {"100": planets[:100], "90 of them, 10 new": planets[10:], "the same": planets[10:]}.items():
+    response = caching.rerank(query, batch)
+    rows.append({"documents": label, "cached": response.cached, "cost": response.cost, "saved": response.saved})
 pd.DataFrame(rows)
 
 # %% [markdown]
 # ## Budgets
 #
-# What a call will cost is estimated and set aside before it is sent; what is not there is not spent. This budget is for
-# each end user, and for ever; `Budget(0.50, "1d")` is for a day.
+# The estimated cost of a call is reserved before it is sent; a call that exceeds the budget is not sent. This budget is
+# per end user and never resets; `Budget(0.50, "1d")` resets every day.
 
 # %%
 from anyrerank import Budget, BudgetExceededError
 
-thrifty = Reranker(**healthy, user_budget=Budget(0.005))
+limited = Reranker(**healthy, user_budget=Budget(0.005))
 for user in ("ann", "ann", "ann", "bob"):
     try:
-        print(user, thrifty.rerank(query, documents, user=user).cost)
+        print(user, limited.rerank(query, documents, user=user).cost)
     except BudgetExceededError as error:
         print(user, f"{type(error).__name__}: {error.message}")
 
 # %% [markdown]
 # ## Guardrails
 #
-# They look at a query before it is sent or logged, and change it or refuse it. A function of your own will do; one that
-# fails blocks. What the server saw:
+# A guardrail checks a query before it is sent or logged, and can change or reject it. Any function can be a guardrail;
+# if it fails, the call is blocked. The server received:
 
 # %%
 from anyrerank import GuardrailRaisedError
@@ -266,11 +254,11 @@ except GuardrailRaisedError as error:
 print(servers["healthy"].queries[-1])
 
 # %% [markdown]
-# ## Who spent it
+# ## Spend by user
 #
-# The ledger is a hook: a function that gets each call when it is over. It writes to an SQLite file, or to any database
-# that SQLAlchemy knows, off the path of the call. Users and tags are said around a chain or an engine; in LangChain the
-# metadata of a run will do.
+# The ledger is a hook, which is called with an event after each call. It writes to an SQLite file, or to any database
+# that SQLAlchemy supports, without delaying calls. Set users and tags around a chain or an engine; in LangChain the
+# metadata of a run works too.
 
 # %%
 import tempfile
@@ -284,29 +272,28 @@ from anyrerank.ledger import Ledger
 
 found = [Document(page_content=text) for text in documents]
 with tempfile.TemporaryDirectory() as folder, Ledger(Path(folder) / "spend.db") as ledger:
-    paying = Router(model_list, cache=MemoryCache(), hooks=[ledger], chance=chance)
-    compressor = AnyRerank(reranker=paying)  # the router, behind an adapter
+    tracked = Router(model_list, cache=MemoryCache(), hooks=[ledger])
+    compressor = AnyRerank(reranker=tracked)  # the router in an adapter
     for user, tag, questions in (("ann", "search", 8), ("bob", "search", 4), ("bob", "chat", 12)):
         with using_attributes(user=user, metadata={"tags": [tag]}):
             for number in range(questions):
                 await compressor.acompress_documents(found, f"which planet is number {number}")
-    spent = ledger.spend(by=("user", "tag"))
-    print(f"total: ${ledger.total():.4f}")
+    spends = ledger.spend(by=("user", "tag"))
 
 # %%
 COLUMNS = ("calls", "requests", "failures", "cost", "saved")
-rows = [{**each.group, **{name: getattr(each, name) for name in COLUMNS}} for each in spent]
+rows = [{**each.group, **{name: getattr(each, name) for name in COLUMNS}} for each in spends]
 pd.DataFrame(rows).set_index(["user", "tag"]).round(4)
 
 # %% [markdown]
-# `spend` groups by model, deployment, provider and day as well, and takes a time and a filter; `anyrerank spend` shows
-# the same on the command line.
+# `spend` can also group by model, deployment, provider and day, and filter by time and other fields; `anyrerank spend`
+# shows the same on the command line.
 #
 # ## OpenTelemetry
 #
-# Another hook: a span for each call with one for each try, and metrics, in the words of the GenAI conventions. Without
-# arguments it uses the global providers; here spans are kept in memory. Query and documents stay out unless
-# `content=True`.
+# Another hook: a span for each call with a child span for each attempt, and metrics, with the attributes of the GenAI
+# semantic conventions. Without arguments it uses the global providers; here spans stay in memory. Query and documents
+# are left out unless `content=True`.
 
 # %%
 from opentelemetry.sdk.trace import TracerProvider
@@ -321,14 +308,14 @@ provider.add_span_processor(SimpleSpanProcessor(exporter))
 servers["healthy"].down = True
 with Reranker(
     **healthy, max_retries=0, fallbacks=["local/lexical"], hooks=[OpenTelemetry(tracer_provider=provider)]
-) as watched:
-    response = watched.rerank(query, documents, user="ann", top_n=1)
+) as observed:
+    response = observed.rerank(query, documents, user="ann", top_n=1)
 servers["healthy"].down = False
 SHOWN = ("gen_ai.request.model", "http.response.status_code", "error.type", "user.id")
 rows = [
     {
         "span": span.name,
-        "inside": "call" if span.parent else "",
+        "parent": "call" if span.parent else "",
         "ms": (span.end_time - span.start_time) / 1e6,
         **{name: span.attributes.get(name, "") for name in SHOWN},
     }
@@ -339,8 +326,8 @@ pd.DataFrame(rows).round(1)
 # %% [markdown]
 # ## Real deployments
 #
-# The same with models whose keys are in the environment; cheapest first, a minute's limits kept to, words counted when
-# all else fails.
+# The same with models whose keys are in the environment: cheapest first, with a limit of requests per minute, and
+# `local/lexical` as the last resort.
 
 # %%
 import os
@@ -353,7 +340,7 @@ KEYS = {
 }
 models = dict.fromkeys(model for key, model in KEYS.items() if os.environ.get(key))
 if not models:
-    print("No key here. Set one or several of", ", ".join(KEYS), "and run this cell again.")
+    print("No API key found. Set one or more of", ", ".join(KEYS), "and run this cell again.")
 else:
     real = Router(
         [*({"model_name": "rerank", "litellm_params": {"model": model, "rpm": 40}} for model in models), spare],

@@ -1,28 +1,39 @@
-"""Fixtures of every test: a clean environment, sync and async, servers on this machine, and waits that take no time."""
+"""Fixtures of all tests: a clean environment, no network, sync and async, local servers, waits that take no time."""
 
 from __future__ import annotations
 
-import asyncio
-import time
+import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
+from hypothesis import is_hypothesis_test
 
+from anyrerank.testing import forbid_network
+from tests.support.clock import replace_waits
 from tests.support.harness import Mode, credentials
 from tests.support.loopback import Loopback, Script, well
 
+PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
+_VARIABLES = frozenset({*credentials(), *_PROXIES, *map(str.upper, _PROXIES)})
 
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in (*credentials(), *_PROXIES, *map(str.upper, _PROXIES)):
-        monkeypatch.delenv(name, raising=False)
+    for name in _VARIABLES & os.environ.keys():
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture(autouse=True)
+def _no_network() -> Iterator[None]:
+    with forbid_network(allow_loopback=True):
+        yield
 
 
 @pytest.fixture(params=["sync", "async"])
 def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    """Each mode in turn."""
+    """Sync and async in turn."""
     made = Mode(asynchronous=request.param == "async")
     yield made
     made.finish()
@@ -30,7 +41,7 @@ def mode(request: pytest.FixtureRequest) -> Iterator[Mode]:
 
 @pytest.fixture
 def sync_mode() -> Iterator[Mode]:
-    """The synchronous mode, for what both share by construction."""
+    """Sync only, for code that both modes share."""
     made = Mode(asynchronous=False)
     yield made
     made.finish()
@@ -38,7 +49,7 @@ def sync_mode() -> Iterator[Mode]:
 
 @pytest.fixture(params=["sync", "async", "sync-own-client", "async-own-client"])
 def way(request: pytest.FixtureRequest) -> Iterator[Mode]:
-    """Each mode in turn, with the default client and with a caller's own."""
+    """Sync and async in turn, each with the default client and with a client of the user's."""
     made = Mode(asynchronous=request.param.startswith("async"), own=request.param.endswith("own-client"))
     yield made
     made.finish()
@@ -60,21 +71,23 @@ def serve() -> Iterator[Callable[..., Loopback]]:
 
 @pytest.fixture
 def server(serve: Callable[..., Loopback]) -> Loopback:
-    """A server on this machine that ranks well until its `script` is changed."""
+    """A server on this machine that ranks until its `script` is replaced."""
     return serve()
 
 
 @pytest.fixture
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of every wait between tries, none of which takes any time."""
+    """The seconds of each wait between tries; no wait takes any time."""
     taken: list[float] = []
-    pause = asyncio.sleep
-
-    async def no_pause(seconds: float, result: object = None) -> object:
-        if seconds:
-            taken.append(seconds)
-        return await pause(0, result)
-
-    monkeypatch.setattr(time, "sleep", taken.append)
-    monkeypatch.setattr(asyncio, "sleep", no_pause)
+    replace_waits(monkeypatch, taken.append)
     return taken
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Add the markers that follow from the test itself, before `-m` selects by them."""
+    for item in items:
+        if item.path.is_relative_to(PROCESSES):
+            item.add_marker(pytest.mark.process)
+        if is_hypothesis_test(getattr(item, "obj", None)):
+            item.add_marker(pytest.mark.property)

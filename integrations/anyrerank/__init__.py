@@ -8,7 +8,7 @@ import importlib as _importlib
 import typing as _typing
 
 if _typing.TYPE_CHECKING:
-    from anyrerank._core.client import Reranker, Router, arerank, rerank, using_attributes
+    from anyrerank._core.client import DeploymentStatus, Reranker, Router, arerank, rerank, using_attributes
     from anyrerank._core.pricing import Budget
     from anyrerank._core.types import (
         Attempt,
@@ -52,6 +52,7 @@ __all__ = [
     "Budget",
     "BudgetExceededError",
     "ConfigurationError",
+    "DeploymentStatus",
     "Document",
     "FallbackError",
     "GuardrailRaisedError",
@@ -78,6 +79,7 @@ __all__ = [
 
 _HOMES = {
     "Budget": "_core.pricing",
+    "DeploymentStatus": "_core.client",
     "MemoryCache": "cache",
     "Reranker": "_core.client",
     "Router": "_core.client",

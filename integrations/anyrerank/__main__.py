@@ -3,23 +3,33 @@
 from __future__ import annotations
 
 import io
+import logging
 import sys
 
 
 def main() -> None:
-    """Run the command line, or say how to install it."""
+    """Run the command line, or explain how to install it."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # a pipe that cannot hold a character of a document gets a "?"
+            stream.reconfigure(errors="replace")  # a character that a pipe cannot encode becomes "?"
     try:
-        from anyrerank.cli.commands import app
+        from anyrerank.cli import app
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("typer", "rich"):
             raise
         sys.stderr.write(f"error: the command line needs {missing}: pip install 'anyrerank[cli]'\n")
         raise SystemExit(1) from None
+    logging.getLogger("anyrerank").addHandler(_warnings())
     app(prog_name="anyrerank")
+
+
+def _warnings() -> logging.Handler:
+    """Print warnings, except the records of failed calls, which the commands report themselves."""
+    handler = logging.StreamHandler()
+    handler.setFormatter(logging.Formatter("warning: %(message)s"))
+    handler.addFilter(lambda record: not hasattr(record, "anyrerank"))
+    return handler
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Every provider as data: what it is called, how to get in, what it takes and what its scores mean."""
+"""All providers as data: their keys, options, limits, and the scale of their scores."""
 
 from __future__ import annotations
 
@@ -7,34 +7,50 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from anyrerank._core.pricing import FREE, Price, list_prices, listed
 from anyrerank._core.types import Scale
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Card:
-    """What there is to know of a provider before using it.
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model of a provider.
 
     Attributes:
-        prefix: What goes before the slash in a model string.
-        title: The vendor's own name.
-        about: What its documentation here says.
-        needs_key: Whether a call without a key is refused.
-        key_variables: Environment variables that may hold the key, in the order in which they are looked at.
-        base_variables: The same for the base URL.
-        default_base: Base URL when none is given; `None` where there is no public one.
-        settings: Further arguments of the connection, with the variables that may hold them.
-        options: Arguments of a call that only some providers have.
-        documents_per_request: The most that one request holds; `None` where no limit is known.
-        scale: `"unit"` for 0..1, `"logit"`, or `"unknown"`; some models of a provider may differ.
-        images: Whether some model ranks images.
-        extra: The extra of this package that it needs.
+        name: Its model string, `provider/model`.
+        price: Its list price in words.
+    """
+
+    name: str
+    price: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """What to know about a provider before using it.
+
+    Attributes:
+        prefix: What precedes the slash in a model string.
+        title: Name of the provider.
+        description: Its documentation in this package.
+        needs_key: Whether a call needs a key.
+        key_variables: Environment variables that may hold the key, in order of precedence.
+        base_variables: Environment variables that may hold the base URL, in order of precedence.
+        default_base: Default base URL; `None` if there is no public one.
+        settings: Further connection arguments, with the environment variables that may hold them.
+        options: Call options that only some providers support.
+        documents_per_request: Maximum number of documents in one request; `None` if there is no known limit.
+        score_scale: `"unit"` for 0 to 1, `"logit"`, or `"unknown"`. Some models of a provider may differ.
+        supports_images: Whether any model ranks images.
+        extra: The extra of this package that the provider needs, or `None`.
+        models: Some of its models with their list prices. Other models work too.
+        first_command: A command that checks one of them, with the variables it needs.
     """
 
     prefix: str
     title: str
-    about: str
+    description: str
     needs_key: bool
     key_variables: tuple[str, ...]
     base_variables: tuple[str, ...]
@@ -42,15 +58,17 @@ class Card:
     settings: Mapping[str, Setting]
     options: tuple[str, ...]
     documents_per_request: int | None
-    scale: Scale
-    images: bool
+    score_scale: Scale
+    supports_images: bool
     extra: str | None
+    models: tuple[Model, ...]
+    first_command: str
 
 
 def cards() -> tuple[Card, ...]:
-    """The card of every provider, sorted by prefix; imports all of them, but nothing that they need.
+    """The cards of all providers, sorted by prefix. Imports every provider, but no third-party library.
 
-    An entry point of another distribution that cannot be loaded is left out, with a warning.
+    An entry point of another distribution that cannot be loaded is skipped with a warning.
     """
     found = []
     for name in names():
@@ -61,64 +79,123 @@ def cards() -> tuple[Card, ...]:
     return tuple(found)
 
 
-def card(kind: type[Provider]) -> Card:
+def card(provider: type[Provider]) -> Card:
     """The card of one provider."""
+    models = _models(provider)
     return Card(
-        prefix=kind.prefix,
-        title=kind.title,
-        about=inspect.getdoc(kind) or "",
-        needs_key=kind.needs_key,
-        key_variables=(*kind.key_variables, *kind.key_file_variables),
-        base_variables=kind.base_variables,
-        default_base=kind.default_base,
-        settings=dict(kind.settings),
-        options=tuple(sorted(kind.options)),
-        documents_per_request=kind.documents_per_request,
-        scale=kind.scale,
-        images=kind.images,
-        extra=kind.extra,
+        prefix=provider.prefix,
+        title=provider.title,
+        description=inspect.getdoc(provider) or "",
+        needs_key=provider.needs_key,
+        key_variables=(*provider.key_variables, *provider.key_file_variables),
+        base_variables=provider.base_variables,
+        default_base=provider.default_base,
+        settings=dict(provider.settings),
+        options=tuple(sorted(provider.options)),
+        documents_per_request=provider.documents_per_request,
+        score_scale=provider.scale,
+        supports_images=provider.images,
+        extra=provider.extra,
+        models=models,
+        first_command=_first_command(provider, models[0].name if models else f"{provider.prefix}/MODEL"),
     )
 
 
-HEAD = ("model", "key", "options", "documents a request", "scores", "extra")
-"""What `cells` gives of a card."""
+_UNPRICED: Mapping[str, tuple[str, ...]] = {
+    "cloudflare": ("@cf/baai/bge-reranker-base",),
+    "contextual": ("ctxl-rerank-v2-instruct-multilingual",),
+    "fastembed": ("Xenova/ms-marco-MiniLM-L-6-v2",),
+    "hosted_vllm": ("BAAI/bge-reranker-base",),
+    "huggingface": ("BAAI/bge-reranker-large",),
+    "infinity": ("mixedbread-ai/mxbai-rerank-xsmall-v1",),
+    "isaacus": ("kanon-2-reranker",),
+    "llama_cpp": ("qwen3-reranker-0.6b",),
+    "local": ("lexical",),
+    "localai": ("jina-reranker-v1-base-en",),
+    "mixedbread": ("mixedbread-ai/mxbai-rerank-large-v2",),
+    "nvidia_nim": ("nvidia/llama-nemotron-rerank-1b-v2", "nvidia/llama-3_2-nv-rerankqa-1b-v2"),
+    "openrouter": ("cohere/rerank-v3.5",),
+    "pinecone": ("bge-reranker-v2-m3",),
+    "scaleway": ("qwen3-embedding-8b",),
+    "sentence_transformers": ("cross-encoder/ms-marco-MiniLM-L6-v2",),
+    "sglang": ("Qwen/Qwen3-Reranker-8B",),
+    "siliconflow": ("BAAI/bge-reranker-v2-m3",),
+    "vertex_ai": ("semantic-ranker-default-004",),
+    "watsonx": ("cross-encoder/ms-marco-minilm-l-12-v2",),
+    "xinference": ("bge-reranker-base",),
+    "zeroentropy": ("zerank-2",),
+}
+"""Models of providers whose models have no list price; at servers of your own the name is the one you gave it there."""
 
-_SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "the model's own"}
+
+def _models(provider: type[Provider]) -> tuple[Model, ...]:
+    """Some models: those without a list price first, then those in the table of prices."""
+    named = {name: price for name, price in list_prices().items() if name.partition("/")[0] == provider.prefix}
+    others = {
+        f"{provider.prefix}/{name}": listed([f"{provider.prefix}/*"]) for name in _UNPRICED.get(provider.prefix, ())
+    }
+    found = {name: price for name, price in {**others, **named}.items() if not name.endswith("/*")}
+    return tuple(Model(name, price_text(FREE if provider.free else price)) for name, price in found.items())
 
 
-def cells(shown: Card) -> tuple[str, ...]:
-    """A card as a line of a table, with each of several names in a line of its own."""
-    most = shown.documents_per_request
+def price_text(price: Price | None) -> str:
+    """A price in words, for 1,000 searches or 1,000,000 tokens."""
+    if not price:
+        return "price unknown"
+    by_query, by_token = 1000 * (price.per_query or 0.0), 1e6 * (price.per_token or 0.0)
+    parts = [f"${by_query:.2f} per 1,000 searches"] if by_query else []
+    parts += [f"${by_token:.3g} per 1,000,000 tokens"] if by_token else []
+    return " and ".join(parts) or "free"
+
+
+def _first_command(provider: type[Provider], model: str) -> str:
+    needs_base = provider.default_base is None and provider.base_variables
+    variables = [
+        *([f"{provider.base_variables[0]}=http://localhost:8000"] if needs_base else []),
+        *([f"{provider.key_variables[0]}=..."] if provider.needs_key and provider.key_variables else []),
+    ]
+    return " ".join([*variables, "anyrerank check", model, "--call"])
+
+
+COLUMNS = ("model", "key", "options", "documents per request", "scores", "extra")
+"""The columns of `row`."""
+
+_SCALES = {"unit": "0 to 1", "logit": "logits", "unknown": "varies by model"}
+
+
+def row(card: Card) -> tuple[str, ...]:
+    """A card as a table row; several names in one cell are on separate lines."""
+    limit = card.documents_per_request
     return (
-        shown.prefix,
-        _keys(shown, "\n".join, "\n(optional)"),
-        "\n".join(shown.options),
-        "any number" if most is None else f"{most:,}",
-        _SCALES[shown.scale],
-        shown.extra or "",
+        card.prefix,
+        _keys(card, "\n".join, "\n(optional)"),
+        "\n".join(card.options),
+        "no known limit" if limit is None else f"{limit:,}",
+        _SCALES[card.score_scale],
+        card.extra or "",
     )
 
 
-def _keys(shown: Card, joined: Callable[[Iterable[str]], str], optional: str = " (optional)") -> str:
-    """The variables that let one in, those of secret settings among them."""
-    secrets = [name for setting in shown.settings.values() if setting.secret for name in setting.variables]
-    names = joined([*shown.key_variables, *secrets])
-    if not names:
-        return "none"
-    return names if shown.needs_key or secrets else names + optional
-
-
-def markdown(shown: Sequence[Card]) -> str:
-    """A table of cards for a document; names stand in code."""
-    head = (HEAD[0], "provider", *HEAD[1:])
-    lines = [head, ("---",) * len(head), *map(_marked, shown)]
+def markdown(cards: Sequence[Card]) -> str:
+    """Cards as a Markdown table."""
+    columns = (COLUMNS[0], "provider", *COLUMNS[1:])
+    lines = [columns, ("---",) * len(columns), *map(_markdown_row, cards)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
-def _marked(shown: Card) -> tuple[str, ...]:
-    prefix, _, _, most, scale, extra = cells(shown)
-    keys, options = _keys(shown, _code), _code(shown.options)
-    return (_code([f"{prefix}/..."]), shown.title, keys, options, most, scale, _code([extra] if extra else []))
+def _markdown_row(card: Card) -> tuple[str, ...]:
+    _, _, _, limit, scores, _ = row(card)
+    keys, options, extra = _keys(card, _code), _code(card.options), _code([card.extra] if card.extra else [])
+    return (_code([f"{card.prefix}/..."]), card.title, keys, options, limit, scores, extra)
+
+
+def _keys(card: Card, join: Callable[[Iterable[str]], str], optional: str = " (optional)") -> str:
+    """The environment variables with credentials, those of secret settings included."""
+    secrets = [name for setting in card.settings.values() if setting.secret for name in setting.variables]
+    variables = join([*card.key_variables, *secrets])
+    if not variables:
+        return "none"
+    return variables if card.needs_key or secrets else variables + optional
 
 
 def _code(names: Iterable[str]) -> str:

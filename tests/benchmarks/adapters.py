@@ -1,9 +1,12 @@
-"""What the adapters for LangChain and LlamaIndex add to the core's call, with 1,000 documents.
+"""The time that the adapters for LangChain and LlamaIndex add to a call of the core, with 1,000 documents.
 
-The answer comes from memory, so that nothing but our own work and httpx's is in the figures.
+The answer comes from memory, so the figures hold the work of httpx and our own only. Nothing waits, so it is CPU time
+that is measured: other processes do not count.
 """
 
 from __future__ import annotations
+
+import time
 
 import httpx
 from langchain_core.documents import Document
@@ -24,7 +27,7 @@ _TIMES = 150
 
 def run() -> list[Figure]:
     written = texts(_COUNT)
-    documents = [Document(page_content=text, metadata={"place": place}) for place, text in enumerate(written)]
+    documents = [Document(page_content=text, metadata={"number": number}) for number, text in enumerate(written)]
     nodes = [NodeWithScore(node=TextNode(text=text), score=0.5) for text in written]
     content = scores_of(_COUNT)
     answering = httpx.MockTransport(lambda request: httpx.Response(200, content=content))
@@ -42,9 +45,9 @@ def run() -> list[Figure]:
         def in_llama_index() -> object:
             return postprocessor.postprocess_nodes(nodes, query_str=QUERY)[0]
 
-        took = seconds([alone, in_langchain, in_llama_index], times=_TIMES)
+        took = seconds([alone, in_langchain, in_llama_index], times=_TIMES, clock=time.process_time)
     core_ms, langchain_ms, llama_index_ms = (1000 * each for each in took)
     return [
-        adds("adapters", "LangChain, 1,000 documents, the core's rerank", langchain_ms, core_ms, "ms", limit=2),
-        adds("adapters", "LlamaIndex, 1,000 nodes, the core's rerank", llama_index_ms, core_ms, "ms", limit=2),
+        adds("adapters", "LangChain, 1,000 documents, Reranker.rerank", langchain_ms, core_ms, "ms", limit=3),
+        adds("adapters", "LlamaIndex, 1,000 nodes, Reranker.rerank", llama_index_ms, core_ms, "ms", limit=3),
     ]

@@ -1,7 +1,7 @@
 """10,000 calls over three deployments that misbehave: `python -m tests.benchmarks.chaos`.
 
-One takes 300 requests a second and answers 429 with `Retry-After: 1` to the rest, one answers 500 to every fifth by
-chance, one never answers until a third of the calls is over. Before that, as many calls while all three are well.
+One takes 300 requests a second and answers 429 with `Retry-After: 1` to the rest, one answers 500 to a random fifth,
+and one never answers until a third of the calls is over. Before that, as many calls while all three work.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ def well() -> tuple[int, bytes]:
     return 200, b""
 
 
-def limited(a_second: int, clock: Callable[[], float] = time.monotonic) -> Behaviour:
-    """Answers 429 to whatever goes beyond so many requests in a second."""
+def limited(a_second: int) -> Behaviour:
+    """Answers 429 above `a_second` requests per second."""
     seen: deque[float] = deque()
 
     def behave() -> tuple[int, bytes]:
-        now = clock()
+        now = time.monotonic()
         while seen and seen[0] <= now - 1:
             seen.popleft()
         if len(seen) >= a_second:
@@ -51,13 +51,13 @@ def limited(a_second: int, clock: Callable[[], float] = time.monotonic) -> Behav
     return behave
 
 
-def at_random(part: float, chance: Callable[[], float]) -> Behaviour:
-    """Answers 500 to some by chance."""
-    return lambda: (500, b"") if chance() < part else well()
+def at_random(fraction: float) -> Behaviour:
+    """Answers 500 to a random fraction."""
+    return lambda: (500, b"") if random.random() < fraction else well()
 
 
 class Servers:
-    """The three of them: each behaves as `how` says at that time, and remembers when it was asked."""
+    """The three servers: each behaves as `how` says at that time, and remembers when it was asked."""
 
     def __init__(self) -> None:
         self.how: dict[str, Behaviour] = dict.fromkeys(_WEIGHTS, well)
@@ -104,14 +104,14 @@ async def _head(reader: asyncio.StreamReader) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One call: how long it took, and what came of it."""
+    """One call: how long it took, and its response or error."""
 
     seconds: float
     result: RerankResponse | RerankError
 
 
 async def asking(router: Router, calls: int, after: Callable[[int], None] = lambda number: None) -> list[Outcome]:
-    """So many calls, some at once; `after` is told how many are over."""
+    """Make `calls` calls, `_AT_ONCE` at a time; `after` gets the number of those that are over."""
     outcomes: list[Outcome] = []
     waiting = iter(range(calls))
 
@@ -131,7 +131,7 @@ async def asking(router: Router, calls: int, after: Callable[[int], None] = lamb
 
 
 def share_of(outcomes: Sequence[Outcome]) -> dict[str, float]:
-    """The part of the calls that each deployment answered."""
+    """The fraction of the calls that each deployment answered."""
     answered = [each.result.attempts[-1].model_id for each in outcomes if isinstance(each.result, RerankResponse)]
     counted = Counter(answered)
     return {name: counted[name] / len(answered) for name in _WEIGHTS}
@@ -143,7 +143,7 @@ def report(title: str, outcomes: Sequence[Outcome]) -> list[str]:
     seconds = [each.seconds for each in outcomes]
     tries = Counter(len(response.attempts) for response in good)
     shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in share_of(outcomes).items())
-    median, slow = (1000 * quantiles(seconds, n=100)[place] for place in (49, 98))
+    median, slow = (1000 * quantiles(seconds, n=100)[index] for index in (49, 98))
     counted = ", ".join(f"{count} x {number}" for number, count in sorted(tries.items()))
     return [
         title,
@@ -156,7 +156,8 @@ def report(title: str, outcomes: Sequence[Outcome]) -> list[str]:
 
 
 async def run() -> int:
-    servers, chance = Servers(), random.Random(7)
+    servers = Servers()
+    random.seed(7)
     async with servers.running() as addresses:
         entries = [
             {
@@ -166,7 +167,7 @@ async def run() -> int:
             }
             for name, weight in _WEIGHTS.items()
         ]
-        async with Router(entries, timeout=_TIMEOUT, num_retries=5, chance=chance.random) as router:
+        async with Router(entries, timeout=_TIMEOUT, num_retries=5) as router:
             well_behaved = await asking(router, _CALLS)
             recovered = 0.0
 
@@ -178,22 +179,22 @@ async def run() -> int:
 
             servers.how = {
                 "limited": limited(300),
-                "random": at_random(0.2, chance.random),
+                "random": at_random(0.2),
                 "hanging": lambda: None,
             }
             began = time.monotonic()
             chaotic = await asking(router, _CALLS, recover)
             took = time.monotonic() - began
-            standings = router.standings()
+            statuses = router.deployment_status()
         again = next(when for when in servers.asked["hanging"] if when > recovered) - recovered
     total = sum(_WEIGHTS.values())
     off = max(abs(share - _WEIGHTS[name] / total) for name, share in share_of(well_behaved).items())
     lines = [
-        *report(f"{_CALLS} calls, {_AT_ONCE} at once, all well", well_behaved),
+        *report(f"{_CALLS} calls, {_AT_ONCE} at once, all working", well_behaved),
         f"  off the weights by  {100 * off:.2f} points at most",
         *report(f"{_CALLS} calls in {took:.1f} s, with chaos", chaotic),
         f"  used again          {again:.2f} s after it recovered",
-        f"  left in flight      {sum(each.in_flight for each in standings)}",
+        f"  left in flight      {sum(each.in_flight for each in statuses)}",
     ]
     sys.stdout.write("\n".join(lines) + "\n")
     good = all(isinstance(each.result, RerankResponse) and each.seconds <= _TIMEOUT for each in chaotic)

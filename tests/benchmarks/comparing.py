@@ -1,6 +1,6 @@
-"""What a comparison takes of our own time and memory: 1,000 queries by 100 candidates by 5 rerankers.
+"""Time and memory of a comparison: 1,000 queries with 100 candidates each, 5 rerankers.
 
-In a process of its own, so that the peak of memory is its alone. The answers come from memory.
+It runs in a separate process to measure its peak memory. Providers answer from memory.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def run() -> list[Figure]:
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)  # noqa: S603
     seconds, megabytes = json.loads(done.stdout)
     return [
-        stays_under("compare", "1,000 queries by 100 candidates by 5", seconds, None, "s", limit=30),
-        stays_under("compare", "likewise, peak of the process", megabytes, None, "MB", limit=1000),
+        stays_under("compare", "1,000 queries, 100 candidates, 5 rerankers", seconds, None, "s", limit=30),
+        stays_under("compare", "the same, peak memory of the process", megabytes, None, "MB", limit=1000),
     ]
 
 
@@ -45,8 +45,8 @@ def _data() -> Dataset:
 
 def _reranker(number: int) -> Reranker:
     rows = [
-        {"index": (7 * place + number) % _CANDIDATES, "relevance_score": 1 - place / _CANDIDATES}
-        for place in range(_CANDIDATES)
+        {"index": (7 * rank + number) % _CANDIDATES, "relevance_score": 1 - rank / _CANDIDATES}
+        for rank in range(_CANDIDATES)
     ]
     content = json.dumps({"results": rows}).encode()
     client = httpx.Client(transport=httpx.MockTransport(lambda request: httpx.Response(200, content=content)))
@@ -56,11 +56,11 @@ def _reranker(number: int) -> Reranker:
 def _measure() -> None:
     import resource
 
-    began = time.perf_counter()
+    start = time.perf_counter()
     report = compare({str(number): _reranker(number) for number in range(_RERANKERS)}, _data(), announce=len)
     report.to_html()
-    took = time.perf_counter() - began
-    sys.stdout.write(json.dumps([took, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
+    seconds = time.perf_counter() - start
+    sys.stdout.write(json.dumps([seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024]))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""The real llama.cpp server, which speaks two dialects, reached through every provider that speaks one of them."""
+"""A real llama.cpp server, called through every provider that speaks one of its dialects."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ _DOCUMENTS = [
 _TOO_LONG = "the river in the capital " * 200
 _JINA_SHAPED = ["llama_cpp", "jina_compatible", "cohere_compatible"]
 _PREFIXES = [*_JINA_SHAPED, "huggingface"]
-"""Who finds the server by its address alone; a body with `texts`, the last one's, is answered as TEI would."""
+"""Providers that need only the address of the server; a body with `texts` is answered like TEI."""
 _MISSING = [name for name in ("xllamacpp", "gguf", "numpy") if find_spec(name) is None]
 
 pytestmark = pytest.mark.skipif(
-    bool(_MISSING), reason=f"{', '.join(_MISSING)}: not installed, or not to be had on this platform"
+    bool(_MISSING), reason=f"{', '.join(_MISSING)}: not installed, or not available on this platform"
 )
 
 
 @pytest.fixture(autouse=True)
-def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_learnt", {})
+def _no_cached_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface, "server_limits", {})
 
 
 @pytest.fixture(scope="session")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where the server is."""
+    """The address of the server."""
     command = [sys.executable, "-m", "tests.servers.llama_cpp", str(tmp_path_factory.mktemp("llama_cpp")), _KEY]
     root = Path(__file__).parents[2]
-    # Leaving the block closes the server's input, and with that ends it.
+    # leaving the block closes the input of the server, which stops it
     with subprocess.Popen(  # noqa: S603
         command, cwd=root, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -92,7 +92,7 @@ def through(prefix: str, address: str, **options: Any) -> Reranker:
     return Reranker(f"{prefix}/tiny-reranker", **{"api_key": _KEY, "api_base": address, "max_retries": 0, **options})
 
 
-async def rank(reranker: Reranker, mode: Mode, documents: Sequence[str] = _DOCUMENTS, **options: int) -> RerankResponse:
+async def rank(reranker: Reranker, mode: Mode, documents: Sequence[str] = _DOCUMENTS, **options: Any) -> RerankResponse:
     async with reranker:
         if mode == "sync":
             return reranker.rerank(_QUERY, documents, **options)
@@ -104,19 +104,19 @@ def pairs(results: Sequence[RerankResult]) -> list[tuple[int, float | None]]:
 
 
 def raw(base: str, documents: Sequence[str]) -> Any:
-    """What the server itself answers."""
+    """The answer of the server itself."""
     body = {"query": _QUERY, "documents": documents}
     answer = httpx.post(f"{base}/rerank", json=body, headers={"authorization": f"Bearer {_KEY}"})
     return answer.raise_for_status().json()
 
 
 def raw_pairs(base: str, documents: Sequence[str]) -> list[tuple[int, float]]:
-    """Its scores, best first."""
+    """The results of the server itself, best first."""
     return [(row["index"], row["relevance_score"]) for row in raw(base, documents)["results"]]
 
 
 class Counter:
-    """A caller's own client that keeps how many documents each request had."""
+    """A custom HTTP client that records the number of documents of each request."""
 
     def __init__(self, mode: Mode) -> None:
         self.counts: list[int] = []
@@ -147,21 +147,21 @@ async def counter(mode: Mode) -> AsyncIterator[Counter]:
     await made.close()
 
 
-async def test_order_and_scores_are_the_servers(base: str, model: Reranker, mode: Mode) -> None:
+async def test_results_are_those_of_the_server(base: str, model: Reranker, mode: Mode) -> None:
     expected = raw_pairs(base, _DOCUMENTS)
     response = await rank(model, mode)
     assert pairs(response.results) == expected
     assert [result.document for result in response.results] == [{"text": _DOCUMENTS[index]} for index, _ in expected]
 
 
-def test_the_model_tells_passages_apart_and_moves_them(base: str) -> None:
-    """Without this an adapter that did nothing would pass."""
-    places, scores = zip(*raw_pairs(base, _DOCUMENTS), strict=True)
+def test_expected_scores_differ_and_change_the_order(base: str) -> None:
+    """Otherwise an adapter that does nothing would pass."""
+    indexes, scores = zip(*raw_pairs(base, _DOCUMENTS), strict=True)
     assert len(set(scores)) == len(_DOCUMENTS)
-    assert list(places) != sorted(places)
+    assert list(indexes) != sorted(indexes)
 
 
-async def test_top_n_is_the_head_of_the_whole_order(base: str, model: Reranker, mode: Mode) -> None:
+async def test_top_n_keeps_the_best_results(base: str, model: Reranker, mode: Mode) -> None:
     response = await rank(model, mode, top_n=2)
     assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)[:2]
 
@@ -172,15 +172,15 @@ async def test_batches_score_like_one_request(base: str, model: Reranker, mode: 
     assert len(response.attempts) == 3
 
 
-async def test_equal_scores_keep_the_order_they_came_in(base: str, model: Reranker, mode: Mode) -> None:
-    """The server gives equal passages equal scores, in an order of its own."""
+async def test_equal_scores_keep_the_input_order(base: str, model: Reranker, mode: Mode) -> None:
+    """The server returns equal scores in an arbitrary order."""
     count = len(_DOCUMENTS)
     response = await rank(model, mode, _DOCUMENTS * 4)
     expected = [(index + copy * count, score) for index, score in raw_pairs(base, _DOCUMENTS) for copy in range(4)]
     assert pairs(response.results) == expected
 
 
-async def test_many_queries_at_once_score_like_one(base: str, model: Reranker, mode: Mode) -> None:
+async def test_concurrent_queries_score_like_one(base: str, model: Reranker, mode: Mode) -> None:
     queries, documents = [_QUERY] * 10, [_DOCUMENTS] * 10
     async with model:
         if mode == "sync":
@@ -193,18 +193,16 @@ async def test_many_queries_at_once_score_like_one(base: str, model: Reranker, m
         assert pairs(response.results) == expected
 
 
-async def test_a_wrong_key_is_refused_and_not_shown(base: str, mode: Mode) -> None:
-    stranger = Reranker("cohere/tiny-reranker", api_key="key-of-somebody-else", api_base=base)
+async def test_wrong_key_raises_without_showing_it(base: str, mode: Mode) -> None:
+    reranker = Reranker("cohere/tiny-reranker", api_key="another-key-7Hq2", api_base=base)
     with pytest.raises(AuthenticationError) as caught:
-        await rank(stranger, mode)
+        await rank(reranker, mode)
     assert caught.value.status_code == 401
-    assert "somebody" not in f"{caught.value} {caught.value!r}"
+    assert "another" not in f"{caught.value} {caught.value!r}"
 
 
 @pytest.mark.parametrize("documents", [[_TOO_LONG], [*_DOCUMENTS, _TOO_LONG]], ids=["alone", "among others"])
-async def test_a_passage_that_is_too_long_is_an_error_that_shows_no_text(
-    model: Reranker, mode: Mode, documents: list[str]
-) -> None:
+async def test_error_for_a_long_passage_shows_no_text(model: Reranker, mode: Mode, documents: list[str]) -> None:
     with pytest.raises(RerankError) as caught:
         await rank(model, mode, documents)
     assert type(caught.value) is not RerankError
@@ -216,20 +214,20 @@ async def test_a_passage_that_is_too_long_is_an_error_that_shows_no_text(
 
 
 async def test_langchain_compressor_ranks_like_the_server(base: str, model: Reranker, mode: Mode) -> None:
-    documents = [Document(page_content=text, metadata={"place": place}) for place, text in enumerate(_DOCUMENTS)]
+    documents = [Document(page_content=text, metadata={"index": index}) for index, text in enumerate(_DOCUMENTS)]
     compressor = Compressor(reranker=model, top_n=3)
     async with model:
         if mode == "sync":
             found = compressor.compress_documents(documents, _QUERY)
         else:
             found = await compressor.acompress_documents(documents, _QUERY)
-    ranked = [(document.metadata["place"], document.metadata["relevance_score"]) for document in found]
+    ranked = [(document.metadata["index"], document.metadata["relevance_score"]) for document in found]
     assert ranked == raw_pairs(base, _DOCUMENTS)[:3]
-    assert [document.page_content for document in found] == [_DOCUMENTS[place] for place, _ in ranked]
+    assert [document.page_content for document in found] == [_DOCUMENTS[index] for index, _ in ranked]
 
 
 async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model: Reranker, mode: Mode) -> None:
-    nodes = [NodeWithScore(node=TextNode(id_=str(place), text=text)) for place, text in enumerate(_DOCUMENTS)]
+    nodes = [NodeWithScore(node=TextNode(id_=str(index), text=text)) for index, text in enumerate(_DOCUMENTS)]
     postprocessor = Postprocessor(reranker=model, top_n=3)
     async with model:
         if mode == "sync":
@@ -238,11 +236,11 @@ async def test_llama_index_postprocessor_ranks_like_the_server(base: str, model:
             found = await postprocessor.apostprocess_nodes(nodes, query_str=_QUERY)
     ranked = [(int(node.node_id), node.score) for node in found]
     assert ranked == raw_pairs(base, _DOCUMENTS)[:3]
-    assert [node.text for node in found] == [_DOCUMENTS[place] for place, _ in ranked]
+    assert [node.text for node in found] == [_DOCUMENTS[index] for index, _ in ranked]
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_finds_the_same_order_and_scores(
+async def test_every_dialect_returns_the_same_results(
     prefix: str, address: str, base: str, model: Reranker, mode: Mode
 ) -> None:
     response = await rank(through(prefix, address), mode)
@@ -252,14 +250,14 @@ async def test_every_dialect_finds_the_same_order_and_scores(
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_cuts_at_top_n(prefix: str, address: str, base: str, mode: Mode) -> None:
-    """Asked in TEI's dialect, which has no such field, the server answers with all."""
+async def test_every_dialect_applies_top_n(prefix: str, address: str, base: str, mode: Mode) -> None:
+    """In TEI's dialect, which has no such field, the server returns all results."""
     response = await rank(through(prefix, address), mode, top_n=2)
     assert pairs(response.results) == raw_pairs(base, _DOCUMENTS)[:2]
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_scores_the_same_in_batches(
+async def test_every_dialect_returns_the_same_scores_in_batches(
     prefix: str, address: str, base: str, mode: Mode, counter: Counter
 ) -> None:
     reranker = through(prefix, address, http_client=counter.client, batch_size=2, max_concurrency=1)
@@ -271,7 +269,7 @@ async def test_every_dialect_scores_the_same_in_batches(
 
 
 @pytest.mark.parametrize("prefix", _JINA_SHAPED)
-async def test_usage_is_what_the_server_counts(prefix: str, address: str, base: str, mode: Mode) -> None:
+async def test_usage_is_that_of_the_server(prefix: str, address: str, base: str, mode: Mode) -> None:
     used = raw(base, _DOCUMENTS)["usage"]
     assert used["total_tokens"] > len(_DOCUMENTS)
     response = await rank(through(prefix, address), mode)
@@ -281,18 +279,18 @@ async def test_usage_is_what_the_server_counts(prefix: str, address: str, base: 
     }
 
 
-async def test_a_server_that_is_not_tei_gets_what_tei_takes_at_once(
+async def test_server_without_a_limit_gets_32_documents_per_request(
     address: str, base: str, mode: Mode, counter: Counter
 ) -> None:
-    """It is asked how much it takes, and does not know."""
+    """The limit is requested, but the server does not report one."""
     documents = _DOCUMENTS * 8
     reranker = through("huggingface", address, http_client=counter.client, max_concurrency=1)
     response = await rank(reranker, mode, documents)
     assert counter.counts == [0, 32, 8]
-    places = [
+    expected = [
         (index + copy * len(_DOCUMENTS), score) for index, score in raw_pairs(base, _DOCUMENTS) for copy in range(8)
     ]
-    assert pairs(response.results) == places
+    assert pairs(response.results) == expected
 
 
 @pytest.mark.parametrize(
@@ -305,16 +303,16 @@ async def test_a_server_that_is_not_tei_gets_what_tei_takes_at_once(
     ],
     ids=["alone", "last", "in between", "after a blank one"],
 )
-async def test_a_passage_that_is_too_long_is_named_and_not_tried_again(
+async def test_error_for_a_long_passage_names_its_index_and_is_not_retried(
     address: str, mode: Mode, counter: Counter, documents: list[str], counts: list[int]
 ) -> None:
-    """The server answers 500, which would otherwise count as a passing fault."""
+    """The server answers 500, which is retried in other cases."""
     reranker = through("llama_cpp", address, http_client=counter.client, max_retries=3)
     with pytest.raises(BadRequestError) as caught:
         await rank(reranker, mode, documents)
     error = caught.value
-    place = documents.index(_TOO_LONG)
-    assert error.message.startswith(f"documents[{place}] is too large for the provider: llama.cpp answered 500: ")
+    index = documents.index(_TOO_LONG)
+    assert error.message.startswith(f"documents[{index}] is too large for the provider: llama.cpp answered 500: ")
     assert "is too large to process" in error.message
     assert (error.status_code, error.provider, error.model) == (500, "llama_cpp", "tiny-reranker")
     assert "river" not in repr(error)
@@ -322,16 +320,16 @@ async def test_a_passage_that_is_too_long_is_named_and_not_tried_again(
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_shows_a_wrong_key_as_one(prefix: str, address: str, mode: Mode) -> None:
-    stranger = through(prefix, address, api_key="key-of-somebody-else")
+async def test_every_dialect_raises_for_a_wrong_key(prefix: str, address: str, mode: Mode) -> None:
+    reranker = through(prefix, address, api_key="another-key-7Hq2")
     with pytest.raises(AuthenticationError, match="answered 401: Invalid API Key") as caught:
-        await rank(stranger, mode)
+        await rank(reranker, mode)
     assert (caught.value.status_code, caught.value.provider) == (401, prefix)
-    assert "somebody" not in f"{caught.value} {caught.value!r}"
+    assert "another" not in f"{caught.value} {caught.value!r}"
 
 
 @pytest.mark.parametrize("prefix", _PREFIXES)
-async def test_every_dialect_shows_an_unknown_path_as_one(prefix: str, address: str, mode: Mode) -> None:
+async def test_every_dialect_raises_for_an_unknown_path(prefix: str, address: str, mode: Mode) -> None:
     with pytest.raises(NotFoundError, match="answered 404: File Not Found"):
         await rank(through(prefix, f"{address}/elsewhere"), mode)
 

@@ -1,4 +1,4 @@
-"""A user's own provider, as the page on adding one shows it: a class passed in, and a distribution of its own."""
+"""Custom providers as `ADDING.md` describes them: a class that is passed, and a package with an entry point."""
 
 from __future__ import annotations
 
@@ -25,14 +25,17 @@ from anyrerank import ConfigurationError, Reranker, providers
 from anyrerank.providers import Provider
 
 PAGE = Path(providers.__file__).with_name("ADDING.md").read_text(encoding="utf-8")
-CLASS, PASSED, OWN_WIRE = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+CLASS, PASSED, OWN_FORMAT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 (PROJECT,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
 ANSWER = {"data": [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.2}, {"index": 2, "score": 0.1}]}
 
 
+pytestmark = pytest.mark.process
+
+
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the page's distribution is installed."""
+    """The folder in which the package of the page is installed."""
     source, site = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("site")
     (source / "acme_rerank.py").write_text(CLASS, encoding="utf-8")
     (source / "pyproject.toml").write_text(PROJECT, encoding="utf-8")
@@ -44,7 +47,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def acme(installed: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Provider]]:
-    """The page's provider, on the path of this process while the test runs."""
+    """The provider of the page, importable while the test runs."""
     monkeypatch.syspath_prepend(str(installed))
     importlib.invalidate_caches()
     yield importlib.import_module("acme_rerank").Acme
@@ -58,7 +61,7 @@ def check_sent(request: httpx.Request) -> None:
     assert json.loads(request.content) == {"model": "ranker-1", "query": QUERY, "documents": DOCUMENTS}
 
 
-def test_a_class_is_passed_in(acme: type[Provider], mode: Mode) -> None:
+def test_passed_class_is_called(acme: type[Provider], mode: Mode) -> None:
     replay = answering(ANSWER)
     client = replay.client(mode)
     response = mode.function(
@@ -75,13 +78,13 @@ def test_a_class_is_passed_in(acme: type[Provider], mode: Mode) -> None:
     check_sent(replay.seen[0])
 
 
-def test_the_page_s_reranker_is_made(acme: type[Provider]) -> None:
+def test_reranker_of_the_page_can_be_made(acme: type[Provider]) -> None:
     made: dict[str, Any] = {}
     exec(compile(PASSED, "ADDING.md", "exec"), made)  # noqa: S102
     assert repr(made["reranker"]) == "Reranker('acme/ranker-1')"
 
 
-def test_it_is_found_by_its_entry_point(acme: type[Provider], mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_entry_point_is_found_by_its_prefix(acme: type[Provider], mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACME_API_KEY", KEY)
     replay = answering(ANSWER)
     response = mode.function(model="acme/ranker-1", query=QUERY, documents=DOCUMENTS, http_client=replay.client(mode))
@@ -92,7 +95,7 @@ def test_it_is_found_by_its_entry_point(acme: type[Provider], mode: Mode, monkey
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_both_frameworks_find_it(acme: type[Provider], face: Face) -> None:
+def test_entry_point_is_found_by_both_frameworks(acme: type[Provider], face: Face) -> None:
     replay = answering(ANSWER)
     transport = httpx.MockTransport(replay)
     client = httpx.AsyncClient(transport=transport) if face.asynchronous else httpx.Client(transport=transport)
@@ -101,7 +104,7 @@ def test_both_frameworks_find_it(acme: type[Provider], face: Face) -> None:
     check_sent(replay.seen[0])
 
 
-def test_the_command_line_lists_it(installed: Path) -> None:
+def test_entry_point_is_listed_by_the_command_line(installed: Path) -> None:
     path = f"import sys; sys.path.insert(0, {str(installed)!r}); from anyrerank.__main__ import main; "
     run = [sys.executable, "-c", path + "sys.argv = ['anyrerank', 'providers', 'acme', '--json']; main()"]
     found = json.loads(subprocess.run(run, check=True, capture_output=True, text=True).stdout)  # noqa: S603
@@ -110,7 +113,7 @@ def test_the_command_line_lists_it(installed: Path) -> None:
     ]
 
 
-def test_a_fallback_of_the_same_class(acme: type[Provider], mode: Mode) -> None:
+def test_fallback_may_use_the_passed_class(acme: type[Provider], mode: Mode) -> None:
     replay = Replay([{"response": {"status": 500, "json": {}}}, {"response": {"status": 200, "json": ANSWER}}])
     reranker = mode.reranker(
         "acme/ranker-1", custom_llm_provider=acme, fallbacks=["acme/ranker-2"], http_client=replay.client(mode)
@@ -119,16 +122,16 @@ def test_a_fallback_of_the_same_class(acme: type[Provider], mode: Mode) -> None:
     assert [json.loads(request.content)["model"] for request in replay.seen] == ["ranker-1", "ranker-2"]
 
 
-def test_copies_keep_the_class(acme: type[Provider]) -> None:
+def test_copies_keep_the_passed_class(acme: type[Provider]) -> None:
     reranker = Reranker("acme/ranker-1", custom_llm_provider=acme, api_key=KEY)
     for again in (pickle.loads(pickle.dumps(reranker)), copy.deepcopy(reranker)):  # noqa: S301
         again.check()
         assert repr(again) == repr(reranker)
 
 
-def test_a_wire_of_its_own(mode: Mode) -> None:
-    module = ModuleType("own_wire")
-    exec(compile(OWN_WIRE, "ADDING.md", "exec"), vars(module))  # noqa: S102
+def test_class_with_its_own_format_is_called(mode: Mode) -> None:
+    module = ModuleType("own_format")
+    exec(compile(OWN_FORMAT, "ADDING.md", "exec"), vars(module))  # noqa: S102
     answer = {"id": "a-1", "ranking": [{"passage": 2, "logit": 3}, {"passage": 0, "logit": -1.5}], "tokens": 40}
     replay = answering(answer)
     response = mode.function(
@@ -136,7 +139,7 @@ def test_a_wire_of_its_own(mode: Mode) -> None:
         query=QUERY,
         documents=DOCUMENTS,
         top_n=2,
-        custom_llm_provider=module.Acme,
+        custom_llm_provider=module.AcmeV3,
         api_key=KEY,
         http_client=replay.client(mode),
     )
@@ -154,37 +157,37 @@ class Nameless(Provider):
 
 
 @pytest.mark.parametrize(
-    ("given", "words"),
+    ("given", "message"),
     [
-        (dict, "a provider of your own is a subclass of anyrerank.providers.Provider"),
-        (3, "a provider of your own is a subclass of anyrerank.providers.Provider"),
-        (Nameless, "the provider class Nameless has no prefix"),
+        (dict, "must be a subclass of anyrerank.providers.Provider"),
+        (3, "must be a subclass of anyrerank.providers.Provider"),
+        (Nameless, "Nameless must have a prefix"),
     ],
 )
-def test_what_is_no_provider_class_is_refused(given: Any, words: str) -> None:
-    with pytest.raises(ConfigurationError, match=words):
+def test_invalid_class_raises(given: Any, message: str) -> None:
+    with pytest.raises(ConfigurationError, match=message):
         Reranker("acme/x", custom_llm_provider=given)
 
 
 @pytest.mark.parametrize(
-    ("value", "words"),
+    ("value", "message"),
     [
         ("no_such_module:Acme", "ModuleNotFoundError"),
         ("json:nothing", "AttributeError"),
-        ("json:dumps", "a subclass of anyrerank.providers.Provider"),
+        ("json:dumps", "must be a subclass of anyrerank.providers.Provider"),
         ("anyrerank.providers.cohere:Cohere", "its prefix is 'cohere'"),
     ],
 )
-def test_an_entry_point_that_leads_nowhere_says_so(value: str, words: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unusable_entry_point_raises_with_the_reason(value: str, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("acme", value, providers.ENTRY_POINTS)
     monkeypatch.setattr(providers, "entry_points", lambda **wanted: [point])
     with pytest.raises(ConfigurationError) as caught:
         anyrerank.Reranker("acme/x")
-    assert f"the provider 'acme' of {value} cannot be used: " in caught.value.message
-    assert words in caught.value.message
+    assert f"the entry point 'acme' = {value} is not a usable provider: " in caught.value.message
+    assert message in caught.value.message
 
 
-def test_a_provider_of_this_package_wins(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_provider_of_this_package_takes_precedence(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("novita", "no_such_module:X", providers.ENTRY_POINTS)
     monkeypatch.setattr(providers, "entry_points", lambda **wanted: [point])
     providers.load.cache_clear()

@@ -1,8 +1,6 @@
 import copy
 import inspect
 import pickle
-import subprocess
-import sys
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
@@ -100,43 +98,6 @@ def test_every_parameter_of_the_function_is_documented() -> None:
     assert [name for name in PARAMETERS if f"{name}:" not in documentation and f"{name}, " not in documentation] == []
 
 
-def in_a_fresh_interpreter(code: str) -> str:
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
-    assert done.stderr == ""
-    return done.stdout.strip()
-
-
-def test_import_loads_no_framework_and_opens_no_socket() -> None:
-    assert (
-        in_a_fresh_interpreter(
-            """
-import sys
-sockets = []
-sys.addaudithook(lambda event, arguments: sockets.append(event) if event.startswith("socket.") else None)
-import anyrerank
-anyrerank.Reranker("cohere/rerank-v3.5", fallbacks=["nvidia_nim/nvidia/rerank-qa"])
-heavy = ("langchain_core", "llama_index", "aiohttp", "sklearn", "torch", "numpy", "tqdm", "IPython")
-print([name for name in heavy if name in sys.modules], [event for event in sockets if event != "socket.gethostname"])
-"""
-        )
-        == "[] []"
-    )
-
-
-def test_only_providers_in_use_are_imported() -> None:
-    assert (
-        in_a_fresh_interpreter(
-            """
-import sys
-import anyrerank
-anyrerank.Reranker("cohere/rerank-v3.5")
-print(sorted(n for n in sys.modules if n.startswith("anyrerank.providers.") and "._" not in n))
-"""
-        )
-        == "['anyrerank.providers.cohere']"
-    )
-
-
 def reranker(server: Loopback, **given: Any) -> Reranker:
     return Reranker(COHERE, api_key="very-secret", headers={"x-team": "hidden"}, top_n=1, api_base=server.url, **given)
 
@@ -204,24 +165,3 @@ def test_client_of_another_type_is_refused_by_the_constructor() -> None:
     wrong: Any = object()
     with pytest.raises(anyrerank.ConfigurationError, match="http_client"):
         Reranker(COHERE, http_client=wrong)
-
-
-@pytest.mark.parametrize(
-    ("module", "absent", "extra"),
-    [
-        ("anyrerank.langchain", "langchain_core", "anyrerank[langchain]"),
-        ("anyrerank.llama_index", "llama_index", "anyrerank[llama-index]"),
-    ],
-)
-def test_missing_extra_is_an_error_with_the_install_command(module: str, absent: str, extra: str) -> None:
-    code = (
-        "import sys\n"
-        f"sys.modules[{absent!r}] = sys.modules[{absent + '.core'!r}] = None\n"
-        "from anyrerank import MissingExtraError, rerank\n"
-        f"try:\n    import {module}\n"
-        "except MissingExtraError as error:\n    print(error)\n"
-        "print(len(rerank('local/lexical', 'a', ['a']).results))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.splitlines()[0].endswith(f"pip install '{extra}'")
-    assert done.stdout.splitlines()[1] == "1"

@@ -1,4 +1,4 @@
-"""The vendors' own SDKs read what our recordings say that the vendors answer, and send what they say that we send."""
+"""The SDKs of Cohere and Voyage send the recorded requests and read the recorded answers."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ VOYAGE_CLASSES = {
     voyage.InvalidRequestError: "BadRequestError",
     voyage.RateLimitError: "RateLimitError",
     voyage.ServiceUnavailableError: "InternalServerError",
-    voyage.APIError: "PermissionDeniedError",  # which has no class of its own
+    voyage.APIError: "PermissionDeniedError",  # the SDK has no class of its own for it
 }
 
 
 def calls(name: str, outcome: str) -> list[Any]:
-    """The recorded calls of a provider that reach it once, with every document, and end as `outcome` says."""
+    """The recorded calls of a provider that send one request with every document and have this outcome."""
     return [
         pytest.param(each, id=each["name"])
         for each in recording(name)["cases"]
@@ -52,13 +52,13 @@ def calls(name: str, outcome: str) -> list[Any]:
 
 
 def answering(response: dict[str, Any], **changed: Any) -> Callable[[Line], None]:
-    """Answers as recorded, but for what is `changed` in the body."""
+    """Answers as recorded, with some fields of the body changed."""
     body = response["text"] if "text" in response else {**response["json"], **changed}
     return lambda line: line.answer(response["status"], body, response.get("headers"))
 
 
 def ranked(rows: Iterable[Any]) -> list[tuple[int, float]]:
-    """What an SDK found, best first."""
+    """The results of an SDK, best first."""
     return sorted(((row.index, row.relevance_score) for row in rows), key=lambda pair: -pair[1])
 
 
@@ -87,7 +87,7 @@ def only(server: Loopback) -> Hit:
 
 
 @pytest.mark.parametrize("recorded", calls("cohere", "expect"))
-def test_cohere(recorded: dict[str, Any], serve: Serve) -> None:
+def test_cohere_sends_and_reads_what_is_recorded(recorded: dict[str, Any], serve: Serve) -> None:
     exchange, expect = recorded["exchanges"][0], recorded["expect"]
     server = serve(answering(exchange["response"]))
     answer = ask_cohere(recorded, server)
@@ -100,11 +100,11 @@ def test_cohere(recorded: dict[str, Any], serve: Serve) -> None:
     read = answer.meta.model_dump(exclude_none=True) if answer.meta else {}
     for group, numbers in expect["meta"].items():
         assert read[group] == numbers
-    type(answer).model_validate(exchange["response"]["json"])  # the SDK itself takes wrong types as they come
+    type(answer).model_validate(exchange["response"]["json"])  # the SDK does not check types itself
 
 
 @pytest.mark.parametrize("recorded", calls("cohere", "error"))
-def test_cohere_refuses(recorded: dict[str, Any], serve: Serve) -> None:
+def test_cohere_raises_the_recorded_error(recorded: dict[str, Any], serve: Serve) -> None:
     response, error = recorded["exchanges"][0]["response"], recorded["error"]
     with pytest.raises(ApiError) as caught:
         ask_cohere(recorded, serve(answering(response)))
@@ -115,8 +115,8 @@ def test_cohere_refuses(recorded: dict[str, Any], serve: Serve) -> None:
 
 
 @pytest.fixture
-def _voyage_closes() -> Iterator[None]:
-    """The SDK keeps a connection for each thread."""
+def _close_voyage_session() -> Iterator[None]:
+    """The SDK caches a connection for each thread."""
     yield
     vars(_thread_context).pop("session").close()
 
@@ -127,9 +127,9 @@ def ask_voyage(recorded: dict[str, Any], server: Loopback) -> Any:
     return client.rerank(**{name: value for name, value in body.items() if name not in unknown})
 
 
-@pytest.mark.usefixtures("_voyage_closes")
+@pytest.mark.usefixtures("_close_voyage_session")
 @pytest.mark.parametrize("recorded", calls("voyage", "expect"))
-def test_voyage(recorded: dict[str, Any], serve: Serve) -> None:
+def test_voyage_sends_and_reads_what_is_recorded(recorded: dict[str, Any], serve: Serve) -> None:
     exchange, expect = recorded["exchanges"][0], recorded["expect"]
     # the SDK cannot read an answer without usage, which the recordings may leave out
     usage = exchange["response"]["json"].get("usage") or {"total_tokens": 5}
@@ -144,9 +144,9 @@ def test_voyage(recorded: dict[str, Any], serve: Serve) -> None:
         assert answer.total_tokens == expect["meta"]["billed_units"]["total_tokens"]
 
 
-@pytest.mark.usefixtures("_voyage_closes")
+@pytest.mark.usefixtures("_close_voyage_session")
 @pytest.mark.parametrize("recorded", calls("voyage", "error"))
-def test_voyage_refuses(recorded: dict[str, Any], serve: Serve) -> None:
+def test_voyage_raises_the_recorded_error(recorded: dict[str, Any], serve: Serve) -> None:
     response, error = recorded["exchanges"][0]["response"], recorded["error"]
     with pytest.raises(voyage.VoyageError) as caught:
         ask_voyage(recorded, serve(answering(response)))
@@ -164,13 +164,13 @@ def test_voyage_refuses(recorded: dict[str, Any], serve: Serve) -> None:
         ("voyage", "atlas_key", get_default_base_url("al-key")),
     ],
 )
-def test_requests_go_where_the_sdk_sends_them(name: str, title: str, base: str) -> None:
+def test_recorded_url_is_the_one_of_the_sdk(name: str, title: str, base: str) -> None:
     (exchange,) = case(name, title)["exchanges"]
     assert exchange["request"]["url"].startswith(f"{base}/")
 
 
-@pytest.mark.parametrize(("name", "least"), [("cohere", 15), ("voyage", 10)])
-def test_enough_is_recorded(name: str, least: int) -> None:
-    assert len(calls(name, "expect")) >= least
+@pytest.mark.parametrize(("name", "minimum"), [("cohere", 15), ("voyage", 10)])
+def test_enough_calls_are_recorded(name: str, minimum: int) -> None:
+    assert len(calls(name, "expect")) >= minimum
     assert len(calls(name, "error")) >= 5
     assert all(hasattr(anyrerank, each.values[0]["error"]["class"]) for each in calls(name, "error"))

@@ -1,4 +1,4 @@
-"""Every code block of the README runs, in the order in which it stands there, and its tables are true."""
+"""Every code block of the README runs, in order, and its tables are true."""
 
 from __future__ import annotations
 
@@ -12,20 +12,16 @@ import pytest
 from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.llms import MockLLM
 from tests.support.loopback import Line, Loopback
+from tests.support.pages import ROOT, blocks
 
 from anyrerank import rerank
 from anyrerank.catalog import cards, markdown
-from anyrerank.demo.embedding import Lsa
-from anyrerank.demo.in_langchain import store
+from anyrerank.demo import Lsa, train_embedding
+from anyrerank.demo.in_langchain import vector_store
 from anyrerank.demo.in_llama_index import LsaEmbedding, nodes
-from anyrerank.demo.show import learnt
 
-ROOT = Path(__file__).parents[2]
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+PAGE = ROOT / "README.md"
+README = PAGE.read_text(encoding="utf-8")
 
 
 def rows(heading: str) -> list[list[str]]:
@@ -43,9 +39,11 @@ def nim(line: Line) -> None:
 
 @pytest.fixture(scope="module")
 def lsa() -> Lsa:
-    return learnt()[0]
+    return train_embedding()[0]
 
 
+@pytest.mark.slow
+@pytest.mark.usefixtures("waits")
 @pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
 def test_the_code_runs(
     lsa: Lsa,
@@ -59,15 +57,17 @@ def test_the_code_runs(
     monkeypatch.setenv("NVIDIA_NIM_API_KEY", "nvapi-of-the-readme")
     monkeypatch.setenv("NVIDIA_NIM_API_BASE", server.url)
     monkeypatch.setattr(Settings, "_llm", MockLLM(max_tokens=1))
-    given: dict[str, Any] = {"store": store(lsa), "index": VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa))}
+    given: dict[str, Any] = {
+        "store": vector_store(lsa),
+        "index": VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa)),
+    }
     shown = []
-    for block in blocks("python"):
+    for block in blocks(PAGE):
         exec(compile(block, "README.md", "exec"), given)  # noqa: S102
         shown.append(capsys.readouterr().out)
 
-    one_call, many, langchain, _, llama_index, nvidia, router, ledger, compared, error = shown
-    assert "Washington, D.C." in one_call.splitlines()[2]
-    assert one_call.splitlines()[-1].startswith("2 ")
+    one_call, many, langchain, _, llama_index, nvidia, router, ledger, error, compared, fake, stub, _ = shown
+    assert one_call == "{'text': 'Mars is the red planet.'}\n"
     assert many == "[0, 1]\n"
     for scores in (re.findall(r"^0\.\d+ ", found, flags=re.MULTILINE) for found in (langchain, llama_index)):
         assert len(scores) == 3
@@ -75,13 +75,15 @@ def test_the_code_runs(
     assert server.hits[0].json["truncate"] == "END"
     assert router == "lexical 0.0 [('spare-1', None)]\n"
     assert ledger.startswith("Spend(group={'user': 'ann', 'model': 'local/lexical'}, calls=1,")
-    assert compared.startswith("60 calls, about $0.0000: words 60 ($0.0000)")
-    assert "no clear difference" in compared
+    assert compared.startswith("60 calls, estimated cost $0.0000: lexical 60 ($0.0000)")
+    assert "not significant" in compared
+    assert fake == "1 ['RateLimitError', None] 2\n"
+    assert stub == "1\n['/v2/rerank', '/v2/rerank']\n"
     assert error.startswith("AuthenticationError None no API key for Cohere")
 
 
 def test_the_commands_are_there() -> None:
-    commands = [line for block in blocks("console") for line in block.splitlines() if line.startswith("make")]
+    commands = [line for block in blocks(PAGE, "console") for line in block.splitlines() if line.startswith("make")]
     assert commands == ["make demo", "make test"]
     for command in commands:
         subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
@@ -96,4 +98,5 @@ def test_the_picture_is_what_happens() -> None:
 
 
 def test_the_table_of_providers_is_what_there_is() -> None:
-    assert markdown(cards()) in README, "write it anew: anyrerank providers --markdown"
+    page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
+    assert markdown(cards()) in page, "update it with: anyrerank providers --markdown"

@@ -1,4 +1,4 @@
-"""Both frameworks' adapters among threads, tasks and event loops."""
+"""Both adapters with threads, tasks and event loops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.frameworks import FACES, KINDS, Face, Wire, well
+from tests.support.frameworks import Face, Wire, well
 from tests.support.harness import KEY
 from tests.support.loopback import PATIENCE, Line, Loopback
 from tests.support.loopback import well as ranking_well
@@ -19,24 +19,12 @@ RANKED = [("high 0", 1.0), ("middle 4", 0.2), ("low 9", 0.1)]
 MANY = 100
 
 
-@pytest.fixture(params=FACES, ids=str)
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
-
-
-@pytest.fixture(params=KINDS, ids=lambda face: face.framework)
-def framework(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
-
-
 def _client(handler: Any) -> httpx.AsyncClient:
     return httpx.AsyncClient(transport=httpx.MockTransport(handler))
 
 
-async def test_a_hundred_calls_are_under_way_at_once(framework: Face) -> None:
-    arrived, everyone = 0, asyncio.Event()
+async def test_hundred_calls_are_in_flight_at_once(framework: Face) -> None:
+    arrived, all_arrived = 0, asyncio.Event()
     threads = set()
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -44,8 +32,8 @@ async def test_a_hundred_calls_are_under_way_at_once(framework: Face) -> None:
         arrived += 1
         threads.add(threading.get_ident())
         if arrived == MANY:
-            everyone.set()
-        await asyncio.wait_for(everyone.wait(), PATIENCE)
+            all_arrived.set()
+        await asyncio.wait_for(all_arrived.wait(), PATIENCE)
         return well(request)
 
     adapter = framework.make(http_client=_client(answer))
@@ -76,7 +64,7 @@ async def test_cancelling_aborts_the_request(framework: Face) -> None:
     assert aborted.is_set()
 
 
-async def test_cancelling_hangs_up_on_a_server(framework: Face, server: Loopback) -> None:
+async def test_cancelling_closes_the_connection(framework: Face, server: Loopback) -> None:
     loop, arrived = asyncio.get_running_loop(), asyncio.Event()
 
     def silent(line: Line) -> None:
@@ -125,7 +113,7 @@ def test_sixteen_threads_share_the_default_client(face: Face, server: Loopback) 
     assert len(server.hits) == 16
 
 
-def test_one_event_loop_after_another(framework: Face, server: Loopback) -> None:
+def test_event_loops_one_after_another(framework: Face, server: Loopback) -> None:
     adapter = framework.make(api_base=server.url)
     for _ in range(3):
         assert framework.pairs(asyncio.run(framework.arerank(adapter, ITEMS))) == RANKED
@@ -133,7 +121,7 @@ def test_one_event_loop_after_another(framework: Face, server: Loopback) -> None
     assert server.wait_until_no_connection()
 
 
-def test_several_event_loops_at_once(framework: Face, server: Loopback) -> None:
+def test_event_loops_at_once(framework: Face, server: Loopback) -> None:
     together = threading.Barrier(4)
 
     def wait(line: Line) -> None:
@@ -147,7 +135,7 @@ def test_several_event_loops_at_once(framework: Face, server: Loopback) -> None:
     assert [framework.pairs(call.result()) for call in calls] == [RANKED] * 4
 
 
-async def test_a_synchronous_call_inside_a_running_loop(framework: Face, server: Loopback) -> None:
+async def test_sync_call_works_inside_a_running_loop(framework: Face, server: Loopback) -> None:
     adapter = framework.make(api_base=server.url, batch_size=1)
     assert framework.ranked(adapter, ITEMS) == RANKED
     assert framework.pairs(await framework.arerank(adapter, ITEMS)) == RANKED
@@ -155,7 +143,7 @@ async def test_a_synchronous_call_inside_a_running_loop(framework: Face, server:
     await adapter._core().aclose()
 
 
-async def test_a_client_of_the_other_mode_is_left_alone(framework: Face, server: Loopback) -> None:
+async def test_client_of_the_other_mode_is_not_used(framework: Face, server: Loopback) -> None:
     wire = Wire()
     adapter = framework.make(api_base=server.url, http_client=wire.client(asynchronous=False))
     assert framework.pairs(await framework.arerank(adapter, ITEMS)) == RANKED

@@ -1,4 +1,4 @@
-"""`langchain_core.load` on the LangChain adapters: what a dump holds, what comes back, and what never gets out."""
+"""Dumps of the LangChain compressor: what they hold, what `loads` restores, and no secret."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from anyrerank.langchain import AnyRerank, RerankRetriever
 from anyrerank.providers.cohere import Cohere
 
 pytestmark = pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
-
 ITEMS = ["c 0.3", "a 0.9", "b 0.5"]
 HEADER = "header-5Gk2"
 
@@ -37,7 +36,7 @@ class _Found(BaseRetriever):
 
 
 @pytest.mark.parametrize("source", ["argument", "environment", "nowhere"])
-def test_a_dump_refers_to_the_key(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_dump_refers_to_the_key(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     if source == "environment":
         monkeypatch.setenv("CO_API_KEY", KEY)
     compressor = AnyRerank(model=COHERE, top_n=3, api_key=SecretStr(KEY) if source == "argument" else None)
@@ -50,7 +49,7 @@ def test_a_dump_refers_to_the_key(monkeypatch: pytest.MonkeyPatch, source: str) 
     assert KEY not in dumps(compressor)
 
 
-def test_the_key_comes_back_from_a_map_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loads_takes_the_key_from_a_map_or_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     text = dumps(AnyRerank(model=COHERE, api_key=SecretStr(KEY)))
     wire = Wire()
     loaded = [_loads(text), _loads(text, secrets_map={"COHERE_API_KEY": "from-map"})]
@@ -74,9 +73,9 @@ def test_the_key_comes_back_from_a_map_or_the_environment(monkeypatch: pytest.Mo
         {"timeout": None},
         {"trace_content": False, "trace_as": "retriever", "metadata_key": "score"},
         {"api_base": "http://127.0.0.1:9/v2", "batch_size": 5, "max_concurrency": 1},
-        {"rank_fields": ["title", "text"], "dedupe": True, "keep_retrieval_score": True},
-        {"fallbacks": ["cohere/rerank-v4.0-fast"], "on_error": "passthrough"},
-        {"options": {"max_tokens_per_doc": 99}, "extra_body": {"a": {"b": [1, None]}}, "drop_params": True},
+        {"rank_fields": ("title", "text"), "dedupe": True, "keep_retrieval_score": True},
+        {"fallbacks": ("cohere/rerank-v4.0-fast",), "on_error": "passthrough"},
+        {"max_tokens_per_doc": 99, "extra_body": {"a": {"b": [1, None]}}, "drop_params": True},
         {"model": NVIDIA, "truncate": "END", "score_mode": "unit", "top_n": 7},
         {"model": "rerank-v3.5", "provider": "cohere", "user": "someone"},
         {"model": LOCAL},
@@ -84,7 +83,7 @@ def test_the_key_comes_back_from_a_map_or_the_environment(monkeypatch: pytest.Mo
     ],
     ids=str,
 )
-def test_a_round_trip_keeps_every_field(fields: dict[str, Any]) -> None:
+def test_round_trip_keeps_every_field(fields: dict[str, Any]) -> None:
     compressor = AnyRerank(**{"model": COHERE, **fields})
     loaded = _loads(dumps(compressor))
     assert loaded == compressor
@@ -92,18 +91,18 @@ def test_a_round_trip_keeps_every_field(fields: dict[str, Any]) -> None:
     assert loaded.model_dump().items() >= fields.items()
 
 
-def test_a_path_of_prices_is_written_as_text(tmp_path: Path) -> None:
+def test_path_of_prices_is_dumped_as_a_string(tmp_path: Path) -> None:
     path = tmp_path / "prices.json"
     path.write_text("{}")
     assert _loads(dumps(AnyRerank(model=COHERE, prices=path))).prices == str(path)
 
 
-def test_a_local_model_has_no_secret() -> None:
+def test_dump_of_a_local_model_has_no_secret() -> None:
     assert '"secret"' not in dumps(AnyRerank(model=LOCAL))
 
 
 def _everywhere(compressor: AnyRerank) -> dict[str, str]:
-    """Every text in which someone might store or show a compressor."""
+    """Every text that stores or shows a compressor."""
     around = ContextualCompressionRetriever(base_compressor=compressor, base_retriever=_Found())
     retriever = RerankRetriever(base_retriever=_Found(), reranker=compressor)
     runnable = compressor.as_runnable()
@@ -115,7 +114,7 @@ def _everywhere(compressor: AnyRerank) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("source", ["argument", "environment"])
-def test_no_dump_holds_a_secret(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
+def test_dump_holds_no_secret(monkeypatch: pytest.MonkeyPatch, source: str) -> None:
     if source == "environment":
         monkeypatch.setenv("COHERE_API_KEY", KEY)
     key = SecretStr(KEY) if source == "argument" else None
@@ -124,7 +123,7 @@ def test_no_dump_holds_a_secret(monkeypatch: pytest.MonkeyPatch, source: str) ->
 
 
 @pytest.mark.parametrize("part", ["reranker", "http_client", "text_fn"])
-def test_what_holds_an_object_is_not_implemented(part: str) -> None:
+def test_dump_of_an_object_is_not_implemented(part: str) -> None:
     reranker = Reranker(COHERE, api_key=KEY, headers={"x-secret": HEADER})
     parts: dict[str, dict[str, Any]] = {
         "reranker": {"reranker": reranker},
@@ -142,13 +141,13 @@ def test_what_holds_an_object_is_not_implemented(part: str) -> None:
     [{"model": COHERE, "fallbacks": [LOCAL, Reranker(NVIDIA)]}, {"model": "rerank-v3.5", "provider": Cohere}],
     ids=["fallbacks", "provider"],
 )
-def test_a_fallback_or_provider_that_is_an_object_is_not_implemented(fields: dict[str, Any]) -> None:
+def test_dump_of_a_fallback_or_provider_object_is_not_implemented(fields: dict[str, Any]) -> None:
     compressor = AnyRerank(api_key=SecretStr(KEY), **fields)
     assert json.loads(dumps(compressor))["type"] == "not_implemented"
     assert KEY not in dumps(compressor)
 
 
-def test_a_dump_of_a_used_one_is_that_of_a_new_one() -> None:
+def test_dump_is_the_same_after_a_call() -> None:
     face = Face("langchain", asynchronous=False)
     wire = Wire()
     compressor = face.make(wire)
@@ -157,8 +156,8 @@ def test_a_dump_of_a_used_one_is_that_of_a_new_one() -> None:
     assert dumps(compressor) == dumps(face.make())
 
 
-def test_a_subclass_keeps_its_own_name() -> None:
+def test_dump_of_a_subclass_has_its_name() -> None:
     class Mine(AnyRerank):
-        """Somebody's own."""
+        """A subclass."""
 
     assert dumpd(Mine(model=COHERE))["id"][-1] == "Mine"

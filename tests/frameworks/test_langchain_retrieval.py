@@ -1,4 +1,4 @@
-"""The LangChain adapters inside retrievers, compressor pipelines and tools."""
+"""The LangChain compressor and retriever with retrievers, compressor pipelines and tools."""
 
 from __future__ import annotations
 
@@ -17,7 +17,6 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import create_retriever_tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from pydantic import ValidationError
 from tests.support.frameworks import LOCAL, Face, Trees, Wire, refusing
 
 from anyrerank import BadRequestError, GuardrailRaisedError
@@ -25,7 +24,6 @@ from anyrerank.hooks import CallEvent
 from anyrerank.langchain import AnyRerank, RerankRetriever
 
 FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
-TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]
 
 
 @pytest.fixture(params=FACES, ids=["sync", "async"])
@@ -34,13 +32,11 @@ def face(request: pytest.FixtureRequest) -> Face:
     return found
 
 
-@pytest.fixture
-def wire() -> Wire:
-    return Wire()
+TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]
 
 
 class Counts(Embeddings):
-    """How often each word occurs, in a small space of hashes."""
+    """Word counts, hashed into a few dimensions."""
 
     def embed_query(self, text: str) -> list[float]:
         vector = [1e-6] * 64
@@ -72,7 +68,7 @@ def _scores(documents: list[Document]) -> list[float | None]:
     return [document.metadata["relevance_score"] for document in documents]
 
 
-def test_compression_retriever(face: Face, wire: Wire) -> None:
+def test_compression_retriever_returns_the_best(face: Face, wire: Wire) -> None:
     retriever = ContextualCompressionRetriever(base_compressor=face.make(wire, top_n=2), base_retriever=_base(3))
     found = _invoke(face, retriever, "green apples")
     candidates = {document.page_content for document in _base(3).invoke("green apples")}
@@ -82,7 +78,7 @@ def test_compression_retriever(face: Face, wire: Wire) -> None:
     assert [TEXTS[int(document.id)] for document in found] == [document.page_content for document in found]
 
 
-def test_compression_retriever_leaves_the_store_alone(face: Face, wire: Wire) -> None:
+def test_compression_retriever_does_not_change_the_store(face: Face, wire: Wire) -> None:
     store = _store()
     retriever = ContextualCompressionRetriever(base_compressor=face.make(wire), base_retriever=store.as_retriever())
     first = _invoke(face, retriever, "apples")
@@ -91,7 +87,7 @@ def test_compression_retriever_leaves_the_store_alone(face: Face, wire: Wire) ->
     assert all("relevance_score" not in document.metadata for document in store.similarity_search("apples", k=5))
 
 
-def test_compression_retriever_with_nothing_found(face: Face, wire: Wire) -> None:
+def test_retriever_with_no_documents_sends_nothing(face: Face, wire: Wire) -> None:
     empty = InMemoryVectorStore(Counts()).as_retriever()
     for retriever in (
         ContextualCompressionRetriever(base_compressor=face.make(wire), base_retriever=empty),
@@ -106,7 +102,7 @@ class _WithoutTrains(BaseDocumentTransformer):
         return [document for document in documents if "train" not in document.page_content]
 
 
-def test_pipeline(face: Face, wire: Wire) -> None:
+def test_pipeline_chains_compressors(face: Face, wire: Wire) -> None:
     last = face.make(model=LOCAL, fuse=None, metadata_key="lexical_score", api_key=None, top_n=1)
     pipeline = DocumentCompressorPipeline(transformers=[_WithoutTrains(), face.make(wire, top_n=2), last])
     retriever = ContextualCompressionRetriever(base_compressor=pipeline, base_retriever=_base(5))
@@ -117,7 +113,7 @@ def test_pipeline(face: Face, wire: Wire) -> None:
     assert found.metadata["lexical_score"] > 0
 
 
-def test_pipeline_hands_its_callbacks_on(face: Face, wire: Wire) -> None:
+def test_pipeline_passes_callbacks_on(face: Face, wire: Wire) -> None:
     trees = Trees()
     pipeline = DocumentCompressorPipeline(transformers=[face.make(wire), face.make(wire)])
     retriever = ContextualCompressionRetriever(base_compressor=pipeline, base_retriever=_base())
@@ -125,7 +121,7 @@ def test_pipeline_hands_its_callbacks_on(face: Face, wire: Wire) -> None:
     assert [run.name for run in trees.root.child_runs] == ["VectorStoreRetriever", "AnyRerank", "AnyRerank"]
 
 
-def test_merger_pays_for_a_duplicate_once(face: Face, wire: Wire) -> None:
+def test_merger_retriever_with_dedupe_sends_a_duplicate_once(face: Face, wire: Wire) -> None:
     merged = MergerRetriever(retrievers=[_base(2), _base(2)])
     retriever = RerankRetriever(base_retriever=merged, reranker=face.make(wire, dedupe=True))
     found = _invoke(face, retriever, "night train")
@@ -133,7 +129,7 @@ def test_merger_pays_for_a_duplicate_once(face: Face, wire: Wire) -> None:
     assert _scores(found) == [0.7, 0.7, 0.3, 0.3]
 
 
-def test_ensemble_by_id(face: Face, wire: Wire) -> None:
+def test_ensemble_retriever_merges_by_id(face: Face, wire: Wire) -> None:
     ensemble = EnsembleRetriever(retrievers=[_base(5), _base(5)], weights=[0.5, 0.5], id_key="n")
     retriever = RerankRetriever(base_retriever=ensemble, reranker=face.make(wire), top_n=3)
     assert _scores(_invoke(face, retriever, "apples")) == [0.9, 0.7, 0.5]
@@ -141,7 +137,7 @@ def test_ensemble_by_id(face: Face, wire: Wire) -> None:
     assert [document.metadata["n"] for document in _invoke(face, over, "apples")] == [1, 3, 2]
 
 
-def test_retriever(face: Face, wire: Wire) -> None:
+def test_retriever_top_n_of_a_call_wins(face: Face, wire: Wire) -> None:
     retriever = RerankRetriever(base_retriever=_base(5), reranker=face.make(wire, top_n=4), top_n=2)
     assert _scores(_invoke(face, retriever, "apples")) == [0.9, 0.7]
     assert _scores(_invoke(face, retriever, "apples", top_n=1)) == [0.9]
@@ -149,14 +145,14 @@ def test_retriever(face: Face, wire: Wire) -> None:
     assert [body["top_n"] for body in wire.bodies] == [2, 1, 5]
 
 
-def test_retriever_without_a_top_n_of_its_own(face: Face, wire: Wire) -> None:
+def test_retriever_uses_the_top_n_of_the_reranker(face: Face, wire: Wire) -> None:
     assert len(_invoke(face, RerankRetriever(base_retriever=_base(5), reranker=face.make(wire, top_n=4)), "a")) == 4
     assert len(_invoke(face, RerankRetriever(base_retriever=_base(5), reranker=face.make(wire)), "a")) == 5
 
 
 @pytest.mark.parametrize("top_n", [0, -1])
 def test_retriever_refuses_a_wrong_top_n(face: Face, wire: Wire, top_n: int) -> None:
-    with pytest.raises(ValidationError):
+    with pytest.raises(BadRequestError, match="top_n"):
         RerankRetriever(base_retriever=_base(), reranker=face.make(wire), top_n=top_n)
     with pytest.raises(BadRequestError, match="top_n"):
         _invoke(face, RerankRetriever(base_retriever=_base(), reranker=face.make(wire)), "apples", top_n=top_n)
@@ -164,7 +160,7 @@ def test_retriever_refuses_a_wrong_top_n(face: Face, wire: Wire, top_n: int) -> 
 
 
 class _Asked(BaseRetriever):
-    """Keeps what it is called with."""
+    """Keeps the arguments of each call."""
 
     seen: list[dict[str, Any]] = []  # noqa: RUF012  # pydantic copies it
 
@@ -176,7 +172,7 @@ class _Asked(BaseRetriever):
         return self._get_relevant_documents(query, run_manager=run_manager, **kwargs)
 
 
-def test_retriever_hands_other_arguments_to_the_base(face: Face, wire: Wire) -> None:
+def test_retriever_passes_other_arguments_on(face: Face, wire: Wire) -> None:
     base = _Asked()
     retriever = RerankRetriever(base_retriever=base, reranker=face.make(wire))
     assert len(_invoke(face, retriever, "apples", top_n=2, filter={"n": 1})) == 2
@@ -185,7 +181,7 @@ def test_retriever_hands_other_arguments_to_the_base(face: Face, wire: Wire) -> 
     assert len(_invoke(face, store_retriever, "apples", k=3)) == 3
 
 
-def test_retriever_with_a_configurable_top_n(face: Face, wire: Wire) -> None:
+def test_retriever_has_a_configurable_top_n(face: Face, wire: Wire) -> None:
     retriever: Any = RerankRetriever(base_retriever=_base(5), reranker=face.make(wire)).configurable_fields(
         top_n=ConfigurableField(id="n")
     )
@@ -218,7 +214,7 @@ def _flaky(face: Face) -> tuple[Any, list[str]]:
     return RunnableLambda(find, afind, name="find"), asked
 
 
-def test_retriever_over_one_that_tries_again(face: Face, wire: Wire) -> None:
+def test_retriever_over_a_retrying_runnable(face: Face, wire: Wire) -> None:
     flaky, asked = _flaky(face)
     trees = Trees()
     retrying = flaky.with_retry(stop_after_attempt=2, wait_exponential_jitter=False)
@@ -230,7 +226,7 @@ def test_retriever_over_one_that_tries_again(face: Face, wire: Wire) -> None:
     assert {run.parent_run_id for run in trees.root.child_runs} == {trees.root.id}
 
 
-def test_retriever_over_one_with_a_config(face: Face, wire: Wire) -> None:
+def test_retriever_over_a_configured_retriever(face: Face, wire: Wire) -> None:
     trees = Trees()
     base = _base(5).with_config(run_name="my store", tags=["mine"])
     retriever = RerankRetriever(base_retriever=base, reranker=face.make(wire))
@@ -240,13 +236,13 @@ def test_retriever_over_one_with_a_config(face: Face, wire: Wire) -> None:
     assert "mine" in (trees.root.child_runs[0].tags or [])
 
 
-def test_retriever_over_what_gives_no_list(face: Face, wire: Wire) -> None:
+def test_retriever_over_a_runnable_that_returns_no_list(face: Face, wire: Wire) -> None:
     base: RunnableLambda[str, Any] = RunnableLambda(lambda query: dict(enumerate(_base(5).invoke(query))).values())
     assert _scores(_invoke(face, RerankRetriever(base_retriever=base, reranker=face.make(wire)), "a"))[0] == 0.9
 
 
-def test_retriever_refuses_what_retrieves_nothing(face: Face, wire: Wire) -> None:
-    with pytest.raises(ValidationError):
+def test_retriever_refuses_a_base_that_is_no_runnable(face: Face, wire: Wire) -> None:
+    with pytest.raises(BadRequestError, match="base_retriever"):
         RerankRetriever(base_retriever=_store(), reranker=face.make(wire))  # type: ignore[arg-type]
 
 
@@ -254,14 +250,14 @@ def _forbid(query: str) -> str:
     raise GuardrailRaisedError("not this one")
 
 
-def test_a_query_that_a_guardrail_stops_is_not_retrieved_and_heard_of(face: Face, wire: Wire) -> None:
+def test_retriever_does_not_retrieve_a_refused_query(face: Face, wire: Wire) -> None:
     base, trees = _Asked(), Trees()
-    heard: list[CallEvent] = []
-    reranker = face.make(wire, guardrails=[_forbid], hooks=[heard.append])
+    calls: list[CallEvent] = []
+    reranker = face.make(wire, guardrails=[_forbid], hooks=[calls.append])
     with pytest.raises(GuardrailRaisedError, match="not this one"):
         _invoke(face, RerankRetriever(base_retriever=base, reranker=reranker), "secret", config={"callbacks": [trees]})
     assert (base.seen, wire.requests) == ([], [])
-    assert [type(event.error) for event in heard] == [GuardrailRaisedError]
+    assert [type(event.error) for event in calls] == [GuardrailRaisedError]
     assert [(run.name, run.inputs["query"]) for run in trees.root.child_runs] == [("AnyRerank", "")]
     assert "not this one" in (trees.root.child_runs[0].error or "")
 
@@ -275,7 +271,7 @@ def test_retriever_ends_its_run_when_reranking_fails(face: Face) -> None:
 
 
 @pytest.mark.parametrize("status", [200, 503])
-def test_retriever_tool(face: Face, status: int) -> None:
+def test_retriever_works_as_a_tool(face: Face, status: int) -> None:
     wire = Wire() if status == 200 else Wire(refusing(status))
     retriever = RerankRetriever(base_retriever=_base(3), reranker=face.make(wire, top_n=2, on_error="passthrough"))
     tool = create_retriever_tool(
@@ -296,7 +292,7 @@ def test_retriever_tool(face: Face, status: int) -> None:
 
 
 class TestRetriever(RetrieversIntegrationTests):
-    """LangChain's own demands of a retriever."""
+    """LangChain's conformance tests for retrievers."""
 
     @property
     def retriever_constructor(self) -> type[RerankRetriever]:

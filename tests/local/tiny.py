@@ -1,4 +1,4 @@
-"""A tiny BERT cross-encoder with random weights, and what plain transformers makes of it."""
+"""A tiny BERT cross-encoder with random weights, and its scores as transformers computes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The servers of the slow tests, each started once."""
+"""The servers of the slow tests; each is started once."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.support.loopback import Line, Loopback, ranking
 
 @dataclass(frozen=True)
 class Server:
-    """Where a server is and how to get in."""
+    """The address of a server and its key."""
 
     url: str
     key: str
@@ -24,20 +24,20 @@ class Server:
 
 @pytest.fixture(scope="session")
 def environment(request: pytest.FixtureRequest) -> Callable[[str], str]:
-    """Finds the Python of an environment, and makes the environment first where there is none."""
+    """Returns the Python of an environment, which is created if it does not exist."""
     plugins = request.config.pluginmanager
     reporter, capture = plugins.getplugin("terminalreporter"), plugins.getplugin("capturemanager")
 
-    def tell(line: str) -> None:
+    def report(line: str) -> None:
         with capture.global_and_fixture_disabled():
             reporter.write_line(line)
 
-    return lambda name: interpreter(name, tell)
+    return lambda name: interpreter(name, report)
 
 
 @pytest.fixture(scope="session")
 def truth(environment: Callable[[str], str], tmp_path_factory: pytest.TempPathFactory) -> Truth:
-    """The model's own scores."""
+    """The scores that the model itself computes."""
     return compute(environment("infinity"), tmp_path_factory.mktemp("model"))
 
 
@@ -45,7 +45,7 @@ def truth(environment: Callable[[str], str], tmp_path_factory: pytest.TempPathFa
 def infinity(
     environment: Callable[[str], str], truth: Truth, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:
-    """Infinity, which serves the model as `tiny`."""
+    """An Infinity server with the model, which it calls `tiny`."""
     port, key = free_port(), "key-of-the-infinity-server"
     url = f"http://127.0.0.1:{port}"
     options = {
@@ -74,7 +74,7 @@ def _behind() -> Iterator[Loopback]:
 
 @pytest.fixture
 def behind(_behind: Loopback) -> Iterator[Loopback]:
-    """A server of ours behind the proxy, that shows what the proxy sends on; it answers as Cohere does."""
+    """A stub server behind the proxy, which records what the proxy sends; it answers like Cohere."""
     _behind.hits.clear()
     yield _behind
     _behind.script = ranks

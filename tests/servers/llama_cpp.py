@@ -1,6 +1,6 @@
-"""The real llama.cpp server with a tiny reranking model: prints its address, and ends when its input does.
+"""A real llama.cpp server with a tiny reranking model. It prints its address, and stops when its input ends.
 
-`python -m tests.servers.llama_cpp FOLDER KEY` makes the model in FOLDER and asks for KEY.
+`python -m tests.servers.llama_cpp FOLDER KEY` writes the model to FOLDER and requires KEY.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(folder: str, key: str) -> None:
 
 
 def _parameters(model: Path, key: str) -> xllamacpp.CommonParams:
-    """One passage at a time on one thread: the same scores whatever they are sent with."""
+    """One passage at a time on one thread, so that scores do not depend on the other passages."""
     parameters = xllamacpp.CommonParams()
     parameters.model.path = str(model)
     parameters.api_keys = [key]

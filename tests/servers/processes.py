@@ -1,4 +1,4 @@
-"""Environments of their own for servers whose dependencies would not fit in ours, and the servers' processes."""
+"""Separate environments for servers whose dependencies conflict with ours, and processes of these servers."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ import pytest
 _HERE = Path(__file__).parent
 _ENVIRONMENTS = _HERE.parents[1] / ".venv-servers"
 
-_PATIENCE = 180.0
-"""Seconds after which a server is not going to start."""
-_FAREWELL = 20.0
-"""Seconds that a server gets to end by itself."""
+_START_SECONDS = 180.0
+"""Seconds that a server may take to start."""
+_STOP_SECONDS = 20.0
+"""Seconds that a server may take to stop before it is killed."""
 _QUIET = {
     "DO_NOT_TRACK": "1",
     "INFINITY_ANONYMOUS_USAGE_STATS": "0",
@@ -29,16 +29,16 @@ _QUIET = {
     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
     "PYTHONUNBUFFERED": "1",
 }
-"""No server calls home, or anywhere else."""
+"""Keeps servers from using the network."""
 
 
-def interpreter(name: str, tell: Callable[[str], None]) -> str:
-    """Python of the environment with `requirements-<name>.txt`, which is made at first and kept."""
+def interpreter(name: str, report: Callable[[str], None]) -> str:
+    """The Python of the environment with `requirements-<name>.txt`, which is created once and cached."""
     requirements = _HERE / f"requirements-{name}.txt"
     folder = _ENVIRONMENTS / name
     python, installed = folder / "bin" / "python", folder / "installed.txt"
     if not installed.exists() or installed.read_text() != requirements.read_text():
-        tell(f"installing {name} into {folder.relative_to(_ENVIRONMENTS.parent)} (once)")
+        report(f"installing {name} into {folder.relative_to(_ENVIRONMENTS.parent)} (once)")
         _ENVIRONMENTS.mkdir(exist_ok=True)
         (_ENVIRONMENTS / ".gitignore").write_text("*\n")
         _run([sys.executable, "-m", "venv", "--clear", str(folder)])
@@ -49,7 +49,7 @@ def interpreter(name: str, tell: Callable[[str], None]) -> str:
 
 
 def script(python: str, path: Path, *arguments: str, given: str) -> str:
-    """What a script prints that runs in another environment and reads `given`."""
+    """The output of a script that runs in another environment with `given` as its input."""
     command = [python, str(path), *arguments]
     done = subprocess.run(  # noqa: S603
         command, input=given, capture_output=True, text=True, env=environment(path.parent), check=False
@@ -61,7 +61,7 @@ def script(python: str, path: Path, *arguments: str, given: str) -> str:
 
 @contextmanager
 def running(command: Sequence[str], *, ready: str, folder: Path) -> Iterator[None]:
-    """A server, from when it answers at the address `ready` until the block is left; it works and logs in `folder`."""
+    """Run a server in `folder`, with its log there; the block starts when the URL `ready` answers."""
     log = folder / f"{Path(command[0]).name}.log"
     with (
         log.open("wb") as output,
@@ -76,29 +76,29 @@ def running(command: Sequence[str], *, ready: str, folder: Path) -> Iterator[Non
         ) as process,
     ):
         try:
-            if problem := _trouble(process, ready):
+            if problem := _start_problem(process, ready):
                 shown = log.read_text(errors="replace")[-4000:]
                 pytest.fail(f"{log.stem} {problem}; its log ends:\n{shown}", pytrace=False)
             yield
         finally:
-            _end(process)
+            _stop(process)
 
 
 def free_port() -> int:
-    """A port that nothing listens on now."""
+    """A port that is not in use."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port: int = listener.getsockname()[1]
     return port
 
 
 def environment(home: Path) -> Mapping[str, str]:
-    """The environment variables of another process: no key, no proxy, nothing to fetch."""
+    """The environment variables of another process: no keys, no proxies, no network."""
     return {"PATH": os.environ["PATH"], "HOME": str(home), "LANG": "C.UTF-8", **_QUIET}
 
 
-def _trouble(process: subprocess.Popen[bytes], ready: str) -> str | None:
-    """Why a server will not be ready; `None` when it is."""
-    deadline = time.monotonic() + _PATIENCE
+def _start_problem(process: subprocess.Popen[bytes], ready: str) -> str | None:
+    """Why a server did not start; `None` if it is ready."""
+    deadline = time.monotonic() + _START_SECONDS
     with httpx.Client(trust_env=False, timeout=5.0) as client:
         while time.monotonic() < deadline:
             if process.poll() is not None:
@@ -109,14 +109,14 @@ def _trouble(process: subprocess.Popen[bytes], ready: str) -> str | None:
             except httpx.TransportError:
                 pass
             time.sleep(0.2)
-    return f"was not ready within {_PATIENCE:.0f} seconds"
+    return f"was not ready within {_START_SECONDS:.0f} seconds"
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """End a server, and what it started."""
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop a server and the processes that it started."""
     process.terminate()
     try:
-        process.wait(_FAREWELL)
+        process.wait(_STOP_SECONDS)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
 

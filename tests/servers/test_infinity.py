@@ -1,4 +1,4 @@
-"""Infinity's real server, and the scores of the model that it serves."""
+"""A real Infinity server, compared with the scores that its model computes."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ def reranker(mode: Mode, infinity: Server) -> Reranker:
 
 
 def check(response: RerankResponse, scores: Sequence[float], top_n: int | None = None) -> None:
-    """Order, scores and documents are those of the model."""
-    places = order(scores)[:top_n]
-    assert [result.index for result in response.results] == places
+    """Order, scores and documents must be those of the model."""
+    indexes = order(scores)[:top_n]
+    assert [result.index for result in response.results] == indexes
     assert [result.relevance_score for result in response.results] == pytest.approx(
-        [scores[place] for place in places], abs=CLOSE
+        [scores[index] for index in indexes], abs=CLOSE
     )
-    assert [result.document for result in response.results] == [{"text": TEXTS[place]} for place in places]
+    assert [result.document for result in response.results] == [{"text": TEXTS[index]} for index in indexes]
 
 
-def test_the_model_tells_texts_apart_and_moves_them(truth: Truth) -> None:
-    """Without this an adapter that did nothing would pass."""
+def test_expected_scores_differ_and_change_the_order(truth: Truth) -> None:
+    """Otherwise an adapter that does nothing would pass."""
     for scores in (*truth.unit, *truth.logits):
         ordered = sorted(scores)
         assert min(high - low for low, high in pairwise(ordered)) > 20 * CLOSE
@@ -42,7 +42,7 @@ def test_the_model_tells_texts_apart_and_moves_them(truth: Truth) -> None:
     assert order(truth.unit[0]) != order(truth.unit[1])
 
 
-def test_scores_are_the_models(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+def test_scores_are_those_of_the_model(mode: Mode, reranker: Reranker, truth: Truth) -> None:
     response = mode.rerank(reranker, QUERIES[0], TEXTS)
     check(response, truth.unit[0])
     assert response.id is not None
@@ -55,7 +55,7 @@ def test_raw_scores_are_logits(mode: Mode, reranker: Reranker, truth: Truth) -> 
     check(mode.rerank(reranker, QUERIES[0], TEXTS, raw_scores=True, score_mode="unit"), truth.unit[0])
 
 
-def test_top_n_is_the_head_of_the_whole_order(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+def test_top_n_keeps_the_best_results(mode: Mode, reranker: Reranker, truth: Truth) -> None:
     check(mode.rerank(reranker, QUERIES[0], TEXTS, top_n=3), truth.unit[0], top_n=3)
 
 
@@ -65,20 +65,20 @@ def test_batches_score_like_one_request(mode: Mode, reranker: Reranker, truth: T
     assert [attempt.status for attempt in response.attempts] == [200] * 5
 
 
-def test_each_of_many_queries_gets_its_own_scores(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+def test_rerank_many_gives_every_query_its_scores(mode: Mode, reranker: Reranker, truth: Truth) -> None:
     responses = mode.rerank_many(reranker, QUERIES * 4, [TEXTS] * 8, max_concurrency=4)
     for response, scores in zip(responses, [*truth.unit] * 4, strict=True):
         check(response, scores)
 
 
-def test_mappings_are_ranked_by_their_text_and_handed_back(mode: Mode, reranker: Reranker, truth: Truth) -> None:
-    documents = [{"text": text, "place": place} for place, text in enumerate(TEXTS)]
+def test_mappings_are_ranked_by_their_text_and_returned_whole(mode: Mode, reranker: Reranker, truth: Truth) -> None:
+    documents = [{"text": text, "number": number} for number, text in enumerate(TEXTS)]
     response = mode.rerank(reranker, QUERIES[0], documents)
-    places = order(truth.unit[0])
-    assert [result.document for result in response.results] == [documents[place] for place in places]
+    indexes = order(truth.unit[0])
+    assert [result.document for result in response.results] == [documents[index] for index in indexes]
 
 
-def test_one_request_holds_what_the_server_takes(mode: Mode, reranker: Reranker, infinity: Server) -> None:
+def test_documents_are_split_at_the_limit_of_the_server(mode: Mode, reranker: Reranker, infinity: Server) -> None:
     texts = [f"planet {number}" for number in range(2049)]
     body = {"model": "tiny", "query": QUERIES[0], "documents": texts}
     refused = httpx.post(f"{infinity.url}/rerank", json=body, headers={"authorization": f"Bearer {infinity.key}"})
@@ -89,42 +89,44 @@ def test_one_request_holds_what_the_server_takes(mode: Mode, reranker: Reranker,
     assert [attempt.status for attempt in response.attempts] == [200, 200]
 
 
-def test_a_text_that_the_server_refuses_is_not_shown(mode: Mode, reranker: Reranker) -> None:
-    """The server quotes all of it."""
+def test_error_for_a_long_text_does_not_show_it(mode: Mode, reranker: Reranker) -> None:
+    """The server quotes the whole text."""
     with pytest.raises(BadRequestError, match=r"body\.documents\.1: String should have at most 122880") as caught:
         mode.rerank(reranker, QUERIES[0], [TEXTS[0], "wide river " * 12_000])
     assert caught.value.status_code == 422
     assert "wide" not in repr(caught.value)
 
 
-@pytest.mark.parametrize("key", ["key-of-somebody-else", None])
-def test_a_wrong_key_is_refused_and_not_shown(mode: Mode, infinity: Server, key: str | None) -> None:
-    stranger = mode.reranker(MODEL, api_base=infinity.url, api_key=key)
+@pytest.mark.parametrize("key", ["another-key-7Hq2", None])
+def test_wrong_key_raises_without_showing_it(mode: Mode, infinity: Server, key: str | None) -> None:
+    reranker = mode.reranker(MODEL, api_base=infinity.url, api_key=key)
     with pytest.raises(AuthenticationError, match="Infinity answered 401: Unauthorized") as caught:
-        mode.rerank(stranger, QUERIES[0], TEXTS)
+        mode.rerank(reranker, QUERIES[0], TEXTS)
     assert caught.value.status_code == 401
-    assert "somebody" not in repr(caught.value)
+    assert "another" not in repr(caught.value)
 
 
-def test_an_unknown_path_is_not_found(mode: Mode, infinity: Server) -> None:
-    lost = mode.reranker(MODEL, api_base=f"{infinity.url}/elsewhere", api_key=infinity.key)
+def test_unknown_path_raises_not_found(mode: Mode, infinity: Server) -> None:
+    reranker = mode.reranker(MODEL, api_base=f"{infinity.url}/elsewhere", api_key=infinity.key)
     with pytest.raises(NotFoundError, match="Infinity answered 404: Not Found") as caught:
-        mode.rerank(lost, QUERIES[0], TEXTS)
+        mode.rerank(reranker, QUERIES[0], TEXTS)
     assert caught.value.url == f"{infinity.url}/elsewhere/rerank"
 
 
 @pytest.mark.parametrize("prefix", ["cohere_compatible", "jina_compatible"])
-def test_others_who_speak_its_dialect_find_the_same(prefix: str, mode: Mode, infinity: Server, truth: Truth) -> None:
+def test_compatible_providers_return_the_same_scores(prefix: str, mode: Mode, infinity: Server, truth: Truth) -> None:
     other = mode.reranker(f"{prefix}/tiny", api_base=f"{infinity.url}/rerank", api_key=infinity.key)
     check(mode.rerank(other, QUERIES[1], TEXTS), truth.unit[1])
 
 
 @pytest.mark.parametrize("options", [{}, {"raw_scores": True}], ids=["unit", "raw"])
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_frameworks(face: Face, options: dict[str, Any], infinity: Server, truth: Truth) -> None:
+def test_framework_adapter_ranks_like_the_model(
+    face: Face, options: dict[str, Any], infinity: Server, truth: Truth
+) -> None:
     adapter = face.make(model=MODEL, api_base=infinity.url, api_key=infinity.key, top_n=4, options=options)
     ranked = face.ranked(adapter, TEXTS, QUERIES[0])
     scores = (truth.logits if options else truth.unit)[0]
-    places = order(scores)[:4]
-    assert [text for text, _ in ranked] == [TEXTS[place] for place in places]
-    assert [score for _, score in ranked] == pytest.approx([scores[place] for place in places], abs=CLOSE)
+    indexes = order(scores)[:4]
+    assert [text for text, _ in ranked] == [TEXTS[index] for index in indexes]
+    assert [score for _, score in ranked] == pytest.approx([scores[index] for index in indexes], abs=CLOSE)

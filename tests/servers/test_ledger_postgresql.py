@@ -1,7 +1,8 @@
-"""The ledger on a real PostgreSQL, which is started in a folder of its own."""
+"""The ledger on a real PostgreSQL server, which the tests start and stop."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import shutil
 import subprocess
@@ -18,11 +19,11 @@ import sqlalchemy as sa
 from anyrerank.errors import ConfigurationError
 from anyrerank.ledger import Ledger, LedgerError
 from tests.servers.processes import free_port
-from tests.support.ledger_worker import COHERE, NOON, answer, call, tried
+from tests.support import ledger_worker
+from tests.support.ledger_worker import COHERE, DAY, FAILED, NEVER, NOON, answer, call, tried
 
 pytest.importorskip("psycopg")
 
-NEVER = 1e6
 PASSWORD = "pass-Word-1%/@"
 INITDB = shutil.which("initdb")
 NOBODY = 65_534
@@ -30,7 +31,7 @@ NOBODY = 65_534
 
 
 class Server:
-    """A PostgreSQL that can be started and stopped."""
+    """A PostgreSQL server."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -65,7 +66,7 @@ class Server:
 def server() -> Iterator[Server]:
     if INITDB is None:
         pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="ledger-"))  # a user who is nobody cannot enter the folders of the tests
+    folder = Path(tempfile.mkdtemp(prefix="ledger-"))  # the tests' own folders are closed to `nobody`
     try:
         made = Server(folder)
         made.start()
@@ -76,8 +77,8 @@ def server() -> Iterator[Server]:
 
 
 @pytest.fixture
-def ledger(server: Server, tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
-    """Makes ledgers on the database, which is empty at first."""
+def make(server: Server, tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
+    """Makes ledgers in a database that is empty at first."""
     engine = sa.create_engine(server.url())
     with engine.begin() as connection:
         for table in ("anyrerank_calls", "anyrerank_tags", "anyrerank_ledger"):
@@ -85,21 +86,25 @@ def ledger(server: Server, tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
     engine.dispose()
     made: list[Ledger] = []
 
-    def make(**options: Any) -> Ledger:
-        made.append(Ledger(server.url(), **{"journal": tmp_path / "journal", "interval": NEVER, **options}))
+    def new(**options: Any) -> Ledger:
+        made.append(Ledger(server.url(), **{"spool": tmp_path / "spool", "interval": NEVER, **options}))
         return made[-1]
 
-    yield make
+    yield new
     for each in made:
         each.close()
 
 
-def test_spending_is_kept_and_found(ledger: Callable[..., Ledger]) -> None:
-    kept = ledger()
-    kept(call("ann", [tried(cost=None)], metadata={"tags": ["rag", "beta"]}))
-    kept(call("ann", [tried(status=429, error="RateLimitError", cost=None), tried("voyage/rerank-2", cost=0.5)]))
-    kept(call("a\0b\ud800", [], response=answer(cached=2, saved=0.25), started=NOON + 86_400))
-    found = {tuple(spend.group.values()): spend for spend in kept.spend(("user", "deployment", "tag"))}
+def users(ledger: Ledger) -> list[str]:
+    return sorted(str(spend.group["user"]) for spend in ledger.spend("user"))
+
+
+def test_spending_is_grouped_filtered_and_summed(make: Callable[..., Ledger]) -> None:
+    ledger = make()
+    ledger(call("ann", [tried(cost=None)], metadata={"tags": ["rag", "beta"]}))
+    ledger(call("ann", [tried(**FAILED), tried("voyage/rerank-2", cost=0.5)]))
+    ledger(call("a\0b\ud800", [], response=answer(cached=2, saved=0.25), started=NOON + DAY))
+    found = {tuple(spend.group.values()): spend for spend in ledger.spend(("user", "deployment", "tag"))}
     assert set(found) == {
         ("ann", COHERE, "rag"),
         ("ann", COHERE, "beta"),
@@ -110,74 +115,97 @@ def test_spending_is_kept_and_found(ledger: Callable[..., Ledger]) -> None:
     assert (found["ann", COHERE, "rag"].cost, found["ann", COHERE, "rag"].unknown) == (None, 1)
     assert (found["ann", "voyage/rerank-2", None].cost, found["ann", "voyage/rerank-2", None].documents) == (0.5, 2)
     assert found["a\ufffdb?", COHERE, None].saved == 0.25
-    assert kept.total() == 0.5
-    assert [spend.calls for spend in kept.spend("day", until=date(2026, 11, 1))] == [2]
-    assert [spend.calls for spend in kept.spend((), tag="rag")] == [1]
+    assert ledger.total() == 0.5
+    assert [spend.calls for spend in ledger.spend("day", until=date(2026, 11, 1))] == [2]
+    assert [spend.calls for spend in ledger.spend((), tag="rag")] == [1]
 
 
-def test_many_rows_are_there_once(ledger: Callable[..., Ledger], tmp_path: Path) -> None:
-    kept = ledger()
-    for place in range(2_345):
-        kept(call(f"u-{place}", metadata={"tags": ["a"]}))
-    (segment,) = (tmp_path / "journal").iterdir()
-    content = segment.read_bytes()
-    kept.flush()
-    segment.write_bytes(content)
-    (found,) = ledger().spend("tag")
+def test_calls_that_are_copied_twice_are_there_once(make: Callable[..., Ledger], tmp_path: Path) -> None:
+    ledger = make()
+    for number in range(2_345):
+        ledger(call(f"u-{number}", metadata={"tags": ["a"]}))
+    (file,) = (tmp_path / "spool").iterdir()
+    content = file.read_bytes()
+    ledger.flush()
+    file.write_bytes(content)
+    (found,) = make().spend("tag")
     assert (found.calls, found.requests) == (2_345, 2_345)
-    assert list((tmp_path / "journal").iterdir()) == []
+    assert list((tmp_path / "spool").iterdir()) == []
 
 
-def test_ledgers_may_all_be_made_at_once(ledger: Callable[..., Ledger]) -> None:
+def test_refused_call_is_skipped_and_logged_without_stopping_others(
+    make: Callable[..., Ledger], caplog: pytest.LogCaptureFixture
+) -> None:
+    ledger = make()
+    for name, cached in (("ann", 0), ("bad", 2**31), ("worse", 2**63), ("bob", 0)):
+        ledger(call(name, response=answer([tried()], cached=cached, saved=0.0)))
+    assert users(ledger) == ["ann", "bob"]
+    warnings = [record.getMessage() for record in caplog.records if record.name == "anyrerank"]
+    assert len(warnings) == 2
+    assert all("refused" in warning for warning in warnings)
+
+
+def test_ledgers_made_at_the_same_time_share_the_tables(make: Callable[..., Ledger]) -> None:
     failures: list[Exception] = []
-    together = threading.Barrier(6)
+    barrier = threading.Barrier(6)
 
-    def make(name: int) -> None:
-        together.wait()
+    def record(name: int) -> None:
+        barrier.wait()
         try:
-            with ledger() as mine:
-                mine(call(f"u-{name}"))
+            with make() as ledger:
+                ledger(call(f"u-{name}"))
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 
-    threads = [threading.Thread(target=make, args=(name,)) for name in range(6)]
+    threads = [threading.Thread(target=record, args=(name,)) for name in range(6)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     assert failures == []
-    assert len(ledger().spend("user")) == 6
+    assert len(make().spend("user")) == 6
 
 
-def test_rows_wait_while_the_server_is_down(ledger: Callable[..., Ledger], server: Server) -> None:
-    kept = ledger()
-    kept(call("ann"))
-    kept.flush()
+def test_calls_wait_while_the_server_is_down(make: Callable[..., Ledger], server: Server) -> None:
+    ledger = make()
+    ledger(call("ann"))
+    ledger.flush()
     server.stop()
     try:
-        kept(call("bob"))
+        ledger(call("bob"))
         with pytest.raises(LedgerError) as caught:
-            kept.flush()
+            ledger.flush()
         with pytest.raises(ConfigurationError, match="refused") as refused:
-            ledger()
+            make()
     finally:
         server.start()
-    assert "pass-Word" not in f"{caught.value!r} {refused.value!r} {kept!r}"
-    assert sorted(str(spend.group["user"]) for spend in kept.spend("user")) == ["ann", "bob"]
+    assert "pass-Word" not in f"{caught.value!r} {refused.value!r} {ledger!r}"
+    assert users(ledger) == ["ann", "bob"]
 
 
-def test_a_wrong_password_is_not_shown(server: Server, tmp_path: Path) -> None:
+def test_parent_and_forked_child_record_each_call_once(
+    make: Callable[..., Ledger], server: Server, tmp_path: Path
+) -> None:
+    ledger = make()
+    process = multiprocessing.get_context("forkserver").Process(
+        target=ledger_worker.record_on_both_sides_of_a_fork, args=(server.url(), str(tmp_path / "spool"))
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert users(ledger) == ["before", "child", "long before", "parent", "parent again"]
+
+
+def test_wrong_password_is_not_shown(server: Server, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
-        Ledger(server.url("another-Word"), journal=tmp_path)
+        Ledger(server.url("another-Word"), spool=tmp_path)
     assert "another-Word" not in f"{caught.value!r}"
 
 
-def test_the_journal_of_a_server_is_in_the_state_folder(
-    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_default_spool_is_in_the_state_folder(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(variable, str(tmp_path))
-    with Ledger(server.url(), interval=NEVER) as kept:
-        kept(call("ann"))
-        (segment,) = tmp_path.rglob("*.jsonl")
-        assert "Word" not in str(segment)
+    with Ledger(server.url(), interval=NEVER) as ledger:
+        ledger(call("ann"))
+        (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
+        assert "Word" not in str(file)

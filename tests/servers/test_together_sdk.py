@@ -1,4 +1,4 @@
-"""Together's own SDK, whose dependencies do not fit beside ours, reads and sends what is recorded of Together."""
+"""Together's SDK, in an environment of its own, sends the recorded requests and reads the recorded answers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ CLASSES = {
     "RateLimitError": "RateLimitError",
     "InternalServerError": "InternalServerError",
 }
-"""Ours for each of the SDK's. It has none for 402, and takes the 403 of an input that is too long by its number."""
+"""Our class for each class of the SDK. It has none for 402, and maps the 403 of a long input by its number."""
 
 CALLS = [each for each in recording("together_ai")["cases"] if each["exchanges"]]
-ANSWERED = [place for place, each in enumerate(CALLS) if "expect" in each]
-REFUSED = [place for place, each in enumerate(CALLS) if "error" in each]
+ANSWERED = [index for index, each in enumerate(CALLS) if "expect" in each]
+REFUSED = [index for index, each in enumerate(CALLS) if "error" in each]
 
 
-def title(place: int) -> str:
-    name: str = CALLS[place]["name"]
+def title(index: int) -> str:
+    name: str = CALLS[index]["name"]
     return name
 
 
 @pytest.fixture(scope="module")
 def outcomes(environment: Callable[[str], str]) -> list[tuple[Hit, dict[str, Any]]]:
-    """For each call what the SDK sent, and what it made of the answer."""
+    """For each call, the request of the SDK and how it read the answer."""
     server = Loopback(lambda line: _answer(line, CALLS[line.number]["exchanges"][0]))
     program = Path(__file__).with_name("together_client.py")
     bodies = [each["exchanges"][0]["request"]["json"] for each in CALLS]
@@ -47,7 +47,7 @@ def outcomes(environment: Callable[[str], str]) -> list[tuple[Hit, dict[str, Any
 
 
 def _answer(line: Line, exchange: dict[str, Any]) -> None:
-    """As recorded, with what the SDK needs and a recording may leave out."""
+    """Answer as recorded, with the fields that the SDK requires and a recording may leave out."""
     response = exchange["response"]
     body = response["json"]
     if "results" in body:
@@ -56,9 +56,9 @@ def _answer(line: Line, exchange: dict[str, Any]) -> None:
     line.answer(response["status"], body, response.get("headers"))
 
 
-@pytest.mark.parametrize("place", ANSWERED, ids=title)
-def test_together(place: int, outcomes: list[tuple[Hit, dict[str, Any]]]) -> None:
-    (hit, read), call = outcomes[place], CALLS[place]
+@pytest.mark.parametrize("index", ANSWERED, ids=title)
+def test_sdk_sends_and_reads_what_is_recorded(index: int, outcomes: list[tuple[Hit, dict[str, Any]]]) -> None:
+    (hit, read), call = outcomes[index], CALLS[index]
     assert (hit.method, hit.target, hit.headers["authorization"]) == ("POST", "/v1/rerank", f"Bearer {KEY}")
     assert hit.json == call["exchanges"][0]["request"]["json"]
 
@@ -73,15 +73,15 @@ def test_together(place: int, outcomes: list[tuple[Hit, dict[str, Any]]]) -> Non
         assert read["usage"]["prompt_tokens"] == expect["meta"]["tokens"]["input_tokens"]
 
 
-@pytest.mark.parametrize("place", REFUSED, ids=title)
-def test_together_refuses(place: int, outcomes: list[tuple[Hit, dict[str, Any]]]) -> None:
-    (_, read), error = outcomes[place], CALLS[place]["error"]
+@pytest.mark.parametrize("index", REFUSED, ids=title)
+def test_sdk_raises_the_recorded_error(index: int, outcomes: list[tuple[Hit, dict[str, Any]]]) -> None:
+    (_, read), error = outcomes[index], CALLS[index]["error"]
     assert read["status"] == error["status"]
     assert CLASSES[read["class"]] == error["class"]
     assert error["says"] in read["message"]
 
 
-def test_its_variable_for_the_base_url_means_the_same(
+def test_base_url_variable_has_the_same_meaning(
     outcomes: list[tuple[Hit, dict[str, Any]]], sync_mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hit, _ = outcomes[0]

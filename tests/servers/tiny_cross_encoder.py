@@ -1,7 +1,7 @@
-"""A BERT cross-encoder of some 100 kB with random weights, and what sentence-transformers makes of it.
+"""A BERT cross-encoder of about 100 kB with random weights, scored by sentence-transformers.
 
 `python tiny_cross_encoder.py FOLDER`, in Infinity's environment, writes the model to FOLDER, reads pairs of a query and
-a text from its input and prints their scores: logits, and the same within 0..1. They mean nothing, but lie far apart.
+a text from its input and prints their scores: logits, and scores within 0..1. They mean nothing, but lie far apart.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 _CONTEXT = 128
-"""Most tokens that the model reads of a query and a text together."""
+"""Maximum number of tokens of a query and a text together."""
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
 _WORDS = ("the", "of", "is", "in", "to", "what", "which", "capital", "canada", "planet", "red", "river", "dog", "cat")
 
 
 def main(folder: str) -> None:
-    """Write the model and score what is asked."""
+    """Write the model and score the pairs."""
     _tokenizer().save_pretrained(folder)
     _model().save_pretrained(folder)
     pairs = json.load(sys.stdin)
@@ -37,14 +37,14 @@ def main(folder: str) -> None:
 def _tokenizer() -> PreTrainedTokenizerFast:
     letters = [*ascii_lowercase, *digits]
     vocabulary = dict.fromkeys([*_SPECIAL, *letters, *(f"##{letter}" for letter in letters), *".,?!:'-", *_WORDS])
-    places = {token: place for place, token in enumerate(vocabulary)}
-    tokenizer = Tokenizer(models.WordPiece(places, unk_token="[UNK]"))
+    numbers = {token: number for number, token in enumerate(vocabulary)}
+    tokenizer = Tokenizer(models.WordPiece(numbers, unk_token="[UNK]"))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
     tokenizer.post_processor = processors.TemplateProcessing(
         single="[CLS] $A [SEP]",
         pair="[CLS] $A [SEP] $B:1 [SEP]:1",
-        special_tokens=[(token, places[token]) for token in ("[CLS]", "[SEP]")],
+        special_tokens=[(token, numbers[token]) for token in ("[CLS]", "[SEP]")],
     )
     names = {f"{token.strip('[]').lower()}_token": token for token in _SPECIAL}
     return PreTrainedTokenizerFast(tokenizer_object=tokenizer, model_max_length=_CONTEXT, **names)

@@ -1,6 +1,6 @@
-"""A reranking model of some 100 kB for llama.cpp: a BERT cross-encoder with random weights from a fixed seed.
+"""A reranking model of about 100 kB for llama.cpp: a BERT cross-encoder with random weights from a fixed seed.
 
-Its scores mean nothing. They differ from passage to passage, and the server that computes them is the real one.
+Its scores mean nothing, but differ from passage to passage.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 CONTEXT = 128
-"""Most tokens that the model reads of a query and a passage together."""
+"""Maximum number of tokens of a query and a passage together."""
 
 _WIDTH, _LAYERS, _HEADS = 32, 2, 2
 _SPREAD = 0.5
@@ -66,15 +66,15 @@ def _add_tokenizer(writer: gguf.GGUFWriter) -> None:
 
 
 def _vocabulary() -> list[str]:
-    """Whole words, and letters to spell any other one; llama.cpp marks what starts a word with U+2581."""
+    """Whole words, and letters that spell any other word; U+2581 marks the start of a word."""
     letters = [*ascii_lowercase, *digits]
     starts = dict.fromkeys([*letters, *".,?!-", *_WORDS])
     return [*_SPECIAL, *(f"\u2581{start}" for start in starts), *letters]
 
 
-def _tensors(chance: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _tensors(rng: np.random.Generator) -> Iterator[tuple[str, NDArray[np.float32]]]:
     def random(*shape: int) -> NDArray[np.float32]:
-        return chance.normal(0, _SPREAD, shape).astype(np.float32)
+        return rng.normal(0, _SPREAD, shape).astype(np.float32)
 
     def linear(name: str, inputs: int, outputs: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
         yield f"{name}.weight", random(outputs, inputs)

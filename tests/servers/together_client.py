@@ -1,6 +1,6 @@
-"""Together's own SDK, in an environment of its own: `python together_client.py URL KEY`.
+"""Calls a server with Together's SDK: `python together_client.py URL KEY`.
 
-Reads a list of request bodies and prints for each what the SDK makes of the answer.
+Reads a list of request bodies and prints how the SDK reads each answer.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from together import APIStatusError, Together  # type: ignore[import-not-found]
 
 
 def main(url: str, key: str) -> None:
-    """Send each body and read each answer, as strictly as the SDK can."""
+    """Send each body and read each answer in the SDK's strict mode."""
     client = Together(base_url=url, api_key=key, max_retries=0, _strict_response_validation=True)
     sys.stdout.write(json.dumps([_outcome(client, body) for body in json.load(sys.stdin)]))
 

@@ -1,4 +1,4 @@
-"""What the servers of the slow tests are asked, and what the model itself says to it."""
+"""The queries and texts that the servers of the slow tests rank, and the scores that the model itself computes."""
 
 from __future__ import annotations
 
@@ -21,21 +21,20 @@ TEXTS = [
     "planet",
 ]
 CLOSE = 1e-4
-"""How far a score may be off: texts that are padded together differ in the last digits."""
+"""Tolerance of a score: it depends a little on the texts that are padded together."""
 
 
 @dataclass(frozen=True)
 class Truth:
-    """Scores of the `TEXTS`, for each of the `QUERIES`."""
+    """Scores of the `TEXTS` for each of the `QUERIES`, and the folder of the model."""
 
     folder: Path
-    """Where the model is."""
     unit: Sequence[Sequence[float]]
     logits: Sequence[Sequence[float]]
 
 
 def compute(python: str, folder: Path) -> Truth:
-    """Write the model to `folder` and ask it, without a server."""
+    """Write the model to `folder` and compute its scores without a server."""
     pairs = [[query, text] for query in QUERIES for text in TEXTS]
     program = Path(__file__).with_name("tiny_cross_encoder.py")
     found = json.loads(script(python, program, str(folder), given=json.dumps(pairs)))
@@ -47,5 +46,5 @@ def _by_query(scores: Sequence[float]) -> list[Sequence[float]]:
 
 
 def order(scores: Sequence[float]) -> list[int]:
-    """Places, best first."""
-    return sorted(range(len(scores)), key=lambda place: -scores[place])
+    """Indexes, best first."""
+    return sorted(range(len(scores)), key=lambda index: -scores[index])

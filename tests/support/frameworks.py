@@ -1,4 +1,4 @@
-"""Both frameworks behind one face, and a provider that answers where the wire ends."""
+"""Both frameworks behind one interface, and answers without a server."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from tests.support.harness import KEY, QUERY
 
 from anyrerank import langchain, llama_index
+from anyrerank.testing.dialects import answer_to
 
 Answer: TypeAlias = Callable[[httpx.Request], httpx.Response]
 
@@ -26,24 +27,16 @@ NVIDIA_VL = "nvidia_nim/nvidia/llama-nemotron-rerank-vl-1b-v2"
 LOCAL = "local/lexical"
 
 
-def relevance(document: Any) -> float:
-    """The number at the end of a text: what these tests want it to score."""
-    text = document if isinstance(document, str) else document.get("text", "")
+def relevance(_: str, text: str) -> float:
+    """The score of a text: the number at its end."""
     number = re.search(r"(-?\d+(?:\.\d+)?)\W*$", text)
     return float(number[1]) if number else 0.0
 
 
 def well(request: httpx.Request) -> httpx.Response:
-    """What Cohere or NVIDIA would answer: best first, whatever the order of the documents."""
-    body = json.loads(request.content)
-    nvidia = "passages" in body
-    scores = [relevance(document) for document in body["passages" if nvidia else "documents"]]
-    order = sorted(range(len(scores)), key=lambda index: -scores[index])[: body.get("top_n")]
-    if nvidia:
-        return httpx.Response(200, json={"rankings": [{"index": i, "logit": scores[i]} for i in order]})
-    results = [{"index": i, "relevance_score": scores[i]} for i in order]
-    answer = {"id": "answer-1", "results": results, "meta": {"billed_units": {"search_units": 1}}}
-    return httpx.Response(200, json=answer, headers={"x-request-id": "request-1"})
+    """Rank as Cohere or NVIDIA does."""
+    status, body = answer_to(request.method, request.content, relevance)
+    return httpx.Response(status, json=body, headers={"x-request-id": "request-1"})
 
 
 def refusing(status: int) -> Answer:
@@ -52,7 +45,7 @@ def refusing(status: int) -> Answer:
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """The first request gets the first answer, and so on; the last answer is for all that follow."""
+    """The first request gets the first answer, and so on; all later requests get the last one."""
     waiting = list(answers)
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -62,7 +55,7 @@ def in_turn(*answers: Answer) -> Answer:
 
 
 class Wire:
-    """Answers in the place of a server, and keeps what was asked."""
+    """Answers requests without a server, and records them."""
 
     def __init__(self, answer: Answer = well) -> None:
         self.answer = answer
@@ -94,7 +87,7 @@ class Wire:
 
 
 class Trees(BaseTracer):
-    """Keeps the finished trees of LangChain's runs."""
+    """Records the finished run trees of LangChain."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -132,13 +125,13 @@ class Face:
         return self.kind(**fields)
 
     def item(self, text: str, **metadata: Any) -> Any:
-        """What this framework's retrievers find."""
+        """What this framework's retrievers return for a text."""
         if self.framework == "langchain":
             return Document(text, metadata=metadata)
         return NodeWithScore(node=TextNode(text=text, metadata=metadata), score=0.5)
 
     def rerank(self, adapter: Any, found: Sequence[Any], query: str = QUERY) -> Any:
-        """Rerank items, or texts that become items."""
+        """Rerank items, or texts, which are made into items."""
         if self.asynchronous:
             return asyncio.run(self.arerank(adapter, found, query))
         items = self._items(found)
@@ -153,7 +146,7 @@ class Face:
         return await adapter.apostprocess_nodes(items, query_str=query)
 
     def ranked(self, adapter: Any, found: Sequence[Any], query: str = QUERY) -> list[tuple[str, float | None]]:
-        """Text and score of what comes back."""
+        """Text and score of each result."""
         return self.pairs(self.rerank(adapter, found, query))
 
     def pairs(self, items: Sequence[Any]) -> list[tuple[str, float | None]]:
@@ -174,4 +167,4 @@ FACES = [Face(framework, asynchronous) for framework in ("langchain", "llama_ind
 """Both frameworks in sync and async."""
 
 KINDS = [face for face in FACES if not face.asynchronous]
-"""Both frameworks, for what has no mode."""
+"""Both frameworks, where sync and async make no difference."""

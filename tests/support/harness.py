@@ -1,4 +1,4 @@
-"""What the tests share: sync and async behind one face, recorded exchanges, and a search for secrets in errors."""
+"""What the tests share: sync and async behind one interface, recorded exchanges, a search for secrets in errors."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ FAILURES: dict[str, type[httpx.TransportError]] = {
     "connect": httpx.ConnectError,
     "reset": httpx.ReadError,
 }
-"""What a recording may have in place of an answer."""
+"""What a recording may hold instead of an answer."""
 
 
 class Mode:
-    """Calls in one mode. The asynchronous ones of a test run on one event loop, so that connections can be kept.
+    """Calls in one mode. The async calls of a test share an event loop, so that connections stay open between them.
 
     Args:
         asynchronous: Which mode.
-        own: Whether rerankers get a caller's own client, instead of the default one.
+        own: Whether rerankers get a client of the user's instead of the default one.
     """
 
     def __init__(self, *, asynchronous: bool, own: bool = False) -> None:
@@ -90,7 +90,7 @@ class Mode:
             reranker.close()
 
     def finish(self) -> None:
-        """Close whatever was opened."""
+        """Close everything that was opened."""
         for reranker in self._rerankers:
             reranker.close()
         for client in self._clients:
@@ -109,18 +109,18 @@ async def _awaited(work: Awaitable[T]) -> T:
 
 
 class Replay:
-    """Answers in the place of a server, in the order of `exchanges`, and keeps what was asked."""
+    """Answers requests without a server, in the order of `exchanges`, and records them."""
 
     def __init__(self, exchanges: Iterable[Mapping[str, Any]]) -> None:
         self.exchanges = list(exchanges)
         self.seen: list[httpx.Request] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
-        place = len(self.seen)
+        index = len(self.seen)
         self.seen.append(request)
-        if place >= len(self.exchanges):
+        if index >= len(self.exchanges):
             return httpx.Response(400, text="not recorded")
-        response = self.exchanges[place]["response"]
+        response = self.exchanges[index]["response"]
         if failure := response.get("failure"):
             raise FAILURES[failure]("made by the test", request=request)
         return httpx.Response(
@@ -133,7 +133,7 @@ class Replay:
         return mode.client(transport=httpx.MockTransport(self))
 
     def check(self) -> None:
-        """What was sent is exactly what is recorded."""
+        """Assert that exactly the recorded requests were sent."""
         assert len(self.seen) == len(self.exchanges), f"{len(self.seen)} requests, {len(self.exchanges)} recorded"
         for request, exchange in zip(self.seen, self.exchanges, strict=True):
             recorded = exchange["request"]
@@ -144,19 +144,19 @@ class Replay:
             assert (json.loads(request.content) if request.content else None) == recorded["json"]
 
     def check_bodies(self) -> None:
-        """The bodies that were sent are the recorded ones, wherever they went."""
+        """Assert that the bodies that were sent are the recorded ones, whatever the URL."""
         sent = [json.loads(request.content) for request in self.seen]
         assert sent == [exchange["request"]["json"] for exchange in self.exchanges]
 
 
 def answering(body: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> Replay:
-    """A `Replay` of one answer, whatever the request is; text and bytes are sent as they are."""
+    """A `Replay` of one answer to any request; text and bytes are sent as they are."""
     content = {"text": body} if isinstance(body, str | bytes) else {"json": body}
     return Replay([{"response": {"status": status, "headers": headers or {}, **content}}])
 
 
 def sent_by(mode: Mode, model: str, documents: Sequence[Any] = DOCUMENTS, **options: Any) -> httpx.Request:
-    """The one request of a call, whatever becomes of its answer."""
+    """The only request of a call."""
     replay = answering({}, status=400)
     options = {"api_key": KEY, "http_client": replay.client(mode), **options}
     with pytest.raises(RerankError) as caught:
@@ -178,7 +178,7 @@ def recording(name: str) -> dict[str, Any]:
     answer    where the rows of an answer are: `rows` (keys joined with dots, "" for a bare list), `index` (left out
               where scores come in the order of the documents) and `score`; `index_is_text` where indexes are strings,
               `beside` for what else such an answer always holds, `allows` for the names of faults in the contract that
-              this dialect's documented answers may have
+              documented answers of this dialect may have
     options   for each option of the card a value that is `given` and what of the body is `sent` for it; what else the
               call needs `with` it
     usage     `answered` in the body or in `headers`, and the `meta` it becomes; null where none is reported
@@ -220,7 +220,7 @@ def credentials() -> list[str]:
 
 
 def chain(error: BaseException) -> list[BaseException]:
-    """`error` and every exception that Python would show with it."""
+    """`error` and each exception that Python shows with it."""
     found: list[BaseException] = []
     current: BaseException | None = error
     while current is not None and current not in found:
@@ -230,7 +230,7 @@ def chain(error: BaseException) -> list[BaseException]:
 
 
 def leaks(error: BaseException, secrets: Iterable[str]) -> list[str]:
-    """Which of `secrets` can be read anywhere in an error, in what Python shows with it, or in its pickle."""
+    """Those of `secrets` that can be read in an error, in what Python shows with it, or in its pickle."""
     shown = [text for each in chain(error) for text in (str(each), repr(each), repr(each.args), repr(vars(each)))]
     shown.append(pickle.dumps(error).decode("latin-1"))
     return [secret for secret in secrets if any(secret in text for text in shown)]

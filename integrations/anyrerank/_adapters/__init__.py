@@ -1,9 +1,24 @@
-"""The shared adapter core: fields, secrets in dumps, usage, images."""
+"""What the adapters for LangChain and LlamaIndex share."""
 
+from anyrerank._adapters.checked import CheckedModel
 from anyrerank._adapters.documents import as_list, projected
 from anyrerank._adapters.fields import RerankFields
-from anyrerank._adapters.images import image_data_url
+from anyrerank._adapters.help import lists_fields
+from anyrerank._adapters.images import image_data_url, is_image, with_image
+from anyrerank._adapters.keywords import AdapterKeywords
 from anyrerank._adapters.secrets import check_query_string
 from anyrerank._adapters.usage import usage_of
 
-__all__ = ["RerankFields", "as_list", "check_query_string", "image_data_url", "projected", "usage_of"]
+__all__ = [
+    "AdapterKeywords",
+    "CheckedModel",
+    "RerankFields",
+    "as_list",
+    "check_query_string",
+    "image_data_url",
+    "is_image",
+    "lists_fields",
+    "projected",
+    "usage_of",
+    "with_image",
+]

@@ -1,4 +1,4 @@
-"""What the adapters hand to the core."""
+"""Documents of a framework on their way to the core."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ T = TypeVar("T")
 
 
 def as_list(items: Iterable[T]) -> list[T]:
-    """Items that can be read more than once."""
+    """`items` as a list, which can be read more than once."""
     return items if isinstance(items, list) else list(items)
 
 
 def projected(document: Mapping[str, Any], rank_fields: Sequence[str]) -> dict[str, str]:
-    """The `rank_fields` of a document as texts."""
+    """The `rank_fields` of a document as strings, without those that are missing or `None`."""
     return {name: str(document[name]) for name in rank_fields if document.get(name) is not None}

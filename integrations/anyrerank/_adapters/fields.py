@@ -1,102 +1,120 @@
-"""The fields that the adapters of all frameworks have, and the `Reranker` made of them."""
+"""The fields that both adapters share, and the `Reranker` made of them."""
 
+import difflib
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from operator import itemgetter
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import (
-    AliasChoices,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ModelWrapValidatorHandler,
-    PrivateAttr,
-    ValidationError,
-    field_serializer,
-    model_validator,
-)
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 from typing_extensions import Self
 
-from anyrerank._adapters.secrets import check_query_string, has_login, secret_options
+from anyrerank._adapters.checked import CheckedModel
+from anyrerank._adapters.secrets import check_query_string, has_login
 from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
-from anyrerank._core.engine import ALIASES, RerankerOptions, problem, provider_class
-from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank._core.engine import RerankerOptions, provider_class, without_aliases
+from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.providers import Provider
 
 
-class RerankFields(RerankerOptions):
+class RerankFields(RerankerOptions, CheckedModel):
     """The options of `anyrerank.Reranker` as fields.
 
-    Nothing is sent and no key is needed to make one: a missing key is an error of the first call.
+    The constructor sends nothing and needs no key; a missing key is an error of the first call.
+
+    Raises:
+        BadRequestError: Unknown option, or a value that an option cannot have.
+        ConfigurationError: Unknown provider.
     """
 
-    model_config = ConfigDict(frozen=False, populate_by_name=True)
+    model_config = ConfigDict(frozen=False)
 
     model: str | None = None
-    """`provider/model`; needed unless `reranker` is given. One of the names of a router."""
-    provider: str | type[Provider] | None = Field(
-        default=None, validation_alias=AliasChoices("provider", "custom_llm_provider")
-    )
-    """The provider, if `model` does not name it; or a `Provider` class, which no dump can hold."""
+    """`provider/model`, or the bare model with `provider`; required unless `reranker` is given.
+
+    With a `Router` as `reranker`, one of its model names.
+    """
+    provider: str | type[Provider] | None = None
+    """The provider, if `model` does not name it; or a `Provider` class, which cannot be dumped.
+
+    `custom_llm_provider` is another name for it.
+    """
     options: dict[str, Any] | None = Field(default=None, repr=False)
     """Options of the provider that have no field here, and settings of its connection. Dumps show them."""
     credentials: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
-    """Settings of the connection that are secret, such as `aws_secret_access_key`. Never dumped."""
+    """Secret settings of the connection, such as `aws_secret_access_key`. Never dumped."""
     fuse: Literal["auto", "rrf"] | None = "auto"
-    """`"rrf"` fuses the reranker's order with the incoming one; `"auto"` does so for `local/lexical` only."""
+    """`"rrf"` to fuse the reranker's order with the incoming one by reciprocal rank (k = 60); scores are then fused.
+
+    `"auto"` does so for `local/lexical` only.
+    """
     keep_retrieval_score: bool = False
-    """Keep the incoming score as `retrieval_score`."""
+    """Keep the incoming score in the metadata, as `retrieval_score`."""
     reranker: BaseReranker | Router | None = Field(default=None, exclude=True, repr=False)
-    """A `Reranker` or `Router` to use, instead of a model and its options."""
+    """A `Reranker` or `Router` to use, instead of a model and its options. It is never closed here."""
 
     _made: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
+    _set_by_framework: ClassVar[frozenset[str]] = frozenset()
+    """Fields that are left out of comparisons and pickles."""
 
-    @model_validator(mode="wrap")
-    @classmethod
-    def _in_our_words(cls, given: Any, handler: ModelWrapValidatorHandler[Self]) -> Self:
-        """Raise our errors in place of pydantic's."""
-        try:
-            return handler(cls._sorted_in(given) if isinstance(given, dict) else given)
-        except ValidationError as error:
-            raise BadRequestError(problem(error, cls, given if isinstance(given, dict) else {})) from None
+    def __init__(self, /, **fields: Any) -> None:
+        super().__init__(**self._sorted_in(fields))
+        self._check()
+        self._core()
 
     @classmethod
-    def _sorted_in(cls, given: dict[str, Any]) -> dict[str, Any]:
-        """`given` with our names, and with provider options under `options` and secret settings under `credentials`."""
-        plain = {ALIASES.get(name, name): value for name, value in given.items()}
-        if plain.get("reranker") is not None:
+    def _sorted_in(cls, given: Mapping[str, Any]) -> dict[str, Any]:
+        """`given` under our names, with options of the provider in `options` and secret settings in `credentials`."""
+        plain = without_aliases(given)
+        if (named := plain.pop("custom_llm_provider", None)) is not None:
+            plain["provider"] = named
+        model, provider = (plain.get(name, cls.model_fields[name].default) for name in ("model", "provider"))
+        if plain.get("reranker") is not None or not isinstance(model, str):
             return plain
-        usual = {name: cls.model_fields[name].default for name in ("model", "provider")}
-        model = plain.get("model", usual["model"])
-        if not isinstance(model, str):
-            return plain
-        kind = provider_class(model, plain.get("provider") or plain.get("custom_llm_provider") or usual["provider"])
-        for name in plain.keys() & (kind.options | kind.settings.keys()) - cls.model_fields.keys():
-            secret = name in kind.settings and kind.settings[name].secret
-            where = "credentials" if secret else "options"
+        kind = provider_class(model, provider)
+        secret = {name for name, setting in kind.settings.items() if setting.secret}
+        known = cls.model_fields.keys() | kind.options | kind.settings.keys()
+        for name in plain.keys() - cls.model_fields.keys():
+            if name not in known:
+                raise BadRequestError(_unknown(name, cls, known))
+            where = "credentials" if name in secret else "options"
             plain[where] = {**(plain.get(where) or {}), name: plain.pop(name)}
         return plain
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        routed = isinstance(self.reranker, Router)
-        if (self.model is None) == (self.reranker is None) and not routed:
-            raise ValueError("pass either model='provider/model' or reranker=Reranker(...)")
-        for where in ("options", "credentials"):
-            if fields := sorted((getattr(self, where) or {}).keys() & type(self).model_fields.keys()):
-                raise ValueError(f"{where} must not hold {', '.join(fields)}: pass it by its own name")
-        if secret := self._secret_options():
-            raise ValueError(f"options must not hold {', '.join(secret)}, as dumps show them: use credentials")
-        if has_login(self.api_base):
-            raise ValueError("api_base must not hold a login, as dumps show it: use an Authorization header in headers")
+    def _check(self) -> None:
+        """Refuse fields that contradict each other, and secrets that a dump would show."""
+        if (self.model is None) == (self.reranker is None) and not isinstance(self.reranker, Router):
+            raise BadRequestError("pass either model='provider/model' or reranker=Reranker(...)")
         if self.reranker is not None and (others := self._set_with_reranker()):
-            raise ValueError(f"{', '.join(others)} cannot be set with reranker=: set it where the reranker is made")
-        self._core()
-        return self
+            raise BadRequestError(f"{', '.join(others)} cannot be set with reranker=: set it where that is made")
+        for where in ("options", "credentials"):
+            if fields := sorted((getattr(self, where) or {}).keys() & self._fields_alone()):
+                raise BadRequestError(f"{where} must not hold {', '.join(fields)}: pass it by its own name")
+        if secret := self._secret_options():
+            raise BadRequestError(f"options must not hold {', '.join(secret)}, as dumps show them: use credentials")
+        if has_login(self.api_base):
+            raise BadRequestError(
+                "api_base must not hold a login, as dumps show it: use an Authorization header in headers"
+            )
+
+    def _fields_alone(self) -> set[str]:
+        """The fields that are not options of the provider too."""
+        return type(self).model_fields.keys() - (self._kind.options if self._kind else frozenset())
+
+    @property
+    def _kind(self) -> type[Provider] | None:
+        """The provider class of `model`; `None` with a `reranker`, which has its own."""
+        return None if self.model is None or self.reranker is not None else provider_class(self.model, self.provider)
+
+    def _secret_options(self) -> list[str]:
+        """The names in `options` that are secret settings of the provider, or of a fallback."""
+        kinds = [self._kind, *(provider_class(each) for each in self.fallbacks if isinstance(each, str))]
+        settings = {name: setting for kind in kinds if kind for name, setting in kind.settings.items()}
+        return sorted(name for name in self.options or () if name in settings and settings[name].secret)
 
     @field_serializer("options")
     def _without_secrets(self, options: dict[str, Any] | None) -> dict[str, Any] | None:
-        """`options` may have got a secret after validation."""
+        """`options` without secrets that were added after the check."""
         secret = self._secret_options()
         return None if options is None else {name: value for name, value in options.items() if name not in secret}
 
@@ -109,16 +127,8 @@ class RerankFields(RerankerOptions):
         check_query_string(api_base)
         return api_base
 
-    def _secret_options(self) -> list[str]:
-        return secret_options(self.options or {}, self._provider_model, self.provider, self.fallbacks)
-
-    @property
-    def _provider_model(self) -> str | None:
-        """`provider/model`, unless a `reranker` knows its own."""
-        return self.model if self.reranker is None else None
-
     def _set_with_reranker(self) -> list[str]:
-        """The fields that a ready reranker has itself, if they differ from their defaults."""
+        """The fields that belong to the reranker itself, if they differ from their defaults."""
         fields = RerankFields.model_fields
         allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score", "user", "metadata"}
         allowed |= {"model"} if isinstance(self.reranker, Router) else set()
@@ -126,15 +136,23 @@ class RerankFields(RerankerOptions):
         return sorted(name for name in candidates if getattr(self, name) != fields[name].default)
 
     def _core(self) -> BaseReranker:
-        """The reranker of the fields as they are now: a new one if a field was changed since the last call."""
+        """The reranker of the current fields: a new one if a field has changed since the last call.
+
+        It reads the environment when it is made.
+        """
         if self.reranker is not None:
             if self.guardrails or self.hooks:
-                raise ConfigurationError("guardrails and hooks cannot be set with reranker=: set them where it is made")
+                raise ConfigurationError(
+                    "guardrails and hooks cannot be set with reranker=: set them where that is made"
+                )
             return self.reranker.as_reranker(self.model) if isinstance(self.reranker, Router) else self.reranker
         fields = _FIELDS(self.__dict__)
         if self._made is None or self._made[0] != fields:
             snapshot = tuple(value.copy() if isinstance(value, dict | list) else value for value in fields)
-            self._made = (snapshot, Reranker(**self._arguments()))
+            made = Reranker(**self._arguments())
+            with suppress(RerankError):  # of the first call, if the environment is still incomplete then
+                made.check()
+            self._made = (snapshot, made)
         return self._made[1]
 
     def _arguments(self) -> dict[str, Any]:
@@ -146,18 +164,18 @@ class RerankFields(RerankerOptions):
         """What a call overrides of `core`.
 
         Args:
-            core: Who is asked.
-            own: Options of the call itself, which win over the fields.
+            core: What is asked.
+            own: Options of the call, which win over the fields.
         """
         overrides: dict[str, Any] = {"fuse": core.options.fuse or "auto" if self.fuse == "auto" else self.fuse}
         if self.top_n is not None:
             overrides["top_n"] = self.top_n
         if self.reranker is not None:
-            overrides |= self._whom_for(core)
+            overrides |= self._user_and_metadata(core)
         return {**overrides, **own, "return_documents": False}
 
-    def _whom_for(self, core: BaseReranker) -> dict[str, Any]:
-        """`user` and `metadata` of the fields, in place of those of a ready reranker."""
+    def _user_and_metadata(self, core: BaseReranker) -> dict[str, Any]:
+        """`user` and `metadata` of the fields, which `core` does not know; those of `using_attributes` win."""
         around = attributes(None)
         found: dict[str, Any] = {}
         if self.user is not None and around.get("user") is None:
@@ -167,47 +185,60 @@ class RerankFields(RerankerOptions):
         return found
 
     def _undumpable(self) -> list[str]:
-        """The fields that a dump cannot hold and must not leave out."""
+        """The fields that change the result and cannot be dumped."""
         found = [name for name in ("text_fn", "reranker") if getattr(self, name, None) is not None]
         found += ["fallbacks"] if not all(isinstance(each, str) for each in self.fallbacks) else []
         return found + (["provider"] if isinstance(self.provider, type) else [])
 
     def close(self) -> None:
-        """Close the connections of synchronous calls; the next call opens new ones."""
+        """Close the connections of synchronous calls; the next call opens new ones.
+
+        Those of a `reranker` that was passed in stay open.
+        """
         if self._made is not None:
             self._made[1].close()
 
     async def aclose(self) -> None:
-        """Close the connections of calls on the running event loop, and those of synchronous calls."""
+        """Close the connections of calls on the running event loop, and those of synchronous calls.
+
+        Those of a `reranker` that was passed in stay open.
+        """
         if self._made is not None:
             await self._made[1].aclose()
 
     def __repr_args__(self) -> Iterable[tuple[str | None, Any]]:
-        """The fields; without the query string of `api_base`, which may hold a key."""
+        """The fields that differ from their defaults; without the query string of `api_base`, which may hold a key."""
+        fields = type(self).model_fields
         for name, value in super().__repr_args__():
-            yield name, value.partition("?")[0] if name == "api_base" and isinstance(value, str) else value
+            if name is not None and name not in self._set_by_framework and value != fields[name].default:
+                yield name, value.partition("?")[0] if name == "api_base" and isinstance(value, str) else value
 
     def __eq__(self, other: object) -> bool:
-        """Whether all options are equal."""
+        """Whether all fields are equal."""
         if type(self) is not type(other):
             return NotImplemented
-        names = type(self).model_fields.keys() - {"callback_manager"}
+        names = type(self).model_fields.keys() - self._set_by_framework
         return all(getattr(self, name) == getattr(other, name) for name in names)
 
+    __hash__ = None  # type: ignore[assignment]
+
     def __deepcopy__(self, memo: dict[int, Any] | None = None) -> Self:
-        """A copy that sends with the same `http_client`, which cannot be copied."""
+        """A copy with the same `http_client`, which cannot be copied."""
         memo = {} if memo is None else memo
         memo[id(self.http_client)] = self.http_client
         return super().__deepcopy__(memo)
 
     def __getstate__(self) -> dict[Any, Any]:
-        """The fields, without the callback manager of an engine."""
+        """The fields, and no connections."""
         state = BaseModel.__getstate__(self)
-        fields = {name: value for name, value in state["__dict__"].items() if name != "callback_manager"}
+        fields = {name: value for name, value in state["__dict__"].items() if name not in self._set_by_framework}
         return {**state, "__dict__": fields, "__pydantic_private__": {"_made": None}}
-
-    __hash__ = None  # type: ignore[assignment]
 
 
 _NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "credentials", "provider"})
 _FIELDS = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
+
+
+def _unknown(name: str, model: type[BaseModel], known: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"{model.__name__} has no option {name[:80]}" + (f"; did you mean {near[0]}?" if near else "")

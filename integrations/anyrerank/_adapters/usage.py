@@ -1,4 +1,4 @@
-"""What traces say about a call besides its documents."""
+"""What a trace shows of a call besides its documents."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from anyrerank._core.types import RerankResponse
 
 
 def usage_of(response: RerankResponse) -> dict[str, Any]:
-    """Numbers and ids of a call: no text, and no number that is not known."""
+    """Numbers and ids of a call, without any text; unknown numbers are left out."""
     billed, tokens = response.meta.billed_units, response.meta.tokens
     known = {
         "search_units": billed and billed.search_units,

@@ -1,4 +1,4 @@
-"""Scores in a file that several processes share, by SQLite."""
+"""A cache in an SQLite file that several processes share."""
 
 from __future__ import annotations
 
@@ -13,19 +13,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.runtime import checked_path
+from anyrerank._core.runtime import ForkLock, checked_path
 from anyrerank._core.types import public
 from anyrerank.cache.base import Cache, checked_bytes, checked_ttl
-from anyrerank.cache.fork_lock import ForkLock
 from anyrerank.errors import ConfigurationError
 
 _APPLICATION = 0x61795273  # "ayRs"
 _VERSION = 1
 _BUSY = 1.0
-_CHUNK = 500  # below the 999 parameters that a statement may have in an older SQLite
-_EXPIRED_AT_ONCE = 1000  # so that nobody waits for the removal of millions
+_CHUNK = 500  # older versions of SQLite take at most 999 parameters
+_EXPIRED_AT_ONCE = 1000  # so that no call waits for the removal of millions
 
-# `number` grows with every row that is written: the least is the oldest
+# `number` grows with every row: the lowest one is the oldest
 _CREATE = (
     "CREATE TABLE scores (number INTEGER PRIMARY KEY, key BLOB NOT NULL UNIQUE, value BLOB NOT NULL, written REAL)"
 )
@@ -37,25 +36,25 @@ _REMOVE_OLDEST = f"DELETE FROM scores WHERE number <= {_OLDEST} + min(99, ({_NEW
 
 @public("anyrerank.cache")
 class SQLiteCache(Cache):
-    """Keeps values in a file on a disk of this machine, for any number of threads and processes.
+    """Stores values in a file on a local disk, for any number of threads and processes.
 
-    The entries that were written first go first, however much they are used: so reading never writes, and no process
-    waits for another one that reads. A pickle or a copy opens the same file.
+    The oldest entries go first, even if they are used: so reading never writes, and no process waits for another one
+    that reads. A pickle or a copy opens the same file.
 
-    One connection is shared by all threads: a look-up takes less than a millisecond, and a connection for each thread
-    would stay open for as long as that lives. It is closed before this process is forked, and opened again on both
-    sides, because SQLite's locks do not survive that.
+    All threads share one connection: a look-up takes less than a millisecond, and a connection per thread would stay
+    open as long as the thread lives. It is closed before the process forks, and opened again on both sides, because
+    SQLite's locks do not survive a fork.
 
     Args:
-        path: The file, in a folder that exists; it is made if it does not exist.
-        ttl: Seconds for which an entry is good after it was put, or `None` for no limit.
-        max_bytes: Most bytes of the file; less than some 20 kB keeps nothing. Beside it, while it is open, SQLite keeps
-            a file of a few MB whose name ends in `-wal`.
-        clock: Seconds since 1970. An entry of the future, after a clock was set back, is not good.
+        path: The file, in an existing folder; it is created if it does not exist.
+        ttl: Seconds until an entry expires, or `None` for no limit.
+        max_bytes: Maximum size of the file; below about 20 kB it stores nothing. While it is open, SQLite needs a few
+            MB more for a file whose name ends in `-wal`.
+        clock: Gives the seconds since the epoch. Entries of the future, after a clock was set back, do not count.
 
     Raises:
-        ConfigurationError: `max_bytes` or `ttl` is no such number; or the file cannot be opened and written, is no
-            database, or is one of another program or version: such a file is left as it is.
+        ConfigurationError: `max_bytes` or `ttl` is invalid; or the file cannot be opened and written, is not a
+            database, or belongs to another program or version: such a file is left unchanged.
     """
 
     blocking = True
@@ -70,20 +69,20 @@ class SQLiteCache(Cache):
     ) -> None:
         named = checked_path(path, "the path of a SQLiteCache")
         if named == ":memory:":
-            raise ConfigurationError("a SQLiteCache is a file: for one in memory, use a MemoryCache")
+            raise ConfigurationError("a SQLiteCache needs a file: for a cache in memory, use MemoryCache")
         self.path = Path(named).absolute()
         self.ttl = checked_ttl(ttl)
         self.max_bytes = checked_bytes(max_bytes)
         self._clock = clock
         self._closed = False
-        self._open: list[sqlite3.Connection] = []  # one, or none before the first use and after a fork
+        self._open: list[sqlite3.Connection] = []  # empty before the first use and after a fork
         self._lock = ForkLock(partial(_close, self._open))
         weakref.finalize(self, _finish, self._lock, self._open)
         with self._lock:
             self._connection()
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
-        """What is kept under `keys` and is not too old."""
+        """The values of those `keys` that are cached and not expired."""
         now = self._clock()
         span = (-math.inf, math.inf) if self.ttl is None else (now - self.ttl, now)
         found: dict[bytes, bytes] = {}
@@ -101,7 +100,7 @@ class SQLiteCache(Cache):
         return found
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Keep `entries` by key, in one transaction.
+        """Store `entries` by key, in one transaction.
 
         Raises:
             sqlite3.OperationalError: Another process was writing for more than a second, or the disk is full.
@@ -120,21 +119,21 @@ class SQLiteCache(Cache):
                 pass
 
     def clear(self) -> None:
-        """Forget everything, and give back the room on the disk."""
+        """Remove all entries, and free their space on the disk."""
         with self._lock:
             connection = self._connection()
             connection.execute("DELETE FROM scores")
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def close(self) -> None:
-        """Close the file; a cache that is garbage, or still open when Python ends, is closed by itself."""
+        """Close the file; a cache that is collected, or still open when Python exits, closes by itself."""
         with self._lock:
             self._closed = True
             _close(self._open)
 
     def _connection(self) -> sqlite3.Connection:
         if self._closed:
-            raise ConfigurationError(f"the cache {self.path} has been closed")
+            raise ConfigurationError(f"the cache {self.path} is closed: make a new SQLiteCache")
         if not self._open:
             self._open.append(_connected(self.path))
         return self._open[0]
@@ -148,13 +147,13 @@ class SQLiteCache(Cache):
 
 def _close(connections: list[sqlite3.Connection]) -> None:
     while connections:
-        with suppress(sqlite3.Error):  # what was committed is safe, and there is nobody to tell
+        with suppress(sqlite3.Error):  # what was committed is safe
             connections.pop().close()
 
 
 def _finish(lock: ForkLock, connections: list[sqlite3.Connection]) -> None:
-    # waiting here could be for ever; when somebody has the lock, it is a fork, which closes the connection itself, or a
-    # daemon thread at the very end, of which SQLite's next look at the file takes care
+    # Waiting could take for ever. If the lock is held, a fork is closing the connection, or a daemon thread uses it at
+    # the exit of the process: SQLite recovers from that when the file is opened next.
     if lock.acquire(blocking=False):
         _close(connections)
         lock.release()
@@ -176,26 +175,26 @@ def _connected(path: Path) -> sqlite3.Connection:
         try:
             return _attempted(path)
         except sqlite3.OperationalError as error:
-            # SQLite does not wait for a file that another process is just changing to WAL
+            # SQLite does not wait for another process that is switching the file to WAL
             if "locked" in str(error) and time.monotonic() < end:
                 time.sleep(0.01)
                 continue
             raise ConfigurationError(f"the cache {path} cannot be opened: {_reason(path, error)}") from None
         except sqlite3.DatabaseError:
             raise ConfigurationError(
-                f"the cache {path} is no SQLite database, or a damaged one: name another file, or remove this one if "
-                "it was a cache"
+                f"the cache {path} is not an SQLite database, or damaged: pass another file, or remove this one if it "
+                "was a cache"
             ) from None
 
 
 def _reason(path: Path, error: sqlite3.OperationalError) -> str:
     if path.is_dir():
-        return "it is a folder; name a file in it"
+        return "it is a folder; pass a file"
     if not path.parent.is_dir():
-        return "its folder does not exist; make that first"
+        return "its folder does not exist; create it first"
     if "locked" in str(error):
-        return "another process keeps it locked; end that, or name another file"
-    return f"{error}; the file and its folder must be writable, and on a disk of this machine"
+        return "another process has locked it; stop that process, or pass another file"
+    return f"{error}; the file and its folder must be writable, and on a local disk"
 
 
 def _attempted(path: Path) -> sqlite3.Connection:
@@ -209,9 +208,9 @@ def _attempted(path: Path) -> sqlite3.Connection:
 
 
 def _prepare(connection: sqlite3.Connection, path: Path) -> None:
-    """Make the table in a file that is empty, and let no other program's file be changed."""
+    """Create the table in an empty file, and refuse the file of another program."""
     if _pragma(connection, "page_count") == 0:
-        connection.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks with its entries; later is too late for this
+        connection.execute("PRAGMA auto_vacuum = FULL")  # the file shrinks with its entries; works for empty files only
     with connection:
         connection.execute("BEGIN IMMEDIATE")
         application, version = _pragma(connection, "application_id"), _pragma(connection, "user_version")
@@ -220,12 +219,12 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             connection.execute(_CREATE)
             connection.execute(f"PRAGMA application_id = {_APPLICATION}")
         elif application != _APPLICATION:
-            raise ConfigurationError(f"the file {path} is the database of another program: name another file")
+            raise ConfigurationError(f"the file {path} is the database of another program: pass another file")
         elif version != _VERSION:
             raise ConfigurationError(
-                f"the cache {path} is of another version of anyrerank (its format is {version}, and not {_VERSION}): "
-                "name another file, or remove this one"
+                f"the cache {path} was written by another version of anyrerank (format {version}, expected "
+                f"{_VERSION}): pass another file, or remove this one"
             )
-        connection.execute(f"PRAGMA user_version = {_VERSION}")  # fails, unlike BEGIN, where nothing can be written
+        connection.execute(f"PRAGMA user_version = {_VERSION}")  # unlike BEGIN, fails if the file is read-only
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")

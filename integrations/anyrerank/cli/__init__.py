@@ -1,5 +1,8 @@
-"""The command line."""
+"""The command line (`pip install 'anyrerank[cli]'`): demo, rerank, check, compare, providers and spend.
 
-from anyrerank.cli.commands import app, documents_in
+Each command imports what it needs when it runs, so that the others start quickly.
+"""
 
-__all__ = ["app", "documents_in"]
+from anyrerank.cli.app import app
+
+__all__ = ["app"]

@@ -1,13 +1,32 @@
-"""What `anyrerank demo` shows: real text, a real embedding, real stores, and a rerank between retrieval and answer.
+"""What `anyrerank demo` shows: real text, an embedding, vector stores, and a reranker between retrieval and prompt.
 
-    corpus          the text and its passages
-    embedding       latent semantic analysis, which needs no download
-    questions       what is asked, and which topics answer it
-    in_langchain    the pipeline in LangChain
-    in_llama_index  the pipeline in LlamaIndex
-    outcome         what a pipeline gives back
-    tables          how it looks
-    show            one run, from start to end
+corpus          the text and its passages
+embedding       latent semantic analysis, which needs no download
+questions       the questions, and the topics that answer them
+pipeline        what a pipeline takes and returns
+in_langchain    the pipeline in LangChain
+in_llama_index  the pipeline in LlamaIndex
+tables          how results look in a terminal
+show            one run, from start to end
 
-Needs `pip install 'anyrerank[demo]'`; only the two pipelines import a framework.
+Needs `pip install 'anyrerank[demo]'`. Only `in_langchain` and `in_llama_index` import a framework, so they are imported
+from their own modules.
 """
+
+from anyrerank.demo.corpus import passages
+from anyrerank.demo.embedding import Lsa
+from anyrerank.demo.pipeline import Settings
+from anyrerank.demo.questions import ALL_QUESTIONS, QUESTIONS, Question
+from anyrerank.demo.show import FRAMEWORKS, show, train_embedding
+
+__all__ = [
+    "ALL_QUESTIONS",
+    "FRAMEWORKS",
+    "QUESTIONS",
+    "Lsa",
+    "Question",
+    "Settings",
+    "passages",
+    "show",
+    "train_embedding",
+]

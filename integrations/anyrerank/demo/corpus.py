@@ -1,4 +1,4 @@
-"""The text: topics of Python's language reference, frozen in `data`, and passages of about a hundred words."""
+"""The text of the demo: topics of Python's language reference, cut into passages of about a hundred words."""
 
 from __future__ import annotations
 
@@ -11,16 +11,22 @@ from importlib.resources import files
 
 VERSION = "3.13"
 WORDS = 100
+"""Maximum number of words in a passage."""
 
-_DRAWN = re.compile(r"^ *[-=+|*~^][-=+|*~^ ]{2,}\n", re.MULTILINE)
-_ROW = re.compile(r"^ *\|(.*)\| *$", re.MULTILINE)
-_BORDER = re.compile(r"(?:^| +)\| *")
+_DRAWN_LINE = re.compile(r"^ *[-=+|*~^][-=+|*~^ ]{2,}\n", re.MULTILINE)
+_TABLE_ROW = re.compile(r"^ *\|(.*)\| *$", re.MULTILINE)
+_CELL_BORDER = re.compile(r"(?:^| +)\| *")
 _BLANK_LINES = re.compile(r"\n\s*\n")
 
 
 @dataclass(frozen=True, slots=True)
 class Passage:
-    """A piece of a topic; `topic` is what `help()` calls it."""
+    """A piece of a topic.
+
+    Attributes:
+        topic: Name of the topic in `help()`.
+        text: The text.
+    """
 
     topic: str
     text: str
@@ -28,44 +34,44 @@ class Passage:
 
 @cache
 def topics() -> Mapping[str, str]:
-    """The text of each topic, without the lines drawn under its headings and around its tables."""
-    frozen = files("anyrerank.demo").joinpath("data", "language_reference.json").read_text(encoding="utf-8")
-    found: dict[str, str] = json.loads(frozen)
-    return {topic: _ROW.sub(_cells, _DRAWN.sub("", text)) for topic, text in found.items()}
+    """The text of each topic, without the lines drawn under headings and around tables."""
+    content = files("anyrerank.demo").joinpath("data", "language_reference.json").read_text(encoding="utf-8")
+    texts: dict[str, str] = json.loads(content)
+    return {topic: _TABLE_ROW.sub(_cells, _DRAWN_LINE.sub("", text)) for topic, text in texts.items()}
 
 
 @cache
 def passages(words: int = WORDS) -> tuple[Passage, ...]:
-    """Every topic cut into passages of at most `words` words, at the end of a paragraph where one is near."""
+    """Cut every topic into passages of at most `words` words, between paragraphs where possible."""
     return tuple(Passage(topic, piece) for topic, text in topics().items() for piece in _pieces(text, words))
 
 
 def paragraphs(text: str) -> list[str]:
-    """What blank lines separate, blank lines included, so that joining gives `text` again."""
+    """Split `text` after blank lines, which are kept: joining the paragraphs gives `text`."""
     ends = [match.end() for match in _BLANK_LINES.finditer(text)]
     return [text[start:end] for start, end in zip([0, *ends], [*ends, len(text)], strict=True) if start < end]
 
 
 def _cells(row: re.Match[str]) -> str:
-    return _BORDER.sub("  ", row[1].strip()).strip()
+    return _CELL_BORDER.sub("  ", row[1].strip()).strip()
 
 
 def _pieces(text: str, words: int) -> Iterator[str]:
-    held: list[str] = []
+    piece: list[str] = []
     count = 0
-    for part in _short(text, words):
+    for part in _parts(text, words):
         size = len(part.split())
-        if held and count + size > words:
-            yield "".join(held).strip()
-            held, count = [], 0
-        held.append(part)
+        if piece and count + size > words:
+            yield "".join(piece).strip()
+            piece, count = [], 0
+        piece.append(part)
         count += size
     if count:
-        yield "".join(held).strip()
+        yield "".join(piece).strip()
 
 
-def _short(text: str, words: int) -> Iterator[str]:
-    """Paragraphs, and the lines of those that are too long for one passage."""
+def _parts(text: str, words: int) -> Iterator[str]:
+    """Paragraphs, or the lines of a paragraph that is too long for one passage."""
     for paragraph in paragraphs(text):
         if len(paragraph.split()) <= words:
             yield paragraph

@@ -1,7 +1,7 @@
-"""Latent semantic analysis: an embedding that is learnt from the text itself within a second, so it needs no download.
+"""Latent semantic analysis: an embedding that is trained on the text itself within a second, without a download.
 
-Weaker than a neural embedding, and of the same kind: it puts words that keep the same company close to each other
-(Deerwester et al., "Indexing by Latent Semantic Analysis", 1990).
+It is weaker than a neural embedding and works on the same principle: words that occur in the same contexts get similar
+vectors (Deerwester et al., "Indexing by Latent Semantic Analysis", 1990).
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ DIMENSIONS = 128
 
 
 class Lsa:
-    """Vectors of length 1, the same in every run.
+    """Unit vectors by latent semantic analysis, the same in every run.
 
     Args:
-        texts: What the analysis learns from.
+        texts: The texts to train on.
         dimensions: Length of a vector.
     """
 
@@ -36,22 +36,22 @@ class Lsa:
             TruncatedSVD(dimensions, algorithm="arpack", random_state=0),
             Normalizer(copy=False),
         )
-        # The matrices are small: several threads of the linear algebra gain nothing, and wait long on a busy machine.
+        # The matrices are small: more threads would not help, and would wait for each other on a busy machine.
         with threadpool_limits(limits=1):
             self._steps.fit(texts)
 
     def vectors(self, texts: Sequence[str]) -> list[list[float]]:
-        """The vector of each text."""
-        found: list[list[float]] = self._steps.transform(texts).tolist()
-        return found
+        """Embed several texts."""
+        vectors: list[list[float]] = self._steps.transform(texts).tolist()
+        return vectors
 
     def vector(self, text: str) -> list[float]:
-        """The vector of one text.
+        """Embed one text.
 
         Raises:
-            BadRequestError: No word of it occurs in the texts that the analysis has seen.
+            BadRequestError: None of its words occurs in the training texts.
         """
-        (found,) = self.vectors([text])
-        if not any(found):
-            raise BadRequestError("none of the question's words (but for words like 'the') occurs in the demo's text")
-        return found
+        (vector,) = self.vectors([text])
+        if not any(vector):
+            raise BadRequestError("no word of the question occurs in the demo's text, stop words such as 'the' aside")
+        return vector

@@ -1,4 +1,4 @@
-"""The pipeline in LangChain: `InMemoryVectorStore`, `RerankRetriever`, a prompt."""
+"""The pipeline in LangChain: `InMemoryVectorStore`, `RerankRetriever` and a prompt."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing_extensions import override
 from anyrerank._core.client import Reranker
 from anyrerank.demo.corpus import passages
 from anyrerank.demo.embedding import Lsa
-from anyrerank.demo.outcome import Outcome, Ranked, Setting
+from anyrerank.demo.pipeline import Outcome, Ranked, Settings
 from anyrerank.errors import MissingExtraError
 
 try:
@@ -28,102 +28,101 @@ except ImportError as error:
 
 from anyrerank.langchain import AnyRerank, RerankRetriever
 
-PROMPT = ChatPromptTemplate.from_template("Answer from these passages alone.\n\n{context}\n\nQuestion: {question}")
+PROMPT = ChatPromptTemplate.from_template("Answer only from these passages.\n\n{context}\n\nQuestion: {question}")
 
 
 class LsaEmbeddings(Embeddings):
-    """`Lsa` as LangChain wants an embedding."""
+    """`Lsa` as a LangChain embedding."""
 
     def __init__(self, lsa: Lsa) -> None:
         self._lsa = lsa
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """A vector for each text."""
+        """Embed several texts."""
         return self._lsa.vectors(texts)
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a question."""
+        """Embed a question."""
         return self._lsa.vector(text)
 
 
 def documents() -> list[Document]:
-    """The passages as LangChain's documents, with their topic as metadata."""
+    """The passages as LangChain documents, with their topic as metadata."""
     return [Document(passage.text, metadata={"topic": passage.topic}) for passage in passages()]
 
 
-def store(lsa: Lsa) -> InMemoryVectorStore:
-    """A vector store that holds every passage."""
-    made = InMemoryVectorStore(LsaEmbeddings(lsa))
-    made.add_documents(documents())
-    return made
+def vector_store(lsa: Lsa) -> InMemoryVectorStore:
+    """A vector store with every passage."""
+    store = InMemoryVectorStore(LsaEmbeddings(lsa))
+    store.add_documents(documents())
+    return store
 
 
-def joined(found: Sequence[Document]) -> str:
-    """Documents as the context of a prompt."""
-    return "\n\n".join(f"[{document.metadata['topic']}] {document.page_content}" for document in found)
+def format_documents(documents: Sequence[Document]) -> str:
+    """Join documents to the context of a prompt."""
+    return "\n\n".join(f"[{document.metadata['topic']}] {document.page_content}" for document in documents)
 
 
 class LangChainPipeline:
-    """Splits, embeds and stores the text when it is made.
+    """Splits, embeds and stores the text when it is created.
 
     Args:
         lsa: The embedding.
-        reranker: The model, connected.
-        setting: What is run.
+        reranker: The reranker.
+        settings: The numbers of passages.
     """
 
     framework = "LangChain"
     steps = "InMemoryVectorStore → RerankRetriever(AnyRerank) → prompt"
 
-    def __init__(self, lsa: Lsa, reranker: Reranker, setting: Setting) -> None:
-        began = time.perf_counter()
-        self._store = store(lsa)
-        self.indexing = time.perf_counter() - began
-        self._candidates = setting.candidates
+    def __init__(self, lsa: Lsa, reranker: Reranker, settings: Settings) -> None:
+        start = time.perf_counter()
+        self._store = vector_store(lsa)
+        self.indexing_seconds = time.perf_counter() - start
+        self._candidates = settings.candidates
         retriever = RerankRetriever(
-            base_retriever=self._store.as_retriever(search_kwargs={"k": setting.candidates}),
-            reranker=AnyRerank(**setting.options(reranker)),
+            base_retriever=self._store.as_retriever(search_kwargs={"k": settings.candidates}),
+            reranker=AnyRerank(**settings.options(reranker)),
         )
-        context: Mapping[str, Any] = {"context": retriever | joined, "question": RunnablePassthrough()}
+        context: Mapping[str, Any] = {"context": retriever | format_documents, "question": RunnablePassthrough()}
         self._chain: Runnable[str, PromptValue] = context | PROMPT
 
     def ask(self, question: str) -> Outcome:
-        """Run the chain, which ends with what a language model would be sent."""
-        watch = _Watch()
-        prompt = self._chain.invoke(question, {"callbacks": [watch]})
-        cosine = {
-            found.id: score for found, score in self._store.similarity_search_with_score(question, self._candidates)
-        }
+        """Run the chain, which ends with the prompt for a language model."""
+        recorder = _Recorder()
+        prompt = self._chain.invoke(question, {"callbacks": [recorder]})
+        scored = self._store.similarity_search_with_score(question, self._candidates)
+        similarity = {document.id: score for document, score in scored}
         return Outcome(
-            before=tuple(_ranked(document, cosine.get(document.id)) for document in watch.found),
-            after=tuple(_ranked(document, document.metadata["relevance_score"]) for document in watch.reranked),
+            before=tuple(_ranked(document, similarity.get(document.id)) for document in recorder.retrieved),
+            after=tuple(_ranked(document, document.metadata["relevance_score"]) for document in recorder.reranked),
             prompt=str(prompt.to_messages()[-1].content),
-            retrieval=watch.retrieval,
-            reranking=watch.reranking,
+            retrieval_seconds=recorder.retrieval_seconds,
+            reranking_seconds=recorder.reranking_seconds,
         )
 
 
-class _Watch(BaseCallbackHandler):
-    """Sees what each part of a chain gives to the next one, and times it: any tracer could, for they are runs."""
+class _Recorder(BaseCallbackHandler):
+    """Records the documents and the time of retrieval and reranking, as any LangChain tracer can."""
 
     raise_error = True
 
     def __init__(self) -> None:
-        self.found: list[Document] = []
+        self.retrieved: list[Document] = []
         self.reranked: list[Document] = []
-        self.retrieval = self.reranking = 0.0
-        self._began: dict[UUID, float] = {}
+        self.retrieval_seconds = self.reranking_seconds = 0.0
+        self._started: dict[UUID, float] = {}
         self._reranks: set[UUID] = set()
 
     @override
     def on_retriever_start(self, serialized: dict[str, Any], query: str, *, run_id: UUID, **kwargs: Any) -> None:
-        self._began[run_id] = time.perf_counter()
+        self._started[run_id] = time.perf_counter()
 
     @override
     def on_retriever_end(self, documents: Sequence[Document], *, run_id: UUID, **kwargs: Any) -> None:
-        if not self.found:  # the first one that ends is the store's; the one around it hands on what was reranked
-            self.retrieval = time.perf_counter() - self._began[run_id]
-            self.found = list(documents)
+        if not self.retrieved:  # the inner retriever ends first; the outer one returns what was reranked
+            self.retrieval_seconds = time.perf_counter() - self._started[run_id]
+            self.retrieved = list(documents)
 
     @override
     def on_chain_start(
@@ -131,12 +130,12 @@ class _Watch(BaseCallbackHandler):
     ) -> None:
         if kwargs.get("name") == AnyRerank.get_name():
             self._reranks.add(run_id)
-            self._began[run_id] = time.perf_counter()
+            self._started[run_id] = time.perf_counter()
 
     @override
     def on_chain_end(self, outputs: dict[str, Any], *, run_id: UUID, **kwargs: Any) -> None:
         if run_id in self._reranks:
-            self.reranking = time.perf_counter() - self._began[run_id]
+            self.reranking_seconds = time.perf_counter() - self._started[run_id]
             self.reranked = outputs["documents"]
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from anyrerank._core.client import Reranker
 from anyrerank.demo.corpus import WORDS, paragraphs, topics
 from anyrerank.demo.embedding import Lsa
-from anyrerank.demo.outcome import Outcome, Ranked, Setting
+from anyrerank.demo.pipeline import Outcome, Ranked, Settings
 from anyrerank.errors import MissingExtraError
 
 try:
@@ -30,7 +30,7 @@ from anyrerank.llama_index import AnyRerank
 
 
 class LsaEmbedding(BaseEmbedding):
-    """`Lsa` as LlamaIndex wants an embedding."""
+    """`Lsa` as a LlamaIndex embedding."""
 
     _lsa: Lsa = PrivateAttr()
 
@@ -40,7 +40,7 @@ class LsaEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
-        """Name in dumps and traces."""
+        """The name in serialised indexes and traces."""
         return "LsaEmbedding"
 
     def _get_text_embedding(self, text: str) -> list[float]:
@@ -57,8 +57,8 @@ class LsaEmbedding(BaseEmbedding):
 
 
 def nodes() -> list[BaseNode]:
-    """The text as LlamaIndex's nodes, with their topic as metadata that is neither embedded nor ranked."""
-    # Words and paragraphs are counted here, because the splitter's own ways read files of tiktoken and nltk.
+    """The text as LlamaIndex nodes, with their topic as metadata that is neither embedded nor reranked."""
+    # The splitter's own tokenizers would download files of tiktoken and NLTK.
     splitter = SentenceSplitter(
         chunk_size=WORDS, chunk_overlap=0, tokenizer=str.split, chunking_tokenizer_fn=paragraphs, include_metadata=True
     )
@@ -71,50 +71,50 @@ def nodes() -> list[BaseNode]:
 
 
 class LlamaIndexPipeline:
-    """Splits, embeds and stores the text when it is made.
+    """Splits, embeds and stores the text when it is created.
 
     Args:
         lsa: The embedding.
-        reranker: The model, connected.
-        setting: What is run.
+        reranker: The reranker.
+        settings: The numbers of passages.
     """
 
     framework = "LlamaIndex"
     steps = "VectorStoreIndex → RetrieverQueryEngine(AnyRerank) → prompt"
 
-    def __init__(self, lsa: Lsa, reranker: Reranker, setting: Setting) -> None:
-        self._watch = _Watch()
-        callbacks = CallbackManager([self._watch])
-        began = time.perf_counter()
+    def __init__(self, lsa: Lsa, reranker: Reranker, settings: Settings) -> None:
+        self._recorder = _Recorder()
+        callbacks = CallbackManager([self._recorder])
+        start = time.perf_counter()
         index = VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa), callback_manager=callbacks)
-        self.indexing = time.perf_counter() - began
+        self.indexing_seconds = time.perf_counter() - start
         self._engine = RetrieverQueryEngine.from_args(
-            index.as_retriever(similarity_top_k=setting.candidates),
-            llm=MockLLM(),  # answers with its prompt
-            node_postprocessors=[AnyRerank(**setting.options(reranker))],
+            index.as_retriever(similarity_top_k=settings.candidates),
+            llm=MockLLM(),  # its response is its prompt
+            node_postprocessors=[AnyRerank(**settings.options(reranker))],
             callback_manager=callbacks,
         )
 
     def ask(self, question: str) -> Outcome:
-        """Query the engine, whose language model answers with what it is sent."""
+        """Query the engine, whose response is the prompt for a language model."""
         response = self._engine.query(question)
         return Outcome(
-            before=tuple(map(_ranked, self._watch.nodes[CBEventType.RETRIEVE])),
+            before=tuple(map(_ranked, self._recorder.nodes[CBEventType.RETRIEVE])),
             after=tuple(map(_ranked, response.source_nodes)),
             prompt=str(response),
-            retrieval=self._watch.seconds[CBEventType.RETRIEVE],
-            reranking=self._watch.seconds[CBEventType.RERANKING],
+            retrieval_seconds=self._recorder.seconds[CBEventType.RETRIEVE],
+            reranking_seconds=self._recorder.seconds[CBEventType.RERANKING],
         )
 
 
-class _Watch(BaseCallbackHandler):
-    """Sees the nodes that the last retrieval and the last rerank gave, and how long each took."""
+class _Recorder(BaseCallbackHandler):
+    """Records the nodes and the time of the last retrieval and the last reranking."""
 
     def __init__(self) -> None:
         super().__init__(event_starts_to_ignore=[], event_ends_to_ignore=[])
         self.nodes: dict[CBEventType, list[NodeWithScore]] = {}
         self.seconds: dict[CBEventType, float] = {}
-        self._began: dict[str, float] = {}
+        self._started: dict[str, float] = {}
 
     @override
     def on_event_start(
@@ -125,14 +125,14 @@ class _Watch(BaseCallbackHandler):
         parent_id: str = "",
         **kwargs: Any,
     ) -> str:
-        self._began[event_id] = time.perf_counter()
+        self._started[event_id] = time.perf_counter()
         return event_id
 
     @override
     def on_event_end(
         self, event_type: CBEventType, payload: dict[str, Any] | None = None, event_id: str = "", **kwargs: Any
     ) -> None:
-        seconds = time.perf_counter() - self._began.pop(event_id)
+        seconds = time.perf_counter() - self._started.pop(event_id)
         if payload is not None and EventPayload.NODES in payload:
             self.nodes[event_type] = payload[EventPayload.NODES]
             self.seconds[event_type] = seconds

@@ -1,25 +1,33 @@
-"""Which reranker is best on data of one's own: quality, latency and price (`pip install 'anyrerank[evaluation]'`).
+"""Compare rerankers on your own data: quality, latency and cost (`pip install 'anyrerank[evaluation]'`).
 
-report = compare({"words": "local/lexical", "cohere": "cohere/rerank-v3.5"}, demo_set())
+report = compare({"lexical": "local/lexical", "cohere": "cohere/rerank-v3.5"}, demo_set())
 report                      # a table
 report.plot()               # quality against latency
-report.losses("cohere")     # what it made worse
+report.losses("cohere")     # the queries it made worse; report.wins(...) for the others
 """
 
-from anyrerank.evaluation.agreement import Agreement, agreement
+from anyrerank.evaluation.agreement import Agreement, PairAgreement, agreement
+from anyrerank.evaluation.changes import Change, Changes, Move
 from anyrerank.evaluation.compare import collect, compare
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.demo_set import demo_set
 from anyrerank.evaluation.files import from_beir, read_labels, read_run
-from anyrerank.evaluation.labelling import label
-from anyrerank.evaluation.report import Report, Row
+from anyrerank.evaluation.outcomes import Outcome
+from anyrerank.evaluation.report import Report
+from anyrerank.evaluation.rows import Row
 from anyrerank.evaluation.significance import Difference
 from anyrerank.evaluation.sources import from_langchain, from_llama_index, from_pandas
+from anyrerank.evaluation.widget import label
 
 __all__ = [
     "Agreement",
+    "Change",
+    "Changes",
     "Dataset",
     "Difference",
+    "Move",
+    "Outcome",
+    "PairAgreement",
     "Report",
     "Row",
     "agreement",

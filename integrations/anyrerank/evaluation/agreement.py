@@ -1,6 +1,4 @@
-"""What can be said without labels: where rerankers agree, and which queries are worth labelling first."""
-
-from __future__ import annotations
+"""Comparing rankings without labels: how much they agree, and which queries are worth labelling first."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -8,96 +6,111 @@ from dataclasses import dataclass, field
 from itertools import combinations
 
 from anyrerank._core.runtime import needed
+from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.outcomes import Outcomes
 
+_SHOWN_QUERIES = 5
 
+
+@public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pair:
-    """Two rankings of the same candidates, over all queries.
+class PairAgreement:
+    """The agreement of two rankings, averaged over all queries.
 
     Attributes:
-        one, other: Their names.
-        overlap: Mean part of the first `k` results that both have.
-        tau: Mean of Kendall's tau-b over all candidates: 1 for the same order, 0 for none in common.
+        first, second: Names of the rankings.
+        overlap: Share of the top `k` results that both have.
+        tau: Kendall's tau-b over all candidates: 1 for the same order, -1 for the reverse.
     """
 
-    one: str
-    other: str
+    first: str
+    second: str
     overlap: float
     tau: float
 
 
+@public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How much rankings agree. Says nothing of which is better.
+    """How much rankings agree. It does not tell which is better.
 
     Attributes:
-        k: How many results count as the first ones.
-        pairs: Each two of them.
-        disputed: Ids of the queries, those with the least overlap first: labels tell most there.
+        k: Number of top results compared.
+        pairs: Every pair of rankings.
+        queries_by_disagreement: Ids of all queries, least overlap first. Labels are worth most on the first ones.
     """
 
     k: int
-    pairs: Sequence[Pair]
-    disputed: Sequence[str] = field(repr=False)
+    pairs: Sequence[PairAgreement]
+    queries_by_disagreement: Sequence[str] = field(repr=False)
 
     def __str__(self) -> str:
-        width = max(len(f"{pair.one} / {pair.other}") for pair in self.pairs)
+        names = [f"{pair.first} / {pair.second}" for pair in self.pairs]
+        width = max(map(len, names))
         lines = [f"{'':{width}}  overlap@{self.k}    tau"]
         lines += [
-            f"{f'{pair.one} / {pair.other}':{width}}  {pair.overlap:>9.2f}  {pair.tau:>5.2f}" for pair in self.pairs
+            f"{name:{width}}  {pair.overlap:>9.2f}  {pair.tau:>5.2f}"
+            for name, pair in zip(names, self.pairs, strict=True)
         ]
-        return "\n".join([*lines, f"most disputed: {', '.join(self.disputed[:5])}"])
+        return "\n".join([*lines, self._least_agreement()])
 
     def _repr_html_(self) -> str:
         rows = "".join(
-            f"<tr><td style='text-align:left'>{html.escape(pair.one)} / {html.escape(pair.other)}</td>"
+            f"<tr><td style='text-align:left'>{html.escape(pair.first)} / {html.escape(pair.second)}</td>"
             f"<td>{pair.overlap:.2f}</td><td>{pair.tau:.2f}</td></tr>"
             for pair in self.pairs
         )
-        disputed = html.escape(", ".join(self.disputed[:5]))
         return (
             f"<table><thead><tr><th></th><th>overlap@{self.k}</th><th>tau</th></tr></thead><tbody>{rows}</tbody></table>"
-            f"<div>most disputed: {disputed}</div>"
+            f"<div>{html.escape(self._least_agreement())}</div>"
         )
+
+    def _least_agreement(self) -> str:
+        return f"least agreement on {', '.join(self.queries_by_disagreement[:_SHOWN_QUERIES])}"
 
 
 def agreement(outcomes: Mapping[str, Outcomes], k: int = 10) -> Agreement:
-    """How much some rankings of the same candidates agree.
+    """Measure how much rankings of the same candidates agree.
 
     Args:
-        outcomes: By name and query, as `collect` and `Report.outcomes` hold them; at least two.
-        k: How many results count as the first ones.
+        outcomes: Outcomes by name and query, as in the result of `collect` or in `Report.outcomes`; at least two names.
+        k: Number of top results to compare.
+
+    Raises:
+        BadRequestError: There are fewer than two rankings.
     """
     if len(outcomes) < 2:
-        raise BadRequestError("agreement is between at least two rankings")
-    pairs = [_pair(one, outcomes[one], other, outcomes[other], k) for one, other in combinations(outcomes, 2)]
+        raise BadRequestError(f"agreement needs at least two rankings, got {len(outcomes)}")
     queries = list(next(iter(outcomes.values())))
-    shared = {query: _overlap([found[query].ranking for found in outcomes.values()], k) for query in queries}
-    return Agreement(k=k, pairs=pairs, disputed=sorted(queries, key=lambda query: shared[query]))
+    overlaps = {query: _overlap([each[query].ranking for each in outcomes.values()], k) for query in queries}
+    return Agreement(
+        k=k,
+        pairs=[_pair(first, second, outcomes, k) for first, second in combinations(outcomes, 2)],
+        queries_by_disagreement=sorted(queries, key=lambda query: overlaps[query]),
+    )
 
 
-def _pair(one: str, first: Outcomes, other: str, second: Outcomes, k: int) -> Pair:
-    rankings = [(first[query].ranking, second[query].ranking) for query in first]
-    taus = [_tau(*each) for each in rankings]
-    return Pair(
-        one=one,
-        other=other,
-        overlap=sum(_overlap(each, k) for each in rankings) / len(rankings),
-        tau=sum(taus) / len(taus),
+def _pair(first: str, second: str, outcomes: Mapping[str, Outcomes], k: int) -> PairAgreement:
+    one, other = outcomes[first], outcomes[second]
+    rankings = [(one[query].ranking, other[query].ranking) for query in one]
+    return PairAgreement(
+        first=first,
+        second=second,
+        overlap=sum(_overlap(pair, k) for pair in rankings) / len(rankings),
+        tau=sum(_tau(*pair) for pair in rankings) / len(rankings),
     )
 
 
 def _overlap(rankings: Sequence[Sequence[str]], k: int) -> float:
-    """The part of the first `k` that all have."""
+    """The share of the top `k` that all rankings have."""
     tops = [set(ranking[:k]) for ranking in rankings]
     return len(set.intersection(*tops)) / max(1, *map(len, tops))
 
 
-def _tau(one: Sequence[str], other: Sequence[str]) -> float:
-    if len(one) < 2:
+def _tau(first: Sequence[str], second: Sequence[str]) -> float:
+    if len(first) < 2:
         return 1.0
-    places = {document: place for place, document in enumerate(other)}
-    found = needed("scipy.stats", "evaluation").kendalltau(range(len(one)), [places[document] for document in one])
-    return float(found.statistic)
+    ranks = {document: rank for rank, document in enumerate(second)}
+    result = needed("scipy.stats", "evaluation").kendalltau(range(len(first)), [ranks[document] for document in first])
+    return float(result.statistic)

@@ -1,25 +1,31 @@
-"""`compare`: which reranker is best on data of one's own, how long it takes and what it costs."""
+"""`compare` and `collect`: run several rerankers over the same candidates."""
 
 from __future__ import annotations
 
-import math
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 
 from anyrerank._core.client import BaseReranker, Reranker
 from anyrerank._core.pricing import Budget
 from anyrerank.cache import Cache, MemoryCache
-from anyrerank.errors import BadRequestError, BudgetExceededError, ConfigurationError
-from anyrerank.evaluation.dataset import Dataset
-from anyrerank.evaluation.metrics import is_answered
-from anyrerank.evaluation.outcomes import Asking, Contender, Outcomes
-from anyrerank.evaluation.reference import FIRST_STAGE, REFERENCES, references
+from anyrerank.errors import BadRequestError
+from anyrerank.evaluation.dataset import Dataset, has_relevant
+from anyrerank.evaluation.estimate import Estimate
+from anyrerank.evaluation.files import read_run
+from anyrerank.evaluation.outcomes import Outcomes
+from anyrerank.evaluation.references import FIRST_STAGE, REFERENCES, references
 from anyrerank.evaluation.report import Report
+from anyrerank.evaluation.runs import RerankerRun, RunSettings
 
-_KEPT = MemoryCache(256 * 2**20, None)
-"""What was asked in this process, so that running a cell again is free."""
-_MOST_RESULTS = 1000
+_PROCESS_CACHE = MemoryCache(256 * 2**20, None)
+"""The default cache, so that running a notebook cell again is free."""
+_MAX_K = 1000
+_DEFAULT_CANDIDATES = 30
+
+FirstStage = str | PathLike[str] | Mapping[str, Sequence[str]] | Callable[[str], Iterable[str]]
+"""A run file, document ids by query id, or a function from the text of a query to document ids, best first."""
 
 
 def compare(
@@ -27,66 +33,82 @@ def compare(
     data: Dataset,
     *,
     candidates: int | Mapping[str, Sequence[str]] | None = None,
+    first_stage: FirstStage | None = None,
+    include_self: bool = False,
     k: int = 10,
     baseline: str = FIRST_STAGE,
     budget_usd: float | None = None,
     shuffle: bool = False,
     max_concurrency: int = 8,
-    cache: Cache | None = _KEPT,
+    rpm: float | None = None,
+    cache: Cache | None = _PROCESS_CACHE,
     progress: bool | None = None,
     announce: Callable[[str], object] | None = None,
 ) -> Report:
-    """Rerank the candidates of every query with every reranker, and report how good, how fast and how dear each is.
+    """Rerank the candidates of every query with every reranker, and report quality, latency and cost.
 
-    Rows for the first stage, for chance and for an oracle that knows the labels are always there: they say what there
-    is to gain. A call that fails counts as the first stage's order, and is said. Number and price of the calls are
-    announced before the first one.
+    Every report has three reference rows: the order of the first stage, a random order, and an oracle that knows the
+    labels. They show how much there is to gain.
+
+    A query whose call fails counts with the order of the first stage; the report marks such numbers. A reranker whose
+    every call failed is reported as failed, without numbers. After a refused key, a missing permission or an unknown
+    model (401, 403, 404) nothing more is sent to that reranker. After a 429, calls wait as long as the provider asks.
 
     Args:
-        rerankers: By name: model strings, `Reranker`s, or names of a router (`router.named(...)`). Their `top_n`,
-            `score_threshold`, `on_error` and `cache` do not count here.
+        rerankers: Model strings, `Reranker`s, or names of a router (`router.as_reranker(...)`), by the name to report.
+            Their `top_n`, `score_threshold`, `on_error` and `cache` are ignored.
         data: Queries, documents, labels and candidates.
-        candidates: A number of documents to find for each query by words, or ids of documents by query; by default
-            those of `data`. All rerankers get the same.
-        k: How many results count, up to 1,000.
-        baseline: What the others are compared with: a name of `rerankers`, or `"first_stage"`.
-        budget_usd: US dollars that may be spent. Needs a price for every reranker. One that has a budget of its own
-            keeps to that.
-        shuffle: Hand the candidates over in an order of chance, to expose rerankers that lean on the incoming one.
-        max_concurrency: Calls of one reranker under way at once. It makes latencies longer than those of lone calls;
-            what runs on this machine is asked one at a time.
-        cache: Where outcomes are kept, latencies and prices included; by default in this process. A
-            `SQLiteCache("compare.db")` outlives it; `None` asks anew, as after a model has changed behind its name.
-            What has guardrails is not kept.
-        progress: Show a bar; by default only in a notebook.
-        announce: Gets the line that says how many calls will be made and what they cost; by default it is printed.
+        candidates: Number of candidates to find for each query, by lexical search unless `first_stage` is given; or
+            document ids by query. By default the candidates of `data`. All rerankers get the same candidates.
+        first_stage: Your retriever: the path of a run in TREC's format, document ids by query id, or a function that
+            takes the text of a query and returns document ids, best first. The best `candidates` are used, by default
+            30.
+        include_self: Whether a lexical search may return the query itself, as in `Dataset.with_lexical_candidates`.
+        k: Number of top results that count, from 1 to 1,000.
+        baseline: The row that the others are compared with: a name of `rerankers`, or `"first_stage"`.
+        budget_usd: Maximum total cost in US dollars. Requires a known price for every reranker. A reranker with its
+            own budget is limited by that instead.
+        shuffle: Send the candidates in random order, to reveal a reranker that depends on the incoming order.
+        max_concurrency: Maximum number of concurrent calls to one reranker. Concurrent calls take longer than single
+            ones. Models on this machine are called one at a time.
+        rpm: Maximum number of calls per minute to one reranker, for example 10 for a trial key.
+        cache: Where outcomes are cached, latencies and costs included; by default in this process.
+            `SQLiteCache("compare.db")` keeps them on disk. `None` asks again, for example after a model has changed
+            under the same name. Outcomes of rerankers with guardrails are not cached.
+        progress: Show a progress bar; by default only in a notebook.
+        announce: Called with one line, the number of calls and their estimated cost, before the first call. By
+            default the line is printed.
 
     Raises:
-        BadRequestError: A query has no candidates, a name is taken, `baseline` is no name, or nothing is labelled.
-        BudgetExceededError: The calls would cost more than `budget_usd`; nothing was sent.
-        RerankError: A reranker cannot be used at all: no key, no base URL, no such provider.
+        BadRequestError: A query has no candidates, no query has a relevant document, a name is reserved or `baseline`
+            is unknown.
+        BudgetExceededError: The estimated cost exceeds `budget_usd`. Nothing was sent.
+        RerankError: A reranker cannot be used at all, for example because its key is missing. Nothing was sent.
     """
-    data = with_candidates(data, candidates)
+    data = _with_candidates(data, candidates, first_stage, include_self=include_self)
     if baseline not in (*rerankers, *REFERENCES):
-        raise BadRequestError(f"baseline is one of {', '.join((*REFERENCES, *rerankers))}")
-    if type(k) is not int or not 1 <= k <= _MOST_RESULTS:
-        raise BadRequestError(f"k is an integer of at least 1, and at most {_MOST_RESULTS}")
-    if not any(map(is_answered, data.labels.values())):
+        raise BadRequestError(f"baseline must be one of {', '.join((*REFERENCES, *rerankers))}, got {baseline!r}")
+    if type(k) is not int or not 1 <= k <= _MAX_K:
+        raise BadRequestError(f"k must be an integer from 1 to {_MAX_K}, got {k!r}")
+    if not any(map(has_relevant, data.labels.values())):
         raise BadRequestError(
-            "no query has a label that says which document answers it: add some to data.labels (label(...) helps), or "
-            "see agreement(...) for what can be said without"
+            "no query has a relevant document in data.labels: add labels (see label(...)), or compare without labels "
+            "(see agreement(...))"
         )
-    found = collect(
+    outcomes = collect(
         rerankers,
         data,
         budget_usd=budget_usd,
         shuffle=shuffle,
         max_concurrency=max_concurrency,
+        rpm=rpm,
         cache=cache,
         progress=progress,
         announce=announce,
     )
-    return Report.of(data, {**references(data), **found}, k=k, baseline=baseline, at_once=max_concurrency)
+    return Report.from_outcomes(
+        data, {**references(data), **outcomes}, k=k, baseline=baseline, max_concurrency=max_concurrency
+    )
 
 
 def collect(
@@ -96,75 +118,92 @@ def collect(
     budget_usd: float | None = None,
     shuffle: bool = False,
     max_concurrency: int = 8,
-    cache: Cache | None = _KEPT,
+    rpm: float | None = None,
+    cache: Cache | None = _PROCESS_CACHE,
     progress: bool | None = None,
     announce: Callable[[str], object] | None = None,
 ) -> dict[str, Outcomes]:
-    """Only ask the rerankers, without labels: the outcome of each query by name, for `agreement` and `label`.
+    """Run the rerankers without labels, for `agreement` and `label`.
 
     Arguments and errors are those of `compare`.
+
+    Returns:
+        The outcome of each query, by reranker.
     """
-    data = with_candidates(data, None)
-    if not rerankers:
-        raise BadRequestError("there is no reranker: {'a name': 'provider/model'}")
-    if taken := sorted(rerankers.keys() & set(REFERENCES)):
-        raise BadRequestError(f"{', '.join(taken)}: rows of every report; give your rerankers other names")
+    data = _with_candidates(data, None, None)
+    _check_names(rerankers)
+    if rpm is not None and not rpm > 0:
+        raise BadRequestError(f"rpm must be a positive number of calls per minute, or None, got {rpm!r}")
     budget = None if budget_usd is None else Budget(budget_usd)
-    asking = Asking(
-        data=data, shuffle=shuffle, max_concurrency=max_concurrency, budget=budget, cache=cache, progress=progress
+    settings = RunSettings(
+        data=data,
+        shuffle=shuffle,
+        max_concurrency=max_concurrency,
+        rpm=rpm,
+        budget=budget,
+        cache=cache,
+        progress=progress,
     )
-    contenders = [
-        Contender(name, each if isinstance(each, BaseReranker) else Reranker(each), asking)
+    runs = [
+        RerankerRun(name, each if isinstance(each, BaseReranker) else Reranker(each), settings)
         for name, each in rerankers.items()
     ]
-    for contender in contenders:
-        contender.reranker.check()
-    costs = {contender.name: contender.estimate() for contender in contenders}
-    (announce or _printed)(_announced(contenders, costs))
-    _check_budget(budget, costs)
-    return {contender.name: contender.outcomes() for contender in contenders}
+    for run in runs:
+        run.reranker.check()
+    estimate = Estimate(
+        calls={run.name: len(run.missing) for run in runs}, costs={run.name: run.estimate() for run in runs}
+    )
+    (announce or _print)(str(estimate))
+    if budget is not None:
+        estimate.check(budget)
+    return {run.name: run.outcomes() for run in runs}
 
 
-def with_candidates(data: Dataset, candidates: int | Mapping[str, Sequence[str]] | None) -> Dataset:
-    """`data`, every query of which has candidates: so many found by words, the given ones, or its own."""
-    if isinstance(candidates, int):
-        data = data.retrieved(candidates)
+def _with_candidates(
+    data: Dataset,
+    candidates: int | Mapping[str, Sequence[str]] | None,
+    first_stage: FirstStage | None,
+    *,
+    include_self: bool = False,
+) -> Dataset:
+    if first_stage is not None:
+        if isinstance(candidates, Mapping):
+            raise BadRequestError("candidates must be a number, or None, if first_stage is given")
+        data = replace(data, candidates=retrieved(first_stage, data, candidates or _DEFAULT_CANDIDATES))
+    elif isinstance(candidates, int):
+        data = data.with_lexical_candidates(candidates, include_self=include_self)
     elif candidates is not None:
         data = replace(data, candidates=candidates)
-    if empty := [query for query in data.queries if not data.candidates.get(query)]:
+    if missing := [query for query in data.queries if not data.candidates.get(query)]:
         raise BadRequestError(
-            f"{len(empty)} of {len(data.queries)} queries have no candidates, for example {empty[0]}: give some, or "
-            "candidates=30 to find them by words"
+            f"{len(missing)} of {len(data.queries)} queries have no candidates, for example {missing[0]}: pass "
+            "first_stage= with your retriever, candidates by query, or candidates=30 for a lexical search"
         )
     return data
 
 
-def _announced(contenders: Sequence[Contender], costs: Mapping[str, float | None]) -> str:
-    each = [f"{contender.name} {len(contender.missing)} ({_price(costs[contender.name])})" for contender in contenders]
-    known = [cost for cost in costs.values() if cost is not None]
-    whole = _price(math.fsum(known)) + ("" if len(known) == len(costs) else ", and what is not known")
-    calls = sum(len(contender.missing) for contender in contenders)
-    return f"{calls} calls, about {whole}: {', '.join(each)}"
+def retrieved(first_stage: FirstStage, data: Dataset, count: int) -> dict[str, list[str]]:
+    """The `count` best documents of a first stage for each query.
+
+    Raises:
+        BadRequestError: A run cannot be read, or a function returned something other than ids of documents.
+    """
+    if callable(first_stage):
+        found = {query: list(first_stage(text)) for query, text in data.queries.items()}
+        if any(not isinstance(each, str) for ids in found.values() for each in ids):
+            raise BadRequestError("first_stage must return the ids of documents, as strings")
+    else:
+        run = first_stage if isinstance(first_stage, Mapping) else read_run(first_stage)
+        found = {query: list(run.get(query, ())) for query in data.queries}
+    return {query: list(dict.fromkeys(ids))[:count] for query, ids in found.items()}
 
 
-def _printed(line: str) -> None:
+def _check_names(rerankers: Mapping[str, object]) -> None:
+    if not rerankers:
+        raise BadRequestError("rerankers must not be empty: pass {'name': 'provider/model'}")
+    if reserved := sorted(rerankers.keys() & set(REFERENCES)):
+        raise BadRequestError(f"{', '.join(reserved)}: reserved for reference rows; rename your reranker")
+
+
+def _print(line: str) -> None:
     sys.stdout.write(f"{line}\n")
-
-
-def _price(cost: float | None) -> str:
-    return "price not known" if cost is None else f"${cost:.4f}"
-
-
-def _check_budget(budget: Budget | None, costs: Mapping[str, float | None]) -> None:
-    if budget is None:
-        return
-    if unknown := [name for name, cost in costs.items() if cost is None]:
-        raise ConfigurationError(
-            f"budget_usd needs a price for every reranker, and that of {', '.join(unknown)} is not known: make it with "
-            "Reranker(..., input_cost_per_query=...)"
-        )
-    cost = math.fsum(each for each in costs.values() if each is not None)
-    if cost > budget.dollars:
-        raise BudgetExceededError(
-            f"the calls would cost about {_price(cost)}, and budget_usd is {_price(budget.dollars)}; nothing was sent"
-        )

@@ -1,36 +1,52 @@
-"""What rerankers are compared on: queries, documents, labels, and the candidates of a first stage."""
+"""The data of a comparison: queries, documents, relevance labels, and the candidates of a first stage."""
 
-from __future__ import annotations
-
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
 
-from anyrerank._core.types import Document, text_of
+from anyrerank._core.types import Document, public, text_of
 from anyrerank.errors import BadRequestError
+from anyrerank.evaluation.cleaning import known_candidates, known_labels, one_warning
 from anyrerank.providers.local import lexical_scores
 
-V = TypeVar("V")
-
 Labels = Mapping[str, Mapping[str, int]]
-"""For each query the grade of each labelled document: 0 for one that does not answer, more for one that does."""
+"""Relevance grades by query id and document id: 0 for a document that is not relevant, more for one that is."""
+
+LEXICAL_SEARCH = "a lexical search over the documents (local/lexical)"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dataset:
-    """Queries with their candidates and labels, all by id.
+class FoundCandidates(dict[str, Sequence[str]]):
+    """Candidates by query that this package found itself.
 
     Attributes:
-        name: For reports.
+        source: How they were found, for reports.
+    """
+
+    def __init__(self, candidates: Mapping[str, Sequence[str]], source: str) -> None:
+        super().__init__(candidates)
+        self.source = source
+
+    def __reduce__(self) -> tuple[type["FoundCandidates"], tuple[dict[str, Sequence[str]], str]]:
+        return type(self), (dict(self), self.source)
+
+
+@public("anyrerank.evaluation")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """Queries, documents, labels and candidates. Everything refers to everything else by id.
+
+    Labels and candidates that refer to unknown queries or documents are left out, and so is a candidate that is listed
+    again for the same query; one warning counts them.
+
+    Attributes:
+        name: Name of the dataset in reports.
         queries: Text of each query.
-        documents: Text (or mapping with a `text`) of each document.
-        labels: Grades of documents, for as many queries as are labelled; may be empty.
-        candidates: For each query the documents that a first stage found, best first; may be empty.
+        documents: Each document: a text, or a mapping with a `text`.
+        labels: Relevance grades of documents, for the queries that are labelled; may be empty.
+        candidates: For each query the ids of the documents that a first stage retrieved, best first; may be empty.
 
     Raises:
-        BadRequestError: There is no query, or a label or a candidate names a query or a document that is not there, or
-            a document is a candidate twice.
+        BadRequestError: There are no queries, a grade is not a whole number, or none of the labels or of the
+            candidates refers to a known query and document.
     """
 
     name: str = "data"
@@ -41,57 +57,83 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if not self.queries:
-            raise BadRequestError("there is no query to compare on")
-        _check_ids("labels", self.labels, self)
-        _check_ids("candidates", self.candidates, self)
-        for query, found in self.candidates.items():
-            if len(set(found)) < len(found):
-                raise BadRequestError(f"candidates: a document is there twice for the query {query}")
+            raise BadRequestError("queries must not be empty")
+        with one_warning(self.name) as skipped:
+            labels = known_labels(self.labels, self.queries, self.documents, skipped)
+            candidates = known_candidates(self.candidates, self.queries, self.documents, skipped)
+        object.__setattr__(self, "labels", labels)
+        object.__setattr__(self, "candidates", _same_source(self.candidates, candidates))
+
+    @property
+    def first_stage(self) -> str | None:
+        """How the candidates were found, if this package found them; else `None`."""
+        return self.candidates.source if isinstance(self.candidates, FoundCandidates) else None
 
     def __repr__(self) -> str:
-        graded = sum(1 for grades in self.labels.values() if any(grade > 0 for grade in grades.values()))
+        relevant = sum(map(has_relevant, self.labels.values()))
         return (
-            f"Dataset({self.name!r}: {len(self.queries)} queries, {graded} with an answer, {len(self.documents)} "
-            f"documents, candidates for {len(self.candidates)})"
+            f"Dataset({self.name!r}: {len(self.queries)} queries, {relevant} of them with a relevant document, "
+            f"{len(self.documents)} documents, candidates for {len(self.candidates)} queries)"
         )
 
-    def retrieved(self, count: int) -> Dataset:
-        """This data with the `count` best documents of each query by `local/lexical` as its candidates.
+    def with_lexical_candidates(self, count: int, *, include_self: bool = False) -> "Dataset":
+        """Replace the candidates by the `count` best documents of a lexical search (`local/lexical`) for each query.
 
-        It scores every document for every query, so it is for some thousands of documents.
+        Every document is scored for every query, so this suits up to a few thousand documents.
+
+        Args:
+            count: Number of candidates for each query.
+            include_self: Whether a query's own document, with the same id or the same text, may be a candidate. In
+                some datasets (ArguAna, Quora) queries are documents too, and never their own answer. A document that
+                is labelled as relevant is always included.
         """
         ids = list(self.documents)
         texts = [text_of(self.documents[each], None) for each in ids]
-        found = {}
+        plain = [_plain(text) for text in texts]
+        candidates = {}
         for query, text in self.queries.items():
             scores = lexical_scores(text, texts)
-            best = sorted(range(len(ids)), key=lambda place: -scores[place])[:count]
-            found[query] = [ids[place] for place in best]
-        return replace(self, candidates=found)
+            left_out = set() if include_self else self._own_documents(query, ids, plain)
+            best = [
+                index for index in sorted(range(len(ids)), key=lambda index: -scores[index]) if index not in left_out
+            ]
+            candidates[query] = [ids[index] for index in best[:count]]
+        return replace(self, candidates=FoundCandidates(candidates, LEXICAL_SEARCH))
 
-    def only(self, queries: Iterable[str]) -> Dataset:
-        """This data with some of its queries alone."""
-        wanted = set(queries)
+    def _own_documents(self, query: str, ids: Sequence[str], texts: Sequence[tuple[str, str]]) -> set[int]:
+        """Indexes of the documents that are the query itself and are not labelled as relevant."""
+        grades, (text, _) = self.labels.get(query, {}), _plain(self.queries[query])
+        return {
+            index
+            for index, (document, same) in enumerate(zip(ids, texts, strict=True))
+            if (document == query or text in same) and grades.get(document, 0) <= 0
+        }
+
+    def select(self, queries: Iterable[str]) -> "Dataset":
+        """Reduce the dataset to the given query ids, with their labels and candidates."""
+        selected = set(queries)
         return replace(
             self,
-            queries={query: text for query, text in self.queries.items() if query in wanted},
-            labels={query: grades for query, grades in self.labels.items() if query in wanted},
-            candidates={query: found for query, found in self.candidates.items() if query in wanted},
+            queries={query: text for query, text in self.queries.items() if query in selected},
+            labels={query: grades for query, grades in self.labels.items() if query in selected},
+            candidates=_same_source(
+                self.candidates, {query: ids for query, ids in self.candidates.items() if query in selected}
+            ),
         )
 
 
-def _check_ids(what: str, given: Mapping[str, Iterable[str]], data: Dataset) -> None:
-    for query, documents in given.items():
-        if query not in data.queries:
-            raise BadRequestError(f"{what}: there is no query {query}")
-        missing = [document for document in documents if document not in data.documents]
-        if missing:
-            raise BadRequestError(f"{what} of the query {query}: there is no document {missing[0]}")
+def has_relevant(grades: Mapping[str, int]) -> bool:
+    """Whether any document has a grade above 0."""
+    return any(grade > 0 for grade in grades.values())
 
 
-def by_id(rows: Sequence[tuple[str, V]], what: str) -> dict[str, V]:
-    """Values by their ids; an id that is there twice is an error."""
-    counts = Counter(name for name, _ in rows)
-    if twice := [name for name, count in counts.items() if count > 1]:
-        raise BadRequestError(f"{what}: the id {twice[0]} is there {counts[twice[0]]} times")
-    return dict(rows)
+def _same_source(
+    original: Mapping[str, Sequence[str]], changed: Mapping[str, Sequence[str]]
+) -> Mapping[str, Sequence[str]]:
+    return FoundCandidates(changed, original.source) if isinstance(original, FoundCandidates) else changed
+
+
+def _plain(text: str) -> tuple[str, str]:
+    """The text without differences in white space and case, with and without its first line, which may be a title."""
+    words = " ".join(text.split()).casefold()
+    return words, " ".join(text.partition("\n")[2].split()).casefold() or words

@@ -1,4 +1,4 @@
-"""The small labelled set that ships. `data/demo_v1/HOW.md` says what it is, how it was made, what it cannot tell."""
+"""The small labelled dataset that ships with the package. `data/demo_v1/HOW.md` describes how it was made."""
 
 from __future__ import annotations
 
@@ -7,26 +7,28 @@ from dataclasses import replace
 from importlib.resources import as_file, files
 from typing import Literal
 
-from anyrerank.evaluation.dataset import Dataset
+from anyrerank.evaluation.dataset import Dataset, FoundCandidates
 from anyrerank.evaluation.files import from_beir
 
 _NAME = "demo_v1"
+_FIRST_STAGE = "latent semantic analysis of the documents"
 
 
-def demo_set(*, candidates: int = 30, half: Literal["development", "held-out"] | None = None) -> Dataset:
-    """120 passages and 60 queries, with labels, and with candidates that were found by latent semantic analysis.
+def demo_set(*, candidates: int = 30, split: Literal["development", "held-out"] | None = None) -> Dataset:
+    """120 passages and 60 queries with labels, and candidates found by latent semantic analysis.
 
-    It tells working from broken, not one good reranker from another.
+    The set is large enough to tell a working reranker from a broken one, and too small to tell two good ones apart.
 
     Args:
-        candidates: How many for each query, up to 50.
-        half: The queries with odd numbers, to tune on, or those with even ones; by default all.
+        candidates: Number of candidates for each query, up to 50.
+        split: `"development"` for the 30 queries to tune on, `"held-out"` for the 30 others; by default all 60.
     """
     with as_file(files("anyrerank.evaluation").joinpath("data", _NAME)) as folder:
         data = from_beir(folder, name=_NAME)
-        found = json.loads(folder.joinpath("first_stage.json").read_text(encoding="utf-8"))
-    data = replace(data, candidates={query: documents[:candidates] for query, documents in found.items()})
-    if half is None:
+        ranked = json.loads(folder.joinpath("first_stage.json").read_text(encoding="utf-8"))
+    found = {query: documents[:candidates] for query, documents in ranked.items()}
+    data = replace(data, candidates=FoundCandidates(found, _FIRST_STAGE))
+    if split is None:
         return data
-    odd = half == "development"
-    return data.only(query for query in data.queries if (int(query[1:]) % 2 == 1) is odd)
+    odd = split == "development"
+    return data.select(query for query in data.queries if (int(query[1:]) % 2 == 1) is odd)

@@ -1,34 +1,39 @@
-"""Data in and out of files: BEIR's folders, TREC's runs and qrels."""
+"""Data from and to files: folders in BEIR's format, runs and labels in TREC's."""
 
 from __future__ import annotations
 
-import csv
 import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
-from anyrerank.evaluation.dataset import Dataset, Labels, by_id
+from anyrerank.evaluation.cleaning import Skipped, known_labels, one_warning, whole_grade
+from anyrerank.evaluation.dataset import Dataset, Labels
 
 
 def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | None = None) -> Dataset:
-    """A folder in BEIR's form: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
+    """Read a folder in BEIR's format: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
 
-    Only queries with labels are taken, as BEIR does. Titles are put before texts.
+    As in BEIR, only queries with labels are included, and a title is prepended to its text. Repeated rows are left out,
+    and so are labels of queries or documents that are missing; one warning counts them.
+
+    Args:
+        folder: Path of the folder.
+        split: Which file of `qrels` to read.
+        name: Name of the dataset in reports; by default the name of the folder.
 
     Raises:
-        BadRequestError: A file is not there or holds something else, with its line.
+        BadRequestError: A file is missing or malformed, or contradicts itself. The message names the file and the line.
     """
     root = Path(folder)
-    labels = read_labels(root / "qrels" / f"{split}.tsv")
-    queries = by_id([(row["_id"], row["text"]) for row in _lines(root / "queries.jsonl", "_id", "text")], "queries")
-    documents = by_id([(row["_id"], _document(row)) for row in _lines(root / "corpus.jsonl", "_id", "text")], "corpus")
-    if missing := [query for query in labels if query not in queries]:
-        raise BadRequestError(f"{root}: the query {missing[0]} has labels, and is not in queries.jsonl")
+    with one_warning(root) as skipped:
+        labels = _labels(root / "qrels" / f"{split}.tsv", skipped)
+        queries = _texts(root / "queries.jsonl", skipped)
+        documents = _texts(root / "corpus.jsonl", skipped)
+        labels = known_labels(labels, queries, documents, skipped)
     return Dataset(
         name=name or root.name,
         queries={query: text for query, text in queries.items() if query in labels},
@@ -37,71 +42,137 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
     )
 
 
-_HEADS = ("score", "grade", "label", "relevance")
-_WHOLE = re.compile(r"-?\d{1,9}")
-
-
 def read_labels(path: str | PathLike[str]) -> Labels:
-    """Labels in BEIR's form (`query`, `document`, `grade`, with a head) or TREC's (`query 0 document grade`).
+    """Read labels in BEIR's format (`query document grade`) or TREC's (`query 0 document grade`).
+
+    A heading is optional. A grade may be written as `1` or `1.0`. Rows that repeat a label are counted in one warning.
 
     Raises:
-        BadRequestError: It cannot be read, or a line is neither, or a label is there twice.
+        BadRequestError: The file cannot be read, a line is malformed, or a document has two grades for a query.
     """
+    with one_warning(path) as skipped:
+        return _labels(Path(path), skipped)
+
+
+def _labels(path: Path, skipped: Skipped) -> dict[str, dict[str, int]]:
     labels: dict[str, dict[str, int]] = {}
-    for number, cells in _cells(Path(path)):
-        if number == 1 and cells[-1] in _HEADS:
-            continue
-        if len(cells) not in (3, 4):
-            raise BadRequestError(f"{path}, line {number}: a label is a query, a document and a grade")
-        query, document, grade = cells[0], cells[-2], cells[-1]
-        if not _WHOLE.fullmatch(grade):
-            raise BadRequestError(f"{path}, line {number}: the grade is not a whole number of at most 9 digits")
-        if document in labels.setdefault(query, {}):
-            raise BadRequestError(f"{path}, line {number}: this document of the query {query} is labelled twice")
-        labels[query][document] = int(grade)
+    lines: dict[tuple[str, str], int] = {}
+    for number, query, document, text in _label_rows(path, skipped):
+        grade = whole_grade(text, f"{path}, line {number}")
+        first = lines.setdefault((query, document), number)
+        earlier = labels.setdefault(query, {}).setdefault(document, grade)
+        if grade != earlier:
+            raise BadRequestError(
+                f"{path}, line {number}: document {document} has grade {grade} for query {query}, and {earlier} in "
+                f"line {first}"
+            )
+        if first != number:
+            skipped.add("repeated labels", f"for example line {number} of {path.name}")
     return labels
 
 
-def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
-    """A run in TREC's form (`query Q0 document rank score tag`): the documents of each query, best first.
+def _label_rows(path: Path, skipped: Skipped) -> Iterator[tuple[int, str, str, str]]:
+    """The number, query, document and grade of each line, without the heading."""
+    heading: Sequence[str] = ()
+    for index, (number, cells) in enumerate(_cells(path)):
+        if len(cells) not in (3, 4):
+            raise BadRequestError(f"{path}, line {number}: expected a query, a document and a grade")
+        if index == 0 and not any(map(_is_number, cells)):
+            heading = cells
+            if not any(_found(cells, words) is not None for words in _HEADINGS):
+                skipped.add("lines that look like a heading", f"line {number} of {path.name}")
+            continue
+        query, document, grade = _columns(heading, len(cells))
+        yield number, cells[query], cells[document], cells[grade]
 
-    Sorted by score as trec_eval does, and by rank among equal scores.
+
+_HEADINGS = (
+    ("query", "qid", "topic", "question"),
+    ("doc", "corpus", "passage", "pid", "chunk"),
+    ("score", "grade", "label", "rel", "judg"),
+)
+"""Parts of the names that the columns of query, document and grade have in a heading."""
+
+
+def _columns(heading: Sequence[str], count: int) -> tuple[int, int, int]:
+    """The columns of query, document and grade: those that the heading names, else those of BEIR or TREC."""
+    query, document, grade = (_found(heading, words) for words in _HEADINGS)
+    named = len(heading) == count and len({query, document, grade}) == 3
+    if named and query is not None and document is not None and grade is not None:
+        return query, document, grade
+    return (0, 1, 2) if count == 3 else (0, 2, 3)
+
+
+def _found(heading: Sequence[str], words: Sequence[str]) -> int | None:
+    return next((index for index, name in enumerate(heading) if any(word in name.casefold() for word in words)), None)
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
+    """Read a run in TREC's format (`query Q0 document rank score tag`): the documents of each query, best first.
+
+    Sorted by score, as trec_eval does; documents with equal scores are sorted by rank. A document that is listed again
+    for the same query counts once, at its best position; one warning counts such rows.
+
+    Raises:
+        BadRequestError: The file cannot be read, or a line is malformed.
     """
-    found: dict[str, list[tuple[float, int, str]]] = {}
+    rows: dict[str, list[tuple[float, float, str]]] = {}
     for number, cells in _cells(Path(path)):
         try:
             query, _, document, rank, score, *_ = cells
-            found.setdefault(query, []).append((-float(score), int(rank), document))
+            place = (-float(score), float(rank), document)
         except ValueError:
-            raise BadRequestError(
-                f"{path}, line {number}: a line of a run is a query, Q0, a document, a rank, a score and a name"
-            ) from None
-    return {query: [document for _, _, document in sorted(rows)] for query, rows in found.items()}
+            raise BadRequestError(f"{path}, line {number}: expected query, Q0, document, rank, score and tag") from None
+        if math.isnan(place[0]) or math.isnan(place[1]):
+            raise BadRequestError(f"{path}, line {number}: rank and score must be numbers")
+        rows.setdefault(query, []).append(place)
+    with one_warning(path) as skipped:
+        return {
+            query: _once(query, [document for _, _, document in sorted(each)], skipped) for query, each in rows.items()
+        }
+
+
+def _once(query: str, documents: Sequence[str], skipped: Skipped) -> list[str]:
+    found = list(dict.fromkeys(documents))
+    for _ in range(len(documents) - len(found)):
+        skipped.add("candidates found twice", f"for example of query {query}")
+    return found
 
 
 def write_trec(folder: Path, rankings: Mapping[str, Mapping[str, Sequence[str]]], labels: Labels) -> list[Path]:
-    """Write a run for each ranking and the labels; the paths."""
+    """Write one run for each named ranking, and the labels as `labels.qrels`. Return the paths.
+
+    Raises:
+        BadRequestError: Two names would give the same file name.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    names = {_file_name(name) for name in rankings}
-    if len(names) < len(rankings):
-        raise BadRequestError("two rankings would be written to the same file: give them other names")
-    written = [_written(folder / f"{_file_name(name)}.run", _run(name, found)) for name, found in rankings.items()]
-    return [*written, _written(folder / "labels.qrels", _qrels(labels))]
+    if len({_file_name(name) for name in rankings}) < len(rankings):
+        raise BadRequestError("two rankings would be written to the same file: rename one of them")
+    paths = [_write(folder / f"{_file_name(name)}.run", _run_lines(name, found)) for name, found in rankings.items()]
+    return [*paths, _write(folder / "labels.qrels", _qrels_lines(labels))]
 
 
-def _run(name: str, rankings: Mapping[str, Sequence[str]]) -> Iterator[str]:
+def _run_lines(name: str, rankings: Mapping[str, Sequence[str]]) -> Iterator[str]:
     for query, ranking in rankings.items():
         for rank, document in enumerate(ranking, start=1):
             yield f"{query} Q0 {document} {rank} {len(ranking) - rank + 1} {_file_name(name)}"
 
 
-def _qrels(labels: Labels) -> Iterator[str]:
+def _qrels_lines(labels: Labels) -> Iterator[str]:
     for query, grades in labels.items():
         for document, grade in grades.items():
             yield f"{query} 0 {document} {grade}"
 
 
-def _written(path: Path, lines: Iterator[str]) -> Path:
+def _write(path: Path, lines: Iterable[str]) -> Path:
     path.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")
     return path
 
@@ -110,12 +181,26 @@ def _file_name(name: str) -> str:
     return "".join(each if each.isalnum() or each in "._-" else "_" for each in name)
 
 
-def _document(row: Mapping[str, Any]) -> Document:
+def _texts(path: Path, skipped: Skipped) -> dict[str, str]:
+    """The text of each row by id, title included."""
+    texts: dict[str, str] = {}
+    lines: dict[str, int] = {}
+    for number, row in _json_rows(path):
+        name, text = str(row["_id"]), _text_with_title(row)
+        first = lines.setdefault(name, number)
+        if texts.setdefault(name, text) != text:
+            raise BadRequestError(f"{path}, line {number}: the id {name} has another text in line {first}")
+        if first != number:
+            skipped.add(f"repeated rows of {path.name}", f"for example line {number}")
+    return texts
+
+
+def _text_with_title(row: Mapping[str, Any]) -> str:
     title = str(row.get("title") or "").strip()
     return f"{title}\n{row['text']}" if title else str(row["text"])
 
 
-def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
+def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     for number, line in enumerate(_text(path).split("\n"), start=1):
         if not line.strip():
             continue
@@ -123,22 +208,23 @@ def _lines(path: Path, *needed: str) -> Iterator[dict[str, Any]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or any(not isinstance(row.get(name), str) for name in needed):
-            raise BadRequestError(f"{path}, line {number}: not a JSON object with {' and '.join(needed)}")
-        yield row
+        if not isinstance(row, dict) or type(row.get("_id")) not in (str, int) or not isinstance(row.get("text"), str):
+            raise BadRequestError(f"{path}, line {number}: expected a JSON object with _id and text, both strings")
+        yield number, row
 
 
 def _cells(path: Path) -> Iterator[tuple[int, list[str]]]:
-    lines = _text(path).split("\n")
-    tabs = any("\t" in line for line in lines[:1])
-    rows = csv.reader(lines, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else (line.split() for line in lines)
-    for number, cells in enumerate(rows, start=1):
-        if cells:
-            yield number, cells
+    """The number and the cells of each line that is not blank, separated by tabs if it has one, else by whitespace."""
+    for number, line in enumerate(_text(path).split("\n"), start=1):
+        if line.strip():
+            yield number, [cell.strip() for cell in line.split("\t")] if "\t" in line else line.split()
 
 
 def _text(path: Path) -> str:
+    """The content of a file, without the byte order mark that tools on Windows write."""
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BadRequestError(f"{path} must be UTF-8; byte {error.start} cannot be decoded") from None
+    except OSError as error:
         raise BadRequestError(f"{path} cannot be read: {type(error).__name__}") from None

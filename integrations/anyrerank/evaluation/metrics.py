@@ -1,6 +1,6 @@
-"""How good a ranking is, by ir-measures (`pip install 'anyrerank[evaluation]'`), whose numbers are trec_eval's.
+"""Ranking metrics, computed by ir-measures; the values are those of trec_eval.
 
-Gain is linear, as in trec_eval; means are over the queries that have an answer.
+Gain is linear, as in trec_eval. Only queries with a relevant document are scored.
 """
 
 from __future__ import annotations
@@ -8,53 +8,48 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from anyrerank._core.runtime import needed
-from anyrerank.evaluation.dataset import Labels
+from anyrerank.evaluation.dataset import Labels, has_relevant
 
 Ranking = Sequence[str]
-"""Ids of documents, best first."""
+"""Document ids, best first."""
 Scores = dict[str, dict[str, float]]
-"""For each measure the number of each query."""
+"""Values by measure and query."""
 
 
-def measures(k: int) -> tuple[str, ...]:
-    """The names of what is measured, in the words of ir-measures."""
+def measure_names(k: int) -> tuple[str, ...]:
+    """The measures of a report, by their names in ir-measures."""
     return (f"nDCG@{k}", f"RR@{k}", f"R@{k}", "Success@1")
 
 
-def measured(rankings: Mapping[str, Ranking], labels: Labels, k: int) -> Scores:
-    """Each measure for each query that has an answer.
+def score(rankings: Mapping[str, Ranking], labels: Labels, k: int) -> Scores:
+    """Compute every measure for every query with a relevant document.
 
     Args:
-        rankings: By query. Where one is empty, every measure is 0.
-        labels: Grades; only queries with a grade above 0 are measured.
-        k: How far down is looked.
+        rankings: Document ids by query; an empty or missing ranking scores 0.
+        labels: Relevance grades by query.
+        k: Number of top results that count.
     """
-    library = needed("ir_measures", "evaluation")
-    names = measures(k)
-    wanted = [library.nDCG @ k, library.RR @ k, library.R @ k, library.Success @ 1]  # its parser fails on Python 3.14
-    answered = {query: dict(grades) for query, grades in labels.items() if is_answered(grades)}
-    run = {query: _falling(rankings.get(query, ())) for query in answered}
-    found: Scores = {name: dict.fromkeys(answered, 0.0) for name in names}
-    for each in library.iter_calc(wanted, answered, run) if answered else ():
-        found[str(each.measure)][each.query_id] = float(each.value)
-    return found
+    ir_measures = needed("ir_measures", "evaluation")
+    # Measures are built here because the parser of ir-measures fails on Python 3.14.
+    measures = [ir_measures.nDCG @ k, ir_measures.RR @ k, ir_measures.R @ k, ir_measures.Success @ 1]
+    qrels = {query: dict(grades) for query, grades in labels.items() if has_relevant(grades)}
+    run = {query: _descending_scores(rankings.get(query, ())) for query in qrels}
+    scores: Scores = {name: dict.fromkeys(qrels, 0.0) for name in measure_names(k)}
+    for each in ir_measures.iter_calc(measures, qrels, run) if qrels else ():
+        scores[str(each.measure)][each.query_id] = float(each.value)
+    return scores
 
 
-def judged(rankings: Mapping[str, Ranking], labels: Labels, k: int) -> float:
-    """The part of the first `k` documents that is labelled at all, over the queries with labels."""
-    parts = [
+def judged_share(rankings: Mapping[str, Ranking], labels: Labels, k: int) -> float:
+    """The mean share of the top `k` documents that have a label, over the queries with labels."""
+    shares = [
         sum(document in labels[query] for document in ranking[:k]) / len(ranking[:k])
         for query, ranking in rankings.items()
         if labels.get(query) and ranking
     ]
-    return sum(parts) / len(parts) if parts else 0.0
+    return sum(shares) / len(shares) if shares else 0.0
 
 
-def is_answered(grades: Mapping[str, int]) -> bool:
-    """Whether some document answers the query."""
-    return any(grade > 0 for grade in grades.values())
-
-
-def _falling(ranking: Ranking) -> dict[str, float]:
-    """Scores that keep the order: trec_eval sorts by score, and by id among equal ones."""
-    return {document: float(len(ranking) - place) for place, document in enumerate(ranking)}
+def _descending_scores(ranking: Ranking) -> dict[str, float]:
+    """Distinct scores in the order of the ranking: trec_eval sorts by score, and by id where scores are equal."""
+    return {document: float(len(ranking) - index) for index, document in enumerate(ranking)}

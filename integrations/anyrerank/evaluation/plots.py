@@ -1,4 +1,4 @@
-"""Pictures of a report, by matplotlib (`pip install 'anyrerank[evaluation]'`)."""
+"""Plots of a report, drawn by matplotlib."""
 
 from __future__ import annotations
 
@@ -7,127 +7,183 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.runtime import needed
-from anyrerank.evaluation.reference import FIRST_STAGE, ORACLE
+from anyrerank.evaluation.references import FIRST_STAGE, ORACLE
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from anyrerank.evaluation.report import Report, Row
+    from anyrerank.evaluation.rows import Row
+    from anyrerank.evaluation.scored import Scored
 
-_LEAST_MS = 0.01
-_GOOD, _PLAIN, _ACCENT = "#2e7d32", "#9e9e9e", "#4c78a8"
+_MIN_MS = 0.01
+_MAX_TITLE = 70
+_MAX_NAME = 28
+_FEW_DECADES = 2.5
+_GREEN, _RED, _GREY, _DARK_GREY, _BLUE = "#2e7d32", "#c62828", "#9e9e9e", "#616161", "#4c78a8"
+_GOLDEN = 0.618
+"""Spreads the dots of a row over its height, the same way every time."""
 
 
-def quality_against_latency(report: Report, ax: Axes | None) -> Axes:
-    """A dot for each reranker, lines for the references."""
-    axes = ax or _axes(7.5, 4.5)
+def plot_quality_against_latency(report: Scored, ax: Axes | None) -> Axes:
+    """A dot for each reranker, and a line for each reference."""
+    axes = ax or _new_axes(7.5, 4.5)
     main = report.measures[0]
     rows = [row for row in report.rows.values() if not row.is_reference and row.p50 is not None]
-    dearest = max((row.dollars or 0.0 for row in rows), default=0.0)
-    for place, row in enumerate(sorted(rows, key=lambda row: row.p50 or 0.0)):
-        at = _milliseconds(row)
-        mean = row.means[main]
-        axes.errorbar(
-            at,
-            mean,
-            yerr=[[max(0.0, mean - row.low)], [max(0.0, row.high - mean)]],
-            color=_ACCENT,
-            alpha=0.6,
-            capsize=3,
-            zorder=2,
-        )
-        face = "white" if row.dollars is None else _ACCENT
-        axes.scatter(at, mean, s=_size(row, dearest), color=face, edgecolors=_ACCENT, zorder=3)
-        axes.annotate(
-            _label(row),
-            (at, mean),
-            xytext=(9, (6, -28)[place % 2]),
-            textcoords="offset points",
-            fontsize=9,
-            parse_math=False,
-        )
+    highest_cost = max((row.usd_per_1000 or 0.0 for row in rows), default=0.0)
+    for index, row in enumerate(sorted(rows, key=_milliseconds)):
+        label_offset = (9, (6, -28)[index % 2])  # alternating, so that labels of close dots do not overlap
+        _draw_dot(axes, row, row.means[main], _area(row, highest_cost), label_offset)
     for row in report.rows.values():
         if row.is_reference:
-            axes.axhline(row.means[main], color=_PLAIN, linestyle="--" if row.name == FIRST_STAGE else ":", zorder=1)
-            axes.annotate(
-                row.name,
-                (1.0, row.means[main]),
-                xycoords=("axes fraction", "data"),
-                xytext=(-4, 2),
-                textcoords="offset points",
-                ha="right",
-                fontsize=8,
-                color="#616161",
-                parse_math=False,
-            )
-    axes.set_xscale("log")
-    plain = needed("matplotlib.ticker", "evaluation").FuncFormatter(lambda number, _: f"{number:g}")
-    axes.xaxis.set_major_formatter(plain)
-    axes.xaxis.set_minor_formatter(plain)
-    if rows:
-        spread = [_milliseconds(row) for row in rows]
-        axes.set_xlim(min(spread) / 3, max(spread) * 5)  # or the eye would make much of a millisecond
-    axes.set_xlabel("median latency of a call, ms")
-    axes.set_ylabel(f"{main}, with its 95 % interval")
+            _draw_line(axes, row, row.means[main])
+    _scale_latencies(axes, [_milliseconds(row) for row in rows])
+    axes.margins(y=0.2)  # room for the labels of the highest and the lowest dot
+    axes.set_xlabel("median latency of a call (ms)")
+    axes.set_ylabel(f"{main} with 95% interval")
     axes.set_title(
-        f"{report.data.name}: {len(report.answered)} queries; a larger dot costs more, an empty one is unknown"
+        f"{report.data.name}: {len(report.evaluated_queries)} queries\nlarger dot: higher cost; hollow: price unknown"
     )
     return axes
 
 
-def ranks(report: Report, query: str, names: Sequence[str], ax: Axes | None) -> Axes:
-    """A line for each candidate, through its rank in each ranking; those with a label are green."""
+def plot_differences(report: Scored, ax: Axes | None) -> Axes:
+    """The paired differences of each reranker to the baseline: a dot for each query, the mean and its interval."""
+    rows = [row for row in report.rows.values() if row.difference is not None]
+    axes = ax or _new_axes(7.5, 1.2 + 0.7 * len(rows))
+    main = report.measures[0]
+    old = report.scores[report.baseline][main] if rows else {}
+    for index, row in enumerate(rows):
+        gaps = [value - old[query] for query, value in report.scores[row.name][main].items()]
+        heights = [index + 0.3 * ((number * _GOLDEN) % 1 - 0.5) for number in range(len(gaps))]
+        axes.scatter(gaps, heights, s=14, color=[_colour(gap) for gap in gaps], alpha=0.4, linewidths=0, zorder=2)
+        _draw_mean(axes, index, row)
+    axes.axvline(0, color=_DARK_GREY, linewidth=1, zorder=1)
+    axes.set_yticks(range(len(rows)), [_short(row.name, _MAX_NAME) for row in rows], parse_math=False)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    axes.set_xlabel(f"difference in {main} to {report.baseline}; dots: queries, bar: mean with 95% interval")
+    return axes
+
+
+def plot_ranks(report: Scored, query: str, names: Sequence[str], ax: Axes | None) -> Axes:
+    """A line for each candidate through its rank in each ranking. Relevant candidates are green."""
     columns = [FIRST_STAGE, *(name for name in names if name not in (FIRST_STAGE, ORACLE))]
     rankings = [list(report.outcomes[name][query].ranking) for name in columns]
     grades = report.data.labels.get(query, {})
-    axes = ax or _axes(1.6 + 1.9 * len(columns), 1.5 + 0.16 * len(rankings[0]))
+    axes = ax or _new_axes(1.6 + 1.9 * len(columns), 1.5 + 0.16 * len(rankings[0]))
     for document in rankings[0]:
-        at = [ranking.index(document) + 1 if document in ranking else math.nan for ranking in rankings]
-        grade = grades.get(document, 0)
-        axes.plot(
-            range(len(columns)),
-            at,
-            marker="o",
-            markersize=3 + 1.5 * grade,
-            color=_GOOD if grade else _PLAIN,
-            alpha=1.0 if grade else 0.35,
-            linewidth=1.0 + grade,
-            zorder=2 + grade,
-        )
-        if grade:
-            axes.annotate(
-                f"{document} ({grade})",
-                (len(columns) - 1, at[-1]),
-                xytext=(7, -3),
-                textcoords="offset points",
-                fontsize=8,
-                color=_GOOD,
-                parse_math=False,
-            )
+        ranks = [ranking.index(document) + 1 if document in ranking else math.nan for ranking in rankings]
+        _draw_ranks(axes, document, ranks, grades.get(document, 0))
     axes.set_ylim(len(rankings[0]) + 1, 0)
     axes.set_xticks(range(len(columns)), columns, parse_math=False)
     axes.set_ylabel("rank")
     axes.margins(x=0.18)
     text = report.data.queries[query]
-    axes.set_title(text if len(text) <= 70 else f"{text[:69]}…", fontsize=10, parse_math=False)
+    axes.set_title(_short(text, _MAX_TITLE), fontsize=10, parse_math=False)
     return axes
 
 
-def _size(row: Row, dearest: float) -> float:
-    """Area in square points: the price is what the eye compares."""
-    return 40.0 + (260.0 * (row.dollars or 0.0) / dearest if dearest else 0.0)
+def _draw_dot(axes: Axes, row: Row, mean: float, area: float, label_offset: tuple[int, int]) -> None:
+    """The dot of a reranker, with its interval, its name and its cost."""
+    at = _milliseconds(row)
+    interval = [[max(0.0, mean - row.low)], [max(0.0, row.high - mean)]]
+    axes.errorbar(at, mean, yerr=interval, color=_BLUE, alpha=0.6, capsize=3, zorder=2)
+    face = "white" if row.usd_per_1000 is None else _BLUE
+    axes.scatter(at, mean, s=area, color=face, edgecolors=_BLUE, zorder=3)
+    axes.annotate(
+        f"{row.name}\n{_cost(row)}",
+        (at, mean),
+        xytext=label_offset,
+        textcoords="offset points",
+        fontsize=9,
+        parse_math=False,
+    )
 
 
-def _label(row: Row) -> str:
-    price = "price unknown" if row.dollars is None else "free" if row.dollars == 0 else f"${row.dollars:.2f} / 1,000"
-    return f"{row.name}\n{price}"
+def _draw_mean(axes: Axes, index: int, row: Row) -> None:
+    """The mean difference of a reranker, with its interval."""
+    gap = row.difference
+    if gap is not None:
+        around = [[max(0.0, gap.mean - gap.low)], [max(0.0, gap.high - gap.mean)]]
+        axes.errorbar(gap.mean, index, xerr=around, fmt="o", markersize=5, color="black", capsize=3, zorder=3)
 
 
-def _axes(width: float, height: float) -> Any:
+def _colour(gap: float) -> str:
+    return _GREEN if gap > 0 else _RED if gap < 0 else _GREY
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
+
+
+def _draw_line(axes: Axes, row: Row, mean: float) -> None:
+    """The line of a reference, with its name."""
+    axes.axhline(mean, color=_GREY, linestyle="--" if row.name == FIRST_STAGE else ":", zorder=1)
+    axes.annotate(
+        row.name,
+        (1.0, mean),
+        xycoords=("axes fraction", "data"),
+        xytext=(-4, 2),
+        textcoords="offset points",
+        ha="right",
+        fontsize=8,
+        color=_DARK_GREY,
+        parse_math=False,
+    )
+
+
+def _draw_ranks(axes: Axes, document: str, ranks: Sequence[float], grade: int) -> None:
+    """The line of a candidate; a relevant one is labelled with its id and grade."""
+    axes.plot(
+        range(len(ranks)),
+        ranks,
+        marker="o",
+        markersize=3 + 1.5 * grade,
+        color=_GREEN if grade else _GREY,
+        alpha=1.0 if grade else 0.35,
+        linewidth=1.0 + grade,
+        zorder=2 + grade,
+    )
+    if grade:
+        axes.annotate(
+            f"{document} ({grade})",
+            (len(ranks) - 1, ranks[-1]),
+            xytext=(7, -3),
+            textcoords="offset points",
+            fontsize=8,
+            color=_GREEN,
+            parse_math=False,
+        )
+
+
+def _scale_latencies(axes: Axes, latencies: Sequence[float]) -> None:
+    """A logarithmic axis with few plain numbers, wide enough that small differences look small."""
+    ticker = needed("matplotlib.ticker", "evaluation")
+    axes.set_xscale("log")
+    low, high = (min(latencies) / 3, max(latencies) * 5) if latencies else (1, 1000)
+    axes.set_xlim(low, high)
+    decades = math.log10(high / low)
+    steps = (1, 2, 5) if decades <= _FEW_DECADES else (1, 3) if decades <= 2 * _FEW_DECADES else (1,)
+    axes.xaxis.set_major_locator(ticker.LogLocator(subs=steps))
+    axes.xaxis.set_major_formatter(ticker.FuncFormatter(lambda number, _: f"{number:g}"))
+    axes.xaxis.set_minor_locator(ticker.NullLocator())
+
+
+def _area(row: Row, highest_cost: float) -> float:
+    """Area of a dot in square points, growing with the cost."""
+    return 40.0 + (260.0 * (row.usd_per_1000 or 0.0) / highest_cost if highest_cost else 0.0)
+
+
+def _cost(row: Row) -> str:
+    if row.usd_per_1000 is None:
+        return "price unknown"
+    return f"${row.usd_per_1000:.2f} per 1,000" if row.usd_per_1000 else "free"
+
+
+def _new_axes(width: float, height: float) -> Any:
     pyplot = needed("matplotlib.pyplot", "evaluation")
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
 
 
 def _milliseconds(row: Row) -> float:
-    """The median of a ranking's latency, on an axis that has no 0."""
-    return max(_LEAST_MS, 1000 * (row.p50 or 0.0))
+    """The median latency, above 0 for a logarithmic axis."""
+    return max(_MIN_MS, 1000 * (row.p50 or 0.0))

@@ -1,27 +1,25 @@
-"""What a comparison found: as a table, as pictures, as data, and as a check for CI."""
-
-from __future__ import annotations
+"""The report of a comparison."""
 
 import json
-import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.pricing import together
 from anyrerank._core.runtime import needed
+from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
+from anyrerank.evaluation.changes import Changes, changes
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.files import write_trec
-from anyrerank.evaluation.losses import Losses, losses
-from anyrerank.evaluation.metrics import is_answered, judged, measured, measures
-from anyrerank.evaluation.outcomes import Outcomes
+from anyrerank.evaluation.metrics import judged_share, measure_names, score
+from anyrerank.evaluation.outcomes import Outcomes, any_succeeded, rankings_of
 from anyrerank.evaluation.page import as_page
-from anyrerank.evaluation.plots import quality_against_latency, ranks
-from anyrerank.evaluation.reference import FIRST_STAGE, REFERENCES
-from anyrerank.evaluation.significance import Difference, differences, interval
+from anyrerank.evaluation.plots import plot_differences, plot_quality_against_latency, plot_ranks
+from anyrerank.evaluation.references import FIRST_STAGE, REFERENCES
+from anyrerank.evaluation.rows import summarise
+from anyrerank.evaluation.scored import Scored
+from anyrerank.evaluation.significance import Difference, differences
 from anyrerank.evaluation.table import as_html, as_text
 
 if TYPE_CHECKING:
@@ -29,183 +27,172 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
-    """One ranking of a comparison.
+@public("anyrerank.evaluation")
+class Report(Scored):
+    """Rankings of the same candidates by several rerankers. Displays as a table, best ranking first.
 
     Attributes:
-        name: As it was given, or `first_stage`, `random`, `oracle`.
-        means: Mean of each measure over the queries that have an answer.
-        low, high: The 95 % interval of the first measure's mean.
-        difference: The first measure against the baseline; `None` for the baseline itself and for references.
-        p50, p95: Seconds of the calls that succeeded; `None` where there were none.
-        dollars: US dollars for 1,000 queries, or `None` when that is not known.
-        failures: Names of error classes, and how many calls failed with each.
-        judged: The part of the first results that is labelled.
+        data: The dataset.
+        outcomes: Outcomes by name and query.
+        scores: Values by name, measure and query, for the evaluated queries.
+        rows: Rows by name, best first.
+        k: Number of top results that count.
+        baseline: Name of the row that the others are compared with.
+        max_concurrency: Maximum number of concurrent calls while latencies were measured.
+        created: When the report was made, in UTC.
+        version: Version of anyrerank.
     """
-
-    name: str
-    means: Mapping[str, float]
-    low: float
-    high: float
-    difference: Difference | None
-    p50: float | None
-    p95: float | None
-    dollars: float | None
-    failures: Mapping[str, int]
-    judged: float
-
-    @property
-    def is_reference(self) -> bool:
-        """Whether it is one of the rows that are always there."""
-        return self.name in REFERENCES
-
-
-@dataclass(frozen=True, kw_only=True)
-class Report:
-    """Rankings of the same candidates by several rerankers. Shows itself as a table, best first.
-
-    Attributes:
-        data: What they were compared on.
-        outcomes: By name and query, what came back.
-        scores: By name, measure and query; of the queries that have an answer.
-        rows: By name, best first.
-        k: How many results count.
-        baseline: What the others are compared with.
-        at_once: Calls under way at once while latencies were measured.
-    """
-
-    data: Dataset
-    outcomes: Mapping[str, Outcomes] = field(repr=False)
-    scores: Mapping[str, Mapping[str, Mapping[str, float]]] = field(repr=False)
-    rows: Mapping[str, Row] = field(repr=False)
-    k: int
-    baseline: str
-    at_once: int = 1
 
     @classmethod
-    def of(
-        cls, data: Dataset, outcomes: Mapping[str, Outcomes], *, k: int, baseline: str = FIRST_STAGE, at_once: int = 1
-    ) -> Report:
-        """The report of some outcomes, among which are those of the references."""
-        scores = {name: measured(_rankings(found), data.labels, k) for name, found in outcomes.items()}
-        main = measures(k)[0]
-        numbers = {name: list(found[main].values()) for name, found in scores.items()}
-        others = {name: each for name, each in numbers.items() if name not in (*REFERENCES, baseline)}
-        against = differences(others, numbers[baseline])
+    def from_outcomes(
+        cls,
+        data: Dataset,
+        outcomes: Mapping[str, Outcomes],
+        *,
+        k: int,
+        baseline: str = FIRST_STAGE,
+        max_concurrency: int = 1,
+    ) -> "Report":
+        """Score outcomes, those of the references included, and summarise them."""
+        rankings = {name: rankings_of(each) for name, each in outcomes.items()}
+        scores = {name: score(rankings[name], data.labels, k) for name, each in outcomes.items() if any_succeeded(each)}
+        main = measure_names(k)[0]
+        values = {name: list(each[main].values()) for name, each in scores.items()}
+        compared = {name: each for name, each in values.items() if name not in (*REFERENCES, baseline)}
+        gaps = differences(compared, values.get(baseline, []))
         rows = [
-            _row(name, found, scores[name], against.get(name), judged=_judged(data, found, k))
-            for name, found in outcomes.items()
+            summarise(name, each, scores.get(name, {}), gaps.get(name), judged_share(rankings[name], data.labels, k))
+            for name, each in outcomes.items()
         ]
-        best_first = sorted(rows, key=lambda row: -row.means[main])
         return cls(
             data=data,
             outcomes=outcomes,
             scores=scores,
-            rows={row.name: row for row in best_first},
+            rows={row.name: row for row in sorted(rows, key=lambda row: -row.means.get(main, -1.0))},
             k=k,
             baseline=baseline,
-            at_once=at_once,
+            max_concurrency=max_concurrency,
         )
 
-    @property
-    def measures(self) -> tuple[str, ...]:
-        """Names of the measures; the first is the one that the rows are sorted and compared by."""
-        return measures(self.k)
-
-    @property
-    def answered(self) -> list[str]:
-        """The queries that have an answer, over which the means are."""
-        return [query for query in self.data.queries if is_answered(self.data.labels.get(query, {}))]
-
-    def difference(self, name: str, than: str | None = None, on: str | None = None) -> Difference:
-        """How much better one ranking is than another, with its interval.
+    def difference(self, name: str, baseline: str | None = None, measure: str | None = None) -> Difference:
+        """How much better one ranking is than another, with an interval.
 
         Args:
-            name: The one.
-            than: The other; by default the baseline.
-            on: A measure; by default the first.
-        """
-        measure = self._measure(on)
-        one, other = (self._scores(each)[measure] for each in (name, than or self.baseline))
-        return differences({name: list(one.values())}, list(other.values()))[name]
+            name: Name of a row.
+            baseline: Name of the row to compare with; by default the baseline of the report.
+            measure: Name of a measure; by default the first.
 
-    def assert_better(self, name: str, than: str | None = None, on: str | None = None) -> None:
-        """Raise `AssertionError` unless one ranking is better than another by more than chance; for CI.
-
-        One comparison by itself: the table corrects for all that it shows.
+        Raises:
+            BadRequestError: There is no such row or measure.
         """
-        found = self.difference(name, than, on)
-        if not (found.clear and found.mean > 0):
+        measure = self._checked_measure(measure)
+        new, old = (list(self._scores(each)[measure].values()) for each in (name, baseline or self.baseline))
+        return differences({name: new}, old)[name]
+
+    def assert_better(self, name: str, baseline: str | None = None, measure: str | None = None) -> None:
+        """Raise `AssertionError` unless one ranking is significantly better than another. For CI.
+
+        This is a single comparison: unlike the table, it makes no correction for several rankings. It also raises if a
+        call of either ranking failed.
+
+        Args:
+            name: Name of a row.
+            baseline: Name of the row to compare with; by default the baseline of the report.
+            measure: Name of a measure; by default the first.
+        """
+        for each in (name, baseline or self.baseline):
+            if each in self.rows and (failures := sum(self.rows[each].failures.values())):
+                row = self.rows[each]
+                raise AssertionError(f"{failures} of {row.calls} calls of {each} failed, the first with {row.message}")
+        gap = self.difference(name, baseline, measure)
+        if not (gap.significant and gap.mean > 0):
             raise AssertionError(
-                f"{name} is not clearly better than {than or self.baseline} on {self._measure(on)}: {found.mean:+.3f} "
-                f"[{found.low:+.3f}, {found.high:+.3f}] over {len(self.answered)} queries"
+                f"{name} is not significantly better than {baseline or self.baseline} on "
+                f"{self._checked_measure(measure)}: {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] over "
+                f"{len(self.evaluated_queries)} queries"
             )
 
-    def losses(self, name: str, than: str | None = None, *, most: int = 5) -> Losses:
-        """The queries that a reranker made worse, the worst first, with its results beside the other's.
+    def losses(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Changes:
+        """The queries that a reranker made worse, worst first, with both rankings side by side.
 
         Args:
-            than: What it is compared with; by default the baseline.
-            most: How many queries.
+            name: Name of a row.
+            baseline: Name of the row to compare with; by default the baseline of the report.
+            limit: Maximum number of queries.
         """
-        self._scores(name)
-        return losses(self, name, than or self.baseline, most)
+        return self._changes(name, baseline, limit, wins=False)
 
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Quality against latency, with the price as the size of a dot and the interval as a bar (matplotlib)."""
-        return quality_against_latency(self, ax)
+    def wins(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Changes:
+        """The queries that a reranker improved, best first; arguments as in `losses`."""
+        return self._changes(name, baseline, limit, wins=True)
 
-    def plot_ranks(self, query: str, names: Sequence[str] | None = None, ax: Axes | None = None) -> Axes:
-        """Where each candidate of a query went, from the first stage through the rerankers (matplotlib).
+    def _changes(self, name: str, baseline: str | None, limit: int, *, wins: bool) -> Changes:
+        for each in (name, baseline or self.baseline):
+            self._scores(each)
+        return changes(self, name, baseline or self.baseline, limit, wins=wins)
+
+    def plot(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot quality, with its interval, against latency. The size of a dot is the cost (matplotlib)."""
+        return plot_quality_against_latency(self, ax)
+
+    def plot_differences(self, ax: "Axes | None" = None) -> "Axes":
+        """Plot the paired differences to the baseline, query by query, with mean and interval (matplotlib)."""
+        return plot_differences(self, ax)
+
+    def plot_ranks(self, query: str, names: Sequence[str] | None = None, ax: "Axes | None" = None) -> "Axes":
+        """Plot the rank of each candidate of a query, from the first stage through the rerankers (matplotlib).
 
         Args:
             query: Id of a query.
-            names: Rerankers, in this order; by default all.
+            names: Rerankers to show, in this order; by default all.
+            ax: Where to draw; by default a new figure.
         """
         if query not in self.data.queries:
-            raise BadRequestError(f"there is no query {query}")
-        chosen = [name for name in self.rows if name not in REFERENCES] if names is None else list(names)
-        for name in chosen:
+            raise BadRequestError(f"there is no query {query} in this report")
+        shown = [name for name in self.rows if name not in REFERENCES] if names is None else list(names)
+        for name in shown:
             self._scores(name)
-        return ranks(self, query, chosen, ax)
+        return plot_ranks(self, query, shown, ax)
 
-    def to_pandas(self) -> DataFrame:
-        """The rows as a data frame, a column for each measure."""
-        pandas = needed("pandas", "evaluation")
-        return pandas.DataFrame([_flat(row) for row in self.rows.values()]).set_index("name")
+    def to_pandas(self) -> "DataFrame":
+        """The rows as a data frame, with a column for each measure."""
+        frame: DataFrame = needed("pandas", "evaluation").DataFrame(self._flat_rows())
+        return frame.set_index("name")
 
     def to_json(self, path: str | Path | None = None) -> str:
-        """Everything as JSON, the raw rankings included; written to `path` if one is given. No text is in it."""
-        text = json.dumps(
-            {
-                "data": self.data.name,
-                "k": self.k,
-                "baseline": self.baseline,
-                "rows": [_flat(row) for row in self.rows.values()],
-                "scores": self.scores,
-                "outcomes": {
-                    name: {query: asdict(outcome) for query, outcome in found.items()}
-                    for name, found in self.outcomes.items()
-                },
-            },
-            indent=1,
-        )
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
+        """The rows, scores and rankings as JSON, without any texts.
 
-    def to_trec(self, folder: str | Path) -> list[Path]:
-        """A run in TREC's form for each ranking, and the labels as qrels, in `folder`."""
-        rankings = {name: _rankings(found) for name, found in self.outcomes.items()}
-        return write_trec(Path(folder), rankings, self.data.labels)
+        Args:
+            path: A file to write as well.
+        """
+        content = {
+            "data": self.data.name,
+            "k": self.k,
+            "baseline": self.baseline,
+            "first_stage": self.data.first_stage,
+            "created": self.created.isoformat(timespec="seconds"),
+            "version": self.version,
+            "rows": self._flat_rows(),
+            "scores": self.scores,
+            "outcomes": {
+                name: {query: asdict(outcome) for query, outcome in outcomes.items()}
+                for name, outcomes in self.outcomes.items()
+            },
+        }
+        return _saved(json.dumps(content, indent=1), path)
 
     def to_html(self, path: str | Path | None = None) -> str:
-        """One page with table, picture and what got worse, texts included; written to `path` if one is given."""
-        page = as_page(self)
-        if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
-        return page
+        """A single HTML page with the table, plots, wins and losses, texts included.
+
+        Args:
+            path: A file to write as well.
+        """
+        return _saved(as_page(self), path)
+
+    def to_trec(self, folder: str | Path) -> list[Path]:
+        """Write a run in TREC's format for each ranking, and the labels as qrels. Return the paths."""
+        rankings = {name: rankings_of(outcomes) for name, outcomes in self.outcomes.items()}
+        return write_trec(Path(folder), rankings, self.data.labels)
 
     def __str__(self) -> str:
         return as_text(self)
@@ -215,74 +202,21 @@ class Report:
 
     def _scores(self, name: str) -> Mapping[str, Mapping[str, float]]:
         if name not in self.scores:
-            raise BadRequestError(f"there is no {name} in this report; there are {', '.join(self.rows)}")
+            if name in self.rows:
+                raise BadRequestError(f"every call of {name} failed: {self.rows[name].message}")
+            raise BadRequestError(f"there is no row {name!r} in this report, only {', '.join(self.rows)}")
         return self.scores[name]
 
-    def _measure(self, name: str | None) -> str:
+    def _flat_rows(self) -> list[dict[str, Any]]:
+        return [{"name": row.name, **dict.fromkeys(self.measures), **row.flat()} for row in self.rows.values()]
+
+    def _checked_measure(self, name: str | None) -> str:
         if name is not None and name not in self.measures:
-            raise BadRequestError(f"there is no measure {name} in this report; there are {', '.join(self.measures)}")
+            raise BadRequestError(f"measure must be one of {', '.join(self.measures)}, got {name!r}")
         return name or self.measures[0]
 
 
-def _row(
-    name: str,
-    outcomes: Outcomes,
-    scores: Mapping[str, Mapping[str, float]],
-    difference: Difference | None,
-    *,
-    judged: float,
-) -> Row:
-    means = {measure: _mean(list(numbers.values())) for measure, numbers in scores.items()}
-    low, high = interval(list(next(iter(scores.values())).values()))
-    good = [outcome for outcome in outcomes.values() if outcome.error is None]
-    seconds = sorted(outcome.seconds for outcome in good if outcome.seconds is not None)
-    dollars = together(outcome.dollars for outcome in good)
-    return Row(
-        name=name,
-        means=means,
-        low=low,
-        high=high,
-        difference=difference,
-        p50=_quantile(seconds, 0.50),
-        p95=_quantile(seconds, 0.95),
-        dollars=1000 * dollars / len(good) if good and dollars is not None else None,
-        failures=Counter(outcome.error for outcome in outcomes.values() if outcome.error is not None),
-        judged=judged,
-    )
-
-
-def _judged(data: Dataset, outcomes: Outcomes, k: int) -> float:
-    return judged(_rankings(outcomes), data.labels, k)
-
-
-def _rankings(outcomes: Outcomes) -> dict[str, Sequence[str]]:
-    return {query: outcome.ranking for query, outcome in outcomes.items()}
-
-
-def _mean(numbers: Sequence[float]) -> float:
-    return math.fsum(numbers) / len(numbers) if numbers else 0.0
-
-
-def _quantile(ordered: Sequence[float], part: float) -> float | None:
-    """The nearest rank."""
-    return ordered[max(0, math.ceil(part * len(ordered)) - 1)] if ordered else None
-
-
-def _flat(row: Row) -> dict[str, Any]:
-    gap = row.difference
-    return {
-        "name": row.name,
-        **row.means,
-        "low": row.low,
-        "high": row.high,
-        "difference": gap and gap.mean,
-        "difference_low": gap and gap.low,
-        "difference_high": gap and gap.high,
-        "p": gap and gap.p,
-        "clear": gap and gap.clear,
-        "p50_ms": row.p50 and 1000 * row.p50,
-        "p95_ms": row.p95 and 1000 * row.p95,
-        "usd_per_1000": row.dollars,
-        "failures": sum(row.failures.values()),
-        "judged": row.judged,
-    }
+def _saved(text: str, path: str | Path | None) -> str:
+    if path is not None:
+        Path(path).write_text(text, encoding="utf-8")
+    return text

@@ -1,107 +1,121 @@
-"""Whether a difference is more than chance: paired bootstrap intervals, and a randomisation test.
+"""Statistical significance of differences: paired bootstrap intervals and a paired randomisation test.
 
 Smucker, Allan and Carterette, "A Comparison of Statistical Significance Tests for Information Retrieval Evaluation",
-CIKM 2007; Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; and for several comparisons Holm, "A Simple
+CIKM 2007; Efron and Tibshirani, "An Introduction to the Bootstrap", 1993; for several comparisons, Holm, "A Simple
 Sequentially Rejective Multiple Test Procedure", Scandinavian Journal of Statistics 6 (1979).
 """
 
-from __future__ import annotations
-
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
+from anyrerank._core.types import public
+from anyrerank.errors import ConfigurationError
+
+try:
+    import numpy as np
+    from numpy.typing import NDArray
+except ImportError as error:
+    raise ConfigurationError("anyrerank.evaluation needs NumPy: pip install 'anyrerank[evaluation]'") from error
 
 _RESAMPLES = 10_000
-_AT_ONCE = 2_000_000
+_CHUNK = 2_000_000
+"""Numbers in memory at once while resampling."""
 _LEVEL = 0.05
 
 
+@public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better one ranking is than another, over the same queries.
+    """How much better one ranking is than a baseline, over the same queries.
 
     Attributes:
         mean: Mean difference.
-        low, high: Its interval by the paired bootstrap. Of several comparisons, all hold the truth in 95 of 100 cases.
-        p: The chance of a mean as large if it were all chance: by flipping the signs of the queries' differences, and
-            with Holm's correction for several comparisons. A handful of queries cannot make it small.
-        clear: Whether p is below 0.05.
+        low, high: 95% bootstrap interval of the mean. When several rankings are compared with one baseline, the
+            intervals are simultaneous: all of them cover the true difference in 95 of 100 comparisons.
+        p_value: Probability of a mean at least as far from 0 if there were no difference. From a randomisation test
+            that flips the signs of the differences, with Holm's correction for several comparisons. It cannot become
+            small with a handful of queries.
+        significant: Whether `p_value` is below 0.05.
     """
 
     mean: float
     low: float
     high: float
-    p: float
-    clear: bool
+    p_value: float
+    significant: bool
 
 
 def differences(
-    against: Mapping[str, Sequence[float]], baseline: Sequence[float], *, seed: int = 0
+    scores: Mapping[str, Sequence[float]], baseline: Sequence[float], *, seed: int = 0
 ) -> dict[str, Difference]:
-    """Each of several rankings against one.
+    """Compare several rankings with one baseline.
 
     Args:
-        against: By name the numbers of a ranking, query by query.
-        baseline: Those of the one they are compared with, for the same queries in the same order.
-        seed: Of the resampling; the same gives the same intervals.
+        scores: For each ranking its scores, query by query.
+        baseline: The scores of the baseline, for the same queries in the same order.
+        seed: Seed of the resampling.
     """
-    if not (baseline and against):
+    if not (baseline and scores):
         return {}
-    names, random = list(against), np.random.default_rng(seed)
-    gaps = np.array([np.subtract(against[name], baseline) for name in names], dtype=float).reshape(len(names), -1)
+    names, rng = list(scores), np.random.default_rng(seed)
+    gaps = np.array([np.subtract(scores[name], baseline) for name in names], dtype=float).reshape(len(names), -1)
     level = _LEVEL / len(names)
-    lows, highs = np.quantile(_resampled(gaps, random), (level / 2, 1 - level / 2), axis=1)
-    corrected = _holm(_by_flipping(gaps, random))
+    lows, highs = np.quantile(_bootstrap_means(gaps, rng), (level / 2, 1 - level / 2), axis=1)
+    p_values = _holm(_sign_flip_p_values(gaps, rng))
     return {
         name: Difference(
             mean=float(gaps[row].mean()),
             low=float(lows[row]),
             high=float(highs[row]),
-            p=corrected[row],
-            clear=corrected[row] < _LEVEL,
+            p_value=p_values[row],
+            significant=p_values[row] < _LEVEL,
         )
         for row, name in enumerate(names)
     }
 
 
-def _by_flipping(gaps: NDArray[np.float64], random: np.random.Generator) -> list[float]:
-    """For each row how often its mean is as far from 0 when every query's difference may as well be the opposite."""
-    rows, count = gaps.shape
-    seen = np.abs(gaps.mean(axis=1)) - 1e-12
-    beyond = np.ones(rows)
-    step = max(1, _AT_ONCE // count)
-    for start in range(0, _RESAMPLES, step):
-        signs = random.choice((-1.0, 1.0), size=(min(step, _RESAMPLES - start), count))
-        beyond += (np.abs(signs @ gaps.T / count) >= seen).sum(axis=0)
-    return [float(each) for each in beyond / (_RESAMPLES + 1)]
-
-
-def _holm(chances: Sequence[float]) -> list[float]:
-    corrected, worst = [0.0] * len(chances), 0.0
-    for place, row in enumerate(sorted(range(len(chances)), key=chances.__getitem__)):
-        worst = max(worst, min(1.0, chances[row] * (len(chances) - place)))
-        corrected[row] = worst
-    return corrected
-
-
-def interval(numbers: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
-    """The 95 % interval of a mean."""
-    if not numbers:
+def interval(scores: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
+    """The 95% bootstrap interval of a mean; `(0, 0)` without scores."""
+    if not scores:
         return 0.0, 0.0
-    means = _resampled(np.array([numbers], dtype=float), np.random.default_rng(seed))
+    means = _bootstrap_means(np.array([scores], dtype=float), np.random.default_rng(seed))
     low, high = np.quantile(means[0], (_LEVEL / 2, 1 - _LEVEL / 2))
     return float(low), float(high)
 
 
-def _resampled(rows: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
-    """The means of each row over queries that are drawn anew, the same for all rows."""
+def _sign_flip_p_values(gaps: NDArray[np.float64], rng: np.random.Generator) -> list[float]:
+    """For each row, how often randomly flipped signs give a mean at least as far from 0."""
+    rows, count = gaps.shape
+    observed = np.abs(gaps.mean(axis=1)) - 1e-12
+    extreme = np.ones(rows)
+    for start, stop in _chunks(count):
+        signs = rng.choice((-1.0, 1.0), size=(stop - start, count))
+        extreme += (np.abs(signs @ gaps.T / count) >= observed).sum(axis=0)
+    return [float(each) for each in extreme / (_RESAMPLES + 1)]
+
+
+def _holm(p_values: Sequence[float]) -> list[float]:
+    """Adjust p-values for several comparisons."""
+    adjusted, largest = [0.0] * len(p_values), 0.0
+    for rank, row in enumerate(sorted(range(len(p_values)), key=p_values.__getitem__)):
+        largest = max(largest, min(1.0, p_values[row] * (len(p_values) - rank)))
+        adjusted[row] = largest
+    return adjusted
+
+
+def _bootstrap_means(rows: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """The means of each row over resampled queries; every sample is shared by all rows."""
     count = rows.shape[1]
     means = np.empty((rows.shape[0], _RESAMPLES))
-    step = max(1, _AT_ONCE // count)
-    for start in range(0, _RESAMPLES, step):
-        drawn = random.integers(0, count, size=(min(step, _RESAMPLES - start), count))
+    for start, stop in _chunks(count):
+        sample = rng.integers(0, count, size=(stop - start, count))
         for row, numbers in enumerate(rows):
-            means[row, start : start + step] = numbers[drawn].mean(axis=1)
+            means[row, start:stop] = numbers[sample].mean(axis=1)
     return means
+
+
+def _chunks(count: int) -> Iterator[tuple[int, int]]:
+    """Ranges of resamples of `count` numbers that fit into memory."""
+    step = max(1, _CHUNK // count)
+    for start in range(0, _RESAMPLES, step):
+        yield start, min(start + step, _RESAMPLES)

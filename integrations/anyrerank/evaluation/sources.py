@@ -1,24 +1,24 @@
-"""Data from where people have it: a data frame, a retriever of LangChain's or LlamaIndex's, LlamaIndex's own datasets.
+"""Datasets from a data frame, a LangChain or LlamaIndex retriever, or a dataset of LlamaIndex.
 
-No framework is imported: what is handed over brings its own.
+No framework is imported: the objects that are passed in bring their own.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
+from anyrerank.evaluation.cleaning import whole_grade
 from anyrerank.evaluation.dataset import Dataset
 
 if TYPE_CHECKING:
     from pandas import DataFrame
 
 Relevant = Mapping[str, Iterable[str] | Mapping[str, int]]
-"""For each question the ids of the documents that answer it, or their grades."""
+"""For each question the ids of the relevant documents, or their grades."""
 
 
 def from_pandas(
@@ -29,29 +29,34 @@ def from_pandas(
     label: str | None = "label",
     name: str = "data",
 ) -> Dataset:
-    """A frame with a row for each candidate, in the order in which the first stage found them.
+    """Read a data frame with one row for each candidate, in the order of the first stage.
 
     Args:
-        frame: Texts of queries and documents; a label that is missing is no label.
-        query, document, label: Names of the columns; `None` where nothing is labelled.
+        frame: Texts of queries and documents, and their labels; a missing value is no label.
+        query, document, label: Names of the columns. `label=None` if nothing is labelled.
+        name: Name of the dataset in reports.
 
     Raises:
-        BadRequestError: A column is not there, a label is not a whole number, or a document stands twice under a query.
+        BadRequestError: A column is missing, a label is not a whole number, or equal rows have different labels.
     """
     columns = [query, document, *([] if label is None else [label])]
     if missing := [each for each in columns if each not in frame.columns]:
-        raise BadRequestError(f"the frame has no column {missing[0]!r}; it has {', '.join(map(str, frame.columns))}")
+        raise BadRequestError(f"the frame has no column {missing[0]!r}, only {', '.join(map(str, frame.columns))}")
     queries: dict[str, str] = {}
     documents: dict[str, str] = {}
     labels: dict[str, dict[str, int]] = {}
     candidates: dict[str, list[str]] = {}
     labelled = [False] * len(frame) if label is None else list(frame[label].notna())
-    for place, row in enumerate(frame[columns].itertuples(index=False, name=None)):
+    for index, row in enumerate(frame[columns].itertuples(index=False, name=None)):
         query_id = queries.setdefault(row[0], f"q{len(queries) + 1}")
         document_id = documents.setdefault(row[1], f"d{len(documents) + 1}")
         candidates.setdefault(query_id, []).append(document_id)
-        if labelled[place]:
-            labels.setdefault(query_id, {})[document_id] = _grade(row[2], place)
+        if labelled[index]:
+            grade = whole_grade(row[2], f"row {index} of the frame")
+            if labels.setdefault(query_id, {}).setdefault(document_id, grade) != grade:
+                raise BadRequestError(
+                    f"row {index} of the frame has another label than an earlier row of the same texts"
+                )
     return Dataset(
         name=name,
         queries={each: text for text, each in queries.items()},
@@ -65,65 +70,66 @@ def from_langchain(
     retriever: Any,
     questions: Relevant,
     *,
-    id_of: Callable[[Any], str] | None = None,
+    get_id: Callable[[Any], str] | None = None,
     name: str = "retriever",
 ) -> Dataset:
-    """What a LangChain retriever finds for labelled questions.
+    """Retrieve candidates for labelled questions with a LangChain retriever.
 
     Args:
-        retriever: Anything with LangChain's `invoke`.
-        questions: For each question the ids of the documents that answer it, or their grades.
-        id_of: The id of a document; by default `document.id`, then `metadata["id"]`.
+        retriever: Any object with LangChain's `invoke`.
+        questions: For each question the ids of the relevant documents, or their grades.
+        get_id: Returns the id of a document; by default `document.id`, else `metadata["id"]`.
+        name: Name of the dataset in reports.
+
+    Raises:
+        BadRequestError: A retrieved document has no id, or two different documents have the same id.
     """
-    found = {question: retriever.invoke(question) for question in questions}
-    texts = {
-        question: [(_id(each, id_of), each.page_content) for each in documents] for question, documents in found.items()
+    retrieved = {
+        question: [(_document_id(each, get_id), each.page_content) for each in retriever.invoke(question)]
+        for question in questions
     }
-    return _retrieved(texts, questions, name)
+    return _from_retrieved(retrieved, questions, name)
 
 
 def from_llama_index(dataset: Any, retriever: Any = None, *, name: str = "retriever") -> Dataset:
-    """An `EmbeddingQAFinetuneDataset` of LlamaIndex's, with what a retriever finds as candidates.
+    """Read an `EmbeddingQAFinetuneDataset` of LlamaIndex, and retrieve candidates with a retriever.
 
     Args:
-        dataset: With `queries`, `corpus` and `relevant_docs`, as llama-index-finetuning makes it.
-        retriever: Anything with LlamaIndex's `retrieve`, over nodes with the ids of the corpus; without one,
-            `compare(..., candidates=30)` finds candidates by words.
+        dataset: Any object with `queries`, `corpus` and `relevant_docs`, such as those of llama-index-finetuning.
+        retriever: Any object with LlamaIndex's `retrieve`, over nodes with the ids of the corpus. Without one the
+            dataset has no candidates; `compare(..., candidates=30)` finds some by lexical search.
+        name: Name of the dataset in reports.
     """
-    labels = {query: dict.fromkeys(answers, 1) for query, answers in dataset.relevant_docs.items()}
+    labels = {query: dict.fromkeys(relevant, 1) for query, relevant in dataset.relevant_docs.items()}
     data = Dataset(name=name, queries=dict(dataset.queries), documents=dict(dataset.corpus), labels=labels)
     if retriever is None:
         return data
-    found = {query: [each.node.node_id for each in retriever.retrieve(text)] for query, text in data.queries.items()}
-    return replace(data, candidates=found)
+    candidates = {
+        query: [each.node.node_id for each in retriever.retrieve(text)] for query, text in data.queries.items()
+    }
+    return replace(data, candidates=candidates)
 
 
-def _retrieved(found: Mapping[str, list[tuple[str, str]]], questions: Relevant, name: str) -> Dataset:
+def _from_retrieved(retrieved: Mapping[str, list[tuple[str, str]]], questions: Relevant, name: str) -> Dataset:
     queries = {f"q{number}": question for number, question in enumerate(questions, start=1)}
     documents: dict[str, Document] = {}
-    for each, text in (pair for pairs in found.values() for pair in pairs):
+    for each, text in (pair for pairs in retrieved.values() for pair in pairs):
         if documents.setdefault(each, text) != text:
-            raise BadRequestError(f"two documents that the retriever found have the id {each}: give id_of=")
+            raise BadRequestError(f"two different retrieved documents have the id {each}: pass get_id=")
     labels = {query: _grades(questions[question]) for query, question in queries.items()}
     for grades in labels.values():
         for each in grades:
-            documents.setdefault(each, "")  # it answers and was not found: no candidate, so its text is not needed
-    candidates = {query: [each for each, _ in found[question]] for query, question in queries.items()}
+            documents.setdefault(each, "")  # relevant but not retrieved: never a candidate, so its text is not needed
+    candidates = {query: [each for each, _ in retrieved[question]] for query, question in queries.items()}
     return Dataset(name=name, queries=queries, documents=documents, labels=labels, candidates=candidates)
 
 
-def _grades(answers: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
-    return dict(answers) if isinstance(answers, Mapping) else dict.fromkeys(answers, 1)
+def _grades(relevant: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
+    return dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1)
 
 
-def _id(document: Any, id_of: Callable[[Any], str] | None) -> str:
-    found = id_of(document) if id_of is not None else document.id or document.metadata.get("id")
+def _document_id(document: Any, get_id: Callable[[Any], str] | None) -> str:
+    found = get_id(document) if get_id is not None else document.id or document.metadata.get("id")
     if not found:
-        raise BadRequestError("a document that the retriever found has no id: give id_of=")
+        raise BadRequestError("a retrieved document has no id: pass get_id=")
     return str(found)
-
-
-def _grade(value: Any, place: int) -> int:
-    if isinstance(value, str) or not math.isfinite(value) or value != int(value):
-        raise BadRequestError(f"row {place} of the frame: a label is a whole number")
-    return int(value)

@@ -3,71 +3,75 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from anyrerank.evaluation.dataset import LEXICAL_SEARCH
+from anyrerank.evaluation.references import FIRST_STAGE
+
 if TYPE_CHECKING:
-    from anyrerank.evaluation.report import Report, Row
+    from anyrerank.evaluation.rows import Row
+    from anyrerank.evaluation.scored import Scored
+
+_FEW_QUERIES = 20
+_TEXT_COLUMNS = (0, 2)
+_MARK = "*"
+"""Marks the numbers of a row in which some calls failed."""
 
 
-def as_text(report: Report) -> str:
-    """An aligned table with what has to be known under it."""
-    rows = [_heads(report), *(_cells(report, row) for row in report.rows.values())]
+def as_text(report: Scored) -> str:
+    """An aligned table, followed by notes."""
+    rows = [_headings(report), *(_cells(report, row) for row in report.rows.values())]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if place in _TEXTS else cell.rjust(width) for place, cell, width in _placed(row, widths)
-        )
-        for row in rows
-    ]
-    return "\n".join([lines[0].rstrip(), *(line.rstrip() for line in lines[1:]), "", *_notes(report)])
+    lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+    return "\n".join([*lines, "", *_notes(report)])
 
 
-def as_html(report: Report) -> str:
-    """The same as HTML, with bars; every text is escaped."""
-    head = "".join(f"<th>{html.escape(each)}</th>" for each in _heads(report))
+def as_html(report: Scored) -> str:
+    """A table with bars, followed by notes. All texts are escaped."""
+    head = "".join(f"<th>{html.escape(each)}</th>" for each in _headings(report))
     body = "".join(_html_row(report, row) for row in report.rows.values())
     notes = "".join(f"<div>{html.escape(note)}</div>" for note in _notes(report))
-    return f"<div><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>"
+    return f'<div><table class="report"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>{notes}</div>'
 
 
-_ENOUGH = 20
-_FEW = "So few queries cannot tell much: intervals of a bootstrap are too narrow below some 20."
-_TEXTS = (0, 2)
-"""Columns of words."""
+def _aligned(row: Sequence[str], widths: Sequence[int]) -> Iterator[str]:
+    for column, (cell, width) in enumerate(zip(row, widths, strict=True)):
+        yield cell.ljust(width) if column in _TEXT_COLUMNS else cell.rjust(width)
 
 
-def _placed(row: Sequence[str], widths: Sequence[int]) -> list[tuple[int, str, int]]:
-    return [(place, cell, width) for place, (cell, width) in enumerate(zip(row, widths, strict=True))]
-
-
-def _heads(report: Report) -> list[str]:
+def _headings(report: Scored) -> list[str]:
     main, *others = report.measures
     shown = ["hit@1" if each == "Success@1" else each for each in others]
-    return ["", main, f"against {report.baseline}", *shown, "p50", "p95", "per 1,000", "failed", f"judged@{report.k}"]
+    last = ["p50", "p95", "cost per 1,000", "failed", f"judged@{report.k}"]
+    return ["", main, f"vs. {report.baseline}", *shown, *last]
 
 
-def _cells(report: Report, row: Row) -> list[str]:
+def _cells(report: Scored, row: Row) -> list[str]:
     main, *others = report.measures
+    failures = sum(row.failures.values())
+    if row.failed:
+        return [row.name, "failed", *[""] * (len(others) + 4), f"{failures} of {row.calls}", ""]
+    mark = _MARK if failures else ""
     return [
         row.name,
-        f"{row.means[main]:.3f}",
-        _against(row),
-        *(f"{row.means[each]:.3f}" for each in others),
+        f"{row.means[main]:.3f}{mark}",
+        _difference(row) + (mark if row.difference else ""),
+        *(f"{row.means[each]:.3f}{mark}" for each in others),
         _milliseconds(row.p50),
         _milliseconds(row.p95),
-        "" if row.is_reference else "unknown" if row.dollars is None else f"${row.dollars:.2f}",
-        "" if row.is_reference else str(sum(row.failures.values())),
-        f"{100 * row.judged:.0f} %",
+        _cost(row),
+        "" if row.is_reference else f"{failures} of {row.calls}" if failures else "0",
+        f"{row.judged:.0%}",
     ]
 
 
-def _against(row: Row) -> str:
+def _difference(row: Row) -> str:
     gap = row.difference
     if gap is None:
         return ""
     between = f"[{gap.low:+.3f}, {gap.high:+.3f}]"
-    return f"{gap.mean:+.3f} {between}" if gap.clear else f"no clear difference {between}"
+    return f"{gap.mean:+.3f} {between}" if gap.significant else f"not significant {between}"
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -76,42 +80,71 @@ def _milliseconds(seconds: float | None) -> str:
     return f"{1000 * seconds:.1f} ms" if seconds < 0.01 else f"{1000 * seconds:.0f} ms"
 
 
-def _notes(report: Report) -> list[str]:
-    answered, asked = len(report.answered), len(report.data.queries)
-    notes = [f"{answered} of {asked} queries have an answer among the labels; means are over these. Gain is linear."]
+def _cost(row: Row) -> str:
+    if row.is_reference:
+        return ""
+    return "unknown" if row.usd_per_1000 is None else f"${row.usd_per_1000:.2f}"
+
+
+def _notes(report: Scored) -> Iterator[str]:
+    evaluated, total = len(report.evaluated_queries), len(report.data.queries)
+    yield (
+        f"{evaluated} of {total} queries have a relevant document in the labels; means are over these. "
+        "nDCG uses linear gain."
+    )
     if any(row.difference for row in report.rows.values()):
-        notes.append(
-            f"Differences of {report.measures[0]}: clear by a randomisation test with Holm's correction; intervals of "
-            "95 % for all together by a paired bootstrap."
+        yield (
+            f"Differences in {report.measures[0]}: significance by a randomisation test with Holm's correction, "
+            "simultaneous 95% intervals by a paired bootstrap."
         )
-        notes += [_FEW] if answered < _ENOUGH else []
+        if evaluated < _FEW_QUERIES:
+            yield f"Bootstrap intervals are too narrow with fewer than {_FEW_QUERIES} queries: label more."
     if any(row.p50 is not None for row in report.rows.values()):
-        calls = "one call at a time" if report.at_once == 1 else f"{report.at_once} calls at once"
-        notes.append(f"Latencies with {calls}; what runs on this machine was asked one at a time.")
-    for row in report.rows.values():
-        if row.failures:
-            said = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))
-            notes.append(f"{row.name}: {said}; these queries count in the order of the first stage.")
-    return notes
+        yield f"Latencies were measured with {_concurrency(report)}; models on this machine were called one at a time."
+    if report.data.first_stage is not None:
+        is_lexical = report.data.first_stage == LEXICAL_SEARCH
+        advice = ", not your retriever: pass first_stage= to use that" if is_lexical else ""
+        yield f"{FIRST_STAGE} is {report.data.first_stage}{advice}."
+    yield from (_failures(row) for row in report.rows.values() if row.failures)
 
 
-def _html_row(report: Report, row: Row) -> str:
+def _failures(row: Row) -> str:
+    kinds = ", ".join(f"{count} x {name}" for name, count in sorted(row.failures.items()))
+    if row.failed:
+        return f"{row.name}: failed, {kinds}; the first error: {row.message}"
+    count = f"{sum(row.failures.values())} of {row.calls} calls failed"
+    return (
+        f"{_MARK} {row.name}: {count}, {kinds}; these queries count with the order of the first stage. "
+        f"The first error: {row.message}"
+    )
+
+
+def _concurrency(report: Scored) -> str:
+    calls = report.max_concurrency
+    return "one call at a time" if calls == 1 else f"up to {calls} concurrent calls"
+
+
+def _html_row(report: Scored, row: Row) -> str:
     style = ' style="opacity:.65;font-style:italic"' if row.is_reference else ""
     cells = [html.escape(cell) for cell in _cells(report, row)]
-    cells[1] = f"{_bar(row, row.means[report.measures[0]])}{cells[1]}"
-    shown = "".join(
-        f'<td style="text-align:{"left" if place in _TEXTS else "right"};white-space:nowrap">{cell}</td>'
-        for place, cell in enumerate(cells)
-    )
+    if not row.failed:
+        cells[1] = f"{_bar(row, row.means[report.measures[0]])}{cells[1]}"
+    shown = "".join(map(_html_cell, range(len(cells)), _headings(report), cells))
     return f"<tr{style}>{shown}</tr>"
 
 
-def _bar(row: Row, share: float) -> str:
-    """The mean as a bar, with its interval as a darker end."""
+def _html_cell(column: int, heading: str, cell: str) -> str:
+    align = "left" if column in _TEXT_COLUMNS else "right"
+    label = html.escape(heading)
+    return f'<td data-label="{label}" style="text-align:{align};white-space:nowrap">{cell}</td>'
+
+
+def _bar(row: Row, mean: float) -> str:
+    """A bar for the mean, with its interval darkened."""
     return (
         '<div style="width:90px;height:.55em;background:rgba(128,128,128,.18);border-radius:3px;position:relative" '
-        f'title="95 %: {row.low:.3f} to {row.high:.3f}">'
-        f'<div style="width:{share * 100:.0f}%;height:100%;background:#4c78a8;border-radius:3px"></div>'
+        f'title="95% interval: {row.low:.3f} to {row.high:.3f}">'
+        f'<div style="width:{mean * 100:.0f}%;height:100%;background:#4c78a8;border-radius:3px"></div>'
         f'<div style="position:absolute;top:0;left:{row.low * 100:.0f}%;width:{(row.high - row.low) * 100:.0f}%;'
         'height:100%;background:rgba(0,0,0,.25)"></div></div>'
     )

@@ -1,7 +1,8 @@
-"""LangChain: a document compressor and a retriever over any provider.
+"""LangChain: a document compressor, a retriever and a runnable over any provider.
 
-    AnyRerank        a `BaseDocumentCompressor`, for `ContextualCompressionRetriever`, pipelines and `as_runnable()`
+    AnyRerank        a `BaseDocumentCompressor`, for `ContextualCompressionRetriever` and compressor pipelines
     RerankRetriever  a `BaseRetriever` that retrieves with another one and reranks
+    RerankRunnable   a `Runnable` for LCEL, made by `AnyRerank.as_runnable()`
 
 Needs langchain-core only (`pip install 'anyrerank[langchain]'`).
 """

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor
@@ -12,46 +12,60 @@ from langchain_core.load.serializable import Serializable, SerializedConstructor
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, Field, SecretStr
 
-from anyrerank._adapters import RerankFields, as_list, check_query_string
+from anyrerank._adapters import CheckedModel, RerankFields, as_list, check_query_string, lists_fields
 from anyrerank._core.client import adriven, driven, prepared
-from anyrerank._core.engine import key_from_environment, provider_class
+from anyrerank._core.engine import key_from_environment
 from anyrerank._core.types import public
 from anyrerank.errors import AuthenticationError
 from anyrerank.langchain.documents import TextFunction, scored, texts_of
 from anyrerank.langchain.reranking import Reranking, options_given
 from anyrerank.langchain.tracing import trace_of
 
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
 
+    from anyrerank.langchain.keywords import CompressorKeywords
+
+
+@lists_fields
 @public("anyrerank.langchain")
 class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
-    """Reranks documents through any provider; natively asynchronous.
+    """Reranks documents with any provider, synchronously and asynchronously.
 
-    The documents that come back are copies (`id`, subclass and further state kept, metadata copied one level deep)
-    with the score as `metadata["relevance_score"]`, best first; blank documents are last and have the score `None`.
-    Each call is a traced run of its own, nested under the caller's. The end user is the `user_id` in the metadata of
-    the run (`chain.invoke(..., config={"metadata": {"user_id": "ann"}})`; a string, an int or a UUID), else the one of
-    `using_attributes`, else `user`. Where `on_error="passthrough"` handed back the incoming order, the score is `None`
-    and `metadata["degraded"]` is `True`.
+    Returns copies of the documents, best first, with the score as `metadata["relevance_score"]`. A copy keeps `id`,
+    subclass and other state; its metadata is copied one level deep. Blank documents come last, with the score `None`.
+    Where the model reads images, a URL or base64 in `metadata["image"]` is ranked with the content.
+
+    With `on_error="passthrough"`, documents that could not be reranked have the score `None`, and
+    `metadata["degraded"]` is `True`.
+
+    Each call is a traced run, nested under the current one. The end user of a call is the `user_id` in the metadata of
+    the run, as in `chain.invoke(..., config={"metadata": {"user_id": "ann"}})` (a string, an int or a UUID), else that
+    of `using_attributes`, else `user`.
 
     Example:
         >>> compressor = AnyRerank(model="cohere/rerank-v3.5", top_n=3)
         >>> ContextualCompressionRetriever(base_compressor=compressor, base_retriever=retriever)
 
-    `langchain_core.load.loads(text, allowed_objects=[AnyRerank], valid_namespaces=["anyrerank"],
-    secrets_from_env=True)` brings back what `dumps` wrote; the key is a secret reference in it, and `headers` are left
-    out.
+    To load what `dumps` wrote, use `langchain_core.load.loads(text, allowed_objects=[AnyRerank],
+    valid_namespaces=["anyrerank"], secrets_from_env=True)`. The dump refers to the key by the name of its environment
+    variable, and leaves out `headers`.
     """
 
     model_config = ConfigDict(extra="forbid")
 
     metadata_key: str = "relevance_score"
-    """Where the score goes in the metadata."""
+    """Key of the score in the metadata."""
     text_fn: TextFunction | None = Field(default=None, exclude=True, repr=False)
-    """Gives what is ranked of a document; by default its content."""
+    """Returns the text to rank for a document; by default its content."""
     trace_as: Literal["chain", "retriever"] = "chain"
     """Type of the traced run."""
     trace_content: bool = True
-    """Whether traces hold texts; `False` for ids and lengths."""
+    """Whether traces hold texts; `False` for ids and lengths only."""
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[CompressorKeywords]) -> None: ...
 
     def compress_documents(
         self,
@@ -63,11 +77,11 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
         Args:
             documents: What a retriever found; an empty list is returned without a request.
-            query: Not blank.
-            callbacks: Handlers or a manager, synchronous or asynchronous; without them the current run is the parent.
+            query: Must not be blank.
+            callbacks: Handlers, or a sync or async manager; by default those of the current run.
 
         Raises:
-            RerankError: As one of the classes of `anyrerank.errors`.
+            RerankError: As one of the classes in `anyrerank.errors`.
         """
         return self._reranked(documents, query, _config(callbacks), {})
 
@@ -81,7 +95,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         return await self._areranked(documents, query, _config(callbacks), {})
 
     def as_runnable(self) -> "RerankRunnable":
-        """A runnable that takes `{"query": ..., "documents": ...}` and gives the reranked documents."""
+        """A runnable that takes `{"query": ..., "documents": ...}` and returns the reranked documents."""
         return RerankRunnable(compressor=self)
 
     def _reranked(
@@ -119,7 +133,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         *,
         asynchronous: bool,
     ) -> Reranking:
-        """A call with some options of its own, prepared, and its trace."""
+        """A prepared call with its own `options`, and its trace."""
         core = self._core()
         overrides = self._overrides(core, options)
         trace = trace_of(
@@ -134,7 +148,9 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         if "user" not in options and trace.end_user is not None:
             overrides["user"] = trace.end_user
         call = prepared(core, query, overrides)
-        texts = partial(texts_of, text_fn=self.text_fn, rank_fields=call.options.rank_fields)
+        texts = partial(
+            texts_of, text_fn=self.text_fn, rank_fields=call.options.rank_fields, images=core.accepts_images
+        )
         results = partial(scored, key=self.metadata_key, keep_retrieval_score=self.keep_retrieval_score)
         return Reranking(core, call, trace, texts, results)
 
@@ -146,19 +162,17 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     @property
     def lc_secrets(self) -> dict[str, str]:
         """The environment variable that stands for the key in a dump."""
-        if self._provider_model is None:
-            return {}
-        variables = provider_class(self._provider_model, self.provider).key_variables
-        return {"api_key": variables[0]} if variables else {}
+        kind = self._kind
+        return {"api_key": kind.key_variables[0]} if kind and kind.key_variables else {}
 
     @property
     def lc_attributes(self) -> dict[str, Any]:
-        """The key that the environment holds, which a dump refers to as it does to one that was passed in."""
-        if self._provider_model is None or self.api_key is not None:
+        """The key from the environment, so that a dump refers to it too."""
+        kind = self._kind
+        if kind is None or self.api_key is not None:
             return {}
-        kind = provider_class(self._provider_model, self.provider)
         if any(setting.secret for setting in kind.settings.values()):
-            return {}  # a key that is passed in would win over other credentials of the environment
+            return {}  # a key that is passed in would win over other credentials in the environment
         try:
             key = key_from_environment(kind)
         except AuthenticationError:
@@ -166,7 +180,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         return {} if key is None else {"api_key": SecretStr(key)}
 
     def to_json(self) -> SerializedConstructor | SerializedNotImplemented:
-        """A constructor to load again, unless a part of it is an object that no text can hold.
+        """A dump that can be loaded, or `not_implemented` if it would have to hold an object such as a client.
 
         Raises:
             ConfigurationError: The query string of `api_base` seems to hold a secret.
@@ -187,19 +201,22 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
 
 @public("anyrerank.langchain")
-class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocument]]):
+class RerankRunnable(CheckedModel, RunnableSerializable[Mapping[str, Any], list[LangChainDocument]]):
     """`AnyRerank` for LCEL: takes `{"query": ..., "documents": ...}`; `configurable_fields(top_n=...)` works.
 
-    Keyword arguments of `invoke`, or of `bind`, are options of `anyrerank.Reranker` for that call alone, save for the
-    connection.
+    Keyword arguments of `invoke` and `bind` are options of the call, as those of `anyrerank.Reranker.rerank`.
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     compressor: AnyRerank
-    top_n: int | None = Field(default=None, ge=1, description="Overrides that of the compressor.")
+    """Reranks the documents."""
+    top_n: int | None = Field(default=None, ge=1)
+    """Overrides that of the compressor."""
 
     def invoke(
         self,
-        input: Mapping[str, Any],  # noqa: A002  the name in LangChain's interface
+        input: Mapping[str, Any],  # noqa: A002  LangChain's name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> list[LangChainDocument]:
@@ -208,7 +225,7 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
 
     async def ainvoke(
         self,
-        input: Mapping[str, Any],  # noqa: A002  the name in LangChain's interface
+        input: Mapping[str, Any],  # noqa: A002  LangChain's name
         config: RunnableConfig | None = None,
         **kwargs: Any,
     ) -> list[LangChainDocument]:
@@ -222,6 +239,3 @@ class RerankRunnable(RunnableSerializable[Mapping[str, Any], list[LangChainDocum
 
 def _config(callbacks: Callbacks | None) -> RunnableConfig | None:
     return None if callbacks is None else {"callbacks": callbacks}
-
-
-AnyRerank.model_rebuild()

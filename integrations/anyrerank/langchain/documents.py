@@ -6,21 +6,31 @@ from collections.abc import Callable, Sequence
 
 from langchain_core.documents import Document as LangChainDocument
 
-from anyrerank._adapters import projected
+from anyrerank._adapters import image_data_url, is_image, projected, with_image
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.errors import BadRequestError
 
 TextFunction = Callable[[LangChainDocument], Document]
-"""Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
+"""Returns the text to rank, or a mapping for a provider that ranks more than text."""
 
 
 def texts_of(
-    documents: Sequence[LangChainDocument], text_fn: TextFunction | None, rank_fields: Sequence[str] | None
+    documents: Sequence[LangChainDocument],
+    *,
+    text_fn: TextFunction | None,
+    rank_fields: Sequence[str] | None,
+    images: bool,
 ) -> list[Document]:
     """What is ranked of each document.
 
+    Args:
+        documents: As they were retrieved.
+        text_fn: Returns it; the other arguments are then not used.
+        rank_fields: Metadata to rank on, instead of the content.
+        images: Whether to add the image in `metadata["image"]` to the content.
+
     Raises:
-        BadRequestError: One of them is no LangChain document.
+        BadRequestError: One of them is not a LangChain document.
     """
     for index, document in enumerate(documents):
         if not isinstance(document, LangChainDocument):
@@ -29,7 +39,16 @@ def texts_of(
         return [text_fn(document) for document in documents]
     if rank_fields:
         return [projected({**document.metadata, "text": document.page_content}, rank_fields) for document in documents]
+    if images:
+        return [_with_image(document) for document in documents]
     return [document.page_content for document in documents]
+
+
+def _with_image(document: LangChainDocument) -> Document:
+    image = document.metadata.get("image")
+    if not is_image(image):
+        return document.page_content
+    return with_image(document.page_content, image_data_url(image, None))
 
 
 def scored(
@@ -44,12 +63,12 @@ def scored(
             metadata.setdefault("retrieval_score", document.metadata[key])
         if response.degraded:
             metadata["degraded"] = True
-        elif "degraded" in metadata and _was_degraded_here(document, key):
+        elif "degraded" in metadata and _was_degraded(document, key):
             del metadata["degraded"]
         found.append(document.model_copy(update={"metadata": metadata}))
     return found
 
 
-def _was_degraded_here(document: LangChainDocument, key: str) -> bool:
-    """Whether `degraded` is left from an earlier rerank, which set no score; otherwise it is the user's own."""
+def _was_degraded(document: LangChainDocument, key: str) -> bool:
+    """Whether an earlier rerank set `degraded`: then there is no score. Otherwise it is your own."""
     return document.metadata["degraded"] is True and document.metadata.get(key, 0.0) is None

@@ -1,4 +1,4 @@
-"""One rerank of LangChain documents: the phases of a call inside its trace."""
+"""One rerank of LangChain documents: the phases of a call, inside its trace."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Reranking:
     """A prepared call and its trace.
 
     Attributes:
-        core: Who is asked.
-        call: What is asked.
-        trace: Where it shows.
-        texts_of: What is ranked of each document.
-        scored: The documents in the order of a response.
+        core: Whose call it is.
+        call: The call.
+        trace: Its trace, not started yet.
+        texts_of: Returns what is ranked of each document.
+        scored: Returns the documents in the order of a response.
     """
 
     core: BaseReranker
@@ -34,11 +34,11 @@ class Reranking:
     scored: Callable[[Sequence[LangChainDocument], RerankResponse], list[LangChainDocument]]
 
     def guarded(self) -> Flow[None]:
-        """Run the guardrails, before any trace holds the query."""
+        """Run the guardrails, before the trace shows the query."""
         return guarded(self.call)
 
     def traced(self, documents: list[LangChainDocument]) -> Flow[list[LangChainDocument]]:
-        """Rerank `documents` in a run of its own."""
+        """Rerank `documents`, after `guarded`."""
         return self.trace.around(self.call.query, documents, lambda: self._completed(documents))
 
     def whole(self, documents: list[LangChainDocument]) -> Flow[list[LangChainDocument]]:
@@ -59,5 +59,5 @@ class Reranking:
 
 
 def options_given(options: Mapping[str, object]) -> dict[str, object]:
-    """The options of a call; a `top_n` or `user` of `None` leaves it to the fields."""
+    """The options of a call, without a `top_n` or `user` of `None`, which leaves it to the fields."""
     return {name: value for name, value in options.items() if value is not None or name not in ("top_n", "user")}

@@ -1,4 +1,4 @@
-"""A retriever that reranks what another one finds."""
+"""A retriever that reranks the documents of another one."""
 
 from typing import Any
 
@@ -6,9 +6,9 @@ from langchain_core.callbacks import AsyncCallbackManagerForRetrieverRun, Callba
 from langchain_core.documents import Document as LangChainDocument
 from langchain_core.retrievers import BaseRetriever, RetrieverLike
 from langchain_core.runnables import RunnableConfig
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from anyrerank._adapters import as_list
+from anyrerank._adapters import CheckedModel, as_list
 from anyrerank._core.client import adriven, driven, paused
 from anyrerank._core.types import public
 from anyrerank.langchain.compressor import AnyRerank
@@ -16,11 +16,10 @@ from anyrerank.langchain.reranking import Reranking, options_given
 
 
 @public("anyrerank.langchain")
-class RerankRetriever(BaseRetriever):
-    """Retrieves with `base_retriever` and reranks what it finds; `invoke(query, top_n=..., user=...)` for one call.
+class RerankRetriever(CheckedModel, BaseRetriever):
+    """Retrieves with `base_retriever` and reranks what it finds.
 
-    Other keyword arguments of `invoke` go to the base retriever: a retriever, or another runnable that gives documents
-    for a query, such as a retriever `with_retry()`.
+    `invoke(query, top_n=..., user=...)` sets these for one call; other keyword arguments go to `base_retriever`.
 
     Example:
         >>> retriever = RerankRetriever(
@@ -30,9 +29,14 @@ class RerankRetriever(BaseRetriever):
         ... )
     """
 
+    model_config = ConfigDict(extra="forbid")
+
     base_retriever: RetrieverLike
+    """A retriever, or another runnable that returns documents for a query, such as a retriever `with_retry()`."""
     reranker: AnyRerank
-    top_n: int | None = Field(default=None, ge=1, description="Overrides that of the reranker.")
+    """Reranks the documents."""
+    top_n: int | None = Field(default=None, ge=1)
+    """Overrides that of the reranker."""
 
     def _get_relevant_documents(
         self,

@@ -1,4 +1,4 @@
-"""One rerank as a traced run of LangChain's."""
+"""One rerank as a traced LangChain run."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ class Trace:
     """The run of one rerank, not started yet.
 
     Attributes:
-        manager: LangChain's callback manager for the config of the call.
-        run: The run that it starts.
+        manager: The callback manager of the call.
+        run: The run that `manager` starts.
         name: Name of the run.
-        run_type: `None` for LangChain's own type of chains.
-        content: Whether the run holds texts, instead of ids and lengths.
+        run_type: `None` for a chain.
+        content: Whether the run holds texts, or ids and lengths only.
     """
 
     manager: Any
@@ -40,7 +40,7 @@ class Trace:
 
     @property
     def end_user(self) -> str | None:
-        """The `user_id` in the metadata of the run, if it can be one."""
+        """The `user_id` in the metadata of the run, if it is a string, an int or a UUID."""
         user = self.manager.metadata.get("user_id")
         usable = isinstance(user, str | int | UUID) and not isinstance(user, bool)
         return str(user) if usable else None
@@ -48,12 +48,12 @@ class Trace:
     def around(
         self, query: str, documents: Sequence[LangChainDocument], rerank: Callable[[], Flow[Ranked]]
     ) -> Flow[list[LangChainDocument]]:
-        """Run `rerank` inside the trace, which ends whatever happens.
+        """Run `rerank` inside the trace, which always ends.
 
         Args:
             query: As the guardrails left it; empty if they refused it.
             documents: What is reranked.
-            rerank: Makes the flow.
+            rerank: Returns the flow that reranks.
         """
         inputs = self._shown(documents, query)
         start = self.manager.on_chain_start
@@ -90,7 +90,7 @@ def trace_of(
     content: bool,
     top_n: int | None,
 ) -> Trace:
-    """The trace of a rerank by `core`, nested under the run in `config` or the current one."""
+    """The trace of a rerank with `core`, nested under the run in `config`, or under the current one."""
     config = ensure_config(config)
     config["tags"] = [*(config.get("tags") or []), "anyrerank", f"provider:{core.provider}"]
     about: Mapping[str, Any] = {"rerank_model": core.deployment, **({} if top_n is None else {"rerank_top_n": top_n})}
@@ -102,7 +102,7 @@ def trace_of(
 
 
 def _run_of(manager: Any, run_id: UUID | None, *, asynchronous: bool) -> Any:
-    """The run that `manager.on_chain_start` starts; that returns none if it is interrupted."""
+    """The run that `manager.on_chain_start` starts. It is made here, to end it also if the start is interrupted."""
     kind = AsyncCallbackManagerForChainRun if asynchronous else CallbackManagerForChainRun
     return kind(
         run_id=run_id or kind.get_noop_manager().run_id,

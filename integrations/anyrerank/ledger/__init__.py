@@ -7,7 +7,15 @@
 No query and no document is ever stored. `anyrerank spend` shows the same on the command line.
 """
 
-from anyrerank.ledger.hook import Ledger
-from anyrerank.ledger.store import By, LedgerError, Spend
+from anyrerank.errors import MissingExtraError
 
-__all__ = ["By", "Ledger", "LedgerError", "Spend"]
+try:
+    import sqlalchemy  # noqa: F401
+except ImportError as error:
+    raise MissingExtraError(f"SQLAlchemy cannot be imported ({error}): pip install 'anyrerank[ledger]'") from error
+
+from anyrerank.ledger.hook import Ledger
+from anyrerank.ledger.spending import Filter, checked
+from anyrerank.ledger.store import By, LedgerError, Spend, Store
+
+__all__ = ["By", "Filter", "Ledger", "LedgerError", "Spend", "Store", "checked"]

@@ -1,74 +1,85 @@
-"""What is kept of a call: a line of facts in the journal, and a row for each deployment that was asked in the database.
+"""What the ledger records of a call: a line in the spool, and from it a row for each deployment that was asked.
 
-The line is made in the path of the call, so it is one tuple of what is there already. The rows are made of many lines
-at a time, later, where the same work takes a third of the time.
+The line is written while the call waits, so it holds facts as they are. The rows are made later, in another thread.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
-from datetime import date
-from functools import lru_cache
-from typing import Any, TypeAlias
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, TypeAlias
 
 from orjson import JSONDecodeError, JSONEncodeError, dumps, loads
 
 from anyrerank._core.pricing import MAYBE_BILLED
 from anyrerank.hooks import CallEvent
 
-Row: TypeAlias = list[Any]
-"""What one deployment did for one call:
+Row: TypeAlias = dict[str, Any]
 
-    call            the call's key, which no other call has
-    part            number of the row among those of its call, from 0; with `call` the key of the row
-    time            when the call began, in seconds since 1970
-    day             the same as a day of UTC, `YYYY-MM-DD`
-    end_user        what the caller said, or `None`
-    model           what was asked: a router's group or `provider/model`
-    deployment      where it went: the id of an entry of a router's list or `provider/model`
-    provider        prefix of the deployment's provider
-    requests        tries
-    failures        how many of them failed
-    documents       how many the call had
-    search_units    what the provider says it used; `None` for a deployment that did not give the answer
-    tokens          likewise
-    cost            US dollars of the tries that were billed, or `None` when that of one is not known
-    estimated       whether the cost rests on an estimate
-    seconds         that the tries took together
-    error           name of the last error's class, or `None` for the deployment that gave the answer
-    cached          scores of the answer that were not paid for
-    saved           US dollars that these cost once, or `None`
-    tags            of the call, in its first row; `None` when there are none
-"""
-
-_Tries: TypeAlias = Sequence[Sequence[Any]]
-"""Attempts: name, deployment, error, seconds, cost, whether that is an estimate, whether it was billed."""
-
-_FACTS = 11
-_SECONDS_OF_A_DAY = 86_400
-_FIRST_DAY = date(1970, 1, 1).toordinal()
 _NUL = rb"\u0000"
-_DAMAGED = (TypeError, ValueError, LookupError, ArithmeticError, AttributeError)
-"""What facts raise that were written by nobody."""
 
 
-def line_of(event: CallEvent, call: str) -> bytes:
-    """The facts of a call, after a line break; nothing for one that was refused before anything was sent.
+class Entry(NamedTuple):
+    """The rows of one call.
 
-    What follows a line that was cut off is a line of its own.
+    Attributes:
+        calls: Rows of the table `anyrerank_calls`, one for each deployment that was asked.
+        tags: Rows of the table `anyrerank_tags`.
+    """
+
+    calls: list[Row]
+    tags: list[Row]
+
+
+class _Facts(NamedTuple):
+    """A line of the spool."""
+
+    started: float
+    user: str | None
+    model_group: str | None
+    provider: str
+    model: str
+    documents: int
+    tags: list[str] | None
+    attempts: list[list[Any]]
+    error: str | None
+    answer: list[Any] | None
+
+
+class _Attempt(NamedTuple):
+    id: str
+    deployment: str
+    error: str | None
+    seconds: float
+    cost: float | None
+    estimated: bool
+    billed: bool
+
+
+class _Answer(NamedTuple):
+    deployment: str
+    model_id: str | None
+    degraded: bool
+    cached: int
+    saved: float | None
+    units: Mapping[str, float | None] | None
+
+
+def line_of(event: CallEvent) -> bytes | None:
+    """The facts of a call as a line of JSON, or `None` for a call that sent no request and has no answer.
+
+    The line break comes first, so that a line that was cut short spoils no other.
     """
     response = event.response
     if response is None and not event.attempts:
-        return b""
+        return None
     answer = None
     if response is not None:
         billed = response.meta.billed_units
-        used = None if billed is None else billed.__dict__
-        answered_by = f"{response.provider}/{response.model}"
-        answer = (answered_by, response.model_id, response.degraded, response.cached, response.saved, used)
+        units = None if billed is None else billed.__dict__
+        deployment = f"{response.provider}/{response.model}"
+        answer = (deployment, response.model_id, response.degraded, response.cached, response.saved, units)
     facts = (
-        call,
         event.started,
         event.user,
         event.model_group,
@@ -97,19 +108,24 @@ def line_of(event: CallEvent, call: str) -> bytes:
         return b"\n" + dumps(plain(facts))
 
 
-def rows_in(lines: Sequence[bytes]) -> list[Row]:
-    """The rows of some lines; one that was cut off or damaged is left out."""
-    rows: list[Row] = []
-    for facts in _facts_in(lines):
-        try:
-            rows += [*_rows_of(facts)]
-        except _DAMAGED:
-            continue
-    return rows
+def entry_of(key: str, line: bytes) -> Entry | None:
+    """The rows of a call, or `None` for a line that was cut short.
+
+    Args:
+        key: Identifies the call; the same whenever the line is read.
+        line: What `line_of` made.
+    """
+    try:
+        found = loads(line)
+    except JSONDecodeError:
+        return None
+    facts = _Facts(*(plain(found) if _NUL in line else found))
+    tags = [{"call": key, "place": index, "tag": tag} for index, tag in enumerate(facts.tags or ())]
+    return Entry(list(_rows(key, facts)), tags)
 
 
 def plain(value: Any) -> Any:
-    """`value` as any database can keep it: what is no character replaced, integers that may be too large as floats."""
+    """`value` as every database can store it: without NUL or lone surrogates in strings, and integers as floats."""
     if isinstance(value, str):
         return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\ufffd")
     if isinstance(value, list | tuple):
@@ -119,91 +135,74 @@ def plain(value: Any) -> Any:
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _facts_in(lines: Sequence[bytes]) -> list[list[Any]]:
-    joined = b"[" + b",".join(lines) + b"]"
-    found: list[list[Any]] = []
-    with suppress(JSONDecodeError):
-        found = loads(joined)
-    if not all(map(_is_whole, found)) or len(found) < len(lines):
-        found = [facts for line in lines if (facts := _facts(line)) is not None]
-    return found if _NUL not in joined else [plain(facts) for facts in found]  # no database but SQLite keeps that
-
-
-def _facts(line: bytes) -> list[Any] | None:
-    try:
-        found = loads(line)
-    except JSONDecodeError:
-        return None
-    return found if _is_whole(found) else None
-
-
-def _is_whole(found: object) -> bool:
-    return isinstance(found, list) and len(found) == _FACTS and isinstance(found[0], str)
-
-
-def _rows_of(facts: Sequence[Any]) -> Iterator[Row]:
-    call, time, user, group, provider, model, documents, tags, attempts, failure, answer = facts
-    day, asked = _day(time // _SECONDS_OF_A_DAY), group or f"{provider}/{model}"
-    answered_by, model_id = answer[:2] if answer else (f"{provider}/{model}", None)
-    known_as = model_id or answered_by
-    answering = None if answer is None or answer[2] else _answering(attempts, known_as)
-    for part, (deployment, tries) in enumerate(_by_deployment(attempts, known_as).items()):
-        name, requests, failures, cost, estimated, seconds, error = _tried(tries, answered_by)
-        units, tokens, cached, saved = None, None, 0, None
-        if deployment == answering:
-            error, cached, saved = None, answer[3], answer[4]
-            if answer[5]:
-                units, tokens = _real(answer[5]["search_units"]), _real(answer[5]["total_tokens"])
-        elif error is None:
-            error = failure
-        used = (requests, failures, documents, units, tokens, cost, estimated, seconds, error, cached, saved)
-        yield [call, part, time, day, user, asked, deployment, name.partition("/")[0], *used, None if part else tags]
-
-
-def _by_deployment(attempts: _Tries, known_as: str) -> Mapping[str, _Tries]:
-    """The tries of each deployment; the answer's one, with none, when it came from the cache alone."""
-    if len(attempts) == 1:
-        return {attempts[0][0]: attempts}
-    groups: dict[str, list[Sequence[Any]]] = {}
-    for attempt in attempts:
-        groups.setdefault(attempt[0], []).append(attempt)
-    return groups or {known_as: []}
-
-
-def _answering(attempts: _Tries, known_as: str) -> str:
-    return next((name for name, _, error, *_ in reversed(attempts) if error is None), known_as)
-
-
-def _tried(tries: _Tries, answered_by: str) -> tuple[str, int, int, float | None, bool, float, str | None]:
-    """`provider/model`, requests, failures, cost, whether that is an estimate, seconds, and the last error."""
-    if len(tries) == 1:  # nearly always, and half as long
-        _, deployment, error, seconds, cost, estimated, billed = tries[0]
-        maybe = estimated or error in MAYBE_BILLED
-        return deployment, 1, int(error is not None), cost if billed else 0.0, maybe, seconds, error
-    errors = [error for _, _, error, *_ in tries if error is not None]
-    costs = [cost for *_, cost, _, billed in tries if billed]
-    return (
-        tries[0][1] if tries else answered_by,
-        len(tries),
-        len(errors),
-        None if None in costs else sum(costs),
-        not MAYBE_BILLED.isdisjoint(errors) or any(estimated for *_, estimated, _ in tries),
-        sum(seconds for _, _, _, seconds, *_ in tries),
-        tries[-1][2] if tries else None,
-    )
-
-
-def _real(number: float | None) -> float | None:
-    """Whatever a provider says: an integer may be larger than any that a database takes."""
-    return None if number is None else float(number)
-
-
 def _tags(tags: object) -> list[str] | None:
     if not isinstance(tags, list | tuple | set | frozenset):
         return None
     return list(dict.fromkeys(tag for tag in tags if isinstance(tag, str))) or None
 
 
-@lru_cache(maxsize=4)
-def _day(number: float) -> str:
-    return date.fromordinal(_FIRST_DAY + int(number)).isoformat()
+def _rows(key: str, facts: _Facts) -> Iterator[Row]:
+    requested = f"{facts.provider}/{facts.model}"
+    answer = None if facts.answer is None else _Answer(*facts.answer)
+    attempts = [_Attempt(*each) for each in facts.attempts]
+    default = requested if answer is None else answer.model_id or answer.deployment
+    answering = None if answer is None or answer.degraded else _answering(attempts, default)
+    for part, (deployment, own) in enumerate(_by_deployment(attempts, default).items()):
+        name = own[0].deployment if own else requested if answer is None else answer.deployment
+        yield {
+            "call": key,
+            "part": part,
+            "time": facts.started,
+            "day": datetime.fromtimestamp(facts.started, timezone.utc).date().isoformat(),
+            "end_user": facts.user,
+            "model": facts.model_group or requested,
+            "deployment": deployment,
+            "provider": name.partition("/")[0],
+            "documents": facts.documents,
+            **_totals(own),
+            **_outcome(own, facts, answer if deployment == answering else None),
+        }
+
+
+def _by_deployment(attempts: Sequence[_Attempt], default: str) -> Mapping[str, Sequence[_Attempt]]:
+    """The attempts of each deployment; none of `default` when the answer came from the cache alone."""
+    groups: dict[str, list[_Attempt]] = {}
+    for attempt in attempts:
+        groups.setdefault(attempt.id, []).append(attempt)
+    return groups or {default: []}
+
+
+def _answering(attempts: Sequence[_Attempt], default: str) -> str:
+    return next((attempt.id for attempt in reversed(attempts) if attempt.error is None), default)
+
+
+def _totals(attempts: Sequence[_Attempt]) -> Row:
+    costs = [attempt.cost for attempt in attempts if attempt.billed]
+    return {
+        "requests": len(attempts),
+        "failures": sum(attempt.error is not None for attempt in attempts),
+        "cost": None if None in costs else sum(cost for cost in costs if cost is not None),
+        "estimated": any(attempt.estimated or attempt.error in MAYBE_BILLED for attempt in attempts),
+        "seconds": sum(attempt.seconds for attempt in attempts),
+    }
+
+
+def _outcome(attempts: Sequence[_Attempt], facts: _Facts, answer: _Answer | None) -> Row:
+    """What a deployment contributed: the answer, if it gave it, or else its last error."""
+    if answer is None:
+        error = attempts[-1].error if attempts else None
+        nothing = {"search_units": None, "tokens": None, "cached": 0, "saved": None}
+        return {"error": error or facts.error, **nothing}
+    units = answer.units or {}
+    return {
+        "error": None,
+        "search_units": _float(units.get("search_units")),
+        "tokens": _float(units.get("total_tokens")),
+        "cached": answer.cached,
+        "saved": answer.saved,
+    }
+
+
+def _float(number: float | None) -> float | None:
+    """A float, because providers may report integers that no database column holds."""
+    return None if number is None else float(number)

@@ -1,4 +1,4 @@
-"""How spending is shown: as lines of a table, as Markdown, as JSON."""
+"""Spending as the rows of a table, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from anyrerank.ledger.store import By, Spend
+from anyrerank.ledger.spending import By, Spend
 
 _NUMBERS = ("calls", "requests", "failures", "documents", "search units", "tokens", "cost", "saved")
 _NONE = "(none)"
-_MARK = "+"
+_INCOMPLETE = "+"
 
 
 def head(by: Sequence[By]) -> tuple[str, ...]:
@@ -19,43 +19,46 @@ def head(by: Sequence[By]) -> tuple[str, ...]:
 
 
 def lines(by: Sequence[By], spends: Sequence[Spend], total: Spend) -> Iterator[tuple[str, ...]]:
-    """A line for each group, and one for all."""
+    """A row for each group, and a last one for the total."""
     for spend in spends:
         yield (*(_NONE if value is None else value for value in spend.group.values()), *_cells(spend))
     yield ("total", *("" for _ in by[1:]), *_cells(total))
 
 
 def remarks(by: Sequence[By], total: Spend) -> Iterator[str]:
-    """What the table needs to be understood."""
+    """Notes that explain the table."""
     if total.unknown:
         yield (
-            f"{_MARK} the cost of {total.unknown:,} of the calls is not known, and not in here: Reranker takes prices "
-            "as input_cost_per_query, input_cost_per_token or prices"
+            f"{_INCOMPLETE} the cost of {total.unknown:,} of the calls is unknown and not included: pass "
+            "input_cost_per_query, input_cost_per_token or prices to the Reranker"
         )
     if "tag" in by:
-        yield "a call with several tags is in the line of each, and once in the total"
+        yield "a call with several tags counts for each of them, and once in the total"
 
 
 def markdown(by: Sequence[By], spends: Sequence[Spend], total: Spend) -> str:
-    """A table for a document."""
-    numbers = ("---:",) * len(_NUMBERS)
-    rows = [head(by), (*("---" for _ in by), *numbers), *lines(by, spends, total)]
+    """The table and its notes in Markdown."""
+    alignment = (*("---" for _ in by), *("---:" for _ in _NUMBERS))
+    rows = [head(by), alignment, *lines(by, spends, total)]
     table = [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join([*table, *(f"\n{remark}" for remark in remarks(by, total))]) + "\n"
 
 
 def as_json(spends: Sequence[Spend], total: Spend) -> dict[str, Any]:
-    """Numbers as they are: `null` for what is not known."""
+    """The unrounded numbers; `None` where a number is unknown."""
     return {"spend": [asdict(spend) for spend in spends], "total": asdict(total)}
 
 
 def _cells(spend: Spend) -> tuple[str, ...]:
-    counted = (spend.calls, spend.requests, spend.failures, spend.documents, spend.search_units, spend.tokens)
-    return (*map(_number, counted), _dollars(spend.cost) + (_MARK if spend.unknown else ""), _dollars(spend.saved))
+    counts = (spend.calls, spend.requests, spend.failures, spend.documents, spend.search_units, spend.tokens)
+    mark = _INCOMPLETE if spend.unknown else ""
+    return (*map(_number, counts), _dollars(spend.cost) + mark, _dollars(spend.saved))
 
 
 def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
+    if value is None:
+        return "-"
+    return f"{value:,.0f}" if value == round(value) else f"{value:,.2f}"
 
 
 def _dollars(value: float | None) -> str:

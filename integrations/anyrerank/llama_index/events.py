@@ -8,7 +8,6 @@ from llama_index.core.instrumentation.events.exception import ExceptionEvent
 from llama_index.core.instrumentation.events.rerank import ReRankEndEvent, ReRankStartEvent
 from llama_index.core.schema import NodeWithScore, QueryBundle
 from llama_index_instrumentation import get_dispatcher
-from llama_index_instrumentation.base import BaseEvent
 
 from anyrerank._adapters import usage_of
 from anyrerank._core.runtime import Flow
@@ -18,15 +17,11 @@ dispatcher = get_dispatcher("anyrerank.llama_index")
 
 
 @public("anyrerank.llama_index")
-class RerankUsageEvent(BaseEvent):
-    """What a rerank used: tokens, search units, cost, attempts, provider, request id. It holds no text."""
+class RerankUsageEvent(ReRankEndEvent):
+    """The end of a rerank, with its usage. Listeners that know `ReRankEndEvent` only handle it as one."""
 
     usage: dict[str, Any]
-
-    @classmethod
-    def class_name(cls) -> str:
-        """Name in traces."""
-        return "RerankUsageEvent"
+    """Tokens, search units, cost, attempts, provider, request id; no text. Unknown numbers are left out."""
 
 
 def reported(
@@ -38,15 +33,15 @@ def reported(
     top_n: int,
     model: str,
 ) -> Flow[list[NodeWithScore]]:
-    """The nodes that `rerank` gives, with a start and an end, or an error, for every listener.
+    """Run `rerank`; listeners get a start, and then an end or an error.
 
     Args:
-        rerank: Makes the flow.
-        callbacks: Of the query engine.
+        rerank: Returns the flow that reranks.
+        callbacks: The callback manager of the query engine.
         nodes: What is reranked.
         query: As the guardrails left it.
         top_n: How many nodes are wanted.
-        model: Who is asked.
+        model: `provider/model`, or a name in a router.
     """
     payload: dict[str, Any] = {
         EventPayload.NODES: list(nodes),
@@ -62,6 +57,5 @@ def reported(
     except BaseException as error:
         dispatcher.event(ExceptionEvent(exception=error))
         raise
-    dispatcher.event(RerankUsageEvent(usage=usage_of(response)))
-    dispatcher.event(ReRankEndEvent(nodes=ranked))
+    dispatcher.event(RerankUsageEvent(nodes=ranked, usage=usage_of(response)))
     return ranked

@@ -26,7 +26,7 @@ class NodeImage(NamedTuple):
 
 
 def image_of(node: BaseNode) -> NodeImage | None:
-    """The image of a node, if it has one; nothing is read."""
+    """The image of a node, not read yet, or `None`."""
     if isinstance(node, ImageNode):
         image = NodeImage(node.image, node.image_path, node.image_url, node.image_mimetype)
     elif isinstance(node, Node) and (resource := node.image_resource) is not None:
@@ -38,7 +38,7 @@ def image_of(node: BaseNode) -> NodeImage | None:
 
 
 def read_images(images: Mapping[int, NodeImage]) -> dict[int, str]:
-    """Images by index of their node, each as a data URL or an address; files are read.
+    """Images by the index of their node, each as a data URL or another URL; files are read.
 
     Raises:
         BadRequestError: A file cannot be read.
@@ -46,13 +46,13 @@ def read_images(images: Mapping[int, NodeImage]) -> dict[int, str]:
     found = {}
     for index, image in images.items():
         try:
-            found[index] = _address(image)
+            found[index] = _url_of(image)
         except (OSError, ValueError) as error:
             raise BadRequestError(f"nodes[{index}] has an image that cannot be read: {type(error).__name__}") from None
     return found
 
 
-def _address(image: NodeImage) -> str:
+def _url_of(image: NodeImage) -> str:
     if image.data:
         return image_data_url(image.data if isinstance(image.data, str) else image.data.decode(), image.media_type)
     url = image.url or ""

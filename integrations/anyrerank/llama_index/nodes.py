@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 
-from anyrerank._adapters import projected
+from anyrerank._adapters import as_list, projected, with_image
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.runtime import Blocking, Flow
 from anyrerank._core.types import Document, Results
@@ -17,9 +17,24 @@ from anyrerank.errors import BadRequestError
 from anyrerank.llama_index.images import image_of, read_images
 
 TextFunction = Callable[[BaseNode], Document]
-"""Gives the text that is ranked, or a mapping for a provider that ranks more than text."""
+"""Returns the text to rank, or a mapping for a provider that ranks more than text."""
 
 ImagePolicy = Literal["error", "skip", "text-only"]
+
+
+def checked_nodes(nodes: Iterable[NodeWithScore]) -> list[NodeWithScore]:
+    """The nodes as a list.
+
+    Raises:
+        BadRequestError: One of them is not a `NodeWithScore`.
+    """
+    found = as_list(nodes)
+    for index, node in enumerate(found):
+        if not isinstance(node, NodeWithScore):
+            raise BadRequestError(
+                f"nodes[{index}] must be a NodeWithScore, got {type(node).__name__}: wrap it in NodeWithScore(node=...)"
+            )
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +42,10 @@ class Texts:
     """What is ranked of nodes.
 
     Attributes:
-        text_fn: Gives it, or `None`.
-        rank_fields: Metadata fields to rank on, or `None`.
+        text_fn: Returns it, if given; `rank_fields` and `metadata_mode` are then not used.
+        rank_fields: Metadata to rank on, instead of the text.
         metadata_mode: Which metadata is ranked with the text.
-        images: What to do with nodes whose image the model does not read.
+        images: What to do with images that the model does not read.
     """
 
     text_fn: TextFunction | None
@@ -42,35 +57,32 @@ class Texts:
         """The documents that `core` ranks; image files are read.
 
         Raises:
-            BadRequestError: One of them is no node, or has an image that cannot be ranked or read.
+            BadRequestError: The query or a node has an image that cannot be ranked or read.
         """
-        _check(nodes)
         if query.image_path is not None and self.images == "error":
-            raise BadRequestError("the query holds an image, and no provider ranks by images: images='text-only'")
+            raise BadRequestError("the query has an image, and no provider ranks by images: images='text-only'")
         if self.text_fn is not None:
             return [self.text_fn(found.node) for found in nodes]
         if self.rank_fields:
             return [_fields_of(found.node, self.rank_fields) for found in nodes]
-        texts: list[Document] = [self._text(found.node) for found in nodes]
+        texts = [self._text(found.node) for found in nodes]
         if self.images == "text-only" or {type(found.node) for found in nodes} == {TextNode}:
-            return texts
+            return [*texts]
         return (yield from self._with_images(texts, [found.node for found in nodes], core))
 
     def _text(self, node: BaseNode) -> str:
         if type(node) is TextNode and not node.metadata:
-            return node.text
+            return node.text  # get_content returns the same, but takes several times as long
         return node.get_content(self.metadata_mode)
 
-    def _with_images(
-        self, texts: list[Document], nodes: Sequence[BaseNode], core: BaseReranker
-    ) -> Flow[list[Document]]:
-        """The texts, with the images that the model reads, or blank where it does not read them."""
+    def _with_images(self, texts: list[str], nodes: Sequence[BaseNode], core: BaseReranker) -> Flow[list[Document]]:
+        """The texts with their images, or blank ones where the model does not read images."""
         images = {index: image for index, node in enumerate(nodes) if (image := image_of(node)) is not None}
         if not images:
-            return texts
+            return [*texts]
         if core.accepts_images:
             read: Mapping[int, str] = yield Blocking(partial(read_images, images))
-            return [_with_image(text, read[index]) if index in read else text for index, text in enumerate(texts)]
+            return [with_image(text, read[index]) if index in read else text for index, text in enumerate(texts)]
         if self.images == "skip":
             return ["" if index in images else text for index, text in enumerate(texts)]
         raise BadRequestError(
@@ -79,20 +91,8 @@ class Texts:
         )
 
 
-def _check(nodes: Sequence[object]) -> None:
-    for index, node in enumerate(nodes):
-        if not isinstance(node, NodeWithScore):
-            raise BadRequestError(
-                f"nodes[{index}] must be a NodeWithScore, got {type(node).__name__}: wrap it in NodeWithScore(node=...)"
-            )
-
-
 def _fields_of(node: BaseNode, names: Sequence[str]) -> dict[str, str]:
     return projected({**node.metadata, "text": node.get_content(MetadataMode.NONE)}, names)
-
-
-def _with_image(text: Document, image: str) -> Document:
-    return {"image": image, **({"text": text} if isinstance(text, str) and text.strip() else {})}
 
 
 def scored(nodes: Sequence[NodeWithScore], ranked: Results, *, keep_retrieval_score: bool) -> list[NodeWithScore]:
@@ -106,7 +106,7 @@ def scored(nodes: Sequence[NodeWithScore], ranked: Results, *, keep_retrieval_sc
 
 
 def _with_retrieval_score(found: NodeWithScore) -> BaseNode:
-    """A copy with the score in its metadata, which models do not see; the first score stays."""
+    """A copy with the score in its metadata, hidden from models; a score from an earlier rerank is not replaced."""
     name, node = "retrieval_score", found.node
     return node.model_copy(
         update={

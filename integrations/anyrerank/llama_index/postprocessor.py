@@ -1,32 +1,41 @@
 """A node postprocessor over any provider."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
+from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import ConfigDict, Field
 
-from anyrerank._adapters import RerankFields, as_list, check_query_string
+from anyrerank._adapters import RerankFields, check_query_string, lists_fields
 from anyrerank._core.client import BaseReranker, add_documents, adriven, completed, driven, guarded, prepared
 from anyrerank._core.engine import Call
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import RerankResponse, public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.llama_index.events import dispatcher, reported
-from anyrerank.llama_index.nodes import ImagePolicy, TextFunction, Texts, scored
+from anyrerank.llama_index.nodes import ImagePolicy, TextFunction, Texts, checked_nodes, scored
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+    from anyrerank.llama_index.keywords import PostprocessorKeywords
 
 
+@lists_fields
 @public("anyrerank.llama_index")
 class AnyRerank(RerankFields, BaseNodePostprocessor):
-    """Reranks nodes through any provider; natively asynchronous.
+    """Reranks nodes with any provider, synchronously and asynchronously.
 
-    It returns new `NodeWithScore`s, best first, around the same nodes, which are not changed. Blank nodes are last and
-    have no score. Every call with nodes fires `ReRankStartEvent`, then `ReRankEndEvent` or `ExceptionEvent`, a
-    `RERANKING` callback event and a `RerankUsageEvent`, inside a span.
+    Returns new `NodeWithScore`s around the same nodes, best first; the nodes are not changed. Blank nodes come last,
+    without a score. With `on_error="passthrough"`, nodes that could not be reranked have no score.
 
-    Images are read when they are sent, files in a thread if the call is asynchronous; a `file:` URL is a path.
+    Each call with nodes is a span. It fires a `ReRankStartEvent` and then a `RerankUsageEvent` (a `ReRankEndEvent`) or
+    an `ExceptionEvent`, and a `RERANKING` callback event.
 
-    `to_dict` leaves out the key and `headers`, which may hold one.
+    Image files are read when they are sent, in a thread if the call is asynchronous. A `file:` URL is a path.
+
+    `to_dict` and `to_json` leave out the key and `headers`.
 
     Example:
         >>> index.as_query_engine(
@@ -37,11 +46,20 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
     model_config = ConfigDict(extra="forbid")
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
-    """Which metadata is ranked with the text, and billed with it."""
+    """Which metadata is ranked, and billed, with the text."""
     text_fn: TextFunction | None = Field(default=None, exclude=True, repr=False)
-    """Gives what is ranked of a node, instead of its text."""
+    """Returns the text to rank for a node; by default its content with the metadata of `metadata_mode`."""
     images: ImagePolicy = "error"
-    """What to do with a node whose image the provider does not read: refuse it, put it last, or rank its text."""
+    """For nodes whose image the model does not read: `"error"`, `"skip"` to put them last, or `"text-only"`."""
+
+    callback_manager: CallbackManager = Field(default_factory=CallbackManager, exclude=True)
+    """Gets the `RERANKING` events; a query engine replaces it by its own."""
+
+    _set_by_framework: ClassVar[frozenset[str]] = frozenset({"callback_manager"})
+
+    if TYPE_CHECKING:
+
+        def __init__(self, **fields: Unpack[PostprocessorKeywords]) -> None: ...
 
     @classmethod
     def class_name(cls) -> str:
@@ -52,9 +70,9 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         """The options, without the key, `headers`, `credentials`, `hooks`, `cache` and `http_client`.
 
         Raises:
-            ConfigurationError: A dict cannot hold the guardrails, budgets, `text_fn`, `reranker`, `Reranker` among the
-                fallbacks or `Provider` class, and what is made of it would behave differently without them; or the
-                query string of `api_base` seems to hold a secret.
+            ConfigurationError: There are guardrails, budgets, a `text_fn`, a `reranker`, a `Reranker` among the
+                fallbacks or a `Provider` class, which a dict cannot hold, and without which the copy would behave
+                differently; or the query string of `api_base` seems to hold a secret.
         """
         if self.guardrails or self.budget or self.user_budget:
             raise ConfigurationError("guardrails and budgets cannot be dumped: dump a copy without them")
@@ -68,7 +86,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
     def _postprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        if not (found := as_list(nodes)):
+        if not (found := checked_nodes(nodes)):
             return []
         core, call, query = self._prepared(query_bundle)
         return driven(core, call, self._reranked(core, call, found, query))
@@ -77,14 +95,14 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
     async def _apostprocess_nodes(
         self, nodes: list[NodeWithScore], query_bundle: QueryBundle | None = None
     ) -> list[NodeWithScore]:
-        if not (found := as_list(nodes)):
+        if not (found := checked_nodes(nodes)):
             return []
         core, call, query = self._prepared(query_bundle)
         return await adriven(core, call, self._reranked(core, call, found, query))
 
     def _prepared(self, query: QueryBundle | None) -> tuple[BaseReranker, Call, QueryBundle]:
         if query is None:
-            raise BadRequestError("a rerank needs a query: pass query_bundle= or query_str=")
+            raise _MissingQueryError("reranking needs a query: pass query_bundle= or query_str=")
         core = self._core()
         return core, prepared(core, query.query_str, self._overrides(core, {})), query
 
@@ -93,7 +111,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
     ) -> Flow[list[NodeWithScore]]:
         """Run the guardrails, before any event holds the query, then rerank."""
         yield from guarded(call)
-        if call.query != query.query_str:
+        if call.query != query.query_str:  # without the other strings, which the guardrails did not see
             query = query.__class__(query_str=call.query, image_path=query.image_path)
         return (
             yield from reported(
@@ -119,3 +137,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
                 add_documents(core, call, documents)
         response = yield from completed(core, call)
         return response, scored(nodes, response.results, keep_retrieval_score=self.keep_retrieval_score)
+
+
+class _MissingQueryError(BadRequestError, ValueError):
+    """There is no query; LlamaIndex's own postprocessors raise a `ValueError`."""

@@ -1,7 +1,7 @@
-"""One file a back end; the file's name is its prefix. A file whose name starts with `_` is shared code.
+"""One file for each provider; the name of the file is the prefix. Files whose name starts with `_` are shared code.
 
-Back ends that need no code of their own are rows of `_table`. Other distributions add theirs as entry points in the
-group `anyrerank.providers`, or hand in a class; `ADDING.md` beside this file says how.
+Providers that need no code of their own are rows in `_table`. Other packages add theirs through entry points in the
+group `anyrerank.providers`, or a caller passes a class; `ADDING.md` in this folder explains both.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from anyrerank._core.types import Answer, text_of, texts_of
+from anyrerank._core.types import Answer, RerankRequest, text_of, texts_of
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers._base import (
     CohereStyle,
@@ -34,8 +34,8 @@ __all__ = [
     "CohereStyle",
     "Connection",
     "Provider",
+    "RerankRequest",
     "Setting",
-    "checked",
     "dig",
     "dollars",
     "endpoint",
@@ -46,49 +46,51 @@ __all__ = [
     "text_of",
     "texts_of",
     "usage",
+    "validate_class",
 ]
 
 ENTRY_POINTS = "anyrerank.providers"
-"""Group of the entry points that name providers of other distributions."""
+"""The group of entry points in which other packages register providers."""
 
 
 def names() -> tuple[str, ...]:
-    """The prefix of every provider, sorted."""
+    """The prefixes of all providers, sorted."""
     return tuple(sorted({*_files(), *_rows(), *(point.name for point in entry_points(group=ENTRY_POINTS))}))
 
 
 @cache
 def load(prefix: str) -> type[Provider]:
-    """The provider class for a prefix; only its own file is imported.
+    """The provider class for a prefix. Imports only the file of that provider.
 
-    A provider of this package wins over an entry point of the same name.
+    A provider of this package takes precedence over an entry point of the same name.
 
     Raises:
-        ConfigurationError: There is none; the message lists names that are close to it. Or an entry point of that name
-            cannot be imported or is no provider.
+        ConfigurationError: There is no such provider; the message suggests similar names. Or the entry point of that
+            name cannot be imported or is not a provider.
     """
     if prefix in _files():
         return _in_file(prefix)
     if prefix in _rows():
         return _rows()[prefix]
     for point in entry_points(group=ENTRY_POINTS, name=prefix):
-        return _of_entry_point(point)
-    near = difflib.get_close_matches(prefix, names(), n=3)
-    hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(names())}"
+        return _in_entry_point(point)
+    similar = difflib.get_close_matches(prefix, names(), n=3)
+    hint = f"did you mean {' or '.join(similar)}?" if similar else f"known: {', '.join(names())}"
     raise ConfigurationError(f"unknown provider '{prefix[:60]}': {hint}")
 
 
-def checked(kind: Any) -> type[Provider]:
-    """`kind`, if it is a provider class that names itself.
+def validate_class(kind: Any) -> type[Provider]:
+    """`kind`, if it is a provider class with `prefix` and `title`.
 
     Raises:
         ConfigurationError: It is not.
     """
     if not (isinstance(kind, type) and issubclass(kind, Provider)):
-        raise ConfigurationError("a provider of your own is a subclass of anyrerank.providers.Provider")
+        got = kind.__name__ if isinstance(kind, type) else type(kind).__name__
+        raise ConfigurationError(f"a custom provider must be a subclass of anyrerank.providers.Provider, got {got}")
     for name in ("prefix", "title"):
         if not isinstance(getattr(kind, name, None), str):
-            raise ConfigurationError(f"the provider class {kind.__name__} has no {name}")
+            raise ConfigurationError(f"the provider class {kind.__name__} must have a {name}, which is a string")
     return kind
 
 
@@ -112,15 +114,15 @@ def _in_file(prefix: str) -> type[Provider]:
     )
 
 
-def _of_entry_point(point: EntryPoint) -> type[Provider]:
+def _in_entry_point(point: EntryPoint) -> type[Provider]:
     try:
-        kind = checked(point.load())
+        kind = validate_class(point.load())
     except ConfigurationError as error:
         problem = error.message
-    except Exception as error:  # noqa: BLE001  it is somebody else's code
+    except Exception as error:  # noqa: BLE001  the module of another package may raise anything
         problem = f"{type(error).__name__}: {error}"
     else:
         if kind.prefix == point.name:
             return kind
         problem = f"its prefix is '{kind.prefix}'"
-    raise ConfigurationError(f"the provider '{point.name}' of {point.value} cannot be used: {problem}")
+    raise ConfigurationError(f"the entry point '{point.name}' = {point.value} is not a usable provider: {problem}")

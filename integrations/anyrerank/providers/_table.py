@@ -1,14 +1,14 @@
-"""Back ends that need no code: each is a row of names and values on the shared dialect."""
+"""Providers that need no code: each is a set of names and values for the shared dialect."""
 
 from __future__ import annotations
 
 from types import MappingProxyType
 
-from anyrerank.providers._base import COHERE_USED, PROMPT_USED, TOTAL_USED, CohereStyle, Provider
+from anyrerank.providers._base import COHERE_USAGE, PROMPT_USAGE, TOTAL_USAGE, CohereStyle, Provider
 
 
 class CohereCompatible(CohereStyle):
-    """Any server that speaks Cohere's rerank API; usage is read as Cohere or as Jina write it."""
+    """Any server with Cohere's rerank API. Usage is read in Cohere's and in Jina's form."""
 
     prefix = "cohere_compatible"
     title = "Cohere-compatible server"
@@ -16,18 +16,18 @@ class CohereCompatible(CohereStyle):
     base_variables = ("COHERE_COMPATIBLE_API_BASE",)
     needs_key = False
     options = frozenset({"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "priority", "truncate"})
-    used = MappingProxyType(
+    usage_paths = MappingProxyType(
         {
-            "search_units": COHERE_USED["search_units"],
-            "total_tokens": (*COHERE_USED["total_tokens"], *PROMPT_USED["total_tokens"]),
-            "input_tokens": (*COHERE_USED["input_tokens"], *PROMPT_USED["input_tokens"]),
-            "output_tokens": COHERE_USED["output_tokens"],
+            "search_units": COHERE_USAGE["search_units"],
+            "total_tokens": (*COHERE_USAGE["total_tokens"], *PROMPT_USAGE["total_tokens"]),
+            "input_tokens": (*COHERE_USAGE["input_tokens"], *PROMPT_USAGE["input_tokens"]),
+            "output_tokens": COHERE_USAGE["output_tokens"],
         }
     )
 
 
 class JinaCompatible(CohereStyle):
-    """Any server that speaks Jina's rerank API."""
+    """Any server with Jina's rerank API."""
 
     prefix = "jina_compatible"
     title = "Jina-compatible server"
@@ -38,7 +38,7 @@ class JinaCompatible(CohereStyle):
 
 
 class Contextual(CohereStyle):
-    """https://docs.contextual.ai/api-reference/rerank/rerank. Reports no usage."""
+    """The API reports no usage (https://docs.contextual.ai/api-reference/rerank/rerank)."""
 
     prefix = "contextual"
     title = "Contextual AI"
@@ -47,11 +47,11 @@ class Contextual(CohereStyle):
     default_base = "https://api.contextual.ai/v1"
     options = frozenset({"instruction"})
     scale = "unit"
-    used = MappingProxyType({})
+    usage_paths = MappingProxyType({})
 
 
 class Isaacus(CohereStyle):
-    """https://docs.isaacus.com/api-reference/rerankings. Long texts are chunked by the server."""
+    """The server splits long texts into chunks (https://docs.isaacus.com/api-reference/rerankings)."""
 
     prefix = "isaacus"
     title = "Isaacus"
@@ -63,11 +63,11 @@ class Isaacus(CohereStyle):
     operation = "rerankings"
     documents_key = "texts"
     score_key = "score"
-    used = MappingProxyType({"total_tokens": ("usage.input_tokens",), "input_tokens": ("usage.input_tokens",)})
+    usage_paths = MappingProxyType({"total_tokens": ("usage.input_tokens",), "input_tokens": ("usage.input_tokens",)})
 
 
 class LocalAi(CohereStyle):
-    """https://localai.io/features/reranker."""
+    """A LocalAI server (https://localai.io/features/reranker)."""
 
     prefix = "localai"
     title = "LocalAI"
@@ -77,7 +77,7 @@ class LocalAi(CohereStyle):
 
 
 class Mixedbread(CohereStyle):
-    """https://www.mixedbread.com/api-reference/endpoints/reranking."""
+    """Mixedbread's API (https://www.mixedbread.com/api-reference/endpoints/reranking)."""
 
     prefix = "mixedbread"
     title = "Mixedbread"
@@ -89,14 +89,14 @@ class Mixedbread(CohereStyle):
     operation = "reranking"
     documents_key = "input"
     top_n_key = "top_k"
-    top_n_needed = True
-    fixed = MappingProxyType({"return_input": False})
+    top_n_required = True
+    constants = MappingProxyType({"return_input": False})
     rows = "data"
     score_key = "score"
 
 
 class Novita(CohereStyle):
-    """https://novita.ai/docs/api-reference/model-apis-llm-create-rerank."""
+    """Novita AI's API (https://novita.ai/docs/api-reference/model-apis-llm-create-rerank)."""
 
     prefix = "novita"
     title = "Novita AI"
@@ -107,7 +107,7 @@ class Novita(CohereStyle):
 
 
 class OpenRouter(CohereStyle):
-    """https://openrouter.ai/docs/api/api-reference/rerank. `provider` says which of the providers behind it to use."""
+    """`provider` selects among the providers of a model (https://openrouter.ai/docs/api/api-reference/rerank)."""
 
     prefix = "openrouter"
     title = "OpenRouter"
@@ -116,8 +116,8 @@ class OpenRouter(CohereStyle):
     default_base = "https://openrouter.ai/api/v1"
     options = frozenset({"provider"})
     root = "/api/v1"
-    cost_at = ("usage.cost",)
-    used = MappingProxyType(
+    cost_paths = ("usage.cost",)
+    usage_paths = MappingProxyType(
         {
             "search_units": ("usage.search_units",),
             "total_tokens": ("usage.total_tokens",),
@@ -127,18 +127,21 @@ class OpenRouter(CohereStyle):
 
 
 class Scaleway(CohereStyle):
-    """https://www.scaleway.com/en/docs/generative-apis/api-cli/using-rerank-api. An embedding model gives cosines."""
+    """Scores of embedding models are cosines.
+
+    https://www.scaleway.com/en/docs/generative-apis/api-cli/using-rerank-api
+    """
 
     prefix = "scaleway"
     title = "Scaleway"
     key_variables = ("SCW_SECRET_KEY",)
     base_variables = ("SCALEWAY_API_BASE",)
     default_base = "https://api.scaleway.ai/v1"
-    used = TOTAL_USED
+    usage_paths = TOTAL_USAGE
 
 
 class Sglang(CohereStyle):
-    """https://docs.sglang.ai. The answer is the list itself; older servers ignore `top_n`, which costs nothing here."""
+    """An SGLang server (https://docs.sglang.ai). Older ones ignore `top_n`; it is always applied here too."""
 
     prefix = "sglang"
     title = "SGLang"
@@ -146,16 +149,16 @@ class Sglang(CohereStyle):
     base_variables = ("SGLANG_API_BASE",)
     needs_key = False
     options = frozenset({"instruction"})
-    spelling = MappingProxyType({"instruction": "instruct"})
+    option_names = MappingProxyType({"instruction": "instruct"})
     rows = ""
     score_key = "score"
-    used = MappingProxyType({})
+    usage_paths = MappingProxyType({})
 
 
 class SiliconFlow(CohereStyle):
-    """https://docs.siliconflow.com/en/api-reference/rerank/create-rerank. Outside China the base URL is another one.
+    """`instruction` is for Qwen3 rerankers, `max_chunks_per_doc` and `overlap_tokens` are for BGE and BCE rerankers.
 
-    `instruction` is for Qwen3 rerankers; `max_chunks_per_doc` and `overlap_tokens` are for those of BGE and BCE.
+    https://docs.siliconflow.com/en/api-reference/rerank/create-rerank. Accounts outside China have another base URL.
     """
 
     prefix = "siliconflow"
@@ -164,7 +167,7 @@ class SiliconFlow(CohereStyle):
     base_variables = ("SILICONFLOW_API_BASE",)
     default_base = "https://api.siliconflow.cn/v1"
     options = frozenset({"instruction", "max_chunks_per_doc", "overlap_tokens"})
-    used = MappingProxyType(
+    usage_paths = MappingProxyType(
         {
             "input_tokens": ("tokens.input_tokens", "meta.tokens.input_tokens"),
             "output_tokens": ("tokens.output_tokens", "meta.tokens.output_tokens"),
@@ -173,7 +176,7 @@ class SiliconFlow(CohereStyle):
 
 
 class Xinference(CohereStyle):
-    """https://inference.readthedocs.io/en/latest/models/model_abilities/rerank.html. The model is its uid."""
+    """The model is its uid (https://inference.readthedocs.io/en/latest/models/model_abilities/rerank.html)."""
 
     prefix = "xinference"
     title = "Xinference"
@@ -181,11 +184,11 @@ class Xinference(CohereStyle):
     base_variables = ("XINFERENCE_API_BASE",)
     needs_key = False
     options = frozenset({"max_chunks_per_doc"})
-    used = COHERE_USED
+    usage_paths = COHERE_USAGE
 
 
 class ZeroEntropy(CohereStyle):
-    """https://docs.zeroentropy.dev/api-reference/models/rerank."""
+    """ZeroEntropy's API (https://docs.zeroentropy.dev/api-reference/models/rerank)."""
 
     prefix = "zeroentropy"
     title = "ZeroEntropy"
@@ -194,7 +197,7 @@ class ZeroEntropy(CohereStyle):
     default_base = "https://api.zeroentropy.dev/v1"
     scale = "unit"
     operation = "models/rerank"
-    used = MappingProxyType({"total_tokens": ("total_tokens",), "input_tokens": ("total_tokens",)})
+    usage_paths = MappingProxyType({"total_tokens": ("total_tokens",), "input_tokens": ("total_tokens",)})
 
 
 ROWS: dict[str, type[Provider]] = {

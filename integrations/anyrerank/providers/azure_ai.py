@@ -1,9 +1,9 @@
-"""Azure AI, Cohere's models in Foundry resources and on serverless endpoints.
+"""Azure AI: Cohere's models on Foundry resources and on serverless endpoints.
 
-Microsoft's pages: https://learn.microsoft.com/azure/ai-foundry/how-to/deploy-models-cohere-rerank. A Foundry resource
-serves v2 under `/providers/cohere`, a serverless endpoint v1 (or v2) at its root. Sources disagree on whether Foundry
-takes the key as `Authorization: Bearer` or as `api-key`; the first is the default, `azure_key_header="api-key"` the
-other. An Entra ID token may stand in for a key.
+Microsoft's documentation: https://learn.microsoft.com/azure/ai-foundry/how-to/deploy-models-cohere-rerank. A Foundry
+resource serves v2 under `/providers/cohere`, a serverless endpoint serves v1 (or v2) at its root. Sources disagree on
+whether Foundry expects the key as `Authorization: Bearer` or as `api-key`: the first is the default, and
+`azure_key_header="api-key"` selects the second. An Entra ID token can be used instead of a key.
 """
 
 from __future__ import annotations
@@ -27,7 +27,10 @@ _KEY_HEADERS = ("authorization", "api-key")
 
 
 class AzureAi(CohereVersions):
-    """The model is the name of the deployment; a serverless v1 endpoint ignores it."""
+    """The model is the name of your deployment. A serverless v1 endpoint ignores it.
+
+    Authenticate with a key, with an Entra ID token, or with a function that returns one.
+    """
 
     prefix = "azure_ai"
     title = "Azure AI"
@@ -41,71 +44,79 @@ class AzureAi(CohereVersions):
                 about="Entra ID token, instead of a key", variables=("AZURE_AD_TOKEN",), secret=True, sent=True
             ),
             "azure_ad_token_provider": Setting(
-                about="'default' for azure-identity's chain, or a function such as get_bearer_token_provider returns"
+                about="a function that returns a token, or 'default' for azure-identity's DefaultAzureCredential"
             ),
-            "azure_key_header": Setting(about="header of the key: 'authorization' (default) or 'api-key'"),
+            "azure_key_header": Setting(about="header that carries the key: 'authorization' (default) or 'api-key'"),
         }
     )
 
     @property
     @override
     def key_required(self) -> bool:
-        return self.chosen("azure_ad_token", "azure_ad_token_provider") is None
+        return self.select_setting("azure_ad_token", "azure_ad_token_provider") is None
 
     @override
     def check(self) -> None:
-        if self._credential is None and not self.has_own_header:
-            raise self.locked_out(
-                "no API key for Azure AI: pass api_key= or set AZURE_AI_API_KEY; or pass azure_ad_token= or "
-                "azure_ad_token_provider='default' (azure-identity's chain)"
+        if self._credential is None and not self.has_auth_header:
+            raise self.authentication_error(
+                "no API key for Azure AI: pass api_key= or set AZURE_AI_API_KEY; or pass azure_ad_token=, or "
+                "azure_ad_token_provider='default' to use azure-identity"
             )
         super().check()
-        held = self.connection.settings
-        if held.get("azure_key_header", "authorization") not in _KEY_HEADERS:
-            raise self.misconfigured("azure_key_header is 'authorization' or 'api-key'")
-        source = held.get("azure_ad_token_provider", "default")
+        settings = self.connection.settings
+        if settings.get("azure_key_header", "authorization") not in _KEY_HEADERS:
+            raise self.configuration_error("azure_key_header must be 'authorization' or 'api-key'")
+        source = settings.get("azure_ad_token_provider", "default")
         if source != "default" and not callable(source):
-            raise self.misconfigured("azure_ad_token_provider is 'default' or a function that returns a token")
+            raise self.configuration_error(
+                "azure_ad_token_provider must be 'default' or a function that returns a token, "
+                f"got {type(source).__name__}"
+            )
 
     @override
     def authorization(self) -> dict[str, str]:
         name = self._credential
-        if self.has_own_header or name in (None, "azure_ad_token_provider"):
+        if self.has_auth_header or name in (None, "azure_ad_token_provider"):
             return {}
         if name == "azure_ad_token":
             return {"authorization": f"Bearer {self.connection.settings[name]}"}
         key = self.connection.api_key or ""
-        in_own_header = self.connection.settings.get("azure_key_header") == "api-key"
-        return {"api-key": key} if in_own_header else {"authorization": f"Bearer {key}"}
+        if self.connection.settings.get("azure_key_header") == "api-key":
+            return {"api-key": key}
+        return {"authorization": f"Bearer {key}"}
 
     @override
     def authorized(self) -> Flow[Self]:
-        if self.has_own_header or self._credential != "azure_ad_token_provider":
+        if self.has_auth_header or self._credential != "azure_ad_token_provider":
             return self
         try:
-            token = yield Blocking(self._fetch, bounded=True)
+            token = yield Blocking(self._fetch_token, bounded=True)
         except RerankError:
             raise
-        except Exception as error:  # noqa: BLE001  it is the caller's function, or a chain of many libraries
-            raise self.locked_out(
+        except Exception as error:  # noqa: BLE001  the caller's function and azure-identity may raise anything
+            raise self.authentication_error(
                 f"no Entra ID token: azure_ad_token_provider raised {type(error).__name__}; call it to see why"
             ) from None
         if inspect.iscoroutine(token):
             token.close()
-            raise self.locked_out("azure_ad_token_provider is asynchronous: pass that of azure.identity, not its aio")
+            raise self.authentication_error(
+                "azure_ad_token_provider must be a synchronous function: use azure.identity, not azure.identity.aio"
+            )
         if not (isinstance(token, str) and token.strip() and token.isascii() and token.isprintable()):
-            raise self.locked_out("no Entra ID token: the token provider returned none that a header can carry")
-        return type(self)(self.connection.holding(azure_ad_token=token, azure_ad_token_provider=None))
+            raise self.authentication_error(
+                "no Entra ID token: azure_ad_token_provider must return a non-empty string of printable ASCII"
+            )
+        return type(self)(self.connection.with_settings(azure_ad_token=token, azure_ad_token_provider=None))
 
-    def _fetch(self) -> Any:
+    def _fetch_token(self) -> Any:
         source = self.connection.settings["azure_ad_token_provider"]
         if source == "default":
-            source = _token_source(_SCOPES["foundry" if self._is_foundry else "serverless"])
+            source = default_token_provider(_SCOPES["foundry" if self._is_foundry else "serverless"])
         return source()
 
     @property
     def _credential(self) -> str | None:
-        return self.chosen("api_key", "azure_ad_token", "azure_ad_token_provider")
+        return self.select_setting("api_key", "azure_ad_token", "azure_ad_token_provider")
 
     @override
     def versioned_url(self, options: Mapping[str, Any]) -> str:
@@ -120,7 +131,8 @@ class AzureAi(CohereVersions):
 
 
 @lru_cache(maxsize=8)
-def _token_source(scope: str) -> Callable[[], str]:
+def default_token_provider(scope: str) -> Callable[[], str]:
+    """azure-identity's function that returns a token for `scope`, which it caches and renews."""
     identity = needed("azure.identity", "azure")
-    source: Callable[[], str] = identity.get_bearer_token_provider(identity.DefaultAzureCredential(), scope)
-    return source
+    provider: Callable[[], str] = identity.get_bearer_token_provider(identity.DefaultAzureCredential(), scope)
+    return provider

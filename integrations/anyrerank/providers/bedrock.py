@@ -1,10 +1,10 @@
-"""AWS Bedrock: `Rerank` of Agents for Amazon Bedrock Runtime, signed by botocore (extra `bedrock`).
+"""AWS Bedrock: the `Rerank` operation of Agents for Amazon Bedrock Runtime, signed by botocore (extra `bedrock`).
 
-https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank.html. Bedrock's API keys (bearer
-tokens) do not work for `Rerank`; with one, the model is asked through `InvokeModel` on `bedrock-runtime`, which is
-documented for `cohere.rerank-v3-5:0` and believed to work for `amazon.rerank-v1:0`.
+https://docs.aws.amazon.com/bedrock/latest/APIReference/API_agent-runtime_Rerank.html. Bedrock API keys (bearer tokens)
+do not work for `Rerank`. With one, `InvokeModel` on `bedrock-runtime` is called instead, which is documented for
+`cohere.rerank-v3-5:0` and believed to work for `amazon.rerank-v1:0`.
 
-The service reports no usage, so search units are an estimate: one for each 100 documents, the least that is billed.
+The service reports no usage, so search units are an estimate: one for each 100 documents, the minimum that is billed.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ from anyrerank.errors import (
 )
 from anyrerank.providers._base import Provider, Setting, dig, endpoint, estimated_units, first_at, json_or_none, ranked
 
-_SIGNED_AS = "bedrock"
-_LONGEST_TEXT = 32_000
+_SIGNING_NAME = "bedrock"
+_MAX_CHARACTERS = 32_000
 _ARN = re.compile(r"arn:[\w-]+:bedrock:([\w-]+):")
 _AGENT, _RUNTIME = "bedrock-agent-runtime", "bedrock-runtime"
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
@@ -48,16 +48,19 @@ _ERRORS: Mapping[str, type[RerankError]] = MappingProxyType(
         "IncompleteSignatureException": AuthenticationError,
     }
 )
-"""Errors whose class is not that of their status, by the code that AWS gives them."""
+"""AWS error codes whose class is not that of their status."""
 
 
 class Bedrock(Provider):
-    """The model is an ARN, or an id that becomes one (`cohere.rerank-v3-5:0`).
+    """The model is an id such as `cohere.rerank-v3-5:0`, or an ARN.
 
-    Region: `aws_region_name`, that of the ARN, AWS_REGION_NAME, AWS_REGION, AWS_DEFAULT_REGION, the profile.
-    Credentials: `api_key` or AWS_BEARER_TOKEN_BEDROCK is a bearer token; access keys (or a profile) win over one from
-    the environment; with neither, botocore's chain is asked (profile, web identity, container, instance).
-    A document may be a mapping, which is ranked whole as JSON, or by its `rank_fields`.
+    The region is `aws_region_name`, else the one in the ARN, else AWS_REGION_NAME, AWS_REGION or AWS_DEFAULT_REGION,
+    else that of the profile.
+
+    `api_key` or AWS_BEARER_TOKEN_BEDROCK is a bearer token. Access keys or a profile take precedence over a token from
+    the environment. Without any of them, botocore looks for credentials (profile, web identity, container, instance).
+
+    A mapping is ranked whole, as JSON, or by its `rank_fields`.
     """
 
     prefix = "bedrock"
@@ -73,12 +76,16 @@ class Bedrock(Provider):
     documents_per_request = 1000
     settings = MappingProxyType(
         {
-            "aws_access_key_id": Setting(about="access key", variables=("AWS_ACCESS_KEY_ID",), secret=True, sent=True),
-            "aws_secret_access_key": Setting(about="its secret", variables=("AWS_SECRET_ACCESS_KEY",), secret=True),
+            "aws_access_key_id": Setting(
+                about="id of the access key", variables=("AWS_ACCESS_KEY_ID",), secret=True, sent=True
+            ),
+            "aws_secret_access_key": Setting(
+                about="secret of the access key", variables=("AWS_SECRET_ACCESS_KEY",), secret=True
+            ),
             "aws_session_token": Setting(
                 about="session token", variables=("AWS_SESSION_TOKEN",), secret=True, sent=True
             ),
-            "aws_profile_name": Setting(about="profile", variables=("AWS_PROFILE",)),
+            "aws_profile_name": Setting(about="name of the profile", variables=("AWS_PROFILE",)),
             "aws_region_name": Setting(
                 about="region", variables=("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
             ),
@@ -92,24 +99,27 @@ class Bedrock(Provider):
 
     @override
     def check(self) -> None:
-        held, outside = self.connection.settings, self.connection.from_environment
-        signs = self._credential == "aws_access_key_id" or "aws_secret_access_key" in held.keys() - outside
-        if signs and not (held.get("aws_access_key_id") and held.get("aws_secret_access_key")):
-            raise self.locked_out("aws_access_key_id and aws_secret_access_key (or their variables) come together")
+        settings = self.connection.settings
+        uses_keys = self._credential == "aws_access_key_id" or "aws_secret_access_key" in self._passed
+        if uses_keys and not (settings.get("aws_access_key_id") and settings.get("aws_secret_access_key")):
+            raise self.authentication_error(
+                "aws_access_key_id and aws_secret_access_key must both be given: pass them, or set AWS_ACCESS_KEY_ID "
+                "and AWS_SECRET_ACCESS_KEY"
+            )
         if self.connection.api_base:
             _ = self.base
         if self._uses_bearer:
             _ = self._region
 
     @override
-    def unfit(self, request: RerankRequest) -> tuple[int, str] | None:
-        limit = f"has more than the {_LONGEST_TEXT:,} characters that AWS Bedrock takes"
-        if len(request.query) > _LONGEST_TEXT:
-            raise self.refuse(f"the query {limit}")
-        for place, document in enumerate(request.documents):
-            as_text = isinstance(document, str) or self._uses_bearer
-            if as_text and len(text_of(document, request.rank_fields)) > _LONGEST_TEXT:
-                return place, f"{limit}: shorten it"
+    def unsupported_document(self, request: RerankRequest) -> tuple[int, str] | None:
+        problem = f"has more than the {_MAX_CHARACTERS:,} characters that AWS Bedrock takes"
+        if len(request.query) > _MAX_CHARACTERS:
+            raise self.bad_request(f"the query {problem}")
+        for index, document in enumerate(request.documents):
+            is_text = isinstance(document, str) or self._uses_bearer
+            if is_text and len(text_of(document, request.rank_fields)) > _MAX_CHARACTERS:
+                return index, f"{problem}: shorten it"
         return None
 
     @override
@@ -118,34 +128,34 @@ class Bedrock(Provider):
 
     @override
     def authorized(self) -> Flow[Self]:
-        if self._uses_bearer or self.has_own_header:
+        if self._uses_bearer or self.has_auth_header:
             return self
-        held = self._own_credentials()
+        settings = self._consistent_settings()
         try:
-            found = yield Blocking(lambda: _resolved(held), bounded=True)
+            found = yield Blocking(lambda: _resolved(settings), bounded=True)
         except RerankError:
             raise
-        except Exception as error:  # noqa: BLE001  a chain of many libraries
-            raise self._no_credentials(error) from None
+        except Exception as error:  # noqa: BLE001  botocore asks many sources, which may raise anything
+            raise self._credentials_error(error) from None
         connection = self.connection
-        outside = connection.from_environment | (found.keys() - connection.settings.keys())
-        return type(self)(replace(connection, settings=found, from_environment=outside))
+        from_environment = connection.from_environment | (found.keys() - connection.settings.keys())
+        return type(self)(replace(connection, settings=found, from_environment=from_environment))
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         try:
-            return (yield from self._ranked(request))
+            return (yield from self._all_pages(request))
         except AuthenticationError:
-            _session.cache_clear()  # a file with new keys may be there by the next call
+            session_for.cache_clear()  # the next call may find new credentials
             raise
 
-    def _ranked(self, request: RerankRequest) -> Flow[Answer]:
+    def _all_pages(self, request: RerankRequest) -> Flow[Answer]:
         ready = yield from self.authorized()
-        asked = ready.build_request(request)
+        page_request = ready.build_request(request)
         rows: list[Any] = []
         seen = set[str]()
         while True:
-            response: HttpResponse = yield ready.signed(asked)
+            response: HttpResponse = yield ready.signed(page_request)
             page = json_or_none(response.content) if response.status == 200 else None
             token, found = dig(page, "nextToken"), dig(page, "results")
             if isinstance(found, list) and (rows or token):
@@ -154,17 +164,18 @@ class Bedrock(Provider):
             if not token:
                 return ready.read(request, response)
             if not isinstance(token, str) or token in seen:
-                ready.reject(response, "nextToken is not a new token", request)
+                raise ready.invalid_response(request, response, "nextToken must be a string that is not repeated")
             seen.add(token)
-            asked = replace(asked, content=orjson.dumps({**orjson.loads(asked.content), "nextToken": token}))
+            content = orjson.dumps({**orjson.loads(page_request.content), "nextToken": token})
+            page_request = replace(page_request, content=content)
 
     def signed(self, request: HttpRequest) -> HttpRequest:
-        """`request` with a Signature Version 4 over its exact bytes, unless it carries something else already."""
-        if self._uses_bearer or self.has_own_header:
+        """`request` with a Signature Version 4 over its exact bytes, unless it is authenticated otherwise."""
+        if self._uses_bearer or self.has_auth_header:
             return request
-        held = self.connection.settings
+        settings = self.connection.settings
         credentials = needed("botocore.credentials", "bedrock").ReadOnlyCredentials(
-            held["aws_access_key_id"], held["aws_secret_access_key"], held.get("aws_session_token")
+            settings["aws_access_key_id"], settings["aws_secret_access_key"], settings.get("aws_session_token")
         )
         aws = needed("botocore.awsrequest", "bedrock").AWSRequest(
             method=request.method,
@@ -172,7 +183,7 @@ class Bedrock(Provider):
             data=request.content,
             headers={"content-type": request.headers["content-type"]},
         )
-        needed("botocore.auth", "bedrock").SigV4Auth(credentials, _SIGNED_AS, self._region).add_auth(aws)
+        needed("botocore.auth", "bedrock").SigV4Auth(credentials, _SIGNING_NAME, self._region).add_auth(aws)
         added = {name.lower(): value for name, value in aws.headers.items()}
         return replace(request, headers={**request.headers, **added})
 
@@ -218,55 +229,61 @@ class Bedrock(Provider):
         return Answer(scores=ranked(body, request, rows="results", score=score), meta=estimated_units(request))
 
     @override
-    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
-        named = response.headers.get("x-amzn-errortype") or first_at(body, ("__type", "code"))
-        code = str(named).partition(":")[0].rpartition("#")[2]
-        return _ERRORS.get(code) or super().error_class(response, body)
+    def error_code(self, response: HttpResponse, body: Any) -> str | None:
+        code = response.headers.get("x-amzn-errortype") or first_at(body, ("__type", "code"))
+        return str(code).partition(":")[0].rpartition("#")[2] if code else None
 
-    def _no_credentials(self, error: Exception) -> RerankError:
-        """What botocore's chain raised: its own errors, those of a service such as STS, or a plain `RuntimeError`."""
-        known = needed("botocore.exceptions", "bedrock")
-        if isinstance(error, known.NoCredentialsError):
-            return self.locked_out(
+    @override
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        return _ERRORS.get(self.error_code(response, body) or "") or super().error_class(response, body)
+
+    def _credentials_error(self, error: Exception) -> RerankError:
+        """The error for what botocore raised: its own errors, those of a service such as STS, or a `RuntimeError`."""
+        exceptions = needed("botocore.exceptions", "bedrock")
+        if isinstance(error, exceptions.NoCredentialsError):
+            return self.authentication_error(
                 "no AWS credentials: pass aws_access_key_id= and aws_secret_access_key=, aws_profile_name=, or a "
                 "bearer token as api_key=; or set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or "
                 "AWS_BEARER_TOKEN_BEDROCK"
             )
-        if isinstance(error, known.HTTPClientError | known.ConnectionError):
+        if isinstance(error, exceptions.HTTPClientError | exceptions.ConnectionError):
             return APIConnectionError(
-                f"the service that gives AWS credentials cannot be reached: {type(error).__name__}",
+                f"the service that issues AWS credentials cannot be reached: {type(error).__name__}",
                 provider=self.prefix,
                 model=self.connection.model,
             )
-        return self.locked_out(f"no AWS credentials: {str(error)[:300]}")
+        return self.authentication_error(f"no AWS credentials: {str(error)[:300]}")
+
+    @property
+    def _passed(self) -> frozenset[str]:
+        """Names of the settings that did not come from the environment."""
+        return frozenset(self.connection.settings) - self.connection.from_environment
 
     @property
     def _credential(self) -> str | None:
-        given = self.connection.api_key and not self.connection.key_variable
-        return "api_key" if given else self.chosen("aws_access_key_id", "aws_profile_name", "api_key")
+        key_is_passed = self.connection.api_key and not self.connection.key_variable
+        return "api_key" if key_is_passed else self.select_setting("aws_access_key_id", "aws_profile_name", "api_key")
 
     @property
     def _uses_bearer(self) -> bool:
         return self._credential == "api_key"
 
-    def _own_credentials(self) -> dict[str, Any]:
-        """The settings without credentials of the environment that do not belong to those that are used."""
-        held, outside = dict(self.connection.settings), self.connection.from_environment
-        mixed = "aws_access_key_id" in held.keys() - outside and "aws_session_token" in outside
-        foreign = _KEYS if self._credential == "aws_profile_name" else _KEYS[-1:] if mixed else ()
-        return {name: value for name, value in held.items() if name not in foreign}
+    def _consistent_settings(self) -> dict[str, Any]:
+        """The settings without credentials of the environment that do not belong to the ones in use."""
+        is_mixed = "aws_access_key_id" in self._passed and "aws_session_token" in self.connection.from_environment
+        ignored = _KEYS if self._credential == "aws_profile_name" else _KEYS[-1:] if is_mixed else ()
+        return {name: value for name, value in self.connection.settings.items() if name not in ignored}
 
     @property
     def _region(self) -> str:
-        named = _ARN.match(self.connection.model)
-        given = "aws_region_name" in self.connection.settings.keys() - self.connection.from_environment
-        return named[1] if named and not given else self.setting("aws_region_name")
+        arn = _ARN.match(self.connection.model)
+        return arn[1] if arn and "aws_region_name" not in self._passed else self.required_setting("aws_region_name")
 
     @property
     def _partition(self) -> tuple[str, str]:
-        """The partition of the region, and the end of its host names."""
-        known = (("cn-", ("aws-cn", "amazonaws.com.cn")), ("us-gov-", ("aws-us-gov", "amazonaws.com")))
-        return next((found for start, found in known if self._region.startswith(start)), ("aws", "amazonaws.com"))
+        """The partition of the region, and the domain of its hosts."""
+        special = (("cn-", ("aws-cn", "amazonaws.com.cn")), ("us-gov-", ("aws-us-gov", "amazonaws.com")))
+        return next((found for start, found in special if self._region.startswith(start)), ("aws", "amazonaws.com"))
 
     @property
     def _model_id(self) -> str:
@@ -287,28 +304,30 @@ def _source(document: Document, rank_fields: Sequence[str] | None) -> dict[str, 
     return {"type": "JSON", "jsonDocument": fields}
 
 
-def _resolved(held: dict[str, Any]) -> dict[str, Any]:
-    """`held` with the credentials and the region that botocore finds where some are missing."""
+def _resolved(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings, with the credentials and the region that botocore finds if they are missing."""
     for module in ("botocore.auth", "botocore.awsrequest", "botocore.credentials"):
         needed(module, "bedrock")
-    if "aws_access_key_id" in held and "aws_region_name" in held:
-        return held
-    session = _session(held.get("aws_profile_name"), held.get("aws_region_name"))
-    if "aws_access_key_id" not in held:
-        credentials = session.get_credentials()
-        if credentials is None:
-            raise needed("botocore.exceptions", "bedrock").NoCredentialsError
-        frozen = credentials.get_frozen_credentials()
-        held["aws_access_key_id"], held["aws_secret_access_key"] = frozen.access_key, frozen.secret_key
-        if frozen.token:
-            held["aws_session_token"] = frozen.token
-    region = held.get("aws_region_name") or session.get_config_variable("region")
-    return {**held, "aws_region_name": region} if region else held
+    if "aws_access_key_id" in settings and "aws_region_name" in settings:
+        return settings
+    session = session_for(settings.get("aws_profile_name"), settings.get("aws_region_name"))
+    keys = {} if "aws_access_key_id" in settings else _keys(session)
+    region = settings.get("aws_region_name") or session.get_config_variable("region")
+    return {**settings, **keys, **({"aws_region_name": region} if region else {})}
+
+
+def _keys(session: Any) -> dict[str, str]:
+    credentials = session.get_credentials()
+    if credentials is None:
+        raise needed("botocore.exceptions", "bedrock").NoCredentialsError
+    frozen = credentials.get_frozen_credentials()
+    found = zip(_KEYS, (frozen.access_key, frozen.secret_key, frozen.token), strict=True)
+    return {name: value for name, value in found if value}
 
 
 @lru_cache(maxsize=8)
-def _session(profile: str | None, region: str | None) -> Any:
-    """A session of botocore's for a profile; it keeps credentials and renews them, asking STS in the region."""
+def session_for(profile: str | None, region: str | None) -> Any:
+    """A botocore session, which caches credentials and renews them, asking STS in the given region."""
     session = needed("botocore.session", "bedrock").Session(profile=profile)
     if region:
         session.set_config_variable("region", region)

@@ -1,6 +1,6 @@
 """Cloudflare Workers AI (https://developers.cloudflare.com/workers-ai/models/bge-reranker-base).
 
-Whether scores are within 0..1 is not documented. A failure may come with status 200 and `success: false`.
+The documentation does not say whether scores are within 0..1. A failure may have status 200 and `success: false`.
 """
 
 from __future__ import annotations
@@ -13,14 +13,25 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, texts_of
-from anyrerank.providers._base import Provider, Setting, UnusableAnswerError, dig, endpoint, message_in, ranked, redact
+from anyrerank.providers._base import (
+    Provider,
+    Redactor,
+    Setting,
+    UnusableAnswerError,
+    dig,
+    endpoint,
+    message_in,
+    ranked,
+)
 
-_WHOLE = re.compile(r"/ai/run/.|/workers-ai/@")
+_FULL_PATH = re.compile(r"/ai/run/.|/workers-ai/@")
 
 
 class Cloudflare(Provider):
-    """The model is what follows `ai/run/`, for example `@cf/baai/bge-reranker-base`. A base URL may end in
-    `/accounts/<id>/ai/run`, or in `/workers-ai` at an AI Gateway; one that goes on with a model is used as it is.
+    """The model is the part after `ai/run/`, for example `@cf/baai/bge-reranker-base`.
+
+    The base URL may end in `/accounts/<id>/ai/run`, or in `/workers-ai` for an AI Gateway. If a model follows, it is
+    used unchanged.
     """
 
     prefix = "cloudflare"
@@ -29,17 +40,17 @@ class Cloudflare(Provider):
     base_variables = ("CLOUDFLARE_API_BASE",)
     default_base = "https://api.cloudflare.com/client/v4"
     settings = MappingProxyType(
-        {"account_id": Setting(about="Cloudflare account", variables=("CLOUDFLARE_ACCOUNT_ID",))}
+        {"account_id": Setting(about="id of the Cloudflare account", variables=("CLOUDFLARE_ACCOUNT_ID",))}
     )
 
     @override
     def check(self) -> None:
         super().check()
-        _ = self._address
+        _ = self._url
 
     @override
     def url(self, request: RerankRequest) -> str:
-        return self._address
+        return self._url
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
@@ -52,18 +63,18 @@ class Cloudflare(Provider):
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         if dig(body, "success") is False or dig(body, "errors"):
-            words = redact(message_in(body, b""), self.secrets(), request)
-            raise UnusableAnswerError(f"the answer says that the request failed: {words}")
+            message = Redactor(request, self.secrets()).message(message_in(body, b""))
+            raise UnusableAnswerError(f"the request failed with status 200: {message}")
         return Answer(scores=ranked(body, request, rows="result.response", index="id", score="score"))
 
     @property
-    def _address(self) -> str:
+    def _url(self) -> str:
         model = self.connection.model
         parts = urlsplit(self.base)
         path = parts.path.rstrip("/")
-        if _WHOLE.search(path):
+        if _FULL_PATH.search(path):
             return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
         if path.endswith(("/ai/run", "/workers-ai")):
             return endpoint(self.base, model, root="")
-        account = quote(self.setting("account_id"), safe="")
+        account = quote(self.required_setting("account_id"), safe="")
         return endpoint(self.base, f"accounts/{account}/ai/run/{model}", root="/client/v4")

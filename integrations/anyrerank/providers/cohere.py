@@ -1,6 +1,6 @@
 """Cohere, v1 and v2 (https://docs.cohere.com/reference/rerank).
 
-Without a version in the base URL it is v2, or v1 when `max_chunks_per_doc` asks for it.
+If the base URL has no version, v2 is called, or v1 when `max_chunks_per_doc` is given.
 """
 
 from __future__ import annotations
@@ -14,7 +14,10 @@ from anyrerank.providers._base import CohereVersions, endpoint
 
 
 class Cohere(CohereVersions):
-    """One search unit is a query with up to 100 documents; a document above about 500 tokens counts more than once."""
+    """One search unit is a query with up to 100 documents. A document of more than about 500 tokens counts as several.
+
+    `max_chunks_per_doc` exists in Cohere's v1 API, `max_tokens_per_doc` and `priority` in v2.
+    """
 
     prefix = "cohere"
     title = "Cohere"

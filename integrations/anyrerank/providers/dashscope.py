@@ -1,7 +1,7 @@
-"""Alibaba DashScope, compatible and native form (https://help.aliyun.com/zh/model-studio/text-rerank-api).
+"""Alibaba DashScope, compatible and native API (https://help.aliyun.com/zh/model-studio/text-rerank-api).
 
-`qwen3-rerank` speaks the compatible form, other models the native one, unless the base URL says which. The vendor calls
-scores relative to the request, so documents are not split silently and no scale is assumed.
+`qwen3-rerank` uses the compatible API, other models use the native one, unless the base URL names one. According to
+the vendor, scores are relative to the request. So documents are not split silently, and no scale is assumed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ _LIMITS = {"qwen3-vl-rerank": 100}
 
 
 class DashScope(Provider):
-    """500 documents a request, 100 for `qwen3-vl-rerank`. Abroad the host is `dashscope-intl.aliyuncs.com`."""
+    """At most 500 documents per request, 100 for `qwen3-vl-rerank`.
+
+    For accounts outside China, pass `api_base="https://dashscope-intl.aliyuncs.com"`.
+    """
 
     prefix = "dashscope"
     title = "Alibaba DashScope"
@@ -41,8 +44,8 @@ class DashScope(Provider):
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base)
         path = parts.path.rstrip("/")
-        for known in ("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"):
-            path = path.removesuffix(known)
+        for version in ("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"):
+            path = path.removesuffix(version)
         path = path.replace("/compatible-mode/v1/reranks", _COMPATIBLE)
         if not path.endswith(("/reranks", "/text-rerank")):
             path += _NATIVE if self._is_native else _COMPATIBLE
@@ -50,14 +53,13 @@ class DashScope(Provider):
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
-        asked = {"query": request.query, "documents": texts_of(request)}
-        instruction = request.options.get("instruction")
-        known = {"top_n": request.top_n, "instruct": instruction}
-        parameters = {name: value for name, value in known.items() if value is not None}
+        texts = {"query": request.query, "documents": texts_of(request)}
+        given = {"top_n": request.top_n, "instruct": request.options.get("instruction")}
+        parameters = {name: value for name, value in given.items() if value is not None}
         if self._is_native:
             parameters = {"return_documents": False, **parameters}
-            return {"model": self.connection.model, "input": asked, "parameters": parameters}
-        return {"model": self.connection.model, **asked, **parameters}
+            return {"model": self.connection.model, "input": texts, "parameters": parameters}
+        return {"model": self.connection.model, **texts, **parameters}
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:

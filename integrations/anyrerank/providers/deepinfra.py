@@ -1,6 +1,6 @@
 """DeepInfra (https://deepinfra.com/Qwen/Qwen3-Reranker-8B/api).
 
-The answer is a list of scores in the order of the documents. One query is applied to all documents. The limit on the
+The answer is a list of scores in the order of the documents. One query applies to all documents. The limit on the
 number of documents is not documented; 1,000 have been seen to work.
 """
 
@@ -13,11 +13,11 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, Scale, texts_of
-from anyrerank.providers._base import Provider, UnusableAnswerError, dig, dollars, finite, usage
+from anyrerank.providers._base import Provider, UnusableAnswerError, dig, dollars, finite_float, usage
 
 
 class DeepInfra(Provider):
-    """Scores of Qwen3-Reranker are probabilities; what those of other models mean is not documented."""
+    """Scores of Qwen3-Reranker are probabilities. The scale of other models is not documented."""
 
     prefix = "deepinfra"
     title = "DeepInfra"
@@ -51,7 +51,7 @@ class DeepInfra(Provider):
             raise UnusableAnswerError("the answer has no list 'scores' with one score for each document")
         tokens = dig(body, "input_tokens")
         return Answer(
-            scores=[(index, finite(score, f"scores[{index}]")) for index, score in enumerate(scores)],
+            scores=[(index, finite_float(score, f"scores[{index}]")) for index, score in enumerate(scores)],
             id=dig(body, "request_id"),
             meta=usage(total_tokens=tokens, input_tokens=tokens),
             cost=dollars(dig(body, "inference_status", "cost")),

@@ -1,7 +1,6 @@
 """Elasticsearch's inference API (https://www.elastic.co/docs/api/doc/elasticsearch/operation/operation-inference-rerank).
 
-The model is the id of an inference endpoint; scores are those of the service behind it. Vendor's examples print index
-and score as strings, so both forms are read.
+The vendor's examples show index and score as strings, so strings and numbers are both read.
 """
 
 from __future__ import annotations
@@ -12,13 +11,16 @@ from urllib.parse import quote, urlsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, texts_of
-from anyrerank.providers._base import Provider, UnusableAnswerError, dig, endpoint, ranked, whole_number
+from anyrerank.providers._base import Provider, UnusableAnswerError, dig, endpoint, int_or_text, ranked
 
 _PATH = "/_inference/rerank"
 
 
 class Elasticsearch(Provider):
-    """The key is an encoded API key of the cluster; a login in the base URL works too."""
+    """The model is the id of an inference endpoint. Scores are those of the service behind it.
+
+    The key is an encoded API key of the cluster. A user and a password in the base URL work too.
+    """
 
     prefix = "elasticsearch"
     title = "Elasticsearch"
@@ -32,9 +34,9 @@ class Elasticsearch(Provider):
 
     @override
     def url(self, request: RerankRequest) -> str:
-        named = quote(self.connection.model, safe="")
+        inference_id = quote(self.connection.model, safe="")
         has_path = urlsplit(self.base).path.rstrip("/").endswith(_PATH)
-        return endpoint(self.base, named if has_path else f"{_PATH[1:]}/{named}", root="")
+        return endpoint(self.base, inference_id if has_path else f"{_PATH[1:]}/{inference_id}", root="")
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
@@ -49,15 +51,15 @@ class Elasticsearch(Provider):
 
 
 def _numbers(row: Any) -> Any:
-    """A row with its strings as the numbers that they spell; what spells none is left for the check."""
+    """A result in which strings that are numbers have become numbers; `ranked` checks the rest."""
     index, score = dig(row, "index"), dig(row, "relevance_score")
     return {
-        "index": whole_number(index) if isinstance(index, str) else index,
-        "relevance_score": _float(score) if isinstance(score, str) else score,
+        "index": int_or_text(index) if isinstance(index, str) else index,
+        "relevance_score": _float_or_text(score) if isinstance(score, str) else score,
     }
 
 
-def _float(text: str) -> float | str:
+def _float_or_text(text: str) -> float | str:
     try:
         return float(text)
     except ValueError:

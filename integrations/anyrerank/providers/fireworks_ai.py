@@ -15,7 +15,7 @@ from anyrerank.providers._base import CohereStyle
 
 
 class FireworksAi(CohereStyle):
-    """A model without a path is one of Fireworks' own: `qwen3-reranker-8b` is `fireworks/qwen3-reranker-8b`."""
+    """A model without a path belongs to Fireworks: `qwen3-reranker-8b` is sent as `fireworks/qwen3-reranker-8b`."""
 
     prefix = "fireworks_ai"
     title = "Fireworks AI"
@@ -25,10 +25,10 @@ class FireworksAi(CohereStyle):
     options = frozenset({"instruction"})
     scale = "unit"
     root = "/inference/v1"
-    fixed = MappingProxyType({"return_documents": False})
-    spelling = MappingProxyType({"instruction": "task"})
+    constants = MappingProxyType({"return_documents": False})
+    option_names = MappingProxyType({"instruction": "task"})
     rows = "data"
-    used = MappingProxyType(
+    usage_paths = MappingProxyType(
         {
             "total_tokens": ("usage.total_tokens",),
             "input_tokens": ("usage.prompt_tokens",),
@@ -44,5 +44,5 @@ class FireworksAi(CohereStyle):
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         model = self.connection.model
-        known = model.startswith(("accounts/", "fireworks/"))
-        return {**super().body(request), "model": model if known else f"fireworks/{model}"}
+        has_path = model.startswith(("accounts/", "fireworks/"))
+        return {**super().body(request), "model": model if has_path else f"fireworks/{model}"}

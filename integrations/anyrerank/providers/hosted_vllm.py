@@ -1,16 +1,18 @@
 """vLLM's server (https://docs.vllm.ai/en/latest/serving/openai_compatible_server.html, "Re-rank API").
 
-`/v1/rerank` is used rather than `/rerank`, which vLLM leaves out of its key check. Servers of older versions ignore the
-options that they do not know, `instruction` among them, without an error.
+`/v1/rerank` is called because vLLM does not check the key on `/rerank`.
 """
 
 from __future__ import annotations
 
-from anyrerank.providers._base import TOTAL_USED, CohereStyle
+from anyrerank.providers._base import TOTAL_USAGE, CohereStyle
 
 
 class HostedVllm(CohereStyle):
-    """What scores mean depends on the model: mostly 0..1 for cross-encoders, cosines for bi-encoders."""
+    """What the scores mean depends on the model: mostly 0..1 for cross-encoders, cosines for bi-encoders.
+
+    Older servers ignore options that they do not know, such as `instruction`, without an error.
+    """
 
     prefix = "hosted_vllm"
     title = "vLLM"
@@ -33,4 +35,4 @@ class HostedVllm(CohereStyle):
             "use_activation",
         }
     )
-    used = TOTAL_USED
+    usage_paths = TOTAL_USAGE

@@ -1,11 +1,11 @@
-"""Hugging Face: Text Embeddings Inference, Inference Endpoints that run it, and the serverless router.
+"""Hugging Face: Text Embeddings Inference (TEI), Inference Endpoints that run it, and the serverless router.
 
-With a base URL it is TEI (https://huggingface.co/docs/text-embeddings-inference), whose model is the server's own.
-Without one it is the router, `https://router.huggingface.co/hf-inference`, whose route for text ranking works but is
-not documented.
+With a base URL, the server is TEI (https://huggingface.co/docs/text-embeddings-inference), which serves one model.
+Without one, requests go to the router, `https://router.huggingface.co/hf-inference`. Its route for text ranking works
+but is not documented.
 
-TEI takes 32 texts a request unless it was started with another `--max-client-batch-size`; for a call with more, the
-server is asked once (`GET /info`). Too many or too long texts are 422 since TEI 1.9, 413 before.
+TEI takes 32 texts per request, or what it was started with as `--max-client-batch-size`. A call with more documents
+asks the server once (`GET /info`). Too many or too long texts are status 422 since TEI 1.9, 413 before.
 """
 
 from __future__ import annotations
@@ -22,22 +22,24 @@ from typing_extensions import override
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
 from anyrerank._core.types import Answer, RerankRequest, Scale, texts_of
 from anyrerank.errors import RerankError
-from anyrerank.providers._base import Provider, dig, endpoint, json_or_none, ranked, usage, whole_number
+from anyrerank.providers._base import Provider, dig, endpoint, int_or_text, json_or_none, ranked, usage
 
 _ROUTER_HOST = "router.huggingface.co"
 _ROUTER = f"https://{_ROUTER_HOST}/hf-inference"
-_KEPT = 256
-_SECONDS_UNTIL_ASKED_AGAIN = 60.0
-_learnt: dict[str, tuple[int, float]] = {}
-"""What each server takes, by the address of its `/info`, and the time of the monotonic clock until which it holds."""
+_MAX_CACHED = 256
+SECONDS_TO_NEXT_TRY = 60.0
+_INFO_SECONDS = 5.0
+server_limits: dict[str, tuple[int, float]] = {}
+"""How many texts each server takes, by the URL of its `/info`, and the monotonic time until which that is cached."""
 _TRUNCATE = {"NONE": False, "END": True, False: False, True: True}
 
 
 class HuggingFace(Provider):
-    """Scores are within 0..1, or logits with `raw_scores=True`.
+    """Text Embeddings Inference when a base URL is given, else the serverless router, which has no options.
 
-    `truncate` is "END" or True (the default here, since TEI's own differs between versions), or "NONE" or False, which
-    makes a text that is too long an error; `truncation_direction` is "Right" or "Left". The router has no options.
+    Scores are within 0..1, or logits with `raw_scores=True`. `truncate` is "END" or True, or "NONE" or False, which
+    makes a text that is too long an error. The default here is "END", because TEI's own differs between versions.
+    `truncation_direction` is "Right" or "Left".
     """
 
     prefix = "huggingface"
@@ -59,29 +61,32 @@ class HuggingFace(Provider):
         return "logit" if options.get("raw_scores") else self.scale
 
     @override
-    def learnt_max_documents(self, count: int, options: Mapping[str, Any]) -> Flow[int | None]:
-        usual = self.documents_per_request or count
+    def fetch_max_documents(self, count: int, options: Mapping[str, Any]) -> Flow[int | None]:
+        default = self.documents_per_request or count
         if self._on_router:
-            return usual
+            return default
         parts = urlsplit(endpoint(self.base, root=""))
         info = urlunsplit(parts._replace(path=parts.path.removesuffix("rerank") + "info"))
-        most, until = _learnt.get(info, (usual, 0.0))
-        if count > usual and time.monotonic() >= until:
-            most, until = yield from self._asked(info, usual)
-            if len(_learnt) >= _KEPT:
-                _learnt.clear()
-            _learnt[info] = (most, until)
-        return most
+        limit, until = server_limits.get(info, (default, 0.0))
+        if count > default and time.monotonic() >= until:
+            limit, until = yield from self._fetch_limit(info, default)
+            if len(server_limits) >= _MAX_CACHED:
+                server_limits.clear()
+            server_limits[info] = (limit, until)
+        return limit
 
-    def _asked(self, info: str, usual: int) -> Flow[tuple[int, float]]:
-        """What the server says that it takes, and until when to believe it; one that did not say is asked again."""
-        again = time.monotonic() + _SECONDS_UNTIL_ASKED_AGAIN
+    def _fetch_limit(self, info: str, default: int) -> Flow[tuple[int, float]]:
+        """The limit that the server reports, and the time until which to cache it; `default` if it reports none."""
+        next_try = time.monotonic() + SECONDS_TO_NEXT_TRY
         try:
-            response: HttpResponse = yield HttpRequest(method="GET", url=info, headers=self.headers())
+            response: HttpResponse = yield HttpRequest(
+                method="GET", url=info, headers=self.headers(), timeout=_INFO_SECONDS
+            )
         except RerankError:
-            return usual, again
-        said = dig(json_or_none(response.content), "max_client_batch_size")
-        return (said, math.inf) if response.status == 200 and type(said) is int and said > 0 else (usual, again)
+            return default, next_try
+        limit = dig(json_or_none(response.content), "max_client_batch_size")
+        is_valid = response.status == 200 and type(limit) is int and limit > 0
+        return (limit, math.inf) if is_valid else (default, next_try)
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -93,14 +98,15 @@ class HuggingFace(Provider):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         if self._on_router:
             if request.options:
-                raise self.refuse(f"{', '.join(sorted(request.options))}: not at Hugging Face's router; set api_base")
+                names = ", ".join(sorted(request.options))
+                raise self.bad_request(f"{names}: not supported by Hugging Face's router; pass api_base= to call TEI")
             return {"inputs": {"query": request.query, "texts": texts_of(request)}}
         truncate = request.options.get("truncate", "END")
         if not isinstance(truncate, str | bool) or truncate not in _TRUNCATE:
-            raise self.refuse("truncate is 'NONE' or 'END' (or False or True) at Text Embeddings Inference")
+            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for Text Embeddings Inference")
         direction = request.options.get("truncation_direction", "Right")
         if not isinstance(direction, str) or direction.lower() not in ("left", "right"):
-            raise self.refuse("truncation_direction is 'Left' or 'Right' at Text Embeddings Inference")
+            raise self.bad_request("truncation_direction must be 'Left' or 'Right' for Text Embeddings Inference")
         return {
             "query": request.query,
             "texts": texts_of(request),
@@ -112,17 +118,17 @@ class HuggingFace(Provider):
     @override
     def read(self, request: RerankRequest, response: HttpResponse) -> Answer:
         answer = super().read(request, response)
-        tokens = response.headers.get("x-compute-tokens", "")
-        used = whole_number(tokens)
-        return replace(answer, meta=usage(total_tokens=used, input_tokens=used))
+        tokens = int_or_text(response.headers.get("x-compute-tokens", ""))
+        return replace(answer, meta=usage(total_tokens=tokens, input_tokens=tokens))
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         return Answer(scores=ranked(body, request, rows="", score="score"))
 
     @override
-    def is_too_large(self, status: int, kind: type[RerankError], words: str) -> bool:
-        return (status == 422 and "must have less than" in words) or super().is_too_large(status, kind, words)
+    def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
+        too_many_tokens = status == 422 and "must have less than" in message
+        return too_many_tokens or super().is_too_large(status, error_class, message)
 
     @property
     def _on_router(self) -> bool:

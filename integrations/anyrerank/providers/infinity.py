@@ -1,7 +1,4 @@
-"""Infinity, a server of one's own (https://github.com/michaelfeil/infinity).
-
-Without `lengths_via_tokenize` on the server, `usage` counts characters instead of tokens: do not bill from it.
-"""
+"""Infinity, a self-hosted server (https://github.com/michaelfeil/infinity)."""
 
 from __future__ import annotations
 
@@ -15,7 +12,10 @@ from anyrerank.providers._base import CohereStyle
 
 
 class Infinity(CohereStyle):
-    """Scores are within 0..1, or logits with `raw_scores=True`. The server strips white space around texts."""
+    """Scores are within 0..1, or logits with `raw_scores=True`. The server strips white space around texts.
+
+    Unless the server runs with `lengths_via_tokenize`, it reports characters as tokens: do not bill by its usage.
+    """
 
     prefix = "infinity"
     title = "Infinity"

@@ -1,7 +1,6 @@
 """Jina AI (https://jina.ai/reranker; https://api.jina.ai/redoc).
 
-The API has no documented limit on the number of documents. Scores of v3 and later may be negative, and what they mean
-is not documented; v3 and later rank all documents of a request together.
+The API documents no limit on the number of documents, and no scale for models from v3 on.
 """
 
 from __future__ import annotations
@@ -17,11 +16,14 @@ from anyrerank._core.types import Document, RerankRequest, Scale, texts_of
 from anyrerank.providers._base import CohereStyle
 
 _TEXT_ONLY = re.compile(r"jina-reranker-v\d|jina-colbert")
-_TOGETHER = re.compile(r"jina-reranker-v(?:[3-9]|\d\d)")
+_LISTWISE = re.compile(r"jina-reranker-v(?:[3-9]|\d\d)")
 
 
 class JinaAi(CohereStyle):
-    """`jina-reranker-m0` also ranks mappings with an `image` (an address or base64)."""
+    """Models from v3 on rank all documents of a request together, and their scores may be negative.
+
+    `jina-reranker-m0` also ranks mappings with an `image`, which is a URL or base64.
+    """
 
     prefix = "jina_ai"
     title = "Jina AI"
@@ -31,7 +33,7 @@ class JinaAi(CohereStyle):
     default_base = "https://api.jina.ai/v1"
     scale = "unit"
     images = True
-    fixed = MappingProxyType({"return_documents": False})
+    constants = MappingProxyType({"return_documents": False})
 
     @classmethod
     @override
@@ -41,7 +43,7 @@ class JinaAi(CohereStyle):
     @property
     @override
     def ranks_together(self) -> bool:
-        return bool(_TOGETHER.match(self.connection.model))
+        return bool(_LISTWISE.match(self.connection.model))
 
     @override
     def score_scale(self, options: Mapping[str, Any]) -> Scale:
@@ -49,7 +51,7 @@ class JinaAi(CohereStyle):
 
     @override
     def documents(self, request: RerankRequest) -> Sequence[Document]:
-        pictured = self.reads_images(self.connection.model) and any(
+        has_images = self.reads_images(self.connection.model) and any(
             isinstance(document, Mapping) and document.get("image") for document in request.documents
         )
-        return request.documents if pictured else texts_of(request)
+        return request.documents if has_images else texts_of(request)

@@ -1,7 +1,4 @@
-"""A LiteLLM proxy, or anything that answers as one (https://docs.litellm.ai/docs/rerank).
-
-The model is a `model_name` of the proxy's `model_list`. Options go through to the model behind it, which may drop them.
-"""
+"""A LiteLLM proxy, or any server with the same API (https://docs.litellm.ai/docs/rerank)."""
 
 from __future__ import annotations
 
@@ -15,11 +12,14 @@ from typing_extensions import override
 from anyrerank._core.runtime import HttpResponse
 from anyrerank._core.types import Answer, Document, RerankRequest
 from anyrerank.errors import AuthenticationError, RerankError
-from anyrerank.providers._base import COHERE_USED, CohereStyle, dig, dollars
+from anyrerank.providers._base import COHERE_USAGE, CohereStyle, dig, dollars
 
 
 class LitellmProxy(CohereStyle):
-    """A proxy without a master key takes calls without one. Scores are those of the model behind it."""
+    """The model is a `model_name` in the proxy's `model_list`. Scores are those of the model behind it.
+
+    Options are forwarded to that model, and the proxy may drop them. A proxy without a master key needs no key.
+    """
 
     prefix = "litellm_proxy"
     title = "LiteLLM proxy"
@@ -29,8 +29,8 @@ class LitellmProxy(CohereStyle):
     base_variables = ("LITELLM_PROXY_API_BASE",)
     needs_key = False
     options = frozenset({"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "truncate"})
-    fixed = MappingProxyType({"return_documents": False})
-    used = COHERE_USED
+    constants = MappingProxyType({"return_documents": False})
+    usage_paths = COHERE_USAGE
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
@@ -39,21 +39,21 @@ class LitellmProxy(CohereStyle):
 
     @override
     def read(self, request: RerankRequest, response: HttpResponse) -> Answer:
-        return replace(super().read(request, response), cost=_dollars(response.headers))
+        return replace(super().read(request, response), cost=_cost(response.headers))
 
     @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
-        # a proxy without a database has nowhere to look a key up that is not the master key
-        refused = response.status == 400 and dig(body, "error", "type") == "no_db_connection"
-        return AuthenticationError if refused else super().error_class(response, body)
+        # without a database, the proxy answers any key but the master key with a 400
+        wrong_key = response.status == 400 and dig(body, "error", "type") == "no_db_connection"
+        return AuthenticationError if wrong_key else super().error_class(response, body)
 
     @override
     def documents(self, request: RerankRequest) -> Sequence[Document]:
         return request.documents
 
 
-def _dollars(headers: Mapping[str, str]) -> float | None:
-    """What the proxy says that the call cost; it says 0 of what it has no price for."""
+def _cost(headers: Mapping[str, str]) -> float | None:
+    """The cost that the proxy reports; it reports 0 for a model without a price."""
     try:
         return dollars(float(headers.get("x-litellm-response-cost", "")))
     except ValueError:

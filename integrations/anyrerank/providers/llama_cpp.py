@@ -1,7 +1,4 @@
-"""llama.cpp's server, started with `--reranking` (https://github.com/ggml-org/llama.cpp/tree/master/tools/server).
-
-A text that is longer than the server's physical batch is answered with 500; it is too large, not a passing fault.
-"""
+"""llama.cpp's server, started with `--reranking` (https://github.com/ggml-org/llama.cpp/tree/master/tools/server)."""
 
 from __future__ import annotations
 
@@ -17,7 +14,10 @@ from anyrerank.providers._base import CohereStyle, endpoint, message_in
 
 
 class LlamaCpp(CohereStyle):
-    """What scores mean depends on the model: logits for BGE, probabilities for Qwen3 with its template."""
+    """What the scores mean depends on the model: logits for BGE, probabilities for Qwen3 with its template.
+
+    A text must fit into the server's physical batch (`--ubatch-size`).
+    """
 
     prefix = "llama_cpp"
     title = "llama.cpp"
@@ -27,11 +27,12 @@ class LlamaCpp(CohereStyle):
 
     @override
     def url(self, request: RerankRequest) -> str:
-        is_whole = urlsplit(self.base).path.rstrip("/").endswith("/reranking")
-        return endpoint(self.base, "reranking") if is_whole else super().url(request)
+        is_endpoint = urlsplit(self.base).path.rstrip("/").endswith("/reranking")
+        return endpoint(self.base, "reranking") if is_endpoint else super().url(request)
 
     @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        # the server answers a text that is too long with a 500, which a retry cannot help
         if response.status == 500 and "too large" in message_in(body, response.content):
             return BadRequestError
         return super().error_class(response, body)

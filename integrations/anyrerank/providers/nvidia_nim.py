@@ -1,8 +1,8 @@
 """NVIDIA NIM, hosted and self-hosted.
 
-Hosted: `nvidia_nim/<model>` goes to `https://ai.api.nvidia.com/v1/retrieval/<model>/reranking`
-(https://docs.api.nvidia.com/nim/reference). Self-hosted: `nvidia_nim/ranking/<model>` goes to `<api_base>/v1/ranking`
-and needs no key (https://docs.nvidia.com/nim/nemo-retriever/text-reranking). Scores are logits, without bounds.
+Hosted: `nvidia_nim/<model>` calls `https://ai.api.nvidia.com/v1/retrieval/<model>/reranking`
+(https://docs.api.nvidia.com/nim/reference). Self-hosted: `nvidia_nim/ranking/<model>` calls `<api_base>/v1/ranking`
+(https://docs.nvidia.com/nim/nemo-retriever/text-reranking).
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of
-from anyrerank.errors import ConfigurationError
 from anyrerank.providers._base import Provider, dig, ranked, usage
 
 _RANKING = "ranking/"
@@ -27,16 +26,18 @@ _LEGACY = "nv-rerank-qa-mistral-4b:1"
 _LEGACY_NAMES = frozenset({_LEGACY, "ai-rerank-qa-mistral-4b", "nvidia/rerank-qa-mistral-4b"})
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
 _TEXT_ONLY = re.compile(r"rerank-?qa|nemotron-rerank-\d")
-"""In the names of NVIDIA's models for text; the vision-language ones have `-vl-`."""
+"""Matches the names of NVIDIA's text models; the names of vision-language models hold `-vl-`."""
 _TRUNCATE = ("NONE", "END")
 
 
 class NvidiaNim(Provider):
-    """At most 1,000 passages a request, 512 for the vision-language model (`-vl-`), whose documents may hold an `image`
-    as a base64 data URL. `truncate` is "NONE" (too long is an error) or "END"; what the server does when it is not
-    given differs between models, so it is sent only when the caller sets it.
+    """Hosted models need a key. `nvidia_nim/ranking/<model>` is a self-hosted NIM, which needs `api_base` and no key.
 
-    The hosted service may answer 202 and finish later; the result is then polled for within the call's `timeout`.
+    Scores are logits without bounds. A request holds at most 1,000 passages, 512 for vision-language models (`-vl-`).
+    Their documents may have an `image`, which is a base64 data URL. `truncate` is "NONE" (a text that is too long is an
+    error) or "END". It is sent only if you pass it, because the default differs between models.
+
+    The hosted service may answer 202 and finish later. The result is then polled for within `timeout`.
     """
 
     prefix = "nvidia_nim"
@@ -58,11 +59,9 @@ class NvidiaNim(Provider):
     def check(self) -> None:
         super().check()
         if self._self_hosted and not self.connection.api_base:
-            raise ConfigurationError(
-                f"nvidia_nim/ranking/... is a NIM of your own: pass api_base= (often http://localhost:8000) or set "
-                f"{self.base_variables[0]}",
-                provider=self.prefix,
-                model=self.connection.model,
+            raise self.configuration_error(
+                "nvidia_nim/ranking/... is a self-hosted NIM: pass api_base= (often http://localhost:8000) or set "
+                f"{self.base_variables[0]}"
             )
 
     @classmethod
@@ -71,13 +70,13 @@ class NvidiaNim(Provider):
         return not _TEXT_ONLY.search(model)
 
     @override
-    def unfit(self, request: RerankRequest) -> tuple[int, str] | None:
-        for place, document in enumerate(request.documents):
+    def unsupported_document(self, request: RerankRequest) -> tuple[int, str] | None:
+        for index, document in enumerate(request.documents):
             image = self._image(document)
             if image is not None and not (isinstance(image, str) and image.startswith("data:")):
-                return place, (
-                    "has an image that is no base64 data URL (data:image/png;base64,...), which is all that NVIDIA NIM "
-                    "takes; nothing is fetched or read from disk on the way"
+                return index, (
+                    "has an image that is not a base64 data URL (data:image/png;base64,...): NVIDIA NIM takes nothing "
+                    "else, and anyrerank neither downloads images nor reads them from disk"
                 )
         return None
 
@@ -90,8 +89,8 @@ class NvidiaNim(Provider):
         sent = self.build_request(request)
         response: HttpResponse = yield sent
         poll: HttpRequest | None = None
-        while response.status == 202 and _of_nvidia(sent.url):
-            poll = self._poll(request, sent, response, poll)
+        while response.status == 202 and _is_nvidia(sent.url):
+            poll = self._poll_request(request, sent, response, poll)
             response = yield poll
             if response.status == 202:
                 yield Sleep(_POLL_SECONDS)
@@ -103,7 +102,7 @@ class NvidiaNim(Provider):
         path = parts.path.rstrip("/")
         if "/retrieval/" not in path and not path.endswith("/ranking"):
             path = path.removesuffix("/v1") + (
-                "/v1/ranking" if self._self_hosted else f"/v1/retrieval/{_url_model(self.connection.model)}"
+                "/v1/ranking" if self._self_hosted else f"/v1/retrieval/{_model_path(self.connection.model)}"
             )
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
@@ -111,7 +110,7 @@ class NvidiaNim(Provider):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         truncate = request.options.get("truncate", "END")
         if truncate not in _TRUNCATE:
-            raise self.refuse("truncate is 'NONE' or 'END' at NVIDIA NIM")
+            raise self.bad_request("truncate must be 'NONE' or 'END' for NVIDIA NIM")
         return {
             "model": self._body_model,
             "query": {"text": request.query},
@@ -143,8 +142,8 @@ class NvidiaNim(Provider):
         image = self._image(document)
         if image is None or isinstance(document, str):
             return {"text": text_of(document, request.rank_fields)}
-        read = [document.get(name) for name in request.rank_fields or ("text",)]
-        has_text = any(value is not None and str(value).strip() for value in read)
+        fields = [document.get(name) for name in request.rank_fields or ("text",)]
+        has_text = any(value is not None and str(value).strip() for value in fields)
         return {**({"text": text_of(document, request.rank_fields)} if has_text else {}), "image": image}
 
     def _image(self, document: Document) -> Any:
@@ -152,23 +151,25 @@ class NvidiaNim(Provider):
             return None
         return document.get("image")
 
-    def _poll(
-        self, request: RerankRequest, sent: HttpRequest, response: HttpResponse, before: HttpRequest | None
+    def _poll_request(
+        self, request: RerankRequest, sent: HttpRequest, response: HttpResponse, previous: HttpRequest | None
     ) -> HttpRequest:
-        """How to ask for the result; as `before`, when a later 202 does not say."""
-        waiting = response.headers.get("nvcf-reqid")
-        if not waiting:
-            if before:
-                return before
-            self.reject(response, "202 came without the NVCF-REQID to ask for the result with", request)
+        """How to ask for the result of a 202; like `previous` if a later 202 has no id."""
+        pending = response.headers.get("nvcf-reqid")
+        if not pending:
+            if previous:
+                return previous
+            raise self.invalid_response(
+                request, response, "a 202 without the header NVCF-REQID, which is needed to ask for the result"
+            )
         headers = {name: value for name, value in sent.headers.items() if name != "content-type"}
-        return HttpRequest(method="GET", url=_STATUS_URL + quote(waiting, safe=""), headers=headers)
+        return HttpRequest(method="GET", url=_STATUS_URL + quote(pending, safe=""), headers=headers)
 
 
-def _url_model(model: str) -> str:
+def _model_path(model: str) -> str:
     return "nvidia/reranking" if model in _LEGACY_NAMES else f"{model.replace('.', '_')}/reranking"
 
 
-def _of_nvidia(url: str) -> bool:
+def _is_nvidia(url: str) -> bool:
     host = urlsplit(url).hostname or ""
     return host == "nvidia.com" or host.endswith(".nvidia.com")

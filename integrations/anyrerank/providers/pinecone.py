@@ -1,7 +1,4 @@
-"""Pinecone (https://docs.pinecone.io/reference/api/latest/inference/rerank).
-
-`bge-reranker-v2-m3` and `pinecone-rerank-v0` take 100 documents a request; other models' limits are not known.
-"""
+"""Pinecone (https://docs.pinecone.io/reference/api/latest/inference/rerank)."""
 
 from __future__ import annotations
 
@@ -15,11 +12,15 @@ from anyrerank._core.types import Document, RerankRequest
 from anyrerank.providers._base import CohereStyle, endpoint
 
 _API_VERSION = "2026-07"
-_HUNDRED = frozenset({"bge-reranker-v2-m3", "pinecone-rerank-v0"})
+_LIMITED_MODELS = frozenset({"bge-reranker-v2-m3", "pinecone-rerank-v0"})
 
 
 class Pinecone(CohereStyle):
-    """Documents are mappings; a string becomes `{"text": ...}`. `truncate` is "END" or "NONE"."""
+    """Documents are sent as mappings; a string becomes `{"text": ...}`. `truncate` is "END" or "NONE".
+
+    `bge-reranker-v2-m3` and `pinecone-rerank-v0` take 100 documents per request. The limits of other models are not
+    known.
+    """
 
     prefix = "pinecone"
     title = "Pinecone"
@@ -31,14 +32,14 @@ class Pinecone(CohereStyle):
     options = frozenset({"truncate"})
     scale = "unit"
     documents_per_request = 100
-    fixed = MappingProxyType({"return_documents": False})
+    constants = MappingProxyType({"return_documents": False})
     rows = "data"
     score_key = "score"
-    used = MappingProxyType({"search_units": ("usage.rerank_units",)})
+    usage_paths = MappingProxyType({"search_units": ("usage.rerank_units",)})
 
     @override
     def max_documents(self, options: Mapping[str, Any]) -> int | None:
-        return self.documents_per_request if self.connection.model in _HUNDRED else None
+        return self.documents_per_request if self.connection.model in _LIMITED_MODELS else None
 
     @override
     def url(self, request: RerankRequest) -> str:

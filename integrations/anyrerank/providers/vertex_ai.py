@@ -1,8 +1,7 @@
 """Google Vertex AI: the ranking API of Discovery Engine.
 
-https://cloud.google.com/generative-ai-app-builder/docs/ranking. The key is an OAuth access token, given as `api_key` or
-`access_token`; without one google-auth (extra `vertex`) finds credentials. The API reports no usage, so search units
-are an estimate: one for each 100 documents. A score of 0 is left out of the answer, as protocol buffers do.
+https://cloud.google.com/generative-ai-app-builder/docs/ranking. The API reports no usage, so search units are an
+estimate: one for each 100 documents. Protocol buffers omit zeros, so a record without a score has the score 0.
 """
 
 from __future__ import annotations
@@ -31,18 +30,21 @@ from anyrerank.providers._base import (
     dig,
     endpoint,
     estimated_units,
+    int_or_text,
     ranked,
-    whole_number,
 )
 
 _SCOPE = "https://www.googleapis.com/auth/cloud-platform"
+_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+_INCOMPLETE = "vertex_credentials are incomplete, or their key cannot be read"
 
 
 class VertexAi(Provider):
-    """200 records a request; a mapping's `title` is ranked with its text.
+    """At most 200 documents per request. The `title` of a mapping is ranked together with its text.
 
-    Locations besides `global` are not documented for ranking. `vertex_quota_project` is the project in
-    `X-Goog-User-Project`, by default `vertex_project`; False sends none, for a service account that may not name one.
+    Authenticate with an OAuth access token as `api_key` or `access_token`, or let google-auth (extra `vertex`) find
+    credentials. Only the location `global` is documented for ranking. `vertex_quota_project` is sent as
+    `X-Goog-User-Project` and defaults to `vertex_project`; pass False for a service account that may not use it.
     """
 
     prefix = "vertex_ai"
@@ -59,15 +61,15 @@ class VertexAi(Provider):
         {
             "access_token": Setting(about="OAuth access token", secret=True, sent=True),
             "vertex_credentials": Setting(
-                about="service account or other: a path, JSON, or a mapping; by default google-auth looks for them",
+                about="credentials as a path, JSON or a mapping; by default google-auth looks for them",
                 variables=("VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"),
                 secret=True,
             ),
             "vertex_project": Setting(
-                about="project", variables=("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"), sent=True
+                about="id of the project", variables=("VERTEXAI_PROJECT", "GOOGLE_CLOUD_PROJECT"), sent=True
             ),
-            "vertex_location": Setting(about="location (global)", variables=("VERTEXAI_LOCATION",)),
-            "vertex_quota_project": Setting(about="project that is billed for quota, or False", sent=True),
+            "vertex_location": Setting(about="location (default: global)", variables=("VERTEXAI_LOCATION",)),
+            "vertex_quota_project": Setting(about="project whose quota is used, or False", sent=True),
         }
     )
 
@@ -81,18 +83,19 @@ class VertexAi(Provider):
         super().check()
         source = self.connection.settings.get("vertex_credentials")
         if source is not None and not isinstance(source, str | os.PathLike | Mapping):
-            raise self.misconfigured(
-                f"vertex_credentials is a path, JSON or a mapping, not {type(source).__name__}; for credentials of "
-                "google-auth pass their token as api_key="
+            raise self.configuration_error(
+                f"vertex_credentials must be a path, JSON or a mapping, got {type(source).__name__}; to use a "
+                "google-auth object, pass its token as api_key="
             )
         if (urlsplit(self.base).hostname or "").endswith("aiplatform.googleapis.com"):
-            raise self.misconfigured(
-                "ranking is at discoveryengine.googleapis.com, not at aiplatform: leave api_base out"
+            raise self.configuration_error(
+                "the ranking API is at discoveryengine.googleapis.com, not at aiplatform.googleapis.com: do not pass "
+                "api_base"
             )
 
     @override
     def secrets(self) -> list[str]:
-        # of a file's path, which is not sent, `credentials` would be cut out of what Google says of them
+        # a path is not sent, and words in it such as `credentials` would hide Google's messages
         source = str(self.connection.settings.get("vertex_credentials"))
         return [secret for secret in super().secrets() if secret != source]
 
@@ -103,8 +106,8 @@ class VertexAi(Provider):
 
     @override
     def headers(self) -> dict[str, str]:
-        held = self.connection.settings
-        project = held.get("vertex_quota_project", held.get("vertex_project"))
+        settings = self.connection.settings
+        project = settings.get("vertex_quota_project", settings.get("vertex_project"))
         return {**({"x-goog-user-project": str(project)} if project else {}), **super().headers()}
 
     @override
@@ -112,29 +115,30 @@ class VertexAi(Provider):
         try:
             return (yield from super().flow(request))
         except AuthenticationError:
-            _credentials.cache_clear()  # a file with new ones may be there by the next call
+            credentials_for.cache_clear()  # the next call may find new credentials
             raise
 
     @override
     def authorized(self) -> Flow[Self]:
-        if self.authorization() or self.has_own_header:
+        if self.authorization() or self.has_auth_header:
             return self
-        held = dict(self.connection.settings)
+        settings = self.connection.settings
+        source = settings.get("vertex_credentials")
         try:
-            token, project = yield Blocking(lambda: _token(held.get("vertex_credentials")), bounded=True)
-        except _CredentialsError as problem:
-            raise self.locked_out(f"no Google credentials: {problem}") from None
-        except _UnreachableError as problem:
-            raise APIConnectionError(str(problem), provider=self.prefix, model=self.connection.model) from None
-        settings = {**({"vertex_project": project} if project else {}), **held, "access_token": token}
-        return type(self)(replace(self.connection, settings=settings))
+            token, project = yield Blocking(lambda: _token(source), bounded=True)
+        except _CredentialsError as error:
+            raise self.authentication_error(f"no Google credentials: {error}") from None
+        except _UnreachableError as error:
+            raise APIConnectionError(str(error), provider=self.prefix, model=self.connection.model) from None
+        default = {"vertex_project": project} if project else {}
+        return type(self)(replace(self.connection, settings={**default, **settings, "access_token": token}))
 
     @override
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base)
         if (path := parts.path.rstrip("/")).endswith(":rank"):
             return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
-        project = quote(self.setting("vertex_project"), safe="")
+        project = quote(self.required_setting("vertex_project"), safe="")
         location = quote(self.connection.settings.get("vertex_location") or "global", safe="")
         config = f"projects/{project}/locations/{location}/rankingConfigs/default_ranking_config:rank"
         return endpoint(self.base, config)
@@ -167,12 +171,9 @@ class VertexAi(Provider):
     def retry_after(self, response: HttpResponse, body: Any) -> float | None:
         details = dig(body, "error", "details")
         delays = [dig(each, "retryDelay") for each in details] if isinstance(details, list) else []
-        seconds = (_SECONDS.fullmatch(delay) for delay in delays if isinstance(delay, str))
-        said = next((float(found[1]) for found in seconds if found), None)
-        return super().retry_after(response, body) if said is None else said
-
-
-_SECONDS = re.compile(r"(\d+(?:\.\d+)?)s")
+        matches = (_SECONDS.fullmatch(delay) for delay in delays if isinstance(delay, str))
+        seconds = next((float(match[1]) for match in matches if match), None)
+        return super().retry_after(response, body) if seconds is None else seconds
 
 
 def _record(document: Document, request: RerankRequest) -> dict[str, str]:
@@ -181,79 +182,76 @@ def _record(document: Document, request: RerankRequest) -> dict[str, str]:
 
 
 def _row(record: Any) -> Any:
-    """A record with its id as the index that it spells; what is none is left for the check."""
-    name = dig(record, "id")
-    if not isinstance(name, str):
+    """A record with its id as an integer; `ranked` checks the rest."""
+    record_id = dig(record, "id")
+    if not isinstance(record_id, str):
         return None
-    return {"id": whole_number(name), "score": record.get("score", 0.0)}
+    return {"id": int_or_text(record_id), "score": record.get("score", 0.0)}
 
 
 class _CredentialsError(Exception):
-    """What keeps a token from being had, without anything secret."""
+    """Why there is no token; the message holds no secret."""
 
 
 class _UnreachableError(Exception):
-    """The server that gives tokens is not there, which may pass."""
+    """The token server cannot be reached or fails, which may be temporary."""
 
 
 def _token(source: Any) -> tuple[str, str | None]:
-    """An access token, and the project that the credentials belong to."""
+    """An access token, and the project of the credentials."""
     needed("google.auth", "vertex")
     exceptions = needed("google.auth.exceptions", "vertex")
     if isinstance(source, Mapping):
         source = json.dumps(dict(source), default=str)
-    credentials, project = _credentials(None if source is None else os.fspath(source))
+    credentials, project = credentials_for(None if source is None else os.fspath(source))
     try:
         if not credentials.valid:
             credentials.refresh(needed("google.auth.transport.requests", "vertex").Request())
     except exceptions.TransportError:
-        raise _UnreachableError("the server that gives Google's tokens cannot be reached") from None
+        raise _UnreachableError("Google's token server cannot be reached") from None
     except exceptions.RefreshError as error:
         if error.retryable:
-            raise _UnreachableError("the server that gives Google's tokens is failing") from None
+            raise _UnreachableError("Google's token server is failing") from None
         raise _CredentialsError(f"they were refused or have expired ({str(error.args[0])[:120]})") from None
     except exceptions.GoogleAuthError:
         raise _CredentialsError(_INCOMPLETE) from None
     return credentials.token, project
 
 
-_INCOMPLETE = "what vertex_credentials holds is not complete, or its key cannot be read"
-
-
 @lru_cache(maxsize=8)
-def _credentials(source: str | None) -> tuple[Any, str | None]:
-    """Credentials of google-auth, which keep their token until it expires, and their project."""
+def credentials_for(source: str | None) -> tuple[Any, str | None]:
+    """Credentials of google-auth, which cache their token until it expires, and their project."""
     if source is None:
         return _default_credentials()
     text = source if source.lstrip().startswith("{") else _file(source)
     try:
-        held = json.loads(text)
+        info = json.loads(text)
     except ValueError:
-        raise _CredentialsError("what vertex_credentials names is not JSON") from None
-    if not isinstance(held, dict) or "type" not in held:
-        raise _CredentialsError("what vertex_credentials names is JSON, but no credentials: it has no 'type'")
+        raise _CredentialsError("vertex_credentials are not JSON") from None
+    if not isinstance(info, dict) or "type" not in info:
+        raise _CredentialsError("vertex_credentials must be a JSON object with a 'type'")
     try:
-        return _of_type(held), held.get("project_id")
+        return _of_type(info), info.get("project_id")
     except (ValueError, TypeError, AttributeError):
         raise _CredentialsError(_INCOMPLETE) from None
 
 
-def _of_type(held: dict[str, Any]) -> Any:
-    """Credentials of any type; of the rarer ones google-auth warns, as they may name programs and addresses to ask."""
-    if held["type"] == "service_account":
+def _of_type(info: dict[str, Any]) -> Any:
+    """Credentials of any type that google-auth knows."""
+    if info["type"] == "service_account":
         account = needed("google.oauth2.service_account", "vertex")
-        return account.Credentials.from_service_account_info(held, scopes=[_SCOPE])
-    if held["type"] == "authorized_user":
+        return account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
+    if info["type"] == "authorized_user":
         user = needed("google.oauth2.credentials", "vertex")
-        return user.Credentials.from_authorized_user_info(held, scopes=[_SCOPE])
+        return user.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return needed("google.auth", "vertex").load_credentials_from_dict(held, scopes=[_SCOPE])[0]
+            warnings.simplefilter("ignore")  # google-auth warns that other types may run programs and call addresses
+            return needed("google.auth", "vertex").load_credentials_from_dict(info, scopes=[_SCOPE])[0]
     except needed("google.auth.exceptions", "vertex").DefaultCredentialsError:
         raise _CredentialsError(
-            "vertex_credentials are of a type that google-auth does not know, or are not complete; most are a "
-            "service_account, an authorized_user or an external_account (workload identity)"
+            "vertex_credentials are incomplete, or have a type that google-auth does not know; common types are "
+            "service_account, authorized_user and external_account (workload identity)"
         ) from None
 
 
@@ -273,5 +271,5 @@ def _file(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, ValueError) as error:
         raise _CredentialsError(
-            f"the file that vertex_credentials names cannot be read: {type(error).__name__}"
+            f"the file named by vertex_credentials cannot be read: {type(error).__name__}"
         ) from None

@@ -1,9 +1,9 @@
 """Voyage AI (https://docs.voyageai.com/docs/reranker; https://docs.voyageai.com/reference/reranker-api).
 
-Besides 1,000 documents, a request may hold 600,000 tokens (300,000 for the models of the first generation): those of
-the query times the number of documents, plus those of all documents. They are estimated here, on the high side, and a
-request that is too large all the same is halved; since each document is scored alone, a split changes no score. The
-limits of rerank-3 are not documented; those of 2.5 are assumed.
+A request may hold 1,000 documents and 600,000 tokens (300,000 for models of the first generation): the tokens of the
+query times the number of documents, plus the tokens of all documents. They are estimated here, generously. A request
+that is too large nevertheless is halved. Each document is scored alone, so a split changes no score. The limits of
+rerank-3 are not documented; those of 2.5 are assumed.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from anyrerank._core.types import RerankRequest, texts_of, tokens_in
-from anyrerank.providers._base import TOTAL_USED, CohereStyle, endpoint
+from anyrerank.providers._base import TOTAL_USAGE, CohereStyle, endpoint
 
 _ATLAS = "https://ai.mongodb.com/v1"
 _TOKENS, _TOKENS_FIRST_GENERATION = 600_000, 300_000
@@ -22,9 +22,9 @@ _FIRST_GENERATION = ("rerank-1", "rerank-lite-1")
 
 
 class Voyage(CohereStyle):
-    """Keys that start with `al-` belong to MongoDB Atlas and go to its host, unless a base URL is given.
+    """A key that starts with `al-` is from MongoDB Atlas and is sent to its host, unless you pass a base URL.
 
-    `truncate` is "END" (the vendor's default) or "NONE", which makes a text that is too long an error.
+    `truncate` is "END" (the vendor's default), or "NONE", which makes a text that is too long an error.
     """
 
     prefix = "voyage"
@@ -38,30 +38,30 @@ class Voyage(CohereStyle):
     documents_per_request = 1000
     top_n_key = "top_k"
     rows = "data"
-    used = TOTAL_USED
+    usage_paths = TOTAL_USAGE
 
     @override
     def url(self, request: RerankRequest) -> str:
-        atlas = not self.connection.api_base and (self.connection.api_key or "").startswith("al-")
-        return endpoint(_ATLAS if atlas else self.base)
+        is_atlas = not self.connection.api_base and (self.connection.api_key or "").startswith("al-")
+        return endpoint(_ATLAS if is_atlas else self.base)
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         body = super().body(request)
         truncate = body.pop("truncate", None)
         if truncate not in (None, "NONE", "END"):
-            raise self.refuse("truncate is 'NONE' or 'END' at Voyage AI")
+            raise self.bad_request("truncate must be 'NONE' or 'END' for Voyage AI")
         return body if truncate is None else {**body, "truncation": truncate == "END"}
 
     @override
-    def starts(self, request: RerankRequest, size: int) -> Sequence[int]:
-        most = _TOKENS_FIRST_GENERATION if self.connection.model in _FIRST_GENERATION else _TOKENS
-        each = tokens_in(request.query)
+    def batch_starts(self, request: RerankRequest, size: int) -> Sequence[int]:
+        limit = _TOKENS_FIRST_GENERATION if self.connection.model in _FIRST_GENERATION else _TOKENS
+        query_tokens = tokens_in(request.query)
         starts, used = [0], 0
-        for place, text in enumerate(texts_of(request)):
-            tokens = each + tokens_in(text)
-            if place - starts[-1] == size or (used and used + tokens > most):
-                starts.append(place)
+        for index, text in enumerate(texts_of(request)):
+            tokens = query_tokens + tokens_in(text)
+            if index - starts[-1] == size or (used and used + tokens > limit):
+                starts.append(index)
                 used = 0
             used += tokens
         return starts

@@ -1,7 +1,6 @@
 """IBM watsonx.ai (https://cloud.ibm.com/apidocs/watsonx-ai#text-rerank).
 
-An API key is exchanged at IBM's IAM for a token, which is kept until a minute before it expires; `token` is a ready
-one, `zen_api_key` the key of an installation of one's own. Scores are logits.
+An API key is exchanged for a token at IBM Cloud's IAM. The token is cached until a minute before it expires.
 """
 
 from __future__ import annotations
@@ -16,20 +15,25 @@ from typing_extensions import Self, override
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import AuthenticationError, RateLimitError, RerankError
-from anyrerank.providers._base import NOTHING_ASKED, Provider, Setting, dig, endpoint, json_or_none, ranked, usage
+from anyrerank.providers._base import EMPTY_REQUEST, Provider, Setting, dig, endpoint, json_or_none, ranked, usage
 
 _MARGIN_SECONDS = 60
 _GRANT = "urn:ibm:params:oauth:grant-type:apikey"
-_KEY_REFUSED = "BXNIM0415E"
-_FORMS = {"token": "Bearer", "zen_api_key": "ZenApiKey"}
+_ERRORS: dict[str, type[RerankError]] = {"BXNIM0415E": AuthenticationError, "token_quota_reached": RateLimitError}
+"""Error codes whose class is not that of their status: IAM does not know the key, and the quota is used up."""
+_SCHEMES = {"token": "Bearer", "zen_api_key": "ZenApiKey"}
 _SPACE_VARIABLES = ("WATSONX_DEPLOYMENT_SPACE_ID", "WATSONX_SPACE_ID", "WX_SPACE_ID")
-_KEPT = 64
-_tokens: dict[tuple[str, str], tuple[str, float]] = {}
-"""(token, time of the monotonic clock at which it is no longer used) by IAM address and key."""
+MAX_TOKENS_CACHED = 64
+tokens: dict[tuple[str, str], tuple[str, float]] = {}
+"""IAM tokens and the monotonic times until which they are used, by IAM address and key."""
 
 
 class Watsonx(Provider):
-    """`truncate_input_tokens` cuts each text. One of `project_id` and `space_id` is needed."""
+    """Scores are logits. One of `project_id` and `space_id` is required. `truncate_input_tokens` limits each text.
+
+    Authenticate with an IBM Cloud API key, with an IAM token, or with the API key of an installation on premises
+    (`zen_api_key`).
+    """
 
     prefix = "watsonx"
     title = "IBM watsonx.ai"
@@ -39,12 +43,14 @@ class Watsonx(Provider):
     scale = "logit"
     settings = MappingProxyType(
         {
-            "token": Setting(about="ready IAM token", variables=("WATSONX_TOKEN",), secret=True, sent=True),
-            "zen_api_key": Setting(about="key on premises", variables=("WATSONX_ZENAPIKEY",), secret=True, sent=True),
-            "project_id": Setting(about="project", variables=("WATSONX_PROJECT_ID", "WX_PROJECT_ID")),
-            "space_id": Setting(about="deployment space", variables=_SPACE_VARIABLES),
-            "iam_url": Setting(about="address of the IAM", variables=("WATSONX_IAM_URL",)),
-            "api_version": Setting(about="date of the API (2024-03-13)"),
+            "token": Setting(about="IAM token, instead of a key", variables=("WATSONX_TOKEN",), secret=True, sent=True),
+            "zen_api_key": Setting(
+                about="API key of an installation on premises", variables=("WATSONX_ZENAPIKEY",), secret=True, sent=True
+            ),
+            "project_id": Setting(about="id of the project", variables=("WATSONX_PROJECT_ID", "WX_PROJECT_ID")),
+            "space_id": Setting(about="id of the deployment space", variables=_SPACE_VARIABLES),
+            "iam_url": Setting(about="base URL of the IAM service", variables=("WATSONX_IAM_URL",)),
+            "api_version": Setting(about="date of the API version (2024-03-13)"),
         }
     )
 
@@ -57,39 +63,39 @@ class Watsonx(Provider):
     def check(self) -> None:
         super().check()
         if not self.connection.settings.keys() & {"project_id", "space_id"}:
-            _ = self.setting("project_id")
+            _ = self.required_setting("project_id")
 
     @override
     def authorization(self) -> dict[str, str]:
-        name = self.chosen(*_FORMS, "api_key")
-        return {"authorization": f"{_FORMS[name]} {self.connection.settings[name]}"} if name in _FORMS else {}
+        name = self.select_setting(*_SCHEMES, "api_key")
+        return {"authorization": f"{_SCHEMES[name]} {self.connection.settings[name]}"} if name in _SCHEMES else {}
 
     @override
     def authorized(self) -> Flow[Self]:
         key = self.connection.api_key
-        if key is None or self.authorization() or self.has_own_header:
+        if key is None or self.authorization() or self.has_auth_header:
             return self
-        token, until = _tokens.get((self._iam, key), ("", 0.0))
+        token, until = tokens.get((self._iam_url, key), ("", 0.0))
         if time.monotonic() >= until:
-            token = yield from self._exchange(key)
-        return type(self)(self.connection.holding(token=token))
+            token = yield from self._fetch_token(key)
+        return type(self)(self.connection.with_settings(token=token))
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
-        held = (self._iam, self.connection.api_key or "")
-        was_kept = held in _tokens
+        cache_key = (self._iam_url, self.connection.api_key or "")
+        was_cached = cache_key in tokens
         try:
             return (yield from super().flow(request))
         except AuthenticationError:
-            if _tokens.pop(held, None) is None or not was_kept:
+            if tokens.pop(cache_key, None) is None or not was_cached:
                 raise
-        return (yield from super().flow(request))
+        return (yield from super().flow(request))  # the cached token may have been revoked: try once with a new one
 
     @property
-    def _iam(self) -> str:
-        address = self.connection.settings.get("iam_url") or "https://iam.cloud.ibm.com"
-        is_whole = urlsplit(address).path.rstrip("/").endswith("/token")
-        return endpoint(address, "token" if is_whole else "identity/token", root="")
+    def _iam_url(self) -> str:
+        base = self.connection.settings.get("iam_url") or "https://iam.cloud.ibm.com"
+        is_endpoint = urlsplit(base).path.rstrip("/").endswith("/token")
+        return endpoint(base, "token" if is_endpoint else "identity/token", root="")
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -99,12 +105,12 @@ class Watsonx(Provider):
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
-        place = self.chosen("project_id", "space_id")
-        returned = {} if request.top_n is None else {"return_options": {"top_n": request.top_n}}
-        parameters = {**request.options, **returned}
+        container = self.select_setting("project_id", "space_id")
+        return_options = {} if request.top_n is None else {"return_options": {"top_n": request.top_n}}
+        parameters = {**request.options, **return_options}
         return {
             "model_id": self.connection.model,
-            **({place: self.connection.settings[place]} if place else {}),
+            **({container: self.connection.settings[container]} if container else {}),
             "query": request.query,
             "inputs": [{"text": text} for text in texts_of(request)],
             **({"parameters": parameters} if parameters else {}),
@@ -112,35 +118,42 @@ class Watsonx(Provider):
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
-        tokens = dig(body, "input_token_count")
+        count = dig(body, "input_token_count")
         return Answer(
             scores=ranked(body, request, rows="results", score="score"),
-            meta=usage(total_tokens=tokens, input_tokens=tokens),
+            meta=usage(total_tokens=count, input_tokens=count),
         )
 
     @override
-    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
-        if dig(body, "errorCode") == _KEY_REFUSED:
-            return AuthenticationError
-        errors = dig(body, "errors")
-        codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
-        return RateLimitError if "token_quota_reached" in codes else super().error_class(response, body)
+    def error_code(self, response: HttpResponse, body: Any) -> str | None:
+        return next(iter(_error_codes(body)), None)
 
-    def _exchange(self, key: str) -> Flow[str]:
-        asked = HttpRequest(
+    @override
+    def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
+        found = (_ERRORS[code] for code in _error_codes(body) if code in _ERRORS)
+        return next(found, None) or super().error_class(response, body)
+
+    def _fetch_token(self, key: str) -> Flow[str]:
+        response: HttpResponse = yield HttpRequest(
             method="POST",
-            url=self._iam,
+            url=self._iam_url,
             headers={"accept": "application/json", "content-type": "application/x-www-form-urlencoded"},
             content=urlencode({"grant_type": _GRANT, "apikey": key}).encode(),
         )
-        response: HttpResponse = yield asked
         if response.status != 200:
-            raise self.error(NOTHING_ASKED, response)
+            raise self.error(EMPTY_REQUEST, response)
         body = json_or_none(response.content)
         token, seconds = dig(body, "access_token"), dig(body, "expires_in")
         if not isinstance(token, str) or type(seconds) is not int:
-            raise self.locked_out("IBM's IAM answered without a token: check iam_url")
-        for oldest in list(_tokens)[: max(0, len(_tokens) - _KEPT + 1)]:
-            _tokens.pop(oldest, None)
-        _tokens[self._iam, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
+            raise self.authentication_error("IBM's IAM answered without a token: check iam_url")
+        for oldest in list(tokens)[: max(0, len(tokens) - MAX_TOKENS_CACHED + 1)]:
+            tokens.pop(oldest, None)
+        tokens[self._iam_url, key] = (token, time.monotonic() + seconds - _MARGIN_SECONDS)
         return token
+
+
+def _error_codes(body: Any) -> list[str]:
+    """The codes in an error of watsonx.ai, and the one in an error of IAM."""
+    errors = dig(body, "errors")
+    codes = [dig(each, "code") for each in errors] if isinstance(errors, list) else []
+    return [code for code in (*codes, dig(body, "errorCode")) if isinstance(code, str)]

@@ -1,4 +1,4 @@
-"""The names of attributes and metrics, which change outside of this package: GenAI's, OpenInference's, and ours."""
+"""Names of attributes and metrics: those of GenAI, of OpenInference, and our own."""
 
 OPERATION = "gen_ai.operation.name"
 PROVIDER = "gen_ai.provider.name"

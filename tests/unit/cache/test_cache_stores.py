@@ -10,7 +10,6 @@ import pickle
 import random
 import sqlite3
 import struct
-import subprocess
 import sys
 import tempfile
 import tracemalloc
@@ -25,6 +24,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from tests.support.clock import Clock
 
 from anyrerank import ConfigurationError
 from anyrerank.cache import Cache, MemoryCache
@@ -33,16 +33,6 @@ from anyrerank.cache.sqlite import SQLiteCache
 
 TTL = 10
 posix = pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-
-
-class Clock:
-    """A clock that stands still until it is moved."""
-
-    def __init__(self) -> None:
-        self.now = 1_000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 def key(*parts: object) -> bytes:
@@ -192,7 +182,7 @@ def test_an_entry_larger_than_the_bound_is_not_kept_and_costs_no_other(make: Cal
     + [{"ttl": value} for value in (0, -1, float("inf"), float("nan"), 10**400, "60", True)],
 )
 def test_bounds_that_are_none_are_refused(make: Callable[..., Cache], options: dict[str, Any]) -> None:
-    with pytest.raises(ConfigurationError, match=f"^{next(iter(options))}, of a cache, is a "):
+    with pytest.raises(ConfigurationError, match=f"^{next(iter(options))} must be a "):
         make(**options)
 
 
@@ -297,6 +287,7 @@ def test_those_used_last_are_in_memory(steps: list[tuple[str, list[int]]]) -> No
     assert cache.get(list(entries)).keys() == used.keys()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "bound", [12_000_000, 14_900_000]
 )  # the hash tables are fullest at the one, emptiest at the other
@@ -325,115 +316,6 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "scores.db"
 
 
-def python(script: str, *arguments: object) -> subprocess.Popen[str]:
-    """A process that runs `script` with the helpers of this file."""
-    own = "import os, sys, threading\nfrom anyrerank.cache import MemoryCache, SQLiteCache\n"
-    own += "from anyrerank.cache import sqlite as sqlite_cache\nsqlite_cache._BUSY = 30.0  # however slow the machine\n"
-    helpers = "def numbered(start, end): return {b'%032d' % n: b'%012d' % n for n in range(start, end)}\n"
-    command = [sys.executable, "-W", "error", "-W", "ignore::DeprecationWarning", "-c", own + helpers + script]
-    pipe = subprocess.PIPE
-    return subprocess.Popen([*command, *map(str, arguments)], stdout=pipe, stderr=pipe, text=True)  # noqa: S603
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=60)
-    assert (process.returncode, errors) == (0, "")
-    return output
-
-
-def by_others(start: int, end: int) -> dict[bytes, bytes]:
-    """What `numbered` of a process that `python` starts puts."""
-    return {b"%032d" % number: b"%012d" % number for number in range(start, end)}
-
-
-def test_processes_share_a_file_from_its_first_moment(path: Path) -> None:
-    script = """
-first = int(sys.argv[2])
-cache = SQLiteCache(sys.argv[1])
-for start in range(first, first + 500, 10):
-    cache.put(numbered(start, start + 10))
-    assert cache.get(list(numbered(first, start + 10))) == numbered(first, start + 10)
-    assert cache.get(list(numbered(0, 2000))).items() <= numbered(0, 2000).items()
-cache.close()
-"""
-    for process in [python(script, path, first) for first in (0, 500, 1000, 1500)]:
-        finished(process)
-    with SQLiteCache(path) as cache:
-        assert cache.get(list(by_others(0, 2000))) == by_others(0, 2000)
-
-
-def test_a_killed_process_leaves_what_it_put(path: Path) -> None:
-    script = """
-cache = SQLiteCache(sys.argv[1])
-for start in range(0, 10**9, 10):
-    cache.put(numbered(start, start + 10))
-    print(start + 10, flush=True)
-"""
-    process = python(script, path)
-    assert process.stdout
-    last = [process.stdout.readline() for _ in range(20)][-1]
-    process.kill()
-    process.communicate()
-    with SQLiteCache(path) as cache:
-        assert cache.get(list(by_others(0, int(last)))) == by_others(0, int(last))
-        cache.put(numbered(0, 1))
-    with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
-
-
-@posix
-def test_a_forked_child_loses_nothing_when_others_close_the_file(path: Path) -> None:
-    script = """
-import subprocess
-cache = SQLiteCache(sys.argv[1])
-cache.put(numbered(0, 10))
-ready, go = os.pipe(), os.pipe()
-if not (child := os.fork()):
-    cache.put(numbered(10, 20))
-    os.write(ready[1], b".")
-    os.read(go[0], 1)
-    cache.put(numbered(20, 30))
-    os._exit(0)
-os.read(ready[0], 1)
-cache.put(numbered(30, 40))
-cache.close()
-other = "import sys; from anyrerank import SQLiteCache; SQLiteCache(sys.argv[1]).put({b'other': b'value'})"
-subprocess.run([sys.executable, "-c", other, sys.argv[1]], check=True)
-os.write(go[1], b".")
-sys.exit(os.waitpid(child, 0)[1])
-"""
-    finished(python(script, path))
-    with SQLiteCache(path) as cache:
-        assert cache.get([*by_others(0, 40), b"other"]) == by_others(0, 40) | {b"other": b"value"}
-
-
-@posix
-@pytest.mark.parametrize("made", ["MemoryCache()", "SQLiteCache(sys.argv[1])"])
-def test_a_child_may_be_forked_while_threads_use_the_store(path: Path, made: str) -> None:
-    script = f"""
-cache, over = {made}, threading.Event()
-cache.put(numbered(0, 100))
-def use():
-    while not over.is_set():
-        cache.put(numbered(100, 200))
-        cache.get(list(numbered(0, 200)))
-threads = [threading.Thread(target=use) for _ in range(3)]
-[thread.start() for thread in threads]
-status = 0
-for _ in range(20):
-    if not (child := os.fork()):
-        kept = cache.get(list(numbered(0, 100)))
-        cache.put(numbered(200, 210))
-        os._exit(kept != numbered(0, 100))
-    status |= os.waitpid(child, 0)[1]
-over.set()
-[thread.join() for thread in threads]
-cache.close()
-sys.exit(status != 0)
-"""
-    finished(python(script, path))
-
-
 def _write(statements: str) -> Callable[[Path], object]:
     def write(path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:
@@ -445,15 +327,15 @@ def _write(statements: str) -> Callable[[Path], object]:
 @pytest.mark.parametrize(
     ("write", "said"),
     [
-        (lambda path: path.write_text("a shopping list\n" * 99), "is no SQLite database"),
-        (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\1" * 5000), "is no SQLite database"),
-        (_write("CREATE TABLE scores (key, value)"), "another program: name another file"),
-        (_write("PRAGMA application_id = 7"), "another program: name another file"),
+        (lambda path: path.write_text("a shopping list\n" * 99), "is not an SQLite database"),
+        (lambda path: path.write_bytes(b"SQLite format 3\0" + b"\1" * 5000), "is not an SQLite database"),
+        (_write("CREATE TABLE scores (key, value)"), "another program"),
+        (_write("PRAGMA application_id = 7"), "another program"),
         (_write("PRAGMA application_id = 7; PRAGMA journal_mode = WAL; CREATE TABLE a (b)"), "another program"),
         (_write("PRAGMA auto_vacuum = INCREMENTAL; CREATE TABLE a (b)"), "another program"),
         (_write("PRAGMA user_version = 1; CREATE TABLE a (b)"), "another program"),
         (_write(f"PRAGMA application_id = {0x61795273}; PRAGMA user_version = 2"), r"another version .* remove this"),
-        (Path.mkdir, "is a folder; name a file in it"),
+        (Path.mkdir, "is a folder"),
     ],
 )
 def test_what_is_no_cache_is_refused_and_left_as_it_is(path: Path, write: Callable[[Path], object], said: str) -> None:
@@ -500,7 +382,7 @@ def test_a_file_that_stays_locked_is_refused(path: Path, monkeypatch: pytest.Mon
     monkeypatch.setattr(sqlite_cache, "_BUSY", 0.05)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(ConfigurationError, match="another process keeps it locked"):
+        with pytest.raises(ConfigurationError, match="another process has locked it"):
             SQLiteCache(path)
 
 
@@ -512,13 +394,13 @@ class Bytes:
 @pytest.mark.parametrize("named", [None, 5, b"scores.db", Bytes(), "a\0.db", Path("a\0.db"), "\ud800.db"])
 def test_what_names_no_file_is_refused(named: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigurationError, match=r"^the path of a SQLiteCache (is a str or a PathLike|holds a NUL or)"):
+    with pytest.raises(ConfigurationError, match=r"^the path of a SQLiteCache "):
         SQLiteCache(named)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_memory_is_no_file() -> None:
-    with pytest.raises(ConfigurationError, match="use a MemoryCache"):
+    with pytest.raises(ConfigurationError, match="use MemoryCache"):
         SQLiteCache(":memory:")
 
 
@@ -544,20 +426,8 @@ def test_a_closed_cache_says_so(path: Path) -> None:
         pass
     cache.close()
     for use in (lambda: cache.get([key(0)]), lambda: cache.put(numbered(0, 1)), cache.clear):
-        with pytest.raises(ConfigurationError, match=r"scores\.db has been closed"):
+        with pytest.raises(ConfigurationError, match=r"scores\.db is closed"):
             use()
-
-
-def test_a_cache_that_nobody_closed_closes_itself(path: Path) -> None:
-    cache = SQLiteCache(path)
-    cache.put(numbered(0, 5))
-    del cache
-    gc.collect()
-    assert [child.name for child in path.parent.iterdir()] == [path.name]
-    finished(python("cache = SQLiteCache(sys.argv[1])\ncache.put(numbered(0, 5))", path))
-    assert [child.name for child in path.parent.iterdir()] == [path.name]
-    with SQLiteCache(path) as cache:
-        assert cache.get([*numbered(0, 5), *by_others(0, 5)]) == numbered(0, 5) | by_others(0, 5)
 
 
 def test_the_repr_of_a_sqlite_cache_shows_its_path_and_settings(path: Path) -> None:

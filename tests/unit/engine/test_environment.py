@@ -250,5 +250,5 @@ def test_setting_that_no_header_can_hold_is_refused_without_being_shown(
 
 def test_error_names_the_variable_of_the_base_url(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CO_API_URL", "gw.example")
-    with pytest.raises(ConfigurationError, match="the base URL for Cohere in CO_API_URL is not an http"):
+    with pytest.raises(ConfigurationError, match="the base URL for Cohere in CO_API_URL must be an http"):
         connect("cohere/m", api_key="k").check()

@@ -12,12 +12,11 @@ import pytest
 from pydantic import SecretStr
 
 from anyrerank import Reranker, Router, arerank, rerank
+from anyrerank._core.client import FunctionKeywords, RerankerKeywords
 from anyrerank._core.engine import (
     ALIASES,
     CallKeywords,
-    FunctionKeywords,
     Options,
-    RerankerKeywords,
     RerankerOptions,
     RouterCallKeywords,
 )

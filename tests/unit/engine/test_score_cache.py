@@ -463,7 +463,7 @@ def test_documents_that_differ_for_the_model_are_both_sent(
 @pytest.mark.parametrize("options", [{"extra_body": {"seed": 2**70}}, {}])
 def test_text_that_is_not_json_is_the_same_error_as_without_a_cache(mode: Mode, options: dict[str, Any]) -> None:
     query = QUERY if options else "\ud800"
-    with pytest.raises(BadRequestError, match="cannot be written as JSON"):
+    with pytest.raises(BadRequestError, match="cannot be encoded as JSON"):
         mode.rerank(served(mode, Wire(), **options), query, TEXTS)
 
 

@@ -1,8 +1,9 @@
-"""A comparison asks what it says, for the price it says, and hides no failure."""
+"""`compare`: every query is asked once, the cost is known beforehand, and no failure is hidden."""
 
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -13,10 +14,10 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.frameworks import Answer, Wire, in_turn, refusing, well
+from tests.support.frameworks import Wire, in_turn, refusing, well
 from tests.support.harness import KEY
 from tests.support.loopback import Line, Loopback, ranking
-from tests.support.loopback import well as well_
+from tests.support.loopback import well as answer_well
 
 from anyrerank import (
     AuthenticationError,
@@ -29,9 +30,10 @@ from anyrerank import (
     Router,
     SQLiteCache,
 )
-from anyrerank.evaluation import Dataset, agreement, collect, compare
+from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation.pacing import Pacer
 
-# What a query wants is at the end of its documents: the wire scores by that number.
+# The wire scores a document by the number at its end.
 DATA = Dataset(
     name="small",
     queries={"q1": "one", "q2": "two", "q3": "three"},
@@ -41,27 +43,32 @@ DATA = Dataset(
 )
 
 
-def served(wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
+def reranker_on(wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
     client = httpx.Client(transport=httpx.MockTransport(wire))
     return Reranker(model, **{"api_key": KEY, "http_client": client, "max_retries": 0, **options})
 
 
-def quiet(rerankers: Mapping[str, Any], data: Dataset = DATA, **options: Any) -> Any:
+def numbers_in(text: str) -> list[int]:
+    """A first stage that returns no ids."""
+    return [len(text)]
+
+
+def run(rerankers: Mapping[str, Any], data: Dataset = DATA, **options: Any) -> Any:
     return compare(rerankers, data, **{"cache": None, "announce": lambda line: None, **options})
 
 
-def test_every_query_is_asked_once_and_the_rows_say_what_came_of_it() -> None:
+def test_compare_asks_every_query_once_and_reports_a_row() -> None:
     wire = Wire()
-    report = quiet({"ours": served(wire)})
+    report = run({"ours": reranker_on(wire)})
     assert sorted(body["query"] for body in wire.bodies) == ["one", "three", "two"]
     assert [body["documents"] for body in wire.bodies if body["query"] == "one"] == [["c 0.1", "b 0.5", "a 0.9"]]
     assert set(report.rows) == {"ours", "first_stage", "random", "oracle"}
-    assert report.answered == ["q1", "q2"]
+    assert report.evaluated_queries == ["q1", "q2"]
     assert report.scores["ours"]["RR@10"] == {"q1": 1.0, "q2": 1.0}
     assert report.scores["first_stage"]["RR@10"] == {"q1": pytest.approx(1 / 3), "q2": 1.0}
     assert report.scores["oracle"]["nDCG@10"] == {"q1": 1.0, "q2": 1.0}
     row = report.rows["ours"]
-    assert row.dollars == pytest.approx(2.0)
+    assert row.usd_per_1000 == pytest.approx(2.0)
     assert row.failures == {}
     assert row.p50 is not None
     assert row.p95 is not None
@@ -69,236 +76,317 @@ def test_every_query_is_asked_once_and_the_rows_say_what_came_of_it() -> None:
     assert report.rows["first_stage"].judged == pytest.approx((2 / 3 + 2 / 3 + 1 / 3) / 3)
 
 
-def test_what_it_costs_is_said_before_anything_is_sent() -> None:
-    said: list[tuple[str, int]] = []
+def test_compare_before_the_first_call_reports_the_estimate() -> None:
+    estimates: list[tuple[str, int]] = []
     wire = Wire()
     compare(
-        {"ours": served(wire), "words": "local/lexical", "new": served(wire, "cohere/unheard-of")},
+        {"ours": reranker_on(wire), "lexical": "local/lexical", "new": reranker_on(wire, "cohere/unheard-of")},
         DATA,
         cache=None,
-        announce=lambda line: said.append((line, len(wire.requests))),
+        announce=lambda line: estimates.append((line, len(wire.requests))),
     )
-    whole = "9 calls, about $0.0060, and what is not known: "
-    assert said == [(whole + "ours 3 ($0.0060), words 3 ($0.0000), new 3 (price not known)", 0)]
+    total = "9 calls, estimated cost $0.0060 plus unknown prices: "
+    assert estimates == [(total + "ours 3 ($0.0060), lexical 3 ($0.0000), new 3 (price unknown)", 0)]
 
 
-def test_it_is_printed_unless_somebody_wants_it(capsys: pytest.CaptureFixture[str]) -> None:
-    compare({"words": "local/lexical"}, DATA, cache=None)
-    assert capsys.readouterr().out == "3 calls, about $0.0000: words 3 ($0.0000)\n"
+def test_compare_without_announce_prints_the_estimate(capsys: pytest.CaptureFixture[str]) -> None:
+    compare({"lexical": "local/lexical"}, DATA, cache=None)
+    assert capsys.readouterr().out == "3 calls, estimated cost $0.0000: lexical 3 ($0.0000)\n"
 
 
-def test_a_budget_stops_it_before_anything_is_sent() -> None:
+@pytest.mark.parametrize(
+    ("model", "budget", "error", "message"),
+    [
+        ("cohere/rerank-v3.5", 0.005, BudgetExceededError, r"\$0.0060 exceeds budget_usd \(\$0.0050\)"),
+        ("cohere/unheard-of", 1.0, ConfigurationError, "ours has none"),
+        ("cohere/rerank-v3.5", 0, ConfigurationError, "0"),
+    ],
+)
+def test_compare_over_budget_sends_nothing(model: str, budget: float, error: type[Exception], message: str) -> None:
     wire = Wire()
-    with pytest.raises(
-        BudgetExceededError, match=r"would cost about \$0.0060, and budget_usd is \$0.0050; nothing was"
-    ):
-        quiet({"ours": served(wire)}, budget_usd=0.005)
-    with pytest.raises(ConfigurationError, match="that of new is not known"):
-        quiet({"new": served(wire, "cohere/unheard-of")}, budget_usd=1.0)
-    with pytest.raises(ConfigurationError, match="above 0"):
-        quiet({"ours": served(wire)}, budget_usd=0)
+    with pytest.raises(error, match=message):
+        run({"ours": reranker_on(wire, model)}, budget_usd=budget)
     assert wire.requests == []
 
 
-def test_a_budget_stops_what_turns_out_dearer() -> None:
-    def dear(request: httpx.Request) -> httpx.Response:
+def test_compare_with_calls_above_the_estimate_stops_at_the_budget() -> None:
+    def expensive(request: httpx.Request) -> httpx.Response:
         return httpx.Response(200, json={**well(request).json(), "meta": {"billed_units": {"search_units": 3}}})
 
-    wire = Wire(dear)
-    report = quiet({"ours": served(wire)}, budget_usd=0.009, max_concurrency=1)
+    wire = Wire(expensive)
+    report = run({"ours": reranker_on(wire)}, budget_usd=0.009, max_concurrency=1)
     assert report.rows["ours"].failures == {"BudgetExceededError": 1}
     assert len(wire.requests) == 2
 
 
-def test_a_failure_is_a_row_and_counts_as_the_first_stage() -> None:
-    report = quiet({"ours": served(Wire(in_turn(well, refusing(500), well)))}, max_concurrency=1)
+def test_compare_with_a_reranker_budget_keeps_that_budget() -> None:
+    own = Budget(0.005)
+    report = run({"ours": reranker_on(Wire(), budget=own)}, budget_usd=1.0, max_concurrency=1)
+    assert report.rows["ours"].failures == {"BudgetExceededError": 1}
+    assert own.spent() == pytest.approx(0.004)
+
+
+def test_compare_with_a_failed_call_marks_and_counts_it() -> None:
+    report = run({"ours": reranker_on(Wire(in_turn(well, refusing(500), well)))}, max_concurrency=1)
+    text = str(report)
+    (line,) = (line for line in text.splitlines() if line.startswith("ours"))
+    assert re.search(r"^ours +0\.\d{3}\* .*1 of 3", line)
+    assert "1 of 3 calls failed, 1 x InternalServerError" in text
+    with pytest.raises(AssertionError, match="1 of 3 calls of ours failed"):
+        report.assert_better("ours")
+
+
+@pytest.mark.parametrize(("status", "calls"), [(401, 1), (403, 1), (404, 1), (400, 3), (500, 3)])
+def test_compare_with_only_failures_reports_no_numbers_and_stops_where_no_call_can_pass(
+    status: int, calls: int
+) -> None:
+    wire = Wire(refusing(status))
+    report = run({"ours": reranker_on(wire), "lexical": "local/lexical"})
+    assert len(wire.requests) == calls
+    row = report.rows["ours"]
+    assert (row.failed, row.means, row.difference, row.calls) == (True, {}, None, 3)
+    assert list(report.rows)[-1] == "ours"
+    (line,) = (line for line in str(report).splitlines() if re.match("ours +failed", line))
+    assert not re.search(r"\d\.\d", line)
+    assert str(status) in str(row.message)
+    assert str(row.message) in str(report)
+    for text in (report.to_html(), report._repr_html_()):
+        assert "failed" in text
+    (flat,) = (each for each in json.loads(report.to_json())["rows"] if each["name"] == "ours")
+    assert (flat["nDCG@10"], flat["low"], flat["failures"]) == (None, None, 3)
+    assert report.rows["lexical"].means
+    with pytest.raises(BadRequestError, match="every call of ours failed"):
+        report.difference("ours")
+
+
+def test_compare_with_a_failed_baseline_reports_no_differences() -> None:
+    rerankers = {"ours": reranker_on(Wire(refusing(401))), "lexical": "local/lexical"}
+    assert run(rerankers, baseline="ours").rows["lexical"].difference is None
+
+
+def test_compare_with_a_chain_whose_keys_are_all_refused_stops() -> None:
+    wire = Wire(refusing(401))
+    run({"ours": reranker_on(wire, fallbacks=[reranker_on(wire, "cohere/other")])})
+    assert len(wire.requests) == 2
+
+
+def test_compare_after_a_rate_limit_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Pacer, "wait", lambda pacer: None)
+    wire = Wire(in_turn(well, refusing(429), well))
+    report = run({"ours": reranker_on(wire)}, max_concurrency=1)
+    assert (report.rows["ours"].failures, len(wire.requests)) == ({}, 4)
+
+
+def test_compare_with_a_wait_of_a_day_stops_and_says_so() -> None:
+    wire = Wire(lambda request: httpx.Response(429, headers={"retry-after": "86400"}, json={"message": "quota"}))
+    row = run({"ours": reranker_on(wire)}).rows["ours"]
+    assert (row.failures, len(wire.requests)) == ({"RateLimitError": 3}, 1)
+    assert "86400" in str(row.message)
+
+
+def test_compare_with_rpm_spaces_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[float | None] = []
+    create = Pacer.__init__
+
+    def recording(pacer: Pacer, rpm: float | None, *others: Any) -> None:
+        made.append(rpm)
+        create(pacer, None, *others)
+
+    monkeypatch.setattr(Pacer, "__init__", recording)
+    run({"ours": reranker_on(Wire())}, rpm=7)
+    assert made == [7]
+
+
+def test_compare_with_candidates_of_its_own_says_where_they_came_from() -> None:
+    assert "not your retriever: pass first_stage=" in str(run({"ours": reranker_on(Wire())}, candidates=2))
+    assert "first_stage=" not in str(run({"ours": reranker_on(Wire())}))
+
+
+def test_compare_with_a_first_stage_uses_its_documents(tmp_path: Path) -> None:
+    path = tmp_path / "bm25.run"
+    path.write_text(
+        "".join(
+            f"{query} Q0 {each} {rank} {-rank} x\n" for query in DATA.queries for rank, each in ((1, "b"), (2, "c"))
+        )
+    )
+    mapping = {query: ["b", "c", "b"] for query in DATA.queries}
+    for first_stage in (path, str(path), mapping, lambda text: ["b", "c"]):
+        report = run({"ours": reranker_on(Wire())}, first_stage=first_stage)
+        assert list(report.outcomes["first_stage"]["q1"].ranking) == ["b", "c"]
+        assert "not your retriever" not in str(report)
+    report = run({"ours": reranker_on(Wire())}, first_stage=mapping, candidates=1)
+    assert list(report.outcomes["first_stage"]["q1"].ranking) == ["b"]
+
+
+def test_compare_with_a_failed_call_counts_the_order_of_the_first_stage() -> None:
+    report = run({"ours": reranker_on(Wire(in_turn(well, refusing(500), well)))}, max_concurrency=1)
     assert report.rows["ours"].failures == {"InternalServerError": 1}
     assert list(report.outcomes["ours"]["q2"].ranking) == ["c", "b", "a"]
     assert report.scores["ours"]["RR@10"]["q2"] == report.scores["first_stage"]["RR@10"]["q2"]
-    assert "ours: 1 x InternalServerError; these queries count in the order of the first stage." in str(report)
+    assert "1 x InternalServerError" in str(report)
 
 
 @pytest.mark.parametrize("score", ["NaN", "Infinity", '"high"', "null"])
-def test_what_is_no_score_is_a_failure(score: str) -> None:
+def test_compare_with_an_invalid_score_counts_a_failure(score: str) -> None:
     def answer(_: httpx.Request) -> httpx.Response:
-        rows = ",".join(f'{{"index": {place}, "relevance_score": {score}}}' for place in range(3))
+        rows = ",".join(f'{{"index": {index}, "relevance_score": {score}}}' for index in range(3))
         return httpx.Response(200, text=f'{{"results": [{rows}]}}')
 
-    assert quiet({"ours": served(Wire(answer))}).rows["ours"].failures == {"APIResponseValidationError": 3}
+    assert run({"ours": reranker_on(Wire(answer))}).rows["ours"].failures == {"APIResponseValidationError": 3}
 
 
-def test_asking_again_is_free_and_says_the_same(tmp_path: Path) -> None:
+def test_compare_when_repeated_is_free_and_gives_the_same_rows(tmp_path: Path) -> None:
     wire = Wire()
-    for cache in (MemoryCache(), SQLiteCache(tmp_path / "kept.db")):
+    for cache in (MemoryCache(), SQLiteCache(tmp_path / "outcomes.db")):
         wire.requests.clear()
-        said: list[str] = []
-        first, again = (compare({"ours": served(wire)}, DATA, cache=cache, announce=said.append) for _ in range(2))
+        estimates: list[str] = []
+        first, again = (
+            compare({"ours": reranker_on(wire)}, DATA, cache=cache, announce=estimates.append) for _ in range(2)
+        )
         assert len(wire.requests) == 3
-        assert said[1] == "0 calls, about $0.0000: ours 0 ($0.0000)"
+        assert estimates[1] == "0 calls, estimated cost $0.0000: ours 0 ($0.0000)"
         assert again.outcomes["ours"] == first.outcomes["ours"]
         assert again.rows == first.rows
         cache.close()
 
 
-def test_failures_and_what_changed_are_asked_again() -> None:
+def test_compare_with_a_cached_failure_or_other_inputs_asks_again() -> None:
     wire, cache = Wire(in_turn(refusing(500), well)), MemoryCache()
     for _ in range(2):
-        quiet({"ours": served(wire)}, cache=cache, max_concurrency=1)
+        run({"ours": reranker_on(wire)}, cache=cache, max_concurrency=1)
     assert len(wire.requests) == 4
-    quiet({"ours": served(wire)}, cache=cache, max_concurrency=2)  # the latencies will be others
+    run({"ours": reranker_on(wire)}, cache=cache, max_concurrency=2)  # latencies differ
     assert len(wire.requests) == 7
-    quiet({"ours": served(wire, guardrails=[str.upper])}, cache=cache, max_concurrency=1)
+    run({"ours": reranker_on(wire, guardrails=[str.upper])}, cache=cache, max_concurrency=1)
     assert wire.bodies[-1]["query"].isupper()
-    quiet({"ours": served(wire, max_tokens_per_doc=64)}, cache=cache)
-    quiet({"ours": served(wire)}, replace(DATA, queries={**DATA.queries, "q1": "uno"}), cache=cache)
-    quiet({"ours": served(wire)}, cache=cache, shuffle=True)
-    assert 16 < len(wire.requests) <= 19  # chance may leave an order as it is
+    run({"ours": reranker_on(wire, max_tokens_per_doc=64)}, cache=cache)
+    run({"ours": reranker_on(wire)}, replace(DATA, queries={**DATA.queries, "q1": "uno"}), cache=cache)
+    run({"ours": reranker_on(wire)}, cache=cache, shuffle=True)
+    assert 16 < len(wire.requests) <= 19  # a shuffle may leave an order unchanged
 
 
-def test_options_that_would_hide_something_do_not_count() -> None:
+def test_compare_with_options_that_hide_results_ignores_them() -> None:
     wire = Wire()
-    ours = served(wire, top_n=1, score_threshold=0.8, on_error="passthrough", cache=MemoryCache())
-    report = quiet({"ours": ours})
+    ours = reranker_on(wire, top_n=1, score_threshold=0.8, on_error="passthrough", cache=MemoryCache())
+    report = run({"ours": ours})
     assert [len(outcome.ranking) for outcome in report.outcomes["ours"].values()] == [3, 3, 3]
-    quiet({"ours": ours})
+    run({"ours": ours})
     assert len(wire.requests) == 6
     wire.answer = refusing(500)
-    assert quiet({"ours": ours}).rows["ours"].failures == {"InternalServerError": 3}
+    assert run({"ours": ours}).rows["ours"].failures == {"InternalServerError": 3}
 
 
-def test_shuffled_candidates_are_the_same_ones() -> None:
-    plain, mixed = Wire(), Wire()
-    quiet({"ours": served(plain)})
-    report = quiet({"ours": served(mixed)}, shuffle=True)
-    assert [sorted(body["documents"]) for body in mixed.bodies] == [sorted(body["documents"]) for body in plain.bodies]
-    assert [body["documents"] for body in mixed.bodies] != [body["documents"] for body in plain.bodies]
+def test_compare_with_shuffle_sends_the_same_candidates_in_another_order() -> None:
+    plain, shuffled = Wire(), Wire()
+    run({"ours": reranker_on(plain)})
+    report = run({"ours": reranker_on(shuffled)}, shuffle=True)
+    sent, reordered = ([body["documents"] for body in wire.bodies] for wire in (plain, shuffled))
+    assert list(map(sorted, reordered)) == list(map(sorted, sent))
+    assert reordered != sent
     assert list(report.outcomes["ours"]["q1"].ranking) == ["a", "b", "c"]
     assert list(report.outcomes["first_stage"]["q1"].ranking) == ["c", "b", "a"]
 
 
-def test_equal_scores_stay_in_the_order_of_the_first_stage() -> None:
-    def same(request: httpx.Request) -> httpx.Response:
+def test_compare_with_equal_scores_keeps_the_order_of_the_first_stage() -> None:
+    def equal_scores(request: httpx.Request) -> httpx.Response:
         count = len(json.loads(request.content)["documents"])
-        rows = [{"index": place, "relevance_score": 0.5} for place in reversed(range(count))]
+        rows = [{"index": index, "relevance_score": 0.5} for index in reversed(range(count))]
         return httpx.Response(200, json={"results": rows})
 
-    report = quiet({"ours": served(Wire(same))})
+    report = run({"ours": reranker_on(Wire(equal_scores))})
     assert {query: list(each.ranking) for query, each in report.outcomes["ours"].items()} == DATA.candidates
 
 
-def test_a_router_is_a_reranker_too() -> None:
+def test_compare_with_a_router_reports_it_like_a_reranker() -> None:
     wire = Wire()
     entry = {"model_name": "r", "litellm_params": {"model": "cohere/rerank-v3.5", "api_key": KEY}}
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
-        report = quiet({"routed": Router([entry], http_client=client).named()})
+        report = run({"routed": Router([entry], http_client=client).as_reranker()})
     assert report.rows["routed"].failures == {}
     assert len(wire.requests) == 3
 
 
-def test_candidates_may_be_given_or_found_by_words() -> None:
+def test_compare_with_a_number_of_candidates_searches_for_them() -> None:
     wire = Wire()
-    quiet({"ours": served(wire)}, candidates=2)
+    run({"ours": reranker_on(wire)}, candidates=2)
     assert [len(body["documents"]) for body in wire.bodies] == [2, 2, 2]
-    report = quiet({"words": "local/lexical"}, candidates={query: ["a", "b"] for query in DATA.queries})
+
+
+def test_compare_with_given_candidates_uses_them() -> None:
+    report = run({"lexical": "local/lexical"}, candidates={query: ["a", "b"] for query in DATA.queries})
     assert list(report.outcomes["first_stage"]["q1"].ranking) == ["a", "b"]
 
 
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"baseline": "theirs"}, "baseline is one of first_stage, random, oracle, ours"),
-        ({"k": 0}, "k is an integer of at least 1"),
-        ({"k": 2.5}, "k is an integer of at least 1"),
-        ({"k": 1001}, "k is an integer of at least 1, and at most 1000"),
-        ({"data": replace(DATA, labels={})}, "no query has a label that says which document answers it"),
-        ({"data": replace(DATA, labels={"q1": {"a": 0}})}, "no query has a label"),
+        ({"baseline": "theirs"}, "baseline must be one of first_stage, random, oracle, ours"),
+        ({"k": 0}, "k must be"),
+        ({"k": 2.5}, "k must be"),
+        ({"k": 1001}, "k must be an integer from 1 to 1000"),
+        ({"data": replace(DATA, labels={})}, "no query has a relevant document"),
+        ({"data": replace(DATA, labels={"q1": {"a": 0}})}, "no query has a relevant document"),
         ({"data": replace(DATA, candidates={"q1": ["a"]})}, "2 of 3 queries have no candidates, for example q2"),
         ({"data": replace(DATA, candidates={**DATA.candidates, "q3": []})}, "1 of 3 queries have no candidates"),
-        ({"candidates": {"q1": ["a", "a"]}}, "a document is there twice for the query q1"),
-        ({"candidates": {"q1": ["x"]}}, "candidates of the query q1: there is no document x"),
-        ({"rerankers": {}}, "there is no reranker"),
-        ({"rerankers": {"oracle": "local/lexical"}}, "oracle: rows of every report"),
+        ({"candidates": {"q1": ["x"]}}, "no candidate refers to a known query and document"),
+        ({"candidates": {"q1": ["a"]}, "first_stage": {"q1": ["a"]}}, "candidates must be a number"),
+        ({"first_stage": numbers_in}, "must return the ids of documents"),
+        ({"rpm": 0}, "rpm must be a positive number"),
+        ({"rerankers": {}}, "rerankers must not be empty"),
+        ({"rerankers": {"oracle": "local/lexical"}}, "oracle: reserved"),
     ],
-    ids=str,
+    ids=lambda value: value if isinstance(value, str) else " ".join(value),
 )
-def test_what_cannot_be_compared(changed: dict[str, Any], message: str) -> None:
+def test_compare_with_invalid_arguments_raises_and_sends_nothing(changed: dict[str, Any], message: str) -> None:
     wire = Wire()
-    given: dict[str, Any] = {"rerankers": {"ours": served(wire)}, "data": DATA, **changed}
+    arguments: dict[str, Any] = {"rerankers": {"ours": reranker_on(wire)}, "data": DATA, **changed}
     with pytest.raises(BadRequestError, match=message):
-        quiet(given.pop("rerankers"), given.pop("data"), **given)
+        run(arguments.pop("rerankers"), arguments.pop("data"), **arguments)
     assert wire.requests == []
 
 
-class Full(MemoryCache):
-    """A cache that is no help."""
+def test_compare_with_an_unusable_reranker_raises_before_another_is_paid_for() -> None:
+    wire = Wire()
+    with pytest.raises(AuthenticationError, match="COHERE_API_KEY"):
+        run({"ours": reranker_on(wire), "theirs": "cohere/rerank-v3.5"})
+    assert wire.requests == []
+
+
+def test_compare_with_a_fallback_that_has_no_key_runs() -> None:
+    report = run({"ours": Reranker("local/lexical", fallbacks=["cohere/rerank-v3.5"])}, cache=MemoryCache())
+    assert report.rows["ours"].failures == {}
+
+
+class FullCache(MemoryCache):
+    """A cache that cannot store anything."""
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         raise OSError("no space left")
 
 
-def test_a_cache_that_fails_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
+def test_compare_with_a_failing_cache_warns_once_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
     wire = Wire()
-    assert quiet({"ours": served(wire)}, cache=Full()).rows["ours"].failures == {}
-    assert [record.getMessage() for record in caplog.records] == [
-        "the cache Full failed with OSError: the call goes on without it; further failures are not reported"
-    ]
+    assert run({"ours": reranker_on(wire)}, cache=FullCache()).rows["ours"].failures == {}
+    (record,) = caplog.records
+    assert "FullCache failed with OSError" in record.getMessage()
 
 
-def test_a_fallback_without_a_key_is_no_reason_to_refuse() -> None:
-    report = quiet({"ours": Reranker("local/lexical", fallbacks=["cohere/rerank-v3.5"])}, cache=MemoryCache())
-    assert report.rows["ours"].failures == {}
+def test_report_states_how_many_calls_were_concurrent() -> None:
+    assert "up to 8 concurrent calls" in str(run({"ours": reranker_on(Wire())}))
+    assert "one call at a time" in str(run({"ours": reranker_on(Wire())}, max_concurrency=1))
 
 
-def test_a_budget_of_its_own_is_kept_to() -> None:
-    own = Budget(0.005)
-    report = quiet({"ours": served(Wire(), budget=own)}, budget_usd=1.0, max_concurrency=1)
-    assert report.rows["ours"].failures == {"BudgetExceededError": 1}
-    assert own.spent() == pytest.approx(0.004)
-
-
-def test_how_many_calls_went_at_once_is_said() -> None:
-    assert "Latencies with 8 calls at once" in str(quiet({"ours": served(Wire())}))
-    assert "Latencies with one call at a time" in str(quiet({"ours": served(Wire())}, max_concurrency=1))
-    assert "So few queries cannot tell much" in str(quiet({"ours": served(Wire())}))
-
-
-def test_a_reranker_that_cannot_be_used_is_said_before_others_are_paid_for() -> None:
-    wire = Wire()
-    with pytest.raises(AuthenticationError, match="COHERE_API_KEY"):
-        quiet({"ours": served(wire), "theirs": "cohere/rerank-v3.5"})
-    assert wire.requests == []
-
-
-# Without labels
-
-
-def reversing(answer: Answer) -> Answer:
-    def reversed_(request: httpx.Request) -> httpx.Response:
-        body = answer(request).json()
-        rows = [{**row, "relevance_score": -row["relevance_score"]} for row in body["results"]]
-        return httpx.Response(200, json={**body, "results": rows})
-
-    return reversed_
-
-
-def test_rerankers_agree_or_do_not() -> None:
-    unlabelled = replace(DATA, labels={})
-    rerankers = {"one": served(Wire()), "two": served(Wire()), "three": served(Wire(reversing(well)))}
-    outcomes = collect(rerankers, unlabelled, cache=None, announce=lambda line: None)
-    found = {(pair.one, pair.other): (pair.overlap, pair.tau) for pair in agreement(outcomes, k=1).pairs}
-    assert found[("one", "two")] == (1.0, 1.0)
-    assert found[("one", "three")] == (0.0, -1.0)
-    assert len(found) == 3
-    assert "one / two" in str(agreement(outcomes))
-    assert "one / two" in agreement(outcomes)._repr_html_()
+def test_report_of_few_queries_warns_about_narrow_intervals() -> None:
+    assert "fewer than 20 queries" in str(run({"ours": reranker_on(Wire())}))
 
 
 # Interrupted
 
-_LONG = """
+_LONG_COMPARISON = """
 import sys
 from anyrerank import Reranker, SQLiteCache
 from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation.pacing import Pacer
 
 data = Dataset(
     queries={f"q{n}": f"query {n}" for n in range(500)},
@@ -314,11 +402,12 @@ except KeyboardInterrupt:
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="there is no such signal")
-def test_interrupting_it_stops_the_requests_and_keeps_what_was_answered(
+@pytest.mark.process
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child process")
+def test_compare_when_interrupted_stops_and_caches_what_was_answered(
     serve: Callable[..., Loopback], tmp_path: Path
 ) -> None:
-    """As the stop button of a notebook does."""
+    """The stop button of a notebook interrupts in the same way."""
     running: list[subprocess.Popen[str]] = []
 
     def answer(line: Line) -> None:
@@ -326,13 +415,13 @@ def test_interrupting_it_stops_the_requests_and_keeps_what_was_answered(
             running[0].send_signal(signal.SIGINT)
         line.answer(body=ranking(line.hit.documents))
 
-    server, kept = serve(answer), str(tmp_path / "kept.db")
-    command = [sys.executable, "-c", _LONG, server.url, kept]
+    server, cache = serve(answer), str(tmp_path / "outcomes.db")
+    command = [sys.executable, "-c", _LONG_COMPARISON, server.url, cache]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
         running.append(process)
-        said, _ = process.communicate(timeout=60)
-    assert said.splitlines()[-1] == "interrupted"
+        output, _ = process.communicate(timeout=60)
+    assert output.splitlines()[-1] == "interrupted"
     assert 150 < len(server.hits) < 250
-    server.script = well_
+    server.script = answer_well
     again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
-    assert again.stdout.startswith("372 calls")
+    assert again.stdout.startswith("371 calls")  # without the first call and two batches of 64

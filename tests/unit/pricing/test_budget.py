@@ -1,4 +1,4 @@
-"""A budget is kept to before money is spent, by calls one after another and by calls beside each other."""
+"""A budget is enforced before money is spent, for calls one after another and for concurrent ones."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.clock import Clock
 from tests.support.frameworks import FACES, Face, Wire, in_turn, refusing, well
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode
+from tests.support.processes import forked, needs_fork
 
 from anyrerank import (
     APITimeoutError,
@@ -22,6 +24,7 @@ from anyrerank import (
     Budget,
     BudgetExceededError,
     ConfigurationError,
+    FallbackError,
     InternalServerError,
     MemoryCache,
     Reranker,
@@ -33,19 +36,11 @@ EACH = 0.002
 """What a search costs at Cohere."""
 
 
-class Clock:
-    def __init__(self, now: float = 1_000_000.0) -> None:
-        self.now = now
-
-    def __call__(self) -> float:
-        return self.now
-
-
 def served(mode: Mode, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
     return mode.reranker(model, http_client=mode.client(transport=httpx.MockTransport(wire)), **options)
 
 
-def test_a_call_that_would_go_beyond_is_not_sent(mode: Mode) -> None:
+def test_a_call_that_would_exceed_the_budget_is_not_sent(mode: Mode) -> None:
     wire, budget = Wire(), Budget(2 * EACH)
     reranker = served(mode, wire, budget=budget, on_error="passthrough")
     for _ in range(2):
@@ -54,18 +49,17 @@ def test_a_call_that_would_go_beyond_is_not_sent(mode: Mode) -> None:
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(wire.requests) == 2
     assert budget.spent() == pytest.approx(2 * EACH)
-    assert caught.value.message == (
-        "the budget of $0.004000 does not allow this call: $0.004000 is spent, and it would cost about $0.002000"
-    )
+    for part in ("the budget of $0.004000", "$0.004000 spent", "costs about $0.002000"):
+        assert part in caught.value.message
     assert caught.value.retry_after is None
 
 
-def test_a_window_begins_anew(mode: Mode) -> None:
-    clock = Clock(86400.0 * 20 + 3600)
-    budget = Budget(EACH, "1d", clock=clock)
+def test_a_new_window_starts_with_nothing_spent(mode: Mode, clock: Clock) -> None:
+    clock.now = 86400.0 * 20 + 3600
+    budget = Budget(EACH, "1d")
     reranker = served(mode, Wire(), budget=budget)
     mode.rerank(reranker, QUERY, DOCUMENTS)
-    with pytest.raises(BudgetExceededError, match=r"for 1d .*; the next window begins in 82800 s") as caught:
+    with pytest.raises(BudgetExceededError, match=r"for 1d .*; the next window starts in 82800 s") as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.retry_after == 82800
     clock.now += 82800
@@ -73,7 +67,7 @@ def test_a_window_begins_anew(mode: Mode) -> None:
     mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_each_end_user_has_a_budget(mode: Mode) -> None:
+def test_each_end_user_has_a_separate_budget(mode: Mode) -> None:
     wire, budget = Wire(), Budget(EACH)
     reranker = served(mode, wire, user_budget=budget)
     mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
@@ -86,17 +80,17 @@ def test_each_end_user_has_a_budget(mode: Mode) -> None:
     assert len(wire.requests) == 3
 
 
-def test_what_a_call_really_cost_is_counted(mode: Mode) -> None:
-    def dear(request: httpx.Request) -> httpx.Response:
+def test_the_reported_cost_replaces_the_estimate(mode: Mode) -> None:
+    def expensive(request: httpx.Request) -> httpx.Response:
         body = well(request).json()
         return httpx.Response(200, json={**body, "meta": {"billed_units": {"search_units": 5}}})
 
     budget = Budget(1.0)
-    mode.rerank(served(mode, Wire(dear), budget=budget), QUERY, DOCUMENTS)
+    mode.rerank(served(mode, Wire(expensive), budget=budget), QUERY, DOCUMENTS)
     assert budget.spent() == pytest.approx(5 * EACH)
 
 
-def test_what_was_not_billed_is_not_counted(mode: Mode) -> None:
+def test_a_refused_call_is_not_counted(mode: Mode) -> None:
     budget = Budget(EACH)
     reranker = served(mode, Wire(in_turn(refusing(400), well)), budget=budget)
     with pytest.raises(BadRequestError):
@@ -105,7 +99,7 @@ def test_what_was_not_billed_is_not_counted(mode: Mode) -> None:
     mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_a_failure_that_was_billed_is_counted(mode: Mode) -> None:
+def test_a_billed_failure_is_counted(mode: Mode) -> None:
     budget = Budget(1.0)
     wire = Wire(in_turn(lambda _: httpx.Response(200, text="<html>"), well))
     mode.rerank(served(mode, wire, budget=budget, fallbacks=["cohere/rerank-v4.0-fast"]), QUERY, DOCUMENTS)
@@ -113,9 +107,9 @@ def test_a_failure_that_was_billed_is_counted(mode: Mode) -> None:
     assert budget.spent() == pytest.approx(2 * EACH)
 
 
-def test_tokens_are_set_aside_by_estimate_and_counted_as_they_were(mode: Mode) -> None:
+def test_tokens_are_reserved_by_estimate_and_counted_as_reported(mode: Mode) -> None:
     def counted(request: httpx.Request) -> httpx.Response:
-        rows = [{"index": place, "relevance_score": 0.5} for place in range(3)]
+        rows = [{"index": index, "relevance_score": 0.5} for index in range(3)]
         return httpx.Response(200, json={"data": rows, "usage": {"total_tokens": 40}})
 
     budget = Budget(1e-5)
@@ -126,7 +120,7 @@ def test_tokens_are_set_aside_by_estimate_and_counted_as_they_were(mode: Mode) -
         mode.rerank(reranker, QUERY, [text * 50 for text in DOCUMENTS])
 
 
-def test_what_is_kept_is_free(mode: Mode) -> None:
+def test_a_cached_answer_is_free(mode: Mode) -> None:
     budget = Budget(EACH)
     reranker = served(mode, Wire(), budget=budget, cache=MemoryCache())
     mode.rerank(reranker, QUERY, DOCUMENTS)
@@ -135,21 +129,21 @@ def test_what_is_kept_is_free(mode: Mode) -> None:
         mode.rerank(reranker, QUERY, ["something new"])
 
 
-def test_a_price_that_is_not_known_is_not_taken_for_nothing(mode: Mode) -> None:
+def test_an_unknown_price_is_refused(mode: Mode) -> None:
     wire = Wire()
-    with pytest.raises(ConfigurationError, match="a budget needs a price, and that of cohere/new is not known"):
+    with pytest.raises(ConfigurationError, match=r"a budget needs a price.*cohere/new"):
         mode.rerank(served(mode, wire, "cohere/new", budget=Budget(1.0)), QUERY, DOCUMENTS)
     assert wire.requests == []
     priced = served(mode, wire, "cohere/new", budget=Budget(1.0), input_cost_per_query=0.5)
     assert mode.rerank(priced, QUERY, DOCUMENTS).cost == 0.5
 
 
-def test_what_costs_nothing_needs_no_budget(mode: Mode) -> None:
+def test_a_free_model_fits_any_budget(mode: Mode) -> None:
     reranker = mode.reranker("local/lexical", api_key=None, budget=Budget(1e-9))
     assert mode.rerank(reranker, QUERY, DOCUMENTS).cost == 0.0
 
 
-async def test_calls_beside_each_other_do_not_overspend_together() -> None:
+async def test_concurrent_tasks_do_not_overspend_together() -> None:
     requests: list[httpx.Request] = []
     opened = asyncio.Event()
 
@@ -168,11 +162,11 @@ async def test_calls_beside_each_other_do_not_overspend_together() -> None:
         outcomes = await asyncio.gather(*calls, return_exceptions=True)
     assert [type(outcome) for outcome in outcomes].count(BudgetExceededError) == 5
     assert len(requests) == 3
-    assert "of calls under way" in str(next(o for o in outcomes if isinstance(o, BudgetExceededError)))
+    assert "reserved by calls in flight" in str(next(o for o in outcomes if isinstance(o, BudgetExceededError)))
     assert budget.spent() == pytest.approx(3 * EACH)
 
 
-def test_threads_do_not_overspend_together() -> None:
+def test_concurrent_threads_do_not_overspend_together() -> None:
     budget, started = Budget(10.0), threading.Barrier(8)
 
     def spend(_: int) -> int:
@@ -191,8 +185,8 @@ def test_threads_do_not_overspend_together() -> None:
     assert budget.spent() == pytest.approx(10.0)
 
 
-async def test_a_call_that_is_cut_off_counts_as_it_was_estimated() -> None:
-    """Nobody here knows whether the provider finished it."""
+async def test_a_cancelled_call_counts_its_estimate() -> None:
+    """The provider may have finished it."""
     never = asyncio.Event()
 
     async def answer(_: httpx.Request) -> httpx.Response:
@@ -213,7 +207,7 @@ async def test_a_call_that_is_cut_off_counts_as_it_was_estimated() -> None:
     assert budget.spent() == EACH
 
 
-def test_a_time_out_counts_as_it_was_estimated(mode: Mode) -> None:
+def test_a_timeout_counts_the_estimate(mode: Mode) -> None:
     def late(request: httpx.Request) -> httpx.Response:
         raise httpx.ReadTimeout("made by the test", request=request)
 
@@ -223,28 +217,28 @@ def test_a_time_out_counts_as_it_was_estimated(mode: Mode) -> None:
     assert budget.spent() == EACH
 
 
-def test_every_request_of_a_call_is_set_aside(mode: Mode) -> None:
+def test_every_request_of_a_call_is_reserved(mode: Mode) -> None:
     wire, budget = Wire(), Budget(10 * EACH)
     reranker = served(mode, wire, budget=budget, batch_size=1)
-    with pytest.raises(BudgetExceededError, match=r"it would cost about \$0\.022000"):
-        mode.rerank(reranker, QUERY, [f"passage {place}" for place in range(11)])
+    with pytest.raises(BudgetExceededError, match=r"costs about \$0\.022000"):
+        mode.rerank(reranker, QUERY, [f"passage {index}" for index in range(11)])
     assert (wire.requests, budget.spent()) == ([], 0.0)
-    mode.rerank(reranker, QUERY, [f"passage {place}" for place in range(10)])
+    mode.rerank(reranker, QUERY, [f"passage {index}" for index in range(10)])
     assert budget.spent() == pytest.approx(10 * EACH)
 
 
-def test_every_request_to_a_deployment_is_set_aside(mode: Mode) -> None:
+def test_every_request_to_a_deployment_is_reserved(mode: Mode) -> None:
     wire = Wire()
     params = {"model": "cohere/rerank-v3.5", "api_key": KEY, "max_budget": 3 * EACH}
     client = mode.client(transport=httpx.MockTransport(wire))
     router = Router([{"model_name": "r", "litellm_params": params}], http_client=client, batch_size=1)
-    documents = [f"passage {place}" for place in range(4)]
+    documents = [f"passage {index}" for index in range(4)]
     with pytest.raises(BudgetExceededError):
-        mode.rerank(router.named("r"), QUERY, documents)
+        mode.rerank(router.as_reranker("r"), QUERY, documents)
     assert wire.requests == []
 
 
-async def test_requests_that_a_failure_beside_them_cuts_off_count_as_they_were_estimated() -> None:
+async def test_requests_that_a_concurrent_failure_cuts_off_count_their_estimate() -> None:
     async def first_fails(request: httpx.Request) -> httpx.Response:
         if b"passage 0" not in request.content:
             await asyncio.Event().wait()
@@ -254,43 +248,44 @@ async def test_requests_that_a_failure_beside_them_cuts_off_count_as_they_were_e
     async with httpx.AsyncClient(transport=httpx.MockTransport(first_fails)) as client:
         reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, batch_size=1, budget=budget)
         with pytest.raises(BadRequestError):
-            await reranker.arerank(QUERY, [f"passage {place}" for place in range(4)])
+            await reranker.arerank(QUERY, [f"passage {index}" for index in range(4)])
     assert budget.spent() == pytest.approx(3 * EACH)  # the one that was refused was not billed
 
 
-def test_what_fails_everywhere_costs_nothing_however_it_is_split(mode: Mode) -> None:
+def test_a_batched_call_that_fails_everywhere_costs_nothing(mode: Mode) -> None:
     wire, budget = Wire(refusing(503)), Budget(1.0)
     reranker = served(mode, wire, budget=budget, batch_size=1, max_concurrency=1)
     with pytest.raises(InternalServerError):
-        mode.rerank(reranker, QUERY, [f"passage {place}" for place in range(4)])
+        mode.rerank(reranker, QUERY, [f"passage {index}" for index in range(4)])
     assert (len(wire.requests), budget.spent()) == (1, 0.0)
 
 
-def test_a_fallback_keeps_to_its_own_budgets(mode: Mode) -> None:
+def test_a_fallback_stays_within_its_own_budgets(mode: Mode) -> None:
     wire, own, of_user = Wire(), Budget(EACH), Budget(1.0)
     spare = served(mode, wire, budget=own, user_budget=of_user)
     reranker = served(mode, Wire(refusing(401)), fallbacks=[spare])
     mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
-    with pytest.raises(BudgetExceededError):
+    with pytest.raises(FallbackError) as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS, user="ann")
+    assert isinstance(caught.value.errors[-1], BudgetExceededError)
     assert (own.spent(), of_user.spent("ann"), len(wire.requests)) == (EACH, EACH, 1)
 
 
-def test_what_costs_nothing_is_never_refused(mode: Mode) -> None:
+def test_a_free_call_is_allowed_by_an_overspent_budget(mode: Mode) -> None:
     budget = Budget(1e-9)
     budget.reserve(1e-9).settle(5.0)
     assert mode.rerank(mode.reranker("local/lexical", api_key=None, budget=budget), QUERY, DOCUMENTS).cost == 0.0
 
 
-def test_an_end_user_is_named_by_a_string(mode: Mode) -> None:
+def test_a_user_that_is_no_string_is_refused(mode: Mode) -> None:
     budget = Budget(1.0)
-    with pytest.raises(BadRequestError, match="user is a string, or None"):
+    with pytest.raises(BadRequestError, match="user must be a string, or None"):
         mode.rerank(served(mode, Wire(), budget=budget, user_budget=Budget(1.0)), QUERY, DOCUMENTS, user=["ann"])
     assert budget.spent() == 0.0
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_in_a_framework(face: Face) -> None:
+def test_an_adapter_enforces_its_budgets(face: Face) -> None:
     adapter = face.make(Wire(), budget=Budget(EACH), user_budget=Budget(1.0), user="ann")
     assert face.ranked(adapter, ["a 0.1", "b 0.9"]) == [("b 0.9", 0.9), ("a 0.1", 0.1)]
     with pytest.raises(BudgetExceededError):
@@ -298,50 +293,60 @@ def test_in_a_framework(face: Face) -> None:
     assert adapter.user_budget.spent("ann") == EACH
 
 
-# The value itself
+# The value itself.
 
 
 @pytest.mark.parametrize("dollars", [0, -1, True, "5", None, float("nan"), float("inf"), 10**400])
-def test_a_budget_is_a_number_of_dollars(dollars: Any) -> None:
-    with pytest.raises(ConfigurationError, match="a budget is a number of US dollars above 0"):
+def test_dollars_that_are_no_positive_number_are_refused(dollars: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a budget must be a positive number of US dollars"):
         Budget(dollars)
 
 
 @pytest.mark.parametrize(
     "window", ["", "1", "d", "1y", "-1d", "0s", 0, -5, True, float("inf"), float("nan"), 10**400, "9" * 400 + "d"]
 )
-def test_a_window_is_a_length_of_time(window: Any) -> None:
-    with pytest.raises(ConfigurationError, match=r"window is a number of seconds above 0, or a text"):
+def test_a_window_that_is_no_length_of_time_is_refused(window: Any) -> None:
+    with pytest.raises(ConfigurationError, match="window must be a positive number of seconds, or a string"):
         Budget(1.0, window)
 
 
 @pytest.mark.parametrize(
     ("window", "seconds"), [("30s", 30), ("5m", 300), ("12h", 43200), ("1d", 86400), ("2 w", 1209600), (1.5, 1.5)]
 )
-def test_lengths_of_time(window: Any, seconds: float) -> None:
+def test_a_window_is_a_number_of_seconds_or_a_string(window: Any, seconds: float) -> None:
     assert seconds_of(window) == seconds
 
 
 @pytest.mark.parametrize("name", ["budget", "user_budget"])
-def test_a_budget_is_a_budget(mode: Mode, name: str) -> None:
+def test_a_budget_option_that_is_no_budget_is_refused(mode: Mode, name: str) -> None:
     given: dict[str, Any] = {name: 5.0}
-    with pytest.raises(BadRequestError, match=f"{name} is a Budget, such as "):
+    with pytest.raises(BadRequestError, match=f"{name} must be a Budget such as "):
         served(mode, Wire(), **given)
 
 
 @pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda each: pickle.loads(pickle.dumps(each))])  # noqa: S301
-def test_a_copy_has_spent_nothing(again: Any) -> None:
+def test_a_copy_starts_with_nothing_spent(again: Any) -> None:
     budget = Budget(2.0, "1d")
     budget.reserve(1.0).settle(1.5)
     copied = again(budget)
     assert (repr(copied), copied.spent(), budget.spent()) == ("Budget(2, '1d')", 0.0, 1.5)
 
 
+@needs_fork
+def test_a_forked_child_keeps_what_was_spent_but_not_what_was_reserved() -> None:
+    budget = Budget(1.0)
+    budget.reserve(0.5).settle(0.5)
+    in_flight = budget.reserve(0.5)
+    assert forked(lambda: (budget.spent(), budget.reserve(0.5).dollars)) == "(0.5, 0.5)"
+    in_flight.settle(0.25)
+    assert budget.spent() == 0.75
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1), st.none() | st.floats(0, 1), st.integers(0, 3)), max_size=40))
-def test_no_more_is_set_aside_than_there_is(calls: list[tuple[float, float | None, int]]) -> None:
-    """Whatever is reserved and settled in whatever windows, what is let through fits into what is left."""
-    clock = Clock()
-    budget = Budget(1.0, 60.0, clock=clock)
+def test_no_more_is_reserved_than_is_left(clock: Clock, calls: list[tuple[float, float | None, int]]) -> None:
+    """Whatever is reserved and settled in whatever windows, what is allowed fits into what is left."""
+    budget, clock.now = Budget(1.0, 60.0), 1_000_000.0
     spent, window = 0.0, clock.now // 60
     for dollars, cost, later in calls:
         clock.now += 20.0 * later
@@ -352,16 +357,15 @@ def test_no_more_is_set_aside_than_there_is(calls: list[tuple[float, float | Non
         except BudgetExceededError:
             assert spent + dollars > 1.0
             continue
-        assert spent + dollars <= 1.0 + 1e-6
+        assert spent + dollars <= 1.0 + 1e-6 or dollars == 0.0
         reservation.settle(cost)
         spent += dollars if cost is None else cost
         assert budget.spent() == pytest.approx(spent)
 
 
-def test_those_who_spent_in_earlier_windows_are_forgotten() -> None:
-    clock = Clock()
-    budget = Budget(1.0, 60.0, clock=clock)
-    for number in range(12_000):
+def test_users_of_earlier_windows_are_forgotten(clock: Clock) -> None:
+    budget = Budget(1.0, 60.0)
+    for number in range(200):
         clock.now += 1.0
         budget.reserve(0.1, f"user {number}").settle(0.1)
-    assert len(budget._accounts) <= 10_000
+    assert len(budget._accounts) <= 60

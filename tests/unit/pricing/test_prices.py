@@ -1,4 +1,4 @@
-"""What calls cost: list prices, the provider's own word, the caller's prices, and what is not known."""
+"""What calls cost: list prices, what the provider reports, the caller's prices, and prices that are not known."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frameworks import FACES, Face, Wire
-from tests.support.harness import DOCUMENTS, QUERY, Mode, Replay, answering
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 
 from anyrerank import BadRequestError, ConfigurationError, Reranker, RerankResponse
 from anyrerank._core.pricing import Price, Spent, listed, read, spent, total
 from anyrerank._core.types import Attempt, BilledUnits, Meta
+from anyrerank.hooks import CallEvent
 from anyrerank.providers import names
 
 ROWS = [{"index": index, "relevance_score": 0.5} for index in range(3)]
@@ -52,16 +53,18 @@ def ask(mode: Mode, model: str, body: Any, **options: Any) -> RerankResponse:
         ("local/lexical", {}, 0.0, False),
     ],
 )
-def test_what_a_call_costs(model: str, body: Any, cost: float | None, estimated: bool, mode: Mode) -> None:
+def test_the_cost_of_a_call_follows_price_and_usage(
+    model: str, body: Any, cost: float | None, estimated: bool, mode: Mode
+) -> None:
     response = ask(mode, model, body)
     assert response.cost == pytest.approx(cost)
     assert response.cost_estimated is estimated
     assert [attempt.cost for attempt in response.attempts] == [response.cost]
 
 
-@pytest.mark.parametrize(("said", "cost"), [("0.0042", 0.0042), ("0.0", None), ("", None), ("free", None)])
-def test_what_a_proxy_says(said: str, cost: float | None, mode: Mode) -> None:
-    headers = {"x-litellm-response-cost": said}
+@pytest.mark.parametrize(("reported", "cost"), [("0.0042", 0.0042), ("0.0", None), ("", None), ("free", None)])
+def test_the_cost_that_a_proxy_reports_is_used(reported: str, cost: float | None, mode: Mode) -> None:
+    headers = {"x-litellm-response-cost": reported}
     response = ask(mode, "litellm_proxy/any", COHERE, api_base="http://proxy.example", sent_headers=headers)
     assert response.cost == cost
 
@@ -79,32 +82,32 @@ def test_what_a_proxy_says(said: str, cost: float | None, mode: Mode) -> None:
         ({"prices": {"cohere/rerank-v3.5": {"input_cost_per_query": 0.25}}, "input_cost_per_query": 1}, 3.0),
     ],
 )
-def test_the_caller_s_prices_win(options: dict[str, Any], cost: float | None, mode: Mode) -> None:
+def test_the_callers_prices_override_the_list(options: dict[str, Any], cost: float | None, mode: Mode) -> None:
     assert ask(mode, "cohere/rerank-v3.5", COHERE, **options).cost == cost
 
 
-def test_the_caller_s_prices_win_over_the_provider_s_word(mode: Mode) -> None:
+def test_the_callers_prices_override_the_reported_cost(mode: Mode) -> None:
     body = {"results": ROWS, "usage": {"cost": 0.0015, "total_tokens": 100}}
     assert ask(mode, "openrouter/x/y", body, input_cost_per_token=0.01).cost == 1.0
 
 
-def test_a_server_of_one_s_own_has_a_price_for_each_query(mode: Mode) -> None:
+def test_a_self_hosted_model_can_have_a_price_per_query(mode: Mode) -> None:
     response = ask(mode, "hosted_vllm/x", JINA, api_base="http://vllm.example", input_cost_per_query=0.001)
     assert (response.cost, response.cost_estimated) == (0.001, True)
 
 
-def test_what_is_free_may_be_given_a_price(mode: Mode) -> None:
+def test_a_free_model_can_have_a_price(mode: Mode) -> None:
     assert ask(mode, "local/lexical", {}, input_cost_per_query=0.5).cost == 0.5
 
 
-def test_a_try_that_timed_out_makes_the_cost_an_estimate(mode: Mode) -> None:
+def test_a_timeout_makes_the_cost_an_estimate(mode: Mode) -> None:
     replay = Replay([{"response": {"failure": "read_timeout"}}, ok(COHERE)])
     reranker = mode.reranker(http_client=replay.client(mode), fallbacks=["cohere/rerank-v4.0-fast"])
     response = mode.rerank(reranker, QUERY, DOCUMENTS)
     assert (response.cost, response.cost_estimated) == (0.006, True)
 
 
-def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
+def test_a_changed_price_file_is_read_again(tmp_path: Path) -> None:
     file = tmp_path / "prices.json"
     for number, price in enumerate((0.1, 0.2), start=1):
         file.write_text(json.dumps({"a/b": {"input_cost_per_query": price}}))
@@ -112,7 +115,7 @@ def test_a_file_that_has_changed_is_read_again(tmp_path: Path) -> None:
         assert read(file) == {"a/b": Price(per_query=price)}
 
 
-def test_batches_are_added_up(mode: Mode) -> None:
+def test_the_costs_of_batches_are_added(mode: Mode) -> None:
     bodies = [{"results": ROWS[:count], "meta": {"billed_units": {"search_units": 1}}} for count in (2, 1)]
     replay = Replay(map(ok, bodies))
     reranker = mode.reranker(http_client=replay.client(mode), batch_size=2, max_concurrency=1)
@@ -128,7 +131,7 @@ def test_batches_are_added_up(mode: Mode) -> None:
         ("jina_ai/jina-reranker-v2-base-multilingual", DOWN, 0.006, False),
     ],
 )
-def test_an_answer_that_was_billed_and_could_not_be_used_counts(
+def test_an_unusable_answer_that_was_billed_counts(
     first: str, exchange: dict[str, Any], cost: float | None, estimated: bool, mode: Mode
 ) -> None:
     client = Replay([exchange, ok(COHERE)]).client(mode)
@@ -139,7 +142,7 @@ def test_an_answer_that_was_billed_and_could_not_be_used_counts(
     assert [attempt.billed for attempt in response.attempts] == [exchange is GARBAGE, True]
 
 
-def test_a_fallback_has_the_prices_of_the_file_and_not_those_of_the_first(mode: Mode) -> None:
+def test_a_fallback_uses_the_price_file_but_not_the_prices_of_the_first_model(mode: Mode) -> None:
     client = Replay([DOWN, ok(COHERE)]).client(mode)
     reranker = mode.reranker(
         "cohere/rerank-v4.0-pro",
@@ -151,26 +154,26 @@ def test_a_fallback_has_the_prices_of_the_file_and_not_those_of_the_first(mode: 
     assert mode.rerank(reranker, QUERY, DOCUMENTS).cost == pytest.approx(0.3)
 
 
-def test_nothing_sent_costs_nothing(mode: Mode) -> None:
+def test_a_call_without_a_request_is_free(mode: Mode) -> None:
     response = mode.rerank(mode.reranker(), QUERY, [])
     assert (response.cost, response.attempts) == (0.0, ())
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_in_a_framework(face: Face) -> None:
-    wire = Wire()
-    adapter = face.make(wire, input_cost_per_query=0.5, prices={"a/b": {"input_cost_per_token": 1.0}})
-    core = adapter._core()
-    face.rerank(adapter, ["a 0.5", "b 0.9"])
-    assert core._first._price == Price(per_query=0.5)
-    assert core._first._prices == {"a/b": Price(per_token=1.0)}
+def test_an_adapter_passes_prices_on(face: Face) -> None:
+    adapter = face.make(Wire(), input_cost_per_query=0.5, prices={"a/b": {"input_cost_per_token": 1.0}})
+    events: list[CallEvent] = []
+    priced = face.make(Wire(), prices={"cohere/rerank-v3.5": {"input_cost_per_query": 0.25}}, hooks=[events.append])
+    face.rerank(priced, ["a 0.5", "b 0.9"])
+    assert events[0].response is not None
+    assert events[0].response.cost == 0.25
     assert adapter.model_dump()["input_cost_per_query"] == 0.5
 
 
-# Tables and files
+# Tables and files.
 
 
-def test_every_listed_price_is_of_a_provider_that_there_is() -> None:
+def test_every_listed_price_belongs_to_a_known_provider() -> None:
     path = Path(read.__code__.co_filename).parent / "data" / "prices.json"
     models = json.loads(path.read_text(encoding="utf-8"))["models"]
     assert {name.partition("/")[0] for name in models} <= set(names())
@@ -181,7 +184,7 @@ def test_every_listed_price_is_of_a_provider_that_there_is() -> None:
     assert listed(["nobody/nothing"]) is None
 
 
-def test_a_file_in_litellm_s_format(tmp_path: Path) -> None:
+def test_a_price_file_in_litellms_format_is_read(tmp_path: Path) -> None:
     file = tmp_path / "prices.json"
     entries: dict[str, dict[str, Any]] = {
         "sample_spec": {"max_tokens": "set to max output tokens"},
@@ -203,7 +206,7 @@ def test_a_file_in_litellm_s_format(tmp_path: Path) -> None:
         "jina_ai/bare": Price(per_query=0.5),
     }
     assert read(file) == read(str(file)) == read(entries) == expected
-    assert Reranker("cohere/rerank-x", prices=str(file))._first._prices == expected
+    assert Reranker("cohere/rerank-x", api_key=KEY, prices=str(file)).price() == Price(per_query=0.002)
 
 
 @pytest.mark.parametrize(
@@ -212,12 +215,12 @@ def test_a_file_in_litellm_s_format(tmp_path: Path) -> None:
         (None, "prices.json cannot be read: FileNotFoundError"),
         (b"\xff\xfe", "prices.json cannot be read: UnicodeDecodeError"),
         (b'{\n"a": {\n"b" 3}}', "prices.json is not JSON: line 3"),
-        (b"[]", "prices.json is no JSON object of models"),
-        (b'{"a/b": {"input_cost_per_query": "free"}}', "prices.json, a/b: input_cost_per_query is a number"),
-        (b'{"a/b": {"input_cost_per_token": -1}}', "prices.json, a/b: input_cost_per_token is a number"),
+        (b"[]", "prices.json must be a JSON object of models"),
+        (b'{"a/b": {"input_cost_per_query": "free"}}', "prices.json, a/b: input_cost_per_query must be a number"),
+        (b'{"a/b": {"input_cost_per_token": -1}}', "prices.json, a/b: input_cost_per_token must be a number"),
     ],
 )
-def test_a_file_that_cannot_be_read(content: bytes | None, words: str, tmp_path: Path) -> None:
+def test_a_price_file_that_cannot_be_used_is_refused(content: bytes | None, words: str, tmp_path: Path) -> None:
     file = tmp_path / "prices.json"
     if content is not None:
         file.write_bytes(content)
@@ -228,21 +231,21 @@ def test_a_file_that_cannot_be_read(content: bytes | None, words: str, tmp_path:
 
 @pytest.mark.parametrize("name", ["input_cost_per_query", "input_cost_per_token"])
 @pytest.mark.parametrize("value", [-0.1, "0.1", True, float("nan"), float("inf")])
-def test_a_price_that_is_none(name: str, value: Any, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match=f"{name} is a number of US dollars"):
+def test_a_wrong_price_is_refused(name: str, value: Any, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match=f"{name} must be a number of US dollars"):
         mode.reranker(**{name: value})
-    with pytest.raises(BadRequestError, match=f"{name}: set when a Reranker is made"):
+    with pytest.raises(BadRequestError, match=f"{name} cannot be set in a call"):
         mode.rerank(mode.reranker(), QUERY, DOCUMENTS, **{name: value})
 
 
-# Rules
+# Rules.
 
 counts = st.none() | st.integers(0, 10**6)
 dollars = st.none() | st.floats(0, 10, allow_nan=False)
 
 
 @given(dollars, dollars, counts, counts, st.integers(1, 5000))
-def test_a_cost_is_known_when_all_that_it_needs_is(
+def test_a_cost_is_known_if_price_and_usage_are(
     per_query: float | None, per_token: float | None, units: int | None, tokens: int | None, documents: int
 ) -> None:
     meta = Meta(billed_units=BilledUnits(search_units=units, total_tokens=tokens))
@@ -259,7 +262,7 @@ def test_a_cost_is_known_when_all_that_it_needs_is(
 
 
 @given(st.lists(st.tuples(st.sampled_from([None, 200, 204, 429, 500]), st.booleans(), dollars)))
-def test_the_total_is_that_of_what_was_billed(tries: list[tuple[int | None, bool, float | None]]) -> None:
+def test_the_total_is_that_of_the_billed_attempts(tries: list[tuple[int | None, bool, float | None]]) -> None:
     attempts = [
         Attempt(deployment="a/b", status=status, error="X" if failed else None, seconds=0.1, cost=cost)
         for status, failed, cost in tries
@@ -269,7 +272,7 @@ def test_the_total_is_that_of_what_was_billed(tries: list[tuple[int | None, bool
     assert total(attempts) == pytest.approx(expected)
 
 
-def test_what_may_have_been_billed_is_not_said_to_be_free(mode: Mode) -> None:
+def test_an_attempt_that_may_have_been_billed_is_not_free(mode: Mode) -> None:
     replay = Replay([{"response": {"failure": "read_timeout"}}])
     reranker = mode.reranker(http_client=replay.client(mode), on_error="passthrough")
     response = mode.rerank(reranker, QUERY, DOCUMENTS)

@@ -1,4 +1,4 @@
-"""A cross-encoder to check by hand: its logit is the number of the document's words that the query has too."""
+"""A cross-encoder that can be checked by hand: its logit is the number of words of the document that the query has."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def make(folder: Path, *, file: str = "onnx/model.onnx", last: str = "Identity",
     """Write the model and its tokenizer into `folder`.
 
     Args:
-        folder: Made if need be.
-        file: Where the model goes in it.
-        last: The operation that the logit goes through at the end.
-        labels: How many equal logits come out.
+        folder: Created if it does not exist.
+        file: Path of the model in it.
+        last: The operation that is applied to the logit.
+        labels: The number of equal logits in the output.
     """
     (folder / file).parent.mkdir(parents=True, exist_ok=True)
     _tokenizer().save(str(folder / "tokenizer.json"))
@@ -49,18 +49,18 @@ def _model(last: str, labels: int) -> ModelProto:
     nodes = [
         node("Unsqueeze", ["input_ids", "two"], ["down"]),
         node("Unsqueeze", ["input_ids", "one"], ["across"]),
-        node("Equal", ["down", "across"], ["same"]),  # [pair, place, other place]
+        node("Equal", ["down", "across"], ["same"]),  # [pair, position, other position]
         node("Greater", ["input_ids", "last_special"], ["word"]),
         node("Cast", ["token_type_ids"], ["second"], to=TensorProto.BOOL),
         node("Not", ["second"], ["first"]),
-        node("And", ["word", "first"], ["asked"]),
-        node("And", ["word", "second"], ["told"]),
-        node("Unsqueeze", ["asked", "one"], ["asked_across"]),
-        node("And", ["same", "asked_across"], ["hits"]),
+        node("And", ["word", "first"], ["query_word"]),
+        node("And", ["word", "second"], ["read"]),
+        node("Unsqueeze", ["query_word", "one"], ["query_word_across"]),
+        node("And", ["same", "query_word_across"], ["hits"]),
         node("Cast", ["hits"], ["hits_as_numbers"], to=TensorProto.FLOAT),
         node("ReduceMax", ["hits_as_numbers", "two"], ["hit"], keepdims=0),
-        node("Cast", ["told"], ["told_as_numbers"], to=TensorProto.FLOAT),
-        node("Mul", ["hit", "told_as_numbers"], ["counted"]),
+        node("Cast", ["read"], ["read_as_numbers"], to=TensorProto.FLOAT),
+        node("Mul", ["hit", "read_as_numbers"], ["counted"]),
         node("ReduceSum", ["counted", "one"], ["count"], keepdims=1),
         node(last, ["count"], ["logit"]),
         node("Concat", ["logit"] * labels, ["logits"], axis=1),

@@ -1,4 +1,4 @@
-"""What is peculiar to Azure AI: two kinds of endpoint, two headers for a key, and Entra ID tokens in place of a key."""
+"""Azure AI: Foundry resources and serverless endpoints, two key headers, and Entra ID tokens."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import ranking
 
-from anyrerank import APITimeoutError, AuthenticationError, BadRequestError, ConfigurationError
+from anyrerank import APITimeoutError, AuthenticationError, BadRequestError, ConfigurationError, RerankError
 from anyrerank._core.engine import connect
 from anyrerank.providers import azure_ai
 
@@ -51,7 +51,7 @@ ANSWER = ranking(DOCUMENTS)
         ("https://myservices.ai.azure.com", "https://myservices.ai.azure.com/v1/rerank"),
     ],
 )
-def test_the_version_in_the_url_decides_the_body(base: str, url: str, sync_mode: Mode) -> None:
+def test_version_in_url_decides_the_body(base: str, url: str, sync_mode: Mode) -> None:
     document = {"text": "Ottawa", "page": 9}
     request = sent_by(sync_mode, MODEL, [document], api_base=base)
     assert str(request.url) == url
@@ -63,7 +63,7 @@ def test_the_version_in_the_url_decides_the_body(base: str, url: str, sync_mode:
     }
 
 
-def test_mappings_without_text_are_ranked_on_their_fields(sync_mode: Mode) -> None:
+def test_mappings_with_rank_fields_are_sent_whole_only_to_v1(sync_mode: Mode) -> None:
     documents = [{"Title": "Ottawa", "Year": 1857}, {"Title": "Lisbon"}]
     v1 = json.loads(sent_by(sync_mode, MODEL, documents, api_base=SERVERLESS, rank_fields=["Year", "Title"]).content)
     v2 = json.loads(sent_by(sync_mode, MODEL, documents, api_base=FOUNDRY, rank_fields=["Year", "Title"]).content)
@@ -81,9 +81,7 @@ def test_mappings_without_text_are_ranked_on_their_fields(sync_mode: Mode) -> No
         (f"{FOUNDRY}/v1", "priority", "v1"),
     ],
 )
-def test_an_option_of_the_other_version_is_refused_before_sending(
-    base: str, option: str, version: str, mode: Mode
-) -> None:
+def test_option_of_the_other_version_raises_before_sending(base: str, option: str, version: str, mode: Mode) -> None:
     given: dict[str, Any] = {option: 3}
     with pytest.raises(BadRequestError, match=f"{option}: not in Cohere's {version} API") as caught:
         sent_by(mode, MODEL, api_base=base, **given)
@@ -91,13 +89,13 @@ def test_an_option_of_the_other_version_is_refused_before_sending(
 
 
 @pytest.mark.parametrize(("base", "limit"), [(FOUNDRY, 1000), (f"{SERVERLESS}/v2/rerank", 1000), (SERVERLESS, 999)])
-def test_documents_in_one_request(base: str, limit: int) -> None:
+def test_max_documents_depends_on_the_version(base: str, limit: int) -> None:
     assert connect(MODEL, api_base=base).max_documents({}) == limit
 
 
 @pytest.mark.parametrize("value", ["Authorization", "api_key", True])
-def test_another_key_header_is_refused_before_sending(value: Any, mode: Mode) -> None:
-    with pytest.raises(ConfigurationError, match="azure_key_header is 'authorization' or 'api-key'"):
+def test_unknown_key_header_raises_before_sending(value: Any, mode: Mode) -> None:
+    with pytest.raises(ConfigurationError, match="azure_key_header must be 'authorization' or 'api-key'"):
         sent_by(mode, MODEL, api_base=FOUNDRY, azure_key_header=value)
 
 
@@ -113,9 +111,7 @@ def test_another_key_header_is_refused_before_sending(value: Any, mode: Mode) ->
     ],
     ids=["key", "key in api-key", "nothing", "token", "token provider"],
 )
-def test_a_credential_among_the_caller_s_headers_is_the_only_one(
-    name: str, options: dict[str, Any], mode: Mode
-) -> None:
+def test_auth_header_of_the_caller_replaces_every_credential(name: str, options: dict[str, Any], mode: Mode) -> None:
     request = sent_by(mode, MODEL, api_base=FOUNDRY, headers={name: "OWN"}, **options)
     credentials = {
         header: request.headers[header] for header in ("authorization", "api-key") if header in request.headers
@@ -133,7 +129,7 @@ def test_a_credential_among_the_caller_s_headers_is_the_only_one(
         ("AZURE_AI_API_KEY", {"azure_ad_token_provider": lambda: TOKEN}),
     ],
 )
-def test_an_argument_wins_over_the_environment(
+def test_argument_takes_precedence_over_the_environment(
     variable: str, options: dict[str, Any], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(variable, "from-the-environment")
@@ -141,7 +137,7 @@ def test_an_argument_wins_over_the_environment(
     assert request.headers["authorization"] == f"Bearer {TOKEN}"
 
 
-def test_a_token_provider_is_asked_in_each_call(mode: Mode) -> None:
+def test_token_provider_is_called_once_per_request(mode: Mode) -> None:
     numbers = count(1)
     replay = Replay(answering(ANSWER).exchanges * 2)
     reranker = mode.reranker(
@@ -161,7 +157,7 @@ def refusing() -> str:
     raise RuntimeError(f"tenant said no to {TOKEN}")
 
 
-def test_a_failing_token_provider_is_an_error_without_its_words(mode: Mode) -> None:
+def test_failing_token_provider_raises_without_its_message(mode: Mode) -> None:
     with pytest.raises(
         AuthenticationError, match="no Entra ID token: azure_ad_token_provider raised RuntimeError"
     ) as caught:
@@ -171,13 +167,13 @@ def test_a_failing_token_provider_is_an_error_without_its_words(mode: Mode) -> N
     assert not leaks(caught.value, [TOKEN, "tenant said no"])
 
 
-def test_a_token_provider_that_the_timeout_leaves_no_time_for(mode: Mode) -> None:
+def test_token_provider_after_the_timeout_raises_timeout_error(mode: Mode) -> None:
     with pytest.raises(APITimeoutError):
         sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=lambda: TOKEN, timeout=1e-9)
 
 
 @pytest.mark.parametrize("token", [None, "", " ", "two\nlines"])
-def test_a_token_that_is_none_is_not_sent(token: Any, mode: Mode) -> None:
+def test_unusable_token_raises_before_sending(token: Any, mode: Mode) -> None:
     with pytest.raises(AuthenticationError) as caught:
         sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider=lambda: token)
     assert caught.value.status_code is None
@@ -194,7 +190,7 @@ def test_a_token_that_is_none_is_not_sent(token: Any, mode: Mode) -> None:
     ],
 )
 @pytest.mark.parametrize("status", [401, 500])
-def test_no_error_shows_a_credential(
+def test_error_that_quotes_a_credential_is_withheld(
     *,
     secret: str,
     options: dict[str, Any],
@@ -208,7 +204,7 @@ def test_no_error_shows_a_credential(
     replay = answering({"error": {"code": "401", "message": f"Bearer {secret} or {secret} is wrong"}}, status)
     options = {"api_key": None, "api_base": FOUNDRY, "http_client": replay.client(mode), **options}
     reranker = mode.reranker(MODEL, **options)
-    with pytest.raises(Exception, match="is wrong") as caught:
+    with pytest.raises(RerankError, match=f"{status}: .*withheld") as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert not leaks(caught.value, [secret])
     assert secret not in repr(reranker)
@@ -216,7 +212,7 @@ def test_no_error_shows_a_credential(
 
 
 class Credential:
-    """Stands where azure-identity would ask Entra ID."""
+    """Replaces the credential of azure-identity, which would call Entra ID."""
 
     made: list[Credential]
 
@@ -236,7 +232,7 @@ Put = Callable[[type[Credential]], list[Credential]]
 
 @pytest.fixture
 def default_credential(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
-    """Puts a class in the place of `azure.identity.DefaultAzureCredential`; the list gets what is made of it."""
+    """Replaces `azure.identity.DefaultAzureCredential` by a class; the list receives its instances."""
     pytest.importorskip("azure.identity")
 
     def put(kind: type[Credential]) -> list[Credential]:
@@ -244,9 +240,9 @@ def default_credential(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
         monkeypatch.setattr("azure.identity.DefaultAzureCredential", kind)
         return kind.made
 
-    azure_ai._token_source.cache_clear()
+    azure_ai.default_token_provider.cache_clear()
     yield put
-    azure_ai._token_source.cache_clear()
+    azure_ai.default_token_provider.cache_clear()
 
 
 @pytest.mark.parametrize(
@@ -258,7 +254,7 @@ def default_credential(monkeypatch: pytest.MonkeyPatch) -> Iterator[Put]:
         ("https://gw.example/v2", "https://ml.azure.com/.default"),
     ],
 )
-def test_the_default_credential_is_made_once_and_asked_for_the_scope_of_the_endpoint(
+def test_default_credential_is_created_once_with_the_scope_of_the_endpoint(
     base: str, scope: str, mode: Mode, default_credential: Put
 ) -> None:
     made = default_credential(Credential)
@@ -278,21 +274,23 @@ class Refused(Credential):
         raise ClientAuthenticationError(f"tenant said no to {TOKEN}")
 
 
-class Unmakeable(Credential):
+class FailsToStart(Credential):
     def __init__(self) -> None:
         raise ValueError(f"tenant said no to {TOKEN}")
 
 
-@pytest.mark.parametrize("kind", [Refused, Unmakeable])
-def test_a_default_credential_that_fails(kind: type[Credential], mode: Mode, default_credential: Put) -> None:
+@pytest.mark.parametrize("kind", [Refused, FailsToStart])
+def test_failing_default_credential_raises_authentication_error(
+    kind: type[Credential], mode: Mode, default_credential: Put
+) -> None:
     default_credential(kind)
     with pytest.raises(AuthenticationError, match="no Entra ID token") as caught:
         sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")
     assert not leaks(caught.value, [TOKEN, "tenant said no"])
 
 
-def test_without_azure_identity_the_extra_is_named(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
-    azure_ai._token_source.cache_clear()
+def test_missing_azure_identity_names_the_extra(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    azure_ai.default_token_provider.cache_clear()
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[azure\]'"):
         sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")

@@ -1,4 +1,4 @@
-"""What is peculiar to AWS Bedrock: signatures, where credentials and regions come from, pages, and two operations."""
+"""AWS Bedrock: signatures, sources of credentials and regions, pages, and two operations."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SECRET = "k3pt-s3cret/0f+forty+letters+or+some+of+it"
 PAIR = {"aws_access_key_id": ACCESS_KEY, "aws_secret_access_key": SECRET}
 REGION = {"aws_region_name": "us-west-2"}
 SIGNED: dict[str, Any] = {"api_key": None, **PAIR, **REGION}
-"""Options of a call that is signed; `Mode.reranker` gives every other call a key."""
+"""Options of a signed call; without them `Mode.reranker` passes a key."""
 NOON = dt.datetime(2026, 3, 1, 12, 0, tzinfo=dt.timezone.utc)
 ROWS = [{"index": 1, "relevanceScore": 0.75}, {"index": 0, "relevanceScore": 0.5}, {"index": 2, "relevanceScore": 0.25}]
 
@@ -67,13 +67,13 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         path = tmp_path / variable.lower()
         path.touch()
         monkeypatch.setenv(variable, str(path))
-    bedrock._session.cache_clear()
+    bedrock.session_for.cache_clear()
     yield
-    bedrock._session.cache_clear()
+    bedrock.session_for.cache_clear()
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) -> None:
-    """What botocore takes for the time; older versions ask the class."""
+    """Set the time that botocore reads; older versions read it from the class."""
     if hasattr(botocore.auth, "get_current_datetime"):
         monkeypatch.setattr(botocore.auth, "get_current_datetime", lambda: now().replace(tzinfo=None))
     else:
@@ -106,7 +106,7 @@ def sent(mode: Mode, documents: Any = DOCUMENTS, **options: Any) -> httpx.Reques
 
 
 def signature(request: httpx.Request, region: str, secret: str = SECRET) -> str:
-    """Signature Version 4 of what was sent, without AWS's library."""
+    """Signature Version 4 of a request, computed without botocore."""
     moment, scope = request.headers["x-amz-date"], ""
     names = request.headers["authorization"].partition("SignedHeaders=")[2].partition(",")[0]
     lines = "".join(f"{name}:{request.headers[name]}\n" for name in names.split(";"))
@@ -132,7 +132,7 @@ def signature_in(request: httpx.Request) -> str:
 
 @pytest.mark.parametrize("token", [None, "t0ken/with+signs=="])
 @pytest.mark.parametrize("base", [None, "https://gw.example:8443/aws?tenant=7&a=1", "http://127.0.0.1:9/"])
-def test_the_signature_is_aws_s_over_the_bytes_that_are_sent(
+def test_signature_is_the_one_of_botocore_over_the_bytes_sent(
     token: str | None, base: str | None, noon: None, mode: Mode
 ) -> None:
     request = sent(mode, ["Оттава", *DOCUMENTS], api_base=base, aws_session_token=token)
@@ -151,7 +151,7 @@ def test_the_signature_is_aws_s_over_the_bytes_that_are_sent(
     assert request.headers["authorization"] == theirs.headers["Authorization"]
 
 
-def test_a_known_signature(noon: None, sync_mode: Mode) -> None:
+def test_signature_of_a_known_request_is_unchanged(noon: None, sync_mode: Mode) -> None:
     request = sent(sync_mode, ["Ottawa"], top_n=1)
     assert request.content == (
         b'{"queries":[{"type":"TEXT","textQuery":{"text":"Which city is the capital of Canada?"}}],'
@@ -162,7 +162,7 @@ def test_a_known_signature(noon: None, sync_mode: Mode) -> None:
     assert signature_in(request) == "b9976b4b20d0a982f91127f2eb0e84b168899f756d2e37d7f84e2405801ebc99"
 
 
-def test_a_retry_is_signed_anew(mode: Mode, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_retry_has_a_new_signature(mode: Mode, waits: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     minutes = iter(range(10))
 
     set_clock(monkeypatch, lambda: NOON.replace(minute=next(minutes)))
@@ -175,7 +175,7 @@ def test_a_retry_is_signed_anew(mode: Mode, waits: list[float], monkeypatch: pyt
         assert signature_in(request) == signature(request, "us-west-2")
 
 
-# Bodies, as botocore's own client makes them
+# Bodies, compared with botocore's client
 
 
 Bodies = Callable[[Mapping[str, Any]], Mapping[str, Any]]
@@ -183,7 +183,7 @@ Bodies = Callable[[Mapping[str, Any]], Mapping[str, Any]]
 
 @pytest.fixture
 def as_botocore_sends() -> Bodies:
-    """Checks a body against the model of the service, and returns what botocore's client makes of it."""
+    """Validates a body against the service model and returns the body that botocore's client sends."""
     client = botocore.session.Session().create_client("bedrock-agent-runtime", region_name="us-west-2", **PAIR)
     asked: list[Any] = []
 
@@ -240,7 +240,7 @@ CITY = {"text": "Ottawa", "country": "Canada", "year": 1857, "twins": ["Beijing"
         (["Lisbon"], {"additional_model_request_fields": {}}, [text("Lisbon")], 1, None),
     ],
 )
-def test_body(
+def test_body_is_the_one_that_botocore_sends(
     *,
     documents: Any,
     options: dict[str, Any],
@@ -266,7 +266,7 @@ def test_body(
 # Answers
 
 
-def test_an_answer(mode: Mode) -> None:
+def test_answer_is_read_with_estimated_search_units(mode: Mode) -> None:
     echoed = [{**row, "document": {"type": "TEXT", "textDocument": {"text": "an echo"}}} for row in reversed(ROWS)]
     replay = answering({"results": echoed}, headers={"x-amzn-requestid": "rq-7"})
     response = rerank(mode, replay)
@@ -294,7 +294,7 @@ def test_an_answer(mode: Mode) -> None:
         None,
     ],
 )
-def test_an_answer_that_cannot_be_used(rows: Any, mode: Mode) -> None:
+def test_malformed_answer_raises_validation_error(rows: Any, mode: Mode) -> None:
     with pytest.raises(APIResponseValidationError):
         rerank(mode, answering({"results": rows}))
 
@@ -305,7 +305,7 @@ def pages(*bodies: Any) -> Replay:
     )
 
 
-def test_pages_are_joined(mode: Mode) -> None:
+def test_pages_are_joined_into_one_answer(mode: Mode) -> None:
     replay = pages(
         {"results": ROWS[:1], "nextToken": "t-1"}, {"results": [], "nextToken": "t-2"}, {"results": ROWS[1:]}
     )
@@ -331,14 +331,14 @@ def test_pages_are_joined(mode: Mode) -> None:
     ],
     ids=["token repeated", "token no text", "too few", "index repeated", "no list", "no results", "no object"],
 )
-def test_a_page_that_cannot_be_used(last: Any, mode: Mode) -> None:
+def test_malformed_page_raises_validation_error(last: Any, mode: Mode) -> None:
     replay = pages({"results": ROWS[:1], "nextToken": "t-1"}, last, {"results": ROWS[1:]})
     with pytest.raises(APIResponseValidationError):
         rerank(mode, replay)
     assert len(replay.seen) == 2
 
 
-def test_a_page_that_fails(mode: Mode) -> None:
+def test_failing_page_raises_its_error(mode: Mode) -> None:
     failure = {"status": 429, "headers": {"x-amzn-requestid": "rq-2"}, "json": {"message": "slow down"}}
     replay = Replay(
         [{"response": {"status": 200, "json": {"results": ROWS[:1], "nextToken": "t"}}}, {"response": failure}]
@@ -349,7 +349,7 @@ def test_a_page_that_fails(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize(("top_n", "results"), [(None, 1002), (3, 3)])
-def test_more_documents_than_a_request_holds(top_n: int | None, results: int, mode: Mode) -> None:
+def test_more_than_1000_documents_are_split(top_n: int | None, results: int, mode: Mode) -> None:
     asked: list[tuple[int, int]] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -357,12 +357,12 @@ def test_more_documents_than_a_request_holds(top_n: int | None, results: int, mo
         texts = [source["inlineDocumentSource"]["textDocument"]["text"] for source in body["sources"]]
         count = body["rerankingConfiguration"]["bedrockRerankingConfiguration"]["numberOfResults"]
         asked.append((len(texts), count))
-        rows = [{"index": place, "relevanceScore": 1 / (2000 - int(each))} for place, each in enumerate(texts)]
+        rows = [{"index": index, "relevanceScore": 1 / (2000 - int(each))} for index, each in enumerate(texts)]
         return httpx.Response(200, json={"results": rows[::-1][:count]})
 
     client = mode.client(transport=httpx.MockTransport(answer))
     reranker = mode.reranker(MODEL, **SIGNED, http_client=client)
-    response = mode.rerank(reranker, QUERY, [str(place) for place in range(1002)], top_n=top_n)
+    response = mode.rerank(reranker, QUERY, [str(index) for index in range(1002)], top_n=top_n)
     assert sorted(asked) == [(2, min(2, top_n or 2)), (1000, top_n or 1000)]
     assert [each.index for each in response.results] == list(range(1001, -1, -1))[:results]
     assert response.meta.billed_units is not None
@@ -370,11 +370,11 @@ def test_more_documents_than_a_request_holds(top_n: int | None, results: int, mo
     assert response.meta.estimated
 
 
-# What is refused before anything is sent
+# Errors before anything is sent
 
 
 @pytest.mark.parametrize("bearer", [False, True])
-def test_the_longest_text(bearer: bool, mode: Mode) -> None:
+def test_text_of_more_than_32000_characters_raises_before_sending(bearer: bool, mode: Mode) -> None:
     key = {"api_key": KEY} if bearer else {}
     assert sent(mode, ["x" * 32_000], **key).content.count(b"x") >= 32_000
     replay = Replay([])
@@ -388,7 +388,7 @@ def test_the_longest_text(bearer: bool, mode: Mode) -> None:
     assert replay.seen == []
 
 
-def test_a_mapping_is_as_long_as_what_is_sent_of_it(mode: Mode) -> None:
+def test_length_limit_of_a_mapping_applies_to_the_text_sent(mode: Mode) -> None:
     long = {"text": "x" * 32_001, "title": "short"}
     assert json.loads(sent(mode, [long]).content)["sources"] == [data(long)]
     with pytest.raises(BadRequestError, match=r"documents\[0\] has more than"):
@@ -418,7 +418,7 @@ def test_a_mapping_is_as_long_as_what_is_sent_of_it(mode: Mode) -> None:
 )
 @pytest.mark.usefixtures("profile")
 @pytest.mark.parametrize("keys", [PAIR, {}], ids=["keys given", "keys of the profile"])
-def test_region(
+def test_region_comes_from_argument_arn_environment_or_profile(
     *,
     options: dict[str, Any],
     environment: dict[str, str],
@@ -436,7 +436,7 @@ def test_region(
 
 
 @pytest.mark.parametrize("key", [None, KEY])
-def test_no_region(key: str | None, mode: Mode) -> None:
+def test_missing_region_names_the_variables(key: str | None, mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(ConfigurationError) as caught:
         rerank(mode, replay, api_key=key, aws_region_name=None)
@@ -480,7 +480,7 @@ def test_no_region(key: str | None, mode: Mode) -> None:
         ),
     ],
 )
-def test_model_arn_and_host_of_the_partition(
+def test_partition_decides_arn_and_host(
     *, model: str, region: str | None, arn: str, domain: str, as_botocore_sends: Bodies, sync_mode: Mode
 ) -> None:
     request = sent(sync_mode, model=f"bedrock/{model}", aws_region_name=region)
@@ -493,7 +493,7 @@ def test_model_arn_and_host_of_the_partition(
     assert with_key.url.host == host.replace("-agent", "")
 
 
-# Addresses
+# URLs
 
 
 @pytest.mark.parametrize(
@@ -523,20 +523,20 @@ def test_model_arn_and_host_of_the_partition(
         ("http://localhost:4566", "http://localhost:4566/rerank", f"http://localhost:4566/{INVOKE}"),
     ],
 )
-def test_url(base: str | None, signed: str, bearer: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str | None, signed: str, bearer: str, sync_mode: Mode) -> None:
     assert str(sent(sync_mode, api_base=base).url) == signed
     assert str(sent(sync_mode, api_base=base, api_key=KEY).url) == bearer
 
 
 @pytest.mark.parametrize("base", [f"{AGENT}/rerank", f"{AGENT}/rerank/", "https://gw.example/aws/rerank"])
-def test_full_url(base: str, sync_mode: Mode) -> None:
+def test_full_url_is_used_unchanged(base: str, sync_mode: Mode) -> None:
     assert str(sent(sync_mode, api_base=base).url) == base.rstrip("/")
 
 
 @pytest.mark.parametrize(
     "variable", ["AWS_ENDPOINT_URL_BEDROCK_AGENT_RUNTIME", "BEDROCK_API_BASE", "AWS_BEDROCK_RUNTIME_ENDPOINT"]
 )
-def test_base_of_the_environment(variable: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_url_is_read_from_the_environment(variable: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "https://bedrock-runtime.us-east-1.amazonaws.com/")
     request = sent(sync_mode)
     assert str(request.url) == "https://bedrock-agent-runtime.us-east-1.amazonaws.com/rerank"
@@ -568,7 +568,7 @@ BEARER_IN_ENVIRONMENT = {"AWS_BEARER_TOKEN_BEDROCK": "b-env"}
         ({}, {}, "AWS4-HMAC-SHA256 Credential=AKIDDEFAULT/", "s-default"),
     ],
 )
-def test_credentials(
+def test_credentials_in_order_of_precedence(
     *,
     options: dict[str, Any],
     environment: dict[str, str],
@@ -586,17 +586,19 @@ def test_credentials(
         assert signature_in(request) == signature(request, "us-west-2", secret)
 
 
-def test_a_session_token_belongs_to_the_keys_beside_it(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_session_token_from_environment_is_not_sent_with_passed_keys(
+    mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for name, value in {**KEYS_IN_ENVIRONMENT, "AWS_SESSION_TOKEN": "t-env"}.items():
         monkeypatch.setenv(name, value)
-    of_the_environment = sent_by(mode, MODEL, api_key=None, **REGION)
-    assert of_the_environment.headers["x-amz-security-token"] == "t-env"
+    from_environment = sent_by(mode, MODEL, api_key=None, **REGION)
+    assert from_environment.headers["x-amz-security-token"] == "t-env"
     assert "x-amz-security-token" not in sent(mode).headers
     assert sent(mode, aws_session_token="t-own").headers["x-amz-security-token"] == "t-own"
 
 
 @pytest.mark.parametrize("given", list(PAIR))
-def test_half_a_pair_of_keys(given: str, mode: Mode) -> None:
+def test_one_key_of_two_raises_before_sending(given: str, mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(AuthenticationError, match="aws_access_key_id and aws_secret_access_key") as caught:
         rerank(mode, replay, **{**dict.fromkeys(PAIR), given: SECRET})
@@ -605,24 +607,26 @@ def test_half_a_pair_of_keys(given: str, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({}, "no AWS credentials: pass aws_access_key_id="),
         ({"aws_profile_name": "absent"}, r"no AWS credentials: The config profile \(absent\) could not be found"),
         ({"aws_profile_name": "half"}, "no AWS credentials: Partial credentials found"),
     ],
 )
-def test_credentials_that_are_not_there(options: dict[str, Any], words: str, mode: Mode, tmp_path: Path) -> None:
+def test_missing_credentials_raise_before_sending(
+    options: dict[str, Any], message: str, mode: Mode, tmp_path: Path
+) -> None:
     (tmp_path / "aws_shared_credentials_file").write_text("[half]\naws_access_key_id = AKIDHALF\n")
     replay = Replay([])
-    with pytest.raises(AuthenticationError, match=words) as caught:
+    with pytest.raises(AuthenticationError, match=message) as caught:
         rerank(mode, replay, **{**dict.fromkeys(PAIR), **options})
     assert caught.value.provider == "bedrock"
     assert replay.seen == []
 
 
 @pytest.mark.parametrize("closed", [False, True])
-def test_a_role_that_cannot_be_assumed(
+def test_role_that_cannot_be_assumed_raises_and_fails_over(
     closed: bool, serve: Callable[..., Loopback], mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sts = serve(lambda line: line.answer(403, {"Error": {"Code": "AccessDenied", "Message": "not yours"}}))
@@ -648,7 +652,7 @@ def test_a_role_that_cannot_be_assumed(
 
 
 @pytest.mark.parametrize("missing", ["botocore", "botocore.auth", "botocore.session"])
-def test_botocore_is_not_installed(missing: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_botocore_names_the_extra(missing: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name == missing or name.startswith(f"{missing}.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, missing, None)
@@ -661,7 +665,7 @@ def test_botocore_is_not_installed(missing: str, mode: Mode, monkeypatch: pytest
     assert len(with_key.results) == 1
 
 
-# API keys go through InvokeModel
+# API keys call InvokeModel
 
 
 @pytest.mark.parametrize(
@@ -672,7 +676,7 @@ def test_botocore_is_not_installed(missing: str, mode: Mode, monkeypatch: pytest
         ("amazon.rerank-v1:0", "/model/amazon.rerank-v1%3A0/invoke", None),
     ],
 )
-def test_invoke_model(model: str, path: str, version: int | None, mode: Mode) -> None:
+def test_api_key_calls_invoke_model(model: str, path: str, version: int | None, mode: Mode) -> None:
     request = sent(mode, model=f"bedrock/{model}", api_key=KEY, top_n=2)
     assert request.url.raw_path.decode() == path
     assert request.headers["authorization"] == f"Bearer {KEY}"
@@ -718,7 +722,7 @@ def test_invoke_model(model: str, path: str, version: int | None, mode: Mode) ->
     ],
     ids=["header", "header with an address", "type", "type with a name space", "code"],
 )
-def test_error_codes(
+def test_error_code_decides_the_class(
     *, code: str, status: int, kind: str, header: str | None, body: Mapping[str, str], sync_mode: Mode
 ) -> None:
     headers = {"x-amzn-requestid": "rq-9"}
@@ -738,29 +742,29 @@ def test_error_codes(
 
 
 @pytest.mark.parametrize("text", ["", "<html><body>Bad Gateway</body></html>", "null", "[]", '"x"', '{"__type": 7}'])
-def test_errors_without_a_code(text: str, mode: Mode) -> None:
+def test_error_without_a_code_has_the_class_of_its_status(text: str, mode: Mode) -> None:
     with pytest.raises(anyrerank.InternalServerError) as caught:
         rerank(mode, answering(text, 503))
     assert caught.value.status_code == 503
 
 
 @pytest.mark.parametrize("length", [40, 900])
-def test_what_a_signature_error_quotes_is_taken_out(length: int, mode: Mode) -> None:
-    token = "".join(f"{place:03x}-" for place in range(length))[:length]
+def test_signature_error_that_quotes_the_headers_is_withheld(length: int, mode: Mode) -> None:
+    token = "".join(f"{index:03x}-" for index in range(length))[:length]
 
     def answer(request: httpx.Request) -> httpx.Response:
         signed = "\n".join(f"{name}:{value}" for name, value in request.headers.items() if name.startswith("x-amz"))
-        words = f"The canonical string should have been 'POST\n/rerank\n\n{signed}' and {SECRET} is wrong"
-        return httpx.Response(403, json={"message": words}, headers={"x-amzn-errortype": "InvalidSignatureException"})
+        message = f"The canonical string should have been 'POST\n/rerank\n\n{signed}' and {SECRET} is wrong"
+        return httpx.Response(403, json={"message": message}, headers={"x-amzn-errortype": "InvalidSignatureException"})
 
     client = mode.client(transport=httpx.MockTransport(answer))
     reranker = mode.reranker(MODEL, **SIGNED, aws_session_token=token, http_client=client)
-    with pytest.raises(AuthenticationError, match="The canonical string should have been") as caught:
+    with pytest.raises(AuthenticationError, match=r"403: InvalidSignatureException: .*withheld") as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert not leaks(caught.value, [SECRET, token, token[:24], token[24:48]])
 
 
-def test_nothing_that_is_shown_holds_a_secret(mode: Mode) -> None:
+def test_reprs_and_responses_hold_no_secret(mode: Mode) -> None:
     token = "t0ken-of-a-session"
     reranker = mode.reranker(MODEL, **SIGNED, aws_session_token=token)
     provider = connect(MODEL, settings={**PAIR, **REGION, "aws_session_token": token})

@@ -1,4 +1,4 @@
-"""What is peculiar to Cloudflare: an account in the path, and failures that come with status 200."""
+"""Cloudflare: the account in the path, and failures with status 200."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ ROWS = [{"id": 1, "score": 0.5}, {"id": 0, "score": 0.25}, {"id": 2, "score": 0.
         ),
     ],
 )
-def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str | None, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base, account_id="acc-1").url) == url
 
 
 @pytest.mark.parametrize("end", ["client/v4/accounts/acc-2/ai/run", "v1/acc-2/my-gateway/workers-ai/"])
-def test_a_base_that_names_the_account_needs_no_other(end: str, sync_mode: Mode) -> None:
+def test_base_url_with_an_account_needs_no_account_id(end: str, sync_mode: Mode) -> None:
     sent = sent_by(sync_mode, MODEL, api_base=f"https://gw.example/{end}")
     assert str(sent.url) == f"https://gw.example/{end.rstrip('/')}/@cf/baai/bge-reranker-base"
 
@@ -53,20 +53,22 @@ def test_a_base_that_names_the_account_needs_no_other(end: str, sync_mode: Mode)
         "https://gateway.ai.cloudflare.com/v1/acc-1/my-gateway/workers-ai/@cf/baai/bge-reranker-base",
     ],
 )
-def test_a_whole_address_is_used_as_it_is_and_needs_no_account(base: str, sync_mode: Mode) -> None:
+def test_full_url_is_used_unchanged_without_account_id(base: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == base
     path, _, query = base.partition("?")
     assert str(sent_by(sync_mode, MODEL, api_base=f"{path}/?{query}").url).rstrip("?") == base
 
 
 @pytest.mark.parametrize(("given", "used"), [(None, "of-the-environment"), ("of-the-call", "of-the-call")])
-def test_account(given: str | None, used: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_account_id_is_an_argument_or_in_the_environment(
+    given: str | None, used: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("CLOUDFLARE_ACCOUNT_ID", "of-the-environment")
     request = sent_by(mode, MODEL, account_id=given)
     assert request.url.path == f"/client/v4/accounts/{used}/ai/run/@cf/baai/bge-reranker-base"
 
 
-def test_no_account(mode: Mode) -> None:
+def test_missing_account_id_names_the_variable(mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(ConfigurationError) as caught:
         mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, DOCUMENTS)
@@ -75,8 +77,8 @@ def test_no_account(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize(("documents", "top_n", "sent"), [(3, None, 3), (3, 2, 2), (3, 9, 3), (40, None, 40)])
-def test_the_number_of_results_is_always_sent(documents: int, top_n: int | None, sent: int, sync_mode: Mode) -> None:
-    texts = [f"city {place}" for place in range(documents)]
+def test_top_k_is_always_sent(documents: int, top_n: int | None, sent: int, sync_mode: Mode) -> None:
+    texts = [f"city {index}" for index in range(documents)]
     body = json.loads(sent_by(sync_mode, MODEL, texts, account_id="acc-1", top_n=top_n).content)
     assert body == {"query": QUERY, "contexts": [{"text": text} for text in texts], "top_k": sent}
 
@@ -97,7 +99,7 @@ def failed(**more: Any) -> dict[str, Any]:
         {"success": True, "errors": []},
     ],
 )
-def test_a_failure_with_status_200(body: Any, mode: Mode) -> None:
+def test_failure_with_status_200_raises_validation_error(body: Any, mode: Mode) -> None:
     replay = answering(body)
     reranker = mode.reranker(MODEL, account_id="acc-1", http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError) as caught:
@@ -107,7 +109,7 @@ def test_a_failure_with_status_200(body: Any, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("rest", [{"success": True, "errors": []}, {"success": True}, {"errors": None}, {}])
-def test_an_answer_is_none_of_that(rest: Any, mode: Mode) -> None:
+def test_success_with_empty_errors_is_an_answer(rest: Any, mode: Mode) -> None:
     replay = answering({"result": {"response": ROWS}, **rest})
     reranker = mode.reranker(MODEL, account_id="acc-1", http_client=replay.client(mode))
     response = mode.rerank(reranker, QUERY, DOCUMENTS)

@@ -1,4 +1,4 @@
-"""What is peculiar to Cohere: two versions of the API, chosen by the URL and by what is asked for."""
+"""Cohere: two API versions, selected by the URL and by the options."""
 
 from __future__ import annotations
 
@@ -33,46 +33,43 @@ HOST = "https://gw.example"
         ("http://localhost:8080/v1", "http://localhost:8080/v1/rerank", "http://localhost:8080/v1/rerank"),
     ],
 )
-def test_url(base: str | None, plain: str, with_chunks: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str | None, plain: str, with_chunks: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == plain
     assert str(sent_by(sync_mode, MODEL, api_base=base, max_chunks_per_doc=3).url) == with_chunks
 
 
 @pytest.mark.parametrize(
-    ("base", "options", "words"),
+    ("base", "options", "message"),
     [
         (f"{HOST}/v2", {"max_chunks_per_doc": 3}, "max_chunks_per_doc: not in Cohere's v2 API"),
         (f"{HOST}/v2/rerank", {"max_chunks_per_doc": 3}, "max_chunks_per_doc: not in Cohere's v2 API"),
         (f"{HOST}/v1", {"max_tokens_per_doc": 3}, "max_tokens_per_doc: not in Cohere's v1 API"),
         (f"{HOST}/v1", {"priority": 0}, "priority: not in Cohere's v1 API"),
         (HOST, {"max_chunks_per_doc": 3, "priority": 1}, "priority: not in Cohere's v1 API"),
-        (HOST, {"max_chunks_per_doc": 0}, "max_chunks_per_doc is an integer of at least 1"),
-        (HOST, {"max_tokens_per_doc": 1.5}, "max_tokens_per_doc is an integer of at least 1"),
-        (HOST, {"max_tokens_per_doc": True}, "max_tokens_per_doc is an integer of at least 1"),
-        (HOST, {"priority": -1}, "priority is an integer of at least 0"),
-        (HOST, {"priority": "high"}, "priority is an integer of at least 0"),
+        (HOST, {"max_chunks_per_doc": 0}, "max_chunks_per_doc must be"),
+        (HOST, {"max_tokens_per_doc": 1.5}, "max_tokens_per_doc must be"),
+        (HOST, {"max_tokens_per_doc": True}, "max_tokens_per_doc must be"),
+        (HOST, {"priority": -1}, "priority must be"),
+        (HOST, {"priority": "high"}, "priority must be"),
     ],
 )
-def test_an_option_of_the_other_version_or_a_wrong_value_is_refused_before_sending(
-    base: str, options: dict[str, Any], words: str, mode: Mode
-) -> None:
+def test_wrong_option_raises_before_sending(base: str, options: dict[str, Any], message: str, mode: Mode) -> None:
     replay = Replay([])
-    reranker = mode.reranker(MODEL, api_base=base, http_client=replay.client(mode), **options)
-    with pytest.raises(BadRequestError, match=words):
-        mode.rerank(reranker, QUERY, DOCUMENTS)
+    with pytest.raises(BadRequestError, match=message):
+        mode.rerank(mode.reranker(MODEL, api_base=base, http_client=replay.client(mode), **options), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
-@pytest.mark.parametrize(("base", "kept"), [(f"{HOST}/v1", True), (f"{HOST}/v2", False)])
-def test_mappings_and_rank_fields_go_whole_to_v1_alone(base: str, kept: bool, sync_mode: Mode) -> None:
+@pytest.mark.parametrize(("base", "whole"), [(f"{HOST}/v1", True), (f"{HOST}/v2", False)])
+def test_mappings_and_rank_fields_are_sent_whole_only_to_v1(base: str, whole: bool, sync_mode: Mode) -> None:
     documents = [{"title": "Ottawa", "year": 1857, "text": "A city."}]
     request = sent_by(sync_mode, MODEL, documents, api_base=base, rank_fields=["year", "title", "absent"])
     body = json.loads(request.content)
-    assert body["documents"] == (documents if kept else ["year: 1857\ntitle: Ottawa\n"])
-    assert body.get("rank_fields") == (["year", "title", "absent"] if kept else None)
+    assert body["documents"] == (documents if whole else ["year: 1857\ntitle: Ottawa\n"])
+    assert body.get("rank_fields") == (["year", "title", "absent"] if whole else None)
 
 
-def test_no_echo_is_asked_for(sync_mode: Mode) -> None:
+def test_return_documents_is_not_sent(sync_mode: Mode) -> None:
     for base in (f"{HOST}/v1", f"{HOST}/v2"):
         body = json.loads(sent_by(sync_mode, MODEL, api_base=base, return_documents=True).content)
         assert body.keys() == {"model", "query", "documents"}
@@ -88,7 +85,7 @@ def test_no_echo_is_asked_for(sync_mode: Mode) -> None:
         (HOST, {"max_chunks_per_doc": 50_000}, 1),
     ],
 )
-def test_documents_in_one_request(base: str, options: dict[str, Any], limit: int) -> None:
+def test_max_documents_depends_on_version_and_chunks(base: str, options: dict[str, Any], limit: int) -> None:
     found = connect(MODEL, api_base=base).max_documents(options)
     assert found == limit
     # v1 wants the product of the two below 10,000, save where one document alone is above it

@@ -1,4 +1,4 @@
-"""What is peculiar to DashScope: two forms, chosen by the base URL or the model, that rank a list as a whole."""
+"""DashScope: two APIs, selected by the base URL or the model, and listwise scores."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"
         ),
     ],
 )
-def test_the_form_follows_the_base_and_then_the_model(
+def test_base_url_then_model_decides_the_api(
     base: str | None, compatible_model: str, native_model: str, sync_mode: Mode
 ) -> None:
     for model, url in ((COMPATIBLE_MODEL, compatible_model), (NATIVE_MODEL, native_model), (PICTURES, native_model)):
@@ -56,7 +56,7 @@ def test_the_form_follows_the_base_and_then_the_model(
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_a_native_answer(own: bool, mode: Mode) -> None:
+def test_native_answer_is_read(own: bool, mode: Mode) -> None:
     rows = [{"index": 2, "relevance_score": 0.5}, {"index": 0, "relevance_score": 0.25}]
     body = {"output": {"results": rows}, "usage": {"total_tokens": 9}, "request_id": "in-the-body"}
     replay = answering(body, headers={"x-request-id": "in-a-header"} if own else {})
@@ -70,7 +70,7 @@ def test_a_native_answer(own: bool, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize(("model", "limit"), [(COMPATIBLE_MODEL, 500), (NATIVE_MODEL, 500), (PICTURES, 100)])
-def test_a_list_is_never_split_silently(model: str, limit: int, mode: Mode) -> None:
+def test_more_documents_than_the_limit_raise_unless_a_split_is_allowed(model: str, limit: int, mode: Mode) -> None:
     assert connect(f"dashscope/{model}").max_documents({}) == limit
     replay = Replay([])
     reranker = mode.reranker(f"dashscope/{model}", http_client=replay.client(mode))
@@ -80,7 +80,7 @@ def test_a_list_is_never_split_silently(model: str, limit: int, mode: Mode) -> N
     assert len(sent_by(mode, f"dashscope/{model}", ["x"] * limit).content) > limit
 
 
-def test_no_scale_is_assumed(mode: Mode) -> None:
+def test_unit_scores_raise_because_the_scale_is_unknown(mode: Mode) -> None:
     reranker = mode.reranker(f"dashscope/{NATIVE_MODEL}", score_mode="unit", http_client=Replay([]).client(mode))
     with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
         mode.rerank(reranker, QUERY, DOCUMENTS)
@@ -96,7 +96,7 @@ def test_no_scale_is_assumed(mode: Mode) -> None:
     ],
 )
 @pytest.mark.parametrize("model", [COMPATIBLE_MODEL, NATIVE_MODEL])
-def test_error_bodies(model: str, body: Any, request_id: str | None, mode: Mode) -> None:
+def test_error_message_and_request_id_are_read(model: str, body: Any, request_id: str | None, mode: Mode) -> None:
     reranker = mode.reranker(f"dashscope/{model}", http_client=answering(body, 400).client(mode))
     with pytest.raises(RerankError) as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)

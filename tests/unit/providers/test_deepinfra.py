@@ -1,4 +1,4 @@
-"""What is peculiar to DeepInfra: the model in the path, and scores in the order of the documents."""
+"""DeepInfra: the model in the path, and scores in the order of the documents."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ NUMBERED = [f"document {number}" for number in (4, 2, 0, 3, 1)]
         ("https://gw.example", f"https://gw.example/inference/{NAME}"),
     ],
 )
-def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str | None, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
-def test_one_query_and_nothing_that_the_api_does_not_know(sync_mode: Mode) -> None:
+def test_body_holds_one_query_and_no_unknown_fields(sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, top_n=1, return_documents=True).content)
     assert body == {"queries": [QUERY], "documents": DOCUMENTS}
 
@@ -53,7 +53,7 @@ def positional(line: Line) -> None:
 
 
 @pytest.mark.parametrize("top_n", [None, 3])
-def test_scores_belong_to_the_documents_in_order_also_when_split(
+def test_scores_are_mapped_by_position_in_each_batch(
     top_n: int | None, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve(positional)
@@ -76,7 +76,7 @@ def test_scores_belong_to_the_documents_in_order_also_when_split(
 
 @pytest.mark.parametrize("scores", [[], [0.1], [0.1] * 4, [[0.1, 0.2, 0.3]], {"0": 0.1, "1": 0.2, "2": 0.3}, None])
 @pytest.mark.parametrize("top_n", [None, 1])
-def test_any_other_number_of_scores_is_an_error(scores: Any, top_n: int | None, mode: Mode) -> None:
+def test_wrong_number_of_scores_raises_validation_error(scores: Any, top_n: int | None, mode: Mode) -> None:
     replay = answering({"scores": scores, "input_tokens": 10})
     reranker = mode.reranker(MODEL, top_n=top_n, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError, match="one score for each document") as caught:
@@ -85,24 +85,24 @@ def test_any_other_number_of_scores_is_an_error(scores: Any, top_n: int | None, 
 
 
 @pytest.mark.parametrize(("request_id", "named"), [("RID-1", True), (None, False), (7, False)])
-def test_the_id_is_the_request_id_of_the_body(request_id: Any, named: bool, mode: Mode) -> None:
+def test_response_id_is_the_request_id_in_the_body(request_id: Any, named: bool, mode: Mode) -> None:
     replay = answering({"scores": [0.5], "request_id": request_id})
     response = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, ["Ottawa"])
     assert response.id == request_id if named else response.id.startswith("rerank-")
 
 
 @pytest.mark.parametrize("model", ["Qwen/Qwen3-Reranker-0.6B", "qwen/qwen3-reranker-4b"])
-def test_scores_of_qwen3_are_probabilities(model: str, mode: Mode) -> None:
+def test_scale_of_qwen3_is_unit(model: str, mode: Mode) -> None:
     replay = answering({"scores": [0.25]})
     reranker = mode.reranker(f"deepinfra/{model}", score_mode="unit", http_client=replay.client(mode))
     assert [each.relevance_score for each in mode.rerank(reranker, QUERY, ["Ottawa"]).results] == [0.25]
 
 
 @pytest.mark.parametrize("model", ["nvidia/Nemotron-3.5-Rerank-8B-BF16", "acme/rank"])
-def test_what_scores_of_other_models_mean_is_not_known(model: str, mode: Mode) -> None:
+def test_scale_of_other_models_is_unknown(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
         sent_by(mode, f"deepinfra/{model}", score_mode="unit")
 
 
-def test_documents_in_one_request() -> None:
+def test_max_documents_is_1000() -> None:
     assert connect(MODEL).max_documents({}) == 1000

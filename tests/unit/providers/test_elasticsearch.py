@@ -1,4 +1,4 @@
-"""What is peculiar to Elasticsearch: its API keys, logins, inference ids, and numbers that come as strings."""
+"""Elasticsearch: API keys, logins, inference ids, and numbers in strings."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ MODEL = "elasticsearch/my-rerank"
 BASE = "https://es.example:9243"
 
 
-def test_an_api_key(mode: Mode) -> None:
+def test_api_key_is_sent_with_its_scheme(mode: Mode) -> None:
     request = sent_by(mode, MODEL, api_base=BASE)
     assert request.headers["authorization"] == f"ApiKey {KEY}"
     assert [name for name, value in request.headers.items() if KEY in value] == ["authorization"]
 
 
-def test_a_login_in_the_base(mode: Mode) -> None:
+def test_login_in_the_base_url_is_sent_as_basic_auth(mode: Mode) -> None:
     replay = answering({"error": {"type": "security_exception", "reason": "ann with p%40ss, p@ss is nobody"}}, 401)
     reranker = mode.reranker(
         MODEL, api_key=None, api_base="https://ann:p%40ss@es.example:9243/a", http_client=replay.client(mode)
@@ -34,7 +34,7 @@ def test_a_login_in_the_base(mode: Mode) -> None:
     assert not leaks(caught.value, ["p@ss", "YW5uOnBAc3M="])
 
 
-def test_a_login_beside_a_key(mode: Mode) -> None:
+def test_login_in_the_base_url_with_an_api_key_raises(mode: Mode) -> None:
     replay = Replay([])
     reranker_options = {"api_base": "https://ann:secret@es.example", "http_client": replay.client(mode)}
     with pytest.raises(ConfigurationError, match="one Authorization header") as caught:
@@ -56,7 +56,7 @@ def test_a_login_beside_a_key(mode: Mode) -> None:
 )
 @pytest.mark.parametrize("base", [BASE, f"{BASE}/", f"{BASE}/proxy/es"])
 @pytest.mark.parametrize("end", ["", "/_inference/rerank", "/_inference/rerank/"])
-def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, end: str, sync_mode: Mode) -> None:
+def test_inference_id_is_quoted_in_the_path(inference_id: str, path: str, base: str, end: str, sync_mode: Mode) -> None:
     request = sent_by(sync_mode, f"elasticsearch/{inference_id}", api_base=f"{base.rstrip('/')}{end}")
     assert str(request.url) == f"{base.rstrip('/')}/_inference/rerank/{path}"
 
@@ -70,7 +70,7 @@ def test_an_inference_id_is_quoted(inference_id: str, path: str, base: str, end:
         ({"task_settings": None}, {}),
     ],
 )
-def test_body(options: dict[str, Any], more: dict[str, Any], sync_mode: Mode) -> None:
+def test_body_with_task_settings(options: dict[str, Any], more: dict[str, Any], sync_mode: Mode) -> None:
     request = sent_by(sync_mode, MODEL, api_base=BASE, **options)
     assert json.loads(request.content) == {"query": QUERY, "input": DOCUMENTS, **more}
 
@@ -86,7 +86,7 @@ def test_body(options: dict[str, Any], more: dict[str, Any], sync_mode: Mode) ->
         (0, 0.25, 0.25),
     ],
 )
-def test_numbers_as_strings(index: Any, score: Any, expected: float, mode: Mode) -> None:
+def test_numbers_in_strings_are_read(index: Any, score: Any, expected: float, mode: Mode) -> None:
     replay = answering({"rerank": [{"index": index, "relevance_score": score, "text": "an echo"}]})
     reranker = mode.reranker(MODEL, api_base=BASE, http_client=replay.client(mode))
     (found,) = mode.rerank(reranker, QUERY, DOCUMENTS[:1]).results
@@ -116,7 +116,7 @@ def test_numbers_as_strings(index: Any, score: Any, expected: float, mode: Mode)
         ("0", ["0.5"], "relevance_score"),
     ],
 )
-def test_strings_that_are_no_numbers(index: Any, score: Any, named: str, mode: Mode) -> None:
+def test_strings_that_are_not_numbers_raise_validation_error(index: Any, score: Any, named: str, mode: Mode) -> None:
     replay = answering({"rerank": [{"index": index, "relevance_score": score}]})
     reranker = mode.reranker(MODEL, api_base=BASE, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError, match=rf"\.{named} is not"):
@@ -138,7 +138,7 @@ def test_strings_that_are_no_numbers(index: Any, score: Any, named: str, mode: M
         {"error": "says why", "status": 400},
     ],
 )
-def test_the_reason_of_an_error_is_what_is_said(body: Any, mode: Mode) -> None:
+def test_error_message_is_the_reason(body: Any, mode: Mode) -> None:
     reranker = mode.reranker(MODEL, api_base=BASE, http_client=answering(body, 400).client(mode))
     with pytest.raises(RerankError) as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)

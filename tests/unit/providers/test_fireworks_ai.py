@@ -1,4 +1,4 @@
-"""What is peculiar to Fireworks AI: names of models, and other words for rows and instructions."""
+"""Fireworks AI: model names, and its own names for results and instructions."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ MODEL = "fireworks_ai/qwen3-reranker-8b"
         ("fireworks-rank", "fireworks/fireworks-rank"),
     ],
 )
-def test_a_model_without_a_path_is_one_of_fireworks_own(model: str, in_body: str, sync_mode: Mode) -> None:
+def test_model_without_a_path_gets_the_fireworks_prefix(model: str, in_body: str, sync_mode: Mode) -> None:
     assert json.loads(sent_by(sync_mode, f"fireworks_ai/{model}").content)["model"] == in_body
 
 
@@ -41,11 +41,11 @@ def test_a_model_without_a_path_is_one_of_fireworks_own(model: str, in_body: str
         ("https://gw.example/fw/rerank/", "https://gw.example/fw/rerank"),
     ],
 )
-def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str | None, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
-def test_an_instruction_is_a_task_and_no_echo_is_asked_for(sync_mode: Mode) -> None:
+def test_instruction_is_sent_as_task_and_documents_are_not_echoed(sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, instruction="Find the capital", return_documents=True).content)
     assert body == {
         "model": "fireworks/qwen3-reranker-8b",
@@ -56,8 +56,8 @@ def test_an_instruction_is_a_task_and_no_echo_is_asked_for(sync_mode: Mode) -> N
     }
 
 
-def test_rows_under_another_name_are_no_answer(mode: Mode) -> None:
-    rows = [{"index": place, "relevance_score": 0.5} for place in range(3)]
+def test_results_under_another_name_raise_validation_error(mode: Mode) -> None:
+    rows = [{"index": index, "relevance_score": 0.5} for index in range(3)]
     reranker = mode.reranker(MODEL, http_client=answering({"results": rows}).client(mode))
     with pytest.raises(APIResponseValidationError, match="no list 'data'"):
         mode.rerank(reranker, QUERY, DOCUMENTS)
@@ -73,7 +73,7 @@ def test_rows_under_another_name_are_no_answer(mode: Mode) -> None:
         (None, None, None),
     ],
 )
-def test_tokens_are_tokens_and_no_search_units(used: Any, billed: Any, tokens: Any, mode: Mode) -> None:
+def test_usage_is_read_as_tokens(used: Any, billed: Any, tokens: Any, mode: Mode) -> None:
     replay = answering({"data": [{"index": 0, "relevance_score": 0.5, "document": "an echo"}], "usage": used})
     meta = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, ["Ottawa"]).meta
     assert (meta.billed_units.model_dump(exclude_none=True) if meta.billed_units else None) == billed
@@ -89,7 +89,7 @@ def test_tokens_are_tokens_and_no_search_units(used: Any, billed: Any, tokens: A
     ],
 )
 @pytest.mark.parametrize("status", [400, 404, 412, 503])
-def test_errors_come_wrapped_and_unwrapped(body: Any, status: int, mode: Mode) -> None:
+def test_error_message_is_read_wrapped_and_unwrapped(body: Any, status: int, mode: Mode) -> None:
     reranker = mode.reranker(MODEL, http_client=answering(body, status).client(mode))
     with pytest.raises(RerankError) as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)

@@ -1,4 +1,4 @@
-"""What is peculiar to vLLM: the path whose key is checked, many options, and texts that are too long for the model."""
+"""vLLM: the path on which the key is checked, many options, and texts that are too long."""
 
 from __future__ import annotations
 
@@ -29,19 +29,17 @@ LONG = "Ottawa is the capital. " * 40
         (f"{HOST}/team-a", "/team-a/v1/rerank"),
     ],
 )
-def test_the_path_is_one_whose_key_is_checked_unless_the_caller_names_another(
-    base: str, path: str, sync_mode: Mode
-) -> None:
+def test_path_is_v1_rerank_unless_the_base_url_names_another(base: str, path: str, sync_mode: Mode) -> None:
     assert sent_by(sync_mode, MODEL, api_base=base).url.path == path
 
 
 @pytest.mark.parametrize("key", [None, "", " "])
-def test_no_key_is_no_authorization(key: str | None, sync_mode: Mode) -> None:
+def test_missing_key_sends_no_authorization(key: str | None, sync_mode: Mode) -> None:
     assert "authorization" not in sent_by(sync_mode, MODEL, api_base=HOST, api_key=key).headers
 
 
 @pytest.mark.parametrize("top_n", [None, 1, 3, 9])
-def test_top_n_is_a_number_or_absent(top_n: int | None, sync_mode: Mode) -> None:
+def test_top_n_is_sent_only_when_given(top_n: int | None, sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, api_base=HOST, top_n=top_n).content)
     assert body == {
         "model": "BAAI/bge-reranker-base",
@@ -58,24 +56,25 @@ def test_top_n_is_a_number_or_absent(top_n: int | None, sync_mode: Mode) -> None
         ("chat_template_kwargs", {"instruction": "Find the capital.", "enable_thinking": False}),
         ("chat_template_kwargs", {}),
         ("instruction", "Find the capital."),
-        ("max_tokens_per_doc", 0),
+        ("max_tokens_per_doc", 1),
         ("max_tokens_per_query", 64),
         ("mm_processor_kwargs", {"num_crops": 4}),
         ("padding", False),
         ("priority", 0),
+        ("priority", -1),
         ("request_id", "q-17"),
         ("truncate_prompt_tokens", -1),
         ("truncation_side", "right"),
         ("use_activation", False),
     ],
 )
-def test_an_option_reaches_the_wire_whatever_its_value(option: str, value: Any, sync_mode: Mode) -> None:
+def test_option_is_sent_with_any_value(option: str, value: Any, sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, api_base=HOST, **{option: value}).content)
     assert {name: body[name] for name in body.keys() - {"model", "query", "documents"}} == {option: value}
 
 
 def short_enough(line: Line) -> None:
-    """Refuse a request with a long text as vLLM does; which text it is, it does not say."""
+    """Reject a request with a long text as vLLM does: without naming the text."""
     if max(map(len, line.hit.documents)) > 500:
         message = "This model's maximum context length is 512 tokens. However, your prompt contains 700 input tokens."
         error = {"message": message, "type": "BadRequestError", "param": "input_tokens", "code": 400}
@@ -84,16 +83,16 @@ def short_enough(line: Line) -> None:
     line.answer(body=ranking(line.hit.documents))
 
 
-@pytest.mark.parametrize("place", [0, 2, 5])
-def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
-    place: int, serve: Callable[..., Loopback], mode: Mode
+@pytest.mark.parametrize("index", [0, 2, 5])
+def test_error_for_a_long_text_names_its_index_in_the_call(
+    index: int, serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(short_enough)
     documents = ["Lisbon", "", "Ottawa", "Sydney", "Quito", "Hanoi"]
-    documents[place] = LONG
+    documents[index] = LONG
     with pytest.raises(BadRequestError) as caught:
         mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, documents)
-    assert caught.value.message.startswith(f"documents[{place}] is too large for the provider")
+    assert caught.value.message.startswith(f"documents[{index}] is too large for the provider")
     assert "maximum context length is 512 tokens" in caught.value.message
     assert caught.value.status_code == 400
     assert len(server.hits[0].documents) == 5
@@ -108,7 +107,9 @@ def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
         {"message": "top_n: Input should be a valid integer", "type": "BadRequestError", "param": "top_n", "code": 400},
     ],
 )
-def test_another_refusal_is_not_halved(error: dict[str, Any], serve: Callable[..., Loopback], mode: Mode) -> None:
+def test_other_400_is_not_retried_with_smaller_batches(
+    error: dict[str, Any], serve: Callable[..., Loopback], mode: Mode
+) -> None:
     server = serve(lambda line: line.answer(400, {"error": error}))
     with pytest.raises(BadRequestError) as caught:
         mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
@@ -117,7 +118,7 @@ def test_another_refusal_is_not_halved(error: dict[str, Any], serve: Callable[..
 
 
 @pytest.mark.parametrize(("status", "requests"), [(500, 3), (501, 1)])
-def test_what_is_not_implemented_is_not_asked_again(
+def test_status_501_is_not_retried(
     status: int, requests: int, serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     error = {"message": "not supported", "type": "Error", "param": None, "code": status}

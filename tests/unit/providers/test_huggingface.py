@@ -1,4 +1,4 @@
-"""What is peculiar to Hugging Face: two services behind one prefix, and small requests, whose size the server says."""
+"""Hugging Face: two services behind one prefix, and batches limited by the server."""
 
 from __future__ import annotations
 
@@ -11,21 +11,22 @@ from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, leaks, se
 from tests.support.loopback import Line, Loopback, relevance
 
 from anyrerank import BadRequestError, RerankError
+from anyrerank._core.engine import connect
+from anyrerank._core.runtime import HttpRequest
 from anyrerank._core.types import BilledUnits, Tokens
 from anyrerank.providers import huggingface
 
 MODEL = "huggingface/BAAI/bge-reranker-large"
 TEI = "http://tei.example:8080"
-MANY = [f"Passage {place * 37 % 70}" for place in range(70)]
-BEST_FIRST = sorted(range(70), key=lambda place: place * 37 % 70)
+MANY = [f"Passage {index * 37 % 70}" for index in range(70)]
+BEST_FIRST = sorted(range(70), key=lambda index: index * 37 % 70)
 LONG = "Ottawa is the capital. " * 40
-TRUNCATIONS = {"truncate": "'NONE' or 'END'", "truncation_direction": "'Left' or 'Right'"}
 Answer = Callable[[Line], None]
 
 
 @pytest.fixture(autouse=True)
-def _nothing_learnt(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(huggingface, "_learnt", {})
+def _no_cached_limits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface, "server_limits", {})
 
 
 def info(status: int = 200, body: Any = b"") -> Answer:
@@ -37,7 +38,7 @@ def limit(most: Any) -> Answer:
 
 
 class Tei:
-    """A server that takes `most` texts a request, none of them of `long` characters or more."""
+    """A server that takes `most` texts per request, each shorter than `long` characters."""
 
     def __init__(
         self, about: Answer | None = None, *, most: int = 100, long: int = 10**9, refusal: tuple[int, Any] = (422, "")
@@ -87,7 +88,7 @@ def refused(mode: Mode, base: str, documents: list[str], **options: Any) -> Rera
         ({"truncate": False}, False),
     ],
 )
-def test_truncate_is_always_said(given: dict[str, Any], sent: bool, sync_mode: Mode) -> None:
+def test_truncate_is_always_sent(given: dict[str, Any], sent: bool, sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, api_base=TEI, **given).content)
     assert body == {"query": QUERY, "texts": DOCUMENTS, "truncate": sent}
 
@@ -99,11 +100,11 @@ def test_truncate_is_always_said(given: dict[str, Any], sent: bool, sync_mode: M
         *(("truncation_direction", value) for value in ("", "up", " left", "leftright", True, 1, ["Left"])),
     ],
 )
-def test_another_truncation_is_refused_before_sending(option: str, value: Any, mode: Mode) -> None:
+def test_wrong_truncation_raises_before_sending(option: str, value: Any, mode: Mode) -> None:
     replay = Replay([])
-    reranker = mode.reranker(MODEL, api_base=TEI, http_client=replay.client(mode), **{option: value})
-    with pytest.raises(BadRequestError, match=f"{option} is {TRUNCATIONS[option]}"):
-        mode.rerank(reranker, QUERY, DOCUMENTS)
+    options = {"api_base": TEI, "http_client": replay.client(mode), option: value}
+    with pytest.raises(BadRequestError, match=f"{option} must be"):
+        mode.rerank(mode.reranker(MODEL, **options), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
@@ -111,7 +112,7 @@ def test_another_truncation_is_refused_before_sending(option: str, value: Any, m
     ("direction", "sent"),
     [("left", "Left"), ("LEFT", "Left"), ("Left", "Left"), ("right", "Right"), ("Right", "Right")],
 )
-def test_a_direction_is_capitalised(direction: str, sent: str, sync_mode: Mode) -> None:
+def test_truncation_direction_is_capitalised(direction: str, sent: str, sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, api_base=TEI, truncation_direction=direction).content)
     assert body["truncation_direction"] == sent
 
@@ -124,7 +125,7 @@ def test_a_direction_is_capitalised(direction: str, sent: str, sync_mode: Mode) 
         ({"raw_scores": True}, [0.679178699175393, 0.6224593312018546, 0.5621765008857981]),
     ],
 )
-def test_scores_as_unit_depend_on_what_was_asked_for(options: dict[str, Any], scores: list[float], mode: Mode) -> None:
+def test_unit_scores_depend_on_raw_scores(options: dict[str, Any], scores: list[float], mode: Mode) -> None:
     rows = [{"index": index, "score": score} for index, score in enumerate([0.75, 0.5, 0.25])]
     replay = Replay([{"response": {"status": 200, "json": rows}}])
     reranker = mode.reranker(MODEL, api_base=TEI, http_client=replay.client(mode), score_mode="unit", **options)
@@ -133,7 +134,7 @@ def test_scores_as_unit_depend_on_what_was_asked_for(options: dict[str, Any], sc
 
 
 @pytest.mark.parametrize(("status", "requests"), [(424, 1), (429, 3), (503, 3)])
-def test_a_model_that_is_no_reranker_is_not_asked_again(
+def test_error_of_a_model_that_is_not_a_reranker_is_not_retried(
     status: int, requests: int, serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     body = {"error": "Backend error: model is not a re-ranker model", "error_type": "Backend"}
@@ -170,15 +171,15 @@ def test_a_model_that_is_no_reranker_is_not_asked_again(
         pytest.param(Line.reset, [32, 32, 6], id="reset"),
     ],
 )
-def test_many_documents_are_split_as_the_server_says(
+def test_documents_are_split_by_the_limit_of_the_server(
     about: Answer, batches: list[int], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(Tei(about))
     response = mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, MANY)
     assert sizes(server) == batches
     assert [each.index for each in response.results] == BEST_FIRST
-    assert [each.relevance_score for each in response.results] == [1 / (1 + place) for place in range(70)]
-    assert [each.document for each in response.results] == [{"text": f"Passage {place}"} for place in range(70)]
+    assert [each.relevance_score for each in response.results] == [1 / (1 + index) for index in range(70)]
+    assert [each.document for each in response.results] == [{"text": f"Passage {index}"} for index in range(70)]
     assert (response.meta.billed_units, response.meta.tokens) == _used(700)
     questions = {(hit.target, hit.headers["authorization"], hit.body) for hit in asked(server, "GET")}
     assert questions == {("/info", f"Bearer {KEY}", b"")}
@@ -189,7 +190,7 @@ def _used(tokens: int) -> tuple[Any, Any]:
 
 
 @pytest.mark.parametrize(("count", "questions"), [(1, 0), (32, 0), (33, 1)])
-def test_the_limit_is_asked_for_only_where_it_matters(
+def test_limit_is_fetched_only_for_more_than_32_documents(
     count: int, questions: int, serve: Callable[..., Loopback], sync_mode: Mode
 ) -> None:
     server = serve(Tei(limit(64)))
@@ -198,21 +199,28 @@ def test_the_limit_is_asked_for_only_where_it_matters(
     assert sizes(server) == [count]
 
 
-def test_the_answer_is_remembered(serve: Callable[..., Loopback], mode: Mode) -> None:
+def test_limit_is_cached(serve: Callable[..., Loopback], mode: Mode) -> None:
     server = serve(Tei(limit(20)))
     reranker = mode.reranker(MODEL, api_base=server.url)
     for count in (70, 70, 25):
         response = mode.rerank(reranker, QUERY, MANY[:count])
-        assert [each.index for each in response.results] == [place for place in BEST_FIRST if place < count]
+        assert [each.index for each in response.results] == [index for index in BEST_FIRST if index < count]
     assert len(asked(server, "GET")) == 1
     assert sizes(server) == [20] * 7 + [10, 10, 5]
 
 
+def test_request_for_the_limit_has_its_own_timeout() -> None:
+    flow = connect(MODEL, api_base=TEI).fetch_max_documents(100, {})
+    request = next(flow)
+    assert isinstance(request, HttpRequest)
+    assert (request.url, request.timeout) == (f"{TEI}/info", 5.0)
+
+
 @pytest.mark.parametrize(("seconds", "second"), [(0.0, [70]), (60.0, [32, 32, 6])])
-def test_a_failure_is_not_remembered_for_long(
+def test_failed_fetch_of_the_limit_is_cached_for_a_minute(
     seconds: float, second: list[int], serve: Callable[..., Loopback], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface, "_SECONDS_UNTIL_ASKED_AGAIN", seconds)
+    monkeypatch.setattr(huggingface, "SECONDS_TO_NEXT_TRY", seconds)
     tei = Tei(info(503))
     server = serve(tei)
     reranker = mode.reranker(MODEL, api_base=server.url)
@@ -223,7 +231,7 @@ def test_a_failure_is_not_remembered_for_long(
 
 
 @pytest.mark.parametrize(("size", "batches"), [(20, [20, 20, 20, 10]), (70, [70])])
-def test_a_batch_size_of_the_caller_wins(
+def test_batch_size_takes_precedence_over_the_limit(
     size: int, batches: list[int], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(Tei(limit(64)))
@@ -246,7 +254,7 @@ def test_a_batch_size_of_the_caller_wins(
         ("/a/rerank?tenant=7", "/a/info?tenant=7", "/a/rerank?tenant=7"),
     ],
 )
-def test_the_limit_is_asked_for_beside_the_endpoint(
+def test_info_url_is_next_to_the_endpoint(
     path: str, about: str, rerank: str, serve: Callable[..., Loopback], sync_mode: Mode
 ) -> None:
     server = serve(Tei(limit(70)))
@@ -254,7 +262,7 @@ def test_the_limit_is_asked_for_beside_the_endpoint(
     assert [(hit.method, hit.target) for hit in server.hits] == [("GET", about), ("POST", rerank)]
 
 
-def test_headers_of_the_caller_go_with_both(serve: Callable[..., Loopback], sync_mode: Mode) -> None:
+def test_headers_are_sent_with_both_requests(serve: Callable[..., Loopback], sync_mode: Mode) -> None:
     server = serve(Tei(limit(70)))
     headers = {"X-Team": "search"}
     sync_mode.rerank(sync_mode.reranker(MODEL, api_base=server.url, api_key=None, headers=headers), QUERY, MANY)
@@ -274,7 +282,9 @@ TOO_MUCH = "Failed to buffer the request body: length limit exceeded"
 
 
 @pytest.mark.parametrize("refusal", [(422, TOO_MANY), (413, TOO_MANY), (413, TOO_MUCH)], ids=["422", "413", "text"])
-def test_too_many_texts_are_halved(refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode) -> None:
+def test_too_many_texts_are_sent_in_halves(
+    refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode
+) -> None:
     server = serve(Tei(most=10, refusal=refusal))
     response = mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, MANY)
     assert [each.index for each in response.results] == BEST_FIRST
@@ -287,7 +297,7 @@ def test_too_many_texts_are_halved(refusal: tuple[int, Any], serve: Callable[...
     [(422, TOO_LONG), (422, TOO_MANY_LETTERS), (413, TOO_LONG), (413, TOO_MUCH)],
     ids=["422 tokens", "422 characters", "413", "413 text"],
 )
-def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
+def test_error_for_a_long_text_names_its_index_in_the_call(
     refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(Tei(long=500, refusal=refusal))
@@ -309,7 +319,7 @@ def test_a_text_that_is_too_long_is_named_by_its_place_in_the_call(
     ],
     ids=["tokenizer", "text"],
 )
-def test_another_422_is_not_halved(body: Any, serve: Callable[..., Loopback], mode: Mode) -> None:
+def test_other_422_is_not_retried_with_smaller_batches(body: Any, serve: Callable[..., Loopback], mode: Mode) -> None:
     server = serve(lambda line: line.answer(422, body))
     error = refused(mode, server.url, DOCUMENTS)
     assert type(error) is BadRequestError
@@ -320,7 +330,7 @@ def test_another_422_is_not_halved(body: Any, serve: Callable[..., Loopback], mo
 # The router
 
 
-def test_the_router_is_not_asked_for_a_limit(mode: Mode) -> None:
+def test_limit_of_the_router_is_not_fetched(mode: Mode) -> None:
     rows = [{"index": index, "score": 1 / (2 + index)} for index in range(32)]
     answers = [{"response": {"status": 200, "json": rows[:size]}} for size in (32, 32, 6)]
     replay = Replay(answers)
@@ -333,12 +343,12 @@ def test_the_router_is_not_asked_for_a_limit(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("option", ["truncate", "raw_scores", "truncation_direction"])
-def test_extra_body_is_the_way_to_what_the_router_may_come_to_know(option: str, sync_mode: Mode) -> None:
+def test_extra_body_is_sent_to_the_router(option: str, sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, extra_body={"parameters": {option: True}}).content)
     assert body == {"inputs": {"query": QUERY, "texts": DOCUMENTS}, "parameters": {option: True}}
 
 
-def test_a_name_that_is_no_path_stays_one_model(sync_mode: Mode) -> None:
+def test_model_name_is_sent_in_the_path_unchanged(sync_mode: Mode) -> None:
     url = str(sent_by(sync_mode, MODEL).url)
     assert url.endswith("/hf-inference/models/BAAI/bge-reranker-large/pipeline/text-ranking")
     assert json.loads(sent_by(sync_mode, MODEL, api_base=TEI).content).get("model") is None

@@ -1,4 +1,4 @@
-"""What is peculiar to Infinity: a path without version, echoes of three kinds, and two scales."""
+"""Infinity: a path without a version, three kinds of echoes, and two scales."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ HOST = "http://infinity.example:7997"
         (f"{HOST}/my-rerank", "/my-rerank/rerank"),
     ],
 )
-def test_no_version_is_put_in_the_path(base: str, path: str, sync_mode: Mode) -> None:
+def test_path_has_no_version(base: str, path: str, sync_mode: Mode) -> None:
     assert sent_by(sync_mode, MODEL, api_base=base).url.path == path
 
 
 @pytest.mark.parametrize("key", [None, "", " "])
-def test_no_key_is_no_authorization(key: str | None, sync_mode: Mode) -> None:
+def test_missing_key_sends_no_authorization(key: str | None, sync_mode: Mode) -> None:
     assert "authorization" not in sent_by(sync_mode, MODEL, api_base=HOST, api_key=key).headers
 
 
@@ -44,7 +44,7 @@ def test_no_key_is_no_authorization(key: str | None, sync_mode: Mode) -> None:
         ({"raw_scores": True}, [0.679178699175393, 0.6224593312018546, 0.5621765008857981]),
     ],
 )
-def test_scores_as_unit_depend_on_what_was_asked_for(options: dict[str, Any], scores: list[float], mode: Mode) -> None:
+def test_unit_scores_depend_on_raw_scores(options: dict[str, Any], scores: list[float], mode: Mode) -> None:
     rows = [{"index": index, "relevance_score": score} for index, score in enumerate([0.75, 0.5, 0.25])]
     replay = answering({"results": rows})
     reranker = mode.reranker(MODEL, api_base=HOST, http_client=replay.client(mode), score_mode="unit", **options)
@@ -54,14 +54,14 @@ def test_scores_as_unit_depend_on_what_was_asked_for(options: dict[str, Any], sc
 
 
 @pytest.mark.parametrize("echo", ["another text", None, {"text": "another text"}])
-def test_an_echo_of_any_kind_is_ignored(echo: Any, mode: Mode) -> None:
+def test_echoed_documents_are_ignored(echo: Any, mode: Mode) -> None:
     rows = [{"index": index, "relevance_score": 0.5, "document": echo} for index in range(3)]
     reranker = mode.reranker(MODEL, api_base=HOST, http_client=answering({"results": rows}).client(mode))
     found = mode.rerank(reranker, QUERY, DOCUMENTS).results
     assert [each.document for each in found] == [{"text": text} for text in DOCUMENTS]
 
 
-def test_more_documents_than_the_server_takes_are_split(serve: Callable[..., Loopback], mode: Mode) -> None:
+def test_more_than_2048_documents_are_split(serve: Callable[..., Loopback], mode: Mode) -> None:
     def answer(line: Line) -> None:
         texts = line.hit.documents
         if len(texts) > 2048:
@@ -72,7 +72,7 @@ def test_more_documents_than_the_server_takes_are_split(serve: Callable[..., Loo
 
     assert connect(MODEL).max_documents({}) == 2048
     server = serve(answer)
-    documents = [f"Passage {place}" for place in range(2050)]
+    documents = [f"Passage {index}" for index in range(2050)]
     response = mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, documents[::-1])
     assert sorted(len(hit.documents) for hit in server.hits) == [2, 2048]
     assert [each.index for each in response.results] == list(range(2049, -1, -1))
@@ -80,15 +80,15 @@ def test_more_documents_than_the_server_takes_are_split(serve: Callable[..., Loo
     assert response.meta.billed_units.total_tokens == 2050
 
 
-def test_what_a_refusal_quotes_is_not_shown(mode: Mode) -> None:
+def test_validation_error_shows_no_input(mode: Mode) -> None:
     lines = [
         {
             "type": "string_type",
-            "loc": ["body", "documents", place],
+            "loc": ["body", "documents", index],
             "msg": "Input should be a valid string",
             "input": text,
         }
-        for place, text in enumerate(DOCUMENTS)
+        for index, text in enumerate(DOCUMENTS)
     ]
     replay = answering({"detail": lines}, status=422)
     with pytest.raises(BadRequestError, match=r"body\.documents\.2: Input should be a valid string") as caught:
@@ -97,7 +97,7 @@ def test_what_a_refusal_quotes_is_not_shown(mode: Mode) -> None:
     assert len(replay.seen) == 1
 
 
-def test_a_full_queue_is_waited_for(mode: Mode, waits: list[float]) -> None:
+def test_full_queue_is_retried(mode: Mode, waits: list[float]) -> None:
     full = {"error": {"message": "model overloaded", "type": None, "param": None, "code": 429}}
     rows = [{"index": index, "relevance_score": 0.5} for index in range(3)]
     replay = Replay(

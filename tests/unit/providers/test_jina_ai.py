@@ -1,4 +1,4 @@
-"""What is peculiar to Jina AI: images for some models, and models that rank all documents of a request together."""
+"""Jina AI: models that rank images, and listwise models."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ BEST_FIRST = [2, 4, 1, 3, 0]
         [{"image": PICTURE, "text": "a flag", "page": 3}, "Lisbon"],
     ],
 )
-def test_images_go_as_they_are_given(model: str, documents: list[Any], mode: Mode) -> None:
+def test_mappings_with_images_are_sent_whole(model: str, documents: list[Any], mode: Mode) -> None:
     assert json.loads(sent_by(mode, f"jina_ai/{model}", documents).content)["documents"] == documents
 
 
 @pytest.mark.parametrize("model", TEXT_ONLY)
-def test_an_image_at_a_text_model_is_an_error_that_names_the_document(model: str, mode: Mode) -> None:
+def test_image_for_a_text_model_raises_and_names_the_document(model: str, mode: Mode) -> None:
     with pytest.raises(
         BadRequestError, match=r"documents\[1\] has an 'image', which this provider cannot rank"
     ) as caught:
@@ -50,7 +50,7 @@ def test_an_image_at_a_text_model_is_an_error_that_names_the_document(model: str
 
 
 @pytest.mark.parametrize("model", TEXT_ONLY)
-def test_a_text_model_ranks_the_text_beside_an_image(model: str, mode: Mode) -> None:
+def test_text_model_ranks_the_text_of_a_mapping_with_an_image(model: str, mode: Mode) -> None:
     document = {"text": "a flag", "image": PICTURE}
     assert json.loads(sent_by(mode, f"jina_ai/{model}", [document, "Lisbon"]).content)["documents"] == [
         "a flag",
@@ -58,27 +58,33 @@ def test_a_text_model_ranks_the_text_beside_an_image(model: str, mode: Mode) -> 
     ]
 
 
-def test_an_image_that_is_null_is_none(sync_mode: Mode) -> None:
+def test_null_image_is_ignored(sync_mode: Mode) -> None:
     request = sent_by(sync_mode, "jina_ai/jina-reranker-m0", [{"text": "a flag", "image": None}, "Lisbon"])
     assert json.loads(request.content)["documents"] == ["a flag", "Lisbon"]
 
 
-@pytest.mark.parametrize("document", [{"image": ""}, {"image": " ", "text": ""}])
-def test_an_image_that_is_blank_is_not_sent(document: dict[str, str], mode: Mode) -> None:
+def test_blank_image_without_text_raises(mode: Mode) -> None:
     with pytest.raises(BadRequestError) as caught:
-        sent_by(mode, "jina_ai/jina-reranker-m0", [document])
+        sent_by(mode, "jina_ai/jina-reranker-m0", [{"image": ""}])
     assert caught.value.status_code is None
 
 
+def test_blank_image_with_blank_text_is_not_sent(mode: Mode) -> None:
+    replay = answering({})
+    reranker = mode.reranker("jina_ai/jina-reranker-m0", http_client=replay.client(mode))
+    assert mode.rerank(reranker, QUERY, [{"image": " ", "text": ""}]).degraded
+    assert replay.seen == []
+
+
 @pytest.mark.parametrize("model", LISTWISE)
-def test_a_listwise_model_is_never_split_silently(model: str, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match="pass allow_split=True") as caught:
+def test_listwise_model_raises_instead_of_splitting(model: str, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match="allow_split") as caught:
         sent_by(mode, f"jina_ai/{model}", NUMBERED, batch_size=2)
     assert caught.value.status_code is None
 
 
 @pytest.mark.parametrize("model", LISTWISE)
-def test_a_listwise_model_gets_all_documents_in_one_request(
+def test_listwise_model_gets_all_documents_in_one_request(
     model: str, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve()
@@ -91,7 +97,7 @@ def test_a_listwise_model_gets_all_documents_in_one_request(
     ("model", "options"),
     [*((model, {"allow_split": True}) for model in LISTWISE[:2]), *((model, {}) for model in POINTWISE)],
 )
-def test_other_models_are_split_and_a_listwise_one_when_that_is_allowed(
+def test_documents_are_split_for_pointwise_models_or_with_allow_split(
     model: str, options: dict[str, Any], mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve()
@@ -102,7 +108,7 @@ def test_other_models_are_split_and_a_listwise_one_when_that_is_allowed(
 
 
 def small(line: Line) -> None:
-    """Takes two documents."""
+    """Accept at most two documents."""
     if len(line.hit.documents) > 2:
         line.answer(422, {"detail": "Input has too many tokens"})
     else:
@@ -117,7 +123,7 @@ def small(line: Line) -> None:
         ("jina-reranker-v3", {}, False),
     ],
 )
-def test_a_listwise_call_that_is_too_large_is_not_halved(
+def test_too_large_listwise_call_is_not_split(
     model: str, options: dict[str, Any], complete: bool, mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     server = serve(small)
@@ -132,12 +138,12 @@ def test_a_listwise_call_that_is_too_large_is_not_halved(
 
 
 @pytest.mark.parametrize("model", LISTWISE)
-def test_what_scores_of_a_listwise_model_mean_is_not_known(model: str, mode: Mode) -> None:
+def test_scale_of_listwise_models_is_unknown(model: str, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="score_mode='unit' is not possible"):
         sent_by(mode, f"jina_ai/{model}", score_mode="unit")
 
 
-def test_scores_of_v2_are_within_0_and_1_already(mode: Mode) -> None:
+def test_scale_of_v2_is_unit(mode: Mode) -> None:
     replay = answering({"results": [{"index": 0, "relevance_score": 0.25}]})
     model = "jina_ai/jina-reranker-v2-base-multilingual"
     reranker = mode.reranker(model, score_mode="unit", http_client=replay.client(mode))
@@ -145,7 +151,7 @@ def test_scores_of_v2_are_within_0_and_1_already(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("echo", [None, {}, {"text": "wrong"}, "wrong", 7, ["wrong"]])
-def test_an_echo_is_ignored_whatever_its_shape(echo: Any, mode: Mode) -> None:
+def test_echoed_documents_are_ignored(echo: Any, mode: Mode) -> None:
     documents = ["Lisbon", {"text": "Ottawa", "page": 9}]
     rows = [{"index": 1, "relevance_score": 0.5, "document": echo}, {"index": 0, "relevance_score": 0.25}]
     replay = answering({"results": rows})
@@ -162,7 +168,7 @@ def test_an_echo_is_ignored_whatever_its_shape(echo: Any, mode: Mode) -> None:
         ({"prompt_tokens": 7}, None, 7),
     ],
 )
-def test_usage(usage: dict[str, Any], total: int | None, read: int, mode: Mode) -> None:
+def test_usage_is_read(usage: dict[str, Any], total: int | None, read: int, mode: Mode) -> None:
     exchange = answering({"results": [{"index": 0, "relevance_score": 0.5}], "usage": usage}).exchanges
     reranker = mode.reranker("jina_ai/jina-reranker-v3", http_client=Replay(exchange).client(mode))
     meta = mode.rerank(reranker, QUERY, ["Ottawa"]).meta

@@ -1,4 +1,4 @@
-"""What is peculiar to a LiteLLM proxy: everything goes through to the model behind it, with no key but its own."""
+"""LiteLLM proxy: requests are forwarded to another model, with no key but the proxy's own."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ HOST = "http://proxy.example:4000"
         (f"{HOST}/llm?t=1", f"{HOST}/llm/v1/rerank?t=1"),
     ],
 )
-def test_url(base: str, url: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
-def test_without_a_base_nothing_is_sent(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_base_url_raises_before_sending(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     for variable in ("COHERE_API_BASE", "CO_API_URL", "TOGETHER_BASE_URL"):
         monkeypatch.setenv(variable, "https://another.example")
     with pytest.raises(ConfigurationError, match="LITELLM_PROXY_API_BASE"):
@@ -49,19 +49,19 @@ def test_without_a_base_nothing_is_sent(mode: Mode, monkeypatch: pytest.MonkeyPa
         "Ottawa",
     ],
 )
-def test_documents_go_as_they_are(document: Any, mode: Mode) -> None:
+def test_documents_are_sent_whole(document: Any, mode: Mode) -> None:
     body = json.loads(sent_by(mode, MODEL, [document, "Lisbon"], api_base=HOST).content)
     assert body["documents"] == [document, "Lisbon"]
     assert "rank_fields" not in body
 
 
-def test_rank_fields_are_left_to_the_proxy(mode: Mode) -> None:
+def test_rank_fields_are_sent(mode: Mode) -> None:
     documents = [{"title": "Ottawa", "year": 1857}, "Lisbon"]
     body = json.loads(sent_by(mode, MODEL, documents, api_base=HOST, rank_fields=("year", "title")).content)
     assert (body["documents"], body["rank_fields"]) == (documents, ["year", "title"])
 
 
-def test_options_are_forwarded(mode: Mode) -> None:
+def test_options_are_sent(mode: Mode) -> None:
     options: dict[str, Any] = {
         "truncate": "END",
         "instruction": "Find it",
@@ -79,7 +79,7 @@ def test_options_are_forwarded(mode: Mode) -> None:
     }
 
 
-def test_without_a_key_none_is_sent_and_never_another_provider_s(
+def test_missing_key_sends_no_key_of_another_provider(
     mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for variable in {*credentials(), "LITELLM_API_KEY", "LITELLM_MASTER_KEY", "OPENAI_API_KEY"}:
@@ -94,7 +94,7 @@ def test_without_a_key_none_is_sent_and_never_another_provider_s(
     assert KEY.encode() not in hit.raw
 
 
-def test_nulls_are_nothing(mode: Mode) -> None:
+def test_null_meta_gives_no_usage(mode: Mode) -> None:
     rows = [{"index": index, "relevance_score": 0.5, "document": None} for index in range(3)]
     meta = {"api_version": None, "billed_units": {"search_units": None, "total_tokens": None}, "tokens": None}
     replay = answering({"id": None, "results": rows, "meta": {**meta, "warnings": None}})
@@ -114,7 +114,7 @@ def called(line: Line) -> None:
     line.answer(body=ranking(line.hit.documents), headers={"x-litellm-call-id": "call-2"})
 
 
-def test_the_proxy_s_call_is_the_request_and_its_waiting_time_is_kept(
+def test_call_id_is_the_request_id_and_retry_after_is_respected(
     mode: Mode, serve: Callable[..., Loopback], waits: list[float]
 ) -> None:
     server = serve(in_turn(limited, called))
@@ -125,7 +125,7 @@ def test_the_proxy_s_call_is_the_request_and_its_waiting_time_is_kept(
     assert waits == [6.0]
 
 
-def test_a_refusal_names_call_and_waiting_time(mode: Mode, serve: Callable[..., Loopback]) -> None:
+def test_error_has_call_id_and_retry_after(mode: Mode, serve: Callable[..., Loopback]) -> None:
     server = serve(limited)
     with pytest.raises(RateLimitError, match="No deployments available") as caught:
         mode.rerank(mode.reranker(MODEL, api_base=server.url), QUERY, DOCUMENTS)
@@ -133,14 +133,14 @@ def test_a_refusal_names_call_and_waiting_time(mode: Mode, serve: Callable[..., 
 
 
 @pytest.mark.parametrize("top_n", [None, 2])
-def test_order_and_cut_are_not_left_to_the_proxy(top_n: int | None, mode: Mode, serve: Callable[..., Loopback]) -> None:
+def test_order_and_top_n_are_applied_locally(top_n: int | None, mode: Mode, serve: Callable[..., Loopback]) -> None:
     def unsorted(line: Line) -> None:
         answer = ranking(line.hit.documents)
         line.answer(body={"results": answer["results"][::-1]})
 
     documents = [f"document {number}" for number in (2, 0, 1)]
-    kept = []
+    orders = []
     for script in (unsorted, well):
         reranker = mode.reranker(MODEL, api_base=serve(script).url)
-        kept.append([each.index for each in mode.rerank(reranker, QUERY, documents, top_n=top_n).results])
-    assert kept == [[1, 2, 0][:top_n]] * 2
+        orders.append([each.index for each in mode.rerank(reranker, QUERY, documents, top_n=top_n).results])
+    assert orders == [[1, 2, 0][:top_n]] * 2

@@ -1,4 +1,4 @@
-"""What is peculiar to llama.cpp: a text that is too long is answered with 500, and that is the caller's to mend."""
+"""llama.cpp: status 500 for a text that is too long, which is an error of the request."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def refused(mode: Mode, base: str, documents: list[str], **options: Any) -> Rera
 
 
 @pytest.mark.parametrize("refusal", TOO_LARGE)
-def test_one_text_that_is_too_long_is_asked_for_once(
+def test_single_text_that_is_too_long_is_sent_once(
     refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     server = serve(lambda line: line.answer(*refusal))
@@ -58,7 +58,7 @@ def test_one_text_that_is_too_long_is_asked_for_once(
 
 
 @pytest.mark.parametrize("refusal", TOO_LARGE)
-def test_several_are_halved_down_to_the_one(
+def test_batch_is_halved_down_to_the_text_that_is_too_long(
     refusal: tuple[int, Any], serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     def short_enough(line: Line) -> None:
@@ -75,7 +75,7 @@ def test_several_are_halved_down_to_the_one(
     assert waits == []
 
 
-def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], mode: Mode, waits: list[float]) -> None:
+def test_halves_that_fit_are_merged(serve: Callable[..., Loopback], mode: Mode, waits: list[float]) -> None:
     def few_enough(line: Line) -> None:
         if len(line.hit.documents) > 2:
             line.answer(*failure(500, "input is too large to process. increase the physical batch size"))
@@ -83,7 +83,7 @@ def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], mode: 
         line.answer(body={**ranking(line.hit.documents), "usage": {"prompt_tokens": 9, "total_tokens": 9}})
 
     server = serve(few_enough)
-    documents = [f"Passage {place}" for place in (3, 0, 4, 1, 2)]
+    documents = [f"Passage {index}" for index in (3, 0, 4, 1, 2)]
     response = mode.rerank(mode.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, documents, top_n=3)
     assert [each.index for each in response.results] == [1, 3, 4]
     assert response.meta.tokens is not None
@@ -100,7 +100,7 @@ def test_halves_that_fit_are_put_together(serve: Callable[..., Loopback], mode: 
     ],
     ids=["500", "503", "501"],
 )
-def test_another_failure_is_retried_unless_it_will_stay(
+def test_other_failures_are_retried_if_temporary(
     answer: tuple[int, Any], requests: int, serve: Callable[..., Loopback], mode: Mode, waits: list[float]
 ) -> None:
     server = serve(lambda line: line.answer(*answer))
@@ -124,7 +124,7 @@ def test_another_failure_is_retried_unless_it_will_stay(
     ],
 )
 @pytest.mark.parametrize("key", [None, KEY])
-def test_path_and_key(path: str, target: str, key: str | None, sync_mode: Mode) -> None:
+def test_path_and_key_header(path: str, target: str, key: str | None, sync_mode: Mode) -> None:
     request = sent_by(sync_mode, MODEL, api_base=f"http://llama.example:8080{path}", api_key=key)
     assert request.url.path == target
     assert request.headers.get("authorization") == (f"Bearer {key}" if key else None)

@@ -1,4 +1,4 @@
-"""What is peculiar to NVIDIA NIM: two spellings of a model, two services, images, and answers that come later."""
+"""NVIDIA NIM: model names, hosted and self-hosted services, images, and answers that come later."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ STATUS = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status"
         ("nvidia/rerank-qa-mistral-4b", "nvidia/reranking", "nv-rerank-qa-mistral-4b:1"),
     ],
 )
-def test_hosted_model_names(model: str, path: str, in_body: str | None, sync_mode: Mode) -> None:
+def test_hosted_model_name_in_path_and_body(model: str, path: str, in_body: str | None, sync_mode: Mode) -> None:
     request = sent_by(sync_mode, f"nvidia_nim/{model}")
     assert str(request.url) == f"{HOSTED}/{path}"
     assert json.loads(request.content)["model"] == (in_body or model)
@@ -54,7 +54,7 @@ def test_hosted_model_names(model: str, path: str, in_body: str | None, sync_mod
         ("http://localhost:8000/v1/ranking/", "http://localhost:8000/v1/ranking"),
     ],
 )
-def test_hosted_base(base: str, url: str, sync_mode: Mode) -> None:
+def test_hosted_url_composition(base: str, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
@@ -70,14 +70,14 @@ def test_hosted_base(base: str, url: str, sync_mode: Mode) -> None:
     ],
 )
 @pytest.mark.parametrize("key", [None, KEY])
-def test_self_hosted_base_and_key(base: str, url: str, key: str | None, sync_mode: Mode) -> None:
+def test_self_hosted_url_and_key(base: str, url: str, key: str | None, sync_mode: Mode) -> None:
     request = sent_by(sync_mode, "nvidia_nim/ranking/acme/rank_1_2", api_base=base, api_key=key)
     assert str(request.url) == url
     assert json.loads(request.content)["model"] == "acme/rank_1_2"
     assert request.headers.get("authorization") == (f"Bearer {key}" if key else None)
 
 
-def test_self_hosted_without_base_sends_nothing(mode: Mode) -> None:
+def test_self_hosted_without_base_url_raises_before_sending(mode: Mode) -> None:
     replay = Replay([])
     reranker = mode.reranker("nvidia_nim/ranking/acme/rank", http_client=replay.client(mode))
     with pytest.raises(ConfigurationError, match="NVIDIA_NIM_API_BASE"):
@@ -85,16 +85,15 @@ def test_self_hosted_without_base_sends_nothing(mode: Mode) -> None:
     assert replay.seen == []
 
 
-def test_top_n_and_an_absent_truncate_are_not_sent(sync_mode: Mode) -> None:
+def test_top_n_and_default_truncate_are_not_sent(sync_mode: Mode) -> None:
     assert json.loads(sent_by(sync_mode, MODEL, top_n=1).content).keys() == {"model", "query", "passages"}
 
 
 @pytest.mark.parametrize("truncate", ["START", "end", "", True, 1, ["END"]])
-def test_another_truncate_is_refused_before_sending(truncate: Any, mode: Mode) -> None:
+def test_wrong_truncate_raises_before_sending(truncate: Any, mode: Mode) -> None:
     replay = Replay([])
-    reranker = mode.reranker(MODEL, truncate=truncate, http_client=replay.client(mode))
-    with pytest.raises(BadRequestError, match="truncate is 'NONE' or 'END'"):
-        mode.rerank(reranker, QUERY, DOCUMENTS)
+    with pytest.raises(BadRequestError, match="truncate must be"):
+        mode.rerank(mode.reranker(MODEL, truncate=truncate, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
@@ -107,7 +106,7 @@ def test_another_truncate_is_refused_before_sending(truncate: Any, mode: Mode) -
         ("", False),
     ],
 )
-def test_images_are_data_urls(image: str, accepted: bool, sync_mode: Mode) -> None:
+def test_image_must_be_a_data_url(image: str, accepted: bool, sync_mode: Mode) -> None:
     document = {"text": "a chart", "image": image}
     if accepted:
         assert json.loads(sent_by(sync_mode, VISION, [document]).content)["passages"] == [document]
@@ -119,16 +118,16 @@ def test_images_are_data_urls(image: str, accepted: bool, sync_mode: Mode) -> No
         assert not image or image not in str(caught.value)
 
 
-def test_a_model_for_text_gets_no_image(sync_mode: Mode) -> None:
+def test_image_for_a_text_model_raises(sync_mode: Mode) -> None:
     image = {"image": "data:image/png;base64,AA=="}
     assert json.loads(sent_by(sync_mode, MODEL, [{**image, "text": "a chart"}]).content)["passages"] == [
         {"text": "a chart"}
     ]
-    with pytest.raises(BadRequestError, match="an 'image', which this provider cannot rank, but no usable 'text'"):
+    with pytest.raises(BadRequestError, match="an 'image', which this provider cannot rank, but no 'text'"):
         sent_by(sync_mode, MODEL, ["words", image])
 
 
-def test_no_text_key_goes_with_an_image_alone(sync_mode: Mode) -> None:
+def test_image_without_text_is_sent_without_a_text_field(sync_mode: Mode) -> None:
     image = {"image": "data:image/png;base64,AA=="}
     request = sent_by(sync_mode, VISION, [image, {**image, "text": ""}, {**image, "text": None}, "words"])
     assert json.loads(request.content)["passages"] == [image, image, image, {"text": "words"}]
@@ -148,7 +147,7 @@ def test_no_text_key_goes_with_an_image_alone(sync_mode: Mode) -> None:
         ({"title": "T"}, None, None),
     ],
 )
-def test_the_text_beside_an_image(
+def test_text_of_a_mapping_with_an_image_is_sent(
     document: dict[str, Any], rank_fields: list[str] | None, text: str | None, sync_mode: Mode
 ) -> None:
     image = {"image": "data:image/png;base64,AA=="}
@@ -157,7 +156,7 @@ def test_the_text_beside_an_image(
 
 
 @pytest.mark.parametrize(("model", "limit"), [(MODEL, 1000), (VISION, 512)])
-def test_documents_in_one_request(model: str, limit: int) -> None:
+def test_max_documents_depends_on_the_model(model: str, limit: int) -> None:
     assert connect(model).max_documents({}) == limit
 
 
@@ -176,7 +175,7 @@ def accepted(url: str, body: Any = None) -> dict[str, Any]:
         "https://evil.example/v1/retrieval/ai.api.nvidia.com/reranking",
     ],
 )
-def test_the_key_of_another_host_is_not_sent_to_nvidia(base: str, mode: Mode) -> None:
+def test_202_of_another_host_is_not_polled_at_nvidia(base: str, mode: Mode) -> None:
     replay = Replay([accepted(base)] * 2)
     reranker = mode.reranker(MODEL, api_base=base, http_client=replay.client(mode))
     with pytest.raises(APIResponseValidationError):
@@ -184,7 +183,7 @@ def test_the_key_of_another_host_is_not_sent_to_nvidia(base: str, mode: Mode) ->
     assert len(replay.seen) == 1
 
 
-def test_a_login_that_looks_like_a_host_leads_nowhere_else(mode: Mode) -> None:
+def test_login_that_looks_like_a_host_changes_no_host(mode: Mode) -> None:
     replay = Replay([accepted("https://evil.example/v1")] * 2)
     base = "https://nvidia.com@evil.example/v1"
     with pytest.raises(ConfigurationError, match="one Authorization header"):
@@ -196,7 +195,7 @@ def test_a_login_that_looks_like_a_host_leads_nowhere_else(mode: Mode) -> None:
     assert KEY not in str(replay.seen[0].headers)
 
 
-def test_polling_waits_between_its_questions(mode: Mode, waits: list[float]) -> None:
+def test_polling_waits_between_requests(mode: Mode, waits: list[float]) -> None:
     recorded = case("nvidia_nim", "polled_twice")
     replay = Replay(recorded["exchanges"])
     response = mode.function(**recorded["call"], http_client=replay.client(mode), max_retries=0)
@@ -206,7 +205,7 @@ def test_polling_waits_between_its_questions(mode: Mode, waits: list[float]) -> 
     assert 0.1 <= waits[0] <= 2
 
 
-def test_a_later_202_need_not_say_where_to_ask(mode: Mode, waits: list[float]) -> None:
+def test_later_202_without_an_id_is_polled_at_the_same_url(mode: Mode, waits: list[float]) -> None:
     recorded = case("nvidia_nim", "polled_twice")
     first, second, last = recorded["exchanges"]
     silent = {**second, "response": {"status": 202, "headers": {}, "text": ""}}
@@ -217,7 +216,7 @@ def test_a_later_202_need_not_say_where_to_ask(mode: Mode, waits: list[float]) -
     assert len(waits) == 2
 
 
-def test_polling_ends_with_the_timeout(mode: Mode) -> None:
+def test_polling_stops_at_the_timeout(mode: Mode) -> None:
     polled = case("nvidia_nim", "polled_twice")["exchanges"]
     replay = Replay([polled[0], *polled[1:2] * 50])
     reranker = mode.reranker(MODEL, timeout=0.4, http_client=replay.client(mode))
@@ -226,7 +225,7 @@ def test_polling_ends_with_the_timeout(mode: Mode) -> None:
     assert 2 <= len(replay.seen) <= 10
 
 
-def test_every_recorded_poll_carries_the_authorization_of_the_call() -> None:
+def test_recorded_polls_have_the_authorization_of_the_call() -> None:
     polls = [
         exchange["request"]["authorization"] == each["exchanges"][0]["request"]["authorization"]
         for each in recording("nvidia_nim")["cases"]

@@ -1,10 +1,8 @@
-"""What is peculiar to the back ends that are rows of a table: their names, on the wire and in the environment."""
+"""Providers that are rows of the table: their names on the wire and in the environment."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -42,35 +40,22 @@ HOSTED = {
     "siliconflow": "https://api.siliconflow.cn/v1/rerank",
     "zeroentropy": "https://api.zeroentropy.dev/v1/models/rerank",
 }
-OWN = sorted(VARIABLES.keys() - HOSTED)
+SELF_HOSTED = sorted(VARIABLES.keys() - HOSTED)
 
 each_row = pytest.mark.parametrize("name", sorted(VARIABLES))
 each_hosted = pytest.mark.parametrize("name", sorted(HOSTED))
-each_own = pytest.mark.parametrize("name", OWN)
+each_self_hosted = pytest.mark.parametrize("name", SELF_HOSTED)
 
 
-def test_every_row_is_here() -> None:
+def test_every_row_is_tested() -> None:
     assert VARIABLES.keys() == ROWS.keys()
-
-
-@each_row
-def test_a_row_is_loaded_without_the_file_of_any_provider(name: str) -> None:
-    program = (
-        "import sys, anyrerank\n"
-        f"anyrerank.Reranker('{name}/m', api_key='k', api_base='{HOST}')\n"
-        "loaded = [each for each in sys.modules if each.startswith('anyrerank.providers.') and '._base' not in each]\n"
-        "known = [each.rpartition('.')[2] for each in loaded]\n"
-        "print('_table' in known, sorted(each for each in known if not each.startswith('_')))"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert done.stdout.strip() == "True []"
 
 
 # Environment
 
 
 @each_row
-def test_the_first_variable_that_is_set_holds_the_key(
+def test_key_is_read_from_the_first_variable_that_is_set(
     name: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keys, _ = VARIABLES[name]
@@ -82,35 +67,35 @@ def test_the_first_variable_that_is_set_holds_the_key(
 
 
 @each_row
-def test_the_base_of_the_environment(name: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_url_is_read_from_the_environment(name: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(VARIABLES[name][1], f"{HOST}/a/v1")
     assert str(sent_by(sync_mode, f"{name}/m").url).startswith(f"{HOST}/a/v1/")
     assert str(sent_by(sync_mode, f"{name}/m", api_base="https://b.example/v1").url).startswith("https://b.example/v1/")
 
 
 @each_hosted
-def test_the_address_of_the_vendor(name: str, sync_mode: Mode) -> None:
+def test_default_url_is_the_one_of_the_vendor(name: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, f"{name}/m").url) == HOSTED[name]
 
 
-@each_own
-def test_a_missing_base_names_its_variable(name: str, mode: Mode) -> None:
+@each_self_hosted
+def test_missing_base_url_names_the_variable(name: str, mode: Mode) -> None:
     replay = answering({})
     with pytest.raises(ConfigurationError, match=VARIABLES[name][1]):
         mode.rerank(mode.reranker(f"{name}/m", http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert replay.seen == []
 
 
-@each_own
+@each_self_hosted
 @pytest.mark.parametrize("key", [None, "", " "])
-def test_a_server_of_one_s_own_needs_no_key(name: str, key: str | None, sync_mode: Mode) -> None:
+def test_self_hosted_server_needs_no_key(name: str, key: str | None, sync_mode: Mode) -> None:
     request = sent_by(sync_mode, f"{name}/m", api_base=HOST, api_key=key)
     assert "authorization" not in request.headers
     assert "None" not in str(request.headers)
 
 
 @each_hosted
-def test_a_vendor_needs_a_key(name: str, mode: Mode) -> None:
+def test_missing_key_names_the_variables(name: str, mode: Mode) -> None:
     replay = answering({})
     with pytest.raises(AuthenticationError) as caught:
         mode.rerank(mode.reranker(f"{name}/m", api_key=None, http_client=replay.client(mode)), QUERY, DOCUMENTS)
@@ -144,11 +129,11 @@ def test_a_vendor_needs_a_key(name: str, mode: Mode) -> None:
         ("jina_compatible", "https://api.pinference.ai/api/v1", "https://api.pinference.ai/api/v1/rerank"),
     ],
 )
-def test_path(name: str, base: str, url: str, sync_mode: Mode) -> None:
+def test_url_composition(name: str, base: str, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, f"{name}/m", api_base=base).url) == url
 
 
-# What is sent
+# Requests
 
 
 @pytest.mark.parametrize(
@@ -166,13 +151,15 @@ def test_path(name: str, base: str, url: str, sync_mode: Mode) -> None:
         ("zeroentropy", {}, {"documents": DOCUMENTS}),
     ],
 )
-def test_body(name: str, given: dict[str, Any], sent: dict[str, Any], sync_mode: Mode) -> None:
+def test_body_has_the_names_of_the_provider(
+    name: str, given: dict[str, Any], sent: dict[str, Any], sync_mode: Mode
+) -> None:
     body = json.loads(sent_by(sync_mode, f"{name}/vendor/m", api_base=HOST, **given).content)
     assert body == {"model": "vendor/m", "query": QUERY, **sent}
 
 
 @pytest.mark.parametrize("name", ["localai", "novita", "scaleway", "zeroentropy"])
-def test_a_row_without_options_has_none(name: str, mode: Mode) -> None:
+def test_option_raises_if_the_row_has_none(name: str, mode: Mode) -> None:
     replay = answering({})
     with pytest.raises(BadRequestError, match="instruction"):
         mode.rerank(
@@ -185,7 +172,7 @@ def test_a_row_without_options_has_none(name: str, mode: Mode) -> None:
 
 
 def mixedbread(line: Line) -> None:
-    """Answer as a server whose own `top_k` is 1."""
+    """Answer as a server whose default `top_k` is 1."""
     texts = line.hit.json["input"]
     best = sorted(range(len(texts)), key=lambda index: -relevance(texts[index]))
     rows = [{"index": index, "score": relevance(texts[index]), "input": None} for index in best]
@@ -195,11 +182,11 @@ def mixedbread(line: Line) -> None:
 @pytest.mark.parametrize(
     ("top_n", "asked"), [(None, [(2, 2), (2, 2), (1, 1)]), (1, [(2, 1), (2, 1), (1, 1)]), (4, [(2, 2), (2, 2), (1, 1)])]
 )
-def test_every_batch_at_mixedbread_says_how_many(
+def test_mixedbread_batches_always_send_top_k(
     top_n: int | None, asked: list[tuple[int, int]], serve: Callable[..., Loopback], mode: Mode
 ) -> None:
     server = serve(mixedbread)
-    documents = [f"Passage {place}" for place in (3, 0, 4, 1, 2)]
+    documents = [f"Passage {index}" for index in (3, 0, 4, 1, 2)]
     reranker = mode.reranker("mixedbread/m", api_base=server.url, batch_size=2)
     response = mode.rerank(reranker, QUERY, documents, top_n=top_n)
     assert sorted([(len(hit.json["input"]), hit.json["top_k"]) for hit in server.hits], reverse=True) == asked
@@ -207,7 +194,7 @@ def test_every_batch_at_mixedbread_says_how_many(
     assert _numbers(response) == ({"total_tokens": 15}, {"input_tokens": 12})
 
 
-# What comes back
+# Answers
 
 
 def _numbers(response: RerankResponse) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -277,13 +264,15 @@ STANDARD = [{"index": index, "relevance_score": 0.5} for index in range(3)]
         ("contextual", {"usage": {"total_tokens": 7}}, {}, {}),
     ],
 )
-def test_usage(name: str, more: dict[str, Any], billed: dict[str, Any], tokens: dict[str, Any], mode: Mode) -> None:
+def test_usage_is_read(
+    name: str, more: dict[str, Any], billed: dict[str, Any], tokens: dict[str, Any], mode: Mode
+) -> None:
     replay = answering({"results": STANDARD, **more})
     response = mode.rerank(mode.reranker(f"{name}/m", api_base=HOST, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert _numbers(response) == (billed, tokens)
 
 
-def test_usage_of_several_requests_is_added_up(mode: Mode) -> None:
+def test_usage_of_several_requests_is_summed(mode: Mode) -> None:
     pages = [
         {"results": STANDARD[:2], "usage": {"search_units": 1, "total_tokens": 10}},
         {"results": STANDARD[:1], "usage": {"search_units": 1, "total_tokens": 5}},
@@ -295,13 +284,13 @@ def test_usage_of_several_requests_is_added_up(mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("top_n", [None, 1, 2, 3])
-def test_sglang_s_list_is_cut_here(top_n: int | None, mode: Mode) -> None:
+def test_top_n_is_applied_to_the_list_of_sglang(top_n: int | None, mode: Mode) -> None:
     rows = [{"score": score, "document": "an echo", "index": index} for index, score in enumerate([0.25, 0.5, 0.125])]
     replay = answering(rows)
     reranker = mode.reranker("sglang/m", api_base=HOST, http_client=replay.client(mode))
     response = mode.rerank(reranker, QUERY, DOCUMENTS, top_n=top_n)
     assert [each.index for each in response.results] == [1, 0, 2][:top_n]
-    assert [each.document for each in response.results] == [{"text": DOCUMENTS[place]} for place in (1, 0, 2)][:top_n]
+    assert [each.document for each in response.results] == [{"text": DOCUMENTS[index]} for index in (1, 0, 2)][:top_n]
     assert response.id.startswith("rerank-")
 
 
@@ -312,5 +301,5 @@ def test_sglang_s_list_is_cut_here(top_n: int | None, mode: Mode) -> None:
         for name in VARIABLES
     ],
 )
-def test_a_scale_is_promised_only_where_the_vendor_promises_one(name: str, scale: str) -> None:
+def test_scale_is_unit_only_where_documented(name: str, scale: str) -> None:
     assert load(name).scale == scale

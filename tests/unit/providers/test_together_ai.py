@@ -1,4 +1,4 @@
-"""What is peculiar to Together AI: objects for one family of models, and 403 for an input that is too long."""
+"""Together AI: mappings for one family of models, and status 403 for an input that is too long."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ LINES = ["page: 4\n", "page: 9\n"]
         ("https://gw.example/v1?t=1", "https://gw.example/v1/rerank?t=1"),
     ],
 )
-def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str | None, url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base).url) == url
 
 
@@ -50,7 +50,7 @@ def test_url(base: str | None, url: str, sync_mode: Mode) -> None:
         (LLAMA_RANK, [MappingProxyType(each) for each in OBJECTS], None, OBJECTS, ["text"]),
     ],
 )
-def test_documents_are_all_objects_or_all_texts(
+def test_documents_are_all_sent_as_objects_or_all_as_texts(
     *, model: str, documents: list[Any], rank_fields: Any, sent: list[Any], fields: Any, mode: Mode
 ) -> None:
     body = json.loads(sent_by(mode, model, documents, rank_fields=rank_fields).content)
@@ -59,12 +59,12 @@ def test_documents_are_all_objects_or_all_texts(
     assert body["return_documents"] is False
 
 
-def test_a_blank_object_is_not_sent(sync_mode: Mode) -> None:
+def test_blank_mapping_is_not_sent(sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, LLAMA_RANK, [{"text": " ", "page": 1}, *OBJECTS]).content)
     assert body["documents"] == OBJECTS
 
 
-def test_an_input_that_is_too_long_is_not_tried_again(mode: Mode, waits: list[float]) -> None:
+def test_status_403_is_not_retried(mode: Mode, waits: list[float]) -> None:
     replay = Replay(answering({"error": {"message": "Input is too long", "type": "x"}}, 403).exchanges * 3)
     reranker = mode.reranker(MODEL, max_retries=2, http_client=replay.client(mode))
     with pytest.raises(BadRequestError, match="Input is too long") as caught:
@@ -74,7 +74,7 @@ def test_an_input_that_is_too_long_is_not_tried_again(mode: Mode, waits: list[fl
     assert waits == []
 
 
-def test_the_reset_of_the_rate_limit_is_waited_for(mode: Mode, waits: list[float]) -> None:
+def test_rate_limit_reset_is_respected(mode: Mode, waits: list[float]) -> None:
     refused = answering({"error": {"message": "Slow down", "type": "x"}}, 429, {"x-ratelimit-reset": "4"})
     replay = Replay([*refused.exchanges, *answering(ranking(DOCUMENTS)).exchanges])
     reranker = mode.reranker(MODEL, max_retries=1, http_client=replay.client(mode))
@@ -83,7 +83,7 @@ def test_the_reset_of_the_rate_limit_is_waited_for(mode: Mode, waits: list[float
 
 
 @pytest.mark.parametrize(
-    ("options", "words"),
+    ("options", "message"),
     [
         ({"score_mode": "unit"}, "score_mode='unit' is not possible"),
         ({"max_chunks_per_doc": 3}, "together_ai has no option max_chunks_per_doc"),
@@ -92,14 +92,12 @@ def test_the_reset_of_the_rate_limit_is_waited_for(mode: Mode, waits: list[float
     ],
 )
 @pytest.mark.parametrize("model", [MODEL, LLAMA_RANK])
-def test_what_the_api_forbids_or_does_not_say_is_refused(
-    model: str, options: dict[str, Any], words: str, mode: Mode
-) -> None:
-    with pytest.raises(BadRequestError, match=words):
+def test_unsupported_option_or_scale_raises(model: str, options: dict[str, Any], message: str, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match=message):
         sent_by(mode, model, **options)
 
 
-def test_a_bare_host_is_read_as_whose_variable_it_is_in(sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_base_url_without_version_depends_on_its_variable(sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TOGETHER_BASE_URL", "https://gw.example")
     assert str(sent_by(sync_mode, "together_ai/any").url) == "https://gw.example/v1/rerank"
     monkeypatch.setenv("TOGETHER_AI_API_BASE", "https://gw.example")

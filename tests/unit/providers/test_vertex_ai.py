@@ -1,4 +1,4 @@
-"""What is peculiar to Vertex AI: where access tokens come from, and the projects that they belong to."""
+"""Vertex AI: sources of access tokens, and projects."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("NO_GCE_CHECK", "true")
     monkeypatch.setenv("CLOUDSDK_CONFIG", str(tmp_path / "gcloud"))
     monkeypatch.setenv("PATH", str(tmp_path))
-    vertex_ai._credentials.cache_clear()
+    vertex_ai.credentials_for.cache_clear()
     yield
-    vertex_ai._credentials.cache_clear()
+    vertex_ai.credentials_for.cache_clear()
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +59,7 @@ def pem(private_key: rsa.RSAPrivateKey) -> str:
 
 @pytest.fixture
 def google(serve: Callable[..., Loopback]) -> Loopback:
-    """Gives tokens and ranks."""
+    """A server that issues tokens and ranks."""
 
     def script(line: Line) -> None:
         if line.hit.target == "/token":
@@ -111,21 +111,21 @@ def user(google: Loopback, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 )
 @pytest.mark.parametrize(("documents", "cost"), [(1, 0.001), (100, 0.001), (101, 0.002)])
 def test_every_model_has_the_list_price(model: str, documents: int, cost: float, mode: Mode) -> None:
-    replay = answering({"records": [{"id": str(place), "score": 0.5} for place in range(documents)]})
+    replay = answering({"records": [{"id": str(index), "score": 0.5} for index in range(documents)]})
     reranker = mode.reranker(f"vertex_ai/{model}", vertex_project="p-1", http_client=replay.client(mode))
-    response = mode.rerank(reranker, QUERY, [f"city {place}" for place in range(documents)])
+    response = mode.rerank(reranker, QUERY, [f"city {index}" for index in range(documents)])
     assert response.cost == pytest.approx(cost)
     assert response.cost_estimated
 
 
-def test_the_words_of_a_path_are_no_secret(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_path_of_credentials_withholds_no_message(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/etc/application_default_credentials.json")
-    said = "Request had invalid authentication credentials"
-    client = answering({"error": {"message": said}}, 401).client(mode)
+    message = "Request had invalid authentication credentials"
+    client = answering({"error": {"message": message}}, 401).client(mode)
     reranker = mode.reranker(MODEL, vertex_project="p-1", http_client=client)
     with pytest.raises(AuthenticationError) as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
-    assert caught.value.message == f"Google Vertex AI answered 401: {said}"
+    assert caught.value.message == f"Google Vertex AI answered 401: {message}"
 
 
 def tokens(google: Loopback) -> list[dict[str, list[str]]]:
@@ -141,7 +141,7 @@ def ranked(google: Loopback) -> list[tuple[str, str, str | None]]:
 
 
 def refused(mode: Mode, **options: Any) -> AuthenticationError:
-    """The error of a call for which no token can be had."""
+    """The error of a call that gets no token."""
     replay = Replay([])
     reranker = mode.reranker(MODEL, api_key=None, http_client=replay.client(mode), **options)
     with pytest.raises(AuthenticationError, match="no Google credentials: ") as caught:
@@ -158,7 +158,7 @@ def decoded(part: str) -> Any:
     return json.loads(base64.urlsafe_b64decode(part + "=" * (-len(part) % 4)))
 
 
-def test_a_service_account(
+def test_service_account_fetches_a_token(
     account: Mapping[str, Any], google: Loopback, private_key: rsa.RSAPrivateKey, mode: Mode
 ) -> None:
     reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
@@ -170,10 +170,10 @@ def test_a_service_account(
     assert asked["grant_type"] == ["urn:ietf:params:oauth:grant-type:jwt-bearer"]
     head, claims, signature = asked["assertion"][0].split(".")
     assert decoded(head) == {"typ": "JWT", "alg": "RS256", "kid": "kid-1"}
-    said = decoded(claims)
-    assert said["iss"] == account["client_email"]
-    assert said["aud"] == "https://oauth2.googleapis.com/token"
-    assert said["scope"] == "https://www.googleapis.com/auth/cloud-platform"
+    payload = decoded(claims)
+    assert payload["iss"] == account["client_email"]
+    assert payload["aud"] == "https://oauth2.googleapis.com/token"
+    assert payload["scope"] == "https://www.googleapis.com/auth/cloud-platform"
     private_key.public_key().verify(
         base64.urlsafe_b64decode(signature + "=" * (-len(signature) % 4)),
         f"{head}.{claims}".encode(),
@@ -183,7 +183,7 @@ def test_a_service_account(
     assert ranked(google) == [(path("of-the-account"), "Bearer ya29.token-1", "of-the-account")] * 2
 
 
-def test_both_modes_and_every_reranker_share_a_token(account: Mapping[str, Any], google: Loopback) -> None:
+def test_sync_and_async_rerankers_share_a_token(account: Mapping[str, Any], google: Loopback) -> None:
     for asynchronous in (False, True, False):
         mode = Mode(asynchronous=asynchronous)
         reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=account)
@@ -193,7 +193,7 @@ def test_both_modes_and_every_reranker_share_a_token(account: Mapping[str, Any],
     assert [authorization for _, authorization, _ in ranked(google)] == ["Bearer ya29.token-1"] * 3
 
 
-def test_a_user(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
+def test_authorized_user_fetches_a_token(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
     reranker = mode.reranker(MODEL, api_key=None, **options)
     for _ in range(2):
@@ -205,11 +205,11 @@ def test_a_user(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     assert ranked(google) == [(path("acme"), "Bearer ya29.token-1", "acme")] * 2
 
 
-def test_a_token_that_has_expired_is_fetched_anew(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
+def test_expired_token_is_renewed(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
     reranker = mode.reranker(MODEL, api_key=None, **options)
     mode.rerank(reranker, QUERY, DOCUMENTS)
-    credentials, _ = vertex_ai._credentials(json.dumps(user))
+    credentials, _ = vertex_ai.credentials_for(json.dumps(user))
     credentials.expiry = credentials.expiry.replace(year=2020)
     mode.rerank(reranker, QUERY, DOCUMENTS)
     assert [each for _, each, _ in ranked(google)] == ["Bearer ya29.token-1", "Bearer ya29.token-2"]
@@ -217,7 +217,7 @@ def test_a_token_that_has_expired_is_fetched_anew(user: Mapping[str, Any], googl
 
 @pytest.mark.parametrize("variable", ["VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS", None])
 @pytest.mark.parametrize("form", ["text", "path"])
-def test_where_credentials_are_held(
+def test_credentials_are_read_from_file_json_mapping_or_environment(
     variable: str | None,
     form: str,
     account: Mapping[str, Any],
@@ -238,7 +238,7 @@ def test_where_credentials_are_held(
     assert ranked(google) == [(path("of-the-account"), "Bearer ya29.token-1", "of-the-account")]
 
 
-def test_an_argument_wins_over_the_environment(
+def test_argument_takes_precedence_over_the_environment(
     account: Mapping[str, Any], google: Loopback, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("VERTEXAI_CREDENTIALS", "/nowhere/a.json")
@@ -257,7 +257,7 @@ def test_an_argument_wins_over_the_environment(
         ({"api_key": None, "headers": {"Authorization": "Bearer of-the-caller"}}, "Bearer of-the-caller"),
     ],
 )
-def test_a_token_that_is_given_is_used(
+def test_passed_token_is_used(
     options: dict[str, Any], authorization: str, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")
@@ -265,7 +265,7 @@ def test_a_token_that_is_given_is_used(
     assert request.headers["authorization"] == authorization
 
 
-def test_the_default_credentials_of_google(
+def test_default_credentials_are_used(
     user: Mapping[str, Any], google: Loopback, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "gcloud"
@@ -276,59 +276,59 @@ def test_the_default_credentials_of_google(
     assert ranked(google) == [(path("acme"), "Bearer ya29.token-1", "acme")]
 
 
-# Tokens that cannot be had
+# Tokens that cannot be fetched
 
 
 BROKEN = [
-    (b"\xff\xfe\x00", "the file that vertex_credentials names cannot be read: UnicodeDecodeError"),
-    (b"", "is not JSON"),
-    (b"s3cret: of yaml", "is not JSON"),
-    (b'["s3cret"]', "no credentials: it has no 'type'"),
-    (b'{"s3cret": "cut off', "is not JSON"),
-    (b'{"private_key": "s3cret"}', "no credentials: it has no 'type'"),
+    (b"\xff\xfe\x00", "cannot be read: UnicodeDecodeError"),
+    (b"", "not JSON"),
+    (b"s3cret: of yaml", "not JSON"),
+    (b'["s3cret"]', "with a 'type'"),
+    (b'{"s3cret": "cut off', "not JSON"),
+    (b'{"private_key": "s3cret"}', "with a 'type'"),
     (b'{"type": "of_the_future", "private_key": "s3cret"}', "type"),
-    (b'{"type": "service_account", "private_key": "s3cret"}', "is not complete, or its key cannot be read"),
-    (b'{"type": "authorized_user", "client_secret": "s3cret"}', "is not complete, or its key cannot be read"),
+    (b'{"type": "service_account", "private_key": "s3cret"}', "incomplete"),
+    (b'{"type": "authorized_user", "client_secret": "s3cret"}', "incomplete"),
 ]
 
 
-@pytest.mark.parametrize(("content", "words"), BROKEN)
-def test_a_file_that_holds_no_credentials(content: bytes, words: str, mode: Mode, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("content", "message"), BROKEN)
+def test_file_without_credentials_raises(content: bytes, message: str, mode: Mode, tmp_path: Path) -> None:
     file = tmp_path / "key.json"
     file.write_bytes(content)
     error = refused(mode, vertex_credentials=str(file))
-    assert words in error.message
+    assert message in error.message
     assert not leaks(error, ["s3cret"])
 
 
-@pytest.mark.parametrize(("content", "words"), [each for each in BROKEN if each[0].startswith(b"{")])
-def test_text_that_holds_no_credentials(content: bytes, words: str, mode: Mode) -> None:
+@pytest.mark.parametrize(("content", "message"), [each for each in BROKEN if each[0].startswith(b"{")])
+def test_json_without_credentials_raises(content: bytes, message: str, mode: Mode) -> None:
     error = refused(mode, vertex_credentials=content.decode())
-    assert words in error.message
+    assert message in error.message
     assert not leaks(error, ["s3cret"])
 
 
 @pytest.mark.parametrize("name", ["absent.json", ""])
-def test_a_file_that_cannot_be_read(name: str, mode: Mode, tmp_path: Path) -> None:
+def test_unreadable_file_raises(name: str, mode: Mode, tmp_path: Path) -> None:
     error = refused(mode, vertex_credentials=str(tmp_path / name))
-    assert "the file that vertex_credentials names cannot be read: " in error.message
+    assert "vertex_credentials cannot be read: " in error.message
 
 
 @pytest.mark.parametrize("key", ["not a key: s3cret", "", None, 7])
-def test_a_private_key_that_cannot_be_read(key: Any, account: dict[str, Any], mode: Mode) -> None:
+def test_malformed_private_key_raises(key: Any, account: dict[str, Any], mode: Mode) -> None:
     error = refused(mode, vertex_credentials={**account, "private_key": key})
-    assert "is not complete, or its key cannot be read" in error.message
+    assert "incomplete" in error.message
     assert not leaks(error, ["s3cret"])
 
 
-def test_a_private_key_that_is_damaged(account: dict[str, Any], pem: str, mode: Mode) -> None:
+def test_damaged_private_key_raises_without_showing_it(account: dict[str, Any], pem: str, mode: Mode) -> None:
     error = refused(mode, vertex_credentials={**account, "private_key": pem.replace("\n", "\nX", 3)})
-    assert "is not complete, or its key cannot be read" in error.message
+    assert "incomplete" in error.message
     assert not leaks(error, pem.splitlines()[1:-1])
 
 
 @pytest.mark.parametrize("kind", ["service_account", "authorized_user"])
-def test_a_refused_refresh(
+def test_refused_refresh_raises_authentication_error(
     kind: str, account: dict[str, Any], user: dict[str, Any], pem: str, google: Loopback, *, mode: Mode
 ) -> None:
     answer = {"error": "invalid_grant", "error_description": "The grant is expired or revoked."}
@@ -339,39 +339,43 @@ def test_a_refused_refresh(
     assert not leaks(error, [CLIENT_SECRET, REFRESH_TOKEN, *pem.splitlines()[1:-1]])
 
 
-def test_a_path_and_a_mapping_of_any_kind(
+def test_path_object_and_mapping_proxy_are_accepted(
     account: dict[str, Any], google: Loopback, mode: Mode, tmp_path: Path
 ) -> None:
     file = tmp_path / "key.json"
     file.write_text(json.dumps(account))
     for given in (file, MappingProxyType(account)):
-        vertex_ai._credentials.cache_clear()
+        vertex_ai.credentials_for.cache_clear()
         reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=given)
         assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
 
 
-def test_credentials_that_are_an_object_are_refused(mode: Mode) -> None:
-    with pytest.raises(ConfigurationError, match="vertex_credentials is a path, JSON or a mapping, not object"):
+def test_credentials_object_raises(mode: Mode) -> None:
+    with pytest.raises(ConfigurationError, match="vertex_credentials must be"):
         sent_by(mode, MODEL, api_key=None, vertex_project="acme", vertex_credentials=object())
 
 
-def test_a_token_server_that_is_not_there(account: dict[str, Any], google: Loopback, mode: Mode) -> None:
+def test_unreachable_token_server_raises_connection_error(
+    account: dict[str, Any], google: Loopback, mode: Mode
+) -> None:
     google.close()
     replay = Replay([])
     reranker = mode.reranker(MODEL, api_key=None, http_client=replay.client(mode), vertex_credentials=account)
-    with pytest.raises(APIConnectionError, match="the server that gives Google's tokens cannot be reached") as caught:
+    with pytest.raises(APIConnectionError, match="token server cannot be reached") as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert replay.seen == []
     assert not leaks(caught.value, account["private_key"].splitlines()[1:-1])
 
 
-def test_no_credentials_anywhere(mode: Mode) -> None:
+def test_missing_credentials_name_the_variables(mode: Mode) -> None:
     error = refused(mode, vertex_project="acme")
     for name in ("api_key", "vertex_credentials", "VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"):
         assert name in error.message
 
 
-def test_a_failure_is_not_remembered(account: dict[str, Any], google: Loopback, mode: Mode, tmp_path: Path) -> None:
+def test_failure_to_get_a_token_is_not_cached(
+    account: dict[str, Any], google: Loopback, mode: Mode, tmp_path: Path
+) -> None:
     file = tmp_path / "key.json"
     refused(mode, vertex_credentials=str(file))
     file.write_text(json.dumps(account))
@@ -381,7 +385,7 @@ def test_a_failure_is_not_remembered(account: dict[str, Any], google: Loopback, 
 
 
 @pytest.mark.parametrize("missing", ["google.auth", "google.auth.transport.requests"])
-def test_google_auth_is_not_installed(
+def test_missing_google_auth_names_the_extra(
     missing: str, account: Mapping[str, Any], mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
@@ -393,7 +397,7 @@ def test_google_auth_is_not_installed(
     assert "authorization" in sent_by(mode, MODEL, vertex_project="acme").headers
 
 
-def test_nothing_that_is_shown_holds_a_secret(account: Mapping[str, Any], pem: str, mode: Mode) -> None:
+def test_reprs_hold_no_secret(account: Mapping[str, Any], pem: str, mode: Mode) -> None:
     settings = {"vertex_credentials": account, "access_token": "t-s3cret", "vertex_project": "acme"}
     reranker = mode.reranker(MODEL, api_key=None, **settings)
     provider = connect(MODEL, settings=settings)
@@ -402,8 +406,10 @@ def test_nothing_that_is_shown_holds_a_secret(account: Mapping[str, Any], pem: s
 
 
 @pytest.mark.parametrize("length", [40, 1000])
-def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
-    token = "".join(f"{place:03x}-" for place in range(length))[:length]
+def test_error_that_quotes_a_fetched_token_is_withheld(
+    length: int, user: Mapping[str, Any], google: Loopback, mode: Mode
+) -> None:
+    token = "".join(f"{index:03x}-" for index in range(length))[:length]
 
     def script(line: Line) -> None:
         if line.hit.target == "/token":
@@ -413,7 +419,7 @@ def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], go
 
     google.script = script
     options = {"api_base": google.url, "vertex_credentials": user, "vertex_project": "acme"}
-    with pytest.raises(AuthenticationError, match="What is") as caught:
+    with pytest.raises(AuthenticationError, match=r"401: UNAUTHENTICATED: .*withheld") as caught:
         mode.rerank(mode.reranker(MODEL, api_key=None, **options), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [token, token[:24], token[24:40]])
 
@@ -434,7 +440,7 @@ def test_a_fetched_token_is_in_no_error(length: int, user: Mapping[str, Any], go
         ({"headers": {"X-Goog-User-Project": "p-h"}}, {}, "of-the-account", "p-h"),
     ],
 )
-def test_project(
+def test_project_comes_from_argument_environment_or_credentials(
     *,
     options: dict[str, Any],
     environment: Mapping[str, str],
@@ -452,7 +458,7 @@ def test_project(
     assert ranked(google) == [(path(project), "Bearer ya29.token-1", quota)]
 
 
-def test_credentials_without_a_project(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
+def test_missing_project_names_the_variables(user: Mapping[str, Any], google: Loopback, mode: Mode) -> None:
     reranker = mode.reranker(MODEL, api_key=None, api_base=google.url, vertex_credentials=user)
     with pytest.raises(ConfigurationError) as caught:
         mode.rerank(reranker, QUERY, DOCUMENTS)
@@ -477,18 +483,18 @@ def test_credentials_without_a_project(user: Mapping[str, Any], google: Loopback
         ({"api_base": "https://gw.example/it:rank?t=1", "vertex_location": "eu"}, "https://gw.example/it:rank?t=1"),
     ],
 )
-def test_url(options: dict[str, str], url: str, sync_mode: Mode) -> None:
+def test_url_composition(options: dict[str, str], url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, vertex_project="acme", **options).url) == url
 
 
-def test_a_full_url_needs_no_project(mode: Mode) -> None:
+def test_full_url_needs_no_project(mode: Mode) -> None:
     request = sent_by(mode, MODEL, api_base="https://gw.example/rank/it:rank")
     assert str(request.url) == "https://gw.example/rank/it:rank"
     assert "x-goog-user-project" not in request.headers
 
 
 @pytest.mark.parametrize("host", ["aiplatform.googleapis.com", "europe-west4-aiplatform.googleapis.com"])
-def test_the_host_of_another_service(host: str, mode: Mode) -> None:
+def test_aiplatform_host_raises(host: str, mode: Mode) -> None:
     with pytest.raises(ConfigurationError, match=r"discoveryengine\.googleapis\.com"):
         sent_by(mode, MODEL, vertex_project="acme", api_base=f"https://{host}/v1")
 
@@ -496,19 +502,19 @@ def test_the_host_of_another_service(host: str, mode: Mode) -> None:
 # Requests and answers
 
 
-def test_more_documents_than_a_request_holds(mode: Mode) -> None:
+def test_more_than_200_documents_are_split(mode: Mode) -> None:
     asked: list[int] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         records = json.loads(request.content)["records"]
-        assert [record["id"] for record in records] == [str(place) for place in range(len(records))]
+        assert [record["id"] for record in records] == [str(index) for index in range(len(records))]
         asked.append(len(records))
         rows = [{"id": record["id"], "score": 1 / (500 - int(record["content"]))} for record in records]
         return httpx.Response(200, json={"records": rows[::-1]})
 
     client = mode.client(transport=httpx.MockTransport(answer))
     reranker = mode.reranker(MODEL, vertex_project="acme", http_client=client)
-    response = mode.rerank(reranker, QUERY, [str(place) for place in range(401)])
+    response = mode.rerank(reranker, QUERY, [str(index) for index in range(401)])
     assert sorted(asked) == [1, 200, 200]
     assert [each.index for each in response.results] == list(range(400, -1, -1))
     assert response.meta.billed_units is not None
@@ -526,7 +532,9 @@ def test_more_documents_than_a_request_holds(mode: Mode) -> None:
         ({"text": "Ottawa", "title": "Canada"}, {"rank_fields": ["text"]}, {"content": "text: Ottawa\n"}),
     ],
 )
-def test_record(document: Any, options: dict[str, Any], record: Mapping[str, str], sync_mode: Mode) -> None:
+def test_record_holds_title_and_content(
+    document: Any, options: dict[str, Any], record: Mapping[str, str], sync_mode: Mode
+) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, [document], vertex_project="acme", **options).content)
     assert body["records"] == [{"id": "0", **record}]
 
@@ -542,7 +550,9 @@ def test_record(document: Any, options: dict[str, Any], record: Mapping[str, str
         ("12s", {}, None),
     ],
 )
-def test_waiting_time(details: Any, headers: Mapping[str, str], seconds: float | None, mode: Mode) -> None:
+def test_retry_delay_in_the_body_takes_precedence(
+    details: Any, headers: Mapping[str, str], seconds: float | None, mode: Mode
+) -> None:
     body = {"error": {"code": 429, "message": "no more", "status": "RESOURCE_EXHAUSTED", "details": details}}
     replay = answering(body, 429, headers)
     reranker = mode.reranker(MODEL, vertex_project="acme", http_client=replay.client(mode))

@@ -1,4 +1,4 @@
-"""What is peculiar to Voyage AI: a limit in tokens, two hosts, a key in a file, and its own words."""
+"""Voyage AI: token limits, two hosts, a key in a file, and its own names."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ def voyage(line: Line) -> None:
     line.answer(body={"object": "list", "data": answer["results"], "usage": {"total_tokens": len(line.hit.documents)}})
 
 
-def test_top_n_has_another_name(sync_mode: Mode) -> None:
+def test_top_n_is_sent_as_top_k(sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, top_n=2, return_documents=True).content)
     assert body == {"model": "rerank-2.5", "query": QUERY, "documents": DOCUMENTS, "top_k": 2}
 
 
 @pytest.mark.parametrize(("truncate", "truncation"), [("NONE", False), ("END", True), (None, None)])
-def test_truncate_has_another_spelling(truncate: str | None, truncation: bool | None, sync_mode: Mode) -> None:
+def test_truncate_is_sent_as_a_boolean(truncate: str | None, truncation: bool | None, sync_mode: Mode) -> None:
     body = json.loads(sent_by(sync_mode, MODEL, truncate=truncate).content)
     assert body.get("truncation") is truncation
     assert "truncate" not in body
 
 
 @pytest.mark.parametrize("truncate", ["START", "end", "", True, False, 1, ["END"]])
-def test_another_truncate_is_refused_before_sending(truncate: Any, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match="truncate is 'NONE' or 'END'") as caught:
+def test_wrong_truncate_raises_before_sending(truncate: Any, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match="truncate must be") as caught:
         sent_by(mode, MODEL, truncate=truncate)
     assert caught.value.status_code is None
 
@@ -58,7 +58,9 @@ def test_another_truncate_is_refused_before_sending(truncate: Any, mode: Mode) -
         ("pa-1", "https://ai.mongodb.com", ATLAS),
     ],
 )
-def test_keys_of_atlas_go_to_its_host_unless_a_base_is_given(key: str, base: str | None, url: str, mode: Mode) -> None:
+def test_atlas_key_is_sent_to_atlas_unless_a_base_url_is_given(
+    key: str, base: str | None, url: str, mode: Mode
+) -> None:
     request = sent_by(mode, MODEL, api_key=key, api_base=base)
     assert str(request.url) == url
     assert request.headers["authorization"] == f"Bearer {key}"
@@ -74,7 +76,7 @@ def test_keys_of_atlas_go_to_its_host_unless_a_base_is_given(key: str, base: str
         (None, {"api_key": "pa-argument"}, {}, "pa-argument", VOYAGE),
     ],
 )
-def test_a_key_in_a_file(
+def test_key_is_read_from_a_file(
     *,
     content: str | None,
     options: dict[str, Any],
@@ -96,7 +98,7 @@ def test_a_key_in_a_file(
 
 
 @pytest.mark.parametrize("content", [None, b"", b" \n", b"\xff\xfe", b"pa-1\npa-2"])
-def test_a_file_without_a_usable_key_sends_nothing(
+def test_file_without_a_usable_key_raises_before_sending(
     content: bytes | None, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
@@ -111,7 +113,7 @@ def test_a_file_without_a_usable_key_sends_nothing(
 
 
 @pytest.mark.parametrize("content", [None, b"", b"\xff\xfe"])
-def test_the_variable_that_names_the_file_is_named(
+def test_error_names_the_variable_of_the_file(
     content: bytes | None, mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
@@ -122,7 +124,7 @@ def test_the_variable_that_names_the_file_is_named(
         sent_by(mode, MODEL, api_key=None)
 
 
-def test_a_refused_key_of_a_file_says_where_it_came_from(
+def test_error_for_a_key_in_a_file_names_the_variable(
     mode: Mode, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "key"
@@ -134,7 +136,7 @@ def test_a_refused_key_of_a_file_says_where_it_came_from(
     assert "pa-file-key" not in str(caught.value)
 
 
-def test_the_request_id_names_the_request_and_not_the_answer(mode: Mode) -> None:
+def test_request_id_is_not_the_response_id(mode: Mode) -> None:
     replay = answering({"data": [{"index": 0, "relevance_score": 0.5}]}, headers={"request-id": "req-1"})
     response = mode.rerank(mode.reranker(MODEL, http_client=replay.client(mode)), QUERY, ["Ottawa"])
     assert response.request_id == "req-1"
@@ -142,14 +144,14 @@ def test_the_request_id_names_the_request_and_not_the_answer(mode: Mode) -> None
 
 
 def tokens(text: str) -> float:
-    """More than a text has in any language: English has a quarter of its bytes."""
+    """An upper bound for any language: English has about a token for every four bytes."""
     return len(text.encode()) / 3
 
 
 def parts(model: str, query: str, documents: list[Any], size: int = 1000, **options: Any) -> list[list[Any]]:
     """The documents of each request."""
     request = RerankRequest(query=query, documents=documents, **options)
-    starts = list(connect(model).starts(request, size))
+    starts = list(connect(model).batch_starts(request, size))
     return [documents[start:end] for start, end in zip(starts, [*starts[1:], len(documents)], strict=True)]
 
 
@@ -175,38 +177,38 @@ def parts(model: str, query: str, documents: list[Any], size: int = 1000, **opti
     ],
     ids=["long documents", "long query", "not English", "mixed"],
 )
-def test_requests_stay_below_the_limit_of_tokens(model: str, limit: int, query: str, documents: list[str]) -> None:
+def test_batches_stay_below_the_token_limit(model: str, limit: int, query: str, documents: list[str]) -> None:
     made = parts(f"voyage/{model}", query, documents)
     sizes = [sum(tokens(query) + tokens(text) for text in part) for part in made]
     assert [text for part in made for text in part] == documents
     assert len(made) > 1
     assert max(sizes) <= limit
     for size, following in zip(sizes, made[1:], strict=False):
-        assert size + tokens(query) + tokens(following[0]) > 0.99 * limit, "a request is smaller than it has to be"
+        assert size + tokens(query) + tokens(following[0]) > 0.99 * limit, "a batch is smaller than it has to be"
 
 
-def test_requests_below_the_limit_are_as_large_as_they_may_be() -> None:
+def test_batches_below_the_token_limit_are_full() -> None:
     texts = [f"document {number}" for number in range(2_500)]
     assert [len(part) for part in parts(MODEL, "short", texts)] == [1000, 1000, 500]
     assert [len(part) for part in parts(MODEL, "short", texts[:7], size=3)] == [3, 3, 1]
     assert [len(part) for part in parts(MODEL, "short", ["x" * 600_000] * 5, size=1)] == [1] * 5
 
 
-def test_a_huge_document_is_sent_alone() -> None:
+def test_document_above_the_token_limit_is_sent_alone() -> None:
     huge = "x" * 2_000_000
     made = parts(MODEL, "short", ["a", "b", huge, huge, "c", "d"])
     assert made == [["a", "b"], [huge], [huge], ["c", "d"]]
     assert parts(MODEL, "short", [huge, "c"]) == [[huge], ["c"]]
 
 
-def test_what_counts_is_what_is_sent() -> None:
+def test_token_limit_applies_to_the_text_sent() -> None:
     documents = [{"title": "Ottawa", "body": "x" * 2_000_000}] * 3
     assert len(parts(MODEL, "short", documents, rank_fields=("title",))) == 1
     assert len(parts(MODEL, "short", documents, rank_fields=("body",))) == 3
 
 
 @pytest.mark.parametrize(("top_n", "batch_size", "sizes"), [(None, None, [2, 2, 1]), (3, 1, [1] * 5)])
-def test_a_call_with_too_many_tokens_is_several_requests(
+def test_call_with_too_many_tokens_is_split(
     top_n: int | None, batch_size: int | None, sizes: list[int], mode: Mode, serve: Callable[..., Loopback]
 ) -> None:
     documents = ["x" * 600_000 + text for text in NUMBERED]
@@ -227,9 +229,7 @@ def test_a_call_with_too_many_tokens_is_several_requests(
         "The request has too many tokens.",
     ],
 )
-def test_a_request_that_is_too_large_all_the_same_is_halved(
-    detail: str, mode: Mode, serve: Callable[..., Loopback]
-) -> None:
+def test_request_that_is_too_large_is_halved(detail: str, mode: Mode, serve: Callable[..., Loopback]) -> None:
     def small(line: Line) -> None:
         if len(line.hit.documents) > 2:
             line.answer(400, {"detail": detail})

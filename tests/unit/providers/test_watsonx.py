@@ -1,4 +1,4 @@
-"""What is peculiar to watsonx: a key that is exchanged for a token, projects and spaces, and a version in the query."""
+"""watsonx: a key exchanged for a token, projects and spaces, and the API version in the query string."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 
 import httpx
 import pytest
+from tests.support.clock import Clock
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
 from tests.support.loopback import Line, Loopback
 
@@ -26,17 +27,9 @@ ROWS = {"results": [{"index": 1, "score": 2.0}, {"index": 0, "score": 0.0}, {"in
 
 @pytest.fixture(autouse=True)
 def _no_tokens() -> Iterator[None]:
-    watsonx._tokens.clear()
+    watsonx.tokens.clear()
     yield
-    watsonx._tokens.clear()
-
-
-class Clock:
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
+    watsonx.tokens.clear()
 
 
 @pytest.fixture
@@ -47,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 
 class Cloud:
-    """IAM and reranking in one: each token has a number, and only the newest is taken."""
+    """IAM and watsonx.ai in one: tokens are numbered, and only the latest is accepted."""
 
     def __init__(self, seconds: Any = 3600) -> None:
         self.seconds = seconds
@@ -74,7 +67,7 @@ class Cloud:
 # Tokens
 
 
-def test_the_key_is_exchanged_for_a_token(mode: Mode) -> None:
+def test_key_is_exchanged_for_a_token(mode: Mode) -> None:
     cloud = Cloud()
     response = mode.rerank(cloud.reranker(mode, api_key="k&y=+/%"), QUERY, DOCUMENTS)
     (exchange,) = cloud.exchanges
@@ -92,7 +85,7 @@ def test_the_key_is_exchanged_for_a_token(mode: Mode) -> None:
     assert len(response.attempts) == 1
 
 
-def test_a_token_over_real_connections(mode: Mode, serve: Callable[..., Loopback]) -> None:
+def test_token_is_fetched_over_real_connections(mode: Mode, serve: Callable[..., Loopback]) -> None:
     def script(line: Line) -> None:
         if line.hit.target == "/identity/token":
             line.answer(body={"access_token": "t-1", "expires_in": 3600})
@@ -108,7 +101,7 @@ def test_a_token_over_real_connections(mode: Mode, serve: Callable[..., Loopback
     assert [hit.headers.get("authorization") for hit in server.hits] == [None, "Bearer t-1", "Bearer t-1"]
 
 
-def test_a_token_is_kept_for_every_call_with_the_key(mode: Mode) -> None:
+def test_token_is_cached_for_all_calls_with_the_key(mode: Mode) -> None:
     cloud = Cloud()
     first, second = cloud.reranker(mode), cloud.reranker(mode, project_id="p-2")
     for reranker in (first, first, second):
@@ -120,7 +113,7 @@ def test_a_token_is_kept_for_every_call_with_the_key(mode: Mode) -> None:
     assert cloud.authorizations[3:] == ["Bearer token-2", "Bearer token-3", "Bearer token-1"]
 
 
-def test_a_token_is_renewed_a_minute_before_it_expires(mode: Mode, clock: Clock) -> None:
+def test_token_is_renewed_a_minute_before_it_expires(mode: Mode, clock: Clock) -> None:
     cloud = Cloud(seconds=3600)
     reranker = cloud.reranker(mode)
     for seconds in (0, 3539, 1, 3539, 1):
@@ -129,7 +122,7 @@ def test_a_token_is_renewed_a_minute_before_it_expires(mode: Mode, clock: Clock)
     assert cloud.authorizations == [f"Bearer token-{number}" for number in (1, 1, 2, 2, 3)]
 
 
-def test_a_token_that_lives_shorter_than_that_serves_one_call(mode: Mode) -> None:
+def test_token_valid_for_less_than_a_minute_serves_one_call(mode: Mode) -> None:
     cloud = Cloud(seconds=30)
     reranker = cloud.reranker(mode)
     for _ in range(2):
@@ -137,12 +130,12 @@ def test_a_token_that_lives_shorter_than_that_serves_one_call(mode: Mode) -> Non
     assert cloud.authorizations == ["Bearer token-1", "Bearer token-2"]
 
 
-def test_not_every_token_is_kept_for_ever(sync_mode: Mode) -> None:
+def test_number_of_cached_tokens_is_bounded(sync_mode: Mode) -> None:
     cloud = Cloud()
-    keys = [f"key-{number}" for number in range(watsonx._KEPT + 1)]
+    keys = [f"key-{number}" for number in range(watsonx.MAX_TOKENS_CACHED + 1)]
     for key in [*keys, keys[-1], keys[0]]:
         sync_mode.rerank(cloud.reranker(sync_mode, api_key=key), QUERY, DOCUMENTS)
-    assert len(watsonx._tokens) == watsonx._KEPT
+    assert len(watsonx.tokens) == watsonx.MAX_TOKENS_CACHED
     assert len(cloud.exchanges) == len(keys) + 1
 
 
@@ -159,7 +152,9 @@ def test_not_every_token_is_kept_for_ever(sync_mode: Mode) -> None:
     ],
 )
 @pytest.mark.parametrize("way", ["argument", "environment"])
-def test_address_of_the_iam(address: str, url: str, way: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_iam_url_composition(
+    address: str, url: str, way: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cloud = Cloud()
     if way == "environment":
         monkeypatch.setenv("WATSONX_IAM_URL", address)
@@ -169,7 +164,7 @@ def test_address_of_the_iam(address: str, url: str, way: str, sync_mode: Mode, m
 
 
 @pytest.mark.parametrize("variable", ["WATSONX_APIKEY", "WATSONX_API_KEY", "WX_API_KEY"])
-def test_key_of_the_environment(variable: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_key_is_read_from_the_environment(variable: str, mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(variable, "k-env")
     cloud = Cloud()
     mode.rerank(cloud.reranker(mode, api_key=None), QUERY, DOCUMENTS)
@@ -177,23 +172,23 @@ def test_key_of_the_environment(variable: str, mode: Mode, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 429, 500])
-def test_a_refused_key(status: int, mode: Mode) -> None:
+def test_refused_key_raises_without_showing_it(status: int, mode: Mode) -> None:
     body = {
         "errorCode": "BXNIM0415E",
         "errorMessage": f"The key {KEY} is not known.",
         "context": {"requestId": "iam-1"},
     }
     replay = answering(body, status)
-    with pytest.raises(RerankError, match="is not known") as caught:
+    with pytest.raises(RerankError, match=f"{status}: BXNIM0415E: .*withheld") as caught:
         mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert (caught.value.status_code, caught.value.url) == (status, IAM)
     assert not leaks(caught.value, [KEY])
-    assert watsonx._tokens == {}
+    assert watsonx.tokens == {}
     assert len(replay.seen) == 1
 
 
 @pytest.mark.parametrize("status", [400, 401])
-def test_a_key_that_the_iam_does_not_know_locks_out(status: int, mode: Mode) -> None:
+def test_unknown_key_raises_authentication_error(status: int, mode: Mode) -> None:
     replay = answering({"errorCode": "BXNIM0415E", "errorMessage": "The key is not known."}, status)
     with pytest.raises(AuthenticationError):
         mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
@@ -213,7 +208,7 @@ def test_a_key_that_the_iam_does_not_know_locks_out(status: int, mode: Mode) -> 
         "<html></html>",
     ],
 )
-def test_an_answer_of_the_iam_without_a_token(body: Any, mode: Mode) -> None:
+def test_iam_answer_without_a_token_raises(body: Any, mode: Mode) -> None:
     replay = answering(body)
     with pytest.raises(AuthenticationError, match="IBM's IAM answered without a token: check iam_url") as caught:
         mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
@@ -221,20 +216,20 @@ def test_an_answer_of_the_iam_without_a_token(body: Any, mode: Mode) -> None:
 
 
 @pytest.mark.parametrize("length", [40, 1500])
-def test_a_fetched_token_is_in_no_error(length: int, mode: Mode) -> None:
-    token = "".join(f"{place:03x}-" for place in range(length))[:length]
+def test_error_that_quotes_a_fetched_token_is_withheld(length: int, mode: Mode) -> None:
+    token = "".join(f"{index:03x}-" for index in range(length))[:length]
     replay = Replay(
         [
             {"response": {"status": 200, "json": {"access_token": token, "expires_in": 3600}}},
             {"response": {"status": 401, "json": {"errors": [{"code": "x", "message": f"The token {token} is bad"}]}}},
         ]
     )
-    with pytest.raises(AuthenticationError, match="The token") as caught:
+    with pytest.raises(AuthenticationError, match=r"401: x: .*withheld") as caught:
         mode.rerank(mode.reranker(MODEL, **PROJECT, http_client=replay.client(mode)), QUERY, DOCUMENTS)
     assert not leaks(caught.value, [KEY, token, token[:24], token[24:40]])
 
 
-# What gets in, and in which order
+# Credentials in order of precedence
 
 
 @pytest.mark.parametrize(
@@ -252,7 +247,7 @@ def test_a_fetched_token_is_in_no_error(length: int, mode: Mode) -> None:
         ({"zen_api_key": "z-own"}, {"WATSONX_TOKEN": "t-env"}, "ZenApiKey z-own"),
     ],
 )
-def test_authorization(
+def test_credentials_in_order_of_precedence(
     options: dict[str, Any],
     environment: Mapping[str, str],
     authorization: str,
@@ -282,7 +277,7 @@ def test_authorization(
         ({"project_id": "p-1"}, {"WATSONX_SPACE_ID": "s-2"}, {"project_id": "p-1"}),
     ],
 )
-def test_project_or_space(
+def test_project_or_space_is_sent(
     options: dict[str, str],
     environment: Mapping[str, str],
     expected: Mapping[str, str],
@@ -298,7 +293,7 @@ def test_project_or_space(
     }
 
 
-def test_neither_project_nor_space(mode: Mode) -> None:
+def test_missing_project_and_space_raise(mode: Mode) -> None:
     cloud = Cloud()
     with pytest.raises(ConfigurationError) as caught:
         mode.rerank(cloud.reranker(mode, project_id=None), QUERY, DOCUMENTS)
@@ -318,11 +313,11 @@ def test_neither_project_nor_space(mode: Mode) -> None:
         (f"{BASE}/ml/v1/text/rerank/?a=1&b=%2F", {}, f"{BASE}/ml/v1/text/rerank?version=2024-03-13&a=1&b=%2F"),
     ],
 )
-def test_url(base: str, options: dict[str, str], url: str, sync_mode: Mode) -> None:
+def test_url_composition(base: str, options: dict[str, str], url: str, sync_mode: Mode) -> None:
     assert str(sent_by(sync_mode, MODEL, api_base=base, token="t", project_id="p", **options).url) == url
 
 
-def test_logits_become_probabilities_when_asked_to(mode: Mode) -> None:
+def test_unit_scores_are_sigmoids_of_logits(mode: Mode) -> None:
     response = mode.rerank(Cloud().reranker(mode, token="t", score_mode="unit"), QUERY, DOCUMENTS)
     assert [each.relevance_score for each in response.results] == pytest.approx([0.880797, 0.5, 0.119203], abs=1e-6)
 
@@ -336,7 +331,7 @@ def test_logits_become_probabilities_when_asked_to(mode: Mode) -> None:
         ([], "PermissionDeniedError"),
     ],
 )
-def test_a_quota_is_a_403(codes: list[str], kind: str, mode: Mode) -> None:
+def test_used_up_quota_is_a_rate_limit_error(codes: list[str], kind: str, mode: Mode) -> None:
     errors = [{"code": code, "message": "no more", "more_info": "x"} for code in codes]
     replay = answering({"errors": errors, "trace": "tr-1", "status_code": 403}, 403)
     reranker = mode.reranker(MODEL, **PROJECT, token="t", http_client=replay.client(mode))

@@ -1,4 +1,4 @@
-"""A configuration file of LiteLLM's as a router, and one clear error for what cannot be one."""
+"""A configuration file of LiteLLM's as a router, and the one error for a file that cannot be one."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 
 import httpx
 import pytest
+from tests.support.clock import Clock
 from tests.support.frameworks import Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY, leaks
 
 from anyrerank import ConfigurationError, Router
+from anyrerank._core.routing import router_arguments
 
 Written = Callable[[str], Path]
 
@@ -75,34 +77,36 @@ general_settings: {master_key: os.environ/NOT_SET}
 """
 
 
-def test_litellms_file(written: Written, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_of_litellms_describes_a_router(
+    written: Written, monkeypatch: pytest.MonkeyPatch, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.setenv("MY_TEAM", "blue")
     path, wire = written(FULL), Wire()
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
-        router = Router.from_config(path, http_client=client, chance=lambda: 0.0)
+        router = Router.from_config(path, http_client=client)
         response = router.rerank("alias", QUERY, DOCUMENTS, truncate="END")
     assert response.attempts[0].model_id == "first"
     assert router.model_names == ("rerank", "spare", "alias")
     assert repr(router) == "Router(rerank: 2, spare: 1)"
-    assert [each.model_id for each in router.standings()] == ["first", "rerank-2", "spare-1"]
+    assert [each.model_id for each in router.deployment_status()] == ["first", "rerank-2", "spare-1"]
     (request,) = wire.requests
     assert (request.url.host, request.headers["x-team"]) == ("first.test", "blue")
     assert request.headers["authorization"] == f"Bearer {KEY}"
-    assert (router._options.max_retries, router._options.timeout, router._options.drop_params) == (1, 12, True)
-    assert router._chains == {"rerank": ("spare",), "spare": ()}
+    options = router.as_reranker("rerank").options
+    assert (options.max_retries, options.timeout, options.drop_params) == (1, 12, True)
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         f"{path}: models that are not for reranking are left out: line 13 (gpt), line 15 (chat)",
-        f"{path}: content_policy_fallbacks, redis_host in its settings means nothing here",
+        f"{path}: ignored settings: content_policy_fallbacks, redis_host",
     ]
 
 
-def test_arguments_win_over_the_file(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_the_file(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MY_KEY", KEY)
     monkeypatch.setenv("MY_TEAM", "blue")
     router = Router.from_config(str(written(FULL)), num_retries=5, fallbacks=None, top_n=1)
-    assert (router._options.max_retries, router._options.top_n, router._options.timeout) == (5, 1, 12)
-    assert router._chains["rerank"] == ()
+    options = router.as_reranker("rerank").options
+    assert (options.max_retries, options.top_n, options.timeout) == (5, 1, 12)
 
 
 LOCAL = """model_list:
@@ -111,12 +115,12 @@ LOCAL = """model_list:
 """
 
 
-def test_a_small_file(written: Written, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_file_needs_only_a_model_list(written: Written, caplog: pytest.LogCaptureFixture) -> None:
     response = Router.from_config(written(LOCAL + "router_settings:\nlitellm_settings: {}\n")).rerank("r", "a", ["a"])
     assert (response.model_group, caplog.records) == ("r", [])
 
 
-def test_names_that_are_left_out_are_left_out_everywhere(written: Written) -> None:
+def test_models_that_are_left_out_are_left_out_of_fallbacks_and_aliases(written: Written) -> None:
     text = """
 model_list:
   - {model_name: r, litellm_params: {model: local/lexical}}
@@ -131,12 +135,13 @@ router_settings:
   fallbacks: [{gpt: [claude]}, {r: [gpt, spare]}, {claude: [r]}]
   model_group_alias: {gpt-4: gpt, rerank: r}
 """
-    router = Router.from_config(written(text))
-    assert router._chains == {"r": ("spare",), "spare": ("both",), "both": ()}
-    assert router.model_names == ("r", "spare", "both", "rerank")
+    found = router_arguments(written(text))
+    assert found["fallbacks"] == [{}, {"r": ["spare"]}, {}]
+    assert found["default_fallbacks"] == ["both"]
+    assert Router(**found).model_names == ("r", "spare", "both", "rerank")
 
 
-def test_what_is_misspelt_beside_a_good_entry_is_named(written: Written, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_misspelt_entry_next_to_a_good_one_is_logged(written: Written, caplog: pytest.LogCaptureFixture) -> None:
     more = (
         "  - model_name: typo\n    litellm_params: {model: coheer/x}\n"
         "  - model_name: case\n    litellm_params: {model: cohere/x}\n    model_info: {mode: Rerank}\n"
@@ -149,51 +154,61 @@ def test_what_is_misspelt_beside_a_good_entry_is_named(written: Written, caplog:
     assert record.getMessage() == f"{path}: models that are not for reranking are left out: {left_out}"
 
 
-def test_the_environment_may_name_a_model(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_may_be_named_by_a_variable(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     text = LOCAL.replace("local/lexical", "os.environ/MODEL")
     assert refused(written(text)) == "config.yaml, line 2: the environment variable MODEL is not set"
     monkeypatch.setenv("MODEL", "local/lexical")
     assert Router.from_config(written(text)).rerank("r", "a", ["a"]).model == "lexical"
 
 
-def test_a_chat_model_that_no_variable_names_is_left_out(written: Written) -> None:
+def test_a_model_whose_variable_is_not_set_is_left_out_next_to_a_good_one(written: Written) -> None:
     chat = "  - model_name: chat\n    litellm_params: {model: os.environ/CHAT}\n"
     assert Router.from_config(written(f"{LOCAL}{chat}")).model_names == ("r",)
 
 
-def test_the_environment_may_hold_the_numbers_of_settings(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_of_settings_may_come_from_variables(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIES", "4")
     monkeypatch.setenv("SECONDS", "2.5")
     settings = "{num_retries: os.environ/TRIES, timeout: os.environ/SECONDS}"
     router = Router.from_config(written(f"{LOCAL}router_settings: {settings}\n"))
-    assert (router._options.max_retries, router._options.timeout) == (4, 2.5)
+    options = router.as_reranker().options
+    assert (options.max_retries, options.timeout) == (4, 2.5)
 
 
 @pytest.mark.parametrize("path", [None, 5, b"config.yaml"], ids=str)
-def test_what_is_no_path(path: Any) -> None:
-    with pytest.raises(ConfigurationError, match=f"configuration file is a string, not {type(path).__name__}"):
+def test_a_path_that_is_none_is_refused(path: Any) -> None:
+    with pytest.raises(ConfigurationError, match="path "):
         Router.from_config(path)
 
 
-def test_a_list_may_be_merged_from_elsewhere_with_its_lines(written: Written) -> None:
+def test_a_merged_model_list_keeps_its_lines(written: Written) -> None:
     text = "base: &base\n  model_list:\n  - model_name: x\n    litellm_params: {model: local/x, weight: -1}\n"
-    assert refused(written(f"{text}<<: *base\n<<: *base\n")) == (
-        "config.yaml, line 3 (x): weight is a number of at least 0"
-    )
+    message = refused(written(f"{text}<<: *base\n<<: *base\n"))
+    assert message.startswith("config.yaml, line 3 (x): weight must be a number of at least 0")
     assert Router.from_config(written(f"{text}<<: *base\n{LOCAL}")).model_names == ("r",)
 
 
-def test_anchors_and_merges_are_yaml_too(written: Written) -> None:
+def test_anchors_and_merges_are_resolved(written: Written) -> None:
     text = (
         "base: &base {model: local/lexical}\nmodel_list:\n- model_name: r\n  litellm_params: {<<: *base, weight: 2}\n"
     )
-    assert Router.from_config(written(text))._groups["r"][0].terms.weight == 2
+    (found,) = router_arguments(written(text))["model_list"]
+    assert found["litellm_params"] == {"model": "local/lexical", "weight": 2}
+
+
+def test_an_own_name_may_repeat_a_merged_one(written: Written) -> None:
+    text = (
+        "deep: {base: &base {<<: &other {model: cohere/x}, model: local/lexical}}\n"
+        "model_list:\n- model_name: r\n  litellm_params: {<<: *base}\n"
+    )
+    (found,) = router_arguments(written(text))["model_list"]
+    assert found["litellm_params"] == {"model": "local/lexical"}
 
 
 WRONG: dict[str, tuple[str, str]] = {
     "a negative weight": (
         LOCAL + "  - model_name: x\n    litellm_params:\n      model: local/lexical\n      weight: -2\n",
-        "config.yaml, line 4 (x): weight is a number of at least 0",
+        "config.yaml, line 4 (x): weight must be a number of at least 0",
     ),
     "an unknown parameter": (
         LOCAL.replace("lexical", "lexical, wieght: 2"),
@@ -201,136 +216,105 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "the same id twice": (
         "model_list:\n" + "- {model_name: r, litellm_params: {model: local/lexical}, model_info: {id: i}}\n" * 2,
-        "config.yaml, line 3 (r): the id i is taken",
+        "config.yaml, line 3 (r): the id i ",
     ),
     "a missing variable": (
         LOCAL.replace("local/lexical", "cohere/x, api_key: os.environ/NOT_SET"),
-        "config.yaml, line 2: the environment variable NOT_SET is not set",
+        "config.yaml, line 2 (r): the environment variable NOT_SET is not set",
     ),
     "a missing variable of a setting": (
         LOCAL + "router_settings: {timeout: os.environ/NOT_SET}",
-        "config.yaml, timeout: the environment variable NOT_SET is not set",
+        "config.yaml: the environment variable NOT_SET is not set",
     ),
-    "no params": (
-        "model_list:\n- model_name: r\n",
-        "config.yaml, line 2 is not a mapping with a model_name and litellm_params",
-    ),
-    "no mapping": (
-        "model_list:\n- r\n",
-        "config.yaml, line 2 is not a mapping with a model_name and litellm_params",
-    ),
-    "a number": (
-        "model_list: [5]\n",
-        "config.yaml, line 1 is not a mapping with a model_name and litellm_params",
-    ),
-    "info that is a text": (
+    "no params": ("model_list:\n- model_name: r\n", "config.yaml, line 2 must be a mapping with a model_name"),
+    "no mapping": ("model_list:\n- r\n", "config.yaml: model_list[0] must be a mapping with a model_name"),
+    "a number": ("model_list: [5]\n", "config.yaml: model_list[0] must be a mapping with a model_name"),
+    "info that is a string": (
         "model_list:\n- {model_name: r, model_info: rerank, litellm_params: {model: local/lexical}}\n",
-        "config.yaml, line 2 is not a mapping with a model_name and litellm_params",
+        "config.yaml, line 2 must be a mapping with a model_name",
     ),
-    "no list": ("model_list: {a: b}\n", "config.yaml: there is no model_list"),
-    "an empty list": ("model_list: []\n", "config.yaml: there is no model_list"),
-    "no models": ("router_settings: {}\n", "config.yaml: there is no model_list"),
-    "nothing": ("", "config.yaml is no mapping with a model_list"),
-    "a list": ("- a\n", "config.yaml is no mapping with a model_list"),
-    "two lists": (LOCAL * 2, "config.yaml, line 4: model_list is here for the second time"),
+    "no list": ("model_list: {a: b}\n", "config.yaml must be a mapping with a model_list"),
+    "an empty list": ("model_list: []\n", "config.yaml must be a mapping with a model_list"),
+    "no models": ("router_settings: {}\n", "config.yaml must be a mapping with a model_list"),
+    "nothing": ("", "config.yaml must be a mapping with a model_list"),
+    "a list": ("- a\n", "config.yaml must be a mapping with a model_list"),
+    "two lists": (LOCAL * 2, "config.yaml, line 4: model_list is given twice"),
     "params twice": (
         LOCAL + "    model_info: {}\n    litellm_params: {model: local/x}\n",
-        "config.yaml, line 5: litellm_params is here for the second time",
+        "config.yaml, line 5: litellm_params is given twice",
     ),
-    "two documents": (LOCAL + "---\na: 1\n", "config.yaml, line 4: a second YAML document begins"),
-    "a circle of anchors": (
-        "model_list: &a\n- *a\n",
-        "config.yaml is nested too deeply, or its anchors go in a circle",
-    ),
-    "a circle in an entry": (
-        LOCAL.replace("{model: local/lexical}", "&p {model: local/lexical, extra_body: {x: *p}}"),
-        "config.yaml is nested too deeply, or its anchors go in a circle",
-    ),
-    "3,000 levels": ("model_list: " + "[" * 3000, "config.yaml is nested too deeply, or its anchors go in a circle"),
-    "200 levels": (
-        LOCAL + "a: " + "[" * 200 + "]" * 200 + "\n",
-        "config.yaml is nested too deeply, or its anchors go in a circle",
-    ),
-    "aliases of aliases": (
-        "a0: &a0 [x]\n"
-        + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 7))
-        + LOCAL.replace("lexical", "lexical, extra_body: {x: *a6}"),
-        "config.yaml: its aliases stand for more than a file can hold",
-    ),
-    "not YAML": (LOCAL + "a: [\n", "config.yaml, line 5: this is not YAML"),
-    "no date": (LOCAL + "a: 2024-13-45\n", "config.yaml, line 4: there is no such date or number"),
-    "a huge number": (LOCAL + f"a: {'1' * 5000}\n", "config.yaml, line 4: there is no such date or number"),
-    "a tag": (LOCAL + "a: !!python/object:os.system {}\n", "config.yaml, line 4: this is not YAML"),
-    "a character": (LOCAL + "a: \x07\n", "config.yaml, line 4: this is not YAML"),
+    "two documents": (LOCAL + "---\na: 1\n", "config.yaml, line 4: not valid YAML, or a second document"),
+    "a list in itself": ("model_list: &a\n- *a\n", "config.yaml: model_list[0] must be a mapping"),
+    "not YAML": (LOCAL + "a: [\n", "config.yaml, line 5: not valid YAML"),
+    "no date": (LOCAL + "a: 2024-13-45\n", "config.yaml, line 4: not a valid date or number"),
+    "a huge number": (LOCAL + f"a: {'1' * 5000}\n", "config.yaml, line 4: not a valid date or number"),
+    "a tag": (LOCAL + "a: !!python/object:os.system {}\n", "config.yaml, line 4: not valid YAML"),
+    "a key that YAML takes for a tag": (LOCAL + f"a: !{KEY}\n", "config.yaml, line 4: not valid YAML"),
+    "a key that YAML takes for an alias": (LOCAL + f"a: *{KEY}\n", "config.yaml, line 4: not valid YAML"),
+    "a character": (LOCAL + "a: \x07\n", "config.yaml, line 4: not valid YAML"),
     "no reranking": (
         "model_list:\n- {model_name: gpt, litellm_params: {model: openai/gpt}}\n",
-        "config.yaml: no model of its model_list is for reranking (model_info: mode: rerank)",
+        "config.yaml: no entry of model_list is for reranking (model_info: mode: rerank)",
     ),
-    "settings that are a list": (LOCAL + "router_settings: [a]\n", "config.yaml: router_settings is not a mapping"),
-    "other settings": (LOCAL + "litellm_settings: text\n", "config.yaml: litellm_settings is not a mapping"),
+    "settings that are a list": (LOCAL + "router_settings: [a]\n", "config.yaml: router_settings must be a mapping"),
+    "other settings": (LOCAL + "litellm_settings: text\n", "config.yaml: litellm_settings must be a mapping"),
     "an unknown strategy": (
         LOCAL + "router_settings: {routing_strategy: least-bussy}\n",
-        "config.yaml: routing_strategy: there is no 'least-bussy'; did you mean least-busy?",
+        "config.yaml: routing_strategy must be one of",
     ),
     "a name without a deployment": (
         LOCAL + "router_settings: {fallbacks: [{r: [spare]}]}\n",
-        "config.yaml: fallbacks: no deployment has the name spare; there are r",
+        "config.yaml: fallbacks: there is no model named 'spare'; there are r",
     ),
-    "a circle": (
-        LOCAL + "router_settings: {fallbacks: [{r: [r]}]}\n",
-        "config.yaml: fallbacks go in a circle: r -> r",
-    ),
-    "an option": (
-        LOCAL + "router_settings: {num_retries: -1}\n",
-        "config.yaml: num_retries is an integer of at least 0",
-    ),
-    "an option that is a text": (
+    "a circle": (LOCAL + "router_settings: {fallbacks: [{r: [r]}]}\n", "config.yaml: fallbacks must not form a circle"),
+    "an option": (LOCAL + "router_settings: {num_retries: -1}\n", "config.yaml: num_retries must be an integer"),
+    "an option that is a string": (
         LOCAL + "litellm_settings: {num_retries: x}\n",
-        "config.yaml: num_retries is an integer of at least 0",
+        "config.yaml: num_retries must be an integer",
     ),
     "a header that is a number": (
         LOCAL.replace("lexical", "lexical, headers: {x: 5}"),
-        "config.yaml, line 2 (r): headers maps names to strings",
+        "config.yaml, line 2 (r): headers must be",
     ),
-    "a base that is no address": (
+    "a base that is malformed": (
         LOCAL.replace("lexical", "lexical, api_base: 'http://ann:secret@[bad'"),
-        "config.yaml, line 2 (r): api_base is not an http(s) address such as https://host/v1",
+        "config.yaml, line 2 (r): api_base must be an http(s) URL",
     ),
     "a duration without a budget": (
         LOCAL.replace("lexical", "lexical, budget_duration: 1d"),
-        "config.yaml, line 2 (r): budget_duration says how long max_budget is for",
+        "config.yaml, line 2 (r): budget_duration needs a max_budget",
     ),
 }
 
 
 @pytest.mark.parametrize(("text", "message"), list(WRONG.values()), ids=list(WRONG))
-def test_a_file_that_cannot_be_a_router(
+def test_a_wrong_file_is_refused_with_its_line(
     written: Written, caplog: pytest.LogCaptureFixture, text: str, message: str
 ) -> None:
     assert refused(written(text)).startswith(message)
 
 
-def test_a_file_that_is_not_there(tmp_path: Path) -> None:
+def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     assert refused(tmp_path / "config.yaml") == "config.yaml cannot be read: FileNotFoundError"
 
 
-def test_a_folder_is_no_file(tmp_path: Path) -> None:
+def test_a_folder_is_refused(tmp_path: Path) -> None:
     assert "cannot be read: " in refused(tmp_path)
 
 
-def test_a_file_that_is_no_text(tmp_path: Path) -> None:
+def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     path.write_bytes(b"model_list: \xff\xfe")
     assert refused(path) == "config.yaml cannot be read: UnicodeDecodeError"
 
 
-def test_a_key_in_the_file_is_in_no_error(written: Written) -> None:
+def test_no_error_shows_a_key_of_the_file(written: Written) -> None:
     text = LOCAL.replace("local/lexical", f"cohere/x, api_key: {KEY}, api_base: [{KEY}], nonsense: {KEY}")
     assert "litellm_params has no nonsense" in refused(written(text))
-    assert "api_base is a string" in refused(written(text.replace("nonsense", "order")))
+    assert "api_base must be a string" in refused(written(text.replace("nonsense", "order")))
 
 
-def test_without_pyyaml_it_says_what_to_install(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_pyyaml_raises_the_install_command(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "yaml", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[config\]'"):
         Router.from_config(written(LOCAL))

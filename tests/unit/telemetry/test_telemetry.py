@@ -1,9 +1,7 @@
-"""Spans and metrics as a real OpenTelemetry SDK receives them."""
+"""The spans and metrics that an OpenTelemetry SDK receives."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -19,7 +17,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from opentelemetry.sdk.trace import ReadableSpan, SpanLimits, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from opentelemetry.trace import SpanKind, StatusCode
+from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay
 
 from anyrerank import BadRequestError, Reranker, RerankError
@@ -36,7 +34,7 @@ LIMITED = {"response": {"status": 429, "headers": {"retry-after": "0"}, "json": 
 
 
 class Sdk:
-    """A real SDK that keeps in memory what it gets."""
+    """An SDK that keeps spans and metrics in memory."""
 
     def __init__(self, **options: Any) -> None:
         self.exporter = InMemorySpanExporter()
@@ -49,7 +47,7 @@ class Sdk:
         return OpenTelemetry(tracer_provider=self.tracers, meter_provider=self.meters, **options)
 
     def spans(self) -> dict[str, list[ReadableSpan]]:
-        """By the first word of the name."""
+        """Spans by the first word of their name."""
         found: dict[str, list[ReadableSpan]] = {}
         for span in self.exporter.get_finished_spans():
             found.setdefault(span.name.split()[0], []).append(span)
@@ -78,9 +76,9 @@ def ask(mode: Mode, sdk: Sdk, exchanges: list[Any], hook: OpenTelemetry | None =
         mode.rerank(reranker, QUERY, DOCUMENTS)
 
 
-def test_a_span_for_the_call_and_one_for_each_try(mode: Mode, sdk: Sdk, waits: list[float]) -> None:
+def test_call_has_a_span_with_a_child_per_attempt(mode: Mode, sdk: Sdk, waits: list[float]) -> None:
     ask(mode, sdk, [LIMITED, OK], max_retries=1, top_n=2, user="ann")
-    (call,), tries = sdk.spans()["rerank"], sdk.spans()["try"]
+    (call,), attempts = sdk.spans()["rerank"], sdk.spans()["attempt"]
     assert (call.name, call.kind) == ("rerank rerank-v3.5", SpanKind.CLIENT)
     assert call.attributes is not None
     assert (
@@ -99,31 +97,32 @@ def test_a_span_for_the_call_and_one_for_each_try(mode: Mode, sdk: Sdk, waits: l
             RerankerAttributes.RERANKER_TOP_K: 2,
         }.items()
     )
-    assert [(span.attributes or {}).get(semconv.STATUS) for span in tries] == [429, 200]
-    assert [(span.attributes or {}).get(semconv.ERROR) for span in tries] == ["RateLimitError", None]
-    assert [span.status.status_code for span in (call, *tries)] == [
+    assert [(span.attributes or {}).get(semconv.STATUS) for span in attempts] == [429, 200]
+    assert [(span.attributes or {}).get(semconv.ERROR) for span in attempts] == ["RateLimitError", None]
+    assert [span.status.status_code for span in (call, *attempts)] == [
         StatusCode.UNSET,
         StatusCode.ERROR,
         StatusCode.UNSET,
     ]
-    for span in tries:
+    for span in attempts:
         assert span.parent is not None
         assert call.context is not None
         assert span.parent.span_id == call.context.span_id
         assert (call.start_time or 0) <= (span.start_time or 0) <= (span.end_time or 0)
 
 
-def test_the_documents_are_numbered_as_the_caller_s(mode: Mode, sdk: Sdk) -> None:
+def test_documents_have_the_index_of_the_call(mode: Mode, sdk: Sdk) -> None:
     ask(mode, sdk, [OK], top_n=2)
     (call,) = sdk.spans()["rerank"]
     attributes = call.attributes or {}
     prefix, number = RerankerAttributes.RERANKER_OUTPUT_DOCUMENTS, DocumentAttributes.DOCUMENT_ID
-    assert [attributes[f"{prefix}.{place}.{number}"] for place in range(2)] == ["1", "0"]
-    assert [attributes[f"{prefix}.{place}.{DocumentAttributes.DOCUMENT_SCORE}"] for place in range(2)] == [0.9, 0.2]
+    assert [attributes[f"{prefix}.{position}.{number}"] for position in range(2)] == ["1", "0"]
+    score = DocumentAttributes.DOCUMENT_SCORE
+    assert [attributes[f"{prefix}.{position}.{score}"] for position in range(2)] == [0.9, 0.2]
     assert attributes[f"{RerankerAttributes.RERANKER_INPUT_DOCUMENTS}.2.{number}"] == "2"
 
 
-def test_no_content_unless_it_is_asked_for(mode: Mode, sdk: Sdk) -> None:
+def test_content_is_off_by_default(mode: Mode, sdk: Sdk) -> None:
     ask(mode, sdk, [OK], top_n=2)
     shown = "".join(span.to_json() for spans in sdk.spans().values() for span in spans)
     assert not [text for text in (QUERY, *DOCUMENTS, KEY) if text in shown]
@@ -148,34 +147,34 @@ FIXED = {
 
 
 def of_many(sdk: Sdk) -> ReadableSpan:
-    """The span of a call with 200 documents, of which the one behind is the best."""
+    """The span of a call with 200 documents, of which the last is the best."""
     with Reranker("local/lexical", hooks=[sdk.hook(content=True)], top_n=150) as reranker:
         reranker.rerank("last", [*map(str, range(199)), "last"], user="ann")
     (span,) = sdk.spans()["rerank"]
     return span
 
 
-def test_of_many_documents_the_first_and_the_best_are_described(sdk: Sdk, caplog: pytest.LogCaptureFixture) -> None:
+def test_first_and_best_of_many_documents_are_described(sdk: Sdk, caplog: pytest.LogCaptureFixture) -> None:
     span = of_many(sdk)
     attributes = span.attributes or {}
     assert attributes.items() >= FIXED.items()
     assert (span.dropped_attributes, caplog.records) == (0, [])
     for prefix, first in ((semconv.INPUT, "0"), (semconv.OUTPUT, "199")):
-        ids = [attributes.get(f"{prefix}.{place}.{semconv.DOCUMENT_ID}") for place in range(200)]
+        ids = [attributes.get(f"{prefix}.{position}.{semconv.DOCUMENT_ID}") for position in range(200)]
         assert ids[0] == first
         assert (None in ids[:20], ids[20:]) == (False, [None] * 180)
         assert sum(name.startswith(prefix) and name.endswith(semconv.DOCUMENT_CONTENT) for name in attributes) == 20
     assert sum(name.endswith(semconv.DOCUMENT_SCORE) for name in attributes) == 20
 
 
-def test_an_sdk_with_room_for_fewer_keeps_what_is_known_of_the_call() -> None:
+def test_lower_attribute_limit_keeps_the_attributes_of_the_call() -> None:
     span = of_many(Sdk(span_limits=SpanLimits(max_span_attributes=20)))
     assert span.dropped_attributes
     assert (span.attributes or {}).items() >= FIXED.items()
 
 
 @pytest.mark.parametrize("content", [False, True])
-def test_a_document_that_is_none_has_a_span_too(sdk: Sdk, content: bool) -> None:
+def test_call_with_wrong_documents_has_a_span(sdk: Sdk, content: bool) -> None:
     wrong: Any = ["a", 5, {"text": 7}, None]
     with pytest.raises(BadRequestError):
         Reranker("local/lexical", hooks=[sdk.hook(content=content)]).rerank("a", wrong)
@@ -187,7 +186,7 @@ def test_a_document_that_is_none_has_a_span_too(sdk: Sdk, content: bool) -> None
     assert texts == (["a"] if content else [])
 
 
-def test_a_failure(mode: Mode, sdk: Sdk) -> None:
+def test_failure_sets_status_and_error_type(mode: Mode, sdk: Sdk) -> None:
     ask(mode, sdk, [LIMITED])
     (call,) = sdk.spans()["rerank"]
     assert call.status.status_code is StatusCode.ERROR
@@ -196,7 +195,7 @@ def test_a_failure(mode: Mode, sdk: Sdk) -> None:
     assert sdk.metrics()[semconv.DURATION].attributes[semconv.ERROR] == "RateLimitError"
 
 
-def test_spans_are_children_of_what_is_current(mode: Mode, sdk: Sdk) -> None:
+def test_span_is_a_child_of_the_current_one(mode: Mode, sdk: Sdk) -> None:
     with sdk.tracers.get_tracer("caller").start_as_current_span("retrieval") as outer:
         ask(mode, sdk, [OK], top_n=2)
     (call,) = sdk.spans()["rerank"]
@@ -204,7 +203,7 @@ def test_spans_are_children_of_what_is_current(mode: Mode, sdk: Sdk) -> None:
     assert call.parent.span_id == outer.get_span_context().span_id
 
 
-def test_metrics(mode: Mode, sdk: Sdk) -> None:
+def test_metrics_count_duration_tokens_and_cost(mode: Mode, sdk: Sdk) -> None:
     ask(mode, sdk, [OK], top_n=2)
     found = sdk.metrics()
     named = {semconv.OPERATION: "rerank", semconv.PROVIDER: "cohere", semconv.REQUEST_MODEL: "rerank-v3.5"}
@@ -214,7 +213,13 @@ def test_metrics(mode: Mode, sdk: Sdk) -> None:
     assert found[semconv.COST].value == 0.002
 
 
-def test_the_names_are_openinference_s() -> None:
+def test_no_op_tracer_records_metrics_only(mode: Mode, sdk: Sdk) -> None:
+    hook = OpenTelemetry(tracer_provider=NoOpTracerProvider(), meter_provider=sdk.meters)
+    ask(mode, sdk, [OK], hook, top_n=2)
+    assert (sdk.spans(), sdk.metrics()[semconv.DURATION].count) == ({}, 1)
+
+
+def test_attribute_names_are_those_of_openinference() -> None:
     assert semconv.KIND == SpanAttributes.OPENINFERENCE_SPAN_KIND
     assert semconv.USER == SpanAttributes.USER_ID
     assert (semconv.RERANKER_MODEL, semconv.TOP_K, semconv.QUERY, semconv.INPUT, semconv.OUTPUT) == (
@@ -229,14 +234,3 @@ def test_the_names_are_openinference_s() -> None:
         DocumentAttributes.DOCUMENT_CONTENT,
         DocumentAttributes.DOCUMENT_SCORE,
     )
-
-
-def test_it_is_not_installed_or_not_imported() -> None:
-    program = (
-        "import sys; sys.modules['opentelemetry'] = None; import anyrerank; "
-        "anyrerank.rerank('local/lexical', 'a', ['b']); "
-        "from anyrerank.errors import ConfigurationError\n"
-        "try:\n    import anyrerank.telemetry\nexcept ConfigurationError as error:\n    print(error.message)"
-    )
-    found = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)  # noqa: S603
-    assert found.stdout == "OpenTelemetry is not installed: pip install 'anyrerank[otel]'\n"

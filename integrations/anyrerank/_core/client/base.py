@@ -2,56 +2,24 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from typing_extensions import Unpack
 
-from anyrerank._core.client.attributes import attributes
 from anyrerank._core.client.calls import add_documents, adriven, driven, prepared, responded
-from anyrerank._core.client.connections import KeepsConnections
 from anyrerank._core.client.parity import same_parameters
 from anyrerank._core.client.progress import Bar
-from anyrerank._core.engine import (
-    Call,
-    CallKeywords,
-    Deployment,
-    Options,
-    lists_options,
-    merged,
-)
+from anyrerank._core.client.target import Target
+from anyrerank._core.engine import CallKeywords, Options, lists_options
 from anyrerank._core.pricing import Price
 from anyrerank._core.runtime import Flow, Gather, Scope, arun, run
-from anyrerank._core.types import Answer, Document, RerankResponse
+from anyrerank._core.types import Document, RerankResponse
 from anyrerank.errors import BadRequestError, RerankError
 
 
-class BaseReranker(KeepsConnections, ABC):
+class BaseReranker(Target):
     """Reranks documents with one model, or with one model name of a router."""
-
-    provider: str
-    """Prefix of the provider that is asked first."""
-    model: str
-    """The model without the prefix."""
-    model_group: str | None = None
-    """The name in the router, or `None` without a router."""
-    _options: Options
-
-    @property
-    def deployment(self) -> str:
-        """`provider/model`, or the name in a router."""
-        return f"{self.provider}/{self.model}"
-
-    @property
-    def options(self) -> Options:
-        """The default options of calls."""
-        return self._options
-
-    @property
-    def accepts_images(self) -> bool:
-        """Whether a document may be a mapping with an `image`, for every model that may be asked."""
-        return all(member.accepts_images for member in self._members())
 
     @lists_options(Options)
     def rerank(self, query: str, documents: Sequence[Document], **overrides: Unpack[CallKeywords]) -> RerankResponse:
@@ -126,29 +94,6 @@ class BaseReranker(KeepsConnections, ABC):
     def price(self) -> Price | None:
         """The price of the model that is asked first, or `None` if unknown."""
         return self._members()[0].price()
-
-    @abstractmethod
-    def _members(self) -> Sequence[Deployment]:
-        """The deployments that may be asked, in order."""
-
-    @abstractmethod
-    def _fixed(self) -> frozenset[str]:
-        """Names of options that a call cannot override."""
-
-    @abstractmethod
-    def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
-        """The answer to a call, and the deployment that gave it."""
-
-    def _overridden(self, overrides: Mapping[str, Any]) -> Options:
-        """The options of a call, checked against every deployment that may be asked."""
-        if overrides and (given := sorted(self._fixed() & overrides.keys())):
-            raise BadRequestError(f"{', '.join(given)} cannot be set in a call: pass it to the constructor")
-        around = attributes(self._options.metadata)
-        options = merged(self._options, {**around, **overrides} if around else overrides)
-        if overrides:
-            for member in self._members():
-                member.provider_options(options)
-        return options
 
     def _many(
         self,

@@ -10,8 +10,9 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
+from anyrerank._core.client.target import Target
 from anyrerank._core.engine import (
     Call,
     all_text,
@@ -28,23 +29,18 @@ from anyrerank._core.types import Answer, Document, Meta, RerankResponse, Result
 from anyrerank.errors import BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.hooks import has_listeners, notify
 
-if TYPE_CHECKING:
-    from anyrerank._core.client.base import BaseReranker
-
 T = TypeVar("T")
 
 _log = logging.getLogger("anyrerank")
 
 
-def prepared(
-    reranker: BaseReranker, query: str, overrides: Mapping[str, Any], *, concurrency: int | None = None
-) -> Call:
+def prepared(target: Target, query: str, overrides: Mapping[str, Any], *, concurrency: int | None = None) -> Call:
     """Start a call: merge its options, check its query, and set its deadline.
 
     The error for an invalid query is stored in the call, and raised by `completed`.
 
     Args:
-        reranker: Makes the call.
+        target: Gets the call.
         query: As passed by the caller.
         overrides: Options of this call.
         concurrency: Replaces `max_concurrency`.
@@ -52,11 +48,11 @@ def prepared(
     Raises:
         BadRequestError: An option is invalid.
     """
-    options = reranker._overridden(overrides)
+    options = target._overridden(overrides)
     call = Call(
-        provider=reranker.provider,
-        model=reranker.model,
-        model_group=reranker.model_group,
+        provider=target.provider,
+        model=target.model,
+        model_group=target.model_group,
         options=options,
         concurrency=concurrency or options.max_concurrency,
         deadline=Deadline.after(options.timeout),
@@ -68,7 +64,7 @@ def prepared(
     return call
 
 
-def add_documents(reranker: BaseReranker, call: Call, documents: Sequence[Document]) -> None:
+def add_documents(target: Target, call: Call, documents: Sequence[Document]) -> None:
     """Check the documents of a call and choose those to send; an error is stored in the call."""
     if call.error is not None:
         return
@@ -76,13 +72,13 @@ def add_documents(reranker: BaseReranker, call: Call, documents: Sequence[Docume
     try:
         call.documents = checked_documents(documents)
         plain = all_text(call.documents)
-        blank = [] if plain else blanks(call.documents, options.rank_fields, images=reranker.accepts_images)
+        blank = [] if plain else blanks(call.documents, options.rank_fields, images=target.accepts_images)
     except RerankError as error:
         call.refuse(error)
         return
     key = None
     if options.dedupe:
-        key = identity_key(options.rank_fields, whole=any(each.kind.ranks_mappings for each in reranker._members()))
+        key = identity_key(options.rank_fields, whole=any(each.kind.ranks_mappings for each in target._members()))
     call.candidates = candidates(call.documents, blank, key=key)
 
 
@@ -96,24 +92,24 @@ def paused(call: Call) -> Iterator[None]:
         call.deadline = Deadline(time.monotonic() + left, call.deadline.timeout)
 
 
-def driven(reranker: BaseReranker, call: Call, flow: Flow[T]) -> T:
+def driven(target: Target, call: Call, flow: Flow[T]) -> T:
     """Run a flow of a call synchronously."""
-    return run(flow, reranker._transport.send, call.deadline)
+    return run(flow, target._transport.send, call.deadline)
 
 
-async def adriven(reranker: BaseReranker, call: Call, flow: Flow[T]) -> T:
+async def adriven(target: Target, call: Call, flow: Flow[T]) -> T:
     """`driven`, on the running event loop."""
-    return await arun(flow, reranker._transport.asend, call.deadline)
+    return await arun(flow, target._transport.asend, call.deadline)
 
 
-def responded(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
+def responded(target: Target, call: Call) -> Flow[RerankResponse]:
     """Run the guardrails of a call, and complete it."""
-    return _guarded_and_completed(reranker, call) if call.options.guardrails else completed(reranker, call)
+    return _guarded_and_completed(target, call) if call.options.guardrails else completed(target, call)
 
 
-def _guarded_and_completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
+def _guarded_and_completed(target: Target, call: Call) -> Flow[RerankResponse]:
     yield from guarded(call)
-    return (yield from completed(reranker, call))
+    return (yield from completed(target, call))
 
 
 def guarded(call: Call) -> Flow[None]:
@@ -126,7 +122,7 @@ def guarded(call: Call) -> Flow[None]:
         call.refuse(error)
 
 
-def completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
+def completed(target: Target, call: Call) -> Flow[RerankResponse]:
     """Ask, and pass the outcome to the hooks and the log.
 
     Raises:
@@ -134,7 +130,7 @@ def completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
     """
     response, failure, hooks = None, None, call.options.hooks
     try:
-        response = yield from _answered(reranker, call)
+        response = yield from _answered(target, call)
     except BaseException as error:
         failure = error
         if isinstance(error, RerankError):
@@ -146,7 +142,7 @@ def completed(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
     return response
 
 
-def _answered(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
+def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
     if call.error is not None:
         raise call.error
     if not call.documents:
@@ -154,7 +150,7 @@ def _answered(reranker: BaseReranker, call: Call) -> Flow[RerankResponse]:
     if not call.candidates.documents:
         return _all_blank(call)
     try:
-        member, answer = yield from reranker._choose(call)
+        member, answer = yield from target._choose(call)
     except RerankError as error:
         if call.options.on_error == "raise" or isinstance(error, GuardrailRaisedError | BudgetExceededError):
             raise

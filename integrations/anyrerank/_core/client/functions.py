@@ -10,13 +10,19 @@ from typing_extensions import Unpack
 
 from anyrerank._core.client.parity import same_parameters
 from anyrerank._core.client.reranker import Reranker
-from anyrerank._core.engine import FunctionKeywords, RerankerOptions, lists_options
+from anyrerank._core.engine import ConnectionKeywords, KeywordOnly, RerankerOptions, lists_options
 from anyrerank._core.http import Transport
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.providers import Provider
 
 _SHARED = Transport()
 """The connections of all calls of the functions."""
+
+
+class FunctionKeywords(KeywordOnly, ConnectionKeywords, total=False):
+    """Options that `rerank` and `arerank` take by keyword only."""
+
+    fallbacks: Sequence[str | Reranker]
 
 
 @lists_options(RerankerOptions)

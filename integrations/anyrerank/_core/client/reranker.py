@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pydantic import SecretStr
@@ -13,9 +13,10 @@ from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.engine import (
     CONNECTION,
     Call,
+    CallKeywords,
+    ConnectionKeywords,
     Deployment,
     Options,
-    RerankerKeywords,
     RerankerOptions,
     RetryPolicy,
     ask,
@@ -30,6 +31,12 @@ from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, public
 from anyrerank.errors import BadRequestError
 from anyrerank.providers import Provider
+
+
+class RerankerKeywords(CallKeywords, ConnectionKeywords, total=False):
+    """Options of `Reranker`."""
+
+    fallbacks: Sequence[str | Reranker]
 
 
 @public("anyrerank")

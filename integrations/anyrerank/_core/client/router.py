@@ -39,9 +39,10 @@ class DeploymentStatus:
     """How a deployment of a router is doing.
 
     Attributes:
-        model_name: The name under which it is asked.
-        model_id, deployment: Its id, and its `provider/model`.
-        in_flight: Calls in flight.
+        model_name: The name that it belongs to.
+        model_id: Its id.
+        deployment: Its `provider/model`.
+        in_flight: Number of calls in flight.
         cooldown: Seconds until its cooldown ends, or 0.
         requests, tokens: Used in the last minute; tokens where a strategy or a limit counts them.
     """
@@ -57,7 +58,7 @@ class DeploymentStatus:
 
 @public("anyrerank")
 class Router(KeepsConnections):
-    """Several deployments under one name: load balancing, cooldowns, retries elsewhere, and fallbacks to other names.
+    """Several deployments under one name: load balancing, cooldowns, retries, and fallbacks to other names.
 
         router = Router(
             [
@@ -82,21 +83,21 @@ class Router(KeepsConnections):
         fallbacks: For a name, the names to ask when it fails: `[{"name": ["other", ...]}]`, or one mapping.
         default_fallbacks: The fallbacks of names that have none.
         max_fallbacks: How many names are asked after the first one, at most.
-        num_retries: Retries for each name: at another deployment if there is one, else at the same.
+        num_retries: Retries for each name: at another deployment if one is available, else at the same.
         retry_after: Minimum number of seconds to wait before a retry.
         timeout: Seconds for a whole call, over all names; each attempt gets a fair share of what is left.
         allowed_fails: Failures of a deployment per minute before it cools down. After a rate limit, a refused key or
             model, or when a server says how long to wait, it cools down at once, and so it does if it fails again right
             after a cooldown.
-        cooldown_time: Seconds to cool down, unless the server asks for a time.
+        cooldown_time: Seconds to cool down, unless the server says how long to wait.
         model_group_alias: Other names: `{"alias": "name"}`.
-        prices: A file in LiteLLM's format, or what it holds.
+        prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
 
     Raises:
-        ConfigurationError: An unknown strategy, a name without a deployment, a circle of fallbacks, or an entry that
-            describes no deployment.
+        ConfigurationError: A wrong setting, such as an unknown strategy, a name without a deployment or a circle of
+            fallbacks; or a wrong entry of `model_list`.
         BadRequestError: Unknown option, or a value that an option cannot have.
     """
 
@@ -145,7 +146,7 @@ class Router(KeepsConnections):
 
     @classmethod
     def from_config(cls, path: str | PathLike[str], **arguments: Any) -> Self:
-        """The router that a configuration file of LiteLLM's describes (`pip install 'anyrerank[config]'` reads YAML).
+        """The router that a file of LiteLLM's describes. Reading YAML needs `pip install 'anyrerank[config]'`.
 
         It reads `model_list`, `router_settings`, and the retries, timeouts and fallbacks in `litellm_settings`;
         `os.environ/NAME` is resolved. Models that are not for reranking are left out, with one warning.
@@ -155,8 +156,7 @@ class Router(KeepsConnections):
             arguments: Arguments of `Router`; they replace those in the file.
 
         Raises:
-            ConfigurationError: The file cannot be read or describes no router; it names the file, and the line of an
-                entry.
+            ConfigurationError: The file cannot be read, or something in it is wrong; the message names file and line.
         """
         given = router_arguments(path)
         try:
@@ -181,7 +181,7 @@ class Router(KeepsConnections):
             model: A name; `None` for the only one that is not a fallback of another.
 
         Raises:
-            BadRequestError: There is no such name, or it is not clear which one is meant.
+            BadRequestError: There is no such name, or several could be meant.
         """
         return RoutedModel(self, self._name_of(model))
 
@@ -291,7 +291,7 @@ class Router(KeepsConnections):
 
 
 class RoutedModel(BaseReranker):
-    """One name of a router, with everything that a `Reranker` can do."""
+    """One name of a router, with the methods of a `Reranker`."""
 
     def __init__(self, router: Router, name: str, fallbacks: Sequence[str] | None = None) -> None:
         self._router = router
@@ -311,7 +311,7 @@ class RoutedModel(BaseReranker):
         return self._names[0]
 
     def check(self) -> None:
-        """Raise what keeps every deployment of the name from being asked."""
+        """Raise what would keep a call from being sent, if no deployment of the name can be asked. Sends nothing."""
         entries = self._router._groups[self._names[0]].entries
         errors = [error for entry in entries if (error := entry.deployment.fault()) is not None]
         if len(errors) == len(entries):
@@ -336,5 +336,5 @@ def _checked_aliases(aliases: Mapping[str, str] | None, groups: Mapping[str, Gro
     for alias, name in (aliases or {}).items():
         one_of(f"model_group_alias of {alias}", name, groups)
         if alias in groups:
-            raise ConfigurationError(f"model_group_alias: {alias} is the name of a deployment already")
+            raise ConfigurationError(f"model_group_alias: {alias} is already a name in model_list")
     return dict(aliases or {})

@@ -13,7 +13,7 @@ from anyrerank._core.engine.documents import (
 )
 from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, variable
 from anyrerank._core.engine.guarding import guarded_query
-from anyrerank._core.engine.keywords import CallKeywords, FunctionKeywords, RerankerKeywords, RouterCallKeywords
+from anyrerank._core.engine.keywords import CallKeywords, ConnectionKeywords, KeywordOnly, RouterCallKeywords
 from anyrerank._core.engine.options import (
     ALIASES,
     CONNECTION,
@@ -27,6 +27,7 @@ from anyrerank._core.engine.options import (
     merged,
     problem,
     shown,
+    without_aliases,
 )
 from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
@@ -38,12 +39,12 @@ __all__ = [
     "CONNECTION",
     "Call",
     "CallKeywords",
+    "ConnectionKeywords",
     "Deployment",
-    "FunctionKeywords",
     "Fuse",
+    "KeywordOnly",
     "OnError",
     "Options",
-    "RerankerKeywords",
     "RerankerOptions",
     "RetryPolicy",
     "RouterCallKeywords",
@@ -70,4 +71,5 @@ __all__ = [
     "variable",
     "wait_before",
     "warn_once",
+    "without_aliases",
 ]

@@ -64,8 +64,9 @@ class _Asking:
             options=deployment.provider_options(options),
             extra_body=deployment.extra_body(options),
         )
-        if unfit := self.provider.unfit(request):
-            raise self.provider.refuse(f"documents[{candidates.index_of(unfit[0])}] {unfit[1]}")
+        if unsupported := self.provider.unsupported_document(request):
+            index, reason = unsupported
+            raise self.provider.bad_request(f"documents[{candidates.index_of(index)}] {reason}")
         return request
 
     def cached(self, request: RerankRequest, cache: Cache) -> Flow[Answer]:
@@ -95,11 +96,11 @@ class _Asking:
         """
         call, options, provider = self.call, self.call.options, self.provider
         count = len(request.documents)
-        size = options.batch_size or (yield from provider.learnt_max_documents(count, request.options))
-        starts = provider.starts(request, size or count)
+        size = options.batch_size or (yield from provider.fetch_max_documents(count, request.options))
+        starts = provider.batch_starts(request, size or count)
         may_split = options.allow_split or not provider.ranks_together
         if len(starts) > 1 and not may_split:
-            raise provider.refuse(
+            raise provider.bad_request(
                 f"{provider.deployment} is listwise, and its limit is less than {count} documents per request: pass "
                 "fewer documents, or pass allow_split=True if the scores may depend on the split"
             )

@@ -148,7 +148,7 @@ class Deployment:
             BadRequestError: It does.
         """
         if options.score_mode == "unit" and self._scale(options) == "unknown":
-            raise self.connected().refuse(
+            raise self.connected().bad_request(
                 f"score_mode='unit' is not possible: the scale of the scores of {self.name} is not known; if you know "
                 "it, pass score_scale='logit' or 'unit'"
             )
@@ -223,7 +223,7 @@ class Deployment:
         """
         cost = estimated(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
         if cost is None:
-            raise self.connected().misconfigured(
+            raise self.connected().configuration_error(
                 f"a budget needs a price, and the price of {self.name} is not known: pass input_cost_per_query= or "
                 "input_cost_per_token= (0 if it is free), or prices="
             )

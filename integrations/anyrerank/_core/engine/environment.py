@@ -31,7 +31,7 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
         raise ConfigurationError("model must be a string such as 'cohere/rerank-v3.5'")
     if custom_llm_provider:
         given = custom_llm_provider
-        name = given if isinstance(given, str) else providers.checked(given).prefix
+        name = given if isinstance(given, str) else providers.validate_class(given).prefix
         return name, model.removeprefix(f"{name}/")
     prefix, separator, rest = _parts(model)
     if separator and not rest:
@@ -60,7 +60,7 @@ def provider_class(model: str, custom_llm_provider: str | type[Provider] | None 
     """
     if custom_llm_provider is None or isinstance(custom_llm_provider, str):
         return providers.load(split_model(model, custom_llm_provider)[0])
-    return providers.checked(custom_llm_provider)
+    return providers.validate_class(custom_llm_provider)
 
 
 def key_from_environment(kind: type[Provider]) -> str | None:

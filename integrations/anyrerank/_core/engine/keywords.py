@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import httpx
     from pydantic import SecretStr
 
-    from anyrerank._core.client import Reranker
-
 
 class ProviderKeywords(TypedDict, total=False):
     """Options of some providers; `anyrerank providers` lists them."""
@@ -86,7 +84,9 @@ class _PositionalKeywords(TypedDict, total=False):
     max_tokens_per_doc: int | None
 
 
-class _OtherKeywords(ProviderKeywords, total=False):
+class KeywordOnly(ProviderKeywords, total=False):
+    """Options of a call that `rerank` takes by keyword only."""
+
     instruction: str | None
     truncate: str | bool | None
     priority: int | None
@@ -114,29 +114,22 @@ class _OtherKeywords(ProviderKeywords, total=False):
     options: Mapping[str, Any] | None
 
 
-class CallKeywords(_PositionalKeywords, _OtherKeywords, total=False):
+class CallKeywords(_PositionalKeywords, KeywordOnly, total=False):
     """Options that a call can override."""
 
 
-class _ConnectionKeywords(SettingKeywords, total=False):
+class ConnectionKeywords(SettingKeywords, total=False):
+    """Options of the connection, which a call cannot override."""
+
     api_key: str | SecretStr | None
     api_base: str | None
     base_url: str | None
     headers: Mapping[str, str] | None
     extra_headers: Mapping[str, str] | None
     http_client: httpx.Client | httpx.AsyncClient | None
-    fallbacks: Sequence[str | Reranker]
     input_cost_per_query: float | None
     input_cost_per_token: float | None
     prices: PriceFile | None
-
-
-class FunctionKeywords(_OtherKeywords, _ConnectionKeywords, total=False):
-    """Options that `rerank` and `arerank` take by keyword only."""
-
-
-class RerankerKeywords(CallKeywords, _ConnectionKeywords, total=False):
-    """Options of `Reranker`."""
 
 
 class RouterCallKeywords(CallKeywords, total=False):

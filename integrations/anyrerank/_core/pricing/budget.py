@@ -40,34 +40,33 @@ class Budget:
 
         Reranker("cohere/rerank-v3.5", budget=Budget(20, "1d"), user_budget=Budget(0.50, "1d"))
 
-    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent.
+    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent. A
+    forked child counts on its own from what its parent had spent.
 
     Args:
         dollars: How much may be spent in a window.
         window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
             never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
-        clock: Gives the seconds since the epoch.
 
     Raises:
         ConfigurationError: `dollars` or `window` is invalid.
     """
 
-    def __init__(
-        self, dollars: float, window: float | str | None = None, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, dollars: float, window: float | str | None = None) -> None:
         if not (is_number(dollars) and dollars > 0):
             raise ConfigurationError(f"a budget must be a positive number of US dollars, got {dollars!r}")
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
-        self._clock = clock
         self._window = -math.inf
         self._accounts: dict[str | None, _Account] = {}
-        self._make_lock()
-        reset_in_child(self, Budget._make_lock)
-
-    def _make_lock(self) -> None:
         self._lock = threading.Lock()
+        reset_in_child(self, Budget._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+        for account in self._accounts.values():
+            account.reserved = 0.0  # for calls of the parent
 
     def __repr__(self) -> str:
         return f"Budget({self.dollars:g}, {self.window!r})"
@@ -102,14 +101,14 @@ class Budget:
             account.spent += reservation.dollars if cost is None else cost
 
     def _account(self, spender: str | None) -> _Account:
-        window = 0.0 if math.isinf(self._seconds) else self._clock() // self._seconds
+        window = 0.0 if math.isinf(self._seconds) else time.time() // self._seconds
         if window != self._window:
             self._window = window
             self._accounts.clear()
         return self._accounts.setdefault(spender, _Account(window))
 
     def _exceeded(self, account: _Account, dollars: float, spender: str | None) -> BudgetExceededError:
-        again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - self._clock()
+        again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - time.time()
         whose = "the budget" if spender is None else "the end user's budget"
         each = "" if self.window is None else f" for {_named(self.window)}"
         reserved = f", {_shown(account.reserved)} reserved by calls in flight" if account.reserved else ""
@@ -183,7 +182,7 @@ def charged(
         cut_off = [in_flight[each] for each in set(in_flight) - others]
         settle(None if known is None else known + sum(map(estimate, cut_off)))
         raise
-    except BaseException:  # the call was cut off: nobody knows what it cost
+    except BaseException:  # cut off: what it cost is not known
         settle(None)
         raise
     settle(owed(attempts[before:]))

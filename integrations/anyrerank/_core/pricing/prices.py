@@ -1,7 +1,7 @@
-"""What a try costs, in US dollars: by the caller's own prices, by what the provider says, or by a table.
+"""What an attempt costs in US dollars: by the caller's prices, by what the provider reports, or by the list prices.
 
-The table holds list prices (`data/prices.json` says when they were read, and where). Nothing is asked of the network,
-and a price that is not known is `None`, never 0.
+`data/prices.json` holds the list prices, and says where and when they were read. Nothing here uses the network. A price
+that is not known is `None`, never 0.
 """
 
 from __future__ import annotations
@@ -21,14 +21,22 @@ from anyrerank._core.types import Attempt, Document, Meta, tokens_to_read, usual
 from anyrerank.errors import BadRequestError, ConfigurationError
 
 PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
-"""A file in the format of LiteLLM's `model_prices_and_context_window.json`, or what it holds."""
+"""A file in the format of LiteLLM's `model_prices_and_context_window.json`, or the content of one."""
 
 _PER_QUERY, _PER_TOKEN = "input_cost_per_query", "input_cost_per_token"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Price:
-    """US dollars for a search unit and for a token; a model has one of them, or both."""
+    """The price of a model.
+
+    Attributes:
+        per_query: US dollars per search unit.
+        per_token: US dollars per token.
+
+    Raises:
+        BadRequestError: One of them is not a number of at least 0.
+    """
 
     per_query: float | None = None
     per_token: float | None = None
@@ -36,19 +44,24 @@ class Price:
     def __post_init__(self) -> None:
         for name, value in ((_PER_QUERY, self.per_query), (_PER_TOKEN, self.per_token)):
             if value is not None and not (is_number(value) and value >= 0):
-                raise BadRequestError(f"{name} is a number of US dollars of at least 0, or None")
+                raise BadRequestError(f"{name} must be a number of US dollars of at least 0, or None")
 
     def __bool__(self) -> bool:
         return self.per_query is not None or self.per_token is not None
 
 
 FREE = Price(per_query=0.0, per_token=0.0)
-"""Of what runs on this machine."""
+"""The price of a model that runs on this machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Spent:
-    """What a try cost, or `None` where that is not known; `estimated` when the provider did not say what it used."""
+    """What an attempt cost.
+
+    Attributes:
+        dollars: US dollars, or `None` if that is not known.
+        estimated: Whether the provider did not report what was used.
+    """
 
     dollars: float | None
     estimated: bool = False
@@ -58,9 +71,9 @@ def spent(price: Price | None, meta: Meta | None, documents: int) -> Spent:
     """What an answer cost.
 
     Args:
-        price: Of the model, or `None` when it is not known.
-        meta: What was used; `None` for an answer that was billed but could not be read.
-        documents: How many were sent.
+        price: The price of the model, or `None` if it is not known.
+        meta: What the provider reports as used; `None` for an answer that was billed and could not be read.
+        documents: How many documents were sent.
     """
     if not price:
         return Spent(None)
@@ -83,10 +96,14 @@ def estimated(
     *,
     starts: Sequence[int] = (0,),
 ) -> float | None:
-    """About what it will cost to rank `documents`, or `None` when the price is not known.
+    """About how many US dollars it costs to rank `documents`, or `None` if the price is not known.
 
     Args:
-        starts: Where each request begins in the documents, when there are several.
+        price: The price of the model.
+        query: The query, for prices per token.
+        documents: Those that are sent.
+        rank_fields: The fields of mapping documents that are ranked on.
+        starts: Index of the first document of each request.
     """
     if not price:
         return None
@@ -97,40 +114,43 @@ def estimated(
 
 
 def total(attempts: Iterable[Attempt]) -> float | None:
-    """What all tries cost together; `None` when one was billed and its cost is not known, or when all may have been."""
-    tries = list(attempts)
-    costs = [attempt.cost for attempt in tries if attempt.billed]
-    return None if not costs and any(attempt.error in MAYBE_BILLED for attempt in tries) else together(costs)
+    """The cost of all attempts; `None` if that of a billed one is not known, or if none but timeouts may be billed."""
+    given = list(attempts)
+    costs = [attempt.cost for attempt in given if attempt.billed]
+    return None if not costs and any(attempt.error in MAYBE_BILLED for attempt in given) else together(costs)
 
 
 def together(costs: Iterable[float | None]) -> float | None:
-    """The sum of some costs, or `None` when one of them is not known."""
+    """The sum of costs, or `None` if one of them is not known."""
     given = list(costs)
     known = [cost for cost in given if cost is not None]
     return math.fsum(known) if len(known) == len(given) else None
 
 
 def owed(attempts: Iterable[Attempt]) -> float | None:
-    """What a budget has to count for some tries; `None` when nobody here knows whether one was billed, or its cost."""
-    tries = list(attempts)
-    return None if any(attempt.error in MAYBE_BILLED for attempt in tries) else total(tries)
+    """What a budget counts for attempts; `None` if a cost is not known, or whether an attempt was billed."""
+    given = list(attempts)
+    return None if any(attempt.error in MAYBE_BILLED for attempt in given) else total(given)
 
 
 MAYBE_BILLED = frozenset({"APITimeoutError"})
-"""Tries of which nobody here knows whether the provider finished them."""
+"""Errors of attempts that the provider may have finished and billed all the same."""
 
 
 def listed(names: Iterable[str]) -> Price | None:
-    """The list price of a model, by the first of its names that the table has."""
+    """The list price of a model, under the first of its names that is listed; `None` if none is."""
     table = _table()
     return next((table[name.casefold()] for name in names if name.casefold() in table), None)
 
 
 def read(source: PriceFile) -> Mapping[str, Price]:
-    """Prices by `provider/model` in lower case, from a file in LiteLLM's format, where a 0 stands for unknown.
+    """Prices by `provider/model` in lower case, from LiteLLM's format, in which 0 stands for unknown.
+
+    Args:
+        source: A file, or its content.
 
     Raises:
-        ConfigurationError: It cannot be read, is not JSON, or holds a price that is no number.
+        ConfigurationError: It cannot be read, is not JSON, or has a price that is not a number.
     """
     if isinstance(source, Mapping):
         return _prices_in(source, "prices")
@@ -142,7 +162,7 @@ def read(source: PriceFile) -> Mapping[str, Price]:
 
 
 @lru_cache(maxsize=8)
-def _read(path: Path, changed: int) -> Mapping[str, Price]:  # noqa: ARG001  a file that has changed is read again
+def _read(path: Path, changed: int) -> Mapping[str, Price]:  # noqa: ARG001  a changed file is read again
     try:
         entries = json.loads(path.read_text(encoding="utf-8"))
     except UnicodeDecodeError as error:
@@ -151,7 +171,7 @@ def _read(path: Path, changed: int) -> Mapping[str, Price]:  # noqa: ARG001  a f
         line = getattr(error, "lineno", 1)
         raise ConfigurationError(f"the price file {path} is not JSON: line {line}") from None
     if not isinstance(entries, dict):
-        raise ConfigurationError(f"the price file {path} is no JSON object of models")
+        raise ConfigurationError(f"the price file {path} must be a JSON object of models")
     return _prices_in(entries, f"the price file {path}")
 
 
@@ -174,13 +194,19 @@ def _prices_in(entries: Mapping[str, Any], where: str) -> dict[str, Price]:
 
 @cache
 def _table() -> Mapping[str, Price]:
+    return {name.casefold(): price for name, price in list_prices().items()}
+
+
+@cache
+def list_prices() -> Mapping[str, Price]:
+    """The list price of every model in the built-in table, by `provider/model`."""
     text = files("anyrerank._core.pricing").joinpath("data/prices.json").read_text(encoding="utf-8")
     return {
-        name.casefold(): Price(per_query=entry.get("usd_per_search_unit"), per_token=_each(entry))
+        name: Price(per_query=entry.get("usd_per_search_unit"), per_token=_per_token(entry))
         for name, entry in json.loads(text)["models"].items()
     }
 
 
-def _each(entry: Mapping[str, float]) -> float | None:
+def _per_token(entry: Mapping[str, float]) -> float | None:
     million = entry.get("usd_per_million_tokens")
     return None if million is None else million / 1e6

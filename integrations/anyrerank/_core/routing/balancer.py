@@ -1,4 +1,4 @@
-"""A call to several deployments: which one is asked, for how long, and what comes next when it fails."""
+"""A call to several deployments: which one is asked, for how long, and what follows when it fails."""
 
 from __future__ import annotations
 
@@ -6,49 +6,29 @@ import logging
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import Any
 
 from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
 from anyrerank._core.pricing import estimated
-from anyrerank._core.routing.decisions import Ask, Candidate, Choice, Decision, GiveUp, decide
-from anyrerank._core.routing.failures import FailedAttempt, all_failed, failure_of
-from anyrerank._core.routing.load import Need, Terms
+from anyrerank._core.routing.decisions import Ask, Decision, WaitUntil, decide
+from anyrerank._core.routing.failures import FailedAttempt, all_failed, failure_of, summary
+from anyrerank._core.routing.groups import Entry, Group
+from anyrerank._core.routing.load import available_at
 from anyrerank._core.routing.state import Claim, Outcome, RoutingState, Snapshot
-from anyrerank._core.routing.strategies import Strategy
+from anyrerank._core.routing.strategies import Basis, Strategy, Target
+from anyrerank._core.routing.window import Need
 from anyrerank._core.runtime import Deadline, Flow, Invoke, Scope, Sender, Sleep
-from anyrerank._core.types import Answer, tokens_to_read
+from anyrerank._core.types import Answer, Attempt, tokens_to_read
 from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitError, RerankError
 
 _log = logging.getLogger("anyrerank")
 
 _WARN_AGAIN = 60.0
-"""Seconds between two warnings that one deployment answered in place of another."""
-
-
-@dataclass(frozen=True, slots=True, eq=False, kw_only=True)
-class Entry:
-    """One deployment of a group."""
-
-    id: str
-    deployment: Deployment
-    terms: Terms = field(default_factory=Terms)
-
-    @property
-    def label(self) -> str:
-        """How errors and logs name it."""
-        name = self.deployment.name
-        return name if self.deployment.model_id is None else f"{self.id} ({name})"
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Deployments that are asked for one name."""
-
-    name: str
-    entries: tuple[Entry, ...]
+"""Seconds between two warnings about the same fallback."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,23 +41,26 @@ class Rules:
     retry_after: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
 class Balancer:
-    """Chooses deployments for calls, and records what becomes of these.
+    """Chooses deployments for calls, and records how these end.
 
-    Attributes:
+    Args:
         rules: How it chooses.
         state: What the calls share.
-        sender: What calls are sent with, unless a deployment has its own sender.
+        sender: Sends the requests of deployments that have no sender of their own.
     """
 
-    rules: Rules
-    state: RoutingState
-    sender: Sender
-    warned: dict[tuple[str, str], float] = field(default_factory=dict, compare=False)
+    def __init__(self, rules: Rules, state: RoutingState, sender: Sender) -> None:
+        self.rules = rules
+        self.state = state
+        self.sender = sender
+        self._warned: dict[tuple[str, str], float] = {}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (Balancer, (self.rules, self.state, self.sender))
 
     def choose(self, call: Call, groups: Sequence[Group]) -> Flow[tuple[Deployment, Answer]]:
-        """The answer of a deployment of the first group in which one does not fail.
+        """The answer of the first group in which a deployment answers.
 
         Args:
             call: What is asked.
@@ -85,7 +68,7 @@ class Balancer:
 
         Raises:
             RerankError: The only failure there was.
-            FallbackError: Several deployments failed.
+            FallbackError: Several attempts failed.
         """
         failed: list[FailedAttempt] = []
         for number, group in enumerate(groups):
@@ -94,17 +77,17 @@ class Balancer:
             if found is None:
                 continue
             entry, answer = found
-            if number and failed:
-                self._warn(failed, entry)
+            if number > 0:
+                self._warn(groups[0], entry, failed)
             return entry.deployment, answer
         raise all_failed(failed, call.attempts)
 
-    def _warn(self, failed: Sequence[FailedAttempt], entry: Entry) -> None:
+    def _warn(self, first: Group, entry: Entry, failed: Sequence[FailedAttempt]) -> None:
         """Log that a fallback answered, once a minute for each pair."""
-        pair, now = (failed[0].deployment, entry.label), time.monotonic()
-        if now - self.warned.get(pair, -math.inf) >= _WARN_AGAIN:
-            self.warned[pair] = now
-            _log.warning("%s answered as a fallback: %s", entry.label, "; ".join(map(str, failed)))
+        pair, now = (first.name, entry.id), time.monotonic()
+        if now - self._warned.get(pair, -math.inf) >= _WARN_AGAIN:
+            self._warned[pair] = now
+            _log.warning("%s answered as a fallback for %s: %s", entry.label, first.name, summary(failed))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -114,11 +97,11 @@ class _GroupCall:
     Attributes:
         groups_left: How many groups can be asked after this one.
         deadline: When this group must have answered.
-        tokens: About how many tokens the call uses, where these are counted.
-        failed: How deployments failed, in all groups so far.
+        needs: About how much the call will use at each entry.
+        failed: The failures of all groups so far.
         not_before: When an entry can be asked again, on the monotonic clock, or `None` for never.
         slow: Entries that used up their time.
-        retries: Attempts that failed.
+        retries: Number of failed attempts.
     """
 
     balancer: Balancer
@@ -127,7 +110,7 @@ class _GroupCall:
     groups_left: int
     policy: RetryPolicy
     deadline: Deadline
-    tokens: int
+    needs: Mapping[Entry, Need]
     failed: list[FailedAttempt]
     not_before: dict[Entry, float | None] = field(default_factory=dict)
     slow: set[Entry] = field(default_factory=set)
@@ -138,8 +121,6 @@ class _GroupCall:
         cls, balancer: Balancer, call: Call, group: Group, failed: list[FailedAttempt], *, groups_left: int
     ) -> _GroupCall:
         policy = RetryPolicy(max_retries=call.options.max_retries)
-        counted = balancer.rules.counts_tokens or any(entry.terms.tpm for entry in group.entries)
-        documents, fields = call.candidates.documents, call.options.rank_fields
         attempts = min(len(group.entries), 1 + policy.max_retries)
         return cls(
             balancer=balancer,
@@ -148,42 +129,39 @@ class _GroupCall:
             groups_left=groups_left,
             policy=policy,
             deadline=call.deadline.share((attempts + groups_left) / attempts),
-            tokens=tokens_to_read(call.query, documents, fields) if counted else 0,
+            needs=_needs(call, group, counts_tokens=balancer.rules.counts_tokens),
             failed=failed,
         )
 
     def answer(self) -> Flow[tuple[Entry, Answer] | None]:
-        """The answer of an entry; `None` when none is left to try."""
-        while (turn := (yield from self._claimed())) is not None:
-            entry, claim = turn
+        """The answer of an entry; `None` if no entry is left to ask."""
+        while (claimed := (yield from self._claimed())) is not None:
+            entry, claim = claimed
             before = len(self.call.attempts)
             try:
                 return entry, (yield from self._asked(entry, claim))
+            except GuardrailRaisedError:
+                raise
             except RerankError as error:
-                if isinstance(error, GuardrailRaisedError):
-                    raise
-                sent = len(self.call.attempts) - before
-                self._fail(entry, error, sent)
-                if not sent and not retryable(error):
+                requests = len(self.call.attempts) - before
+                self._fail(entry, error, requests)
+                if not requests and not retryable(error):
                     continue  # nothing was sent, so this was no attempt
             self.retries += 1
-            retried = self._retries_in_place(claim.need)
-            if retried or self.retries > self.policy.max_retries or not self._allows(pause := self._pause):
+            pause = self.balancer.rules.retry_after
+            if self._is_exhausted(claim.need) or not self.deadline.allows(pause):
                 return None
             if pause:
                 yield Sleep(pause)
         return None
 
-    @property
-    def _pause(self) -> float:
-        return self.balancer.rules.retry_after
-
-    def _retries_in_place(self, need: Need) -> bool:
-        """Whether the requests of an entry are retried there: there is no other, or some are paid for already."""
-        return len(self.group.entries) == 1 or need.requests > 1
+    def _is_exhausted(self, need: Need) -> bool:
+        """Whether nothing is left to try; a call of several requests was retried request by request already."""
+        retried = need.requests > 1 and len(self.group.entries) == 1
+        return retried or self.retries > self.policy.max_retries
 
     def _claimed(self) -> Flow[tuple[Entry, Claim] | None]:
-        """The entry to ask now, once one is available; `None` when there is none, or it would take too long."""
+        """The entry to ask now, once one is available; `None` if there is none, or it would take too long."""
         state = self.balancer.state
         ids = [entry.id for entry in self.group.entries]
         while True:
@@ -191,115 +169,97 @@ class _GroupCall:
             decision = self._decided(snapshot)
             if isinstance(decision, Ask):
                 entry = self.group.entries[decision.index]
-                arguments = (entry.id, entry.terms, self._need(entry), decision.risk)
+                arguments = (entry.id, entry.terms, self.needs[entry], decision.risk)
                 claim: Claim | None = yield Invoke(partial(state.claim, *arguments), partial(state.aclaim, *arguments))
                 if claim is not None:
                     return entry, claim
-                continue
-            if isinstance(decision, GiveUp):
-                return None
-            seconds = decision.when - snapshot.now
-            if self._is_too_long(seconds):
+                continue  # another call was faster: decide again
+            seconds = decision.when - snapshot.now if isinstance(decision, WaitUntil) else None
+            if seconds is None or self._is_too_long(seconds, snapshot):
                 if len(self.not_before) < len(self.group.entries):
                     self.failed.append(FailedAttempt(self.group.name, _unavailable(self.group.name, seconds), 0))
                 return None
             yield Sleep(seconds)
 
     def _decided(self, snapshot: Snapshot) -> Decision:
-        candidates = [self._candidate(entry, snapshot) for entry in self.group.entries]
         rules = self.balancer.rules
-        choice = Choice(rules.strategy, random.random, self._cost, rules.buffer)
-        return decide(candidates, choice, snapshot.now, last=self.groups_left == 0)
+        targets = [self._target(entry, snapshot) for entry in self.group.entries]
+        basis = Basis(random.random, rules.buffer)
+        return decide(targets, rules.strategy, basis, snapshot.now, last=self.groups_left == 0)
 
-    def _candidate(self, entry: Entry, snapshot: Snapshot) -> Candidate:
+    def _target(self, entry: Entry, snapshot: Snapshot) -> Target:
         again = self.not_before.get(entry, -math.inf)
-        if again is not None and again > -math.inf:
-            again = snapshot.now + max(0.0, again - time.monotonic())
-        load = snapshot.loads[entry.id]
-        return Candidate(
+        if again is not None:  # from the clock of this process to that of the state
+            again += snapshot.now - time.monotonic()
+        return Target(
             terms=entry.terms,
-            load=load,
-            need=self._need(entry),
+            load=snapshot.loads[entry.id],
+            need=self.needs[entry],
             not_before=again,
             tried=entry in self.not_before,
+            cost=partial(self._cost, entry),
         )
 
-    def _cost(self, index: int) -> float | None:
-        with suppress(RerankError):  # it has no key, which it will say when it is asked
-            price = self.group.entries[index].deployment.price()
+    def _cost(self, entry: Entry) -> float | None:
+        with suppress(RerankError):  # it has no key, and will say so when it is asked
+            price = entry.deployment.price()
             return estimated(price, self.call.query, self.call.candidates.documents, self.call.options.rank_fields)
         return None
 
-    def _need(self, entry: Entry) -> Need:
-        count, options = len(self.call.candidates.documents), self.call.options
-        size = options.batch_size or entry.deployment.kind.documents_per_request or count
-        return Need(math.ceil(count / size), self.tokens)
-
     def _asked(self, entry: Entry, claim: Claim) -> Flow[Answer]:
-        """The answer of a claimed entry; the state gets what becomes of it."""
+        """The answer of a claimed entry; the claim is settled however the call ends."""
         call, before, began = self.call, len(self.call.attempts), time.monotonic()
         if not call.attempts:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model
+
+        def outcome(answer: Answer | None = None, error: RerankError | None = None) -> Outcome:
+            return _outcome(call.attempts[before:], claim.need, time.monotonic() - began, answer, error)
+
         try:
             answer = yield from self._sent(entry, claim)
         except RerankError as error:
-            yield from self._settled(entry, claim, self._outcome(claim, before, began, None, error), error)
+            yield from self._settled(entry, claim, outcome(error=error), error)
             raise
-        except BaseException:  # the call was cut off: a cancelled task cannot wait for a network
-            self.balancer.state.settle(claim, self._outcome(claim, before, began, None, None))
+        except BaseException:  # cut off: a cancelled task cannot await anything
+            self.balancer.state.settle(claim, outcome())
             raise
-        yield from self._settled(entry, claim, self._outcome(claim, before, began, answer, None))
+        yield from self._settled(entry, claim, outcome(answer))
         return answer
+
+    def _settled(self, entry: Entry, claim: Claim, outcome: Outcome, error: RerankError | None = None) -> Flow[None]:
+        state = self.balancer.state
+        try:
+            cools_down: bool = yield Invoke(
+                partial(state.settle, claim, outcome), partial(state.asettle, claim, outcome)
+            )
+        except BaseException:  # cut off just now: settling twice does no harm
+            state.settle(claim, outcome)
+            raise
+        if cools_down and error is not None:
+            _log.warning("%s starts to cool down: %s: %s", entry.label, type(error).__name__, error.message)
 
     def _sent(self, entry: Entry, claim: Claim) -> Flow[Answer]:
         """The answer of an entry within its share of the time, sent with its own connections."""
         call, deployment = self.call, entry.deployment
         query = call.query
-        if deployment.own is not None and deployment.own.guardrails:
+        if deployment.own is not None:
             query = yield from guarded_query(query, deployment.own.guardrails)
-        retries = self.policy.max_retries - self.retries if self._retries_in_place(claim.need) else 0
+        retries = self.policy.max_retries - self.retries if claim.need.requests > 1 else 0
         flow = ask(call, deployment, query, replace(self.policy, max_retries=retries))
         sender = None if deployment.sender is self.balancer.sender else deployment.sender
-        deadline = self._deadline(entry)
-        if deadline is call.deadline and sender is None:
-            return (yield from flow)
-        answer: Answer = yield Scope(flow, deadline, sender)
+        answer: Answer = yield Scope(flow, self._deadline(entry), sender)
         return answer
 
     def _deadline(self, entry: Entry) -> Deadline:
-        """A fair share of the time for one attempt, and for the others that may follow it."""
-        able = [
-            each for each in self.group.entries if each not in self.slow and self.not_before.get(each, 0) is not None
-        ]
-        others = sum(each is not entry for each in able)
+        """A fair share of the time that is left: other entries may have to be asked after this one."""
+        others = sum(each is not entry and self._can_follow(each) for each in self.group.entries)
         share = self.deadline.share(1 + min(others, self.policy.max_retries - self.retries))
         own = entry.terms.timeout
         return share if own is None else share.earliest(Deadline.after(own))
 
-    def _may_follow(self, entry: Entry) -> bool:
+    def _can_follow(self, entry: Entry) -> bool:
         """Whether an entry can be asked after the one that is asked now."""
-        return entry not in self.slow and self.not_before.get(entry, 0.0) is not None
-
-    def _settled(self, entry: Entry, claim: Claim, outcome: Outcome, error: RerankError | None = None) -> Flow[None]:
-        state = self.balancer.state
-        cools_down: bool = yield Invoke(partial(state.settle, claim, outcome), partial(state.asettle, claim, outcome))
-        if cools_down and error is not None:
-            _log.warning("%s starts to cool down: %s: %s", entry.label, type(error).__name__, error.message)
-
-    def _outcome(
-        self, claim: Claim, before: int, began: float, answer: Answer | None, error: RerankError | None
-    ) -> Outcome:
-        sent = len(self.call.attempts) - before
-        known = answer is not None or (error is not None and not sent)
-        requests = sent if known else max(sent, claim.need.requests)
-        failed = sum(attempt.error is not None for attempt in self.call.attempts[before:])
-        return Outcome(
-            seconds=time.monotonic() - began,
-            requests=requests,
-            tokens=_tokens(answer, requests),
-            answered=answer is not None and sent > 0,
-            failure=None if error is None else failure_of(error, failed),
-        )
+        return entry not in self.slow and self.not_before.get(entry, -math.inf) is not None
 
     def _fail(self, entry: Entry, error: RerankError, requests: int) -> None:
         """Remember that an entry cannot be asked again at once."""
@@ -309,18 +269,51 @@ class _GroupCall:
         if isinstance(error, APITimeoutError):
             self.slow.add(entry)
 
-    def _is_too_long(self, seconds: float) -> bool:
+    def _is_too_long(self, seconds: float, snapshot: Snapshot) -> bool:
         """Whether to ask another group, or give up, rather than wait."""
-        return self.groups_left > 0 or not self._allows(seconds) or seconds > self.policy.longest_wait
+        moves_on = self.groups_left > 0 and not self._backs_off(snapshot)
+        return moves_on or not self.deadline.allows(seconds) or seconds > self.policy.longest_wait
 
-    def _allows(self, seconds: float) -> bool:
-        return self.deadline.allows(seconds)
+    def _backs_off(self, snapshot: Snapshot) -> bool:
+        """Whether the wait is one before a retry at the only entry, which is neither cooling down nor rate limited."""
+        entry, *others = self.group.entries
+        load = snapshot.loads[entry.id]
+        return not others and available_at(entry.terms, load, self.needs[entry], snapshot.now) <= snapshot.now
 
 
-def _unavailable(name: str, seconds: float) -> RateLimitError:
-    return RateLimitError(
-        f"all deployments of {name} are cooling down or rate limited; the first one is available in {seconds:.1f} s",
-        retry_after=seconds,
+def _needs(call: Call, group: Group, *, counts_tokens: bool) -> dict[Entry, Need]:
+    """About how much a call will use at each entry; tokens only where they matter."""
+    documents, options = call.candidates.documents, call.options
+    counted = counts_tokens or any(entry.terms.tpm for entry in group.entries)
+    tokens = tokens_to_read(call.query, documents, options.rank_fields) if counted else 0
+    sizes = [options.batch_size or entry.deployment.kind.documents_per_request for entry in group.entries]
+    return {
+        entry: Need(math.ceil(len(documents) / (size or len(documents))), tokens)
+        for entry, size in zip(group.entries, sizes, strict=True)
+    }
+
+
+def _outcome(
+    attempts: Sequence[Attempt], need: Need, seconds: float, answer: Answer | None, error: RerankError | None
+) -> Outcome:
+    """How a call at an entry ended.
+
+    Args:
+        attempts: Those at this entry.
+        need: What was claimed.
+        seconds: How long it took.
+        answer: What it answered, if it did.
+        error: How it failed. Neither an answer nor an error means that it was cut off.
+    """
+    sent = len(attempts)
+    is_complete = answer is not None or (error is not None and not sent)
+    requests = sent if is_complete else max(sent, need.requests)
+    return Outcome(
+        seconds=seconds,
+        requests=requests,
+        tokens=_tokens(answer, requests),
+        answered=answer is not None and sent > 0,
+        failure=None if error is None else failure_of(error, sum(each.error is not None for each in attempts)),
     )
 
 
@@ -332,3 +325,8 @@ def _tokens(answer: Answer | None, requests: int) -> float | None:
         return None
     billed, tokens = answer.meta.billed_units, answer.meta.tokens
     return (billed and billed.total_tokens) or (tokens and tokens.input_tokens) or None
+
+
+def _unavailable(name: str, seconds: float | None) -> RateLimitError:
+    when = "" if seconds is None else f"; the first one is available in {seconds:.1f} s"
+    return RateLimitError(f"all deployments of {name} are cooling down or rate limited{when}", retry_after=seconds)

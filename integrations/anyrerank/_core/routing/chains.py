@@ -7,7 +7,10 @@ from typing import Any
 
 from anyrerank.errors import ConfigurationError
 
-_WRONG_FALLBACKS = "fallbacks must be a list of mappings from a name to a list of names"
+_MUST_BE = {
+    "default_fallbacks": "a list of names",
+    "fallbacks": "a list of mappings from a name to a list of names",
+}
 
 Fallbacks = Mapping[str, Sequence[str]] | Sequence[Mapping[str, Sequence[str]]]
 
@@ -19,16 +22,16 @@ def chains(
 
     Args:
         names: The names of a router.
-        fallbacks: By name; `"*"` means the same as `default`, as in LiteLLM.
+        fallbacks: By name; those of `"*"` are added to `default`, as in LiteLLM.
         default: The fallbacks of names that have none.
-        limit: How many names of a chain are used.
-        aliases: Other names.
+        limit: Maximum length of a chain.
+        aliases: Other names of these names.
 
     Raises:
-        ConfigurationError: A fallback that is no name, or a circle of fallbacks.
+        ConfigurationError: A fallback is not a name, or the fallbacks form a circle.
     """
     if not isinstance(default, list | tuple):
-        raise ConfigurationError("default_fallbacks must be a list of names")
+        raise _wrong("default_fallbacks")
     known = {**{name: name for name in names}, **aliases}
     given = _merged(fallbacks)
     usual = _known("default_fallbacks", [*default, *given.pop("*", ())], known)
@@ -36,10 +39,14 @@ def chains(
     return {name: _chain(name, own, usual)[:limit] for name in known if name not in aliases}
 
 
+def _wrong(what: str) -> ConfigurationError:
+    return ConfigurationError(f"{what} must be {_MUST_BE[what]}")
+
+
 def _known(what: str, names: Sequence[object], known: Mapping[str, str]) -> list[str]:
     for name in names:
         if not isinstance(name, str):
-            raise ConfigurationError(f"{what} must be a list of names" if what != "fallbacks" else _WRONG_FALLBACKS)
+            raise _wrong(what)
         if name not in known:
             raise ConfigurationError(f"{what}: there is no model named {name[:80]!r}; there are {', '.join(known)}")
     return [known[str(name)] for name in names]
@@ -48,11 +55,11 @@ def _known(what: str, names: Sequence[object], known: Mapping[str, str]) -> list
 def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
     listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else fallbacks
     if not isinstance(listed, list | tuple):
-        raise ConfigurationError(_WRONG_FALLBACKS)
+        raise _wrong("fallbacks")
     merged: dict[str, Sequence[str]] = {}
     for each in listed:
         if not isinstance(each, Mapping) or not all(isinstance(others, list | tuple) for others in each.values()):
-            raise ConfigurationError(_WRONG_FALLBACKS)
+            raise _wrong("fallbacks")
         merged.update(each)
     return merged
 

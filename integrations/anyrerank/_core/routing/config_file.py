@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from anyrerank import providers
-from anyrerank._core.routing.entries import Located, resolved, with_numbers
-from anyrerank._core.runtime import needed
+from anyrerank._core.routing.entries import Located
+from anyrerank._core.routing.references import resolved, resolved_settings
+from anyrerank._core.routing.yaml_file import read_yaml
+from anyrerank._core.runtime import checked_path
 from anyrerank.errors import ConfigurationError
 
 _log = logging.getLogger("anyrerank")
@@ -30,6 +32,7 @@ _ROUTER = frozenset(
         "timeout",
     }
 )
+"""The `router_settings` that are used."""
 _LITELLM = {
     "default_fallbacks": "default_fallbacks",
     "drop_params": "drop_params",
@@ -37,143 +40,89 @@ _LITELLM = {
     "num_retries": "num_retries",
     "request_timeout": "timeout",
 }
-"""What `litellm_settings` says of a router, and its name here; `router_settings` wins."""
-
+"""The `litellm_settings` that are used, and their names here; `router_settings` win."""
+_IGNORED = frozenset({"content_policy_fallbacks", "context_window_fallbacks"})
+"""Fallbacks in `litellm_settings` that have no meaning for a reranker."""
 _OF_NAMES = frozenset({"default_fallbacks", "fallbacks", "model_group_alias"})
-"""What speaks of models by their names, of which some are left out."""
-
+"""Settings that contain names of models."""
 _NUMBERS = frozenset({"allowed_fails", "cooldown_time", "max_fallbacks", "num_retries", "retry_after", "timeout"})
-_MERGE = "tag:yaml.org,2002:merge"
-_DEPTH = 100
-_NODES = 200_000
-"""What a file may hold, with every alias counted for what it stands for: no real one comes near."""
-
-_WITHOUT_MEANING = frozenset({"content_policy_fallbacks", "context_window_fallbacks"})
-"""What `litellm_settings` says of fallbacks that a reranker has no use for."""
 
 
 def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
     """Arguments of `anyrerank.Router`; see `Router.from_config`.
 
     Raises:
-        ConfigurationError: `path` is no path; or the file cannot be read, is not YAML, says something twice, or names a
-            variable that is not set.
+        ConfigurationError: `path` is not a path, or the file cannot be read, is not valid, has no model for reranking,
+            or names a variable that is not set.
     """
-    try:
-        file = Path(path)
-    except TypeError:
-        raise ConfigurationError(f"the path of a configuration file is a string, not {type(path).__name__}") from None
-    document, lines = _parsed(file)
-    models = document.get("model_list")
+    file = Path(checked_path(path, "path"))
+    document = read_yaml(file)
+    models = document.get("model_list") if isinstance(document, Mapping) else None
     if not isinstance(models, list) or not models:
-        raise ConfigurationError(f"{file}: there is no model_list")
-    listed: list[Located] = []
-    unlisted: list[Located] = []
-    for each, line in zip(models, lines, strict=True):
-        entry = Located(each if isinstance(each, Mapping) else {}, f"{file}, line {line}")
-        (listed if _is_for_reranking(entry) else unlisted).append(entry)
-    if unlisted:
-        named = ", ".join(f"{each.where.removeprefix(f'{file}, ')} ({each.get('model_name')})" for each in unlisted)
+        raise ConfigurationError(f"{file} must be a mapping with a model_list of at least one entry")
+    found = [each for each in models if _is_for_reranking(each)]
+    left_out = [each for each in models if not _is_for_reranking(each)]
+    _report(left_out, file, none_found=not found)
+    absent = _names(left_out) - _names(found)
+    return {
+        "model_list": found,
+        **{
+            name: _without(absent, value) if name in _OF_NAMES else value
+            for name, value in _settings(document, file).items()
+        },
+    }
+
+
+def _report(left_out: Sequence[Located], file: Path, *, none_found: bool) -> None:
+    """Log which entries are left out, or raise if that is all of them."""
+    if left_out:
+        named = ", ".join(f"{each.where.removeprefix(f'{file}, ')} ({each.get('model_name')})" for each in left_out)
         _log.warning("%s: models that are not for reranking are left out: %s", file, named)
-    if not listed:
-        for each in unlisted:  # a variable that is not set may be all that is wrong
+    if none_found:
+        for each in left_out:  # a variable that is not set may be all that is wrong
             resolved(each["litellm_params"].get("model"), each.where)
-        raise ConfigurationError(f"{file}: no model of its model_list is for reranking (model_info: mode: rerank)")
-    general, router = _settings(document, "litellm_settings", file), _settings(document, "router_settings", file)
-    if unused := sorted((router.keys() - _ROUTER) | (general.keys() & _WITHOUT_MEANING)):
-        _log.warning("%s: %s in its settings means nothing here", file, ", ".join(unused))
+        raise ConfigurationError(f"{file}: no entry of model_list is for reranking (model_info: mode: rerank)")
+
+
+def _names(models: Sequence[Any]) -> set[str]:
+    return {str(each.get("model_name")) for each in models if isinstance(each, Located)}
+
+
+def _is_for_reranking(entry: object) -> bool:
+    """Whether an entry is for reranking: by its `mode`, or if it has none, because anyrerank has its provider."""
+    if not isinstance(entry, Located) or not isinstance(params := entry.get("litellm_params"), Mapping):
+        return True  # refused later, with an error
+    info = entry.get("model_info")
+    if isinstance(info, Mapping) and info.get("mode") is not None:
+        return bool(info["mode"] == "rerank")
+    if params.get("custom_llm_provider"):
+        return True
+    try:
+        model = str(resolved(params.get("model", ""), entry.where))
+    except ConfigurationError:  # the variable of what may be a chat model is not set
+        return False
+    prefix, slash, _ = model.partition("/")
+    return bool(slash) and prefix in providers.names()
+
+
+def _settings(document: Mapping[str, Any], file: Path) -> dict[str, Any]:
+    """The settings of the router in a file."""
+    litellm, router = _section(document, "litellm_settings", file), _section(document, "router_settings", file)
+    if ignored := sorted((router.keys() - _ROUTER) | (litellm.keys() & _IGNORED)):
+        _log.warning("%s: ignored settings: %s", file, ", ".join(ignored))
     given = {
-        **{name: general[theirs] for theirs, name in _LITELLM.items() if theirs in general},
+        **{name: litellm[theirs] for theirs, name in _LITELLM.items() if theirs in litellm},
         **{name: value for name, value in router.items() if name in _ROUTER},
     }
-    absent = {str(each.get("model_name")) for each in unlisted} - {str(each.get("model_name")) for each in listed}
-    found = {name: resolved(value, f"{file}, {name}") for name, value in given.items() if value is not None}
-    settings = with_numbers(given, found, _NUMBERS)
-    return {
-        "model_list": listed,
-        **{name: _without(absent, value) if name in _OF_NAMES else value for name, value in settings.items()},
-    }
+    set_ = {name: value for name, value in given.items() if value is not None}
+    return resolved_settings(set_, str(file), numbers=_NUMBERS)
 
 
-def _parsed(file: Path) -> tuple[Mapping[str, Any], list[int]]:
-    """What the file holds, and the lines on which the entries of its `model_list` begin."""
-    yaml = needed("yaml", "config", called="PyYAML")
-    text = _text(file)
-    try:
-        loader = yaml.SafeLoader(text)
-        root = _only_document(loader, file)
-        _check(root, loader, file)
-        document = None if root is None else loader.construct_document(root)
-    except RecursionError:
-        raise _too_deep(file) from None
-    except yaml.reader.ReaderError as error:
-        line = text.count("\n", 0, error.position) + 1
-        raise ConfigurationError(f"{file}, line {line}: this is not YAML") from None
-    except (yaml.YAMLError, ValueError) as error:
-        mark = getattr(error, "problem_mark", None)
-        where = "" if mark is None else f", line {mark.line + 1}"
-        raise ConfigurationError(f"{file}{where}: this is not YAML") from None
-    if not isinstance(document, dict):
-        raise ConfigurationError(f"{file} is no mapping with a model_list")
-    entries = [value.value for key, value in root.value if key.value == "model_list"]
-    return document, [node.start_mark.line + 1 for node in (entries or [[]])[-1] if hasattr(node, "start_mark")]
-
-
-def _text(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        raise ConfigurationError(f"{file} cannot be read: {type(error).__name__}") from None
-
-
-def _only_document(loader: Any, file: Path) -> Any:
-    root = loader.get_node() if loader.check_node() else None
-    if loader.check_node():
-        line = loader.peek_event().start_mark.line + 1
-        raise ConfigurationError(f"{file}, line {line}: a second YAML document begins, and there can be only one")
-    return root
-
-
-def _check(root: Any, loader: Any, file: Path) -> None:
-    """Refuse what PyYAML would take without a word, or fail on without saying where."""
-    for count, (node, depth) in enumerate(_nodes(root)):
-        if depth > _DEPTH:
-            raise _too_deep(file)
-        if count > _NODES:
-            raise ConfigurationError(f"{file}: its aliases stand for more than a file can hold")
-        if node.id == "mapping":
-            _check_names([key for key, _ in node.value], file)
-        elif node.id == "scalar" and node.tag != _MERGE:
-            try:
-                loader.construct_object(node)
-            except ValueError:
-                line = node.start_mark.line + 1
-                raise ConfigurationError(f"{file}, line {line}: there is no such date or number") from None
-
-
-def _check_names(keys: Sequence[Any], file: Path) -> None:
-    known = set()
-    for key in keys:
-        if key.id != "scalar" or key.tag == _MERGE:
-            continue
-        if (key.tag, key.value) in known:
-            raise ConfigurationError(f"{file}, line {key.start_mark.line + 1}: {key.value} is here for the second time")
-        known.add((key.tag, key.value))
-
-
-def _nodes(root: Any) -> Iterator[tuple[Any, int]]:
-    """Every node with its depth, as often as an alias leads to it: for ever where anchors go in a circle."""
-    rest = [] if root is None else [(root, 0)]
-    while rest:
-        node, depth = rest.pop()
-        yield node, depth
-        if node.id != "scalar":
-            inside = node.value if node.id == "sequence" else [each for pair in node.value for each in pair]
-            rest.extend((each, depth + 1) for each in inside)
-
-
-def _too_deep(file: Path) -> ConfigurationError:
-    return ConfigurationError(f"{file} is nested too deeply, or its anchors go in a circle")
+def _section(document: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
+    found = document.get(name) or {}
+    if not isinstance(found, Mapping):
+        raise ConfigurationError(f"{file}: {name} must be a mapping")
+    return found
 
 
 def _without(absent: Set[str], value: Any) -> Any:
@@ -185,30 +134,6 @@ def _without(absent: Set[str], value: Any) -> Any:
     if isinstance(value, list):
         return [_without(absent, each) for each in value if not is_absent(each)]
     if isinstance(value, Mapping):
-        kept = {name: each for name, each in value.items() if not (is_absent(name) or is_absent(each))}
-        return {name: _without(absent, each) for name, each in kept.items()}
+        present = {name: each for name, each in value.items() if not (is_absent(name) or is_absent(each))}
+        return {name: _without(absent, each) for name, each in present.items()}
     return value
-
-
-def _settings(document: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
-    found = document.get(name) or {}
-    if not isinstance(found, Mapping):
-        raise ConfigurationError(f"{file}: {name} is not a mapping")
-    return found
-
-
-def _is_for_reranking(entry: Located) -> bool:
-    """Whether an entry may be for reranking: it says so, or it says nothing and its provider is one of ours."""
-    if not isinstance(params := entry.get("litellm_params"), Mapping):
-        return True
-    info = entry.get("model_info")
-    if isinstance(info, Mapping) and info.get("mode") is not None:
-        return bool(info["mode"] == "rerank")
-    if params.get("custom_llm_provider"):
-        return True
-    try:
-        model = str(resolved(params.get("model", ""), entry.where))
-    except ConfigurationError:  # of a variable that is not set, for what may be a chat model
-        return False
-    prefix, slash, _ = model.partition("/")
-    return bool(slash) and prefix in providers.names()

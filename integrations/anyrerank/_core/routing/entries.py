@@ -4,35 +4,31 @@ from __future__ import annotations
 
 import difflib
 import logging
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Mapping
 from typing import Any
 
-from anyrerank._core.engine import Deployment, provider_class, variable
+from pydantic import SecretStr
+
+from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, made, provider_class, shown
 from anyrerank._core.pricing import Budget, Price
-from anyrerank._core.routing.balancer import Entry, Group
+from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import Terms
+from anyrerank._core.routing.references import resolved_settings
 from anyrerank._core.runtime import Sender, is_number
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
-from anyrerank.providers import is_http_url
+from anyrerank.providers import Provider, is_http_url
 
 _log = logging.getLogger("anyrerank")
 
-_CONNECTION = ("api_key", "api_base", "custom_llm_provider")
 _PRICES = ("input_cost_per_query", "input_cost_per_token")
+_OPTIONS = frozenset({"api_key", "api_base", "headers", "extra_body", *_PRICES})
+"""Options of a `Reranker` that mean the same in an entry."""
+_NAMES_OF_OPTIONS = _OPTIONS | {alias for alias, name in ALIASES.items() if name in _OPTIONS}
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
-_NUMBERS = (*_TERMS, *_PRICES, "max_budget")
 _BUDGET = ("budget", "max_budget", "budget_duration")
-_HEADERS = ("headers", "extra_headers")
-_KINDS: Mapping[str, type] = {
-    "api_key": str,
-    "api_base": str,
-    "headers": Mapping,
-    "extra_headers": Mapping,
-    "extra_body": Mapping,
-}
-_UNUSED = frozenset(
+_NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget"})
+_IGNORED = frozenset(
     {
         "allowed_fails",
         "api_version",
@@ -50,26 +46,31 @@ _UNUSED = frozenset(
         "use_in_pass_through",
     }
 )
-"""What LiteLLM knows and means nothing here, or is said for the whole router."""
+"""Parameters that LiteLLM knows and that have no effect here, or are set for the whole router."""
 
 
 class Located(dict[str, Any]):
-    """An entry of `model_list` that knows where it was read.
+    """A mapping of a configuration file, and where it begins.
 
     Attributes:
-        where: For errors.
+        where: The file and the line, for errors.
     """
 
-    def __init__(self, given: Mapping[str, Any], where: str) -> None:
-        super().__init__(given)
+    def __init__(self, where: str) -> None:
+        super().__init__()
         self.where = where
 
 
 def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -> dict[str, Group]:
     """The groups that a `model_list` describes, by name.
 
+    Args:
+        model_list: LiteLLM's.
+        prices: The caller's prices by `provider/model`.
+        sender: Sends the requests.
+
     Raises:
-        ConfigurationError: It is no list of deployments, or an id is not unique.
+        ConfigurationError: It is not a list of deployments, or an id is not unique.
     """
     if not isinstance(model_list, list | tuple) or not model_list:
         raise ConfigurationError("model_list must be a list of at least one deployment")
@@ -79,7 +80,7 @@ def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -
         where = given.where if isinstance(given, Located) else f"model_list[{number}]"
         name = str(given.get("model_name"))
         group = groups.get(name, Group(name, ()))
-        entry = entry_of(given, where, f"{name}-{len(group.entries) + 1}", prices, sender)
+        entry = _entry(given, where, f"{name}-{len(group.entries) + 1}", prices, sender)
         if entry.id in ids:
             raise ConfigurationError(f"{where} ({name}): the id {entry.id} is used by another deployment")
         ids.add(entry.id)
@@ -87,73 +88,26 @@ def groups_of(model_list: object, prices: Mapping[str, Price], sender: Sender) -
     return groups
 
 
-_REFERENCE = "os.environ/"
-
-
-def resolved(value: Any, where: str) -> Any:
-    """`value` with what the environment holds in place of `os.environ/NAME`, as in LiteLLM.
-
-    Raises:
-        ConfigurationError: A variable is not set.
-    """
-    if isinstance(value, Mapping):
-        return {name: resolved(each, where) for name, each in value.items()}
-    if isinstance(value, list):
-        return [resolved(each, where) for each in value]
-    if not isinstance(value, str) or not value.startswith(_REFERENCE):
-        return value
-    name = value.removeprefix(_REFERENCE)
-    try:
-        found = variable(name)
-    except UnicodeEncodeError:  # half of a character, which YAML can spell
-        raise ConfigurationError(f"{where}: there can be no environment variable {name!a}") from None
-    if found is None:
-        raise ConfigurationError(f"{where}: the environment variable {name} is not set")
-    return found
-
-
-def with_numbers(given: Mapping[str, Any], found: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """`found`, which is `given` resolved, with numbers where the environment, which has only texts, spells them."""
-    spelled = [name for name in names if isinstance(found.get(name), str) and found[name] != given[name]]
-    return {**found, **{name: _number(found[name]) for name in spelled}}
-
-
-def _number(text: str) -> int | float | str:
-    for kind in (int, float):
-        with suppress(ValueError):
-            return kind(text)
-    return text
-
-
-def entry_of(
-    given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], sender: Sender
-) -> Entry:
-    """The deployment that an entry of `model_list` describes.
-
-    Args:
-        where: Which entry it is, for errors.
-        default_id: Its id, where `model_info` gives none.
-
-    Raises:
-        ConfigurationError: It says what no deployment can be.
-    """
-    params, info, name = given.get("litellm_params"), given.get("model_info") or {}, given.get("model_name")
+def _entry(given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], sender: Sender) -> Entry:
+    """The deployment that one entry of a `model_list` describes."""
+    name, params, info = given.get("model_name"), given.get("litellm_params"), given.get("model_info") or {}
     if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
-        raise ConfigurationError(f"{where} is not a mapping with a model_name and litellm_params")
-    params = with_numbers(params, resolved(params, where), _NUMBERS)
-    info = with_numbers(info, resolved(info, where), _PRICES)
-    where, model_id = f"{where} ({name})", str(info.get("id") or default_id)
+        raise ConfigurationError(f"{where} must be a mapping with a model_name and litellm_params")
+    where = f"{where} ({name})"
+    params = resolved_settings(params, where, numbers=_NUMBERS)
+    info = resolved_settings(info, where, numbers=_NUMBERS)
+    model_id = str(info.get("id") or default_id)
+    if ignored := sorted(params.keys() & _IGNORED):
+        _log.warning("%s: ignored in litellm_params: %s", where, ", ".join(ignored))
     try:
-        deployment = _deployment(params, info, where, model_id, prices=prices, sender=sender)
-        entry = Entry(id=model_id, deployment=deployment, terms=_terms(params, where))
+        deployment = _deployment(params, info, model_id, prices=prices, sender=sender)
+        entry = Entry(id=model_id, deployment=deployment, terms=_terms(params))
         fault = deployment.fault()
-        if isinstance(fault, BadRequestError):  # of what was given, which no variable that is set later can mend
+        if isinstance(fault, BadRequestError):  # wrong in every environment
             raise fault
         if deployment.budget is not None and fault is None:
             deployment.estimate(RerankRequest(query="", documents=()))
     except (BadRequestError, ConfigurationError) as error:
-        if error.message.startswith(where):
-            raise
         raise ConfigurationError(f"{where}: {error.message}") from None
     return entry
 
@@ -161,56 +115,58 @@ def entry_of(
 def _deployment(
     params: Mapping[str, Any],
     info: Mapping[str, Any],
-    where: str,
     model_id: str,
     *,
     prices: Mapping[str, Price],
     sender: Sender,
 ) -> Deployment:
-    kind = provider_class(params.get("model", ""), params.get("custom_llm_provider"))
-    known = {"model", "extra_body", *_CONNECTION, *_PRICES, *_TERMS, *_BUDGET, *_HEADERS, *kind.settings, *kind.options}
-    if unknown := sorted(map(str, params.keys() - known - _UNUSED)):
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(f"{where}: litellm_params has no {', '.join(unknown)}{hint}")
-    if unused := sorted(params.keys() & _UNUSED):
-        _log.warning("%s: %s in litellm_params means nothing here", where, ", ".join(unused))
-    for name, kinds in _KINDS.items():
-        if params.get(name) is not None and not isinstance(params[name], kinds):
-            raise ConfigurationError(f"{where}: {name} is a {'mapping' if kinds is Mapping else 'string'}")
-    base = (params.get("api_base") or "").strip()
+    custom_llm_provider = params.get("custom_llm_provider")
+    kind = provider_class(params.get("model", ""), custom_llm_provider)
+    _check_names(params, kind)
+    costs = {name: params.get(name, info.get(name)) for name in _PRICES}
+    options = made(RerankerOptions, {**{name: params[name] for name in _NAMES_OF_OPTIONS & params.keys()}, **costs})
+    base, key = (options.api_base or "").strip(), options.api_key
     if base and not is_http_url(base):
-        raise ConfigurationError(f"{where}: api_base is not an http(s) address such as https://host/v1")
-    cost = {name: params.get(name, info.get(name)) for name in _PRICES}
-    headers = [params.get(name) or {} for name in _HEADERS]
+        raise ConfigurationError("api_base must be an http(s) URL such as https://host/v1")
     return Deployment(
         params["model"],
-        **{name: params.get(name) for name in _CONNECTION},
-        headers={name: value for each in headers for name, value in each.items()} or None,
+        custom_llm_provider=custom_llm_provider,
+        api_key=key.get_secret_value() if isinstance(key, SecretStr) else key,
+        api_base=base,
+        headers=options.headers,
         settings={name: params[name] for name in kind.settings.keys() & params.keys()},
-        price=Price(per_query=cost["input_cost_per_query"], per_token=cost["input_cost_per_token"]),
+        price=Price(per_query=options.input_cost_per_query, per_token=options.input_cost_per_token),
         prices=prices,
         sender=sender,
         defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
-        default_body=params.get("extra_body"),
+        default_body=options.extra_body,
         budget=_budget(params),
         model_id=model_id,
     )
 
 
-def _terms(params: Mapping[str, Any], where: str) -> Terms:
+def _check_names(params: Mapping[str, Any], kind: type[Provider]) -> None:
+    known = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *kind.options}
+    if unknown := sorted(map(str, params.keys() - known - _IGNORED)):
+        near = difflib.get_close_matches(unknown[0], known, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{hint}")
+
+
+def _terms(params: Mapping[str, Any]) -> Terms:
     given = {name: params[name] for name in _TERMS if params.get(name) is not None}
     for name, value in given.items():
-        if not is_number(value) or value < 0 or (value == 0 and name != "weight"):
-            raise ConfigurationError(f"{where}: {name} is a number {'of at least' if name == 'weight' else 'above'} 0")
+        may_be_0 = name == "weight"
+        if not is_number(value) or value < 0 or (value == 0 and not may_be_0):
+            must = "a number of at least 0" if may_be_0 else "a positive number"
+            raise ConfigurationError(f"{name} must be {must}, got {shown(value)}")
     return Terms(**given)
 
 
 def _budget(params: Mapping[str, Any]) -> Budget | None:
-    budget, dollars = params.get("budget"), params.get("max_budget")
+    budget, dollars, window = (params.get(name) for name in _BUDGET)
     if budget is not None and not isinstance(budget, Budget):
-        raise ConfigurationError("budget is a Budget; in a file write max_budget and budget_duration")
-    window = params.get("budget_duration")
+        raise ConfigurationError("budget must be a Budget; in a file, write max_budget and budget_duration")
     if dollars is None and window is not None:
-        raise ConfigurationError("budget_duration says how long max_budget is for, and there is no max_budget")
+        raise ConfigurationError("budget_duration needs a max_budget")
     return budget if dollars is None else Budget(dollars, window)

@@ -1,7 +1,8 @@
-"""What a failure says: about the call, about the deployment, and to the caller."""
+"""What failures mean: for a deployment, and for the caller."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,8 +20,8 @@ from anyrerank.errors import (
     RerankError,
 )
 
-_OF_THE_CALL = frozenset({400, 412, 413, 415, 422})
-"""Statuses that say something about the request, and nothing about the deployment."""
+_OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
+"""Statuses for which the request is to blame, not the deployment."""
 
 _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)
 """Errors that the next call would meet too."""
@@ -28,32 +29,27 @@ _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDe
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """How one deployment failed.
+    """How a deployment failed once.
 
     Attributes:
         deployment: Its id in the `model_list`, if it has one, and its `provider/model`.
         error: What it raised.
-        requests: How many requests failed there.
+        requests: How many requests failed.
     """
 
     deployment: str
     error: RerankError
     requests: int = 1
 
-    def __str__(self) -> str:
-        status = f" {self.error.status_code}" if self.error.status_code is not None else ""
-        times = f", {self.requests} times" if self.requests > 1 else ""
-        return f"{self.deployment}: {type(self.error).__name__}{status}{times}: {self.error.message}"
-
 
 def failure_of(error: RerankError, requests: int) -> Failure | None:
-    """What an error says against a deployment; `None` if it is about the call.
+    """How a deployment failed, or `None` if the error is not its fault.
 
     Args:
         error: What was raised.
         requests: How many requests failed.
     """
-    if error.too_large or error.status_code in _OF_THE_CALL:
+    if error.too_large or error.status_code in _OF_THE_REQUEST:
         return None
     if isinstance(error, BudgetExceededError | GuardrailRaisedError) or not error.should_fail_over:
         return None
@@ -66,13 +62,40 @@ def failure_of(error: RerankError, requests: int) -> Failure | None:
 
 
 def all_failed(failed: Sequence[FailedAttempt], attempts: Sequence[Attempt]) -> RerankError:
-    """One error that holds all of them; the first one if it is the only one, or if all refused the call unsent."""
-    if len(failed) == 1 or not any(each.error.should_fail_over for each in failed):
+    """The error of a call that failed everywhere.
+
+    It is the first failure if there is no other, or if the call was refused everywhere before it was sent; else a
+    `FallbackError`.
+
+    Args:
+        failed: All failures of the call, in order.
+        attempts: All attempts of the call.
+    """
+    if len(failed) == 1 or all(_is_refusal(each.error) for each in failed):
         return failed[0].error
     names = {each.deployment for each in failed}
-    what = f"all {len(names)} deployments failed" if len(names) > 1 else f"{failed[0].deployment} failed each time"
+    what = f"all {len(names)} deployments failed" if len(names) > 1 else "every attempt failed"
     return FallbackError(
-        f"{what}: {'; '.join(map(str, failed))}",
-        errors=tuple(each.error for each in failed),
-        attempts=tuple(attempts),
+        f"{what}: {summary(failed)}", errors=tuple(each.error for each in failed), attempts=tuple(attempts)
     )
+
+
+def _is_refusal(error: RerankError) -> bool:
+    """Whether the call was refused here, before anything was sent."""
+    return isinstance(error, BudgetExceededError) or not error.should_fail_over
+
+
+def summary(failed: Sequence[FailedAttempt]) -> str:
+    """What failed and how; the same failure of a deployment is shown once, with how often it happened."""
+    counted: Counter[str] = Counter()
+    messages: dict[str, str] = {}
+    for each in failed:
+        status = "" if each.error.status_code is None else f" {each.error.status_code}"
+        what = f"{each.deployment}: {type(each.error).__name__}{status}"
+        counted[what] += max(1, each.requests)
+        messages[what] = each.error.message
+    return "; ".join(f"{what}{_times(count)}: {messages[what]}" for what, count in counted.items())
+
+
+def _times(count: int) -> str:
+    return f", {count} times" if count > 1 else ""

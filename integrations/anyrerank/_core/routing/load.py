@@ -1,4 +1,4 @@
-"""What is known of a deployment: its terms, and what happened there lately."""
+"""What is known about a deployment: its terms, its load, and when it can take a call."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-_MINUTE = 60.0
+from anyrerank._core.routing.window import MINUTE, Need, Slot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """On what terms a deployment is used.
+    """The terms on which a deployment is used.
 
     Attributes:
         weight: Its share of the calls, relative to the weights of the others.
         rpm, tpm: Requests and tokens that it takes per minute.
-        order: Deployments with a lower one are used as long as one of them is available.
+        order: Deployments with a lower order are used as long as one of them is available.
         timeout: Seconds for one attempt.
     """
 
@@ -29,35 +29,18 @@ class Terms:
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
-    """About how much a call will use."""
-
-    requests: int = 1
-    tokens: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Slot:
-    """What was used within a second; it counts until its last use is a minute old."""
-
-    last: float
-    requests: int
-    tokens: int
-
-
-@dataclass(frozen=True, slots=True)
 class Load:
-    """What happened at a deployment lately. Times are of the clock of the `RoutingState`.
+    """What happened at a deployment recently. Times are on the clock of the `RoutingState`.
 
     Attributes:
-        in_flight: Calls in flight.
+        in_flight: Number of calls in flight.
         cooling_until: When its cooldown ends.
         retry_at: The earliest time that the server itself named; never after `cooling_until`.
         half_open: Whether it cooled down because it failed, and has not answered since: it gets one trial call at a
             time. A deployment that was only rate limited closes again when its cooldown ends.
         latency: Mean seconds of the last answers; 0 if unknown, so that it is tried.
         requests, tokens: Used in the last minute.
-        slots: What makes these up, if the deployment has a limit.
+        slots: When `requests` and `tokens` were used, the oldest first.
     """
 
     in_flight: int = 0
@@ -75,9 +58,9 @@ class Risk(IntEnum):
 
     NONE = 0
     COOLING = 1
-    """One that is cooling down because it failed; never one whose server named a time, or that is at its limit."""
+    """A deployment that is cooling down because it failed; never before the time that its server named."""
     HALF_OPEN = 2
-    """One that another call is trying already."""
+    """A deployment that another call is already trying."""
 
 
 def available_at(terms: Terms, load: Load, need: Need, now: float, risk: Risk = Risk.NONE) -> float:
@@ -90,12 +73,12 @@ def available_at(terms: Terms, load: Load, need: Need, now: float, risk: Risk = 
 
 
 def _room_at(load: Load, need: Need, now: float, rpm: float, tpm: float) -> float:
-    """When there is room for `need`; a call above a limit waits until nothing else counts."""
+    """When the limits leave room for `need`; a call that is above a limit by itself waits for an empty minute."""
     requests = load.requests + need.requests - max(rpm, need.requests)
     tokens = load.tokens + need.tokens - max(tpm, need.tokens)
     when = now
     for slot in load.slots:
         if requests <= 0 and tokens <= 0:
             break
-        requests, tokens, when = requests - slot.requests, tokens - slot.tokens, slot.last + _MINUTE
+        requests, tokens, when = requests - slot.requests, tokens - slot.tokens, slot.last + MINUTE
     return when

@@ -11,22 +11,16 @@ from typing_extensions import Self
 
 from anyrerank._core.engine import shown
 from anyrerank._core.routing.balancer import Rules
-from anyrerank._core.routing.state import Cooldowns
+from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.strategies import STRATEGIES
 from anyrerank._core.runtime import is_number
-from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.errors import ConfigurationError
 
 T = TypeVar("T")
 
-_DEFAULTS: Mapping[str, float] = {
-    "max_fallbacks": 5,
-    "num_retries": 2,
-    "retry_after": 0.0,
-    "allowed_fails": 3,
-    "cooldown_time": 5.0,
-    "ttl": 3600.0,
-    "lowest_latency_buffer": 0.0,
-}
+_COUNTS: Mapping[str, int] = {"max_fallbacks": 5, "num_retries": 2, "allowed_fails": 3}
+_NUMBERS: Mapping[str, float] = {"retry_after": 0.0, "cooldown_time": 5.0, "ttl": 3600.0, "lowest_latency_buffer": 0.0}
+"""Defaults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,31 +34,27 @@ class RouterSettings:
     num_retries: int
 
     @classmethod
-    def of(cls, *, routing_strategy: object, routing_strategy_args: object, **numbers: object) -> Self:
+    def of(cls, *, routing_strategy: object, routing_strategy_args: object, **given: object) -> Self:
         """The settings that the arguments of `Router` describe; `None` stands for the default.
 
         Raises:
-            ConfigurationError: One of them is no valid setting.
-            BadRequestError: `num_retries` is not an integer of at least 0.
+            ConfigurationError: A value that the setting cannot have.
         """
-        arguments = _mapping("routing_strategy_args", routing_strategy_args)
-        given = {**numbers, **{name: arguments.get(name) for name in ("ttl", "lowest_latency_buffer")}}
-        retries = given["num_retries"]
-        if retries is not None and (type(retries) is not int or retries < 0):
-            raise BadRequestError(f"num_retries must be an integer of at least 0, got {shown(retries)}")
-        checked = {name: _number(name, given.get(name)) for name in _DEFAULTS}
         strategy = one_of("routing_strategy", routing_strategy, STRATEGIES)
+        values = {**_mapping("routing_strategy_args", routing_strategy_args), **given}
+        counts = {name: _count(name, values.get(name), default) for name, default in _COUNTS.items()}
+        numbers = {name: _number(name, values.get(name), default) for name, default in _NUMBERS.items()}
         return cls(
             rules=Rules(
                 strategy=strategy,
-                counts_tokens=str(routing_strategy).startswith("usage"),
-                buffer=checked["lowest_latency_buffer"],
-                retry_after=checked["retry_after"],
+                counts_tokens=strategy is STRATEGIES["usage-based-routing"],
+                buffer=numbers["lowest_latency_buffer"],
+                retry_after=numbers["retry_after"],
             ),
-            cooldowns=Cooldowns(int(checked["allowed_fails"]), checked["cooldown_time"]),
-            latency_ttl=checked["ttl"],
-            max_fallbacks=int(checked["max_fallbacks"]),
-            num_retries=int(checked["num_retries"]),
+            cooldowns=Cooldowns(counts["allowed_fails"], numbers["cooldown_time"]),
+            latency_ttl=numbers["ttl"],
+            max_fallbacks=counts["max_fallbacks"],
+            num_retries=counts["num_retries"],
         )
 
 
@@ -74,12 +64,13 @@ def one_of(what: str, name: object, known: Mapping[str, T]) -> T:
     Raises:
         ConfigurationError: There is none; the message has close matches.
     """
+    must = f"{what} must be one of {', '.join(known)}"
     if not isinstance(name, str):
-        raise ConfigurationError(f"{what} must be one of {', '.join(known)}, got {shown(name)}")
+        raise ConfigurationError(f"{must}, got {shown(name)}")
     if name not in known:
         near = difflib.get_close_matches(name, known, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(f"{what} must be one of {', '.join(known)}, got {name[:80]!r}{hint}")
+        raise ConfigurationError(f"{must}, got {name[:80]!r}{hint}")
     return known[name]
 
 
@@ -89,9 +80,17 @@ def _mapping(name: str, value: object) -> Mapping[str, Any]:
     return value or {}
 
 
-def _number(name: str, value: object) -> float:
+def _count(name: str, value: object, default: int) -> int:
     if value is None:
-        return _DEFAULTS[name]
+        return default
+    if not (isinstance(value, int) and not isinstance(value, bool) and value >= 0):
+        raise ConfigurationError(f"{name} must be an integer of at least 0, got {shown(value)}")
+    return value
+
+
+def _number(name: str, value: object, default: float) -> float:
+    if value is None:
+        return default
     if not (is_number(value) and value >= 0):
         raise ConfigurationError(f"{name} must be a number of at least 0, got {shown(value)}")
     return value

@@ -5,19 +5,37 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import TypeAlias, TypeVar
 
 from anyrerank._core.routing.load import Load, Terms
+from anyrerank._core.routing.window import Need
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
-    """A deployment that may be asked."""
+def _unknown() -> None:
+    """The cost of a call whose price is not known."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A deployment, as a call sees it.
+
+    Attributes:
+        terms: The terms on which it is used.
+        load: What happened there recently.
+        need: What the call will use there.
+        not_before: When this call may ask it, or `None` for never again.
+        tried: Whether this call has asked it before.
+        cost: Gives about how many US dollars the call costs there, or `None` if unknown.
+    """
 
     terms: Terms
     load: Load
+    need: Need = field(default_factory=Need)
+    not_before: float | None = -math.inf
+    tried: bool = False
+    cost: Callable[[], float | None] = _unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,61 +44,59 @@ class Basis:
 
     Attributes:
         rng: Gives numbers from 0 to just under 1.
-        cost: About how many US dollars the call costs at the option of an index, or `None` if unknown.
         buffer: A deployment counts as fast as the fastest one if it is slower by at most this fraction.
     """
 
     rng: Callable[[], float]
-    cost: Callable[[int], float | None]
     buffer: float = 0.0
 
 
-Strategy: TypeAlias = Callable[[Sequence[Option], Basis], int]
-"""The index of the option that is asked."""
+Strategy: TypeAlias = Callable[[Sequence[Target], Basis], int]
+"""Returns the index of the target to ask."""
 
 
-def _shuffled(options: Sequence[Option], basis: Basis) -> int:
+def _shuffled(targets: Sequence[Target], basis: Basis) -> int:
     """At random, in proportion to the weights; without weights to rpm or tpm, if all have one."""
-    bounds = list(accumulate(_shares(options)))
+    bounds = list(accumulate(_shares(targets)))
     return bisect_right(bounds, basis.rng() * bounds[-1])
 
 
-def _shares(options: Sequence[Option]) -> Sequence[float]:
-    weights = [option.terms.weight for option in options]
+def _shares(targets: Sequence[Target]) -> Sequence[float]:
+    weights = [target.terms.weight for target in targets]
     shares = [1.0 if weight is None else weight for weight in weights]
     if any(shares) and any(weight is not None for weight in weights):
         return shares
-    for limits in ([each.terms.rpm for each in options], [each.terms.tpm for each in options]):
+    for limits in ([each.terms.rpm for each in targets], [each.terms.tpm for each in targets]):
         if known := [float(limit) for limit in limits if limit]:
             return known if len(known) == len(limits) else [1.0] * len(limits)
-    return [1.0] * len(options)
+    return [1.0] * len(targets)
 
 
-def _least_busy(options: Sequence[Option], basis: Basis) -> int:
-    return _lowest([option.load.in_flight for option in options], basis)
+def _least_busy(targets: Sequence[Target], basis: Basis) -> int:
+    return _lowest([target.load.in_flight for target in targets], basis)
 
 
-def _fastest(options: Sequence[Option], basis: Basis) -> int:
-    seconds = [option.load.latency for option in options]
+def _fastest(targets: Sequence[Target], basis: Basis) -> int:
+    seconds = [target.load.latency for target in targets]
     fast = min(seconds) * (1 + basis.buffer)
     return _lowest([max(each, fast) for each in seconds], basis)
 
 
-def _least_used(options: Sequence[Option], basis: Basis) -> int:
+def _least_used(targets: Sequence[Target], basis: Basis) -> int:
     """By the used fraction of their limits, if all have some; else by tokens, then requests, of the last minute."""
-    if all(option.terms.rpm or option.terms.tpm for option in options):
-        return _lowest([_fraction_used(option) for option in options], basis)
-    return _lowest([(option.load.tokens, option.load.requests) for option in options], basis)
+    if all(target.terms.rpm or target.terms.tpm for target in targets):
+        return _lowest([_fraction_used(target) for target in targets], basis)
+    return _lowest([(target.load.tokens, target.load.requests) for target in targets], basis)
 
 
-def _fraction_used(option: Option) -> float:
-    terms, load = option.terms, option.load
+def _fraction_used(target: Target) -> float:
+    terms, load = target.terms, target.load
     return max(load.requests / (terms.rpm or math.inf), load.tokens / (terms.tpm or math.inf))
 
 
-def _cheapest(options: Sequence[Option], basis: Basis) -> int:
+def _cheapest(targets: Sequence[Target], basis: Basis) -> int:
     """By what the call costs; an unknown price comes last."""
-    costs = [basis.cost(index) for index in range(len(options))]
+    costs = [target.cost() for target in targets]
     return _lowest([math.inf if cost is None else cost for cost in costs], basis)
 
 
@@ -88,7 +104,7 @@ N = TypeVar("N", float, tuple[int, int])
 
 
 def _lowest(numbers: Sequence[N], basis: Basis) -> int:
-    """The index of the lowest number; at random among several."""
+    """The index of the lowest number; at random if several are equal."""
     lowest = min(numbers)
     best = [index for index, number in enumerate(numbers) if number == lowest]
     return best[int(basis.rng() * len(best))]

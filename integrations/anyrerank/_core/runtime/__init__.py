@@ -5,6 +5,7 @@ from anyrerank._core.runtime.async_driver import arun
 from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
 from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Sender, Sleep, Wait
 from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime.fork_lock import ForkLock
 from anyrerank._core.runtime.forks import reset_in_child
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.sync_driver import run
@@ -16,6 +17,7 @@ __all__ = [
     "Deadline",
     "Effect",
     "Flow",
+    "ForkLock",
     "Gather",
     "HttpRequest",
     "HttpResponse",

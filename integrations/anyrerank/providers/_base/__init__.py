@@ -5,30 +5,32 @@ from anyrerank.providers._base.answers import (
     dig,
     dollars,
     estimated_units,
-    finite,
+    finite_float,
     first_at,
+    int_or_text,
     ranked,
     usage,
-    whole_number,
 )
-from anyrerank.providers._base.cohere_style import COHERE_USED, PROMPT_USED, TOTAL_USED, CohereStyle
+from anyrerank.providers._base.cohere_style import COHERE_USAGE, PROMPT_USAGE, TOTAL_USAGE, CohereStyle
 from anyrerank.providers._base.cohere_versions import CohereVersions
 from anyrerank.providers._base.connection import Connection, Setting
-from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, inherited
-from anyrerank.providers._base.provider import NOTHING_ASKED, Provider
-from anyrerank.providers._base.refusals import json_or_none, message_in, redact
+from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, imported_before_fork
+from anyrerank.providers._base.error_body import json_or_none, message_in
+from anyrerank.providers._base.provider import EMPTY_REQUEST, Provider
+from anyrerank.providers._base.redaction import Redactor
 from anyrerank.providers._base.urls import endpoint, is_http_url
 
 __all__ = [
-    "COHERE_USED",
-    "NOTHING_ASKED",
-    "PROMPT_USED",
-    "TOTAL_USED",
+    "COHERE_USAGE",
+    "EMPTY_REQUEST",
+    "PROMPT_USAGE",
+    "TOTAL_USAGE",
     "CohereStyle",
     "CohereVersions",
     "Connection",
     "CrossEncoder",
     "Provider",
+    "Redactor",
     "Score",
     "Setting",
     "UnusableAnswerError",
@@ -36,14 +38,13 @@ __all__ = [
     "dollars",
     "endpoint",
     "estimated_units",
-    "finite",
+    "finite_float",
     "first_at",
-    "inherited",
+    "imported_before_fork",
+    "int_or_text",
     "is_http_url",
     "json_or_none",
     "message_in",
     "ranked",
-    "redact",
     "usage",
-    "whole_number",
 ]

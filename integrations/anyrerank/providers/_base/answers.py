@@ -1,4 +1,4 @@
-"""Reading an answer: every part is checked before it is used."""
+"""Reading an answer: every value is checked before it is used."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Tokens, usua
 
 
 class UnusableAnswerError(Exception):
-    """The answer does not have the shape that it should have."""
+    """The answer does not have the documented form."""
 
 
 def dig(body: Any, *path: str) -> Any:
-    """The value at `path` in nested objects of JSON, or `None`."""
+    """The value at `path` in nested JSON objects, or `None`."""
     for key in path:
         if not isinstance(body, dict):
             return None
@@ -24,7 +24,7 @@ def dig(body: Any, *path: str) -> Any:
 
 
 def first_at(body: Any, paths: Sequence[str]) -> Any:
-    """The value at the first of `paths` (keys joined with dots) where there is one."""
+    """The first value that is not `None` at any of `paths`, whose keys are joined with dots."""
     for path in paths:
         if (value := dig(body, *_keys(path))) is not None:
             return value
@@ -39,10 +39,12 @@ def _keys(path: str) -> tuple[str, ...]:
 def ranked(
     body: Any, request: RerankRequest, *, rows: str, score: str, index: str = "index"
 ) -> list[tuple[int, float]]:
-    """The (index, score) pairs in a list of results, checked one by one.
+    """The (index, score) pairs in a list of results, each one checked.
 
     Args:
-        rows: Where the list is in `body`: keys joined with dots, or `""` for an answer that is the list.
+        body: The JSON of the response.
+        request: The request that it answers.
+        rows: Path of the list in `body`, its keys joined with dots; `""` if `body` is the list.
         score: Key of the score in a result.
         index: Key of the index in a result.
 
@@ -59,7 +61,7 @@ def ranked(
     try:
         scores = {item[index]: item[score] for item in items}
         kinds = set(map(type, scores.values()))
-        sound = (
+        valid = (
             len(scores) == len(items)
             and set(map(type, scores)) == _INTEGER
             and kinds <= _NUMBERS
@@ -68,8 +70,8 @@ def ranked(
             and (math.isfinite(sum(scores.values())) or all(map(math.isfinite, scores.values())))
         )
     except (KeyError, TypeError, IndexError, OverflowError):
-        scores, kinds, sound = {}, set(), False
-    if not sound:
+        scores, kinds, valid = {}, set(), False
+    if not valid:
         raise UnusableAnswerError(_fault(items, count, rows or "answer", index, score))
     return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
 
@@ -77,27 +79,32 @@ def ranked(
 _INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
 
 
-def _fault(items: Sequence[Any], count: int, rows: str, index: str, score: str) -> str:
-    """What is wrong with a list of results: the first result that is not what it should be."""
+def _fault(items: Sequence[Any], count: int, rows: str, index_key: str, score_key: str) -> str:
+    """The first fault in a list of results."""
     seen: set[int] = set()
-    for place, item in enumerate(items):
+    for row, item in enumerate(items):
+        name = f"{rows}[{row}]"
         if not isinstance(item, dict):
-            return f"{rows}[{place}] is not an object"
-        position = item.get(index)
-        if type(position) is not int or not 0 <= position < count:
-            return f"{rows}[{place}].{index} is not an integer from 0 to {count - 1}"
-        if position in seen:
-            return f"{rows}[{place}].{index} repeats {position}"
-        seen.add(position)
+            return f"{name} is not an object"
+        index = item.get(index_key)
+        if type(index) is not int or not 0 <= index < count:
+            return f"{name}.{index_key} is not an integer from 0 to {count - 1}"
+        if index in seen:
+            return f"{name}.{index_key} repeats {index}"
+        seen.add(index)
         try:
-            finite(item.get(score), f"{rows}[{place}].{score}")
-        except UnusableAnswerError as problem:
-            return str(problem)
+            finite_float(item.get(score_key), f"{name}.{score_key}")
+        except UnusableAnswerError as error:
+            return str(error)
     return f"'{rows}' cannot be read"
 
 
-def finite(value: Any, name: str) -> float:
-    """`value` as a float, if it is a finite number and not a bool."""
+def finite_float(value: Any, name: str) -> float:
+    """`value` as a float.
+
+    Raises:
+        UnusableAnswerError: It is not a number, or NaN or infinite; a bool is not a number.
+    """
     if type(value) is not float and type(value) is not int:
         raise UnusableAnswerError(f"{name} is not a number")
     try:
@@ -109,25 +116,25 @@ def finite(value: Any, name: str) -> float:
     return number
 
 
-def whole_number(text: str) -> int | str:
-    """The count that a text spells, or the text itself; the longest that is read has nine digits."""
+def int_or_text(text: str) -> int | str:
+    """`text` as an integer if it is one of at most nine digits, else unchanged."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else text
 
 
-def number(value: Any) -> int | float | None:
-    """A count that the provider gave, or `None`: never a made-up 0."""
-    usable = type(value) in (int, float) and 0 <= value < math.inf
-    return value if usable else None
+def _count(value: Any) -> int | float | None:
+    """A number that the provider reported, or `None`; never an invented 0."""
+    is_usable = type(value) in (int, float) and 0 <= value < math.inf
+    return value if is_usable else None
 
 
 def estimated_units(request: RerankRequest) -> Meta:
-    """Usage where the provider reports none."""
+    """Usage for a provider that reports none."""
     return usage(search_units=usual_units(len(request.documents)), estimated=True)
 
 
 def dollars(value: Any) -> float | None:
-    """A cost that the provider gave; a 0 stands for one that it does not know."""
-    cost = number(value)
+    """A cost that the provider reported. Providers report 0 for a cost that they do not know: that is `None`."""
+    cost = _count(value)
     return float(cost) if cost else None
 
 
@@ -141,12 +148,18 @@ def usage(
     warnings: Any = None,
     estimated: bool = False,
 ) -> Meta:
-    """`Meta` of what is there and is what it should be; anything else is left out.
+    """`Meta` with the values that have the right type; others are left out.
 
     Args:
-        estimated: Whether the numbers are ours rather than the provider's.
+        search_units: Billed search units.
+        total_tokens: Billed tokens.
+        input_tokens: Tokens that the model read.
+        output_tokens: Tokens that the model wrote.
+        api_version: What the provider reports of its API version.
+        warnings: A list of strings.
+        estimated: Whether the numbers are an estimate, not reported by the provider.
     """
-    units, billed, read, written = map(number, (search_units, total_tokens, input_tokens, output_tokens))
+    units, billed, read, written = map(_count, (search_units, total_tokens, input_tokens, output_tokens))
     return Meta(
         billed_units=None if units is None and billed is None else BilledUnits(search_units=units, total_tokens=billed),
         tokens=None if read is None and written is None else Tokens(input_tokens=read, output_tokens=written),

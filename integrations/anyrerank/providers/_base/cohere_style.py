@@ -1,9 +1,7 @@
-"""The dialect that most back ends speak: a query and a list of documents, back a list of rows with index and score.
+"""The dialect of most providers: a query and a list of documents in, a list of results with index and score out.
 
-A back end of this kind is a class of data. What differs between them is names: of fields, of the path, of usage.
+Such a provider is a class of data: only names and paths differ.
 """
-
-from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -11,15 +9,15 @@ from typing import Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from anyrerank._core.types import Answer, Document, RerankRequest, texts_of
+from anyrerank._core.types import Answer, Document, RerankRequest, public, texts_of
 from anyrerank.providers._base.answers import dig, dollars, first_at, ranked, usage
 from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.urls import endpoint
 
-Used = Mapping[Literal["search_units", "total_tokens", "input_tokens", "output_tokens"], Sequence[str]]
-"""Where an answer says what was used: for each number the places to look, the first that holds one wins."""
+UsagePaths = Mapping[Literal["search_units", "total_tokens", "input_tokens", "output_tokens"], Sequence[str]]
+"""Where an answer reports usage: for each number its possible paths, of which the first that holds a value is used."""
 
-COHERE_USED: Used = MappingProxyType(
+COHERE_USAGE: UsagePaths = MappingProxyType(
     {
         "search_units": ("meta.billed_units.search_units",),
         "total_tokens": ("meta.billed_units.total_tokens",),
@@ -27,33 +25,40 @@ COHERE_USED: Used = MappingProxyType(
         "output_tokens": ("meta.tokens.output_tokens",),
     }
 )
-TOTAL_USED: Used = MappingProxyType({"total_tokens": ("usage.total_tokens",), "input_tokens": ("usage.total_tokens",)})
-PROMPT_USED: Used = MappingProxyType(
+TOTAL_USAGE: UsagePaths = MappingProxyType(
+    {"total_tokens": ("usage.total_tokens",), "input_tokens": ("usage.total_tokens",)}
+)
+PROMPT_USAGE: UsagePaths = MappingProxyType(
     {"total_tokens": ("usage.total_tokens",), "input_tokens": ("usage.prompt_tokens", "usage.total_tokens")}
 )
 
 
+@public("anyrerank.providers")
 class CohereStyle(Provider):
-    """Texts in, rows out; each class attribute is a name or a value on the wire."""
+    """A provider that takes texts and returns results with index and score; each attribute is a name on the wire."""
 
     operation: ClassVar[str] = "rerank"
-    """End of the path."""
+    """The end of the path."""
     root: ClassVar[str] = "/v1"
-    """Goes before the operation, unless the base URL ends in a version."""
+    """The part before it, unless the base URL ends in a version."""
     documents_key: ClassVar[str] = "documents"
+    """Name of the documents."""
     top_n_key: ClassVar[str] = "top_n"
-    top_n_needed: ClassVar[bool] = False
-    """Whether the number of results is always sent, because the server's own default is small."""
-    fixed: ClassVar[Mapping[str, Any]] = MappingProxyType({})
-    """Sent with every request."""
-    spelling: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Options that have another name on the wire."""
+    """Name of the number of results."""
+    top_n_required: ClassVar[bool] = False
+    """Whether the number of results is always sent, for a server whose default is small."""
+    constants: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """Fields that are sent with every request."""
+    option_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """Names on the wire of the options that have another one there."""
     rows: ClassVar[str] = "results"
-    """Where the rows are in the answer, see `ranked`."""
+    """Path of the results in the answer, as `ranked` takes it."""
     score_key: ClassVar[str] = "relevance_score"
-    used: ClassVar[Used] = PROMPT_USED
-    cost_at: ClassVar[tuple[str, ...]] = ()
-    """Where an answer may say what it cost in US dollars."""
+    """Name of the score in a result."""
+    usage_paths: ClassVar[UsagePaths] = PROMPT_USAGE
+    """Paths of the usage in the answer."""
+    cost_paths: ClassVar[tuple[str, ...]] = ()
+    """Paths at which the answer may report the cost in US dollars."""
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -65,25 +70,25 @@ class CohereStyle(Provider):
             "model": self.connection.model,
             "query": request.query,
             self.documents_key: self.documents(request),
-            **self.fixed,
-            **{self.spelling.get(name, name): value for name, value in request.options.items()},
+            **self.constants,
+            **{self.option_names.get(name, name): value for name, value in request.options.items()},
         }
-        top_n = request.top_n or (len(request.documents) if self.top_n_needed else None)
+        top_n = request.top_n or (len(request.documents) if self.top_n_required else None)
         if top_n is not None:
             body[self.top_n_key] = top_n
         return body
 
     def documents(self, request: RerankRequest) -> Sequence[Document]:
-        """The documents as they go out: by default their texts."""
+        """The documents as they are sent: by default their texts."""
         return texts_of(request)
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
-        numbers = {name: first_at(body, paths) for name, paths in self.used.items()}
+        numbers = {name: first_at(body, paths) for name, paths in self.usage_paths.items()}
         meta = usage(**numbers, api_version=dig(body, "meta", "api_version"), warnings=dig(body, "meta", "warnings"))
         return Answer(
             scores=ranked(body, request, rows=self.rows, score=self.score_key),
             id=dig(body, "id"),
             meta=meta,
-            cost=dollars(first_at(body, self.cost_at)),
+            cost=dollars(first_at(body, self.cost_paths)),
         )

@@ -1,6 +1,6 @@
-"""Cohere's own API, v1 and v2, wherever it is served: the version in the final URL decides the body.
+"""Cohere's own API, v1 and v2, wherever it is served. The version in the final URL decides the body.
 
-v2 takes strings, v1 also mappings and `rank_fields` (https://docs.cohere.com/reference/rerank).
+v1 takes mappings and `rank_fields`, v2 only strings (https://docs.cohere.com/reference/rerank).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Document, RerankRequest, texts_of
-from anyrerank.providers._base.cohere_style import COHERE_USED, CohereStyle
+from anyrerank.providers._base.cohere_style import COHERE_USAGE, CohereStyle
 
 _V1_ONLY, _V2_ONLY = frozenset({"max_chunks_per_doc"}), frozenset({"max_tokens_per_doc", "priority"})
 _MAX_CHUNKS_V1 = 9_999
@@ -20,27 +20,29 @@ _DEFAULT_CHUNKS_PER_DOC = 10
 
 
 class CohereVersions(CohereStyle):
-    """At most 1,000 documents a request (recommended by the vendor); on v1 also fewer than 10,000 chunks, at 10 a
-    document unless `max_chunks_per_doc` says otherwise. Scores are calibrated to 0..1.
+    """Scores are calibrated to 0..1.
+
+    A request holds at most 1,000 documents, as the vendor recommends. On v1 it also holds fewer than 10,000 chunks: 10
+    for each document, or `max_chunks_per_doc`.
     """
 
     options = _V1_ONLY | _V2_ONLY
     scale = "unit"
     sends_mappings = True
     documents_per_request = 1000
-    used = COHERE_USED
+    usage_paths = COHERE_USAGE
 
     def versioned_url(self, options: Mapping[str, Any]) -> str:
-        """The final URL for a call with these options."""
+        """The final URL of a request with these options."""
         raise NotImplementedError
 
     @override
     def max_documents(self, options: Mapping[str, Any]) -> int | None:
-        most = self.documents_per_request
-        if most and self._is_v1(options):
-            chunks = self.whole_option(options, "max_chunks_per_doc", at_least=1) or _DEFAULT_CHUNKS_PER_DOC
-            return max(1, min(most, _MAX_CHUNKS_V1 // chunks))
-        return most
+        limit = self.documents_per_request
+        if limit and self._is_v1(options):
+            chunks: int = options.get("max_chunks_per_doc", _DEFAULT_CHUNKS_PER_DOC)
+            return max(1, min(limit, _MAX_CHUNKS_V1 // chunks))
+        return limit
 
     @override
     def url(self, request: RerankRequest) -> str:
@@ -50,12 +52,12 @@ class CohereVersions(CohereStyle):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         v1 = self._is_v1(request.options)
         if wrong := request.options.keys() & (_V2_ONLY if v1 else _V1_ONLY):
-            raise self.refuse(
-                f"{', '.join(sorted(wrong))}: not in Cohere's {'v1' if v1 else 'v2'} API; let api_base end in "
-                f"{'/v2' if v1 else '/v1'}, or leave the option out"
+            raise self.bad_request(
+                f"{', '.join(sorted(wrong))}: not in Cohere's {'v1' if v1 else 'v2'} API; leave it out, or pass "
+                f"an api_base that ends in {'/v2' if v1 else '/v1'}"
             )
-        self.whole_option(request.options, "max_tokens_per_doc", at_least=1)
-        self.whole_option(request.options, "priority", at_least=0)
+        if (priority := request.options.get("priority", 0)) < 0:
+            raise self.bad_request(f"priority must be at least 0 for Cohere, got {priority}")
         fields = {"rank_fields": request.rank_fields} if v1 and request.rank_fields else {}
         return {**super().body(request), **fields}
 

@@ -1,43 +1,59 @@
-"""Where a provider is, and how to authenticate."""
-
-from __future__ import annotations
+"""Where a provider is and how to authenticate."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from typing_extensions import Self
 
+from anyrerank._core.types import public
+
+
+@public("anyrerank.providers")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Something that a connection needs besides key and base URL, such as a project or a region."""
+    """An argument of the connection besides key and base URL, such as a project or a region.
+
+    Attributes:
+        about: What it is, in a few words.
+        variables: Environment variables that may hold it; the first one that is set is used.
+        secret: Whether no error, log or `repr` may show it.
+        sent: Whether it is sent in a header, which limits its characters.
+    """
 
     about: str
     variables: tuple[str, ...] = ()
-    """Environment variables that may hold it; the first that is set wins."""
     secret: bool = False
     sent: bool = False
-    """Whether it goes into a header."""
 
 
+@public("anyrerank.providers")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where a provider is and how to get in. Nothing that may be secret is part of a `repr`."""
+    """Where a provider is and how to authenticate. The `repr` shows nothing that may be secret.
+
+    Attributes:
+        model: Name of the model, without the provider's prefix.
+        api_key: The API key.
+        key_variable: Environment variable that the key came from; `None` for a key that was passed.
+        api_base: The base URL.
+        base_variable: Environment variable that the base URL came from; `None` for one that was passed.
+        headers: Headers that were passed; they override the provider's own.
+        settings: Values for the provider's `settings`, passed or from the environment.
+        from_environment: Names of the settings that came from the environment.
+    """
 
     model: str
     api_key: str | None = field(default=None, repr=False)
     key_variable: str | None = None
-    """The environment variable that the key came from; `None` when the caller gave it."""
     api_base: str | None = field(default=None, repr=False)
     base_variable: str | None = None
-    """The environment variable that the base URL came from; `None` when the caller gave it."""
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     settings: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    """Those of the provider's `settings` that are known, from the caller or the environment."""
     from_environment: frozenset[str] = frozenset()
-    """Names of the settings that came from the environment."""
 
-    def holding(self, **settings: Any) -> Connection:
-        """This connection with some settings found out."""
+    def with_settings(self, **settings: Any) -> Self:
+        """A copy in which these settings count as passed."""
         return replace(
             self, settings={**self.settings, **settings}, from_environment=self.from_environment - settings.keys()
         )

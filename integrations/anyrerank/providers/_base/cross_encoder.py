@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import os
 import re
 import sys
 import threading
@@ -16,55 +15,62 @@ from typing import Any, TypeAlias
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import Blocking, Flow
+from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
 from anyrerank.providers._base.provider import Provider
-from anyrerank.providers._base.refusals import redact
+from anyrerank.providers._base.redaction import Redactor
 
 Score: TypeAlias = Callable[[str, Sequence[str]], Sequence[float]]
-"""A loaded model: a logit for each of the texts."""
+"""A loaded model: from a query and texts to a logit for each text."""
 
 CHUNK = 64
-"""Pairs that are scored before a cancelled task or a used-up timeout is looked at."""
+"""Pairs that are scored between two checks for cancellation and for the timeout."""
 
 _log = logging.getLogger("anyrerank")
 
 
-class _Slot:
-    """A model, or the place of one that is not loaded yet. Fast tokenizers refuse a second thread, hence the lock."""
+class Slot:
+    """Holds a model once it is loaded. The lock is needed because fast tokenizers do not allow a second thread."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.score: Score | None = None
 
 
-_slots: dict[object, _Slot] = {}
-_left_by_a_fork: list[object] = []
-"""Models of the parent: their threads are not in this process, so they are neither used nor freed here."""
-_inherited: set[str] = set()
+class Models:
+    """The models of this process.
+
+    Attributes:
+        slots: By provider, model and settings.
+    """
+
+    def __init__(self) -> None:
+        self.slots: dict[object, Slot] = {}
+        self.of_parent: list[Slot] = []
+        self.imported_by_parent: set[str] = set()
+        reset_in_child(self, Models._reset)
+
+    def _reset(self) -> None:
+        # the threads of the parent's models do not exist in a child, so they are neither used nor freed here
+        self.of_parent.extend(self.slots.values())
+        self.slots = {}
+        self.imported_by_parent |= {"torch"} & sys.modules.keys()
 
 
-def _begin_child() -> None:
-    _left_by_a_fork.extend(_slots.values())
-    _slots.clear()
-    _inherited.update({"torch"} & sys.modules.keys())
+models = Models()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_child)
-
-
-def inherited(library: str) -> bool:
-    """Whether this process is a fork of one that had imported the library."""
-    return library in _inherited
+def imported_before_fork(library: str) -> bool:
+    """Whether this process was forked from one that had imported the library."""
+    return library in models.imported_by_parent
 
 
 class CrossEncoder(Provider):
-    """A model that reads the query with each document, and gives a logit.
+    """A model that reads the query together with each document and returns a logit.
 
-    The model is a folder or an id on the Hugging Face hub; what is there as a folder is one. It is loaded by the first
-    call and stays in memory until the process ends, whatever number of rerankers use it.
+    The model is a folder, or an id on the Hugging Face Hub if there is no such folder. The first call loads it, and it
+    stays in memory until the process ends; all rerankers share it.
     """
 
     scale = "logit"
@@ -72,97 +78,96 @@ class CrossEncoder(Provider):
     free = True
 
     def load(self, folder: Path | None) -> Score:
-        """The model in `folder`, or without one the model of this id."""
+        """Load the model in `folder`, or the one on the Hub when that is `None`."""
         raise NotImplementedError
 
-    def notice(self, folder: Path | None) -> str:
-        """What makes the first call slow."""
-        return "" if folder else "its files are downloaded, unless this machine has them already"
+    def slow_start_reason(self, folder: Path | None) -> str:
+        """Why the first call may be slow, for a log line; `""` if it is not."""
+        return "" if folder else "its files are downloaded unless this machine has them"
 
     @override
     def flow(self, request: RerankRequest) -> Flow[Answer]:
         if request.extra_body:
-            raise self.refuse("extra_body is merged into what is sent, and nothing is sent from here")
-        slot: _Slot = yield Blocking(self._ready)
+            raise self.bad_request(f"extra_body is not supported by {self.title}: no request is sent")
+        slot: Slot = yield Blocking(self._loaded_slot)
         texts = texts_of(request)
-        places = sorted(range(len(texts)), key=lambda place: -len(texts[place]))
+        longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         scores: list[tuple[int, float]] = []
-        for start in range(0, len(places), CHUNK):
-            part = places[start : start + CHUNK]
-            logits = yield Blocking(partial(self._score, slot, request, [texts[place] for place in part]))
-            scores.extend(zip(part, logits, strict=True))
+        for start in range(0, len(longest_first), CHUNK):
+            chunk = longest_first[start : start + CHUNK]
+            logits = yield Blocking(partial(self._score, slot, request, [texts[index] for index in chunk]))
+            scores.extend(zip(chunk, logits, strict=True))
         return Answer(scores=scores)
 
-    def not_found(self, problem: str) -> NotFoundError:
-        """The error for a model that is not there."""
+    def model_not_found(self, problem: str) -> NotFoundError:
+        """The error for a model that does not exist."""
         return NotFoundError(problem, provider=self.prefix, model=self.connection.model)
 
-    def unfetched(self) -> NotFoundError:
-        """The error for an id of which the hub gave nothing."""
-        return self.not_found(
-            f"{self.connection.model} is neither a folder nor a model that could be had from the Hugging Face hub: "
-            "look at the spelling and the connection, and set HF_TOKEN if the model asks for it"
+    def download_failed(self) -> NotFoundError:
+        """The error for an id that the Hub does not have, or that could not be downloaded."""
+        return self.model_not_found(
+            f"{self.connection.model} is neither a folder nor a model that could be downloaded from the Hugging Face "
+            "Hub: check the spelling and the network, and set HF_TOKEN if the model is gated or private"
         )
 
-    def one_label(self, count: Any) -> None:
-        """Refuse a classifier: its logits are no relevance."""
+    def require_one_label(self, count: Any) -> None:
+        """Raise if the model is a classifier with several labels, whose logits are no relevance scores."""
         if isinstance(count, int) and count != 1:
-            raise self.misconfigured(
-                f"{self.deployment} is no reranker: it gives {count} labels for a pair, where a reranker gives one"
+            raise self.configuration_error(
+                f"{self.deployment} is not a reranker: it must return 1 label for a pair, got {count}"
             )
 
-    def _ready(self) -> _Slot:
-        """The place of the model, with the model in it."""
+    def _loaded_slot(self) -> Slot:
         folder = self._folder()
-        where = self.connection.model if folder is None else folder
-        slot = _slots.setdefault((self.prefix, where, *sorted(self.connection.settings.items())), _Slot())
+        model = self.connection.model if folder is None else folder
+        slot = models.slots.setdefault((self.prefix, model, *sorted(self.connection.settings.items())), Slot())
         with slot.lock:
             if slot.score is None:
-                notice = self.notice(folder)
-                _log.warning("loading %s%s", self.deployment, notice and f" ({notice})")
-                slot.score = self._loaded(folder)
+                reason = self.slow_start_reason(folder)
+                _log.warning("loading %s%s", self.deployment, reason and f" ({reason})")
+                slot.score = self._load(folder)
         return slot
 
     def _folder(self) -> Path | None:
-        """The folder that the model string names, or `None` for an id on the hub."""
-        named = self.connection.model
-        with suppress(OSError, RuntimeError, ValueError):  # a name too long for a file, a home that is not there
-            folder = Path(named).expanduser()
+        """The folder that the model string names, or `None` if it is an id on the Hub."""
+        model = self.connection.model
+        with suppress(OSError, RuntimeError, ValueError):  # a name too long for a file, an unknown home directory
+            folder = Path(model).expanduser()
             if folder.is_dir():
                 return folder.resolve()
-        if _HUB_ID.fullmatch(named):
+        if _HUB_ID.fullmatch(model):
             return None
-        raise self.not_found(f"there is no folder {named[:200]}, and no id on the Hugging Face hub looks like this")
+        raise self.model_not_found(f"there is no folder {model[:200]}, and it is not an id on the Hugging Face Hub")
 
-    def _loaded(self, folder: Path | None) -> Score:
+    def _load(self, folder: Path | None) -> Score:
         try:
             return self.load(folder)
         except RerankError:
             raise
         except Exception as error:
             if folder is None and isinstance(error, OSError):
-                raise self.unfetched() from None
-            raise self.misconfigured(f"{self.deployment} cannot be loaded: {_gist(error)}") from error
+                raise self.download_failed() from None
+            raise self.configuration_error(f"{self.deployment} cannot be loaded: {_first_line(error)}") from error
 
-    def _score(self, slot: _Slot, request: RerankRequest, texts: Sequence[str]) -> list[float]:
-        assert slot.score is not None  # noqa: S101  `_ready` has seen to it
+    def _score(self, slot: Slot, request: RerankRequest, texts: Sequence[str]) -> list[float]:
+        assert slot.score is not None  # noqa: S101  set by `_loaded_slot`
         try:
             with slot.lock:
                 scores = [float(score) for score in slot.score(request.query, texts)]
-        except Exception as error:  # noqa: BLE001  whatever it is, there are no scores
-            if any(_HALF_A_PAIR.search(text) for text in (request.query, *texts)):
-                raise self.refuse("the query or a document holds unpaired surrogate characters") from None
-            gist = _gist(error)
+        except Exception as error:  # noqa: BLE001  the library may raise anything
+            if any(_SURROGATE.search(text) for text in (request.query, *texts)):
+                raise self.bad_request("the query or a document holds unpaired surrogate characters") from None
+            line = _first_line(error)
             raise InternalServerError(
-                f"{self.deployment} failed: {redact(gist, (), request)}",
+                f"{self.deployment} failed: {Redactor(request).message(line, type(error).__name__)}",
                 provider=self.prefix,
                 model=self.connection.model,
-                too_large=any(sign in gist.lower() for sign in _OUT_OF_MEMORY),
+                too_large=any(sign in line.lower() for sign in _OUT_OF_MEMORY),
             ) from None
-        unusable = len(texts) - sum(map(math.isfinite, scores))
-        if unusable or len(scores) != len(texts):
+        invalid = len(texts) - sum(map(math.isfinite, scores))
+        if invalid or len(scores) != len(texts):
             raise APIResponseValidationError(
-                f"{self.deployment} gave no finite number for {unusable} of {len(texts)} documents",
+                f"{self.deployment} returned no finite score for {invalid} of {len(texts)} documents",
                 provider=self.prefix,
                 model=self.connection.model,
             )
@@ -171,10 +176,10 @@ class CrossEncoder(Provider):
 
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "memoryerror")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
-_HALF_A_PAIR = re.compile("[\ud800-\udfff]")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def _gist(error: Exception) -> str:
-    """Kind and first line of an error."""
+def _first_line(error: Exception) -> str:
+    """The class and the first line of an error."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return ": ".join([type(error).__name__, *lines[:1]])[:300]

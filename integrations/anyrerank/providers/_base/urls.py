@@ -1,4 +1,4 @@
-"""Base URLs, as people write them, and endpoints."""
+"""Endpoints from base URLs as people write them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from urllib.parse import urlsplit, urlunsplit
 
 @lru_cache(maxsize=1024)
 def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
-    """The full URL of `operation` under `base`: no segment twice, no path prefix or query string lost.
+    """The full URL of `operation` under `base`; path prefix and query string are kept, no segment is repeated.
 
     Args:
-        base: With or without trailing slashes. Used as it is when it ends in `operation`; only the operation is
-            appended when it ends in a version such as `/v1`.
-        root: Goes before the operation otherwise, without what the base ends in already.
+        base: With or without trailing slashes. If it ends in `operation`, it is the endpoint; if it ends in a version
+            such as `/v1`, only the operation is appended.
+        operation: The end of the path.
+        root: Inserted before the operation in every other case, without the part that `base` ends in.
     """
     parts = urlsplit(base)
     path = parts.path.rstrip("/")
@@ -31,7 +32,7 @@ _VERSION = re.compile(r"/v\d+$")
 
 @lru_cache(maxsize=1024)
 def is_http_url(text: str) -> bool:
-    """Whether `text` is an http(s) address with a host and a possible port."""
+    """Whether `text` is an http(s) URL with a host and, if it has a port, a valid one."""
     try:
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)

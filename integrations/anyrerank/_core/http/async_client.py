@@ -1,0 +1,83 @@
+"""Our own asynchronous client, on aiohttp: httpx's asynchronous pool slows down from some 64 requests in flight on."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+from anyrerank._core.http.proxies import Proxies
+from anyrerank._core.http.responses import extend, response_of
+from anyrerank._core.http.settings import CONNECT_SECONDS, HEADERS, KEEPALIVE_SECONDS, parsed
+from anyrerank._core.http.tls import Tls
+from anyrerank._core.runtime import HttpRequest, HttpResponse
+from anyrerank.errors import ConfigurationError
+
+if TYPE_CHECKING:
+    import yarl
+
+_MAX_HEADER_BYTES = 2**16
+_WRITTEN_AT_ONCE = 2**19
+
+
+class AsyncClient:
+    """Sends requests on one event loop, directly or through the proxies in the environment."""
+
+    def __init__(self) -> None:
+        import aiohttp
+
+        self._proxies = Proxies()
+        self.session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers=HEADERS,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS),
+            max_field_size=_MAX_HEADER_BYTES,
+        )
+
+    async def send(self, request: HttpRequest, tls: Tls) -> HttpResponse:
+        """Send `request` and read the whole response."""
+        async with self.session.request(
+            request.method,
+            _encoded(request.url),
+            data=_body(request.content),
+            headers=request.headers,
+            allow_redirects=False,
+            proxy=self._proxy(request.url),
+            ssl=tls.context() if request.url.startswith("https") else True,
+        ) as response:
+            content = bytearray()
+            async for chunk in response.content.iter_any():
+                extend(content, chunk, request)
+            return response_of(response.status, response.headers, content, request)
+
+    def _proxy(self, url: str) -> str | None:
+        proxy = self._proxies.of(url)
+        if proxy is not None and proxy.startswith("socks"):
+            raise ConfigurationError(
+                "the environment names a SOCKS proxy, which asynchronous calls cannot use by themselves: pass "
+                "http_client=httpx.AsyncClient() (pip install 'httpx[socks]')"
+            )
+        return proxy
+
+    def discard(self) -> None:
+        """Close the session without waiting: aiohttp complains about sessions that are left open."""
+        connector = self.session.connector
+        self.session.detach()
+        if connector is not None:
+            closing = connector.close().__await__()
+            next(closing, None)
+            closing.close()
+
+
+def _body(content: bytes) -> bytes | BytesIO | None:
+    """Aiohttp writes bytes at once, and warns if they are large; it sends a file piece by piece."""
+    return (content if len(content) <= _WRITTEN_AT_ONCE else BytesIO(content)) or None
+
+
+@lru_cache(maxsize=256)
+def _encoded(url: str) -> yarl.URL:
+    """`url` as httpx would write it, so that synchronous and asynchronous calls ask for the same path."""
+    from yarl import URL
+
+    return URL(str(parsed(url)), encoded=True)

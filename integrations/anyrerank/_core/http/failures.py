@@ -1,0 +1,62 @@
+"""What the HTTP libraries raise, as our errors. Their texts may hold URLs or headers, so few are repeated."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpcore
+import httpx
+
+from anyrerank._core.http.settings import CONNECT_SECONDS
+from anyrerank._core.runtime import Deadline, HttpRequest, timed_out
+from anyrerank.errors import APIConnectionError, APIResponseValidationError, APITimeoutError, RerankError
+
+_CLOSED = frozenset(
+    {"Cannot send a request, as the client has been closed.", "Session is closed", "Event loop is closed"}
+)
+"""What httpx, aiohttp and asyncio say in a `RuntimeError`."""
+
+_TIMEOUTS = (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError, asyncio.TimeoutError)
+_CONNECTIONS = (
+    httpx.HTTPError,
+    httpx.InvalidURL,
+    httpcore.NetworkError,
+    httpcore.ProtocolError,
+    httpcore.ProxyError,
+    httpcore.UnsupportedProtocol,
+    OSError,
+    ValueError,
+)
+_ABOUT = 0.05
+"""Seconds by which a limit may end before the deadline that it was made of."""
+
+
+def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Exception:
+    """Our error for one of an HTTP library; any other error unchanged."""
+    if isinstance(error, RerankError):
+        return error
+    if isinstance(error, RuntimeError) and str(error) in _CLOSED:
+        return APIConnectionError("the connection failed: it was closed during the request", url=request.url)
+    if isinstance(error, _TIMEOUTS):
+        return _late(request, deadline)
+    if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
+        return APIResponseValidationError("the response cannot be decompressed", url=request.url)
+    if isinstance(error, _CONNECTIONS) or type(error).__module__.startswith("aiohttp."):
+        return APIConnectionError(f"the connection failed: {_reason(error)}", url=request.url)
+    return error
+
+
+def _late(request: HttpRequest, deadline: Deadline) -> APITimeoutError:
+    if deadline.allows(_ABOUT):
+        problem = f"timed out: no connection within {CONNECT_SECONDS:.0f} s, or a limit of http_client was reached"
+        return APITimeoutError(problem, url=request.url)
+    return timed_out(deadline, "no complete response was received", request.url)
+
+
+def _reason(error: Exception) -> str:
+    """What the system or a library says; nothing that may hold a URL or a header."""
+    if isinstance(error, OSError):
+        reason = error.strerror if error.errno is not None else None
+    else:
+        reason = str(error) if isinstance(error, httpx.ConnectError | httpcore.ConnectError) else None
+    return reason or type(error).__name__

@@ -1,0 +1,33 @@
+"""Reading a response, up to a limit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+from anyrerank._core.runtime import HttpRequest, HttpResponse
+from anyrerank.errors import APIResponseValidationError
+
+MAX_RESPONSE_BYTES = 64 * 2**20
+"""Larger responses are not read: no rerank response comes near it."""
+
+
+def extend(content: bytearray, chunk: bytes, request: HttpRequest) -> None:
+    """Add a chunk to what was read.
+
+    Raises:
+        APIResponseValidationError: It is too much.
+    """
+    if len(content) + len(chunk) > MAX_RESPONSE_BYTES:
+        raise APIResponseValidationError(
+            f"the response is larger than {MAX_RESPONSE_BYTES // 2**20} MiB and was not read completely; check that "
+            "the base URL is a rerank endpoint",
+            url=request.url,
+        )
+    content += chunk
+
+
+def response_of(status: int, headers: Mapping[str, str], content: bytearray, request: HttpRequest) -> HttpResponse:
+    """A response that was read completely."""
+    lower = {name.lower(): value for name, value in headers.items()}
+    return HttpResponse(status=status, headers=lower, content=bytes(content), url=request.url, received=time.time())

@@ -1,0 +1,53 @@
+"""`os.environ/NAME`: how a configuration in LiteLLM's form refers to the environment."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from contextlib import suppress
+from typing import Any
+
+from anyrerank._core.engine import variable
+from anyrerank.errors import ConfigurationError
+
+_PREFIX = "os.environ/"
+
+
+def resolved(value: Any, where: str) -> Any:
+    """`value` with variables in place of the references to them.
+
+    Args:
+        value: A value of a configuration; mappings and lists are resolved inside.
+        where: Its position, for errors.
+
+    Raises:
+        ConfigurationError: A variable is not set.
+    """
+    if isinstance(value, Mapping):
+        return {name: resolved(each, where) for name, each in value.items()}
+    if isinstance(value, list):
+        return [resolved(each, where) for each in value]
+    if not _is_reference(value):
+        return value
+    name = value.removeprefix(_PREFIX)
+    found = variable(name)
+    if found is None:
+        raise ConfigurationError(f"{where}: the environment variable {name} is not set")
+    return found
+
+
+def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Container[str]) -> dict[str, Any]:
+    """`resolved`, with numbers in place of strings for the variables of settings that are `numbers`."""
+    found = {name: resolved(value, where) for name, value in given.items()}
+    spelled = [name for name in found if name in numbers and _is_reference(given[name])]
+    return {**found, **{name: _number(found[name]) for name in spelled}}
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and value.startswith(_PREFIX)
+
+
+def _number(text: str) -> int | float | str:
+    for kind in (int, float):
+        with suppress(ValueError):
+            return kind(text)
+    return text

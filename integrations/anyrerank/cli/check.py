@@ -1,0 +1,134 @@
+"""`anyrerank check`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+import anyrerank
+from anyrerank.cli.connection import ApiBase, ApiKey, MoreOptions, Timeout, connection
+from anyrerank.cli.errors import one_line_errors
+from anyrerank.cli.output import console, without_control_characters
+from anyrerank.errors import RerankError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from anyrerank._core.pricing import Price
+    from anyrerank.catalog import Card
+    from anyrerank.providers import Provider
+
+_QUERY, _DOCUMENTS = "Which planet is red?", ["Mars is red.", "Venus is bright."]
+
+
+def check(
+    *,
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="provider/model.")],
+    call: Annotated[bool, typer.Option("--call", help="Also make one tiny call, which may cost money.")] = False,
+    api_base: ApiBase = None,
+    api_key: ApiKey = None,
+    timeout: Timeout = None,
+    option: MoreOptions = None,
+) -> None:
+    """Show whether a model can be called: its key, URL, price and limits. Sends nothing without --call.
+
+    The status is 1 if it cannot be called.
+    """
+    with one_line_errors():
+        options = connection(api_base, api_key, timeout, option)
+        reranker = anyrerank.Reranker(model, **options)
+        provider = _provider(model, options)
+        shown = Table(box=None, pad_edge=False, show_header=False)
+        for name, value in _facts(provider, reranker):
+            shown.add_row(name, Text(without_control_characters(value, keep="\n")))
+        console().print(shown)
+        with reranker:
+            reranker.check()
+            _where(provider)
+            if call:
+                typer.echo(_call(reranker))
+
+
+def _provider(model: str, options: Mapping[str, Any]) -> Provider:
+    from anyrerank._core.engine import connect, provider_class
+
+    kind = provider_class(model)
+    return connect(
+        model,
+        api_key=options.get("api_key"),
+        api_base=options.get("api_base"),
+        settings={name: value for name, value in options.items() if name in kind.settings},
+    )
+
+
+def _facts(provider: Provider, reranker: anyrerank.Reranker) -> Iterator[tuple[str, str]]:
+    from anyrerank import catalog
+
+    card = catalog.card(type(provider))
+    yield "model", provider.deployment
+    yield "provider", card.title
+    yield "key", _key(provider, card)
+    if provider.connection.from_environment:
+        yield "settings", f"from the environment: {', '.join(sorted(provider.connection.from_environment))}"
+    yield "URL", _url(provider)
+    yield "price", catalog.price_text(_price(provider, reranker))
+    limit = card.documents_per_request
+    yield "documents per request", "no known limit" if limit is None else f"{limit:,}"
+    yield "timeout", "none" if reranker.options.timeout is None else f"{reranker.options.timeout:g} seconds"
+
+
+def _key(provider: Provider, card: Card) -> str:
+    held, variables = provider.connection, " or ".join(card.key_variables)
+    if held.api_key is not None:
+        return f"found in {held.key_variable}" if held.key_variable else "given"
+    if provider.key_required and variables:
+        return f"not found: looked at {variables}"
+    if any(setting.secret for setting in card.settings.values()):
+        others = [name for setting in card.settings.values() if setting.secret for name in setting.variables]
+        return f"not found: looked at {', '.join([*card.key_variables, *others])}; other credentials may exist"
+    return f"none, which some servers allow: looked at {variables}" if variables else "not needed"
+
+
+def _price(provider: Provider, reranker: anyrerank.Reranker) -> Price | None:
+    """The price of the model, from the list if the model cannot be called."""
+    from anyrerank._core.pricing import listed
+
+    try:
+        return reranker.price()
+    except RerankError:
+        return listed(provider.price_names)
+
+
+def _url(provider: Provider) -> str:
+    """Where a request would go, or why that is unknown."""
+    try:
+        return _where(provider)
+    except RerankError as error:
+        return error.message
+
+
+def _where(provider: Provider) -> str:
+    """Where a request would go, without a query string.
+
+    Raises:
+        RerankError: The base URL, or something that is a part of it, is missing.
+    """
+    from anyrerank.errors import public_url
+    from anyrerank.providers import RerankRequest
+
+    if type(provider).free:
+        return "none, it runs on this machine"
+    try:
+        return public_url(provider.url(RerankRequest(query="", documents=())))
+    except NotImplementedError:
+        return "known when a call is made"
+
+
+def _call(reranker: anyrerank.Reranker) -> str:
+    response = reranker.rerank(_QUERY, _DOCUMENTS, on_error="raise")
+    cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
+    scores = ", ".join(f"{each.relevance_score:.3f}" for each in response.results if each.relevance_score is not None)
+    return f"call: answered in {1000 * (response.latency or 0.0):.0f} ms, {cost}, scores {scores}"

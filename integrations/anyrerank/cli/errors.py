@@ -1,0 +1,36 @@
+"""Errors as one line on standard error."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+import typer
+
+from anyrerank.cli.output import without_control_characters
+from anyrerank.errors import RerankError
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Print a `RerankError` as one line and exit with status 1."""
+    try:
+        yield
+    except RerankError as error:
+        print_error(str(error))
+        raise typer.Exit(1) from None
+
+
+def print_error(message: str) -> None:
+    """Print one line, whatever the message contains."""
+    typer.echo(f"error: {without_control_characters(' '.join(message.split()))}", err=True)
+
+
+def close_broken_stdout() -> None:
+    """Close standard output if it cannot be flushed, or Python would try again at exit and print a traceback."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        with suppress(OSError):
+            sys.stdout.close()

@@ -1,0 +1,91 @@
+"""Reading the body of an error response: its message, error code and request id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+from urllib.parse import urlsplit
+
+import orjson
+
+from anyrerank._core.runtime import HttpResponse
+from anyrerank.providers._base.answers import dig
+
+_MESSAGES = (
+    ("error", "message"),
+    ("error", "reason"),
+    ("error",),
+    ("detail", "error"),
+    ("detail",),
+    ("errors",),
+    ("message",),
+    ("Message",),
+    ("title",),
+    ("errorMessage",),
+)
+_CODES = (("error", "code"), ("error", "type"), ("error", "status"), ("code",), ("errorCode",), ("type",))
+_REQUEST_IDS = (("requestId",), ("request_id",), ("trace",), ("id",))
+
+
+def json_or_none(content: bytes) -> Any:
+    """The JSON value in `content`, or `None` if it is not JSON."""
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return None
+
+
+def message_in(body: Any, content: bytes) -> str:
+    """The error message in a response, or its text if it has no known shape.
+
+    Of a list of validation errors, only locations and messages are read: the rest quotes the request.
+    """
+    for path in _MESSAGES:
+        found = dig(body, *path)
+        if isinstance(found, str) and found.strip():
+            return found.strip()
+        if isinstance(found, list) and found:
+            return "; ".join(_validation_error(item) for item in found[:5])
+    return " ".join(content[:10_000].decode("utf-8", "replace").split())
+
+
+def _validation_error(item: Any) -> str:
+    if not isinstance(item, Mapping):
+        return str(item)
+    location = item.get("loc")
+    prefix = f"{'.'.join(map(str, location))}: " if isinstance(location, list) else ""
+    return f"{prefix}{item.get('msg') or item.get('message') or 'invalid'}"
+
+
+def error_code_in(body: Any) -> str | None:
+    """The provider's short name for an error, such as `rate_limit_exceeded`."""
+    return _first_string(body, _CODES)
+
+
+def request_id_in(body: Any) -> str | None:
+    """The id of the request, for providers that write it into the body of an error."""
+    return _first_string(body, _REQUEST_IDS)
+
+
+def _first_string(body: Any, paths: Sequence[tuple[str, ...]]) -> str | None:
+    values = (dig(body, *path) for path in paths)
+    return next((value for value in values if isinstance(value, str) and value), None)
+
+
+def description_of(response: HttpResponse) -> str:
+    """What a body that is not JSON is instead, without quoting it."""
+    if not response.content:
+        return "an empty body"
+    if response.content[:64].lstrip().startswith(b"<"):
+        return "an HTML page"
+    kind = response.headers.get("content-type", "unknown type")
+    return f"{len(response.content)} bytes of {kind}"
+
+
+def redirect_host(response: HttpResponse) -> str:
+    """The host that a redirect leads to."""
+    try:
+        location = urlsplit(response.headers.get("location", ""))
+    except ValueError:
+        return "a malformed address"
+    return location.netloc.rpartition("@")[2] or "the same host"

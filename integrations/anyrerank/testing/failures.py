@@ -1,0 +1,43 @@
+"""Failures that a test asked for."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from itertools import repeat
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Failures(Generic[T]):
+    """Failures in the order in which they were added. Safe for threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._waiting: deque[repeat[T]] = deque()
+
+    def add(self, failure: T, times: int | None) -> None:
+        """Fail `times` times, after the failures that were added before; `None` for always.
+
+        Raises:
+            ValueError: `times` is not a positive integer.
+        """
+        if times is not None and times < 1:
+            raise ValueError(f"times must be a positive integer, or None for always, got {times}")
+        with self._lock:
+            self._waiting.append(repeat(failure) if times is None else repeat(failure, times))
+
+    def next(self) -> T | None:
+        """The failure of the next call, or `None` when it is to succeed."""
+        with self._lock:
+            while self._waiting:
+                for failure in self._waiting[0]:
+                    return failure
+                self._waiting.popleft()
+        return None
+
+    def clear(self) -> None:
+        """Forget all failures."""
+        with self._lock:
+            self._waiting.clear()

@@ -1,0 +1,31 @@
+"""What a stand-in thinks of a document."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+Score: TypeAlias = Callable[[str, str], float]
+"""The score of a document, from the query and the document's text."""
+
+Scores: TypeAlias = Mapping[str, float] | Score
+"""How a test gives scores: by the document's text (0.0 for a text that is not listed), or as a function."""
+
+_WORD = re.compile(r"\w+")
+
+
+def score_function(scores: Scores | None) -> Score:
+    """`scores` as a function; by default `overlap`."""
+    if scores is None:
+        return overlap
+    if callable(scores):
+        return scores
+    listed = scores
+    return lambda _, document: listed.get(document, 0.0)
+
+
+def overlap(query: str, document: str) -> float:
+    """The share of the words of the query that are in the document, from 0.0 to 1.0."""
+    wanted, found = (set(_WORD.findall(text.casefold())) for text in (query, document))
+    return len(wanted & found) / len(wanted) if wanted else 0.0

@@ -1,0 +1,91 @@
+"""The house: its rooms, their faces, and its picture in CONTRIBUTING.md."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import anyrerank
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+PACKAGE = Path(str(anyrerank.__file__)).parent
+ROOT = PACKAGE.parents[1]
+ROOMS = (
+    *(f"anyrerank._core.{path.name}" for path in (PACKAGE / "_core").iterdir() if (path / "__init__.py").exists()),
+    *(
+        f"anyrerank.{name}"
+        for name in (
+            "_adapters",
+            "cache",
+            "cli",
+            "demo",
+            "evaluation",
+            "langchain",
+            "ledger",
+            "llama_index",
+            "telemetry",
+        )
+    ),
+    "anyrerank.providers._base",
+)
+MODULES = sorted(path for path in PACKAGE.rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    return ".".join(path.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__")
+
+
+def imports_of(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=module_of)
+def test_nothing_reaches_past_the_face_of_a_room(path: Path) -> None:
+    mine = f"{module_of(path)}."
+    past = [
+        (room, target)
+        for target in imports_of(path)
+        for room in ROOMS
+        if target.startswith(f"{room}.") and not mine.startswith(f"{room}.")
+    ]
+    assert past == []
+
+
+def contract() -> list[str]:
+    settings: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    layers: list[str] = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    return layers
+
+
+def test_the_picture_shows_the_floors_of_the_import_contract() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    (picture,) = re.findall(r"```text\n(__main__.*?)```", page, re.DOTALL)
+    floors = [re.split(r"\s{2,}", line)[0] for line in picture.strip().splitlines()]
+    assert floors == contract()
+
+
+def test_the_package_has_few_entries_and_small_modules() -> None:
+    entries = [path for path in PACKAGE.iterdir() if path.name != "__pycache__"]
+    assert len(entries) <= 25
+    lengths = {module_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_public_classes_show_their_public_path() -> None:
+    for name in set(anyrerank.__all__) - {"__version__", "Document"}:
+        value = getattr(anyrerank, name)
+        assert "._" not in value.__module__ or not isinstance(value, type), name

@@ -1,0 +1,148 @@
+"""What both adapters do when a call fails: errors, retries, fallbacks, passthrough, guardrails and time-outs."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+import pytest
+from tests.support.frameworks import FACES, LOCAL, NVIDIA, Face, Wire, in_turn, refusing, well
+from tests.support.harness import KEY
+from tests.support.loopback import PATIENCE
+
+from anyrerank import (
+    APITimeoutError,
+    ConfigurationError,
+    FallbackError,
+    GuardrailRaisedError,
+    InternalServerError,
+    RateLimitError,
+    Reranker,
+)
+from anyrerank.hooks import CallEvent
+
+ITEMS = ["c 0.3", "a 0.9", "b 0.5"]
+RANKED = [("a 0.9", 0.9), ("b 0.5", 0.5), ("c 0.3", 0.3)]
+
+
+@pytest.mark.parametrize(("status", "error"), [(429, RateLimitError), (503, InternalServerError)])
+def test_refusal_raises_its_error_class(face: Face, status: int, error: type[Exception]) -> None:
+    wire = Wire(refusing(status))
+    with pytest.raises(error, match="refused by the test"):
+        face.rerank(face.make(wire), ITEMS)
+    assert len(wire.requests) == 1
+
+
+def test_failed_request_is_retried(face: Face, waits: list[float]) -> None:
+    wire = Wire(in_turn(refusing(503), well))
+    assert face.ranked(face.make(wire, max_retries=1), ITEMS) == RANKED
+    assert len(wire.requests) == 2
+    assert len(waits) == 1
+
+
+def test_fallback_answers_after_a_failure(face: Face) -> None:
+    wire = Wire(in_turn(refusing(503), well))
+    assert face.ranked(face.make(wire, fallbacks=["cohere/rerank-v4.0-fast"]), ITEMS) == RANKED
+    assert [body["model"] for body in wire.bodies] == ["rerank-v3.5", "rerank-v4.0-fast"]
+    assert {request.headers["authorization"] for request in wire.requests} == {f"Bearer {KEY}"}
+
+
+def test_fallback_of_another_provider_uses_its_own_key(face: Face, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", "other-key")
+    wire = Wire(refusing(503))
+    with pytest.raises(FallbackError):
+        face.rerank(face.make(wire, fallbacks=[NVIDIA]), ITEMS)
+    assert [request.headers["authorization"] for request in wire.requests] == [f"Bearer {KEY}", "Bearer other-key"]
+
+
+def test_passthrough_returns_the_incoming_order(face: Face, caplog: pytest.LogCaptureFixture) -> None:
+    wire = Wire(refusing(503))
+    with caplog.at_level(logging.WARNING, logger="anyrerank"):
+        found = face.ranked(face.make(wire, on_error="passthrough", top_n=2), ITEMS)
+    assert found == [("c 0.3", None), ("a 0.9", None)]
+    (record,) = caplog.records
+    assert "InternalServerError" in record.getMessage()
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_local_fallback_is_fused(face: Face) -> None:
+    found = ["apples and pears", "pears", "apples", "apples apples"]
+    alone = face.make(model=LOCAL)
+    spare = face.make(Wire(refusing(401)), fallbacks=[LOCAL])
+    assert face.ranked(spare, found, "apples") == face.ranked(alone, found, "apples")
+    assert face.ranked(face.make(model=LOCAL, fuse=None), found, "apples") != face.ranked(alone, found, "apples")
+
+
+def _forbid(query: str) -> str:
+    raise GuardrailRaisedError("not this one")
+
+
+async def _later(query: str) -> str:
+    return query
+
+
+def test_guardrail_refusal_reaches_hooks_and_log(face: Face, wire: Wire, caplog: pytest.LogCaptureFixture) -> None:
+    calls: list[CallEvent] = []
+    adapter = face.make(wire, guardrails=[_forbid], hooks=[calls.append], user="ann", on_error="passthrough")
+    with caplog.at_level(logging.INFO, logger="anyrerank"), pytest.raises(GuardrailRaisedError, match="not this one"):
+        face.rerank(adapter, ITEMS)
+    ((event,), (record,)) = calls, caplog.records
+    assert (type(event.error), event.query, event.user) == (GuardrailRaisedError, "", "ann")
+    assert "GuardrailRaisedError" in record.getMessage()
+    assert wire.requests == []
+
+
+def test_guardrail_refusal_reads_no_text(face: Face, wire: Wire) -> None:
+    adapter = face.make(wire, guardrails=[_forbid], text_fn=lambda item: 1 / 0)
+    with pytest.raises(GuardrailRaisedError):
+        face.rerank(adapter, ITEMS)
+
+
+def test_async_guardrail_in_a_sync_call_is_refused(framework: Face, wire: Wire) -> None:
+    calls: list[CallEvent] = []
+    with pytest.raises(ConfigurationError, match="is async"):
+        framework.rerank(framework.make(wire, guardrails=[_later], hooks=[calls.append]), ITEMS)
+    assert [type(event.error) for event in calls] == [ConfigurationError]
+    assert wire.requests == []
+
+
+def test_guardrails_count_against_the_timeout(face: Face, wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+
+    def slow(query: str) -> str:
+        now[0] += seconds
+        return query
+
+    adapter = face.make(wire, guardrails=[slow], timeout=60.0)
+    seconds = 20.0
+    face.rerank(adapter, ITEMS)
+    assert 39 < wire.requests[0].extensions["timeout"]["read"] <= 40
+    seconds = 60.0
+    with pytest.raises(APITimeoutError):
+        face.rerank(adapter, ITEMS)
+    assert len(wire.requests) == 1
+    face.rerank(face.make(wire, guardrails=[slow], timeout=None), ITEMS)
+    assert len(wire.requests) == 2
+
+
+async def test_guardrail_that_hangs_times_out(framework: Face, wire: Wire) -> None:
+    calls: list[CallEvent] = []
+
+    async def never(query: str) -> str:
+        await asyncio.Event().wait()
+        return query
+
+    adapter = framework.make(wire, guardrails=[never], timeout=0.01, hooks=[calls.append])
+    with pytest.raises(APITimeoutError):
+        await asyncio.wait_for(framework.arerank(adapter, ITEMS), PATIENCE)
+    assert [type(event.error) for event in calls] == [APITimeoutError]
+    assert wire.requests == []
+
+
+def test_fallback_can_be_a_reranker(face: Face) -> None:
+    broken, wire = Wire(refusing(503)), Wire()
+    spare = Reranker(NVIDIA, api_key="other-key", http_client=wire.client(asynchronous=face.asynchronous))
+    assert face.ranked(face.make(broken, fallbacks=[spare]), ITEMS) == RANKED
+    assert (len(broken.requests), wire.requests[0].headers["authorization"]) == (1, "Bearer other-key")

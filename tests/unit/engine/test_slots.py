@@ -1,0 +1,98 @@
+from __future__ import annotations
+
+import asyncio
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from anyrerank._core.engine.slots import Slots
+from anyrerank._core.runtime import Blocking, Deadline, Flow, Invoke, arun, run
+from anyrerank.errors import APITimeoutError
+
+
+class Gauge:
+    """How many flows run at once."""
+
+    def __init__(self) -> None:
+        self.now = self.highest = 0
+        self._lock = threading.Lock()
+
+    def change(self, by: int) -> None:
+        with self._lock:
+            self.now += by
+            self.highest = max(self.highest, self.now)
+
+
+def counted(gauge: Gauge) -> Flow[None]:
+    gauge.change(1)
+    yield Invoke(lambda: None, lambda: asyncio.sleep(0))
+    yield Blocking(lambda: None)
+    gauge.change(-1)
+
+
+def test_slots_limit_flows_over_threads_and_loops() -> None:
+    slots, gauge = Slots(3), Gauge()
+
+    async def many() -> None:
+        await asyncio.gather(*(arun(slots.holding(counted(gauge))) for _ in range(20)))
+
+    with ThreadPoolExecutor(8) as pool:
+        work = [pool.submit(asyncio.run, many()), pool.submit(asyncio.run, many())]
+        work += [pool.submit(run, slots.holding(counted(gauge))) for _ in range(20)]
+        for each in work:
+            each.result(30)
+    assert 1 <= gauge.highest <= 3
+    assert run(slots.holding(counted(gauge))) is None
+
+
+def test_a_slot_is_free_again_after_a_failure() -> None:
+    def failing() -> Flow[None]:
+        yield Invoke(lambda: None)
+        raise ZeroDivisionError
+
+    slots, gauge = Slots(1), Gauge()
+    for _ in range(3):
+        with pytest.raises(ZeroDivisionError):
+            run(slots.holding(failing()))
+    run(slots.holding(counted(gauge)))
+
+
+async def test_a_flow_waits_for_a_slot_until_its_deadline_and_then_leaves_the_line() -> None:
+    slots, release = Slots(1), asyncio.Event()
+
+    def holding() -> Flow[None]:
+        yield Invoke(release.wait)
+
+    holder = asyncio.create_task(arun(slots.holding(holding())))
+    await asyncio.sleep(0)
+    with pytest.raises(APITimeoutError):
+        await arun(slots.holding(counted(Gauge())), deadline=Deadline.after(0.05))
+    release.set()
+    await holder
+    await arun(slots.holding(counted(Gauge())))
+
+
+async def test_a_cancelled_flow_leaves_the_line() -> None:
+    slots, release = Slots(1), asyncio.Event()
+
+    def holding() -> Flow[None]:
+        yield Invoke(release.wait)
+
+    holder = asyncio.create_task(arun(slots.holding(holding())))
+    await asyncio.sleep(0)
+    waiting = asyncio.create_task(arun(slots.holding(counted(Gauge()))))
+    await asyncio.sleep(0)
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    release.set()
+    await holder
+    await arun(slots.holding(counted(Gauge())))
+
+
+def test_a_pickle_has_all_slots_free() -> None:
+    slots = Slots(2)
+    slots._enter()
+    assert pickle.loads(pickle.dumps(slots))._free == 2  # noqa: S301
