@@ -37,12 +37,12 @@ def text_of(document: Document) -> str:
 
 
 def score_of(text: str) -> float:
-    """Few values, so that there are ties, and never one of a blank text."""
+    """One of a few values, so that there are ties."""
     return zlib.crc32(text.encode()) % 8 / 8
 
 
 def rows_for(request: httpx.Request) -> Rows:
-    """What an honest provider gives: best first, equal scores in input order, no more than it was asked for."""
+    """The rows of a correct provider: best first, equal scores in input order, at most `top_n`."""
     body = orjson.loads(request.content)
     if "passages" in body:
         texts, key = [passage["text"] for passage in body["passages"]], "logit"
@@ -63,7 +63,7 @@ def reranker(model: str, answering: Answer = answer, **given: Any) -> Reranker:
     return Reranker(model, api_key="key", api_base=None, http_client=client, **given)
 
 
-def in_the_other_mode(model: str, documents: list[Document], **given: Any) -> RerankResponse:
+def reranked_async(model: str, documents: list[Document], **given: Any) -> RerankResponse:
     async def ask() -> RerankResponse:
         async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
             return await Reranker(model, api_key="key", http_client=client, **given).arerank("q", documents)
@@ -73,11 +73,11 @@ def in_the_other_mode(model: str, documents: list[Document], **given: Any) -> Re
 
 def expected(documents: list[Document], top_n: int | None) -> list[tuple[int, float | None]]:
     texts = [text_of(document) for document in documents]
-    scored = [place for place, text in enumerate(texts) if text.strip()]
+    scored = [index for index, text in enumerate(texts) if text.strip()]
     best: list[tuple[int, float | None]] = [
-        (place, score_of(texts[place])) for place in sorted(scored, key=lambda place: (-score_of(texts[place]), place))
+        (index, score_of(texts[index])) for index in sorted(scored, key=lambda index: (-score_of(texts[index]), index))
     ]
-    return [*best, *((place, None) for place, text in enumerate(texts) if not text.strip())][:top_n]
+    return [*best, *((index, None) for index, text in enumerate(texts) if not text.strip())][:top_n]
 
 
 def pairs(response: RerankResponse) -> list[tuple[int, float | None]]:
@@ -104,7 +104,7 @@ def test_every_score_belongs_to_its_document(model: str, documents: list[Documen
 
 @few
 @given(MODELS, DOCUMENTS, TOP_N, st.randoms(use_true_random=False))
-def test_the_order_of_the_answer_does_not_matter(
+def test_order_of_the_rows_does_not_matter(
     model: str, documents: list[Document], top_n: int | None, random: Any
 ) -> None:
     def shuffled(rows: Rows) -> Rows:
@@ -117,7 +117,7 @@ def test_the_order_of_the_answer_does_not_matter(
 
 @few
 @given(MODELS, DOCUMENTS, st.dictionaries(st.text(max_size=5), st.integers(-9, 9) | st.text(max_size=5), max_size=3))
-def test_fields_that_are_not_known_do_not_matter(model: str, documents: list[Document], more: dict[str, Any]) -> None:
+def test_unknown_fields_do_not_matter(model: str, documents: list[Document], more: dict[str, Any]) -> None:
     def decorated(rows: Rows) -> Rows:
         return [{**more, "document": {"text": "wrong"}, **row} for row in rows]
 
@@ -137,42 +137,46 @@ WRONG_SCORE = st.one_of(JUNK, st.just("0.5"))
 
 @st.composite
 def corruptions(draw: st.DrawFn) -> Callable[[Rows], Any]:
-    """Something that makes an answer unusable, whatever the answer was."""
+    """A change that makes any answer unusable."""
     at = draw(st.integers(0, 13))
-    kind = draw(st.sampled_from(["lost", "repeated", "index", "score", "no index", "no score", "row", "all"]))
+    kind = draw(st.sampled_from(["missing", "repeated", "index", "score", "no index", "no score", "row", "all"]))
     index, score, junk = draw(WRONG_INDEX), draw(WRONG_SCORE), draw(JUNK)
 
     def corrupt(rows: Rows) -> Any:
-        place = at % len(rows)
-        key = next(name for name in rows[place] if name != "index")
+        position = at % len(rows)
+        key = next(name for name in rows[position] if name != "index")
         row: Any = {
-            "repeated": rows[place - 1] if len(rows) > 1 else None,
-            "index": {**rows[place], "index": index},
-            "score": {**rows[place], key: score},
-            "no index": {key: rows[place][key]},
-            "no score": {"index": rows[place]["index"]},
+            "repeated": rows[position - 1] if len(rows) > 1 else None,
+            "index": {**rows[position], "index": index},
+            "score": {**rows[position], key: score},
+            "no index": {key: rows[position][key]},
+            "no score": {"index": rows[position]["index"]},
             "row": junk,
         }.get(kind)
         if kind == "all":
             return junk
-        return rows[:place] + rows[place + 1 :] if kind == "lost" else [*rows[:place], row, *rows[place + 1 :]]
+        return (
+            rows[:position] + rows[position + 1 :]
+            if kind == "missing"
+            else [*rows[:position], row, *rows[position + 1 :]]
+        )
 
     return corrupt
 
 
 @settings(max_examples=150, deadline=None)
 @given(MODELS, DOCUMENTS, corruptions(), st.sampled_from([None, 2, 5]))
-def test_a_corrupt_answer_is_never_used(
+def test_corrupt_answer_is_never_used(
     model: str, documents: list[Document], corrupt: Callable[[Rows], Any], batch_size: int | None
 ) -> None:
-    tried = reranker(model, lambda request: answer(request, corrupt), batch_size=batch_size, max_concurrency=1)
+    receiver = reranker(model, lambda request: answer(request, corrupt), batch_size=batch_size, max_concurrency=1)
     with pytest.raises(APIResponseValidationError):
-        tried.rerank("q", documents)
+        receiver.rerank("q", documents)
 
 
 @settings(max_examples=120, deadline=None)
 @given(MODELS, DOCUMENTS, TOP_N, st.integers(0, 400), st.binary(max_size=3))
-def test_a_damaged_answer_is_an_error_or_correct(
+def test_truncated_answer_is_an_error_or_correct(
     model: str, documents: list[Document], top_n: int | None, cut: int, tail: bytes
 ) -> None:
     def damaged(request: httpx.Request) -> httpx.Response:
@@ -187,14 +191,14 @@ def test_a_damaged_answer_is_an_error_or_correct(
 
 @few
 @given(MODELS, st.binary(max_size=60) | st.recursive(JUNK, lambda inner: st.lists(inner, max_size=3)).map(orjson.dumps))
-def test_any_other_answer_is_an_error(model: str, content: bytes) -> None:
+def test_other_answer_is_an_error(model: str, content: bytes) -> None:
     with pytest.raises(APIResponseValidationError):
         reranker(model, lambda request: httpx.Response(200, content=content)).rerank("q", ["alpha", "beta"])
 
 
 @few
 @given(MODELS, DOCUMENTS, TOP_N, st.integers(1, 16), st.integers(1, 4))
-def test_any_batch_size_gives_what_one_call_gives(
+def test_batches_give_the_results_of_one_request(
     model: str, documents: list[Document], top_n: int | None, batch_size: int, concurrency: int
 ) -> None:
     batched = reranker(model, batch_size=batch_size, max_concurrency=concurrency)
@@ -203,7 +207,7 @@ def test_any_batch_size_gives_what_one_call_gives(
 
 @few
 @given(MODELS, DOCUMENTS, TOP_N, st.integers(1, 5))
-def test_halving_gives_what_one_call_gives(
+def test_halves_give_the_results_of_one_request(
     model: str, documents: list[Document], top_n: int | None, fitting: int
 ) -> None:
     def small(request: httpx.Request) -> httpx.Response:
@@ -217,7 +221,7 @@ def test_halving_gives_what_one_call_gives(
 
 @few
 @given(MODELS, DOCUMENTS, TOP_N, st.none() | st.integers(1, 5))
-def test_merging_equal_documents_changes_nothing_but_what_is_sent(
+def test_dedupe_changes_only_what_is_sent(
     model: str, documents: list[Document], top_n: int | None, batch_size: int | None
 ) -> None:
     sent: list[str] = []
@@ -234,31 +238,31 @@ def test_merging_equal_documents_changes_nothing_but_what_is_sent(
 
 @settings(max_examples=30, deadline=None)
 @given(MODELS, DOCUMENTS, TOP_N, st.none() | st.integers(1, 6), st.booleans())
-def test_both_modes_agree(
+def test_sync_and_async_give_the_same_results(
     model: str, documents: list[Document], top_n: int | None, batch_size: int | None, dedupe: bool
 ) -> None:
     options: dict[str, Any] = {"top_n": top_n, "batch_size": batch_size, "dedupe": dedupe}
     synchronous = reranker(model, **options).rerank("q", documents)
-    asynchronous = in_the_other_mode(model, documents, **options)
+    asynchronous = reranked_async(model, documents, **options)
     assert asynchronous.results == synchronous.results
     assert len(asynchronous.attempts) == len(synchronous.attempts)
 
 
 @few
 @given(MODELS, DOCUMENTS, TOP_N, st.floats(-1, 2), st.sampled_from(["raw", "unit"]))
-def test_a_threshold_keeps_exactly_what_reaches_it(
+def test_threshold_keeps_the_scores_that_reach_it(
     model: str, documents: list[Document], top_n: int | None, threshold: float, mode: Any
 ) -> None:
     everything = reranker(model, score_mode=mode).rerank("q", documents)
-    kept = reranker(model, score_mode=mode).rerank("q", documents, top_n=top_n, score_threshold=threshold)
+    filtered = reranker(model, score_mode=mode).rerank("q", documents, top_n=top_n, score_threshold=threshold)
     reached = [pair for pair in pairs(everything) if pair[1] is not None and pair[1] >= threshold]
-    assert pairs(kept) == reached[:top_n]
+    assert pairs(filtered) == reached[:top_n]
     assert all(score is None or mode == "raw" or 0.0 <= score <= 1.0 for _, score in pairs(everything))
 
 
 @few
 @given(MODELS, DOCUMENTS, TOP_N, st.booleans())
-def test_the_callers_documents_are_neither_changed_nor_copied(
+def test_documents_are_neither_changed_nor_copied(
     model: str, documents: list[Document], top_n: int | None, dedupe: bool
 ) -> None:
     before, same = copy.deepcopy(documents), list(documents)

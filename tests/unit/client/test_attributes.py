@@ -1,4 +1,4 @@
-"""Who a call is for: by its argument, by the framework's, by what is said around it, or as it was made."""
+"""User and metadata of a call: from its arguments, the framework, a `with` block, or the reranker."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from anyrerank import Reranker, Router, langchain, llama_index, rerank, using_at
 from anyrerank.hooks import CallEvent
 
 
-class Heard(list[CallEvent]):
-    """What hooks were told."""
+class Events(list[CallEvent]):
+    """The events that a hook got."""
 
     @property
     def users(self) -> list[str | None]:
@@ -32,17 +32,17 @@ class Heard(list[CallEvent]):
 
 
 @pytest.fixture
-def heard() -> Heard:
-    return Heard()
+def events() -> Events:
+    return Events()
 
 
-def served(mode: Mode, heard: Heard, **options: Any) -> Reranker:
+def served(mode: Mode, events: Events, **options: Any) -> Reranker:
     client = mode.client(transport=httpx.MockTransport(Wire()))
-    return mode.reranker(http_client=client, hooks=[heard.append], **options)
+    return mode.reranker(http_client=client, hooks=[events.append], **options)
 
 
-def test_a_call_says_it_for_itself_then_what_is_around_it_then_what_was_made(mode: Mode, heard: Heard) -> None:
-    reranker = served(mode, heard, user="made")
+def test_user_of_the_call_precedes_that_of_the_block_and_of_the_reranker(mode: Mode, events: Events) -> None:
+    reranker = served(mode, events, user="made")
     mode.rerank(reranker, QUERY, DOCUMENTS)
     with using_attributes(user="around"):
         mode.rerank(reranker, QUERY, DOCUMENTS)
@@ -52,46 +52,46 @@ def test_a_call_says_it_for_itself_then_what_is_around_it_then_what_was_made(mod
         with using_attributes(metadata={"tags": ["x"]}):
             mode.rerank(reranker, QUERY, DOCUMENTS)
     mode.rerank(reranker, QUERY, DOCUMENTS)
-    assert heard.users == ["made", "around", "called", "nearer", "around", "made"]
+    assert events.users == ["made", "around", "called", "nearer", "around", "made"]
 
 
-def test_metadata_is_added_to(mode: Mode, heard: Heard) -> None:
-    reranker = served(mode, heard, metadata={"team": "search", "tags": ["a"]})
+def test_metadata_of_nested_blocks_is_merged(mode: Mode, events: Events) -> None:
+    reranker = served(mode, events, metadata={"team": "search", "tags": ["a"]})
     with using_attributes(metadata={"tags": ["b"]}), using_attributes(metadata={"page": 7}):
         mode.rerank(reranker, QUERY, DOCUMENTS)
         mode.rerank(reranker, QUERY, DOCUMENTS, metadata={"only": "this"})
     mode.rerank(reranker, QUERY, DOCUMENTS)
-    assert [dict(event.metadata) for event in heard] == [
+    assert [dict(event.metadata) for event in events] == [
         {"team": "search", "tags": ["b"], "page": 7},
         {"only": "this"},
         {"team": "search", "tags": ["a"]},
     ]
 
 
-def test_an_error_ends_it_too(sync_mode: Mode, heard: Heard) -> None:
+def test_block_ends_with_an_error_too(sync_mode: Mode, events: Events) -> None:
     with pytest.raises(ZeroDivisionError), using_attributes(user="ann"):
         raise ZeroDivisionError
-    sync_mode.rerank(served(sync_mode, heard), QUERY, DOCUMENTS)
-    assert heard.users == [None]
+    sync_mode.rerank(served(sync_mode, events), QUERY, DOCUMENTS)
+    assert events.users == [None]
 
 
-def test_the_functions_take_it_too(heard: Heard) -> None:
+def test_functions_use_the_attributes(events: Events) -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire())) as client, using_attributes(user="around"):
-        given: dict[str, Any] = {"api_key": KEY, "http_client": client, "hooks": [heard.append]}
+        given: dict[str, Any] = {"api_key": KEY, "http_client": client, "hooks": [events.append]}
         rerank("cohere/rerank-v3.5", QUERY, DOCUMENTS, **given)
         rerank("cohere/rerank-v3.5", QUERY, DOCUMENTS, user="called", **given)
-    assert heard.users == ["around", "called"]
+    assert events.users == ["around", "called"]
 
 
-def test_many_at_once(mode: Mode, heard: Heard) -> None:
+def test_rerank_many_uses_the_attributes(mode: Mode, events: Events) -> None:
     with using_attributes(user="ann"):
-        mode.rerank_many(served(mode, heard), [QUERY] * 3, [DOCUMENTS] * 3)
-    assert heard.users == ["ann"] * 3
+        mode.rerank_many(served(mode, events), [QUERY] * 3, [DOCUMENTS] * 3)
+    assert events.users == ["ann"] * 3
 
 
-async def test_tasks_do_not_see_each_other_s(heard: Heard) -> None:
+async def test_tasks_have_separate_attributes(events: Events) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(Wire())) as client:
-        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, hooks=[heard.append])
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, hooks=[events.append])
 
         async def ask(user: str) -> None:
             with using_attributes(user=user):
@@ -99,33 +99,33 @@ async def test_tasks_do_not_see_each_other_s(heard: Heard) -> None:
                 await reranker.arerank(QUERY, [user])
 
         await asyncio.gather(*(ask(f"user {number}") for number in range(20)))
-    assert sorted((event.user, *event.documents) for event in heard) == sorted((f"user {n}",) * 2 for n in range(20))
+    assert sorted((event.user, *event.documents) for event in events) == sorted((f"user {n}",) * 2 for n in range(20))
 
 
-def test_threads_with_a_copy_of_the_context_are_inside(heard: Heard) -> None:
+def test_threads_with_a_copy_of_the_context_use_the_attributes(events: Events) -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire())) as client, ThreadPoolExecutor(1) as pool:
-        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, hooks=[heard.append])
+        reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=client, hooks=[events.append])
         with using_attributes(user="ann"):
             pool.submit(copy_context().run, reranker.rerank, QUERY, DOCUMENTS).result()
             pool.submit(reranker.rerank, QUERY, DOCUMENTS).result()
-    assert heard.users == ["ann", None]
+    assert events.users == ["ann", None]
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)
-def test_in_a_framework(face: Face, heard: Heard) -> None:
-    adapter = face.make(Wire(), user="field", hooks=[heard.append])
+def test_adapter_uses_the_attributes(face: Face, events: Events) -> None:
+    adapter = face.make(Wire(), user="field", hooks=[events.append])
     face.rerank(adapter, ["a 0.1"])
     with using_attributes(user="around"):
         face.rerank(adapter, ["a 0.1"])
-    assert heard.users == ["field", "around"]
+    assert events.users == ["field", "around"]
 
 
 @pytest.mark.parametrize("kind", [langchain.AnyRerank, llama_index.AnyRerank])
 @pytest.mark.parametrize("routed", [False, True])
-def test_a_ready_reranker_in_a_framework(kind: type[Any], routed: bool, heard: Heard) -> None:
+def test_adapter_with_a_reranker_uses_the_attributes(kind: type[Any], routed: bool, events: Events) -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire())) as client:
         params: dict[str, Any] = {"model": "cohere/rerank-v3.5", "api_key": KEY}
-        given: dict[str, Any] = {"http_client": client, "hooks": [heard.append], "user": "made"}
+        given: dict[str, Any] = {"http_client": client, "hooks": [events.append], "user": "made"}
         entry = {"model_name": "r", "litellm_params": params}
         ready = Router([entry], **given) if routed else Reranker(**params, **given)
         for user in (None, "field"):
@@ -133,7 +133,7 @@ def test_a_ready_reranker_in_a_framework(kind: type[Any], routed: bool, heard: H
             _rerank(adapter)
             with using_attributes(user="around"):
                 _rerank(adapter)
-    assert heard.users == ["made", "around", "field", "around"]
+    assert events.users == ["made", "around", "field", "around"]
 
 
 def _rerank(adapter: Any) -> None:
@@ -143,37 +143,37 @@ def _rerank(adapter: Any) -> None:
         adapter.postprocess_nodes([NodeWithScore(node=TextNode(text="a 0.1"))], query_str=QUERY)
 
 
-# What LangChain says of a run
+# LangChain's metadata of a run
 
 ASKED: RunnableConfig = {"metadata": {"user_id": "ann"}}
 
 
-def compressor(heard: Heard, client: Any) -> langchain.AnyRerank:
+def compressor(events: Events, client: Any) -> langchain.AnyRerank:
     return langchain.AnyRerank(
-        model="cohere/rerank-v3.5", api_key=SecretStr(KEY), user="field", hooks=[heard.append], http_client=client
+        model="cohere/rerank-v3.5", api_key=SecretStr(KEY), user="field", hooks=[events.append], http_client=client
     )
 
 
-def test_the_metadata_of_a_run(heard: Heard) -> None:
+def test_user_is_read_from_the_metadata_of_a_run(events: Events) -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire())) as client:
-        runnable = compressor(heard, client).as_runnable()
+        runnable = compressor(events, client).as_runnable()
         asked = {"query": QUERY, "documents": [Document("a 0.1")]}
         (RunnableLambda(lambda given: given) | runnable).invoke(asked, ASKED)
         runnable.invoke(asked, ASKED, user="called")
         runnable.invoke(asked)
         with using_attributes(user="around"):
             runnable.invoke(asked, ASKED)
-    assert heard.users == ["ann", "called", "field", "ann"]
+    assert events.users == ["ann", "called", "field", "ann"]
 
 
-def test_a_run_says_more_of_a_user_than_a_field_beside_a_ready_reranker(heard: Heard) -> None:
+def test_user_of_a_run_precedes_that_of_a_field_next_to_a_reranker(events: Events) -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire())) as client:
-        ready = Reranker("cohere/rerank-v3.5", api_key=KEY, hooks=[heard.append], http_client=client)
+        ready = Reranker("cohere/rerank-v3.5", api_key=KEY, hooks=[events.append], http_client=client)
         runnable = langchain.AnyRerank(reranker=ready, user="service").as_runnable()
         asked = {"query": QUERY, "documents": [Document("a 0.1")]}
         runnable.invoke(asked, ASKED)
         runnable.invoke(asked)
-    assert heard.users == ["ann", "service"]
+    assert events.users == ["ann", "service"]
 
 
 @pytest.mark.parametrize(
@@ -190,21 +190,21 @@ def test_a_run_says_more_of_a_user_than_a_field_beside_a_ready_reranker(heard: H
     ],
     ids=str,
 )
-def test_an_id_that_is_no_string(heard: Heard, user_id: Any, user: str) -> None:
+def test_user_id_that_is_no_string_is_converted_or_ignored(events: Events, user_id: Any, user: str) -> None:
     with httpx.Client(transport=httpx.MockTransport(Wire())) as client:
-        runnable = compressor(heard, client).as_runnable()
+        runnable = compressor(events, client).as_runnable()
         asked = {"query": QUERY, "documents": [Document("a 0.1")]}
         runnable.invoke(asked, {"metadata": {"user_id": user_id}})
         runnable.invoke(asked, {"metadata": {"user_id": user_id}}, user="called")
-    assert heard.users == [user, "called"]
+    assert events.users == [user, "called"]
 
 
-async def test_the_metadata_of_an_asynchronous_retrieval(heard: Heard) -> None:
+async def test_user_is_read_from_the_metadata_of_an_async_retrieval(events: Events) -> None:
     async with httpx.AsyncClient(transport=httpx.MockTransport(Wire())) as client:
         store = InMemoryVectorStore.from_texts(["a 0.1", "b 0.9"], DeterministicFakeEmbedding(size=4))
-        retriever = langchain.RerankRetriever(base_retriever=store.as_retriever(), reranker=compressor(heard, client))
+        retriever = langchain.RerankRetriever(base_retriever=store.as_retriever(), reranker=compressor(events, client))
         chain = RunnableLambda(lambda query: query) | retriever
         await chain.ainvoke(QUERY, ASKED)
         await retriever.ainvoke(QUERY, user="called")
         await retriever.ainvoke(QUERY)
-    assert heard.users == ["ann", "called", "field"]
+    assert events.users == ["ann", "called", "field"]

@@ -13,7 +13,7 @@ from anyrerank.errors import AuthenticationError, ConfigurationError, RerankErro
 
 
 class Tqdm:
-    """What tqdm is asked to do."""
+    """Records the calls of tqdm."""
 
     made: list["Tqdm"]
 
@@ -30,7 +30,7 @@ class Tqdm:
 
 
 def use(monkeypatch: pytest.MonkeyPatch, installed: Sequence[str], shell: str | None = None) -> list[Tqdm]:
-    """Have these packages installed, and this kind of IPython shell running; gives the bars that are made."""
+    """Pretend that these packages are installed, and that this IPython shell is running; returns the bars."""
     made: list[Tqdm] = []
     kind = type("RecordingTqdm", (Tqdm,), {"made": made})
     for name in ("tqdm", "tqdm.auto"):
@@ -73,7 +73,7 @@ BOTH = ("tqdm", "ipywidgets")
         (True, ["tqdm"], NOTEBOOK, 1),
     ],
 )
-def test_a_bar_is_shown_when_asked_for_or_in_a_notebook(
+def test_bar_is_shown_on_request_or_in_a_notebook(
     shown: bool | None, installed: Sequence[str], shell: str | None, bars: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made = use(monkeypatch, installed, shell)
@@ -83,13 +83,13 @@ def test_a_bar_is_shown_when_asked_for_or_in_a_notebook(
     assert [(tqdm.given["total"], tqdm.steps, tqdm.closed) for tqdm in made] == [(2, 2, True)] * bars
 
 
-def test_a_bar_that_cannot_be_shown_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tqdm_is_an_error_with_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     use(monkeypatch, [])
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[notebook\]'"):
         Bar(2, shown=True)
 
 
-def test_a_bar_is_closed_when_the_work_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_is_closed_after_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     with pytest.raises(ZeroDivisionError), Bar(2, shown=True):
         raise ZeroDivisionError
@@ -109,34 +109,34 @@ def reranker() -> Reranker:
     return Reranker("cohere/m", api_key="key", http_client=client, max_concurrency=1)
 
 
-def test_each_query_is_a_step(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_advances_with_each_query(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     reranker().rerank_many(["a", "b", "c"], [["x"]] * 3, progress=True)
     reranker().rerank_many(["a"], [["x"]], progress=True)
     assert [(tqdm.given["total"], tqdm.steps, tqdm.closed) for tqdm in made] == [(3, 3, True), (1, 1, True)]
 
 
-def test_failed_queries_are_steps_where_they_are_handed_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_advances_with_failed_queries_that_are_returned(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     answers = reranker().rerank_many(["a", "refused"], [["x"]] * 2, progress=True, return_exceptions=True)
     assert [isinstance(each, RerankError) for each in answers] == [False, True]
     assert [(tqdm.steps, tqdm.closed) for tqdm in made] == [(2, True)]
 
 
-def test_the_bar_ends_with_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_is_closed_after_the_error_of_a_query(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     with pytest.raises(AuthenticationError):
         reranker().rerank_many(["a", "refused", "b"], [["x"]] * 3, progress=True)
     assert [(tqdm.steps, tqdm.closed) for tqdm in made] == [(1, True)]
 
 
-def test_no_bar_is_shown_in_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bar_is_not_shown_in_a_script(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     reranker().rerank_many(["a"], [["x"]])
     assert made == []
 
 
-async def test_both_modes_show_the_same_bar(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_async_calls_show_the_same_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     made = use(monkeypatch, BOTH)
     async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as client:
         asynchronous = Reranker("cohere/m", api_key="key", http_client=client)

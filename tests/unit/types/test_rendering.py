@@ -37,7 +37,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "get_terminal_size", lambda fallback=None: size)
 
 
-def test_the_text_is_an_aligned_table() -> None:
+def test_text_table_is_aligned() -> None:
     shown = str(response([1.0, 0.5, 0.0], ["first", {"text": "second", "page": 3}, "third"]))
     assert shown.splitlines() == [
         "cohere/m · 3 results · 87 ms",
@@ -48,7 +48,7 @@ def test_the_text_is_an_aligned_table() -> None:
     ]
 
 
-def test_the_html_has_the_same_cells() -> None:
+def test_html_table_has_the_same_cells() -> None:
     shown = html_of(response([1.0, 0.5], ["first", "second"]))
     assert shown.count("<tr>") == 3
     for part in (
@@ -72,7 +72,7 @@ def test_the_html_has_the_same_cells() -> None:
         ({"latency": 12.5}, "12500 ms"),
     ],
 )
-def test_the_headline_says_what_is_known(given: dict[str, Any], part: str) -> None:
+def test_headline_has_the_known_facts(given: dict[str, Any], part: str) -> None:
     assert part in str(response([0.5], **given)).splitlines()[0]
     assert part in html_of(response([0.5], **given))
     assert "$" not in str(response([0.5]))
@@ -91,19 +91,21 @@ def test_the_headline_says_what_is_known(given: dict[str, Any], part: str) -> No
     ],
     ids=["calibrated", "logits", "fused", "blank", "degraded", "best", "worst"],
 )
-def test_bars_are_the_scores_or_their_place_among_the_others(scores: list[float | None], lengths: list[int]) -> None:
+def test_bar_is_the_score_or_its_position_between_lowest_and_highest(
+    scores: list[float | None], lengths: list[int]
+) -> None:
     assert bars(str(response(scores))) == lengths
     for length in lengths:
         assert 0 <= length <= 16
 
 
 @pytest.mark.parametrize("scores", [[1.7e308, -1.7e308], [5e-324, 0.0], [-7.0, -7.0]])
-def test_any_finite_scores_can_be_shown(scores: list[float | None]) -> None:
+def test_table_can_show_any_finite_scores(scores: list[float | None]) -> None:
     assert len(str(response(scores)).splitlines()) == 4
     assert html_of(response(scores)).count("<tr>") == 3
 
 
-def test_a_missing_score_is_called_none() -> None:
+def test_missing_score_is_shown_as_none() -> None:
     assert "none" in str(response([None], [""])).splitlines()[2]
     assert ">none<" in html_of(response([None], [""]))
 
@@ -114,14 +116,14 @@ HOSTILE = "<script>alert('x')</script> & \"more\""
 @pytest.mark.parametrize(
     "given", [{"documents": [HOSTILE]}, {"documents": [{"text": HOSTILE}]}, {"model": HOSTILE}, {"provider": HOSTILE}]
 )
-def test_the_html_escapes_every_text(given: dict[str, Any]) -> None:
+def test_html_table_escapes_every_text(given: dict[str, Any]) -> None:
     shown = html_of(response([0.5], **given))
     assert "<script>" not in shown
     assert "&lt;script&gt;" in shown
     assert "&amp;" in shown
 
 
-def test_documents_are_cut_to_one_line() -> None:
+def test_document_is_cut_to_one_line() -> None:
     shown = str(response([0.5, 0.4], ["word\n\n  word\t" * 100, "short"])).splitlines()
     assert len(shown) == 4
     assert len(shown[2]) <= 100
@@ -130,7 +132,7 @@ def test_documents_are_cut_to_one_line() -> None:
 
 
 @pytest.mark.parametrize("columns", [1, 40, 80, 300])
-def test_the_table_follows_the_width_of_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_text_table_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shutil, "get_terminal_size", lambda fallback=None: os.terminal_size((columns, 24)))
     assert len(str(response([0.5], ["x" * 1000])).splitlines()[2]) <= max(columns, 66)
 
@@ -139,13 +141,13 @@ def test_the_table_follows_the_width_of_the_terminal(columns: int, monkeypatch: 
     ("document", "shown"),
     [({"title": "a title"}, "a title"), ({"text": "", "title": "a title"}, ""), ({}, ""), ({"page": 3}, "3"), ("", "")],
 )
-def test_a_mapping_shows_its_text_or_the_first_that_it_has(document: Document, shown: str) -> None:
+def test_mapping_is_shown_by_its_text_or_first_value(document: Document, shown: str) -> None:
     row = f"   1     0.5000  {HALF:16}      0  {shown}".rstrip()
     assert str(response([0.5], [document])).splitlines()[2] == row
     assert f">{shown}<" in html_of(response([0.5], [document]))
 
 
-def test_a_long_table_ends_with_a_count() -> None:
+def test_long_table_ends_with_a_count() -> None:
     shown = str(response([1 - place / 100 for place in range(60)]))
     assert len(shown.splitlines()) == 53
     assert shown.endswith("... and 10 more")
@@ -153,7 +155,7 @@ def test_a_long_table_ends_with_a_count() -> None:
     assert "more" not in str(response([0.5] * 50))
 
 
-def test_an_empty_response_has_a_head_alone() -> None:
+def test_empty_response_is_shown_as_a_header() -> None:
     empty = response([])
     assert str(empty).splitlines()[0] == "cohere/m · 0 results · 87 ms"
     assert len(str(empty).splitlines()) == 2

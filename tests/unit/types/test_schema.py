@@ -55,7 +55,7 @@ def response(**given: Any) -> RerankResponse:
     )
 
 
-def test_results_are_a_sequence_of_results() -> None:
+def test_results_are_a_sequence() -> None:
     results = some_results()
     assert isinstance(results, Sequence)
     assert len(results) == 3
@@ -69,26 +69,26 @@ def test_results_are_a_sequence_of_results() -> None:
 
 
 @pytest.mark.parametrize("place", [3, -4])
-def test_there_is_nothing_beyond_the_ends(place: int) -> None:
+def test_index_out_of_range_is_an_index_error(place: int) -> None:
     with pytest.raises(IndexError):
         some_results()[place]
 
 
 @pytest.mark.parametrize("part", [slice(2), slice(1, None), slice(None, None, -1), slice(-1, None), slice(5, 9)])
-def test_a_slice_is_results_again(part: slice) -> None:
+def test_slice_of_results_is_results(part: slice) -> None:
     sliced = some_results()[part]
     assert type(sliced) is Results
     assert list(sliced) == ROWS[part]
 
 
-def test_a_string_is_shown_as_a_mapping_and_a_mapping_is_the_callers_own() -> None:
+def test_document_is_a_mapping_and_a_given_mapping_is_not_copied() -> None:
     results = some_results()
     assert results[0].document == {"text": "alpha"}
     assert results[1].document is DOCUMENTS[1]
     assert [result.document for result in Results([0, 1], [1.0, 0.5])] == [None, None]
 
 
-def test_indexes_and_scores_can_be_read_without_making_results() -> None:
+def test_results_have_indexes_and_scores() -> None:
     results = some_results()
     assert (results.indexes, results.scores) == ((2, 0, 1), (0.75, 0.25, None))
     assert list(results.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
@@ -114,7 +114,7 @@ def test_equal_results_are_equal() -> None:
         None,
     ],
 )
-def test_other_results_are_not_equal(other: object) -> None:
+def test_different_results_are_not_equal(other: object) -> None:
     assert some_results() != other
 
 
@@ -123,14 +123,14 @@ def test_other_results_are_not_equal(other: object) -> None:
     [lambda value: pickle.loads(pickle.dumps(value)), copy.copy, copy.deepcopy],  # noqa: S301
     ids=["pickle", "copy", "deepcopy"],
 )
-def test_copies_are_equal(again: Callable[[Any], Any]) -> None:
+def test_copy_is_equal(again: Callable[[Any], Any]) -> None:
     for value in (some_results(), Results(), ROWS[0], response(), response().meta, response().attempts):
         copied = again(value)
         assert copied == value
         assert type(copied) is type(value)
 
 
-def test_a_response_is_dumped_as_plain_values() -> None:
+def test_response_is_dumped_as_plain_values() -> None:
     dumped = response().model_dump()
     assert list(dumped["results"]) == [
         {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}},
@@ -152,7 +152,7 @@ def test_a_response_is_dumped_as_plain_values() -> None:
     ],
     ids=["full", "empty", "without documents", "without usage", "degraded"],
 )
-def test_a_dump_is_read_back(given: dict[str, Any]) -> None:
+def test_dump_can_be_validated_again(given: dict[str, Any]) -> None:
     original = response(**given)
     for copied in (
         RerankResponse.model_validate(original.model_dump()),
@@ -164,7 +164,7 @@ def test_a_dump_is_read_back(given: dict[str, Any]) -> None:
         assert type(copied.results) is Results
 
 
-def test_results_are_given_as_rows_too() -> None:
+def test_results_can_be_given_as_rows() -> None:
     assert response(results=[{"index": 0, "relevance_score": 1, "document": {"text": "a"}}]).results == Results(
         [0], [1.0], ["a"]
     )
@@ -172,12 +172,12 @@ def test_results_are_given_as_rows_too() -> None:
 
 
 @pytest.mark.parametrize("wrong", [None, "results", [{"index": "first", "relevance_score": 1.0}], [3]])
-def test_results_are_checked_when_they_are_read(wrong: Any) -> None:
+def test_invalid_results_are_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         response(results=wrong)
 
 
-def test_a_schema_can_be_made() -> None:
+def test_response_has_a_json_schema() -> None:
     for mode in ("validation", "serialization"):
         schema = RerankResponse.model_json_schema(mode=mode)
         assert schema["properties"]["results"]["type"] == "array"
@@ -200,7 +200,7 @@ def test_values_are_frozen(value: Any, name: str) -> None:
         setattr(value, name, None)
 
 
-def test_results_cannot_be_replaced_or_removed() -> None:
+def test_results_are_immutable() -> None:
     results: Any = some_results()
     with pytest.raises(TypeError):
         results[0] = ROWS[1]
@@ -209,12 +209,12 @@ def test_results_cannot_be_replaced_or_removed() -> None:
     assert not hasattr(results, "append")
 
 
-def test_a_field_that_does_not_exist_is_refused() -> None:
+def test_unknown_field_is_refused() -> None:
     with pytest.raises(ValidationError):
         response(mode="red")
 
 
-def test_items_are_read_as_in_litellm() -> None:
+def test_fields_can_be_read_by_key() -> None:
     answer = response()
     assert answer["results"] is answer.results
     assert (answer["id"], answer["meta"]) == (answer.id, answer.meta)
@@ -222,7 +222,7 @@ def test_items_are_read_as_in_litellm() -> None:
     assert (first["index"], first["relevance_score"], first["document"]) == (2, 0.75, {"text": "alpha"})
 
 
-def test_answers_are_like_the_mappings_of_litellm() -> None:
+def test_response_and_results_are_like_mappings() -> None:
     answer = response(request_id=None)
     assert "results" in answer
     assert "no_such_field" not in answer
@@ -243,13 +243,13 @@ def test_answers_are_like_the_mappings_of_litellm() -> None:
     assert dict(answer).keys() == type(answer).model_fields.keys()
 
 
-def test_usage_is_read_by_key_too() -> None:
+def test_usage_can_be_read_by_key() -> None:
     meta = Meta(billed_units=BilledUnits(search_units=2))
     assert meta["billed_units"]["search_units"] == 2
     assert (meta.get("tokens"), "tokens" in meta) == (None, False)
 
 
-def test_any_mapping_can_be_dumped() -> None:
+def test_document_can_be_any_mapping_in_a_dump() -> None:
     document = MappingProxyType({"text": "alpha", "page": 3})
     answer = response(results=Results([0], [0.5], [document]))
     assert answer.model_dump(mode="json")["results"][0]["document"] == {"text": "alpha", "page": 3}
@@ -257,14 +257,14 @@ def test_any_mapping_can_be_dumped() -> None:
 
 
 @pytest.mark.parametrize("name", ["no_such_field", "model_dump", "__class__", "_repr_html_"])
-def test_other_items_do_not_exist(name: str) -> None:
+def test_unknown_key_is_a_key_error(name: str) -> None:
     with pytest.raises(KeyError):
         response()[name]
     with pytest.raises(KeyError):
         ROWS[0][name]
 
 
-def test_the_cohere_form_is_exact() -> None:
+def test_to_cohere_gives_the_format_of_cohere() -> None:
     assert response(meta=Meta(api_version={"version": "2"}, billed_units=BilledUnits(search_units=1))).to_cohere() == {
         "id": "rerank-1",
         "results": [
@@ -276,14 +276,14 @@ def test_the_cohere_form_is_exact() -> None:
     }
 
 
-def test_the_cohere_form_leaves_out_what_is_not_there() -> None:
+def test_to_cohere_leaves_out_missing_values() -> None:
     assert response(results=Results([0], [0.5]), meta=Meta(estimated=True)).to_cohere() == {
         "id": "rerank-1",
         "results": [{"index": 0, "relevance_score": 0.5}],
     }
 
 
-def test_the_cohere_form_keeps_a_true_zero() -> None:
+def test_to_cohere_keeps_zero() -> None:
     meta = Meta(billed_units=BilledUnits(search_units=0), tokens=Tokens(output_tokens=0))
     assert response(meta=meta).to_cohere()["meta"] == {
         "billed_units": {"search_units": 0},
@@ -291,12 +291,12 @@ def test_the_cohere_form_keeps_a_true_zero() -> None:
     }
 
 
-def test_the_cohere_form_is_json_as_it_is() -> None:
+def test_to_cohere_can_be_dumped_as_json() -> None:
     answer = response().to_cohere()
     assert json.loads(json.dumps(answer)) == answer
 
 
-def test_the_cohere_form_is_a_copy() -> None:
+def test_to_cohere_returns_a_copy() -> None:
     document = {"text": "a"}
     answer = response(results=Results([0], [0.5], [document])).to_cohere()
     answer["results"][0]["document"]["text"] = "changed"
@@ -319,7 +319,7 @@ def test_repr_shows_no_text(value: object) -> None:
     assert "beta" not in repr(value)
 
 
-def test_repr_shows_what_is_safe() -> None:
+def test_repr_shows_indexes_and_scores() -> None:
     assert repr(some_results()) == "Results(2: 0.75, 0: 0.25, 1: None)"
     assert repr(Results(range(12), [0.5] * 12)).endswith("9: 0.5, and 2 more)")
     assert repr(some_results()[0]) == "RerankResult(index=2, relevance_score=0.75)"
@@ -327,7 +327,7 @@ def test_repr_shows_what_is_safe() -> None:
     assert "Results(2: 0.75, " in repr(response())
 
 
-def test_str_shows_the_table() -> None:
+def test_str_is_the_table() -> None:
     shown = str(response())
     assert len(shown.splitlines()) == 5
     for part in ("cohere/rerank-v3.5", "0.7500", "alpha", "beta", "none"):
@@ -335,5 +335,5 @@ def test_str_shows_the_table() -> None:
     assert f"{response()}" == shown
 
 
-def test_a_notebook_shows_the_table() -> None:
+def test_notebook_shows_the_table() -> None:
     assert response()._repr_html_().count("<tr>") == 4

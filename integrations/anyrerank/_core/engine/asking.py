@@ -103,7 +103,7 @@ class _Asking:
         if len(starts) > 1 and not may_split:
             raise provider.bad_request(
                 f"{provider.deployment} is listwise, and its limit is less than {count} documents per request: pass "
-                "fewer documents, or allow_split=True if the scores may depend on the split"
+                "fewer documents, or pass allow_split=True if the scores may depend on the split"
             )
         flow = batched(
             self._sender(several=len(starts) > 1),

@@ -125,7 +125,7 @@ class Options(BaseModel):
     truncate: Annotated[StrictStr | StrictBool | None, Must("a string such as 'END', a bool, or None")] = None
     """How to handle texts that are too long. The values are those of the provider, such as `"END"` at NVIDIA NIM."""
     priority: _IntegerOrNone = None
-    """Priority of the request, if the provider has such an option."""
+    """Priority of the request, if the provider has such an option; some accept positive integers only."""
     score_threshold: Annotated[
         float | None, Field(strict=True, allow_inf_nan=False), Must("a finite number, or None")
     ] = None
