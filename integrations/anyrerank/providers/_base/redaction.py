@@ -31,10 +31,11 @@ class Redactor:
 
     def message(self, message: str, code: str | None = None) -> str:
         """The first 300 characters of `message` on one line, or the error `code` and why the message is withheld."""
-        line = " ".join(message[:_SEARCHED].split())
+        searched = message[:_SEARCHED]
+        line = " ".join(searched.split())
         if "\ufffd" in line or not line.isprintable():
             reason = "it cannot be decoded"
-        elif self.quoted_in(line):
+        elif self.quoted_in(searched):
             reason = "it quotes the request"
         else:
             return line[:_SHOWN]
