@@ -97,6 +97,8 @@ def test_message_without_a_quotation_is_shown(
         ("ab  cd  ef  gh  ij  kl", "<ab  cd  ef  gh  ij  kl>", True),
         ("Ottawa", "where is <OTTAWA>", True),
         ("New \n York", "<new york>", True),
+        ("Ottawa\u3000is the\u00a0capital", "<ottawa is the capital>", True),
+        ("Ottawa\u2003is the\u0085capital", "<Ottawa\u2003is the\u0085capital>", True),
         ("end", "<end>", False),
         ("\u65e5\u672c\u306e\u9996\u90fd", "<\u65e5\u672c\u306e\u9996\u90fd>", True),
     ],

@@ -1,7 +1,4 @@
-"""Which messages of a provider may be shown: none that quotes the request or a secret.
-
-Servers quote their input in errors, whole or in part, and often escaped. Such a message is withheld as a whole.
-"""
+"""Servers quote their input in errors, often escaped. A message that does is withheld as a whole."""
 
 from __future__ import annotations
 
@@ -34,10 +31,11 @@ class Redactor:
 
     def message(self, message: str, code: str | None = None) -> str:
         """The first 300 characters of `message` on one line, or the error `code` and why the message is withheld."""
-        line = " ".join(message[:_SEARCHED].split())
+        searched = message[:_SEARCHED]
+        line = " ".join(searched.split())
         if "\ufffd" in line or not line.isprintable():
             reason = "it cannot be decoded"
-        elif self.quoted_in(line):
+        elif self.quoted_in(searched):
             reason = "it quotes the request"
         else:
             return line[:_SHOWN]
@@ -101,10 +99,9 @@ def _runs(text: str, length: int) -> Iterator[str]:
 
 
 def _finder(runs: Iterable[str]) -> Callable[[str], bool]:
-    """A function that tells whether a text holds any of `runs`.
+    """A function that tells whether a text holds any of `runs`, in one pass: it may be called on an event loop.
 
-    It may search megabytes on an event loop. Pydantic's regular expressions look for hundreds of strings in one pass:
-    10 ms for 5 MB, where `in` takes 1.5 ms for each string and `re` takes a second.
+    For hundreds of strings in 5 MB, Pydantic's regular expressions take 10 ms, `in` and those of `re` about a second.
     """
     pattern = "|".join(map(re.escape, runs))
     return SchemaValidator(core_schema.str_schema(pattern=pattern)).isinstance_python
