@@ -134,5 +134,5 @@ def _is_blank(document: object, index: int, rank_fields: Sequence[str] | None, i
     text = document.get("text")
     if not isinstance(text, str):
         what = "an 'image', which this provider cannot rank, but no" if "image" in document else "no"
-        raise BadRequestError(f"documents[{index}] has {what} usable 'text': add one, or pass rank_fields")
+        raise BadRequestError(f"documents[{index}] has {what} 'text' string: add one, or pass rank_fields")
     return not text or text.isspace()
