@@ -22,7 +22,7 @@ class Clock:
     def __init__(self, now: float = 1_000.0) -> None:
         self.now = now
         self.waits: list[float] = []
-        self.rng: Callable[[], float] = float
+        self.rng: Callable[[], float] = float  # float() is 0.0
 
     def __call__(self) -> float:
         return self.now
