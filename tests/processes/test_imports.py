@@ -70,6 +70,20 @@ print(len(rerank("local/lexical", "a", ["a"]).results))
     assert results == "1"
 
 
+def test_presidio_that_is_not_installed_is_a_missing_extra() -> None:
+    code = """
+import sys
+sys.modules["presidio_analyzer.predefined_recognizers"] = None
+from anyrerank import MissingExtraError
+from anyrerank.guardrails import PresidioMask
+try:
+    PresidioMask()("query")
+except MissingExtraError as error:
+    print(error)
+"""
+    assert python(code).startswith("Presidio cannot be imported")
+
+
 def test_anyrerank_testing_needs_no_test_framework() -> None:
     code = """
 import sys

@@ -6,7 +6,6 @@ import asyncio
 import json
 import pickle
 import socket
-import subprocess
 import sys
 import threading
 from contextvars import ContextVar
@@ -423,18 +422,3 @@ def test_presidio_mask_does_not_block_the_event_loop() -> None:
     assert sent(mode, "hello", Watched()) == "hello"
     mode.finish()
     assert threads != [threading.get_ident()]
-
-
-def test_presidio_that_is_not_installed_is_a_missing_extra() -> None:
-    program = """
-import sys
-sys.modules["presidio_analyzer.predefined_recognizers"] = None
-from anyrerank import MissingExtraError, rerank
-from anyrerank.guardrails import PresidioMask
-try:
-    rerank("local/lexical", "query", ["document"], guardrails=[PresidioMask()])
-except MissingExtraError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)  # noqa: S603
-    assert "pip install 'anyrerank[guardrails]'" in done.stdout

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -9,6 +7,7 @@ from email.utils import format_datetime
 from typing import Any
 
 import pytest
+from tests.support.clock import Clock
 
 from anyrerank._core.engine import RetryPolicy, retryable, wait_before
 from anyrerank._core.engine.retry import retried
@@ -36,33 +35,9 @@ def of_status(status: int, retry_after: float | None = None) -> RerankError:
 
 
 @pytest.fixture(autouse=True)
-def full_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Back-off without randomness: each wait is its upper bound."""
-    set_jitter(monkeypatch, 1.0)
-
-
-def set_jitter(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
-    monkeypatch.setattr(random, "random", lambda: value)
-
-
-@dataclass
-class Clock:
-    """Time that passes only when a flow sleeps or a request takes its `seconds`."""
-
-    now: float = 1000.0
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-
-    def sleep(seconds: float) -> None:
-        made.now += seconds
-
-    monkeypatch.setattr(time, "monotonic", lambda: made.now)
-    monkeypatch.setattr(time, "time", lambda: made.now + 7.0)
-    monkeypatch.setattr(time, "sleep", sleep)
-    return made
+def full_jitter(clock: Clock) -> None:
+    """Let each back-off be its upper bound."""
+    clock.rng = lambda: 1.0
 
 
 @dataclass
@@ -183,9 +158,9 @@ def test_each_attempt_starts_a_new_flow() -> None:
     ("jitter", "waits"), [(0.0, [0.25, 0.5, 1.0, 2.0, 4.0, 4.0]), (1.0, [0.5, 1.0, 2.0, 4.0, 8.0, 8.0])]
 )
 def test_back_off_doubles_up_to_a_bound_and_half_of_it_is_random(
-    jitter: float, waits: list[float], monkeypatch: pytest.MonkeyPatch
+    jitter: float, waits: list[float], clock: Clock
 ) -> None:
-    set_jitter(monkeypatch, jitter)
+    clock.rng = lambda: jitter
     assert tried([of_status(503)] * 7, max_retries=6).waits == waits
 
 
@@ -276,7 +251,7 @@ def test_each_attempt_is_reported_with_start_and_duration(clock: Clock) -> None:
 
     driven = Driven()
     run(retried(exchange, RetryPolicy(), driven.record), send, Deadline.after(60.0))
-    assert driven.attempts == [(errors[0], 1007.0, 0.5), (errors[1], 1008.5, 0.5), (ANSWER, 1010.0, 0.5)]
+    assert driven.attempts == [(errors[0], 1000.0, 0.5), (errors[1], 1001.5, 0.5), (ANSWER, 1003.0, 0.5)]
 
 
 def test_last_error_is_reported_too() -> None:

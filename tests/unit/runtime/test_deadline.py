@@ -1,27 +1,9 @@
 from __future__ import annotations
 
-import time
-
 import pytest
+from tests.support.clock import Clock
 
 from anyrerank._core.runtime import NO_DEADLINE, Deadline
-
-
-class Clock:
-    """A monotonic clock that a test sets."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
-
-
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
-    made = Clock()
-    monkeypatch.setattr(time, "monotonic", made)
-    return made
 
 
 def test_after_none_is_no_deadline() -> None:
