@@ -40,7 +40,8 @@ def retryable(error: RerankError) -> bool:
     status = error.status_code
     if status is None:
         return isinstance(error, APIConnectionError | APITimeoutError)
-    temporary = status >= 500 and status != _NOT_IMPLEMENTED and not isinstance(error, BadRequestError)
+    of_the_request = isinstance(error, BadRequestError) or error.too_large
+    temporary = status >= 500 and status != _NOT_IMPLEMENTED and not of_the_request
     return status in _STATUSES or temporary or isinstance(error, RateLimitError)
 
 

@@ -133,6 +133,8 @@ def _deployment(
     prices: Mapping[str, Price],
     transport: Transport,
 ) -> Deployment:
+    if str(params.get("model")).startswith("cohere_chat/"):  # LiteLLM's user interface writes rerank models so
+        params = {**params, "model": str(params["model"]).replace("cohere_chat/", "cohere/", 1)}
     custom_llm_provider = params.get("custom_llm_provider")
     kind = provider_class(params.get("model", ""), custom_llm_provider)
     _check_names(params, kind)

@@ -94,18 +94,25 @@ class ProviderErrors:
 
     def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
         """Whether a request with fewer documents could pass; `message` is in lower case."""
-        return status == 413 or (error_class is BadRequestError and any(sign in message for sign in TOO_LARGE))
+        refused = error_class is BadRequestError and any(sign in message for sign in TOO_LARGE)
+        return refused or status == 413 or (status >= 500 and "out of memory" in message)
 
     def invalid_response(
         self, request: RerankRequest, response: HttpResponse, problem: str
     ) -> APIResponseValidationError:
         """The error for a 2xx response that is not an answer to `request`."""
+        redactor = Redactor(request, self.secrets())
+        body = json_or_none(response.content)
+        if reported := message_in(body, b""):
+            advice = f"the response reports: {redactor.message(reported, self.error_code(response, body))}"
+        else:
+            advice = "check that the base URL is the reranking endpoint of this provider"
         return APIResponseValidationError(
-            f"{self.title}: {problem}; check that the base URL is the reranking endpoint of this provider",
+            f"{self.title}: {problem}; {advice}",
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
-            request_id=Redactor(request, self.secrets()).request_id(response.request_id),
+            request_id=redactor.request_id(response.request_id),
             url=response.url,
         )
 

@@ -12,14 +12,15 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
     """The full URL of `operation` under `base`; path prefix and query string are kept, no segment is repeated.
 
     Args:
-        base: With or without trailing slashes. If it ends in `operation`, it is the endpoint; if it ends in a version
-            such as `/v1`, only the operation is appended.
+        base: With or without trailing slashes. If it ends in `operation`, or in another name that servers give to
+            reranking, it is the endpoint; if it ends in a version such as `/v1`, only the operation is appended.
         operation: The end of the path.
         root: Inserted before the operation in every other case, without the part that `base` ends in.
     """
     parts = urlsplit(base)
     path = parts.path.rstrip("/")
-    if not path.endswith(f"/{operation}"):
+    full = _FULL if operation == "rerank" else (f"/{operation}",)
+    if not path.endswith(full):
         head, _, version = root.rpartition("/")
         if head and path.endswith(head):
             root = f"/{version}"
@@ -27,6 +28,8 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
+_FULL = ("/rerank", "/reranking", "/reranks", "/invocations")
+"""The last is that of SageMaker and Databricks."""
 _VERSION = re.compile(r"/v\d+$")
 
 
