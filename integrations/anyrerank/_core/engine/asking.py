@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from anyrerank._core.engine.batching import Send, batched
+from anyrerank._core.engine.batching import batched
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import identity
@@ -106,7 +106,7 @@ class _Asking:
                 "fewer documents, or pass allow_split=True if the scores may depend on the split"
             )
         flow = batched(
-            self._sender(several=len(starts) > 1),
+            self._send_one if len(starts) == 1 else self._send_one_of_several,
             request,
             starts=starts,
             limit=call.concurrency,
@@ -119,18 +119,17 @@ class _Asking:
             flow = charged(flow, spending.settle, call.attempts, call.in_flight, estimate)
         return (yield from flow)
 
-    def _sender(self, *, several: bool) -> Send:
-        """Sends one request, with retries."""
+    def _send_one(self, request: RerankRequest) -> Flow[Answer]:
+        """The answer to one request, with retries."""
+        return retried(
+            lambda: self.deployment.in_slot(self.provider.flow(request)),
+            self.policy,
+            lambda outcome, started, seconds: self._record(request, outcome, started, seconds),
+        )
 
-        def send(part: RerankRequest) -> Flow[Answer]:
-            flow = retried(
-                lambda: self.deployment.in_slot(self.provider.flow(part)),
-                self.policy,
-                lambda outcome, started, seconds: self._record(part, outcome, started, seconds),
-            )
-            return _in_flight(flow, part, self.call) if several else flow
-
-        return send
+    def _send_one_of_several(self, request: RerankRequest) -> Flow[Answer]:
+        """`_send_one`, for a request that the failure of another one may cut off."""
+        return _in_flight(self._send_one(request), request, self.call)
 
     def _record(self, request: RerankRequest, outcome: Answer | RerankError, started: float, seconds: float) -> None:
         """Add an attempt to the call; an error of the transport gets the name of the deployment."""

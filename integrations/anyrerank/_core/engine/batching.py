@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from anyrerank._core.runtime import Flow, Gather
 from anyrerank._core.types import Answer, BilledUnits, Meta, RerankRequest, Tokens
@@ -35,9 +35,9 @@ def batched(
     """
     if not may_split:
         return send(request)
-    halving = _Halving(send, index_of)
     ends = [*starts[1:], len(request.documents)]
-    flows = [halving.flow(_part(request, start, end), start) for start, end in zip(starts, ends, strict=True)]
+    parts = zip(starts, ends, strict=True)
+    flows = [_sent_or_halved(send, index_of, _part(request, start, end), start) for start, end in parts]
     return flows[0] if len(flows) == 1 else _gathered(flows, limit)
 
 
@@ -46,27 +46,21 @@ def _gathered(flows: Sequence[Flow[Answer]], limit: int) -> Flow[Answer]:
     return merged(answers)
 
 
-@dataclass(frozen=True, slots=True)
-class _Halving:
-    """Sends a part of a request, or its halves if it is too large."""
-
-    send: Send
-    index_of: Callable[[int], int]
-
-    def flow(self, part: RerankRequest, offset: int) -> Flow[Answer]:
-        count = len(part.documents)
-        try:
-            answer = yield from self.send(part)
-        except RerankError as error:
-            if not error.too_large:
-                raise
-            if count == 1:
-                raise _naming_document(error, self.index_of(offset)) from error
-        else:
-            return _moved(answer, offset)
-        first = yield from self.flow(_part(part, 0, count // 2), offset)
-        second = yield from self.flow(_part(part, count // 2, count), offset + count // 2)
-        return merged([first, second])
+def _sent_or_halved(send: Send, index_of: Callable[[int], int], part: RerankRequest, offset: int) -> Flow[Answer]:
+    """The answer to a part of a request that begins at `offset`, or to its halves if it is too large."""
+    try:
+        answer = yield from send(part)
+    except RerankError as error:
+        if not error.too_large:
+            raise
+        if len(part.documents) == 1:
+            raise _naming_document(error, index_of(offset)) from error
+    else:
+        return _moved(answer, offset)
+    count, middle = len(part.documents), len(part.documents) // 2
+    first = yield from _sent_or_halved(send, index_of, _part(part, 0, middle), offset)
+    second = yield from _sent_or_halved(send, index_of, _part(part, middle, count), offset + middle)
+    return merged([first, second])
 
 
 def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:

@@ -103,7 +103,10 @@ def checked_documents(documents: object) -> Sequence[Document]:
 
 def all_text(documents: Sequence[object]) -> bool:
     """Whether all documents are strings that are not blank: the usual case, which needs no closer look."""
-    return set(map(type, documents)) == {str} and all(documents) and not any(map(str.isspace, documents))  # type: ignore[arg-type]
+    try:
+        return all(documents) and not any(map(str.isspace, documents))  # type: ignore[arg-type]
+    except TypeError:  # one is not a string
+        return False
 
 
 def blanks(documents: Sequence[Document], rank_fields: Sequence[str] | None, *, images: bool) -> list[int]:

@@ -60,13 +60,13 @@ def ranked(
         return []
     try:
         scores = {item[index]: item[score] for item in items}
-        kinds = set(map(type, scores.values()))
+        indexes, kinds = sorted(scores), set(map(type, scores.values()))
         valid = (
             len(scores) == len(items)
-            and set(map(type, scores)) == _INTEGER
+            and set(map(type, indexes)) == _INTEGER
             and kinds <= _NUMBERS
-            and min(scores) >= 0
-            and max(scores) < count
+            and indexes[0] >= 0
+            and indexes[-1] < count
             and (math.isfinite(sum(scores.values())) or all(map(math.isfinite, scores.values())))
         )
     except (KeyError, TypeError, IndexError, OverflowError):

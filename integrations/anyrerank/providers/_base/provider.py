@@ -5,7 +5,6 @@ flow.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -201,9 +200,14 @@ class Provider(ProviderErrors):
         if len(answer.scores) < expected:
             problem = f"{len(answer.scores)} results came back where {expected} were asked for"
             raise self.invalid_response(request, response, problem)
-        answer_id = answer.id if isinstance(answer.id, str) else None
-        request_id = response.request_id or answer.request_id
-        return replace(answer, id=answer_id, request_id=request_id, status=response.status)
+        return Answer(
+            scores=answer.scores,
+            id=answer.id if isinstance(answer.id, str) else None,
+            meta=answer.meta,
+            request_id=response.request_id or answer.request_id,
+            status=response.status,
+            cost=answer.cost,
+        )
 
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
         """Scores, id and usage in the JSON of the response."""
