@@ -106,8 +106,8 @@ def test_max_parallel_requests_limits_batches_of_all_calls() -> None:
     def handler(exchange: Exchange) -> None:
         gauge.change(1)
         both.wait(10)
-        exchange.rank()
         gauge.change(-1)
+        exchange.rank()
 
     with StubServer(handler=handler) as server:
         params = {"model": "cohere_compatible/m", "api_base": server.url, "max_parallel_requests": 2}
