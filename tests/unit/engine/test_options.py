@@ -163,6 +163,7 @@ WRONG: list[tuple[str, Any]] = [
     *(("rank_fields", value) for value in ("text", [1], [None], 5, True, b"text")),
     *(("extra_body", value) for value in ("{}", [("a", 1)], 3)),
     *(("metadata", value) for value in ("tag", ["tag"])),
+    *(("options", value) for value in ("padding", ["padding"], 3)),
 ]
 
 
@@ -351,6 +352,14 @@ def test_overrides_replace_options_and_are_added_to_provider_options() -> None:
     assert base.top_n == 5
     assert base.provider_options == {"truncate": "END", "priority": 1, "padding": True}
     assert merged(base, {}) is base
+
+
+@pytest.mark.parametrize("name", ["top_n", "max_chunks_per_doc", "priority"])
+def test_options_that_hold_a_field_are_refused(name: str) -> None:
+    with pytest.raises(BadRequestError, match=f"options must not hold {name}"):
+        made(Options, {"options": {name: 0}})
+    with pytest.raises(BadRequestError, match=f"options must not hold {name}"):
+        merged(Options(), {"options": {name: 0}})
 
 
 def test_provider_option_reaches_only_providers_that_have_it() -> None:

@@ -306,12 +306,21 @@ def merged(base: Options, overrides: Mapping[str, Any]) -> Options:
 
 
 def _sorted_in(model: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` by field; other names, unless their value is `None`, under `options`."""
+    """`given` by field; other names, unless their value is `None`, under `options`.
+
+    Raises:
+        BadRequestError: `options` holds a field, which would not be validated there.
+    """
     plain = without_aliases(given)
     known = {name: value for name, value in plain.items() if name in model.model_fields}
     others = {name: value for name, value in plain.items() if name not in known and value is not None}
+    options = known.get("options") or {}
+    if not isinstance(options, Mapping):
+        return known  # which validation refuses
+    if fields := sorted(options.keys() & model.model_fields.keys()):
+        raise BadRequestError(f"options must not hold {', '.join(fields)}: pass it by its own name")
     if others:
-        known["options"] = {**(known.get("options") or {}), **others}
+        known["options"] = {**options, **others}
     return known
 
 
