@@ -383,6 +383,7 @@ def test_report_of_few_queries_warns_about_narrow_intervals() -> None:
 # Interrupted
 
 _LONG_COMPARISON = """
+import signal
 import sys
 from anyrerank import Reranker, SQLiteCache
 from anyrerank.evaluation import Dataset, compare
@@ -395,6 +396,7 @@ data = Dataset(
     candidates={f"q{n}": ["a", "b"] for n in range(500)},
 )
 reranker = Reranker("cohere/m", api_key="k", api_base=sys.argv[1], max_retries=0)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
 try:
     compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, announce=print)
 except KeyboardInterrupt:

@@ -95,7 +95,7 @@ class ProviderErrors:
     def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
         """Whether a request with fewer documents could pass; `message` is in lower case."""
         refused = error_class is BadRequestError and any(sign in message for sign in TOO_LARGE)
-        return refused or status == 413 or (status >= 500 and "out of memory" in message)
+        return refused or status == 413 or (status >= 500 and "cuda out of memory" in message)
 
     def invalid_response(
         self, request: RerankRequest, response: HttpResponse, problem: str
