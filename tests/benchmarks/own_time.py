@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from anyrerank import Reranker
-from anyrerank._core.http import Tls, Transport
+from anyrerank._core.http import USUAL, Tls, Transport
 from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse
 from tests.benchmarks.figures import Figure, within_ratio
 from tests.benchmarks.loopback import KEY, MODEL, QUERY, body, texts
@@ -24,17 +24,16 @@ class _Ready(Transport):
         super().__init__()
         self._response = HttpResponse(status=200, headers={}, content=scores_of(_COUNT))
 
-    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls | None = None) -> HttpResponse:
+    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
         return self._response
 
-    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls | None = None) -> HttpResponse:
+    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
         return self._response
 
 
 def run() -> list[Figure]:
     documents = texts(_COUNT)
-    reranker = Reranker(MODEL, api_key=KEY)
-    reranker._transport = _Ready()
+    reranker = Reranker._for_one_call({"model": MODEL, "custom_llm_provider": None, "api_key": KEY}, _Ready())
 
     def ours() -> object:
         return reranker.rerank(QUERY, documents).results[0]

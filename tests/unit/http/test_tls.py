@@ -21,14 +21,14 @@ from cryptography.x509.oid import NameOID
 from tests.support.harness import Mode
 
 from anyrerank import Reranker, Router
-from anyrerank.errors import APIConnectionError, BadRequestError, ConfigurationError
+from anyrerank.errors import APIConnectionError, BadRequestError, ConfigurationError, FallbackError, NotFoundError
 
 
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
+        model = json.loads(self.rfile.read(int(self.headers["content-length"])))["model"]
         content = json.dumps({"results": [{"index": 0, "relevance_score": 0.5}]}).encode()
-        self.send_response(200)
+        self.send_response(404 if "closed" in f"{self.path} {model}" else 200)
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)
@@ -124,6 +124,30 @@ def test_each_deployment_of_a_router_has_its_own_authority(url: str, certificate
     assert len(mode.rerank(router.as_reranker("trusted"), "q", ["a"]).results) == 1
     with pytest.raises(APIConnectionError):
         mode.rerank(router.as_reranker("untrusted"), "q", ["a"])
+
+
+def test_fallback_at_another_provider_does_not_trust_the_authority(
+    url: str, certificate: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JINA_COMPATIBLE_API_BASE", url)
+    for trusted in (str(certificate), False):
+        reranker = Reranker(
+            "cohere_compatible/m",
+            api_base=f"{url}/closed",
+            ssl_verify=trusted,
+            fallbacks=["jina_compatible/m"],
+            max_retries=0,
+        )
+        with pytest.raises(FallbackError) as caught:
+            mode.rerank(reranker, "q", ["a"])
+        assert [type(error) for error in caught.value.errors] == [NotFoundError, APIConnectionError]
+
+
+def test_fallback_at_the_same_provider_trusts_the_authority(url: str, certificate: Path, mode: Mode) -> None:
+    reranker = Reranker(
+        "cohere_compatible/closed", api_base=url, ssl_verify=str(certificate), fallbacks=["cohere_compatible/m"]
+    )
+    assert mode.rerank(reranker, "q", ["a"]).model == "m"
 
 
 def test_file_that_is_no_certificate_is_refused_at_once(tmp_path: Path) -> None:

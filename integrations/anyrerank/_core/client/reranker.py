@@ -19,6 +19,7 @@ from anyrerank._core.engine import (
     Options,
     RerankerOptions,
     RetryPolicy,
+    Slots,
     ask,
     lists_options,
     made,
@@ -27,7 +28,7 @@ from anyrerank._core.engine import (
 from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Price, read
 from anyrerank._core.routing import STRATEGIES, Balancer, Cooldowns, Entry, Group, MemoryState, Rules
-from anyrerank._core.runtime import Flow
+from anyrerank._core.runtime import Flow, Scope
 from anyrerank._core.types import Answer, public
 from anyrerank.errors import BadRequestError
 from anyrerank.providers import Provider
@@ -84,8 +85,7 @@ class Reranker(BaseReranker):
         settings = {name: options.pop(name) for name in kind.settings.keys() & options.keys()}
         checked = made(RerankerOptions, options)
         self._options = Options.model_construct(**{name: getattr(checked, name) for name in Options.model_fields})
-        tls = Tls.from_options(checked.ssl_verify, checked.ssl_certificate)
-        self._transport = Transport(checked.http_client, tls) if transport is None or tls != Tls() else transport
+        self._transport = transport or Transport(checked.http_client)
         self._first = Deployment(
             model,
             custom_llm_provider=kind if custom_llm_provider else None,
@@ -95,8 +95,8 @@ class Reranker(BaseReranker):
             settings=settings,
             price=Price(per_query=checked.input_cost_per_query, per_token=checked.input_cost_per_token),
             prices={} if checked.prices is None else read(checked.prices),
-            sender=self._transport,
-            max_parallel_requests=checked.max_parallel_requests,
+            sender=self._transport.secured(Tls.from_options(checked.ssl_verify, checked.ssl_certificate)),
+            slots=Slots.of(checked.max_parallel_requests),
         )
         self.provider, self.model = self._first.provider, self._first.model
         self._fallbacks = tuple(member for other in checked.fallbacks for member in self._fallback(other))
@@ -135,7 +135,7 @@ class Reranker(BaseReranker):
             raise BadRequestError(
                 f"fallbacks must be a list of model strings and Rerankers, got {type(other).__name__}"
             )
-        return (self._first.sibling(other),)
+        return (self._first.sibling(other, self._transport),)
 
     def _members(self) -> tuple[Deployment, ...]:
         return (self._first, *self._fallbacks)
@@ -150,7 +150,9 @@ class Reranker(BaseReranker):
 
     def _only(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
         """The answer of the only model."""
-        answer = yield from ask(call, self._first, call.query, RetryPolicy(max_retries=call.options.max_retries))
+        flow = ask(call, self._first, call.query, RetryPolicy(max_retries=call.options.max_retries))
+        sender = self._first.sender
+        answer: Answer = (yield from flow) if sender is self._transport else (yield Scope(flow, sender=sender))
         return self._first, answer
 
 

@@ -33,6 +33,7 @@ from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
 from anyrerank._core.engine.score_cache import warn_once
 from anyrerank._core.engine.signatures import lists_options
+from anyrerank._core.engine.slots import Slots
 
 __all__ = [
     "ALIASES",
@@ -50,6 +51,7 @@ __all__ = [
     "RouterCallKeywords",
     "ScoreMode",
     "ScoreScale",
+    "Slots",
     "all_text",
     "ask",
     "blanks",

@@ -32,7 +32,7 @@ class Deployment:
         own: Options in place of those of the call: provider options, `extra_body`, `score_scale`, guardrails, budgets.
         defaults, default_body: Provider options and `extra_body` of calls that have none.
         budget: A budget in addition to those of the call.
-        max_parallel_requests: Maximum number of concurrent requests over all calls.
+        slots: Limit its concurrent requests over all calls; `None` for no limit.
         model_id: `model_info.id` of the entry in a router's `model_list`.
 
     Raises:
@@ -55,7 +55,7 @@ class Deployment:
         defaults: Mapping[str, Any] | None = None,
         default_body: Mapping[str, Any] | None = None,
         budget: Budget | None = None,
-        max_parallel_requests: int | None = None,
+        slots: Slots | None = None,
         model_id: str | None = None,
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
@@ -63,7 +63,7 @@ class Deployment:
         self.sender = sender
         self.own = own
         self.budget = budget
-        self.slots = None if max_parallel_requests is None else Slots(max_parallel_requests)
+        self.slots = slots
         self.model_id = model_id
         self._defaults = defaults or {}
         self._default_body = default_body or {}
@@ -91,14 +91,18 @@ class Deployment:
         """Whether a document may be a mapping with an `image`."""
         return self.kind.reads_images(self.model)
 
-    def sibling(self, model: str) -> Deployment:
-        """`model` with this connection if the provider is the same, otherwise with that of the environment."""
-        same = split_model(model)[0] == self.provider
-        connection = self._connection if same else {"settings": {}}
-        other = Deployment(model, **connection, price=Price(), prices=self._prices, sender=self.sender)
-        if same:
-            other.slots = self.slots
-        return other
+    def sibling(self, model: str, sender: Sender) -> Deployment:
+        """`model` with this connection if the provider is the same, otherwise with that of the environment.
+
+        Args:
+            model: `provider/model`.
+            sender: Sends the requests to another provider, to which the certificates of this one do not apply.
+        """
+        if split_model(model)[0] == self.provider:
+            connection = {**self._connection, "sender": self.sender, "slots": self.slots}
+        else:
+            connection = {"settings": {}, "sender": sender}
+        return Deployment(model, **connection, price=Price(), prices=self._prices)
 
     def with_own(self, own: Options) -> Deployment:
         """A copy with its own options, unless it has some."""

@@ -23,6 +23,11 @@ class Slots:
         self._reset()
         reset_in_child(self, Slots._reset)
 
+    @classmethod
+    def of(cls, n: int | None) -> Slots | None:
+        """`n` slots, or `None` for no limit."""
+        return None if n is None else cls(n)
+
     def _reset(self) -> None:
         self._free = self.n
         self._waiting: deque[Future[None]] = deque()

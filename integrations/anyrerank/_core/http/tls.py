@@ -33,7 +33,7 @@ class Tls:
             ConfigurationError: A file cannot be read, or is not a certificate.
         """
         tls = cls(True if ssl_verify is None else ssl_verify, ssl_certificate)
-        if tls != cls():
+        if tls != USUAL:
             tls.context()
         return tls
 
@@ -44,6 +44,10 @@ class Tls:
             ConfigurationError: A file cannot be read, or is not a certificate.
         """
         return _context(self)
+
+
+USUAL = Tls()
+"""The usual certificate authorities, and no client certificate."""
 
 
 @lru_cache(maxsize=64)

@@ -17,12 +17,11 @@ from anyrerank._core.http.failures import translated
 from anyrerank._core.http.forbidden import check_allowed
 from anyrerank._core.http.loops import closed_with_loop
 from anyrerank._core.http.sync_client import SyncClient
-from anyrerank._core.http.tls import Tls
+from anyrerank._core.http.tls import USUAL, Tls
 from anyrerank._core.http.user_client import asend_with, send_with
 from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse, Sender, reset_in_child, timeout
 from anyrerank.errors import ConfigurationError
 
-_DEFAULT_TLS = Tls()
 _Loops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient]
 
 _inherited: list[object] = []
@@ -37,19 +36,17 @@ class Transport:
 
     Args:
         client: The user's own client, for calls of its kind. It is never closed here.
-        tls: How connections are secured, unless `secured` says otherwise.
 
     Raises:
         ConfigurationError: `client` is neither an `httpx.Client` nor an `httpx.AsyncClient`.
     """
 
-    def __init__(self, client: httpx.Client | httpx.AsyncClient | None = None, tls: Tls = _DEFAULT_TLS) -> None:
+    def __init__(self, client: httpx.Client | httpx.AsyncClient | None = None) -> None:
         if client is not None and not isinstance(client, httpx.Client | httpx.AsyncClient):
             raise ConfigurationError(
                 f"http_client must be an httpx.Client or an httpx.AsyncClient, got {type(client).__name__}"
             )
         self._user_client = client
-        self._tls = tls
         self._start()
         reset_in_child(self, Transport._reset)
 
@@ -66,16 +63,19 @@ class Transport:
     def __reduce__(self) -> tuple[Any, ...]:
         if self._user_client is not None:
             raise TypeError("an http_client cannot be pickled: make what uses it where it is needed")
-        return (Transport, (None, self._tls))
+        return (Transport, ())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
-        return Transport(self._user_client, self._tls)
+        return Transport(self._user_client)
 
     def secured(self, tls: Tls) -> Sender:
-        """A sender on the same connections, secured in another way; calls with a user's client ignore it."""
-        return _Secured(self, tls)
+        """A sender that is closed with this one, for servers with other certificates.
 
-    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls | None = None) -> HttpResponse:
+        Calls with a user's client ignore `tls`.
+        """
+        return self if tls == USUAL else _Secured(self, tls)
+
+    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
         """Send `request` and read the whole response.
 
         Raises:
@@ -87,11 +87,11 @@ class Transport:
             check_allowed(request.url, self._user_client, httpx.Client)
             if isinstance(self._user_client, httpx.Client):
                 return send_with(self._user_client, request, deadline)
-            return self._sync.send(request, deadline, tls or self._tls)
+            return self._sync.send(request, deadline, tls)
         except Exception as error:  # noqa: BLE001  errors that are not of an HTTP library are raised unchanged
             raise self._failure(error, request, deadline) from None
 
-    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls | None = None) -> HttpResponse:
+    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
         try:
             async with timeout(deadline.remaining()):
@@ -99,7 +99,7 @@ class Transport:
                 if isinstance(self._user_client, httpx.AsyncClient):
                     return await asend_with(self._user_client, request, deadline)
                 client = self._open_client() or await self._new_client()
-                return await client.send(request, tls or self._tls)
+                return await client.send(request, tls)
         except Exception as error:  # noqa: BLE001  errors that are not of an HTTP library are raised unchanged
             raise self._failure(error, request, deadline) from None
 

@@ -47,7 +47,7 @@ class Balancer:
     Args:
         rules: How it chooses.
         state: What the calls share.
-        sender: Sends the requests of deployments that have no sender of their own.
+        sender: The usual one of its deployments; one with other certificates has its own.
     """
 
     def __init__(self, rules: Rules, state: RoutingState, sender: Sender) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, made, provider_class, shown
+from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, Slots, made, provider_class, shown
 from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.groups import Entry, Group
@@ -143,7 +143,6 @@ def _deployment(
     base, key = (options.api_base or "").strip(), options.api_key
     if base and not is_http_url(base):
         raise ConfigurationError("api_base must be an http(s) URL such as https://host/v1")
-    tls = Tls.from_options(options.ssl_verify, options.ssl_certificate)
     return Deployment(
         params["model"],
         custom_llm_provider=custom_llm_provider,
@@ -153,8 +152,8 @@ def _deployment(
         settings={name: params[name] for name in kind.settings.keys() & params.keys()},
         price=Price(per_query=options.input_cost_per_query, per_token=options.input_cost_per_token),
         prices=prices,
-        sender=transport if tls == Tls() else transport.secured(tls),
-        max_parallel_requests=options.max_parallel_requests,
+        sender=transport.secured(Tls.from_options(options.ssl_verify, options.ssl_certificate)),
+        slots=Slots.of(options.max_parallel_requests),
         defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
         default_body=options.extra_body,
         budget=_budget(params),
