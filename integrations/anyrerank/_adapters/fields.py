@@ -1,10 +1,9 @@
 """The fields that both adapters share, and the `Reranker` made of them."""
 
-import difflib
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from operator import itemgetter
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 from typing_extensions import Self
@@ -12,7 +11,7 @@ from typing_extensions import Self
 from anyrerank._adapters.checked import CheckedModel
 from anyrerank._adapters.secrets import check_query_string, has_login
 from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
-from anyrerank._core.engine import RerankerOptions, provider_class, without_aliases
+from anyrerank._core.engine import Fuse, RerankerOptions, provider_class, unknown_option, without_aliases
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.providers import Provider
 
@@ -43,7 +42,7 @@ class RerankFields(RerankerOptions, CheckedModel):
     """Options of the provider that have no field here, and settings of its connection. Dumps show them."""
     credentials: dict[str, Any] | None = Field(default=None, exclude=True, repr=False)
     """Secret settings of the connection, such as `aws_secret_access_key`. Never dumped."""
-    fuse: Literal["auto", "rrf"] | None = "auto"
+    fuse: Fuse | None = "auto"
     """`"rrf"` to fuse the reranker's order with the incoming one by reciprocal rank (k = 60); scores are then fused.
 
     `"auto"` does so for `local/lexical` only.
@@ -76,7 +75,7 @@ class RerankFields(RerankerOptions, CheckedModel):
         known = cls.model_fields.keys() | kind.options | kind.settings.keys()
         for name in plain.keys() - cls.model_fields.keys():
             if name not in known:
-                raise BadRequestError(_unknown(name, cls, known))
+                raise BadRequestError(unknown_option(name, cls, known))
             where = "credentials" if name in secret else "options"
             plain[where] = {**(plain.get(where) or {}), name: plain.pop(name)}
         return plain
@@ -237,8 +236,3 @@ class RerankFields(RerankerOptions, CheckedModel):
 
 _NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "credentials", "provider"})
 _FIELDS = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
-
-
-def _unknown(name: str, model: type[BaseModel], known: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"{model.__name__} has no option {name[:80]}" + (f"; did you mean {near[0]}?" if near else "")

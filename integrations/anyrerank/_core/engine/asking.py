@@ -96,8 +96,9 @@ class _Asking:
         """
         call, options, provider = self.call, self.call.options, self.provider
         count = len(request.documents)
-        limit = self.deployment.in_slot(provider.fetch_max_documents(count, request.options))
-        size = options.batch_size or (yield from limit)
+        size = options.batch_size
+        if size is None:
+            size = yield from self.deployment.in_slot(provider.fetch_max_documents(count, request.options))
         starts = provider.batch_starts(request, size or count)
         may_split = options.allow_split or not provider.ranks_together
         if len(starts) > 1 and not may_split:

@@ -179,12 +179,6 @@ class Deployment:
         """How its order is fused with the incoming one, or `None`."""
         return self.kind.pipeline_fuse if options.fuse == "auto" else options.fuse
 
-    def request_size(self, options: Options) -> int | None:
-        """How many documents a request may hold, without asking the server; `None` if no limit is known."""
-        if options.batch_size is not None or self.fault() is not None:
-            return options.batch_size
-        return self.connected().max_documents(self.provider_options(options))
-
     def price(self) -> Price | None:
         """The price of this model, or `None` if unknown."""
         return self._given_price or self._listed_price

@@ -1,8 +1,7 @@
 """The options: one model from which validation, the fields of the adapters, signatures and help are derived."""
 
-import difflib
 import inspect
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias, TypeVar
 
@@ -20,6 +19,7 @@ from pydantic import (
 )
 
 from anyrerank._core.pricing import Budget, PriceFile
+from anyrerank._core.runtime import did_you_mean
 from anyrerank.cache import Cache
 from anyrerank.errors import BadRequestError
 from anyrerank.guardrails import Guardrail
@@ -341,8 +341,7 @@ def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, 
     first = error.errors(include_url=False)[0]
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(name, model.model_fields, n=1)
-        return f"{model.__name__} has no option {name[:80]}" + (f"; did you mean {near[0]}?" if near else "")
+        return unknown_option(name, model, model.model_fields)
     field = model.model_fields.get(name)
     must = next((each.be for each in field.metadata if isinstance(each, Must)), None) if field else None
     if field and must:
@@ -350,6 +349,11 @@ def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, 
         return f"{name} must be {must}, got {got}"
     reason = str(first.get("ctx", {}).get("error") or first["msg"])
     return f"{name}: {reason}" if name else reason
+
+
+def unknown_option(name: str, model: type[BaseModel], known: Iterable[str]) -> str:
+    """The message for an option that `model` does not have."""
+    return f"{model.__name__} has no option {name[:80]}{did_you_mean(name, known)}"
 
 
 def shown(value: object) -> str:

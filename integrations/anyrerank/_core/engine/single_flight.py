@@ -61,7 +61,8 @@ class SingleFlight:
             for other in others:
                 found: Mapping[bytes, bytes] | None = yield Wait(other.future)
                 cancelled = cancelled or found is None
-                values |= {key: (found or {})[key] for key in missing if key in (found or {})}
+                landed = found or {}
+                values |= {key: landed[key] for key in missing if key in landed}
             failed = [key for key in missing if key not in values]
             if failed and not cancelled:  # all waiting calls try at once, rather than one after another
                 values |= yield from compute(failed)

@@ -1,6 +1,6 @@
 """What calls cost, and budgets."""
 
-from anyrerank._core.pricing.budget import Budget, Reservation, Spending, charged
+from anyrerank._core.pricing.budget import Budget, Spending, charged
 from anyrerank._core.pricing.prices import (
     FREE,
     MAYBE_BILLED,
@@ -22,7 +22,6 @@ __all__ = [
     "Budget",
     "Price",
     "PriceFile",
-    "Reservation",
     "Spending",
     "Spent",
     "charged",

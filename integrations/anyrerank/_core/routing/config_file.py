@@ -60,8 +60,10 @@ def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
     models = document.get("model_list") if isinstance(document, Mapping) else None
     if not isinstance(models, list) or not models:
         raise ConfigurationError(f"{file} must be a mapping with a model_list of at least one entry")
-    found = [each for each in models if _is_for_reranking(each)]
-    left_out = [each for each in models if not _is_for_reranking(each)]
+    found: list[Any] = []
+    left_out: list[Any] = []
+    for each in models:
+        (found if _is_for_reranking(each) else left_out).append(each)
     _report(left_out, file, none_found=not found)
     absent = _names(left_out) - _names(found)
     return {

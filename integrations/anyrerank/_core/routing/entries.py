@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import logging
 from collections.abc import Mapping
 from typing import Any
@@ -15,7 +14,7 @@ from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import Terms
 from anyrerank._core.routing.references import resolved_settings
-from anyrerank._core.runtime import is_number
+from anyrerank._core.runtime import did_you_mean, is_number
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import Provider, is_http_url
@@ -164,9 +163,7 @@ def _deployment(
 def _check_names(params: Mapping[str, Any], kind: type[Provider]) -> None:
     known = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *kind.options}
     if unknown := sorted(map(str, params.keys() - known - _IGNORED)):
-        near = difflib.get_close_matches(unknown[0], known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{hint}")
+        raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{did_you_mean(unknown[0], known)}")
 
 
 def _terms(params: Mapping[str, Any]) -> Terms:

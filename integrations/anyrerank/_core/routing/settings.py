@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ from anyrerank._core.engine import shown
 from anyrerank._core.routing.balancer import Rules
 from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.strategies import STRATEGIES
-from anyrerank._core.runtime import is_number
+from anyrerank._core.runtime import did_you_mean, is_number
 from anyrerank.errors import ConfigurationError
 
 T = TypeVar("T")
@@ -68,9 +67,7 @@ def one_of(what: str, name: object, known: Mapping[str, T]) -> T:
     if not isinstance(name, str):
         raise ConfigurationError(f"{must}, got {shown(name)}")
     if name not in known:
-        near = difflib.get_close_matches(name, known, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigurationError(f"{must}, got {name[:80]!r}{hint}")
+        raise ConfigurationError(f"{must}, got {name[:80]!r}{did_you_mean(name, known)}")
     return known[name]
 
 

@@ -1,6 +1,6 @@
 """Flows, their effects, and the two drivers that run them."""
 
-from anyrerank._core.runtime.arguments import checked_path, is_number
+from anyrerank._core.runtime.arguments import checked_path, did_you_mean, is_number
 from anyrerank._core.runtime.async_driver import arun
 from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
 from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Sender, Sleep, Wait
@@ -28,6 +28,7 @@ __all__ = [
     "Wait",
     "arun",
     "checked_path",
+    "did_you_mean",
     "is_number",
     "needed",
     "reset_in_child",

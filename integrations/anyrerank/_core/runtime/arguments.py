@@ -1,9 +1,11 @@
-"""Checks of numbers and paths that callers pass."""
+"""Checks of numbers, names and paths that callers pass."""
 
 from __future__ import annotations
 
+import difflib
 import os
 import sys
+from collections.abc import Iterable
 from contextlib import suppress
 from typing import TypeGuard
 
@@ -13,6 +15,11 @@ from anyrerank.errors import ConfigurationError
 def is_number(value: object) -> TypeGuard[float]:
     """Whether `value` is a finite number: no bool, no NaN, no infinity, no int beyond the range of a float."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of an error message about an unknown name: the name in `known` that is closest to it, if one is close."""
+    return "".join(f"; did you mean {match}?" for match in difflib.get_close_matches(name, known, n=1))
 
 
 def checked_path(path: object, name: str) -> str:
