@@ -1,0 +1,64 @@
+"""The gateway as an ASGI application: its routes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from anyrerank.gateway.admission import Admission
+from anyrerank.gateway.body import encoded
+from anyrerank.gateway.dialects import dialects
+from anyrerank.gateway.errors import phrase
+from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint
+from anyrerank.gateway.service import Service
+
+
+class Gateway:
+    """The state of a running gateway.
+
+    Attributes:
+        service: What it serves; a reload replaces it.
+        admission: How many requests are let in.
+        listeners: Get each request when it was answered.
+        draining: Whether it accepts its last requests.
+    """
+
+    def __init__(self, service: Service, listeners: Sequence[Listener] = ()) -> None:
+        settings = service.settings
+        self.service = service
+        self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds)
+        self.listeners = list(listeners)
+        self.draining = False
+
+    def ended(self, exchange: Exchange) -> None:
+        """Tell the listeners about a request."""
+        for listener in self.listeners:
+            listener(exchange)
+
+
+def application(gateway: Gateway) -> Starlette:
+    """The application that serves a gateway."""
+    return Starlette(routes=[*rerank_routes(gateway)], exception_handlers={HTTPException: _not_served})
+
+
+def rerank_routes(gateway: Gateway) -> Iterable[BaseRoute]:
+    """A route for each path of each dialect; paths without parameters first."""
+    served = [(path, dialect) for dialect in dialects() for path in dialect.paths]
+    for path, dialect in sorted(served, key=lambda each: ("{" in each[0], each[0])):
+        endpoint = RerankEndpoint(gateway, path, dialect, shared=dialect.shared)
+        yield Route(path, endpoint, methods=["POST"], include_in_schema=False)
+
+
+async def _not_served(request: Request, error: Exception) -> Response:
+    """The answer to a wrong path or method."""
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
+    message = f"{phrase(status)}: {request.method} {request.url.path[:200]}"
+    body = {"error": {"message": message, "type": "not_found", "param": None, "code": str(status)}, "message": message}
+    return Response(encoded({**body, "detail": message}), status, headers, "application/json")
