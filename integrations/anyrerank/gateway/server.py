@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import socket
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -14,50 +15,41 @@ import uvicorn
 from anyrerank.gateway.app import Gateway, application
 
 
-def serve(
-    gateway: Gateway, *, host: str, port: int, started: Callable[[str], None], reload: Callable[[], None]
-) -> None:
-    """Serve until a signal says to stop.
+class Server(uvicorn.Server):
+    """Serves a gateway until a signal says to stop; `run` blocks until then.
 
     SIGTERM lets the gateway answer further requests for `drain_delay` seconds while it says that it is not ready, then
-    it finishes those in flight. SIGINT does the same without the delay. A second signal stops it at once.
+    it finishes those in flight. SIGINT does the same without the delay. A second signal stops it at once. uvicorn's own
+    handling of signals closes the listener at once, and ends the process with the signal.
 
     Args:
         gateway: What to serve.
         host, port: Where to listen; port 0 for one that is free.
         started: Gets the URL once it listens.
         reload: Called on SIGHUP.
-
-    Raises:
-        SystemExit: The address cannot be used.
     """
-    settings = gateway.service.settings
-    config = uvicorn.Config(
-        application(gateway),
-        host=host,
-        port=port,
-        http="httptools",
-        ws="none",
-        loop="auto",
-        lifespan="off",
-        access_log=False,
-        log_config=None,
-        server_header=False,
-        timeout_graceful_shutdown=round(settings.shutdown_timeout) or 1,
-    )
-    _Server(config, gateway, started, reload).run()
-
-
-class _Server(uvicorn.Server):
-    """uvicorn's server with signals of its own: uvicorn's close the listener at once, and end with the signal."""
 
     def __init__(
         self,
-        config: uvicorn.Config,
         gateway: Gateway,
+        *,
+        host: str = "127.0.0.1",
+        port: int = 0,
         started: Callable[[str], None],
         reload: Callable[[], None],
     ) -> None:
+        config = uvicorn.Config(
+            application(gateway),
+            host=host,
+            port=port,
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(gateway.service.settings.shutdown_timeout)),
+        )
         super().__init__(config)
         self._gateway = gateway
         self._started = started
@@ -71,7 +63,10 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Handle signals on the event loop while the server runs."""
+        """Handle signals on the event loop while the server runs; only the main thread gets signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         loop = asyncio.get_running_loop()
 
         actions: dict[str, Callable[[int], None]] = {
