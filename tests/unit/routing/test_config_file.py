@@ -15,7 +15,7 @@ from tests.support.frameworks import Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY, leaks
 
 from anyrerank import ConfigurationError, Router
-from anyrerank._core.routing import router_arguments
+from anyrerank._core.routing import read_config
 
 Written = Callable[[str], Path]
 
@@ -72,7 +72,7 @@ router_settings:
   routing_strategy: least-busy
   fallbacks: [{rerank: [spare]}]
   model_group_alias: {alias: rerank}
-  redis_host: os.environ/NOT_SET
+  set_verbose: os.environ/NOT_SET
 general_settings: {master_key: os.environ/NOT_SET}
 """
 
@@ -96,8 +96,15 @@ def test_a_file_of_litellms_describes_a_router(
     options = router.as_reranker("rerank").options
     assert (options.max_retries, options.timeout, options.drop_params) == (1, 12, True)
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
-        f"{path}: models that are not for reranking are left out: line 13 (gpt), line 15 (chat)",
-        f"{path}: ignored settings: content_policy_fallbacks, redis_host",
+        (
+            f"{path}: left out of model_list: line 13 (gpt): there is no reranker of openai; "
+            "line 15 (chat): its mode is chat"
+        ),
+        (
+            f"{path}: ignored settings: router_settings.set_verbose, litellm_settings.callbacks, "
+            "litellm_settings.content_policy_fallbacks"
+        ),
+        f"{path}: a router enforces nothing of general_settings: master_key",
     ]
 
 
@@ -135,7 +142,7 @@ router_settings:
   fallbacks: [{gpt: [claude]}, {r: [gpt, spare]}, {claude: [r]}]
   model_group_alias: {gpt-4: gpt, rerank: r}
 """
-    found = router_arguments(written(text))
+    found = read_config(written(text)).router
     assert found["fallbacks"] == [{}, {"r": ["spare"]}, {}]
     assert found["default_fallbacks"] == ["both"]
     assert Router(**found).model_names == ("r", "spare", "both", "rerank")
@@ -150,13 +157,15 @@ def test_a_misspelt_entry_next_to_a_good_one_is_logged(written: Written, caplog:
     path = written(LOCAL + more)
     assert Router.from_config(path).model_names == ("r",)
     (record,) = caplog.records
-    left_out = "line 4 (typo), line 6 (case), line 9 (None)"
-    assert record.getMessage() == f"{path}: models that are not for reranking are left out: {left_out}"
+    assert record.getMessage() == (
+        f"{path}: left out of model_list: line 4 (typo): there is no reranker of coheer; did you mean cohere?; "
+        "line 6 (case): its mode is Rerank; line 9 (None): there is no reranker of openai"
+    )
 
 
 def test_a_model_may_be_named_by_a_variable(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     text = LOCAL.replace("local/lexical", "os.environ/MODEL")
-    assert refused(written(text)) == "config.yaml, line 2: the environment variable MODEL is not set"
+    assert refused(written(text)) == "config.yaml: line 2 (r): the environment variable MODEL is not set"
     monkeypatch.setenv("MODEL", "local/lexical")
     assert Router.from_config(written(text)).rerank("r", "a", ["a"]).model == "lexical"
 
@@ -192,7 +201,7 @@ def test_anchors_and_merges_are_resolved(written: Written) -> None:
     text = (
         "base: &base {model: local/lexical}\nmodel_list:\n- model_name: r\n  litellm_params: {<<: *base, weight: 2}\n"
     )
-    (found,) = router_arguments(written(text))["model_list"]
+    (found,) = read_config(written(text)).router["model_list"]
     assert found["litellm_params"] == {"model": "local/lexical", "weight": 2}
 
 
@@ -201,7 +210,7 @@ def test_an_own_name_may_repeat_a_merged_one(written: Written) -> None:
         "deep: {base: &base {<<: &other {model: cohere/x}, model: local/lexical}}\n"
         "model_list:\n- model_name: r\n  litellm_params: {<<: *base}\n"
     )
-    (found,) = router_arguments(written(text))["model_list"]
+    (found,) = read_config(written(text)).router["model_list"]
     assert found["litellm_params"] == {"model": "local/lexical"}
 
 
@@ -220,7 +229,7 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "a missing variable": (
         LOCAL.replace("local/lexical", "cohere/x, api_key: os.environ/NOT_SET"),
-        "config.yaml, line 2 (r): the environment variable NOT_SET is not set",
+        "config.yaml: line 2 (r): the environment variable NOT_SET is not set",
     ),
     "a missing variable of a setting": (
         LOCAL + "router_settings: {timeout: os.environ/NOT_SET}",
@@ -254,7 +263,7 @@ WRONG: dict[str, tuple[str, str]] = {
     "a character": (LOCAL + "a: \x07\n", "config.yaml, line 4: not valid YAML"),
     "no reranking": (
         "model_list:\n- {model_name: gpt, litellm_params: {model: openai/gpt}}\n",
-        "config.yaml: no entry of model_list is for reranking (model_info: mode: rerank)",
+        "config.yaml: no entry of model_list is for reranking",
     ),
     "settings that are a list": (LOCAL + "router_settings: [a]\n", "config.yaml: router_settings must be a mapping"),
     "other settings": (LOCAL + "litellm_settings: text\n", "config.yaml: litellm_settings must be a mapping"),
@@ -309,7 +318,7 @@ def test_a_file_that_is_not_utf_8_is_refused(tmp_path: Path) -> None:
 
 
 def test_no_error_shows_a_key_of_the_file(written: Written) -> None:
-    text = LOCAL.replace("local/lexical", f"cohere/x, api_key: {KEY}, api_base: [{KEY}], nonsense: {KEY}")
+    text = LOCAL.replace("local/lexical", f"cohere/rerank, api_key: {KEY}, api_base: [{KEY}], nonsense: {KEY}")
     assert "litellm_params has no nonsense" in refused(written(text))
     assert "api_base must be a string" in refused(written(text.replace("nonsense", "order")))
 

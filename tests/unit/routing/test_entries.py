@@ -132,7 +132,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "info no mapping": ({**entry(), "model_info": [1]}, FORM),
     "no model": ({"model_name": "r", "litellm_params": {}}, "model_list[0] (r): model "),
     "a number for a model": (entry(model=5), "model_list[0] (r): model "),
-    "no provider": (entry(model="rerank-v3.5"), "model_list[0] (r): model 'rerank-v3.5'"),
+    "no provider": (entry(model="some-model"), "model_list[0] (r): its model names no provider"),
     "an unknown provider": (entry(model="coherre/x"), "did you mean cohere"),
     "an unknown parameter": (entry(wieght=3), "model_list[0] (r): litellm_params has no wieght; did you mean weight?"),
     "a parameter that is no string": ({"model_name": "r", "litellm_params": {"model": COHERE, 5: 1}}, "has no 5"),

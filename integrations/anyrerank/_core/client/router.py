@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 from typing import Any
 
 from typing_extensions import Self, Unpack
@@ -18,6 +18,7 @@ from anyrerank._core.http import Transport
 from anyrerank._core.pricing import PriceFile, read
 from anyrerank._core.routing import (
     Balancer,
+    ConfigFile,
     Entry,
     Fallbacks,
     Group,
@@ -25,12 +26,18 @@ from anyrerank._core.routing import (
     RouterSettings,
     chains,
     groups_of,
+    located,
+    none_found,
     one_of,
-    router_arguments,
+    options_of,
+    read_config,
+    rerankers_of,
 )
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, Document, RerankResponse, public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
+
+_log = logging.getLogger("anyrerank")
 
 
 @public("anyrerank")
@@ -122,6 +129,10 @@ class Router(KeepsConnections):
     ) -> None:
         if fixed := sorted(CONNECTION & options.keys()):
             raise BadRequestError(f"{', '.join(fixed)} cannot be set for a router: pass it in litellm_params")
+        models, names = rerankers_of(
+            model_list,
+            {"alias": model_group_alias, "fallbacks": fallbacks or (), "default_fallbacks": default_fallbacks or ()},
+        )
         settings = RouterSettings.of(
             routing_strategy=routing_strategy,
             routing_strategy_args=routing_strategy_args,
@@ -131,14 +142,14 @@ class Router(KeepsConnections):
             allowed_fails=allowed_fails,
             cooldown_time=cooldown_time,
         )
-        self._options = made(Options, {"timeout": timeout, "max_retries": settings.num_retries, **options})
+        self._options = made(Options, {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options)})
         self._transport = Transport(http_client)
-        self._groups = groups_of(model_list, {} if prices is None else read(prices), self._transport)
+        self._groups = groups_of(models, {} if prices is None else read(prices), self._transport)
         state = MemoryState(settings.cooldowns, settings.latency_ttl)
         self._balancer = Balancer(settings.rules, state, self._transport)
-        self._aliases = _checked_aliases(model_group_alias, self._groups)
+        self._aliases = _checked_aliases(names["alias"], self._groups)
         self._chains = chains(
-            self._groups, fallbacks or (), default_fallbacks or (), settings.max_fallbacks, self._aliases
+            self._groups, names["fallbacks"], names["default_fallbacks"], settings.max_fallbacks, self._aliases
         )
         for name in self._groups:
             for member in self.as_reranker(name)._members():
@@ -148,23 +159,26 @@ class Router(KeepsConnections):
     def from_config(cls, path: str | PathLike[str], **arguments: Any) -> Self:
         """The router that a file of LiteLLM's describes. Reading YAML needs `pip install 'anyrerank[config]'`.
 
-        It reads `model_list`, `router_settings`, and the retries, timeouts and fallbacks in `litellm_settings`;
-        `os.environ/NAME` is resolved. Models that are not for reranking are left out, with one warning.
+        It reads `model_list`, `router_settings`, and of `litellm_settings` the retries, timeouts, fallbacks, budgets,
+        certificates and a cache in memory; `os.environ/NAME` is resolved. One warning names the models that are left
+        out, because they are not for reranking or a variable is not set, another the settings that have no effect.
 
         Args:
             path: A YAML file.
             arguments: Arguments of `Router`; they replace those in the file.
 
         Raises:
-            ConfigurationError: The file cannot be read, or something in it is wrong; the message names file and line.
+            ConfigurationError: The file cannot be read, or something in it is wrong, or it asks for something about
+                money, trust or access that is not supported. The message names the file, and the line if it is known.
         """
-        given = router_arguments(path)
+        config = read_config(path)
+        _warn(config)
         try:
-            return cls(**{**given, **arguments})
+            if not config.router["model_list"]:
+                raise none_found(config.left_out)
+            return cls(**{**config.router, **arguments})
         except (BadRequestError, ConfigurationError) as error:
-            if error.message.startswith(str(Path(path))):
-                raise
-            raise ConfigurationError(f"{Path(path)}: {error.message}") from None
+            raise located(error, config.file) from None
 
     def __repr__(self) -> str:
         return f"Router({', '.join(f'{name}: {len(group.entries)}' for name, group in self._groups.items())})"
@@ -328,6 +342,18 @@ class RoutedModel(BaseReranker):
 
     def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
         return self._router._balancer.choose(call, [self._router._groups[name] for name in self._names])
+
+
+def _warn(config: ConfigFile) -> None:
+    """Log what a file says and a router does not do."""
+    if config.left_out:
+        _log.warning("%s: left out of model_list: %s", config.file, "; ".join(map(str, config.left_out)))
+    if config.ignored:
+        _log.warning("%s: ignored settings: %s", config.file, ", ".join(config.ignored))
+    if unenforced := sorted(
+        {*config.general, *(name.partition(".")[2] for name in config.unset if name.startswith("general_settings"))}
+    ):
+        _log.warning("%s: a router enforces nothing of general_settings: %s", config.file, ", ".join(unenforced))
 
 
 def _checked_aliases(aliases: Mapping[str, str] | None, groups: Mapping[str, Group]) -> dict[str, str]:

@@ -11,7 +11,7 @@ from anyrerank._core.engine.documents import (
     checked_query,
     identity_key,
 )
-from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, variable
+from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, split_model, variable
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, ConnectionKeywords, KeywordOnly, RouterCallKeywords
 from anyrerank._core.engine.options import (
@@ -65,6 +65,7 @@ __all__ = [
     "provider_class",
     "retryable",
     "shown",
+    "split_model",
     "unknown_option",
     "variable",
     "wait_before",

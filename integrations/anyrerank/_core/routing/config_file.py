@@ -1,141 +1,141 @@
-"""A configuration file of LiteLLM's, read as the arguments of a router."""
+"""A configuration file of LiteLLM's, read once: for a router, and for whoever serves one."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from anyrerank import providers
 from anyrerank._core.routing.entries import Located
-from anyrerank._core.routing.references import resolved, resolved_settings
+from anyrerank._core.routing.litellm_arguments import USED, refuse
+from anyrerank._core.routing.litellm_settings import read_settings
+from anyrerank._core.routing.recognition import LeftOut, absent_names, sorted_out, without
+from anyrerank._core.routing.references import first_unset, resolved, resolved_settings
 from anyrerank._core.routing.yaml_file import read_yaml
 from anyrerank._core.runtime import checked_path
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import ConfigurationError, RerankError
 
-_log = logging.getLogger("anyrerank")
-
-_ROUTER = frozenset(
-    {
-        "allowed_fails",
-        "cooldown_time",
-        "default_fallbacks",
-        "fallbacks",
-        "max_fallbacks",
-        "model_group_alias",
-        "num_retries",
-        "retry_after",
-        "routing_strategy",
-        "routing_strategy_args",
-        "timeout",
-    }
-)
-"""The `router_settings` that are used."""
-_LITELLM = {
-    "default_fallbacks": "default_fallbacks",
-    "drop_params": "drop_params",
-    "fallbacks": "fallbacks",
-    "num_retries": "num_retries",
-    "request_timeout": "timeout",
-}
-"""The `litellm_settings` that are used, and their names here; `router_settings` win."""
-_IGNORED = frozenset({"content_policy_fallbacks", "context_window_fallbacks"})
-"""Fallbacks in `litellm_settings` that have no meaning for a reranker."""
-_OF_NAMES = frozenset({"default_fallbacks", "fallbacks", "model_group_alias"})
+_OF_NAMES = ("default_fallbacks", "fallbacks", "model_group_alias")
 """Settings that contain names of models."""
 _NUMBERS = frozenset({"allowed_fails", "cooldown_time", "max_fallbacks", "num_retries", "retry_after", "timeout"})
+_SECTIONS = frozenset(
+    {"anyrerank_settings", "general_settings", "guardrails", "litellm_settings", "model_list", "router_settings"}
+)
 
 
-def router_arguments(path: str | PathLike[str]) -> dict[str, Any]:
-    """Arguments of `anyrerank.Router`; see `Router.from_config`.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConfigFile:
+    """What a configuration file says; references to variables are resolved.
+
+    Attributes:
+        file: The file.
+        router: Arguments of `anyrerank.Router`; its `model_list` holds the rerankers, and may be empty.
+        general: `general_settings`.
+        own: `anyrerank_settings`.
+        litellm: `litellm_settings`, including those that `router` honours.
+        left_out: The entries of `model_list` that are not served.
+        ignored: Settings that have no effect on a router, such as `litellm_settings.callbacks`.
+        unset: Variables that are not set, by the setting that refers to them, such as `general_settings.master_key`;
+            these settings are missing in `general`, `own` and `litellm`.
+    """
+
+    file: Path
+    router: dict[str, Any]
+    general: Mapping[str, Any]
+    own: Mapping[str, Any]
+    litellm: Mapping[str, Any]
+    left_out: tuple[LeftOut, ...]
+    ignored: tuple[str, ...]
+    unset: Mapping[str, str]
+
+
+def read_config(path: str | PathLike[str]) -> ConfigFile:
+    """Read a configuration file of LiteLLM's. Logs nothing.
 
     Raises:
-        ConfigurationError: `path` is not a path, or the file cannot be read, is not valid, has no model for reranking,
-            or names a variable that is not set.
+        ConfigurationError: `path` is not a path, or the file cannot be read, is not valid or has no `model_list`, a
+            setting of the router refers to a variable that is not set, or a setting about money, trust or access would
+            have no effect. The message begins with the file.
     """
     file = Path(checked_path(path, "path"))
     document = read_yaml(file)
     models = document.get("model_list") if isinstance(document, Mapping) else None
     if not isinstance(models, list) or not models:
         raise ConfigurationError(f"{file} must be a mapping with a model_list of at least one entry")
-    found: list[Any] = []
-    left_out: list[Any] = []
-    for each in models:
-        (found if _is_for_reranking(each) else left_out).append(each)
-    _report(left_out, file, none_found=not found)
-    absent = _names(left_out) - _names(found)
-    return {
-        "model_list": found,
-        **{
-            name: _without(absent, value) if name in _OF_NAMES else value
-            for name, value in _settings(document, file).items()
-        },
-    }
-
-
-def _report(left_out: Sequence[Located], file: Path, *, none_found: bool) -> None:
-    """Log which entries are left out, or raise if that is all of them."""
-    if left_out:
-        named = ", ".join(f"{each.where.removeprefix(f'{file}, ')} ({each.get('model_name')})" for each in left_out)
-        _log.warning("%s: models that are not for reranking are left out: %s", file, named)
-    if none_found:
-        for each in left_out:  # a variable that is not set may be all that is wrong
-            resolved(each["litellm_params"].get("model"), each.where)
-        raise ConfigurationError(f"{file}: no entry of model_list is for reranking (model_info: mode: rerank)")
-
-
-def _names(models: Sequence[Any]) -> set[str]:
-    return {str(each.get("model_name")) for each in models if isinstance(each, Located)}
-
-
-def _is_for_reranking(entry: object) -> bool:
-    """Whether an entry is for reranking: by its `mode`, or if it has none, because anyrerank has its provider."""
-    if not isinstance(entry, Located) or not isinstance(params := entry.get("litellm_params"), Mapping):
-        return True  # refused later, with an error
-    info = entry.get("model_info")
-    if isinstance(info, Mapping) and info.get("mode") is not None:
-        return bool(info["mode"] == "rerank")
-    if params.get("custom_llm_provider"):
-        return True
     try:
-        model = str(resolved(params.get("model", ""), entry.where))
-    except ConfigurationError:  # the variable of what may be a chat model is not set
-        return False
-    prefix, slash, _ = model.partition("/")
-    return bool(slash) and prefix in providers.names()
+        return _read(file, document, models)
+    except ConfigurationError as error:
+        raise located(error, file) from None
 
 
-def _settings(document: Mapping[str, Any], file: Path) -> dict[str, Any]:
-    """The settings of the router in a file."""
-    litellm, router = _section(document, "litellm_settings", file), _section(document, "router_settings", file)
-    if ignored := sorted((router.keys() - _ROUTER) | (litellm.keys() & _IGNORED)):
-        _log.warning("%s: ignored settings: %s", file, ", ".join(ignored))
-    given = {
-        **{name: litellm[theirs] for theirs, name in _LITELLM.items() if theirs in litellm},
-        **{name: value for name, value in router.items() if name in _ROUTER},
-    }
-    set_ = {name: value for name, value in given.items() if value is not None}
-    return resolved_settings(set_, str(file), numbers=_NUMBERS)
+def located(error: RerankError, file: Path) -> ConfigurationError:
+    """`error` as one of a file: its message begins with the file."""
+    begins = error.message.startswith(str(file))
+    return ConfigurationError(error.message if begins else f"{file}: {error.message}")
 
 
-def _section(document: Mapping[str, Any], name: str, file: Path) -> Mapping[str, Any]:
+def _read(file: Path, document: Mapping[str, Any], models: list[Any]) -> ConfigFile:
+    unset: dict[str, str] = {}
+    general, own = (_resolved_section(document, name, unset) for name in ("general_settings", "anyrerank_settings"))
+    litellm = _resolved_section(document, "litellm_settings", unset)
+    _refuse_guardrails(document.get("guardrails"))
+    settings = read_settings(_section(document, "litellm_settings"), str(file))
+    router = {name: value for name, value in _section(document, "router_settings").items() if value is not None}
+    refuse(router)
+    used = {name: value for name, value in router.items() if name in USED}
+    arguments = {**settings.arguments, **resolved_settings(used, str(file), numbers=_NUMBERS)}
+    found, left_out = sorted_out(models)
+    absent = absent_names(found, left_out)
+    named = {name: without(absent, arguments[name]) for name in _OF_NAMES if name in arguments}
+    return ConfigFile(
+        file=file,
+        router={**arguments, **named, "model_list": [_with_params(each, settings.params) for each in found]},
+        general=general,
+        own=own,
+        litellm=litellm,
+        left_out=tuple(replace(each, where=each.where.removeprefix(f"{file}, ")) for each in left_out),
+        ignored=(
+            *sorted(f"router_settings.{name}" for name in router.keys() - USED),
+            *(f"litellm_settings.{name}" for name in settings.ignored),
+            *sorted(map(str, document.keys() - _SECTIONS)),
+        ),
+        unset=unset,
+    )
+
+
+def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
     found = document.get(name) or {}
     if not isinstance(found, Mapping):
-        raise ConfigurationError(f"{file}: {name} must be a mapping")
+        raise ConfigurationError(f"{name} must be a mapping")
     return found
 
 
-def _without(absent: Set[str], value: Any) -> Any:
-    """Lists and mappings of names, without those that are `absent`."""
+def _resolved_section(document: Mapping[str, Any], name: str, unset: dict[str, str]) -> Mapping[str, Any]:
+    """A section without the settings that refer to a variable that is not set; these are added to `unset`."""
+    section = _section(document, name)
+    missing = {setting: variable for setting, value in section.items() if (variable := first_unset(value)) is not None}
+    unset.update({f"{name}.{setting}": variable for setting, variable in missing.items()})
+    return {setting: resolved(value, name) for setting, value in section.items() if setting not in missing}
 
-    def is_absent(each: Any) -> bool:
-        return isinstance(each, str) and each in absent
 
-    if isinstance(value, list):
-        return [_without(absent, each) for each in value if not is_absent(each)]
-    if isinstance(value, Mapping):
-        present = {name: each for name, each in value.items() if not (is_absent(name) or is_absent(each))}
-        return {name: _without(absent, each) for name, each in present.items()}
-    return value
+def _refuse_guardrails(guardrails: object) -> None:
+    """Raise for a guardrail that LiteLLM would apply to every call."""
+    for each in guardrails if isinstance(guardrails, list) else ():
+        params = each.get("litellm_params") if isinstance(each, Mapping) else None
+        if isinstance(params, Mapping) and params.get("default_on"):
+            where = each.where if isinstance(each, Located) else "guardrails"
+            raise ConfigurationError(
+                f"{where}: a guardrail that is on by default is not supported; remove it, and pass guardrails to Router"
+            )
+
+
+def _with_params(entry: Any, params: Mapping[str, Any]) -> Any:
+    """An entry with `params` where it has none."""
+    own = entry.get("litellm_params") if isinstance(entry, Located) else None
+    if not params or not isinstance(own, Mapping):
+        return entry
+    found = Located(entry.where)
+    found.update({**entry, "litellm_params": {**params, **own}})
+    return found

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import SecretStr
 
 from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, Slots, made, provider_class, shown
 from anyrerank._core.http import Tls, Transport
-from anyrerank._core.pricing import Budget, Price
+from anyrerank._core.pricing import Budget, Price, list_prices
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import Terms
 from anyrerank._core.routing.references import resolved_settings
@@ -69,6 +70,25 @@ class Located(dict[str, Any]):
     def __init__(self, where: str) -> None:
         super().__init__()
         self.where = where
+
+
+def full_name(model: str) -> str:
+    """`model` as `provider/model`: of a name alone if it is in the price list, and without LiteLLM's `cohere_chat`."""
+    if model.startswith("cohere_chat/"):  # LiteLLM's user interface writes rerank models so
+        return model.replace("cohere_chat/", "cohere/", 1)
+    return model if "/" in model else _listed_names().get(model.casefold(), model)
+
+
+@cache
+def _listed_names() -> Mapping[str, str]:
+    """The models in the price list by their name alone."""
+    return {full.partition("/")[2].casefold(): full for full in list_prices() if full.count("/") == 1}
+
+
+def parameters(kind: type[Provider]) -> frozenset[str]:
+    """The `litellm_params` that a model of a provider may have."""
+    used = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *kind.options}
+    return _IGNORED | used
 
 
 def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transport) -> dict[str, Group]:
@@ -132,10 +152,10 @@ def _deployment(
     prices: Mapping[str, Price],
     transport: Transport,
 ) -> Deployment:
-    if str(params.get("model")).startswith("cohere_chat/"):  # LiteLLM's user interface writes rerank models so
-        params = {**params, "model": str(params["model"]).replace("cohere_chat/", "cohere/", 1)}
-    custom_llm_provider = params.get("custom_llm_provider")
-    kind = provider_class(params.get("model", ""), custom_llm_provider)
+    model, custom_llm_provider = params.get("model", ""), params.get("custom_llm_provider")
+    if custom_llm_provider is None and isinstance(model, str):
+        model = full_name(model)
+    kind = provider_class(model, custom_llm_provider)
     _check_names(params, kind)
     costs = {name: params.get(name, info.get(name)) for name in _PRICES}
     options = made(RerankerOptions, {**{name: params[name] for name in _NAMES_OF_OPTIONS & params.keys()}, **costs})
@@ -143,7 +163,7 @@ def _deployment(
     if base and not is_http_url(base):
         raise ConfigurationError("api_base must be an http(s) URL such as https://host/v1")
     return Deployment(
-        params["model"],
+        model,
         custom_llm_provider=custom_llm_provider,
         api_key=key.get_secret_value() if isinstance(key, SecretStr) else key,
         api_base=base,
@@ -161,8 +181,8 @@ def _deployment(
 
 
 def _check_names(params: Mapping[str, Any], kind: type[Provider]) -> None:
-    known = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *kind.options}
-    if unknown := sorted(map(str, params.keys() - known - _IGNORED)):
+    known = parameters(kind)
+    if unknown := sorted(map(str, params.keys() - known)):
         raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{did_you_mean(unknown[0], known)}")
 
 

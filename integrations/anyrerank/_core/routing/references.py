@@ -35,6 +35,16 @@ def resolved(value: Any, where: str) -> Any:
     return found
 
 
+def first_unset(value: Any) -> str | None:
+    """The first variable that `value` refers to and that is not set, or `None`."""
+    if isinstance(value, Mapping):
+        return first_unset(list(value.values()))
+    if isinstance(value, list):
+        return next(filter(None, map(first_unset, value)), None)
+    name = value.removeprefix(_PREFIX) if _is_reference(value) else None
+    return name if name is not None and variable(name) is None else None
+
+
 def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Container[str]) -> dict[str, Any]:
     """`resolved`, with numbers in place of strings for the variables of settings that are `numbers`."""
     found = {name: resolved(value, where) for name, value in given.items()}

@@ -1,0 +1,95 @@
+"""LiteLLM's settings of a router: which are used here, which have no effect, and which must not be dropped."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from anyrerank.errors import ConfigurationError
+
+_log = logging.getLogger("anyrerank")
+
+USED = frozenset(
+    {
+        "allowed_fails",
+        "cooldown_time",
+        "default_fallbacks",
+        "fallbacks",
+        "max_fallbacks",
+        "model_group_alias",
+        "num_retries",
+        "retry_after",
+        "routing_strategy",
+        "routing_strategy_args",
+        "timeout",
+    }
+)
+"""Arguments of `Router` that LiteLLM has too."""
+UNUSED = frozenset(
+    {
+        "alerting_config",
+        "allowed_fails_policy",
+        "assistants_config",
+        "cache_kwargs",
+        "cache_responses",
+        "caching_groups",
+        "client_ttl",
+        "content_policy_fallbacks",
+        "context_window_fallbacks",
+        "debug_level",
+        "default_litellm_params",
+        "default_max_parallel_requests",
+        "default_priority",
+        "deployment_affinity_ttl_seconds",
+        "disable_cooldowns",
+        "enable_health_check_routing",
+        "enable_pre_call_checks",
+        "enable_tag_filtering",
+        "enable_weighted_failover",
+        "health_check_staleness_threshold",
+        "ignore_invalid_deployments",
+        "model_group_retry_policy",
+        "optional_pre_call_checks",
+        "polling_interval",
+        "retry_policy",
+        "router_general_settings",
+        "search_tools",
+        "set_verbose",
+        "stream_timeout",
+        "tag_filtering_match_any",
+    }
+)
+"""Arguments of LiteLLM's `Router` that have no effect here."""
+_REDIS = "the load of a router cannot be shared through Redis: each process counts on its own; remove it"
+_REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(
+        ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db", "redis_startup_nodes"), _REDIS
+    ),
+    "guardrail_list": "it is not supported; pass guardrails to Router instead",
+    "provider_budget_config": "it is not supported; set max_budget and budget_duration in litellm_params instead",
+}
+"""What the user relies on, and why it is refused."""
+
+
+def refuse(given: Mapping[str, object]) -> None:
+    """Raise for settings about money, trust or shared state that would have no effect.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    for name in sorted(given.keys() & _REFUSED):
+        if given[name] is not None:
+            raise ConfigurationError(f"{name}: {_REFUSED[name]}")
+
+
+def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The further arguments of a `Router` without LiteLLM's that have no effect, which are logged.
+
+    Raises:
+        ConfigurationError: One of them must not be ignored.
+    """
+    refuse(given)
+    if ignored := sorted(name for name in given.keys() & UNUSED if given[name] is not None):
+        _log.warning("Router: ignored arguments: %s", ", ".join(ignored))
+    return {name: value for name, value in given.items() if name not in UNUSED and name not in _REFUSED}

@@ -1,0 +1,143 @@
+"""`litellm_settings` of a configuration file, as arguments of a router and of its deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from anyrerank._core.pricing import Budget
+from anyrerank._core.routing.references import resolved_settings
+from anyrerank.cache import Cache, MemoryCache
+from anyrerank.errors import ConfigurationError
+
+_ARGUMENTS = {
+    "allowed_fails": "allowed_fails",
+    "cooldown_time": "cooldown_time",
+    "default_fallbacks": "default_fallbacks",
+    "drop_params": "drop_params",
+    "fallbacks": "fallbacks",
+    "num_retries": "num_retries",
+    "request_timeout": "timeout",
+}
+"""Settings that a router has under another name, or the same."""
+_TLS = frozenset({"ssl_verify", "ssl_certificate"})
+_BUDGETS = {"budget": ("max_budget", "budget_duration"), "user_budget": ("max_end_user_budget", None)}
+_CACHE = frozenset({"cache", "cache_params"})
+_CACHE_PARAMS = frozenset({"mode", "supported_call_types", "ttl", "type"})
+_KEPT_ANYWAY = frozenset({"redact_messages_in_exceptions", "redact_user_api_key_info", "turn_off_message_logging"})
+"""Nothing is logged that these would keep out of the logs."""
+_USED = frozenset({*_ARGUMENTS, *_TLS, "max_budget", "budget_duration", "max_end_user_budget", *_CACHE, *_KEPT_ANYWAY})
+_NUMBERS = frozenset(
+    {
+        "allowed_fails",
+        "budget_duration",
+        "cooldown_time",
+        "max_budget",
+        "max_end_user_budget",
+        "num_retries",
+        "request_timeout",
+    }
+)
+_GUARDING = frozenset(
+    {
+        "aporia_prompt_injection",
+        "azure_content_safety",
+        "banned_keywords",
+        "blocked_user_check",
+        "detect_prompt_injection",
+        "google_text_moderation",
+        "hide_secrets",
+        "lakera_prompt_injection",
+        "llamaguard_moderations",
+        "llmguard_moderations",
+        "openai_moderations",
+        "presidio",
+    }
+)
+"""Callbacks that decide what may be sent."""
+_REFUSED = frozenset({"banned_keywords_list", "blocked_user_list", "tag_budget_config"})
+"""Settings about money and access that are not supported."""
+
+
+@dataclass(frozen=True, slots=True)
+class FromLiteLLM:
+    """What `litellm_settings` say.
+
+    Attributes:
+        arguments: Of a router.
+        params: For the `litellm_params` of every deployment that does not have them.
+        ignored: Names of settings that have no effect.
+    """
+
+    arguments: Mapping[str, Any]
+    params: Mapping[str, Any]
+    ignored: tuple[str, ...]
+
+
+def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
+    """What `litellm_settings` say.
+
+    Raises:
+        ConfigurationError: A wrong value, a variable that is not set, or a setting that must not be ignored.
+    """
+    _refuse(section)
+    set_ = {name: value for name, value in section.items() if name in _USED and value is not None}
+    if isinstance(params := set_.get("cache_params"), Mapping):
+        set_["cache_params"] = {name: value for name, value in params.items() if name in _CACHE_PARAMS}
+    given = resolved_settings(set_, where, numbers=_NUMBERS)
+    arguments = {ours: given[theirs] for theirs, ours in _ARGUMENTS.items() if theirs in given}
+    if given.get("budget_duration") is not None and given.get("max_budget") is None:
+        raise ConfigurationError("litellm_settings: budget_duration needs a max_budget")
+    for argument, (dollars, window) in _BUDGETS.items():
+        if given.get(dollars) is not None:
+            arguments[argument] = _budget(dollars, given[dollars], given.get(window) if window else None)
+    cache = _cache(given.get("cache"), given.get("cache_params") or {})
+    return FromLiteLLM(
+        arguments={**arguments, **({} if cache is None else {"cache": cache})},
+        params={name: given[name] for name in _TLS & given.keys()},
+        ignored=tuple(sorted(map(str, section.keys() - _USED))),
+    )
+
+
+def _refuse(section: Mapping[str, Any]) -> None:
+    for name in sorted(_REFUSED & section.keys()):
+        if section[name]:
+            raise ConfigurationError(f"litellm_settings: {name} is not supported; remove it")
+    for name, value in section.items():
+        names = value if isinstance(value, list) else [value]
+        guarding = [each for each in names if isinstance(each, str) and each in _GUARDING]
+        if str(name).endswith("callbacks") or str(name).endswith("callback"):
+            for each in guarding:
+                raise ConfigurationError(
+                    f"litellm_settings: {name}: {each} decides what may be sent, and is not supported; remove it, and "
+                    "pass guardrails to Router"
+                )
+
+
+def _budget(name: str, dollars: Any, window: Any) -> Budget:
+    try:
+        return Budget(dollars, window)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"litellm_settings: {name}: {error.message}") from None
+
+
+def _cache(wanted: object, params: object) -> Cache | None:
+    """The cache that `cache` and `cache_params` describe."""
+    if not isinstance(params, Mapping):
+        raise ConfigurationError("litellm_settings: cache_params must be a mapping")
+    calls = params.get("supported_call_types")
+    if wanted is not True or params.get("mode") == "default_off" or (calls is not None and not _has_rerank(calls)):
+        return None
+    kind = params.get("type", "local")
+    if kind != "local":
+        raise ConfigurationError(
+            f"litellm_settings: cache_params: a cache of type {str(kind)[:40]} is not supported; write type: local for "
+            "one in memory, or cache: false"
+        )
+    ttl = params.get("ttl")
+    return MemoryCache() if ttl is None else MemoryCache(ttl=ttl)
+
+
+def _has_rerank(calls: object) -> bool:
+    return isinstance(calls, list) and bool({"rerank", "arerank"} & set(map(str, calls)))

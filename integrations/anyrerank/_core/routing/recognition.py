@@ -1,0 +1,172 @@
+"""Which entries of a `model_list` are rerankers; a file of LiteLLM's has chat models and embeddings as well."""
+
+from __future__ import annotations
+
+import difflib
+import logging
+import re
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
+from typing import Any
+
+from anyrerank import providers
+from anyrerank._core.engine import split_model
+from anyrerank._core.pricing import list_prices
+from anyrerank._core.routing.entries import Located, full_name, parameters
+from anyrerank._core.routing.references import first_unset, resolved
+from anyrerank._core.runtime import did_you_mean
+from anyrerank.errors import ConfigurationError
+from anyrerank.providers import Provider
+
+_log = logging.getLogger("anyrerank")
+
+_RERANKER = re.compile(r"rank|cross-?encoder|ms-marco|colbert", re.IGNORECASE)
+_OTHER = re.compile(
+    r"anthropic|claude|gemini|gemma|gpt|command|embed|llama|mi[sx]tral|codestral|titan|deepseek|qwen|granite|imagen"
+    r"|whisper|dall-e|diffusion|transcribe|speech|chat|instruct|voyage-[\dc]"
+    r"|\b(?:nova|phi|aya|veo|flux|sora|tts|stt|opt|kimi|glm|grok)\b",
+    re.IGNORECASE,
+)
+"""Words in the names of models that do something else, unless `_RERANKER` is in the name as well."""
+_RANKS_TOO = frozenset({"scaleway/qwen3-embedding-8b"})
+"""Embeddings that their provider serves for reranking."""
+_SAYS_SO = "if it is a reranker, add model_info: mode: rerank"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """An entry of a `model_list` that is not served.
+
+    Attributes:
+        name: Its `model_name`.
+        where: Its line in the file, or its place in the list.
+        reason: Why.
+        variable: The environment variable that is not set, if that is why.
+    """
+
+    name: str
+    where: str
+    reason: str
+    variable: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.where} ({self.name}): {self.reason}"
+
+
+def sorted_out(model_list: Sequence[Any]) -> tuple[list[Any], tuple[LeftOut, ...]]:
+    """The rerankers of a `model_list`, and what is left out of it. A malformed entry stays, to be refused later."""
+    found: list[Any] = []
+    left_out: list[LeftOut] = []
+    for number, given in enumerate(model_list):
+        reason = _left_out(given, where_of(given, number))
+        if reason is None:
+            found.append(given)
+        else:
+            left_out.append(reason)
+    return found, tuple(left_out)
+
+
+def rerankers_of(model_list: Any, names: Mapping[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """The rerankers of a `model_list`, and `names` without those for which none is left. Logs what is left out.
+
+    Args:
+        model_list: As passed by the caller.
+        names: Settings that contain names of models.
+
+    Raises:
+        ConfigurationError: None of its entries is a reranker.
+    """
+    if not isinstance(model_list, list | tuple) or not model_list:
+        return model_list, dict(names)  # refused later
+    found, left_out = sorted_out(model_list)
+    if not found:
+        raise none_found(left_out)
+    if left_out:
+        _log.warning("left out of model_list: %s", "; ".join(map(str, left_out)))
+    absent = absent_names(found, left_out)
+    return found, {name: without(absent, value) for name, value in names.items()}
+
+
+def where_of(given: object, number: int) -> str:
+    """The position of an entry, for messages."""
+    return given.where if isinstance(given, Located) else f"model_list[{number}]"
+
+
+def none_found(left_out: Sequence[LeftOut]) -> ConfigurationError:
+    """The error for a `model_list` without any reranker."""
+    for each in left_out:  # may be all that is wrong
+        if each.variable is not None:
+            return ConfigurationError(
+                f"{each.where} ({each.name}): the environment variable {each.variable} is not set"
+            )
+    return ConfigurationError(
+        f"no entry of model_list is for reranking ({_SAYS_SO}): {'; '.join(map(str, left_out))[:500]}"
+    )
+
+
+def absent_names(found: Iterable[Any], left_out: Iterable[LeftOut]) -> frozenset[str]:
+    """The names for which nothing is left."""
+    return frozenset(each.name for each in left_out) - {
+        str(each.get("model_name")) for each in found if isinstance(each, Mapping)
+    }
+
+
+def without(absent: Set[str], value: Any) -> Any:
+    """Lists and mappings of names, without those that are `absent`."""
+
+    def is_absent(each: Any) -> bool:
+        return isinstance(each, str) and each in absent
+
+    if isinstance(value, list | tuple):
+        return [without(absent, each) for each in value if not is_absent(each)]
+    if isinstance(value, Mapping):
+        present = {name: each for name, each in value.items() if not (is_absent(name) or is_absent(each))}
+        return {name: without(absent, each) for name, each in present.items()}
+    return value
+
+
+def _left_out(given: Any, where: str) -> LeftOut | None:
+    """Why an entry is left out, or `None`."""
+    params = given.get("litellm_params") if isinstance(given, Mapping) else None
+    if not isinstance(params, Mapping):
+        return None
+    name, info = str(given.get("model_name")), given.get("model_info")
+    mode = info.get("mode") if isinstance(info, Mapping) else None
+    if mode is not None and mode != "rerank":
+        return LeftOut(name, where, f"its mode is {str(mode)[:40]}")
+    variable = first_unset(params.get("model"))
+    if variable is None and mode is None:
+        reason = _other_than_reranker(params, resolved(params.get("model"), where))
+        if reason is not None:
+            return LeftOut(name, where, reason)
+    variable = variable or first_unset([params, info])
+    return None if variable is None else LeftOut(name, where, f"the variable {variable} is not set", variable)
+
+
+def _other_than_reranker(params: Mapping[str, Any], model: object) -> str | None:
+    """Why an entry that says nothing about its mode is not a reranker, or `None`."""
+    if not isinstance(model, str) or model in ("", "*"):  # malformed, or the caller says which
+        return None
+    kind, name = params.get("custom_llm_provider"), model
+    if kind is None or isinstance(kind, str):
+        try:
+            prefix, name = split_model(full_name(model), kind)
+        except ConfigurationError:
+            return "its model names no provider"
+        if prefix not in providers.names():
+            return f"there is no reranker of {prefix[:40]}{did_you_mean(prefix, providers.names())}"
+        kind = providers.load(prefix)
+    if not (isinstance(kind, type) and issubclass(kind, Provider)) or _is_named_as_reranker(kind, name):
+        return None
+    if _OTHER.search(name):
+        return f"its name is not that of a reranker; {_SAYS_SO}"
+    known = parameters(kind)
+    foreign = [
+        each for each in map(str, params) if each not in known and not difflib.get_close_matches(each, known, 1, 0.8)
+    ]
+    return f"no reranker has {', '.join(sorted(foreign))}; {_SAYS_SO}" if foreign else None
+
+
+def _is_named_as_reranker(kind: type[Provider], name: str) -> bool:
+    full = f"{kind.prefix}/{name}"
+    return kind.free or bool(_RERANKER.search(name)) or full in list_prices() or full in _RANKS_TOO
