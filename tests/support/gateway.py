@@ -10,7 +10,7 @@ from typing import Any
 from anyrerank import Router
 from anyrerank.gateway import Gateway, GatewaySettings, Service
 from anyrerank.gateway.caller import Access, MasterKey, Open
-from anyrerank.gateway.server import Server
+from anyrerank.gateway.server import Server, listen
 
 MASTER_KEY = "sk-master-4Fq8Zr1uXw"
 
@@ -49,7 +49,7 @@ def running(gateway: Gateway) -> Iterator[str]:
         ready.set()
 
     server = Server(gateway, started=started, reload=lambda: None)
-    thread = threading.Thread(target=server.run, name="gateway", daemon=True)
+    thread = threading.Thread(target=server.run, args=([listen("127.0.0.1", 0)],), name="gateway", daemon=True)
     thread.start()
     assert ready.wait(10)
     try:

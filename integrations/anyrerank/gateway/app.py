@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -35,6 +36,16 @@ class Gateway:
         self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds)
         self.listeners = list(listeners)
         self.draining = False
+
+    def replace(self, service: Service) -> None:
+        """Serve something else from now on; calls in flight end where they began."""
+        before, self.service = self.service, service
+        self.admission.limit, self.admission.queue = service.settings.max_in_flight, service.settings.queue
+        self.admission.seconds = service.settings.queue_seconds
+        longest = before.router.timeout
+        if longest is not None:
+            loop = asyncio.get_running_loop()
+            loop.call_later(longest, lambda: loop.create_task(before.router.aclose()))
 
     def ended(self, exchange: Exchange) -> None:
         """Tell the listeners about a request."""

@@ -21,7 +21,7 @@ from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
 from anyrerank.gateway.errors import STATUSES, GatewayError, gateway_error
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.service import Service, options_of_call
 
 T = TypeVar("T")
 
@@ -132,7 +132,8 @@ class RerankEndpoint:
                 param="documents",
             )
         exchange.model, reranker = service.model(asked.model, caller)
-        call = reranker.arerank(asked.query, asked.documents, return_documents=False, **_options(asked, scope, caller))
+        options = _options(asked, scope, caller, service)
+        call = reranker.arerank(asked.query, asked.documents, return_documents=False, **options)
         began = time.perf_counter()
         try:
             exchange.response = response = await unless_gone(call, receive)
@@ -178,9 +179,9 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _options(asked: Asked, scope: Scope, caller: Caller) -> dict[str, Any]:
+def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> dict[str, Any]:
     """The options of the call."""
-    options = dict(asked.options)
+    options = options_of_call(service, asked.options)
     if asked.top_n is not None:
         options["top_n"] = asked.top_n
     if asked.unit_scores:

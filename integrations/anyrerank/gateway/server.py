@@ -12,7 +12,21 @@ from types import FrameType
 
 import uvicorn
 
+from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.app import Gateway, application
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address; port 0 for one that is free.
+
+    Raises:
+        ConfigurationError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
 
 
 class Server(uvicorn.Server):
@@ -24,7 +38,6 @@ class Server(uvicorn.Server):
 
     Args:
         gateway: What to serve.
-        host, port: Where to listen; port 0 for one that is free.
         started: Gets the URL once it listens.
         reload: Called on SIGHUP.
     """
@@ -33,15 +46,11 @@ class Server(uvicorn.Server):
         self,
         gateway: Gateway,
         *,
-        host: str = "127.0.0.1",
-        port: int = 0,
         started: Callable[[str], None],
         reload: Callable[[], None],
     ) -> None:
         config = uvicorn.Config(
             application(gateway),
-            host=host,
-            port=port,
             http="httptools",
             ws="none",
             lifespan="off",

@@ -80,7 +80,7 @@ def _spellings(name: str) -> list[str]:
 def options_of_call(service: Service, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options of a call, where a `timeout` may only shorten that of the gateway."""
     given = dict(options)
-    limit = service.router.as_reranker(service.router.model_names[0]).options.timeout
+    limit = service.router.timeout
     if "timeout" in given and limit is not None:
         given["timeout"] = min(given["timeout"], limit)
     return given

@@ -184,6 +184,11 @@ class Router(KeepsConnections):
         return f"Router({', '.join(f'{name}: {len(group.entries)}' for name, group in self._groups.items())})"
 
     @property
+    def timeout(self) -> float | None:
+        """Seconds for a whole call, unless it has its own timeout."""
+        return self._options.timeout
+
+    @property
     def model_names(self) -> tuple[str, ...]:
         """The names that can be asked."""
         return (*self._groups, *self._aliases)
