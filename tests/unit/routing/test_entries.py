@@ -28,7 +28,7 @@ def entry(name: Any = "r", **params: Any) -> dict[str, Any]:
 
 def read(*model_list: Any) -> Sequence[Entry]:
     """The deployments of the only name."""
-    (group,) = groups_of(model_list, {}, Transport()).values()
+    (group,) = groups_of(model_list, {}, Transport())
     return group.entries
 
 
@@ -219,7 +219,8 @@ def test_a_copy_of_an_entry_shares_nothing_with_it() -> None:
         ({"cooldown_time": math.nan}, "cooldown_time must be a number of at least 0"),
         ({"max_fallbacks": True}, "max_fallbacks must be an integer of at least 0, got True"),
         ({"model_group_alias": {"a": "nobody"}}, "model_group_alias of a must be one of r, got 'nobody'"),
-        ({"model_group_alias": {"a": {"model": "r"}}}, "model_group_alias of a must be one of r"),
+        ({"model_group_alias": {"a": {"model": "nobody"}}}, "model_group_alias of a must be one of r"),
+        ({"model_group_alias": {"a": {"hidden": True}}}, "model_group_alias of a must be one of r"),
         ({"model_group_alias": {"r": "r"}}, "model_group_alias: r is"),
     ],
     ids=str,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from inspect import signature
 from os import PathLike
 from typing import Any
 
@@ -19,21 +20,20 @@ from anyrerank._core.pricing import PriceFile, read
 from anyrerank._core.routing import (
     Balancer,
     ConfigFile,
-    Entry,
     Fallbacks,
-    Group,
     MemoryState,
     RouterSettings,
-    chains,
+    aliases_of,
+    chain_of,
+    chains_of,
     groups_of,
     located,
     none_found,
-    one_of,
     options_of,
     read_config,
     rerankers_of,
 )
-from anyrerank._core.runtime import Flow
+from anyrerank._core.runtime import Flow, did_you_mean
 from anyrerank._core.types import Answer, Document, RerankResponse, public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 
@@ -83,7 +83,9 @@ class Router(KeepsConnections):
     Args:
         model_list: LiteLLM's: mappings with a `model_name` (several may share one), `litellm_params` (`model`,
             connection and provider options as for `Reranker`, and `weight`, `rpm`, `tpm`, `order`, `timeout`,
-            `max_budget`) and `model_info` (`id`, prices).
+            `max_budget`) and `model_info` (`id`, `mode`, prices). A `model_name` and `model` of `cohere/*` stand for
+            every model of Cohere; each has limits and cooldowns of its own, and they share the budget. Entries that
+            are evidently not rerankers are left out, with a warning.
         routing_strategy: `"simple-shuffle"` (by weight, else rpm, else tpm), `"least-busy"`, `"latency-based-routing"`,
             `"usage-based-routing"` or `"cost-based-routing"`.
         routing_strategy_args: `ttl` (seconds for which a latency counts) and `lowest_latency_buffer`.
@@ -97,7 +99,8 @@ class Router(KeepsConnections):
             model, or when a server says how long to wait, it cools down at once, and so it does if it fails again right
             after a cooldown.
         cooldown_time: Seconds to cool down, unless the server says how long to wait.
-        model_group_alias: Other names: `{"alias": "name"}`.
+        model_group_alias: Other names: `{"alias": "name"}`; `{"alias": {"model": "name", "hidden": True}}` for one that
+            `model_names` does not show.
         prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
@@ -122,7 +125,7 @@ class Router(KeepsConnections):
         timeout: float | None = 60.0,
         allowed_fails: int | None = 3,
         cooldown_time: float | None = 5.0,
-        model_group_alias: Mapping[str, str] | None = None,
+        model_group_alias: Mapping[str, str | Mapping[str, Any]] | None = None,
         prices: PriceFile | None = None,
         http_client: Any = None,
         **options: Any,
@@ -147,11 +150,12 @@ class Router(KeepsConnections):
         self._groups = groups_of(models, {} if prices is None else read(prices), self._transport)
         state = MemoryState(settings.cooldowns, settings.latency_ttl)
         self._balancer = Balancer(settings.rules, state, self._transport)
-        self._aliases = _checked_aliases(names["alias"], self._groups)
-        self._chains = chains(
+        self._aliases, self._hidden = aliases_of(names["alias"], self._groups)
+        self._chains = chains_of(
             self._groups, names["fallbacks"], names["default_fallbacks"], settings.max_fallbacks, self._aliases
         )
-        for name in self._groups:
+        self._check_options()
+        for name in self._groups.named:
             for member in self.as_reranker(name)._members():
                 member.provider_options(self._options)
 
@@ -181,7 +185,17 @@ class Router(KeepsConnections):
             raise located(error, config.file) from None
 
     def __repr__(self) -> str:
-        return f"Router({', '.join(f'{name}: {len(group.entries)}' for name, group in self._groups.items())})"
+        return f"Router({self._groups!r})"
+
+    def _check_options(self) -> None:
+        """Raise for an argument that neither a router nor any of its providers has."""
+        known = {
+            option for group in self._groups for entry in group.entries for option in entry.deployment.kind.options
+        }
+        unknown = sorted(self._options.provider_options.keys() - known)
+        if unknown and not (self._groups.wildcards or self._options.drop_params):
+            possible = {*signature(Router).parameters, *Options.model_fields, *known}
+            raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
 
     @property
     def timeout(self) -> float | None:
@@ -190,8 +204,9 @@ class Router(KeepsConnections):
 
     @property
     def model_names(self) -> tuple[str, ...]:
-        """The names that can be asked."""
-        return (*self._groups, *self._aliases)
+        """The names that can be asked, except hidden aliases; `*` stands for any text."""
+        shown = (alias for alias in self._aliases if alias not in self._hidden)
+        return (*self._groups.named, *self._groups.wildcards, *shown)
 
     def as_reranker(self, model: str | None = None) -> RoutedModel:
         """One of the names as a reranker, for example for `anyrerank.langchain` and `anyrerank.llama_index`.
@@ -207,12 +222,12 @@ class Router(KeepsConnections):
     def _name_of(self, model: object) -> str:
         if model is None:
             spares = {spare for chain in self._chains.values() for spare in chain}
-            firsts = [name for name in self._groups if name not in spares]
+            firsts = [name for name in self._groups.named if name not in spares]
             if len(firsts) == 1:
                 return firsts[0]
             raise BadRequestError(f"model must be one of {', '.join(self.model_names)}, got None")
         name = self._aliases.get(model, model) if isinstance(model, str) else None
-        if name is None or name not in self._groups:
+        if name is None or self._groups.find(name) is None:
             raise BadRequestError(f"this router has no model {str(model)[:80]!r}; it has {', '.join(self.model_names)}")
         return name
 
@@ -283,7 +298,7 @@ class Router(KeepsConnections):
 
     def deployment_status(self) -> list[DeploymentStatus]:
         """How each deployment is doing."""
-        entries = [(name, entry) for name, group in self._groups.items() for entry in group.entries]
+        entries = [(group.name, entry) for group in self._groups for entry in group.entries]
         snapshot = self._balancer.state.snapshot([entry.id for _, entry in entries])
         return [
             DeploymentStatus(
@@ -314,7 +329,8 @@ class RoutedModel(BaseReranker):
 
     def __init__(self, router: Router, name: str, fallbacks: Sequence[str] | None = None) -> None:
         self._router = router
-        self._names = (name, *(router._chains[name] if fallbacks is None else fallbacks))
+        others = chain_of(name, router._groups, router._chains) if fallbacks is None else fallbacks
+        self._asked = [group for each in (name, *others) if (group := router._groups.find(each)) is not None]
         self._options = router._options
         self._transport = router._transport
         self.model_group = name
@@ -327,26 +343,23 @@ class RoutedModel(BaseReranker):
     @property
     def deployment(self) -> str:
         """The name in the router."""
-        return self._names[0]
+        return self._asked[0].name
 
     def check(self) -> None:
         """Raise what would keep a call from being sent, if no deployment of the name can be asked. Sends nothing."""
-        entries = self._router._groups[self._names[0]].entries
+        entries = self._asked[0].entries
         errors = [error for entry in entries if (error := entry.deployment.fault()) is not None]
         if len(errors) == len(entries):
             raise errors[0]
 
     def _members(self) -> Sequence[Deployment]:
-        return [entry.deployment for entry in self._entries()]
-
-    def _entries(self) -> list[Entry]:
-        return [entry for name in self._names for entry in self._router._groups[name].entries]
+        return [entry.deployment for group in self._asked for entry in group.entries]
 
     def _fixed(self) -> frozenset[str]:
         return CONNECTION
 
     def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
-        return self._router._balancer.choose(call, [self._router._groups[name] for name in self._names])
+        return self._router._balancer.choose(call, self._asked)
 
 
 def _warn(config: ConfigFile) -> None:
@@ -359,13 +372,3 @@ def _warn(config: ConfigFile) -> None:
         {*config.general, *(name.partition(".")[2] for name in config.unset if name.startswith("general_settings"))}
     ):
         _log.warning("%s: a router enforces nothing of general_settings: %s", config.file, ", ".join(unenforced))
-
-
-def _checked_aliases(aliases: Mapping[str, str] | None, groups: Mapping[str, Group]) -> dict[str, str]:
-    if aliases is not None and not isinstance(aliases, Mapping):
-        raise ConfigurationError(f"model_group_alias must be a mapping, got {type(aliases).__name__}")
-    for alias, name in (aliases or {}).items():
-        one_of(f"model_group_alias of {alias}", name, groups)
-        if alias in groups:
-            raise ConfigurationError(f"model_group_alias: {alias} is already a name in model_list")
-    return dict(aliases or {})

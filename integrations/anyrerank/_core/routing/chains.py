@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from anyrerank._core.routing.names import Groups
 from anyrerank.errors import ConfigurationError
 
 _MUST_BE = {
@@ -37,6 +38,42 @@ def chains(
     usual = _known("default_fallbacks", [*default, *given.pop("*", ())], known)
     own = {_known("fallbacks", [name], known)[0]: _known("fallbacks", others, known) for name, others in given.items()}
     return {name: _chain(name, own, usual)[:limit] for name in known if name not in aliases}
+
+
+def chains_of(
+    groups: Groups, fallbacks: Fallbacks, default: Sequence[str], limit: int, aliases: Mapping[str, str]
+) -> dict[str, tuple[str, ...]]:
+    """`chains` for the names and wildcards of a router, and for the names in its settings that wildcards stand for.
+
+    Raises:
+        ConfigurationError: As for `chains`; or a wildcard is a fallback, which could be any model.
+        BadRequestError: A wildcard stands for a fallback that is not a model.
+    """
+    named = {*_strings([fallbacks, default, list(aliases.values())])}
+    meant = [name for name in sorted(named) if name not in groups.named and groups.find(name) is not None]
+    found = chains([*groups.named, *groups.wildcards, *meant], fallbacks, default, limit, aliases)
+    for spare in sorted({spare for chain in found.values() for spare in chain}):
+        if spare in groups.wildcards:
+            raise ConfigurationError(f"fallbacks: {spare[:80]!r} stands for any model; name one")
+    return found
+
+
+def chain_of(name: str, groups: Groups, found: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The chain of a name; that of its wildcard if it has none."""
+    chain = found.get(name)
+    if chain is None:
+        chain = found[groups.wildcard_of(name) or name]
+    return tuple(other for other in chain if other != name)
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _strings([*value, *value.values()])
+    elif isinstance(value, list | tuple):
+        for each in value:
+            yield from _strings(each)
 
 
 def _wrong(what: str) -> ConfigurationError:

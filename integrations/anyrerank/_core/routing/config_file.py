@@ -131,11 +131,9 @@ def _refuse_guardrails(guardrails: object) -> None:
             )
 
 
-def _with_params(entry: Any, params: Mapping[str, Any]) -> Any:
+def _with_params(entry: Located, params: Mapping[str, Any]) -> Located:
     """An entry with `params` where it has none."""
-    own = entry.get("litellm_params") if isinstance(entry, Located) else None
-    if not params or not isinstance(own, Mapping):
+    own = entry.get("litellm_params")
+    if not isinstance(own, Mapping):
         return entry
-    found = Located(entry.where)
-    found.update({**entry, "litellm_params": {**params, **own}})
-    return found
+    return Located(entry.where, {**entry, "litellm_params": {**params, **own}})

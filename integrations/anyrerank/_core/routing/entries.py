@@ -1,8 +1,7 @@
-"""From a `model_list` in LiteLLM's form to groups of deployments."""
+"""From an entry of a `model_list` in LiteLLM's form to a deployment."""
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -12,15 +11,13 @@ from pydantic import SecretStr
 from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, Slots, made, provider_class, shown
 from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price, list_prices
-from anyrerank._core.routing.groups import Entry, Group
+from anyrerank._core.routing.groups import Entry
 from anyrerank._core.routing.load import Terms
 from anyrerank._core.routing.references import resolved_settings
 from anyrerank._core.runtime import did_you_mean, is_number
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import Provider, is_http_url
-
-_log = logging.getLogger("anyrerank")
 
 _PRICES = ("input_cost_per_query", "input_cost_per_token")
 _OPTIONS = frozenset(
@@ -67,8 +64,8 @@ class Located(dict[str, Any]):
         where: The file and the line, for errors.
     """
 
-    def __init__(self, where: str) -> None:
-        super().__init__()
+    def __init__(self, where: str, content: Mapping[str, Any] | None = None) -> None:
+        super().__init__(content or {})
         self.where = where
 
 
@@ -91,57 +88,54 @@ def parameters(kind: type[Provider]) -> frozenset[str]:
     return _IGNORED | used
 
 
-def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transport) -> dict[str, Group]:
-    """The groups that a `model_list` describes, by name.
+def entry_of(given: Mapping[str, Any], default_id: str, prices: Mapping[str, Price], transport: Transport) -> Entry:
+    """The deployment that one entry of a `model_list` describes.
 
     Args:
-        model_list: LiteLLM's.
+        given: The entry.
+        default_id: Its id if it has none.
         prices: The caller's prices by `provider/model`.
         transport: Sends the requests.
 
     Raises:
-        ConfigurationError: It is not a list of deployments, or an id is not unique.
+        ConfigurationError: The entry is wrong; the message begins with its position.
     """
-    if not isinstance(model_list, list | tuple) or not model_list:
-        raise ConfigurationError("model_list must be a list of at least one deployment")
-    groups: dict[str, Group] = {}
-    ids: set[str] = set()
-    for number, given in enumerate(each if isinstance(each, Mapping) else {} for each in model_list):
-        where = given.where if isinstance(given, Located) else f"model_list[{number}]"
-        name = str(given.get("model_name"))
-        group = groups.get(name, Group(name, ()))
-        entry = _entry(given, where, f"{name}-{len(group.entries) + 1}", prices, transport)
-        if entry.id in ids:
-            raise ConfigurationError(f"{where} ({name}): the id {entry.id} is used by another deployment")
-        ids.add(entry.id)
-        groups[name] = Group(name, (*group.entries, entry))
-    return groups
-
-
-def _entry(
-    given: Mapping[str, Any], where: str, default_id: str, prices: Mapping[str, Price], transport: Transport
-) -> Entry:
-    """The deployment that one entry of a `model_list` describes."""
-    name, params, info = given.get("model_name"), given.get("litellm_params"), given.get("model_info") or {}
-    if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
-        raise ConfigurationError(f"{where} must be a mapping with a model_name and litellm_params")
-    where = f"{where} ({name})"
-    params = resolved_settings(params, where, numbers=_NUMBERS)
-    info = resolved_settings(info, where, numbers=_NUMBERS)
+    where, params, info = settings_of(given)
     model_id = str(info.get("id") or default_id)
-    if ignored := sorted(params.keys() & _IGNORED):
-        _log.warning("%s: ignored in litellm_params: %s", where, ", ".join(ignored))
     try:
         deployment = _deployment(params, info, model_id, prices=prices, transport=transport)
         entry = Entry(id=model_id, deployment=deployment, terms=_terms(params))
         fault = deployment.fault()
         if isinstance(fault, BadRequestError):  # wrong in every environment
             raise fault
-        if deployment.budget is not None and fault is None:
+        if deployment.budget is not None and fault is None and "*" not in deployment.model:
             deployment.estimate(RerankRequest(query="", documents=()))
     except (BadRequestError, ConfigurationError) as error:
         raise ConfigurationError(f"{where}: {error.message}") from None
     return entry
+
+
+def settings_of(given: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """The position of an entry, its `litellm_params` and its `model_info`, resolved.
+
+    Raises:
+        ConfigurationError: It has no name or no `litellm_params`, or a variable is not set.
+    """
+    where = given.where if isinstance(given, Located) else "model_list"
+    name, params, info = given.get("model_name"), given.get("litellm_params"), given.get("model_info") or {}
+    if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
+        raise ConfigurationError(f"{where} must be a mapping with a model_name and litellm_params")
+    where = f"{where} ({name})"
+    return (
+        where,
+        resolved_settings(params, where, numbers=_NUMBERS),
+        resolved_settings(info, where, numbers=_NUMBERS),
+    )
+
+
+def ignored_in(given: Mapping[str, Any]) -> list[str]:
+    """The `litellm_params` that have no effect."""
+    return sorted(given["litellm_params"].keys() & _IGNORED)
 
 
 def _deployment(
@@ -175,7 +169,7 @@ def _deployment(
         slots=Slots.of(options.max_parallel_requests),
         defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
         default_body=options.extra_body,
-        budget=_budget(params),
+        budget=budget_of(params),
         model_id=model_id,
     )
 
@@ -196,7 +190,7 @@ def _terms(params: Mapping[str, Any]) -> Terms:
     return Terms(**given)
 
 
-def _budget(params: Mapping[str, Any]) -> Budget | None:
+def budget_of(params: Mapping[str, Any]) -> Budget | None:
     budget, dollars, window = (params.get(name) for name in _BUDGET)
     if budget is not None and not isinstance(budget, Budget):
         raise ConfigurationError("budget must be a Budget; in a file, write max_budget and budget_duration")

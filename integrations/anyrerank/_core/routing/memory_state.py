@@ -14,6 +14,9 @@ from anyrerank._core.routing.state import Claim, Failure, Outcome, RoutingState,
 from anyrerank._core.routing.window import MINUTE, Need, Window
 from anyrerank._core.runtime import reset_in_child
 
+_MAX_RECORDS = 10_000
+"""How many deployments are remembered; more only come from names that callers make up for a wildcard."""
+
 
 class MemoryState(RoutingState):
     """Keeps the state in this process. A pickle or a copy starts empty; a forked child has no calls in flight.
@@ -76,8 +79,17 @@ class MemoryState(RoutingState):
     def _record(self, deployment_id: str) -> _Record:
         record = self._records.get(deployment_id)
         if record is None:
+            if len(self._records) >= _MAX_RECORDS:
+                self._forget_idle(time.monotonic())
             record = self._records[deployment_id] = _Record()
         return record
+
+    def _forget_idle(self, now: float) -> None:
+        """Forget the deployments that were not used in the last minute."""
+        loads = {each: record.load(now, self._latency_ttl) for each, record in self._records.items()}
+        for each, load in loads.items():
+            if not (load.in_flight or load.requests or load.cooling_until > now):
+                del self._records[each]
 
 
 class _Record:

@@ -13,6 +13,7 @@ from anyrerank import providers
 from anyrerank._core.engine import split_model
 from anyrerank._core.pricing import list_prices
 from anyrerank._core.routing.entries import Located, full_name, parameters
+from anyrerank._core.routing.names import located_entry
 from anyrerank._core.routing.references import first_unset, resolved
 from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import ConfigurationError
@@ -53,12 +54,13 @@ class LeftOut:
         return f"{self.where} ({self.name}): {self.reason}"
 
 
-def sorted_out(model_list: Sequence[Any]) -> tuple[list[Any], tuple[LeftOut, ...]]:
+def sorted_out(model_list: Sequence[Any]) -> tuple[list[Located], tuple[LeftOut, ...]]:
     """The rerankers of a `model_list`, and what is left out of it. A malformed entry stays, to be refused later."""
-    found: list[Any] = []
+    found: list[Located] = []
     left_out: list[LeftOut] = []
-    for number, given in enumerate(model_list):
-        reason = _left_out(given, where_of(given, number))
+    for number, each in enumerate(model_list):
+        given = located_entry(each, number)
+        reason = _left_out(given)
         if reason is None:
             found.append(given)
         else:
@@ -87,11 +89,6 @@ def rerankers_of(model_list: Any, names: Mapping[str, Any]) -> tuple[Any, dict[s
     return found, {name: without(absent, value) for name, value in names.items()}
 
 
-def where_of(given: object, number: int) -> str:
-    """The position of an entry, for messages."""
-    return given.where if isinstance(given, Located) else f"model_list[{number}]"
-
-
 def none_found(left_out: Sequence[LeftOut]) -> ConfigurationError:
     """The error for a `model_list` without any reranker."""
     for each in left_out:  # may be all that is wrong
@@ -104,11 +101,9 @@ def none_found(left_out: Sequence[LeftOut]) -> ConfigurationError:
     )
 
 
-def absent_names(found: Iterable[Any], left_out: Iterable[LeftOut]) -> frozenset[str]:
+def absent_names(found: Iterable[Located], left_out: Iterable[LeftOut]) -> frozenset[str]:
     """The names for which nothing is left."""
-    return frozenset(each.name for each in left_out) - {
-        str(each.get("model_name")) for each in found if isinstance(each, Mapping)
-    }
+    return frozenset(each.name for each in left_out) - {str(each.get("model_name")) for each in found}
 
 
 def without(absent: Set[str], value: Any) -> Any:
@@ -125,12 +120,12 @@ def without(absent: Set[str], value: Any) -> Any:
     return value
 
 
-def _left_out(given: Any, where: str) -> LeftOut | None:
+def _left_out(given: Located) -> LeftOut | None:
     """Why an entry is left out, or `None`."""
-    params = given.get("litellm_params") if isinstance(given, Mapping) else None
+    params, info = given.get("litellm_params"), given.get("model_info")
     if not isinstance(params, Mapping):
         return None
-    name, info = str(given.get("model_name")), given.get("model_info")
+    name, where = str(given.get("model_name")), given.where
     mode = info.get("mode") if isinstance(info, Mapping) else None
     if mode is not None and mode != "rerank":
         return LeftOut(name, where, f"its mode is {str(mode)[:40]}")

@@ -11,6 +11,7 @@ from typing_extensions import Self
 from anyrerank._core.engine import shown
 from anyrerank._core.routing.balancer import Rules
 from anyrerank._core.routing.cooldowns import Cooldowns
+from anyrerank._core.routing.names import Groups
 from anyrerank._core.routing.strategies import STRATEGIES
 from anyrerank._core.runtime import did_you_mean, is_number
 from anyrerank.errors import ConfigurationError
@@ -55,6 +56,26 @@ class RouterSettings:
             max_fallbacks=counts["max_fallbacks"],
             num_retries=counts["num_retries"],
         )
+
+
+def aliases_of(given: object, groups: Groups) -> tuple[dict[str, str], frozenset[str]]:
+    """The aliases in a `model_group_alias`, and which of them are hidden.
+
+    Raises:
+        ConfigurationError: It is not a mapping of aliases to names of the router.
+    """
+    found: dict[str, str] = {}
+    hidden: set[str] = set()
+    for alias, target in _mapping("model_group_alias", given).items():
+        name = target.get("model") if isinstance(target, Mapping) else target
+        if isinstance(target, Mapping) and target.get("hidden"):
+            hidden.add(alias)
+        if not (isinstance(name, str) and groups.find(name)):
+            one_of(f"model_group_alias of {alias}", name, groups.named)
+        if alias in groups.named:
+            raise ConfigurationError(f"model_group_alias: {alias} is already a name in model_list")
+        found[alias] = str(name)
+    return found, frozenset(hidden)
 
 
 def one_of(what: str, name: object, known: Mapping[str, T]) -> T:
