@@ -44,7 +44,7 @@ def serve(
     """
     from anyrerank.gateway import Gateway
     from anyrerank.gateway.config import service_of
-    from anyrerank.gateway.server import Server, listen
+    from anyrerank.gateway.server import Server, keep_what_is_loaded, listen
 
     with one_line_errors():
         if config is not None and model:
@@ -57,6 +57,7 @@ def serve(
         typer.echo(note, err=True)
 
     def started(url: str) -> None:
+        keep_what_is_loaded()
         _print_start(url, gateway)
 
     def reload() -> None:

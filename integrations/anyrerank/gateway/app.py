@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anyrerank.gateway.admission import Admission
 from anyrerank.gateway.body import encoded
@@ -53,17 +54,25 @@ class Gateway:
             listener(exchange)
 
 
-def application(gateway: Gateway) -> Starlette:
+def application(gateway: Gateway) -> ASGIApp:
     """The application that serves a gateway."""
-    return Starlette(routes=[*rerank_routes(gateway)], exception_handlers={HTTPException: _not_served})
+    endpoints = rerank_endpoints(gateway)
+    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    others = Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        # Most requests have one of these paths; the search through all routes would take longer than their dialect.
+        endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        await (endpoint or others)(scope, receive, send)
+
+    return app
 
 
-def rerank_routes(gateway: Gateway) -> Iterable[BaseRoute]:
-    """A route for each path of each dialect; paths without parameters first."""
+def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
+    """The endpoint of each path of each dialect; paths without parameters first."""
     served = [(path, dialect) for dialect in dialects() for path in dialect.paths]
-    for path, dialect in sorted(served, key=lambda each: ("{" in each[0], each[0])):
-        endpoint = RerankEndpoint(gateway, path, dialect, shared=dialect.shared)
-        yield Route(path, endpoint, methods=["POST"], include_in_schema=False)
+    served.sort(key=lambda each: ("{" in each[0], each[0]))
+    return {path: RerankEndpoint(gateway, path, dialect, shared=dialect.shared) for path, dialect in served}
 
 
 async def _not_served(request: Request, error: Exception) -> Response:
