@@ -18,7 +18,7 @@ def identity_of(reranker: BaseReranker) -> tuple[object, ...]:
 
 def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
     """Each name of a router with each of its deployments."""
-    return [(name, entry.deployment) for name, group in router._groups.items() for entry in group.entries]
+    return [(group.name, entry.deployment) for group in router._groups for entry in group.entries]
 
 
 def is_local(reranker: BaseReranker) -> bool:
