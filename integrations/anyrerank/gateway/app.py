@@ -18,6 +18,7 @@ from anyrerank.gateway.body import encoded
 from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint
+from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
 
 
@@ -57,7 +58,10 @@ class Gateway:
 def application(gateway: Gateway) -> ASGIApp:
     """The application that serves a gateway."""
     endpoints = rerank_endpoints(gateway)
-    routes = [Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()]
+    routes = [
+        Route("/", playground, methods=["GET"]),
+        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
+    ]
     others = Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
