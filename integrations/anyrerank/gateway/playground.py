@@ -37,6 +37,8 @@ def _page() -> tuple[str, str]:
     return content, policy
 
 
-def _digest(text: str) -> str:
+def _digest(content: str, tag: str) -> str:
+    """The source of the only `tag` in the page, for its policy."""
+    text = re.findall(rf"<{tag}>(.*?)</{tag}>", content, re.DOTALL)[0]
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"
