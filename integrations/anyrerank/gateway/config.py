@@ -93,7 +93,7 @@ def service_of(config: GatewayConfig) -> Service:
     """
     key = config.settings.master_key
     try:
-        router = Router(**config.router)
+        router = Router(max_wait=config.settings.queue_seconds, **config.router)
     except BadRequestError as error:
         raise ConfigurationError(error.message) from None
     return Service(

@@ -27,9 +27,7 @@ async def playground(_: Request) -> Response:
 @cache
 def _page() -> tuple[str, str]:
     content = files("anyrerank.gateway").joinpath("playground.html").read_text("utf-8")
-    script, style = (
-        _digest(re.findall(rf"<{tag}>(.*?)</{tag}>", content, re.DOTALL)[0]) for tag in ("script", "style")
-    )
+    script, style = (_digest(content, tag) for tag in ("script", "style"))
     policy = (
         f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; "
         "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
