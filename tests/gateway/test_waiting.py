@@ -1,7 +1,7 @@
 import httpx
+from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 
 from anyrerank.testing import StubServer
-from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 
 ASK = {"model": "rerank", "query": "red planet", "documents": ["Venus", "Mars"]}
 HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
