@@ -42,8 +42,10 @@ class WildcardEntry:
             ConfigurationError: It is wrong.
         """
         where, params, info = settings_of(given)
-        if params.get("model") != "*":  # whose provider is not known yet
+        if params.get("model") != "*":
             entry_of(given, default_id, prices, transport)
+        elif params.get("api_key") and not (params.get("api_base") or params.get("base_url")):
+            raise ConfigurationError(f"{where}: the api_key of a model '*' would be sent to every provider; remove it")
         try:
             limit = made(RerankerOptions, {"max_parallel_requests": params.get("max_parallel_requests")})
             budget = budget_of(params)

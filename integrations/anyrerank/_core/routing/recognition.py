@@ -148,19 +148,27 @@ def _left_out(given: Located) -> LeftOut | None:
 
 def _other_than_reranker(params: Mapping[str, Any], model: object) -> str | None:
     """Why an entry that says nothing about its mode is not a reranker, or `None`."""
-    if not isinstance(model, str) or model in ("", "*"):  # malformed, or the caller says which
+    given = params.get("custom_llm_provider")
+    is_class = not isinstance(given, str | None)
+    if is_class or not isinstance(model, str) or model in ("", "*"):  # malformed, or the caller says which
         return None
-    kind, name = params.get("custom_llm_provider"), model
-    if kind is None or isinstance(kind, str):
-        try:
-            prefix, name = split_model(full_name(model), kind)
-        except ConfigurationError:
-            return "its model names no provider"
-        if prefix not in providers.names():
-            near = difflib.get_close_matches(prefix, providers.names(), 1, _CLOSE)
-            return f"there is no reranker of {prefix[:40]}{f' (did you mean {near[0]}?)' if near else ''}"
+    try:
+        prefix, name = split_model(full_name(model), given)
+    except ConfigurationError:
+        return "its model names no provider"
+    if prefix not in providers.names():
+        near = difflib.get_close_matches(prefix, providers.names(), 1, _CLOSE)
+        return f"there is no reranker of {prefix[:40]}{f' (did you mean {near[0]}?)' if near else ''}"
+    return _other_model(params, prefix, name)
+
+
+def _other_model(params: Mapping[str, Any], prefix: str, name: str) -> str | None:
+    """Why a model of a provider that has rerankers is none of them, or `None`."""
+    try:
         kind = providers.load(prefix)
-    if not (isinstance(kind, type) and issubclass(kind, Provider)) or _is_named_as_reranker(kind, name):
+    except ConfigurationError:  # an entry point that is broken, which is refused later
+        return None
+    if _is_named_as_reranker(kind, name):
         return None
     if _OTHER.search(name):
         return "its name is not that of a reranker"
