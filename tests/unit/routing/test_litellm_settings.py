@@ -88,7 +88,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a cache that is no mapping": ({"litellm_settings": {"cache": True, "cache_params": "local"}}, "must be a mapping"),
     "a duration alone": ({"litellm_settings": {"budget_duration": "1d"}}, "budget_duration needs a max_budget"),
-    "a budget of nothing": ({"litellm_settings": {"max_budget": 0}}, "max_budget: a budget must be"),
+    "a negative budget": ({"litellm_settings": {"max_budget": -1}}, "max_budget: a budget must be"),
     "a budget for tags": ({"litellm_settings": {"tag_budget_config": {"a": {}}}}, "tag_budget_config is not supported"),
     "blocked users": ({"litellm_settings": {"blocked_user_list": ["a"]}}, "blocked_user_list is not supported"),
     "a callback that guards": ({"litellm_settings": {"callbacks": ["otel", "presidio"]}}, "presidio decides"),
