@@ -22,6 +22,7 @@ _MODULES = {
     "compare": "comparing",
     "adapters": "adapters",
     "concurrency": "concurrency",
+    "gateways": "gateways",
 }
 
 

@@ -19,6 +19,8 @@ from tests.benchmarks.cores import SERVER, pin
 
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _AFTER = re.compile(rb"^POST /after/(\d+)/")
+_MODEL = b'{"status":"ok","model_path":"rerank","served_model_name":"rerank","data":[{"id":"rerank","object":"model"}]}'
+"""For gateways that ask what a server serves."""
 _END_OF_HEAD = b"\r\n\r\n"
 
 
@@ -53,17 +55,22 @@ class Connection(asyncio.Protocol):
                 return False
             self._head = bytes(self._buffer[:end])
             length = _LENGTH.search(self._head)
-            assert length is not None, "requests here say how long they are"
-            self._whole = end + len(_END_OF_HEAD) + int(length[1])
+            assert length is not None or self._head.startswith(b"GET "), "requests here say how long they are"
+            self._whole = end + len(_END_OF_HEAD) + (int(length[1]) if length else 0)
         return len(self._buffer) >= self._whole
 
     def _answer(self, head: bytes) -> None:
+        if head.startswith(b"GET "):
+            self._transport.write(_http(_MODEL))
+            return
         # Requests of one length hold equally many documents in these benchmarks, so each length is read once; the
         # client refuses an answer with too few results, or with one that is out of range.
         reply = self._replies.get(self._whole)
         if reply is None:
             body = self._buffer[len(head) + len(_END_OF_HEAD) : self._whole]
-            reply = self._replies[self._whole] = reply_to(len(json.loads(body)["documents"]))
+            count = len(json.loads(body)["documents"])
+            as_sglang = head.startswith(b"POST /v1/rerank ")
+            reply = self._replies[self._whole] = _http(list_of(count)) if as_sglang else reply_to(count)
         if after := _AFTER.match(head):
             self._loop.call_later(int(after[1]) / 1000, self._transport.write, reply)
         else:
@@ -73,7 +80,10 @@ class Connection(asyncio.Protocol):
 @cache
 def reply_to(count: int) -> bytes:
     """The HTTP answer that scores `count` documents."""
-    content = scores_of(count)
+    return _http(scores_of(count))
+
+
+def _http(content: bytes) -> bytes:
     head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(content)}\r\n\r\n"
     return head.encode() + content
 
@@ -82,6 +92,12 @@ def scores_of(count: int) -> bytes:
     """The JSON of an answer for `count` documents."""
     results = [{"index": index, "relevance_score": round(1 - index / (count + 1), 6)} for index in range(count)]
     return json.dumps({"id": "reply", "results": results, "meta": {"billed_units": {"search_units": 1}}}).encode()
+
+
+def list_of(count: int) -> bytes:
+    """The same in SGLang's form, the only one that some gateways read."""
+    rows = json.loads(scores_of(count))["results"]
+    return json.dumps([{"index": row["index"], "score": row["relevance_score"]} for row in rows]).encode()
 
 
 def _loop() -> asyncio.AbstractEventLoop:

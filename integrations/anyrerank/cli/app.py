@@ -15,6 +15,7 @@ from anyrerank.cli.demo import demo
 from anyrerank.cli.errors import close_broken_stdout, print_error
 from anyrerank.cli.providers import providers
 from anyrerank.cli.rerank import rerank
+from anyrerank.cli.serve import serve
 from anyrerank.cli.spend import spend
 
 
@@ -54,5 +55,5 @@ def _main(
     pass
 
 
-for _command in (demo, rerank, check, compare, providers, spend):
+for _command in (demo, rerank, check, compare, providers, serve, spend):
     app.command()(_command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,10 +10,11 @@ from rich.table import Table
 from rich.text import Text
 
 import anyrerank
+from anyrerank.cli.check_config import check_config
 from anyrerank.cli.connection import ApiBase, ApiKey, MoreOptions, Timeout, connection
 from anyrerank.cli.errors import one_line_errors
 from anyrerank.cli.output import console, without_control_characters
-from anyrerank.errors import RerankError
+from anyrerank.errors import BadRequestError, RerankError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -26,18 +28,29 @@ _QUERY, _DOCUMENTS = "Which planet is red?", ["Mars is red.", "Venus is bright."
 
 def check(
     *,
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="provider/model.")],
+    model: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="provider/model, or a configuration file.", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A configuration file of LiteLLM's.", show_default=False)
+    ] = None,
     call: Annotated[bool, typer.Option("--call", help="Also make one tiny call, which may cost money.")] = False,
     api_base: ApiBase = None,
     api_key: ApiKey = None,
     timeout: Timeout = None,
     option: MoreOptions = None,
 ) -> None:
-    """Show whether a model can be called: its key, URL, price and limits. Sends nothing without --call.
+    """Show whether a model can be called, or what a configuration file serves. Sends nothing without --call.
 
-    The status is 1 if it cannot be called.
+    The status is 1 if the model, or one of those in the file, cannot be called.
     """
     with one_line_errors():
+        if config is not None or _is_file(model):
+            check_config(config or Path(str(model)))
+            return
+        if model is None:
+            raise BadRequestError("check needs a MODEL such as cohere/rerank-v3.5, or --config FILE")
         options = connection(api_base, api_key, timeout, option)
         reranker = anyrerank.Reranker(model, **options)
         provider = _provider(model, options)
@@ -50,6 +63,10 @@ def check(
             _where(provider)
             if call:
                 typer.echo(_call(reranker))
+
+
+def _is_file(model: str | None) -> bool:
+    return model is not None and model.endswith((".yaml", ".yml"))
 
 
 def _provider(model: str, options: Mapping[str, Any]) -> Provider:

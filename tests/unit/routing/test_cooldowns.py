@@ -137,6 +137,15 @@ def test_a_wait_of_more_than_a_minute_is_not_waited(world: Worlds, clock: Clock)
     assert error.retry_after == pytest.approx(61)
 
 
+def test_a_wait_of_more_than_max_wait_is_not_waited(world: Worlds, clock: Clock) -> None:
+    here = world(a=limited(3))
+    router = here.router(entry("a"), max_wait=2)
+    assert type(here.error(router)) is RateLimitError
+    error = here.error(router)
+    assert (type(error), clock.waits) == (RateLimitError, [])
+    assert error.retry_after == pytest.approx(3)
+
+
 async def test_a_cooled_down_deployment_gets_one_trial_call_at_a_time(clock: Clock) -> None:
     gate, asked = asyncio.Event(), list[str]()
     code = 500

@@ -163,7 +163,8 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
         fuse=member.fuse(options),
     )
     ranked = call.results(ordered, () if options.score_threshold is not None else call.candidates.blank)
-    return call.response(member.provider, member.model, answer, ranked, model_id=member.model_id)
+    scale = member.scale_of_results(options)
+    return call.response(member.provider, member.model, answer, ranked, model_id=member.model_id, scale=scale)
 
 
 def _all_blank(call: Call) -> RerankResponse:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.router import Router
+from anyrerank._core.engine import Deployment
 
 _OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "score_scale", "fuse", "batch_size", "allow_split", "dedupe")
 
@@ -12,6 +14,11 @@ def identity_of(reranker: BaseReranker) -> tuple[object, ...]:
     options = reranker.options
     members = [member.identity(options) for member in reranker._members()]
     return (members, *(getattr(options, name) for name in _OF_A_SCORE))
+
+
+def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
+    """Each name of a router with each of its deployments."""
+    return [(group.name, entry.deployment) for group in router._groups for entry in group.entries]
 
 
 def is_local(reranker: BaseReranker) -> bool:

@@ -100,6 +100,8 @@ class Router(KeepsConnections):
             model, or when a server says how long to wait, it cools down at once, and so it does if it fails again right
             after a cooldown.
         cooldown_time: Seconds to cool down, unless the server says how long to wait.
+        max_wait: Seconds that a call waits at most while every deployment cools down or is rate limited, or before a
+            retry for which the server names the time; a call that would have to wait longer fails at once.
         model_group_alias: Other names: `{"alias": "name"}`; `{"alias": {"model": "name", "hidden": True}}` for one that
             `model_names` does not show.
         prices: A file in LiteLLM's format, or its content.
@@ -126,6 +128,7 @@ class Router(KeepsConnections):
         timeout: float | None = 60.0,
         allowed_fails: int | None = 3,
         cooldown_time: float | None = 5.0,
+        max_wait: float | None = 60.0,
         model_group_alias: Mapping[str, str | Mapping[str, Any]] | None = None,
         prices: PriceFile | None = None,
         http_client: Any = None,
@@ -145,6 +148,7 @@ class Router(KeepsConnections):
             retry_after=retry_after,
             allowed_fails=allowed_fails,
             cooldown_time=cooldown_time,
+            max_wait=max_wait,
         )
         self._transport = Transport(http_client)
         self._groups = groups_of(models, {} if prices is None else read(prices), self._transport)
@@ -200,6 +204,11 @@ class Router(KeepsConnections):
         if unknown and not (self._groups.wildcards or self._options.drop_params):
             possible = {*signature(Router).parameters, *Options.model_fields, *known}
             raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
+
+    @property
+    def timeout(self) -> float | None:
+        """Seconds for a whole call, unless it has its own timeout."""
+        return self._options.timeout
 
     @property
     def model_names(self) -> tuple[str, ...]:

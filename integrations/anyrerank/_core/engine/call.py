@@ -13,7 +13,7 @@ from anyrerank._core.engine.ranking import results
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
 from anyrerank._core.pricing import MAYBE_BILLED, total
 from anyrerank._core.runtime import Deadline
-from anyrerank._core.types import Answer, Attempt, Document, RerankRequest, RerankResponse, Results
+from anyrerank._core.types import Answer, Attempt, Document, RerankRequest, RerankResponse, Results, Scale
 from anyrerank.errors import RerankError
 from anyrerank.hooks import CallEvent
 
@@ -70,7 +70,14 @@ class Call:
         )
 
     def response(
-        self, provider: str, model: str, answer: Answer, ranked: Results, *, model_id: str | None = None
+        self,
+        provider: str,
+        model: str,
+        answer: Answer,
+        ranked: Results,
+        *,
+        model_id: str | None = None,
+        scale: Scale = "unknown",
     ) -> RerankResponse:
         """The response of the call."""
         return RerankResponse(
@@ -84,6 +91,7 @@ class Call:
             latency=time.monotonic() - self.began,
             attempts=tuple(self.attempts),
             request_id=answer.request_id,
+            score_scale=scale,
             model_group=self.model_group,
             model_id=model_id,
             cached=self.saved.documents,

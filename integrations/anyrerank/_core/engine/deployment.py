@@ -175,6 +175,12 @@ class Deployment:
         scale = self.connected().score_scale(self.provider_options(options))
         return (self.own or options).score_scale or scale if scale == "unknown" else scale
 
+    def scale_of_results(self, options: Options) -> Scale:
+        """The scale of the scores that a caller gets."""
+        if self.fuse(options) is not None:
+            return "unknown"
+        return "unit" if options.score_mode == "unit" else self._scale(options)
+
     def fuse(self, options: Options) -> str | None:
         """How its order is fused with the incoming one, or `None`."""
         return self.kind.pipeline_fuse if options.fuse == "auto" else options.fuse

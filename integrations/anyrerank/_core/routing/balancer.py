@@ -39,6 +39,7 @@ class Rules:
     counts_tokens: bool = False
     buffer: float = 0.0
     retry_after: float = 0.0
+    max_wait: float = 60.0
 
 
 class Balancer:
@@ -120,7 +121,7 @@ class _GroupCall:
     def start(
         cls, balancer: Balancer, call: Call, group: Group, failed: list[FailedAttempt], *, groups_left: int
     ) -> _GroupCall:
-        policy = RetryPolicy(max_retries=call.options.max_retries)
+        policy = RetryPolicy(max_retries=call.options.max_retries, longest_wait=balancer.rules.max_wait)
         attempts = min(len(group.entries), 1 + policy.max_retries)
         return cls(
             balancer=balancer,

@@ -19,7 +19,13 @@ from anyrerank.errors import ConfigurationError
 T = TypeVar("T")
 
 _COUNTS: Mapping[str, int] = {"max_fallbacks": 5, "num_retries": 2, "allowed_fails": 3}
-_NUMBERS: Mapping[str, float] = {"retry_after": 0.0, "cooldown_time": 5.0, "ttl": 3600.0, "lowest_latency_buffer": 0.0}
+_NUMBERS: Mapping[str, float] = {
+    "retry_after": 0.0,
+    "cooldown_time": 5.0,
+    "ttl": 3600.0,
+    "lowest_latency_buffer": 0.0,
+    "max_wait": 60.0,
+}
 """Defaults."""
 
 
@@ -52,6 +58,7 @@ class RouterSettings:
                 counts_tokens=strategy is STRATEGIES["usage-based-routing"],
                 buffer=numbers["lowest_latency_buffer"],
                 retry_after=numbers["retry_after"],
+                max_wait=numbers["max_wait"],
             ),
             cooldowns=Cooldowns(counts["allowed_fails"], numbers["cooldown_time"]),
             latency_ttl=numbers["ttl"],

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from anyrerank._core.types.answer import Scale
 from anyrerank._core.types.keyed import Value
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import TableRow, html_table, text_table
@@ -54,6 +55,7 @@ class RerankResponse(Value):
         latency: Duration of the call in seconds, including retries and waits.
         attempts: Every attempt to send a request, in the order in which they ended.
         request_id: The provider's id of the last request, for support tickets.
+        score_scale: `"unit"` for scores from 0 to 1, `"logit"`, or `"unknown"`, as for fused scores.
         degraded: Whether the results are in the incoming order, without scores, because nothing was ranked.
         model_group: The name that a router was asked for; `None` without a router.
         model_id: `model_info.id` of the router's entry that answered.
@@ -71,6 +73,7 @@ class RerankResponse(Value):
     latency: float = 0.0
     attempts: tuple[Attempt, ...] = ()
     request_id: str | None = None
+    score_scale: Scale = "unknown"
     degraded: bool = False
     model_group: str | None = None
     model_id: str | None = None

@@ -1,0 +1,114 @@
+"""`anyrerank serve`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from ipaddress import ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+import anyrerank
+from anyrerank.cli.errors import one_line_errors, print_error
+from anyrerank.errors import ConfigurationError, RerankError
+
+if TYPE_CHECKING:
+    from anyrerank.gateway import Gateway
+    from anyrerank.gateway.config import GatewayConfig
+
+_DEFAULT_MODEL = "local/lexical"
+
+
+def serve(
+    *,
+    config: Annotated[
+        Path | None, typer.Option("--config", "-c", help="A configuration file of LiteLLM's.", show_default=False)
+    ] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="[NAME=]PROVIDER/MODEL",
+            help=f"A model to serve without a file. May be repeated. Default: {_DEFAULT_MODEL}.",
+            show_default=False,
+        ),
+    ] = None,
+    host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 for one that is free.")] = 4000,
+) -> None:
+    """Serve models to every rerank client over HTTP: LiteLLM's, Cohere's, Jina's, Voyage's, TEI's, NIM's and others.
+
+    SIGHUP reads the file again.
+    """
+    from anyrerank.gateway import Gateway
+    from anyrerank.gateway.config import service_of
+    from anyrerank.gateway.server import Server, keep_what_is_loaded, listen
+
+    with one_line_errors():
+        if config is not None and model:
+            raise ConfigurationError("--config and --model exclude each other")
+        read = _read(config, model)
+        _check_host(host, read)
+        gateway = Gateway(service_of(read))
+        listener = listen(host, port)
+    for note in _notes(read):
+        typer.echo(note, err=True)
+
+    def started(url: str) -> None:
+        keep_what_is_loaded()
+        _print_start(url, gateway)
+
+    def reload() -> None:
+        try:
+            gateway.replace(service_of(_read(config, model)))
+        except RerankError as error:
+            print_error(f"the configuration was not reloaded: {error}")
+        else:
+            typer.echo("the configuration was reloaded", err=True)
+
+    Server(gateway, started=started, reload=reload).run([listener])
+
+
+def _read(config: Path | None, models: list[str] | None) -> GatewayConfig:
+    from anyrerank.gateway.config import config_of_file, config_of_models
+
+    return config_of_models(models or [_DEFAULT_MODEL]) if config is None else config_of_file(config)
+
+
+def _check_host(host: str, config: GatewayConfig) -> None:
+    if config.settings.master_key is None and not _is_loopback(host):
+        raise ConfigurationError(
+            f"--host {host} lets other machines in, and there is no master key: set general_settings.master_key or the "
+            "environment variable LITELLM_MASTER_KEY"
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _notes(config: GatewayConfig) -> list[str]:
+    """Lines about what the file asks for and does not get."""
+    notes = []
+    if config.left_out:
+        notes.append(f"left out: {'; '.join(map(str, config.left_out))}")
+    if config.ignored:
+        notes.append(f"ignored settings: {', '.join(config.ignored)}")
+    return notes
+
+
+def _print_start(url: str, gateway: Gateway) -> None:
+    service = gateway.service
+    names = service.router.model_names
+    body = {"model": names[0], "query": "Which planet is red?", "documents": ["Venus is bright.", "Mars is red."]}
+    key = "" if service.settings.master_key is None else " -H 'Authorization: Bearer YOUR_MASTER_KEY'"
+    typer.echo(f"anyrerank {anyrerank.__version__} listens on {url}")
+    typer.echo(f"models: {', '.join(names)}")
+    if not key:
+        typer.echo("no master key is set: only this machine is answered")
+    typer.echo(f"try: curl {url}/rerank{key} -d {shlex.quote(json.dumps(body))}")

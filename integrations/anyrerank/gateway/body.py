@@ -1,0 +1,98 @@
+"""Reads the body of a request within limits of size and time."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import orjson
+from starlette.types import Receive, Scope
+
+from anyrerank.gateway.errors import GatewayError, bad_request
+
+_REFUSED_TYPES = (b"application/xml", b"text/xml", b"multipart/")
+
+
+class ClientGoneError(Exception):
+    """The client closed its connection before it was answered."""
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first header of a name, or `None`."""
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value, "latin-1")
+    return None
+
+
+async def json_object(scope: Scope, receive: Receive, *, max_bytes: int, seconds: float) -> dict[str, Any]:
+    """The JSON object in the body of a request.
+
+    Raises:
+        GatewayError: It is too large, too slow or no JSON object.
+        ClientGoneError: The client went away.
+    """
+    content_type = (header(scope, b"content-type") or "").lower().encode("latin-1")
+    if content_type.startswith(_REFUSED_TYPES):
+        raise GatewayError(
+            kind="unsupported_media_type", message="the body must be JSON (content-type: application/json)"
+        )
+    try:
+        content = await asyncio.wait_for(_content(scope, receive, max_bytes), seconds)
+    except (TimeoutError, asyncio.TimeoutError):
+        raise GatewayError(
+            kind="request_timeout",
+            message=f"the body did not arrive within {seconds:g} seconds",
+            headers={"connection": "close"},
+        ) from None
+    body = _parsed(content)
+    if not isinstance(body, dict):
+        raise bad_request("the body must be a JSON object in UTF-8")
+    return body
+
+
+async def _content(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+    declared = header(scope, b"content-length")
+    if declared is not None and declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientGoneError
+        part = message.get("body", b"")
+        size += len(part)
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        parts.append(part)
+        if not message.get("more_body"):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(max_bytes: int) -> GatewayError:
+    return GatewayError(
+        kind="too_large",
+        message=f"the body must be at most {max_bytes / 2**20:g} MiB: send fewer or shorter documents",
+        headers={"connection": "close"},  # the rest of the body is not read
+    )
+
+
+def _parsed(content: bytes) -> Any:
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        pass
+    try:  # orjson refuses half of a surrogate pair, which Python's and JavaScript's clients can send
+        return json.loads(content) if b"\\u" in content else None
+    except (ValueError, RecursionError):
+        return None
+
+
+def encoded(value: Any) -> bytes:
+    """`value` as JSON."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:  # half of a surrogate pair in a document
+        return json.dumps(value, allow_nan=False).encode()

@@ -1,0 +1,103 @@
+"""Who calls: the key of a request, and what it may do."""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Collection
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Protocol
+
+from starlette.types import Scope
+
+from anyrerank.gateway.body import header
+from anyrerank.gateway.errors import GatewayError
+
+_KEY_HEADERS = (b"authorization", b"x-litellm-api-key", b"x-api-key", b"api-key")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """The owner of a key.
+
+    Attributes:
+        alias: Name of the key, for logs and metrics.
+        is_master: Whether it may manage keys.
+        models: Names that it may use; `None` for all.
+        user: The end user of all its calls, whatever these say.
+    """
+
+    alias: str | None = None
+    is_master: bool = False
+    models: Collection[str] | None = None
+    user: str | None = None
+
+    def may_use(self, name: str) -> bool:
+        """Whether it may use a model of the gateway."""
+        return self.models is None or name in self.models
+
+
+MASTER = Caller(alias="master", is_master=True)
+ANONYMOUS = Caller(is_master=True)
+"""Whoever calls a gateway without a master key, which answers on loopback only."""
+
+
+class Access(Protocol):
+    """Finds out who calls."""
+
+    def caller(self, scope: Scope) -> Caller:
+        """The caller of a request.
+
+        Raises:
+            GatewayError: It has no key, or a wrong one.
+        """
+        ...
+
+
+class Open:
+    """No key is needed."""
+
+    def caller(self, scope: Scope) -> Caller:  # noqa: ARG002
+        """Everyone is the same."""
+        return ANONYMOUS
+
+
+class MasterKey:
+    """One key, which may do everything."""
+
+    def __init__(self, key: str) -> None:
+        self._digest = digest(key)
+
+    def caller(self, scope: Scope) -> Caller:
+        """The master."""
+        if hmac.compare_digest(digest(key_of(scope)), self._digest):
+            return MASTER
+        raise wrong_key()
+
+
+def digest(key: str) -> bytes:
+    """What is stored and compared in place of a key, which is random and long."""
+    return sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def key_of(scope: Scope) -> str:
+    """The key in the headers of a request: in `Authorization`, with or without `Bearer`, or in another header.
+
+    Raises:
+        GatewayError: There is none.
+    """
+    for name in _KEY_HEADERS:
+        value = header(scope, name)
+        if value is not None:
+            scheme, _, rest = value.strip().partition(" ")
+            key = rest.strip() if rest and scheme.lower() == "bearer" else value.strip()
+            if key:
+                return key
+    raise GatewayError(
+        kind="authentication_error", message="no key was sent: pass it in the header 'Authorization: Bearer <key>'"
+    )
+
+
+def wrong_key() -> GatewayError:
+    """A key that the gateway does not know."""
+    return GatewayError(kind="authentication_error", message="the key is not valid: it is unknown, expired or revoked")

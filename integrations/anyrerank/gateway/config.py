@@ -1,0 +1,110 @@
+"""From a configuration file, or from names of models, to what a gateway serves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from typing import Any
+
+from anyrerank._core.client import Router
+from anyrerank._core.engine import variable
+from anyrerank._core.routing import LeftOut, located, none_found, read_config
+from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.gateway.caller import MasterKey, Open
+from anyrerank.gateway.general_settings import honoured
+from anyrerank.gateway.service import Service
+from anyrerank.gateway.settings import GatewaySettings, settings_of
+
+_DEFAULTS = {"drop_params": True}
+"""Options of the router that differ in a gateway: some clients always send options that most vendors lack."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayConfig:
+    """A checked configuration.
+
+    Attributes:
+        router: Arguments of `anyrerank.Router`.
+        settings: Those of the gateway.
+        left_out: Entries of `model_list` that are not served.
+        ignored: Names of settings that have no effect.
+    """
+
+    router: Mapping[str, Any] = field(repr=False)
+    settings: GatewaySettings
+    left_out: tuple[LeftOut, ...] = ()
+    ignored: tuple[str, ...] = ()
+
+    @property
+    def unavailable(self) -> dict[str, str]:
+        """Names that are not served because a variable is not set, and what to do about it."""
+        served = {each["model_name"] for each in self.router["model_list"]}
+        return {
+            each.name: f"the model {each.name} is not available: the gateway has no value for {each.variable}"
+            for each in self.left_out
+            if each.variable is not None and each.name not in served
+        }
+
+
+def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
+    """The configuration in a file of LiteLLM's.
+
+    Raises:
+        ConfigurationError: The file cannot be read, or something in it is wrong or not supported. The message begins
+            with the file, and names the line where it is known.
+    """
+    file = read_config(path)
+    try:
+        for name in ("general_settings.master_key", "general_settings.database_url"):
+            if name in file.unset:
+                raise ConfigurationError(f"{name}: the environment variable {file.unset[name]} is not set")
+        if not file.router["model_list"]:
+            raise none_found(file.left_out)
+        given, ignored = honoured(file.general)
+        if file.litellm.get("json_logs"):
+            given["access_log"] = True
+        settings = settings_of({**_from_environment(), **given, **file.own}, "anyrerank_settings")
+    except ConfigurationError as error:
+        raise located(error, file.file) from None
+    return GatewayConfig(
+        router={**_DEFAULTS, **file.router},
+        settings=settings,
+        left_out=file.left_out,
+        ignored=(*file.ignored, *ignored),
+    )
+
+
+def config_of_models(models: Sequence[str]) -> GatewayConfig:
+    """The configuration that serves some models: `provider/model`, or `name=provider/model` to give one a name."""
+    entries = []
+    for each in models:
+        name, equals, model = each.partition("=")
+        entries.append({"model_name": name, "litellm_params": {"model": model if equals else each}})
+    settings = settings_of(_from_environment(), "environment")
+    return GatewayConfig(router={**_DEFAULTS, "model_list": entries}, settings=settings)
+
+
+def service_of(config: GatewayConfig) -> Service:
+    """What a gateway with this configuration serves.
+
+    Raises:
+        ConfigurationError: An argument of the router is wrong.
+    """
+    key = config.settings.master_key
+    try:
+        router = Router(max_wait=config.settings.queue_seconds, **config.router)
+    except BadRequestError as error:
+        raise ConfigurationError(error.message) from None
+    return Service(
+        router=router,
+        settings=config.settings,
+        access=Open() if key is None else MasterKey(key.get_secret_value()),
+        unavailable=config.unavailable,
+    )
+
+
+def _from_environment() -> dict[str, str]:
+    """The settings that LiteLLM's proxy reads from the environment where the file has none."""
+    named = {"master_key": variable("LITELLM_MASTER_KEY"), "database_url": variable("DATABASE_URL")}
+    return {name: value for name, value in named.items() if value is not None}

@@ -1,0 +1,97 @@
+"""The dialect that Cohere, Jina, LiteLLM, vLLM, Xinference and others share, with small differences."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from anyrerank._core.types import Document
+from anyrerank.gateway.dialects._base.dialect import Asked, Dialect, Ranked
+from anyrerank.gateway.dialects._base.fields import Fields
+from anyrerank.gateway.errors import GatewayError, bad_request
+
+
+class CohereStyle(Dialect):
+    """`query`, `documents` and `top_n` in; `results` with a `relevance_score` out.
+
+    The answer holds the fields of all of them: their clients ignore those that they do not know.
+    """
+
+    documents_by_default: ClassVar[bool] = False
+    """Whether an answer holds the documents if the client does not say what it wants."""
+
+    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+        """The request in a body."""
+        wanted = fields.flag("return_documents")
+        return Asked(
+            query=fields.query("query"),
+            documents=fields.documents("documents"),
+            model=fields.text("model"),
+            top_n=fields.count("top_n"),
+            with_documents=self.documents_by_default if wanted is None else wanted,
+            user=fields.text("user"),
+            options=self.options(fields),
+            ignored=fields.unread(),
+        )
+
+    def options(self, fields: Fields) -> dict[str, Any]:
+        """The options of the call, without those that are not given."""
+        given = {
+            "rank_fields": fields.names("rank_fields"),
+            "max_chunks_per_doc": fields.count("max_chunks_per_doc", "max_chunk_per_doc"),
+            "max_tokens_per_doc": fields.count("max_tokens_per_doc"),
+            "instruction": fields.text("instruction"),
+            "truncate": fields.take("truncate", "truncation"),
+            "priority": fields.take("priority"),
+            "fallbacks": fields.names("fallbacks"),
+            "timeout": _seconds(fields),
+        }
+        return {name: value for name, value in given.items() if value is not None}
+
+    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+        """One answer that every client of this family reads."""
+        results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in ranked.rows]
+        if asked.with_documents:
+            for row in results:
+                row["document"] = self.document(ranked.documents[row["index"]])
+        billed: dict[str, Any] = {"total_tokens": ranked.tokens}
+        if ranked.search_units is not None:
+            billed["search_units"] = ranked.search_units
+        return {
+            "id": ranked.id,
+            "object": "list",
+            "model": ranked.model,
+            "results": results,
+            "meta": {
+                "api_version": {"version": "2"},
+                "billed_units": billed,
+                "tokens": {"input_tokens": ranked.tokens, "output_tokens": 0},
+            },
+            "usage": {"prompt_tokens": ranked.tokens, "total_tokens": ranked.tokens},
+        }
+
+    def document(self, document: Document) -> Any:
+        """A document in an answer: objects come back as they are."""
+        return {"text": document} if isinstance(document, str) else document
+
+    def error(self, error: GatewayError, status: int, request_id: str) -> Any:
+        """The error where LiteLLM's, Cohere's and Xinference's clients each look for it."""
+        return {
+            "error": {
+                "message": error.message,
+                "type": error.kind,
+                "param": error.param,
+                "code": str(status),
+            },
+            "message": error.message,
+            "detail": error.message,
+        }
+
+
+def _seconds(fields: Fields) -> float | None:
+    value = fields.take("timeout")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+        raise bad_request("timeout must be a positive number of seconds", "timeout")
+    return float(value)

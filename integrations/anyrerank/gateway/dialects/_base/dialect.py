@@ -1,0 +1,106 @@
+"""What a dialect is: how one family of clients asks, and what it expects back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from anyrerank._core.types import Document, text_of
+from anyrerank.gateway.dialects._base.fields import Fields
+from anyrerank.gateway.errors import GatewayError
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """A request, in the words of this package.
+
+    Attributes:
+        query: Not blank.
+        documents: Strings and objects.
+        model: The name that the client gave, or `None`.
+        top_n: How many results the client wants, or `None` for all.
+        with_documents: Whether the client wants its documents back.
+        unit_scores: Whether the client wants scores from 0 to 1.
+        user: The end user that the body names.
+        options: Further options of a call to the router, such as `instruction`.
+        ignored: Names of fields that mean nothing to this dialect.
+    """
+
+    query: str = field(repr=False)
+    documents: Sequence[Document] = field(repr=False)
+    model: str | None = None
+    top_n: int | None = None
+    with_documents: bool = False
+    unit_scores: bool = False
+    user: str | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    ignored: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ranked:
+    """An answer of the router, in which every result has a number.
+
+    Attributes:
+        id: The id of the answer.
+        model: The name that the client asked for, or the default.
+        rows: (index, score) of each result, best first.
+        documents: Those of the request.
+        tokens: Tokens that the provider read, as far as it said, else 0.
+        search_units: Search units that were billed, or `None` if the provider does not count them.
+        request_id: The id of the request.
+    """
+
+    id: str
+    model: str
+    rows: Sequence[tuple[int, float]]
+    documents: Sequence[Document] = field(repr=False)
+    tokens: int
+    search_units: int | float | None
+    request_id: str
+
+    def texts(self) -> Iterator[tuple[int, float, str]]:
+        """(index, score, text) of each result."""
+        return ((index, score, text_of(self.documents[index], None)) for index, score in self.rows)
+
+
+class Dialect(ABC):
+    """One way to ask for a reranking, and to be answered.
+
+    Attributes:
+        name: For metrics and logs.
+        paths: Where it is served. `{name}` matches one segment of the path.
+        shared: Whether a body on these paths may be in another dialect, which `recognises` it.
+        statuses: HTTP statuses that differ from those of `GatewayError`, by kind.
+    """
+
+    name: ClassVar[str]
+    paths: ClassVar[Sequence[str]] = ()
+    shared: ClassVar[bool] = False
+    statuses: ClassVar[Mapping[str, int]] = {}
+
+    def recognises(self, body: Mapping[str, Any]) -> bool:
+        """Whether a body on a path that several dialects share is in this one."""
+        return False
+
+    @abstractmethod
+    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+        """The request in a body.
+
+        Args:
+            fields: Those of the body.
+            path: The parameters in the path.
+
+        Raises:
+            GatewayError: The body is wrong.
+        """
+
+    @abstractmethod
+    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+        """The body of an answer, for `json.dumps`."""
+
+    def error(self, error: GatewayError, status: int, request_id: str) -> Any:
+        """The body of an error; by default the one that is read by clients whose vendor has no shape of its own."""
+        return {"detail": error.message, "message": error.message}

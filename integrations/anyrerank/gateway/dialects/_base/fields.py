@@ -1,0 +1,122 @@
+"""Reads the fields of a request body, as leniently as existing clients need."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from anyrerank._core.types import Document
+from anyrerank.gateway.errors import bad_request
+
+
+class Fields:
+    """The fields of a JSON object; it remembers which of them were read.
+
+    Each method returns `None` (or its default) for a field that is missing or null.
+
+    Raises:
+        GatewayError: A field has the wrong type. The message names the field and the type that it has, not its value.
+    """
+
+    def __init__(self, body: Mapping[str, Any], prefix: str = "") -> None:
+        self.body = body
+        self._prefix = prefix
+        self._read: set[str] = set()
+
+    def unread(self) -> tuple[str, ...]:
+        """Names of the fields that nothing has read, sorted."""
+        return tuple(sorted(f"{self._prefix}{name}" for name in self.body.keys() - self._read))
+
+    def take(self, *names: str) -> Any:
+        """The value of the first of `names` that is neither missing nor null."""
+        self._read.update(names)
+        return next((value for name in names if (value := self.body.get(name)) is not None), None)
+
+    def text(self, *names: str) -> str | None:
+        """A string."""
+        value = self.take(*names)
+        if value is None or isinstance(value, str):
+            return value
+        raise self._wrong(names, "a string", value)
+
+    def query(self, *names: str) -> str:
+        """A string, or an object with a `text`. It must be there and must not be blank."""
+        value = self.take(*names)
+        text = value.get("text") if isinstance(value, Mapping) else value
+        if isinstance(text, str) and text.strip():
+            return text
+        if value is None or isinstance(text, str):
+            raise bad_request(f"{self._name(names)} is required and must not be blank", self._name(names))
+        raise self._wrong(names, "a string", value)
+
+    def documents(self, *names: str) -> list[Document]:
+        """A list of strings and objects. It must be there."""
+        value = self.take(*names)
+        if not isinstance(value, list):
+            if value is None:
+                raise bad_request(f"{self._name(names)} is required: a list of documents", self._name(names))
+            raise self._wrong(names, "a list of strings or objects", value)
+        for index, document in enumerate(value):
+            if not isinstance(document, str | dict):
+                where = f"{self._name(names)}[{index}]"
+                raise bad_request(f"{where} must be a string or an object, got {_type(document)}", where)
+        return value
+
+    def count(self, *names: str) -> int | None:
+        """A positive integer, also as a string of digits."""
+        value = self.take(*names)
+        if isinstance(value, str) and value.strip().isdecimal():
+            value = int(value)
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if value is None:
+            return None
+        if isinstance(value, bool) or not isinstance(value, int):
+            raise self._wrong(names, "a positive integer", value)
+        if value < 1:
+            raise bad_request(f"{self._name(names)} must be a positive integer, got {value}", self._name(names))
+        return value
+
+    def flag(self, *names: str) -> bool | None:
+        """A boolean, also as `"true"`, `"false"`, 1 or 0."""
+        value = self.take(*names)
+        if isinstance(value, str):
+            value = {"true": True, "false": False}.get(value.strip().lower(), value)
+        if value in (0, 1) and not isinstance(value, bool):
+            value = bool(value)
+        if value is None or isinstance(value, bool):
+            return value
+        raise self._wrong(names, "a boolean", value)
+
+    def names(self, *names: str) -> list[str] | None:
+        """A list of strings."""
+        value = self.take(*names)
+        if value is None:
+            return None
+        if isinstance(value, list) and all(isinstance(each, str) for each in value):
+            return value
+        raise self._wrong(names, "a list of strings", value)
+
+    def section(self, *names: str) -> Fields:
+        """An object; an empty one if it is missing."""
+        value = self.take(*names)
+        if value is None:
+            value = {}
+        if isinstance(value, Mapping):
+            return Fields(value, f"{self._name(names)}.")
+        raise self._wrong(names, "an object", value)
+
+    def _name(self, names: tuple[str, ...]) -> str:
+        """The name for an error message: the one that the body has."""
+        return self._prefix + next((name for name in names if name in self.body), names[0])
+
+    def _wrong(self, names: tuple[str, ...], must: str, value: object) -> Exception:
+        name = self._name(names)
+        return bad_request(f"{name} must be {must}, got {_type(value)}", name)
+
+
+_TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
+
+
+def _type(value: object) -> str:
+    return "null" if value is None else _TYPES.get(type(value), type(value).__name__)

@@ -1,0 +1,118 @@
+"""Why a request was not answered, before a dialect puts it into words."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+
+from anyrerank.errors import (
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ConfigurationError,
+    FallbackError,
+    GuardrailRaisedError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RerankError,
+)
+
+STATUSES: Mapping[str, int] = {
+    "invalid_request_error": 400,
+    "unknown_price": 400,
+    "guardrail_raised": 400,
+    "authentication_error": 401,
+    "permission_error": 403,
+    "not_found": 404,
+    "unknown_model": 404,
+    "method_not_allowed": 405,
+    "request_timeout": 408,
+    "too_large": 413,
+    "unsupported_media_type": 415,
+    "rate_limit_exceeded": 429,
+    "budget_exceeded": 429,
+    "client_closed_request": 499,
+    "internal_error": 500,
+    "upstream_error": 502,
+    "upstream_authentication_error": 502,
+    "overloaded": 503,
+    "unavailable": 503,
+    "upstream_timeout": 504,
+}
+"""Each kind of problem, and its HTTP status unless the dialect has another one for it."""
+
+
+@dataclass(eq=False, kw_only=True)
+class GatewayError(Exception):
+    """A request that is refused or failed.
+
+    Attributes:
+        kind: One of `STATUSES`.
+        message: What happened, and what to do about it.
+        param: Name of the field of the body that is wrong.
+        retry_after: Seconds after which the same request may succeed.
+        headers: Further headers of the answer.
+    """
+
+    kind: str
+    message: str
+    param: str | None = None
+    retry_after: float | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    def all_headers(self) -> dict[str, str]:
+        """The headers of the answer, those for retries included."""
+        headers = dict(self.headers)
+        if self.kind == "authentication_error":
+            headers["www-authenticate"] = "Bearer"
+        if self.retry_after is not None:
+            headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))
+            headers["retry-after-ms"] = str(max(1, math.ceil(self.retry_after * 1000)))
+        return headers
+
+
+def bad_request(message: str, param: str | None = None) -> GatewayError:
+    """The request itself is wrong."""
+    return GatewayError(kind="invalid_request_error", message=message, param=param)
+
+
+def gateway_error(error: RerankError) -> GatewayError:
+    """What an error of the router means to the client of the gateway."""
+    last = error.errors[-1] if isinstance(error, FallbackError) and error.errors else error
+    return GatewayError(kind=_kind(last), message=error.message, retry_after=last.retry_after)
+
+
+def _kind(error: RerankError) -> str:
+    if error.too_large:
+        return "too_large"
+    sent = error.status_code is not None
+    if not sent and isinstance(error, AuthenticationError):
+        return "unavailable"  # the gateway has no key for this deployment
+    if not sent and isinstance(error, RateLimitError):
+        return "unavailable"  # every deployment is cooling down, or at its limit
+    if isinstance(error, ConfigurationError):
+        return "unknown_price" if "a budget needs a price" in error.message else "internal_error"
+    return next((kind for classes, kind in _KINDS if isinstance(error, classes)), "upstream_error")
+
+
+_KINDS: tuple[tuple[type[RerankError] | tuple[type[RerankError], ...], str], ...] = (
+    (GuardrailRaisedError, "guardrail_raised"),
+    (BudgetExceededError, "budget_exceeded"),
+    (BadRequestError, "invalid_request_error"),
+    ((AuthenticationError, PermissionDeniedError), "upstream_authentication_error"),
+    (RateLimitError, "rate_limit_exceeded"),
+    (APITimeoutError, "upstream_timeout"),
+    (NotFoundError, "upstream_error"),
+)
+
+
+def phrase(status: int) -> str:
+    """The reason phrase of a status, such as `Not Found`."""
+    try:
+        return HTTPStatus(status).phrase
+    except ValueError:
+        return "Client Closed Request"

@@ -1,0 +1,242 @@
+"""One request for a reranking, from its headers to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+import traceback
+import uuid
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from starlette.types import Receive, Scope, Send
+
+from anyrerank._core.types import RerankResponse
+from anyrerank.errors import RerankError
+from anyrerank.gateway.admission import Admission
+from anyrerank.gateway.answers import ranked
+from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
+from anyrerank.gateway.caller import Caller
+from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
+from anyrerank.gateway.errors import STATUSES, GatewayError, gateway_error
+from anyrerank.gateway.service import Service, options_of_call
+
+T = TypeVar("T")
+
+_log = logging.getLogger("anyrerank.gateway")
+
+_END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
+
+
+class Host(Protocol):
+    """What a request needs of the gateway."""
+
+    service: Service
+    admission: Admission
+
+    def ended(self, exchange: Exchange) -> None:
+        """Gets each request when it was answered."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Exchange:
+    """A request and what became of it.
+
+    Attributes:
+        route: The path as it is served, such as `/tei/{model}/rerank`.
+        dialect: In which the client speaks, as far as that is known.
+        request_id: The client's id of the request, or one that was made for it.
+        started: Start on the monotonic clock.
+        caller: Who asked, once that is known.
+        model: The name of the model in the gateway, once that is known.
+        asked: The request, once it was read.
+        response: The router's response.
+        error: The router's error.
+        status: HTTP status of the answer.
+        kind: The kind of the problem, if there was one.
+        seconds: From the first byte of the headers that was handled to the answer.
+        upstream: Seconds of these that the router needed.
+    """
+
+    route: str
+    dialect: Dialect
+    request_id: str
+    started: float = field(default_factory=time.perf_counter)
+    caller: Caller | None = None
+    model: str | None = None
+    asked: Asked | None = None
+    response: RerankResponse | None = None
+    error: RerankError | None = None
+    status: int = 500
+    kind: str | None = None
+    seconds: float = 0.0
+    upstream: float = 0.0
+
+
+class RerankEndpoint:
+    """Answers requests for a reranking on one path, as an ASGI application.
+
+    Args:
+        host: The gateway.
+        route: The path.
+        dialect: The dialect of the path.
+        shared: Whether the body may show that it is in another one.
+    """
+
+    def __init__(self, host: Host, route: str, dialect: Dialect, *, shared: bool) -> None:
+        self._host = host
+        self._route = route
+        self._dialect = dialect
+        self._shared = shared
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        exchange = Exchange(route=self._route, dialect=self._dialect, request_id=request_id_of(scope))
+        headers: Mapping[str, str]
+        try:
+            async with self._host.admission.place():
+                body = await self._answered(exchange, scope, receive)
+                headers = _headers(exchange)
+            exchange.status = 200
+        except GatewayError as error:
+            body, headers = _refused(exchange, error)
+        except ClientGoneError:
+            exchange.status, exchange.kind = 499, "client_closed_request"
+            body, headers = b"", {}
+        except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection without an answer
+            where = "".join(traceback.format_tb(error.__traceback__))  # not the message, which may quote the body
+            _log.error("request %s failed: %s\n%s", exchange.request_id, type(error).__name__, where)
+            message = f"the gateway failed; its log has the details under request {exchange.request_id}"
+            body, headers = _refused(exchange, GatewayError(kind="internal_error", message=message))
+        exchange.seconds = time.perf_counter() - exchange.started
+        self._host.ended(exchange)
+        if exchange.status != 499:
+            await respond(send, exchange.status, body, {"x-request-id": exchange.request_id, **headers})
+
+    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
+        service = self._host.service
+        settings = service.settings
+        exchange.caller = caller = service.access.caller(scope)
+        body = await json_object(
+            scope, receive, max_bytes=int(settings.max_body_mb * 2**20), seconds=settings.body_seconds
+        )
+        if self._shared:
+            exchange.dialect = recognised(body, self._dialect)
+        exchange.asked = asked = exchange.dialect.read(Fields(body), scope.get("path_params", {}))
+        if len(asked.documents) > settings.max_documents:
+            raise GatewayError(
+                kind="too_large",
+                message=f"a request may have {settings.max_documents:,} documents, got {len(asked.documents):,}",
+                param="documents",
+            )
+        exchange.model, reranker = service.model(asked.model, caller)
+        options = _options(asked, scope, caller, service)
+        call = reranker.arerank(asked.query, asked.documents, return_documents=False, **options)
+        began = time.perf_counter()
+        try:
+            exchange.response = response = await unless_gone(call, receive)
+        except RerankError as error:
+            exchange.error = error
+            raise gateway_error(error) from None
+        finally:
+            exchange.upstream = time.perf_counter() - began
+        answer = ranked(response, asked.documents, model=exchange.model, request_id=exchange.request_id)
+        return encoded(exchange.dialect.answer(asked, answer))
+
+
+def request_id_of(scope: Scope) -> str:
+    """The id that the client gave its request if it is printable and not too long, otherwise a new one."""
+    given = header(scope, b"x-request-id")
+    if given and len(given) <= 128 and given.isascii() and given.isprintable():
+        return given
+    return uuid.uuid4().hex
+
+
+async def unless_gone(call: Coroutine[Any, Any, T], receive: Receive) -> T:
+    """The result of `call`, which is cancelled when the client goes away.
+
+    Raises:
+        ClientGoneError: It did.
+    """
+    work = asyncio.ensure_future(call)
+    gone = asyncio.ensure_future(_disconnected(receive))
+    try:
+        await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
+        if work.done():
+            return work.result()
+        raise ClientGoneError
+    finally:
+        gone.cancel()
+        if not work.done():
+            work.cancel()
+            await asyncio.wait((work,))
+
+
+async def _disconnected(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> dict[str, Any]:
+    """The options of the call."""
+    options = options_of_call(service, asked.options)
+    if asked.top_n is not None:
+        options["top_n"] = asked.top_n
+    if asked.unit_scores:
+        options["score_mode"] = "unit"
+    user = caller.user or asked.user or next(filter(None, (header(scope, name) for name in _END_USER_HEADERS)), None)
+    if user is not None:
+        options["user"] = user
+    return options
+
+
+def _headers(exchange: Exchange) -> dict[str, str]:
+    """The headers of an answer."""
+    response = exchange.response
+    if response is None:
+        return {}
+    headers = {
+        "x-litellm-call-id": exchange.request_id,
+        "x-anyrerank-deployment": f"{response.provider}/{response.model}",
+        "x-anyrerank-score-mode": response.score_scale,
+    }
+    if response.cost is not None:
+        headers["x-anyrerank-cost"] = headers["x-litellm-response-cost"] = f"{response.cost:.12g}"
+    if response.cost_estimated:
+        headers["x-anyrerank-estimated"] = "true"
+    if response.cached:
+        headers["x-anyrerank-cache"] = f"{response.cached} of {len(exchange.asked.documents) if exchange.asked else 0}"
+    if response.degraded:
+        headers["x-anyrerank-degraded"] = "true"
+    if exchange.asked is not None and exchange.asked.ignored:
+        headers["x-anyrerank-ignored"] = _header_value(exchange.asked.ignored)
+    return headers
+
+
+def _header_value(names: tuple[str, ...]) -> str:
+    """Names in a header, without those that a header cannot hold."""
+    return ", ".join(name for name in names if name.isascii() and name.isprintable())[:500]
+
+
+def _refused(exchange: Exchange, error: GatewayError) -> tuple[bytes, Mapping[str, str]]:
+    """Body and headers of an answer that says what is wrong."""
+    dialect = exchange.dialect
+    exchange.kind = error.kind
+    exchange.status = status = dialect.statuses.get(error.kind, STATUSES[error.kind])
+    return encoded(dialect.error(error, status, exchange.request_id)), error.all_headers()
+
+
+async def respond(
+    send: Send, status: int, body: bytes, headers: Mapping[str, str], content_type: str = "application/json"
+) -> None:
+    """Send an answer."""
+    lines = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
+    lines += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
+    await send({"type": "http.response.start", "status": status, "headers": lines})
+    await send({"type": "http.response.body", "body": body})
+
+
+Listener = Callable[[Exchange], None]
+"""Gets each request when it was answered, for metrics and logs."""

@@ -1,0 +1,116 @@
+"""Runs a gateway: it listens, drains when it is told to stop, and reads its configuration again on SIGHUP."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+import uvicorn
+
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.app import Gateway, application
+
+
+def keep_what_is_loaded() -> None:
+    """Let the garbage collector skip what is loaded by now, and run less often: it holds up every request in flight."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens on an address; port 0 for one that is free.
+
+    Raises:
+        ConfigurationError: The address cannot be used.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except OSError as error:
+        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+
+
+class Server(uvicorn.Server):
+    """Serves a gateway until a signal says to stop; `run` blocks until then.
+
+    SIGTERM lets the gateway answer further requests for `drain_delay` seconds while it says that it is not ready, then
+    it finishes those in flight. SIGINT does the same without the delay. A second signal stops it at once. uvicorn's own
+    handling of signals closes the listener at once, and ends the process with the signal.
+
+    Args:
+        gateway: What to serve.
+        started: Gets the URL once it listens.
+        reload: Called on SIGHUP.
+    """
+
+    def __init__(
+        self,
+        gateway: Gateway,
+        *,
+        started: Callable[[str], None],
+        reload: Callable[[], None],
+    ) -> None:
+        config = uvicorn.Config(
+            application(gateway),
+            http="httptools",
+            ws="none",
+            lifespan="off",
+            access_log=False,
+            log_config=None,
+            server_header=False,
+            proxy_headers=False,  # or a client could say where it comes from
+            timeout_graceful_shutdown=max(1, round(gateway.service.settings.shutdown_timeout)),
+        )
+        super().__init__(config)
+        self._gateway = gateway
+        self._started = started
+        self._reload = reload
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and report where."""
+        await super().startup(sockets)
+        host, port = self.servers[0].sockets[0].getsockname()[:2]
+        self._started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Handle signals on the event loop while the server runs; only the main thread gets signals."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+
+        actions: dict[str, Callable[[int], None]] = {
+            "SIGINT": self._stop,
+            "SIGTERM": self._stop,
+            "SIGHUP": lambda _: self._reload(),
+        }
+
+        def handle(number: int, _: FrameType | None) -> None:
+            loop.call_soon_threadsafe(actions[signal.Signals(number).name], number)
+
+        known = [signal.Signals[name] for name in actions if hasattr(signal, name)]
+        before = {number: signal.signal(number, handle) for number in known}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _stop(self, number: int) -> None:
+        if self._gateway.draining:
+            self.should_exit = self.force_exit = True
+            return
+        self._gateway.draining = True
+        delay = 0.0 if number == signal.SIGINT else self._gateway.service.settings.drain_delay
+        asyncio.get_running_loop().call_later(delay, self._exit)
+
+    def _exit(self) -> None:
+        self.should_exit = True

@@ -1,0 +1,86 @@
+"""What one version of the configuration serves: a router, its names, and the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from anyrerank._core.client import BaseReranker, Router
+from anyrerank.errors import BadRequestError
+from anyrerank.gateway.caller import Access, Caller
+from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.settings import GatewaySettings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Service:
+    """A reload replaces it as a whole.
+
+    Attributes:
+        router: Answers the calls.
+        settings: Those of the gateway.
+        access: Finds out who calls.
+        unavailable: Names that have no deployment left, and why.
+    """
+
+    router: Router
+    settings: GatewaySettings
+    access: Access
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+
+    def names(self, caller: Caller) -> list[str]:
+        """The names that a caller may use."""
+        return [name for name in self.router.model_names if caller.may_use(name)]
+
+    def model(self, name: str | None, caller: Caller) -> tuple[str, BaseReranker]:
+        """The model that a request names, or the default, and the name that it has here.
+
+        Raises:
+            GatewayError: There is none, or the caller may not use it.
+        """
+        for candidate in [self._default(caller)] if name is None else _spellings(name):
+            if candidate in self.unavailable:
+                raise GatewayError(kind="unavailable", message=self.unavailable[candidate])
+            try:
+                reranker = self.router.as_reranker(candidate)
+            except BadRequestError:
+                continue
+            if caller.may_use(candidate):
+                return candidate, reranker
+            raise GatewayError(
+                kind="permission_error",
+                message=f"this key may not use the model {candidate!r}; it may use {self._listed(caller)}",
+                param="model",
+            )
+        shown = "" if name is None else f" {name[:80]!r}"
+        raise GatewayError(
+            kind="unknown_model",
+            message=f"there is no model{shown}; this key may use {self._listed(caller)}",
+            param="model",
+        )
+
+    def _default(self, caller: Caller) -> str:
+        mine = self.names(caller)
+        if self.settings.default_model is not None and (self.settings.default_model in mine or not mine):
+            return self.settings.default_model
+        return mine[0] if mine else ""
+
+    def _listed(self, caller: Caller) -> str:
+        return ", ".join(self.names(caller)) or "none"
+
+
+def _spellings(name: str) -> list[str]:
+    """The names that a client may mean: `/` as `___`, or with a prefix that it adds itself."""
+    plain = name.replace("___", "/")
+    found = [name, plain, *([plain.partition("/")[2]] if "/" in plain else [])]
+    return list(dict.fromkeys(filter(None, found)))
+
+
+def options_of_call(service: Service, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a call, where a `timeout` may only shorten that of the gateway."""
+    given = dict(options)
+    limit = service.router.timeout
+    if "timeout" in given and limit is not None:
+        given["timeout"] = min(given["timeout"], limit)
+    return given

@@ -1,0 +1,70 @@
+"""The settings of a gateway: `anyrerank_settings` and `general_settings` of the configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from anyrerank.errors import ConfigurationError
+
+_Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+_Count = Annotated[int, Field(ge=1)]
+
+
+class GatewaySettings(BaseModel):
+    """What LiteLLM's file has no word for, and its words that a gateway honours."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
+
+    master_key: SecretStr | None = None
+    """The key that may do everything. Without one the gateway answers on loopback only."""
+    database_url: SecretStr | None = None
+    """Where keys and spend are kept: `sqlite:///path` or a PostgreSQL URL."""
+    max_in_flight: _Count = 256
+    """Requests that are worked on at the same time."""
+    queue: Annotated[int, Field(ge=0)] = 64
+    """Requests that may wait for one of these to end."""
+    queue_seconds: Annotated[float, Field(ge=0)] = 1.0
+    """How long a request may wait, in seconds."""
+    max_body_mb: Annotated[float, Field(gt=0)] = 16.0
+    """Largest body, in MiB."""
+    max_documents: _Count = 10_000
+    """Most documents in a request."""
+    header_seconds: _Seconds = 10.0
+    """Seconds in which the headers of a request must arrive."""
+    body_seconds: _Seconds = 30.0
+    """Seconds in which its body must arrive."""
+    drain_delay: Annotated[float, Field(ge=0)] = 5.0
+    """Seconds between SIGTERM and the last new request: load balancers see that it is not ready meanwhile."""
+    shutdown_timeout: _Seconds = 30.0
+    """Seconds in which the requests in flight must end after that."""
+    default_model: str | None = None
+    """The model of requests that name none. By default the only one, else the first."""
+    access_log: bool = False
+    """Whether to log a line of JSON for each request, without query, documents and keys."""
+    trusted_networks: Mapping[str, str] = {}
+    """Networks that need no key, and the alias of the key that counts for them."""
+    allowed_origins: tuple[str, ...] = ()
+    """Other hosts whose web pages may call the gateway, such as `https://chat.example.com`."""
+    allow_score_scale_change: bool | None = None
+    """`False` refuses fallbacks to a model whose scores have an unknown scale."""
+    cache_isolation: bool = False
+    """Whether each key has a cache of its own."""
+    metrics_public: bool = False
+    """Whether `/metrics` needs no key on other hosts than this one."""
+
+
+def settings_of(given: Mapping[str, Any], where: str) -> GatewaySettings:
+    """The settings in a mapping.
+
+    Raises:
+        ConfigurationError: One of them does not exist, or has an invalid value; the message starts with `where`.
+    """
+    try:
+        return GatewaySettings(**given)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        name = ".".join(map(str, first["loc"]))
+        raise ConfigurationError(f"{where}: {name}: {first['msg']}") from None
