@@ -98,7 +98,7 @@ def test_a_file_of_litellms_describes_a_router(
     assert [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING] == [
         (
             f"{path}: left out of model_list: line 13 (gpt): there is no reranker of openai; "
-            "line 15 (chat): its mode is chat"
+            "line 15 (chat): its mode is chat (a reranker that is not recognised needs model_info: mode: rerank)"
         ),
         (
             f"{path}: ignored settings: router_settings.set_verbose, litellm_settings.callbacks, "
@@ -158,8 +158,9 @@ def test_a_misspelt_entry_next_to_a_good_one_is_logged(written: Written, caplog:
     assert Router.from_config(path).model_names == ("r",)
     (record,) = caplog.records
     assert record.getMessage() == (
-        f"{path}: left out of model_list: line 4 (typo): there is no reranker of coheer; did you mean cohere?; "
-        "line 6 (case): its mode is Rerank; line 9 (None): there is no reranker of openai"
+        f"{path}: left out of model_list: line 4 (typo): there is no reranker of coheer (did you mean cohere?); "
+        "line 6 (case): its mode is Rerank; line 9 (None): there is no reranker of openai "
+        "(a reranker that is not recognised needs model_info: mode: rerank)"
     )
 
 

@@ -23,6 +23,9 @@ def entry(name: str, model: str | None = None, **params: Any) -> dict[str, Any]:
     return {"model_name": name, "litellm_params": {"model": model or name, "api_key": KEY, **params}}
 
 
+ANY: dict[str, Any] = {"model_name": "*", "litellm_params": {"model": "*"}}
+
+
 @pytest.fixture
 def wire() -> Wire:
     return Wire()
@@ -33,6 +36,12 @@ def made(wire: Wire) -> Iterator[Callable[..., Router]]:
     """Makes routers."""
     with httpx.Client(transport=httpx.MockTransport(wire)) as client:
         yield lambda *entries, **options: Router(entries, http_client=client, **options)
+
+
+@pytest.fixture(autouse=True)
+def key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A key in the environment."""
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
 
 
 def test_the_text_in_place_of_the_asterisk_is_the_model(made: Callable[..., Router], wire: Wire) -> None:
@@ -46,7 +55,7 @@ def test_the_text_in_place_of_the_asterisk_is_the_model(made: Callable[..., Rout
 @pytest.mark.parametrize(
     ("given", "asked", "sent"),
     [
-        (entry("*", "*"), "cohere/rerank-v3.5", "rerank-v3.5"),
+        (ANY, "cohere/rerank-v3.5", "rerank-v3.5"),
         (entry("*", "cohere/*"), "rerank-v3.5", "rerank-v3.5"),
         (entry("mine/*", "cohere/*"), "mine/a-b", "a-b"),
         (entry("mine-*-x", "cohere/rerank-*"), "mine-v3.5-x", "rerank-v3.5"),
@@ -84,7 +93,13 @@ def test_a_name_that_no_wildcard_stands_for_is_refused(made: Callable[..., Route
 @pytest.mark.parametrize("name", ["openai/gpt", "nobody", "local/lexical"])
 def test_a_wildcard_for_everything_refuses_what_cannot_be_asked(made: Callable[..., Router], name: str) -> None:
     with pytest.raises(BadRequestError):
-        made(entry("*")).rerank(name, QUERY, DOCUMENTS)
+        made(ANY).rerank(name, QUERY, DOCUMENTS)
+
+
+def test_a_wildcard_for_everything_has_no_key_which_would_go_to_any_provider(made: Callable[..., Router]) -> None:
+    with pytest.raises(ConfigurationError, match="sent to every provider"):
+        made(entry("*"))
+    assert made(entry("*", api_base="http://own.test")).model_names == ("*",)
 
 
 def test_models_of_a_wildcard_cool_down_separately(made: Callable[..., Router], wire: Wire) -> None:

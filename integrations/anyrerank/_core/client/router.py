@@ -32,6 +32,7 @@ from anyrerank._core.routing import (
     options_of,
     read_config,
     rerankers_of,
+    warning_of,
 )
 from anyrerank._core.runtime import Flow, did_you_mean
 from anyrerank._core.types import Answer, Document, RerankResponse, public
@@ -149,9 +150,12 @@ class Router(KeepsConnections):
             cooldown_time=cooldown_time,
             max_wait=max_wait,
         )
-        self._options = made(Options, {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options)})
         self._transport = Transport(http_client)
         self._groups = groups_of(models, {} if prices is None else read(prices), self._transport)
+        self._options = made(
+            Options,
+            {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options, self._groups.providers)},
+        )
         state = MemoryState(settings.cooldowns, settings.latency_ttl)
         self._balancer = Balancer(settings.rules, state, self._transport)
         self._aliases, self._hidden = aliases_of(names["alias"], self._groups)
@@ -369,7 +373,7 @@ class RoutedModel(BaseReranker):
 def _warn(config: ConfigFile) -> None:
     """Log what a file says and a router does not do."""
     if config.left_out:
-        _log.warning("%s: left out of model_list: %s", config.file, "; ".join(map(str, config.left_out)))
+        _log.warning("%s: %s", config.file, warning_of(config.left_out))
     if config.ignored:
         _log.warning("%s: ignored settings: %s", config.file, ", ".join(config.ignored))
     if unenforced := sorted(

@@ -8,7 +8,7 @@ from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.litellm_arguments import options_of
 from anyrerank._core.routing.memory_state import MemoryState
 from anyrerank._core.routing.names import Groups, groups_of
-from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of
+from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
 from anyrerank._core.routing.settings import RouterSettings, aliases_of
 from anyrerank._core.routing.state import RoutingState
 from anyrerank._core.routing.strategies import STRATEGIES
@@ -37,4 +37,5 @@ __all__ = [
     "options_of",
     "read_config",
     "rerankers_of",
+    "warning_of",
 ]

@@ -8,21 +8,19 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from anyrerank._core.routing.document import read_document, section
 from anyrerank._core.routing.entries import Located
 from anyrerank._core.routing.litellm_arguments import USED, refuse
 from anyrerank._core.routing.litellm_settings import read_settings
 from anyrerank._core.routing.recognition import LeftOut, absent_names, sorted_out, without
 from anyrerank._core.routing.references import first_unset, resolved, resolved_settings
-from anyrerank._core.routing.yaml_file import read_yaml
 from anyrerank._core.runtime import checked_path
 from anyrerank.errors import ConfigurationError, RerankError
 
 _OF_NAMES = ("default_fallbacks", "fallbacks", "model_group_alias")
 """Settings that contain names of models."""
 _NUMBERS = frozenset({"allowed_fails", "cooldown_time", "max_fallbacks", "num_retries", "retry_after", "timeout"})
-_SECTIONS = frozenset(
-    {"anyrerank_settings", "general_settings", "guardrails", "litellm_settings", "model_list", "router_settings"}
-)
+_SECTIONS = frozenset({"anyrerank_settings", "general_settings", "litellm_settings", "model_list", "router_settings"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,12 +58,8 @@ def read_config(path: str | PathLike[str]) -> ConfigFile:
             have no effect. The message begins with the file.
     """
     file = Path(checked_path(path, "path"))
-    document = read_yaml(file)
-    models = document.get("model_list") if isinstance(document, Mapping) else None
-    if not isinstance(models, list) or not models:
-        raise ConfigurationError(f"{file} must be a mapping with a model_list of at least one entry")
     try:
-        return _read(file, document, models)
+        return _read(file, read_document(file))
     except ConfigurationError as error:
         raise located(error, file) from None
 
@@ -76,17 +70,17 @@ def located(error: RerankError, file: Path) -> ConfigurationError:
     return ConfigurationError(error.message if begins else f"{file}: {error.message}")
 
 
-def _read(file: Path, document: Mapping[str, Any], models: list[Any]) -> ConfigFile:
+def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     unset: dict[str, str] = {}
     general, own = (_resolved_section(document, name, unset) for name in ("general_settings", "anyrerank_settings"))
     litellm = _resolved_section(document, "litellm_settings", unset)
     _refuse_guardrails(document.get("guardrails"))
-    settings = read_settings(_section(document, "litellm_settings"), str(file))
-    router = {name: value for name, value in _section(document, "router_settings").items() if value is not None}
+    settings = read_settings(section(document, "litellm_settings"), str(file))
+    router = {name: value for name, value in section(document, "router_settings").items() if value is not None}
     refuse(router)
     used = {name: value for name, value in router.items() if name in USED}
     arguments = {**settings.arguments, **resolved_settings(used, str(file), numbers=_NUMBERS)}
-    found, left_out = sorted_out(models)
+    found, left_out = sorted_out(document["model_list"])
     absent = absent_names(found, left_out)
     named = {name: without(absent, arguments[name]) for name in _OF_NAMES if name in arguments}
     return ConfigFile(
@@ -105,19 +99,12 @@ def _read(file: Path, document: Mapping[str, Any], models: list[Any]) -> ConfigF
     )
 
 
-def _section(document: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    found = document.get(name) or {}
-    if not isinstance(found, Mapping):
-        raise ConfigurationError(f"{name} must be a mapping")
-    return found
-
-
 def _resolved_section(document: Mapping[str, Any], name: str, unset: dict[str, str]) -> Mapping[str, Any]:
     """A section without the settings that refer to a variable that is not set; these are added to `unset`."""
-    section = _section(document, name)
-    missing = {setting: variable for setting, value in section.items() if (variable := first_unset(value)) is not None}
+    given = section(document, name)
+    missing = {setting: variable for setting, value in given.items() if (variable := first_unset(value)) is not None}
     unset.update({f"{name}.{setting}": variable for setting, variable in missing.items()})
-    return {setting: resolved(value, name) for setting, value in section.items() if setting not in missing}
+    return {setting: resolved(value, name) for setting, value in given.items() if setting not in missing}
 
 
 def _refuse_guardrails(guardrails: object) -> None:

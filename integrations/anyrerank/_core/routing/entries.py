@@ -39,15 +39,21 @@ _BUDGET = ("budget", "max_budget", "budget_duration")
 _NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget"})
 _IGNORED = frozenset(
     {
+        "additional_drop_params",
         "allowed_fails",
         "api_version",
+        "configurable_clientside_auth_params",
         "cooldown_time",
         "drop_params",
+        "keepalive_seconds",
+        "litellm_trace_id",
+        "max_file_size_mb",
         "max_retries",
         "mock_response",
         "num_retries",
         "organization",
         "output_cost_per_token",
+        "region_name",
         "request_timeout",
         "stream_timeout",
         "tags",
@@ -86,6 +92,11 @@ def parameters(kind: type[Provider]) -> frozenset[str]:
     """The `litellm_params` that a model of a provider may have."""
     used = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *kind.options}
     return _IGNORED | used
+
+
+def given_names(params: Mapping[str, Any]) -> list[str]:
+    """The names in `litellm_params`, without what is switched off, as LiteLLM's user interface writes it."""
+    return [str(name) for name, value in params.items() if value is not None and value is not False]
 
 
 def entry_of(given: Mapping[str, Any], default_id: str, prices: Mapping[str, Price], transport: Transport) -> Entry:
@@ -135,7 +146,7 @@ def settings_of(given: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str
 
 def ignored_in(given: Mapping[str, Any]) -> list[str]:
     """The `litellm_params` that have no effect."""
-    return sorted(given["litellm_params"].keys() & _IGNORED)
+    return sorted(_IGNORED.intersection(given_names(given["litellm_params"])))
 
 
 def _deployment(
@@ -176,7 +187,7 @@ def _deployment(
 
 def _check_names(params: Mapping[str, Any], kind: type[Provider]) -> None:
     known = parameters(kind)
-    if unknown := sorted(map(str, params.keys() - known)):
+    if unknown := sorted(set(given_names(params)) - known):
         raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{did_you_mean(unknown[0], known)}")
 
 

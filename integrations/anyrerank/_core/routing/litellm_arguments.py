@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from anyrerank.errors import ConfigurationError
@@ -19,13 +19,15 @@ USED = frozenset(
         "max_fallbacks",
         "model_group_alias",
         "num_retries",
+        "provider_budget_config",
         "retry_after",
         "routing_strategy",
         "routing_strategy_args",
         "timeout",
     }
 )
-"""Arguments of `Router` that LiteLLM has too."""
+"""Settings that are passed on to `Router`."""
+_BUDGETS = "provider_budget_config"
 UNUSED = frozenset(
     {
         "alerting_config",
@@ -49,15 +51,19 @@ UNUSED = frozenset(
         "enable_weighted_failover",
         "health_check_staleness_threshold",
         "ignore_invalid_deployments",
+        "model_group_affinity_config",
         "model_group_retry_policy",
         "optional_pre_call_checks",
         "polling_interval",
         "retry_policy",
         "router_general_settings",
+        "routing_groups",
         "search_tools",
         "set_verbose",
         "stream_timeout",
         "tag_filtering_match_any",
+        "tag_routing_prefix",
+        "weights",
     }
 )
 """Arguments of LiteLLM's `Router` that have no effect here."""
@@ -67,7 +73,6 @@ _REFUSED: Mapping[str, str] = {
         ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db", "redis_startup_nodes"), _REDIS
     ),
     "guardrail_list": "it is not supported; pass guardrails to Router instead",
-    "provider_budget_config": "it is not supported; set max_budget and budget_duration in litellm_params instead",
 }
 """What the user relies on, and why it is refused."""
 
@@ -83,13 +88,22 @@ def refuse(given: Mapping[str, object]) -> None:
             raise ConfigurationError(f"{name}: {_REFUSED[name]}")
 
 
-def options_of(given: Mapping[str, Any]) -> dict[str, Any]:
+def options_of(given: Mapping[str, Any], served: Container[str]) -> dict[str, Any]:
     """The further arguments of a `Router` without LiteLLM's that have no effect, which are logged.
+
+    Args:
+        given: The arguments.
+        served: The providers that are asked.
 
     Raises:
         ConfigurationError: One of them must not be ignored.
     """
     refuse(given)
-    if ignored := sorted(name for name in given.keys() & UNUSED if given[name] is not None):
+    for provider in given.get(_BUDGETS) or ():
+        if provider in served:
+            raise ConfigurationError(
+                f"{_BUDGETS} is not supported; set max_budget and budget_duration in the litellm_params of {provider}"
+            )
+    if ignored := sorted(name for name in given.keys() & {*UNUSED, _BUDGETS} if given[name] is not None):
         _log.warning("Router: ignored arguments: %s", ", ".join(ignored))
-    return {name: value for name, value in given.items() if name not in UNUSED and name not in _REFUSED}
+    return {name: value for name, value in given.items() if name not in {*UNUSED, *_REFUSED, _BUDGETS}}

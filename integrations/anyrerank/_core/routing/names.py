@@ -13,6 +13,7 @@ from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.entries import Located, budget_of, entry_of, full_name, ignored_in, settings_of
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.providers import names
 
 _log = logging.getLogger("anyrerank")
 
@@ -41,8 +42,10 @@ class WildcardEntry:
             ConfigurationError: It is wrong.
         """
         where, params, info = settings_of(given)
-        if params.get("model") != "*":  # whose provider is not known yet
+        if params.get("model") != "*":
             entry_of(given, default_id, prices, transport)
+        elif params.get("api_key") and not (params.get("api_base") or params.get("base_url")):
+            raise ConfigurationError(f"{where}: the api_key of a model '*' would be sent to every provider; remove it")
         try:
             limit = made(RerankerOptions, {"max_parallel_requests": params.get("max_parallel_requests")})
             budget = budget_of(params)
@@ -100,6 +103,13 @@ class Groups:
     def __iter__(self) -> Iterator[Group]:
         """The groups that there are so far."""
         return iter([*self.named.values(), *list(self._made.values())])
+
+    @property
+    def providers(self) -> frozenset[str]:
+        """The providers that are asked; with a wildcard for everything, all of them."""
+        listed = {entry.deployment.provider for group in self for entry in group.entries}
+        models = [str(each.given["litellm_params"]["model"]) for entries in self.wildcards.values() for each in entries]
+        return frozenset({*listed, *(model.partition("/")[0] for model in models), *(names() if "*" in models else ())})
 
     def find(self, name: str) -> Group | None:
         """The group of a name, or `None`.

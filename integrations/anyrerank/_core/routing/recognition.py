@@ -12,10 +12,9 @@ from typing import Any
 from anyrerank import providers
 from anyrerank._core.engine import split_model
 from anyrerank._core.pricing import list_prices
-from anyrerank._core.routing.entries import Located, full_name, parameters
+from anyrerank._core.routing.entries import Located, full_name, given_names, parameters
 from anyrerank._core.routing.names import located_entry
 from anyrerank._core.routing.references import first_unset, resolved
-from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider
 
@@ -23,15 +22,17 @@ _log = logging.getLogger("anyrerank")
 
 _RERANKER = re.compile(r"rank|cross-?encoder|ms-marco|colbert", re.IGNORECASE)
 _OTHER = re.compile(
-    r"anthropic|claude|gemini|gemma|gpt|command|embed|llama|mi[sx]tral|codestral|titan|deepseek|qwen|granite|imagen"
-    r"|whisper|dall-e|diffusion|transcribe|speech|chat|instruct|voyage-[\dc]"
+    r"anthropic|claude|gemini|gemma|gpt|command|embed|llama|mi[sx]tral|codestral|titan|deepseek|qwen|granite|image"
+    r"|zephyr|falcon|bloom|starcoder|codebert|whisper|dall-e|diffusion|transcribe|speech|chat|instruct|voyage-[\dc]"
     r"|\b(?:nova|phi|aya|veo|flux|sora|tts|stt|opt|kimi|glm|grok)\b",
     re.IGNORECASE,
 )
 """Words in the names of models that do something else, unless `_RERANKER` is in the name as well."""
 _RANKS_TOO = frozenset({"scaleway/qwen3-embedding-8b"})
 """Embeddings that their provider serves for reranking."""
-_SAYS_SO = "if it is a reranker, add model_info: mode: rerank"
+_CLOSE = 0.8
+"""How similar a misspelt name is to the right one."""
+_SAYS_SO = "a reranker that is not recognised needs model_info: mode: rerank"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,9 +85,14 @@ def rerankers_of(model_list: Any, names: Mapping[str, Any]) -> tuple[Any, dict[s
     if not found:
         raise none_found(left_out)
     if left_out:
-        _log.warning("left out of model_list: %s", "; ".join(map(str, left_out)))
+        _log.warning("%s", warning_of(left_out))
     absent = absent_names(found, left_out)
     return found, {name: without(absent, value) for name, value in names.items()}
+
+
+def warning_of(left_out: Sequence[LeftOut]) -> str:
+    """The warning about what is left out."""
+    return f"left out of model_list: {'; '.join(map(str, left_out))} ({_SAYS_SO})"
 
 
 def none_found(left_out: Sequence[LeftOut]) -> ConfigurationError:
@@ -102,8 +108,8 @@ def none_found(left_out: Sequence[LeftOut]) -> ConfigurationError:
 
 
 def absent_names(found: Iterable[Located], left_out: Iterable[LeftOut]) -> frozenset[str]:
-    """The names for which nothing is left."""
-    return frozenset(each.name for each in left_out) - {str(each.get("model_name")) for each in found}
+    """The names for which nothing is left; `*` means every name where fallbacks are concerned."""
+    return frozenset(each.name for each in left_out) - {"*", *(str(each.get("model_name")) for each in found)}
 
 
 def without(absent: Set[str], value: Any) -> Any:
@@ -126,6 +132,8 @@ def _left_out(given: Located) -> LeftOut | None:
     if not isinstance(params, Mapping):
         return None
     name, where = str(given.get("model_name")), given.where
+    if isinstance(info, Mapping) and info.get("blocked") is True:
+        return LeftOut(name, where, "it is blocked")
     mode = info.get("mode") if isinstance(info, Mapping) else None
     if mode is not None and mode != "rerank":
         return LeftOut(name, where, f"its mode is {str(mode)[:40]}")
@@ -140,26 +148,37 @@ def _left_out(given: Located) -> LeftOut | None:
 
 def _other_than_reranker(params: Mapping[str, Any], model: object) -> str | None:
     """Why an entry that says nothing about its mode is not a reranker, or `None`."""
-    if not isinstance(model, str) or model in ("", "*"):  # malformed, or the caller says which
+    given = params.get("custom_llm_provider")
+    is_class = not isinstance(given, str | None)
+    if is_class or not isinstance(model, str) or model in ("", "*"):  # malformed, or the caller says which
         return None
-    kind, name = params.get("custom_llm_provider"), model
-    if kind is None or isinstance(kind, str):
-        try:
-            prefix, name = split_model(full_name(model), kind)
-        except ConfigurationError:
-            return "its model names no provider"
-        if prefix not in providers.names():
-            return f"there is no reranker of {prefix[:40]}{did_you_mean(prefix, providers.names())}"
+    try:
+        prefix, name = split_model(full_name(model), given)
+    except ConfigurationError:
+        return "its model names no provider"
+    if prefix not in providers.names():
+        near = difflib.get_close_matches(prefix, providers.names(), 1, _CLOSE)
+        return f"there is no reranker of {prefix[:40]}{f' (did you mean {near[0]}?)' if near else ''}"
+    return _other_model(params, prefix, name)
+
+
+def _other_model(params: Mapping[str, Any], prefix: str, name: str) -> str | None:
+    """Why a model of a provider that has rerankers is none of them, or `None`."""
+    try:
         kind = providers.load(prefix)
-    if not (isinstance(kind, type) and issubclass(kind, Provider)) or _is_named_as_reranker(kind, name):
+    except ConfigurationError:  # an entry point that is broken, which is refused later
+        return None
+    if _is_named_as_reranker(kind, name):
         return None
     if _OTHER.search(name):
-        return f"its name is not that of a reranker; {_SAYS_SO}"
+        return "its name is not that of a reranker"
     known = parameters(kind)
     foreign = [
-        each for each in map(str, params) if each not in known and not difflib.get_close_matches(each, known, 1, 0.8)
+        each
+        for each in given_names(params)
+        if each not in known and not difflib.get_close_matches(each, known, 1, _CLOSE)
     ]
-    return f"no reranker has {', '.join(sorted(foreign))}; {_SAYS_SO}" if foreign else None
+    return f"no reranker has {', '.join(sorted(foreign))}" if foreign else None
 
 
 def _is_named_as_reranker(kind: type[Provider], name: str) -> bool:

@@ -9,7 +9,7 @@ from typing import Any
 from anyrerank._core.engine import variable
 from anyrerank.errors import ConfigurationError
 
-_PREFIX = "os.environ/"
+PREFIX = "os.environ/"
 
 
 def resolved(value: Any, where: str) -> Any:
@@ -28,7 +28,7 @@ def resolved(value: Any, where: str) -> Any:
         return [resolved(each, where) for each in value]
     if not _is_reference(value):
         return value
-    name = value.removeprefix(_PREFIX)
+    name = value.removeprefix(PREFIX)
     found = variable(name)
     if found is None:
         raise ConfigurationError(f"{where}: the environment variable {name} is not set")
@@ -41,7 +41,7 @@ def first_unset(value: Any) -> str | None:
         return first_unset(list(value.values()))
     if isinstance(value, list):
         return next(filter(None, map(first_unset, value)), None)
-    name = value.removeprefix(_PREFIX) if _is_reference(value) else None
+    name = value.removeprefix(PREFIX) if _is_reference(value) else None
     return name if name is not None and variable(name) is None else None
 
 
@@ -53,7 +53,7 @@ def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Containe
 
 
 def _is_reference(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(_PREFIX)
+    return isinstance(value, str) and value.startswith(PREFIX)
 
 
 def _number(text: str) -> int | float | str:

@@ -46,7 +46,9 @@ class RouterSettings:
         Raises:
             ConfigurationError: A value that the setting cannot have.
         """
-        strategy = one_of("routing_strategy", routing_strategy, STRATEGIES)
+        # LiteLLM's usage-based-routing-v2 is the same strategy
+        name = routing_strategy.removesuffix("-v2") if isinstance(routing_strategy, str) else routing_strategy
+        strategy = one_of("routing_strategy", name, STRATEGIES)
         values = {**_mapping("routing_strategy_args", routing_strategy_args), **given}
         counts = {name: _count(name, values.get(name), default) for name, default in _COUNTS.items()}
         numbers = {name: _number(name, values.get(name), default) for name, default in _NUMBERS.items()}

@@ -1,0 +1,164 @@
+"""LiteLLM's settings in a file and arguments of its `Router`: honoured, named in a warning, or refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from tests.support.frameworks import Wire
+from tests.support.harness import DOCUMENTS, KEY, QUERY
+
+from anyrerank import BadRequestError, BudgetExceededError, ConfigurationError, MemoryCache, Router
+from anyrerank._core.routing import read_config
+
+COHERE = {"model_name": "r", "litellm_params": {"model": "cohere/rerank-v3.5", "api_key": KEY}}
+
+
+def written(folder: Path, *entries: Any, **sections: Any) -> Path:
+    path = folder / "config.yaml"
+    path.write_text(json.dumps({"model_list": entries or [COHERE], **sections}), encoding="utf-8")
+    return path
+
+
+def refused(folder: Path, **sections: Any) -> str:
+    path = written(folder, **sections)
+    with pytest.raises(ConfigurationError) as caught:
+        Router.from_config(path)
+    assert caught.value.message.startswith(str(path))
+    return caught.value.message.removeprefix(str(path))
+
+
+@pytest.mark.parametrize(
+    ("settings", "user"),
+    [({"max_budget": 0.003, "budget_duration": "30d"}, None), ({"max_end_user_budget": 0.003}, "ann")],
+    ids=["for everyone", "for a user"],
+)
+def test_a_budget_of_the_file_is_enforced(tmp_path: Path, settings: dict[str, Any], user: str | None) -> None:
+    wire = Wire()
+    with httpx.Client(transport=httpx.MockTransport(wire)) as client:
+        router = Router.from_config(written(tmp_path, litellm_settings=settings), http_client=client)
+        router.rerank("r", QUERY, DOCUMENTS, user=user)
+        with pytest.raises(BudgetExceededError):
+            router.rerank("r", QUERY, DOCUMENTS, user=user)
+    assert len(wire.requests) == 1
+
+
+def test_a_budget_may_come_from_a_variable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOLLARS", "2.5")
+    config = read_config(written(tmp_path, litellm_settings={"max_budget": "os.environ/DOLLARS"}))
+    assert repr(config.router["budget"]) == "Budget(2.5, None)"
+
+
+def test_certificates_are_those_of_every_deployment_without_its_own(tmp_path: Path) -> None:
+    own = {**COHERE, "litellm_params": {**COHERE["litellm_params"], "ssl_verify": True}}  # type: ignore[dict-item]
+    path = written(tmp_path, COHERE, own, litellm_settings={"ssl_verify": False, "ssl_certificate": "client.pem"})
+    params = [each["litellm_params"] for each in read_config(path).router["model_list"]]
+    assert [each["ssl_verify"] for each in params] == [False, True]
+    assert [each["ssl_certificate"] for each in params] == ["client.pem"] * 2
+
+
+LOCAL = {"type": "local", "ttl": 600}
+
+
+@pytest.mark.parametrize(
+    ("settings", "ttl"),
+    [
+        ({"cache": True}, 3600.0),
+        ({"cache": True, "cache_params": LOCAL}, 600.0),
+        ({"cache": True, "cache_params": {**LOCAL, "supported_call_types": ["acompletion", "arerank"]}}, 600.0),
+        ({"cache": True, "cache_params": {**LOCAL, "supported_call_types": ["acompletion"]}}, None),
+        ({"cache": True, "cache_params": {**LOCAL, "mode": "default_off"}}, None),
+        ({"cache": False, "cache_params": {"type": "redis", "host": "os.environ/NOT_SET"}}, None),
+        ({"cache_params": LOCAL}, None),
+    ],
+    ids=str,
+)
+def test_a_cache_in_memory_is_used(tmp_path: Path, settings: dict[str, Any], ttl: float | None) -> None:
+    cache = Router.from_config(written(tmp_path, litellm_settings=settings)).as_reranker().options.cache
+    assert (cache.ttl if isinstance(cache, MemoryCache) else None) == ttl
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str]] = {
+    "Redis as a cache": (
+        {"litellm_settings": {"cache": True, "cache_params": {"type": "redis", "host": "os.environ/NOT_SET"}}},
+        "a cache of type redis is not supported",
+    ),
+    "a cache that is no mapping": ({"litellm_settings": {"cache": True, "cache_params": "local"}}, "must be a mapping"),
+    "a duration alone": ({"litellm_settings": {"budget_duration": "1d"}}, "budget_duration needs a max_budget"),
+    "a negative budget": ({"litellm_settings": {"max_budget": -1}}, "max_budget: a budget must be"),
+    "a budget for tags": ({"litellm_settings": {"tag_budget_config": {"a": {}}}}, "tag_budget_config is not supported"),
+    "blocked users": ({"litellm_settings": {"blocked_user_list": ["a"]}}, "blocked_user_list is not supported"),
+    "a callback that guards": ({"litellm_settings": {"callbacks": ["otel", "presidio"]}}, "presidio decides"),
+    "Redis for the load": ({"router_settings": {"redis_host": "os.environ/NOT_SET"}}, "redis_host: "),
+    "a budget for a provider": (
+        {"router_settings": {"provider_budget_config": {"cohere": {"budget_limit": 1, "time_period": "1d"}}}},
+        "provider_budget_config is not supported",
+    ),
+    "a guardrail that is on": (
+        {"guardrails": [{"guardrail_name": "g", "litellm_params": {"guardrail": "presidio", "default_on": True}}]},
+        "a guardrail that is on by default",
+    ),
+}
+
+
+@pytest.mark.parametrize(("sections", "message"), list(REFUSED.values()), ids=list(REFUSED))
+def test_money_trust_and_access_are_not_ignored(tmp_path: Path, sections: dict[str, Any], message: str) -> None:
+    assert message in refused(tmp_path, **sections)
+
+
+def test_what_has_no_effect_is_named_in_one_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(
+        tmp_path,
+        litellm_settings={"success_callback": ["langfuse"], "telemetry": False, "turn_off_message_logging": True},
+        router_settings={"enable_pre_call_checks": True, "nonsense": 1, "set_verbose": None},
+        guardrails=[{"guardrail_name": "g", "litellm_params": {"guardrail": "aporia"}}],
+        files_settings=[],
+    )
+    Router.from_config(path)
+    assert [record.getMessage() for record in caplog.records] == [
+        (
+            f"{path}: ignored settings: router_settings.enable_pre_call_checks, router_settings.nonsense, "
+            "litellm_settings.success_callback, litellm_settings.telemetry, files_settings, guardrails"
+        )
+    ]
+
+
+def test_settings_of_a_server_are_not_enforced_by_a_router(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = written(tmp_path, general_settings={"master_key": "os.environ/NOT_SET", "database_url": KEY})
+    Router.from_config(path)
+    (record,) = caplog.records
+    assert record.getMessage().endswith("a router enforces nothing of general_settings: database_url, master_key")
+
+
+def test_arguments_of_litellms_router_are_named_in_one_warning(caplog: pytest.LogCaptureFixture) -> None:
+    Router([COHERE], set_verbose=True, enable_pre_call_checks=False, debug_level=None, redis_host=None)
+    (record,) = caplog.records
+    assert record.getMessage() == "Router: ignored arguments: enable_pre_call_checks, set_verbose"
+
+
+def test_a_budget_for_a_provider_that_is_not_asked_is_ignored(caplog: pytest.LogCaptureFixture) -> None:
+    Router([COHERE], provider_budget_config={"openai": {"budget_limit": 1}})
+    assert "ignored arguments: provider_budget_config" in caplog.text
+    with pytest.raises(ConfigurationError, match="provider_budget_config"):
+        Router([{"model_name": "*", "litellm_params": {"model": "*"}}], provider_budget_config={"cohere": {}})
+
+
+@pytest.mark.parametrize("name", ["redis_url", "redis_password", "guardrail_list"])
+def test_arguments_that_must_not_be_ignored_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"^{name}: ") as caught:
+        Router([COHERE], **{name: KEY})  # type: ignore[arg-type]
+    assert KEY not in caught.value.message
+
+
+def test_an_unknown_argument_is_one_of_the_router_not_of_a_provider() -> None:
+    with pytest.raises(BadRequestError) as caught:
+        Router([COHERE], rotuing_strategy="least-busy")
+    assert caught.value.message == "Router has no argument rotuing_strategy; did you mean routing_strategy?"
+    assert caught.value.provider is None
+
+
+def test_a_strategy_may_have_the_name_of_its_second_version() -> None:
+    Router([COHERE], routing_strategy="usage-based-routing-v2")
