@@ -356,11 +356,19 @@ def test_missing_library_names_the_extra(model: str, monkeypatch: pytest.MonkeyP
     assert (caught.value.provider, caught.value.model) == ("fastembed", model.partition("/")[2])
 
 
-@pytest.mark.parametrize(("query", "document"), [(QUERY, "half a \ud83d pair"), ("half a \ud83d pair", "river")])
-def test_text_with_unpaired_surrogates_raises(query: str, document: str, model: str, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
-        mode.rerank(mode.reranker(model), query, [document])
-    assert not leaks(caught.value, ["half a"])
+def test_half_a_character_is_replaced_for_the_model_only(
+    model: str, predicting: Callable[[Predict], None], mode: Mode
+) -> None:
+    seen: list[str] = []
+
+    def look(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        seen.extend(texts)
+        return predict()
+
+    predicting(look)
+    response = mode.rerank(mode.reranker(model), "half a \ud83d query", ["half a \ud83d pair", "river"])
+    assert sorted(seen) == ["half a \ufffd pair", "river"]
+    assert {"text": "half a \ud83d pair"} in [result.document for result in response.results]
 
 
 def test_failing_prediction_that_quotes_a_text_is_withheld(
