@@ -96,3 +96,19 @@ def test_half_a_character_in_the_query_is_replaced(name: str, mode: Mode) -> Non
     replay = answering(dialect.answer())
     mode.rerank(dialect.reranker(mode, replay), "why \ud835", DOCUMENTS)
     assert any("why \ufffd" in text for request in replay.seen for text in _strings(json.loads(request.content)))
+
+
+@each_provider
+@pytest.mark.parametrize("form", [lambda text: text, lambda text: {"text": text}], ids=["text", "mapping"])
+def test_documents_are_cut_where_the_provider_does_not(name: str, form: Callable[[str], Any], mode: Mode) -> None:
+    dialect = Dialect(name)
+    texts = ["short", "capital of Canada " * 20, "オタワは首都" * 20]
+    documents = [form(text) for text in texts]
+    body = dialect.answer([(index, 1 / (index + 2)) for index in range(3)]) if dialect.exchanges else {}
+    response, requests = dialect.rerank(mode, body, documents, max_tokens_per_doc=10)
+
+    assert sorted(each.index for each in response.results) == [0, 1, 2]
+    assert all(each.document == {"text": texts[each.index]} for each in response.results)
+    sent = [text for request in requests for text in _strings(json.loads(request.content))]
+    cut = [] if not requests else ["short", "capital of Canada capital of C", "オタワは首都オタワは"]
+    assert all(text in sent for text in (texts if "max_tokens_per_doc" in dialect.kind.options and requests else cut))

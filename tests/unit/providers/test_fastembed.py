@@ -120,8 +120,8 @@ def test_call_options_apply(model: str, mode: Mode) -> None:
     documents = [{"title": "capital of Canada", "text": "river"}, "", {"title": "river", "text": "capital of Canada"}]
     assert list(mode.rerank(reranker, QUERY, documents).results.indexes) == [2, 0, 1]
     assert list(mode.rerank(reranker, QUERY, documents, rank_fields=["title"]).results.indexes) == [0, 2, 1]
-    with pytest.raises(BadRequestError, match="max_tokens_per_doc"):
-        mode.rerank(reranker, QUERY, DOCUMENTS, max_tokens_per_doc=3)
+    with pytest.raises(BadRequestError, match="max_chunks_per_doc"):
+        mode.rerank(reranker, QUERY, DOCUMENTS, max_chunks_per_doc=3)
 
 
 def test_extra_body_raises(model: str, mode: Mode) -> None:

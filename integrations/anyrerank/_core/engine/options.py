@@ -119,7 +119,10 @@ class Options(BaseModel):
     max_chunks_per_doc: _CountOrNone = None
     """Maximum number of chunks per document, if the provider has such an option."""
     max_tokens_per_doc: _CountOrNone = None
-    """Maximum number of tokens per document, if the provider has such an option."""
+    """Maximum number of tokens per document.
+
+    Where the provider has no such option, the copy that is sent is cut, at 3 bytes for each token.
+    """
     instruction: _Text = None
     """Instruction for models that take one."""
     truncate: Annotated[StrictStr | StrictBool | None, Must("a string such as 'END', a bool, or None")] = None

@@ -110,6 +110,10 @@ class Provider(ProviderErrors):
         """What the scores of this model mean when it is called with these options."""
         return self.scale
 
+    def cuts_documents(self, options: Mapping[str, Any]) -> bool:
+        """Whether the provider applies `max_tokens_per_doc`; otherwise documents are cut before they are sent."""
+        return "max_tokens_per_doc" in self.options
+
     @classmethod
     def reads_images(cls, model: str) -> bool:
         """Whether this model ranks a mapping with an `image`; True for a model that is not known."""
