@@ -344,6 +344,14 @@ def test_base_url_and_extra_headers_are_aliases() -> None:
     assert (options.api_base, options.headers) == ("https://host.test", {"x": "1"})
 
 
+def test_two_base_urls_are_refused_unless_they_are_equal() -> None:
+    with pytest.raises(BadRequestError, match=r"api_base and base_url .* differ") as caught:
+        made(RerankerOptions, {"api_base": "https://a.test/secret", "base_url": "https://b.test"})
+    assert "secret" not in str(caught.value)
+    for given in ({"api_base": "https://a.test"}, {"api_base": None}):
+        assert made(RerankerOptions, {**given, "base_url": "https://a.test"}).api_base == "https://a.test"
+
+
 def test_headers_and_extra_headers_are_merged() -> None:
     options = made(RerankerOptions, {"headers": {"x": "1", "y": "1"}, "extra_headers": {"x": "2", "z": "2"}})
     assert options.headers == {"x": "1", "y": "1", "z": "2"}

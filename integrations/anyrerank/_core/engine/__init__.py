@@ -24,6 +24,7 @@ from anyrerank._core.engine.options import (
     merged,
     problem,
     shown,
+    two_values,
     unknown_option,
     without_aliases,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "provider_class",
     "retryable",
     "shown",
+    "two_values",
     "unknown_option",
     "variable",
     "wait_before",
