@@ -141,7 +141,7 @@ def summary(event: CallEvent) -> dict[str, Any]:
         "message": ours.message if ours else None,
         "status": ours.status_code if ours else None,
         "answered_by": f"{response.provider}/{response.model}" if response else None,
-        "results": len(response.results) if response else None,
+        "results": len(response.ranking) if response else None,
         "request_id": response.request_id if response else ours and ours.request_id,
         "search_units": billed.search_units if billed else None,
         "total_tokens": billed.total_tokens if billed else None,

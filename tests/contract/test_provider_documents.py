@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from tests.contract.provider_dialect import DOCUMENTS, QUERY, Dialect, each_http_provider, each_provider
-from tests.support.harness import Mode, answering, leaks
+from tests.support.harness import Mode, answering
 
 from anyrerank import BadRequestError
 
@@ -66,9 +66,49 @@ def test_nothing_to_rank_sends_nothing(name: str, mode: Mode) -> None:
     assert replay.seen == []
 
 
+ODD = {
+    "let \ud835 be": "let \ufffd be",
+    "\udd38\ud835": "\ufffd\ufffd",
+    "a \ud835\udd38": "a \U0001d538",
+    "é\ufeff": "é\ufeff",
+}
+"""Texts with half characters, and how they are sent."""
+
+
 @each_http_provider
-def test_text_with_unpaired_surrogates_raises_without_showing_it(name: str, mode: Mode) -> None:
+@pytest.mark.parametrize("form", [lambda text: text, lambda text: {"text": text}], ids=["text", "mapping"])
+def test_half_characters_are_replaced_on_the_wire_only(name: str, form: Callable[[str], Any], mode: Mode) -> None:
     dialect = Dialect(name)
-    with pytest.raises(BadRequestError) as caught:
-        dialect.rerank(mode, {}, ["half a \ud83d pair"])
-    assert not leaks(caught.value, ["half a"])
+    documents = [form(text) for text in ODD]
+    rows = [(index, 1 / (index + 2)) for index in range(len(documents))]
+    response, requests = dialect.rerank(mode, dialect.answer(rows), documents)
+
+    assert sorted(each.index for each in response.results) == list(range(len(documents)))
+    for each in response.results:
+        assert each.document == {"text": list(ODD)[each.index]}
+    sent = [text for request in requests for text in _strings(json.loads(request.content))]
+    assert all(text in sent for text in ODD.values())
+
+
+@each_http_provider
+def test_half_a_character_in_the_query_is_replaced(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    replay = answering(dialect.answer())
+    mode.rerank(dialect.reranker(mode, replay), "why \ud835", DOCUMENTS)
+    assert any("why \ufffd" in text for request in replay.seen for text in _strings(json.loads(request.content)))
+
+
+@each_provider
+@pytest.mark.parametrize("form", [lambda text: text, lambda text: {"text": text}], ids=["text", "mapping"])
+def test_documents_are_cut_where_the_provider_does_not(name: str, form: Callable[[str], Any], mode: Mode) -> None:
+    dialect = Dialect(name)
+    texts = ["short", "capital of Canada " * 20, "オタワは首都" * 20]
+    documents = [form(text) for text in texts]
+    body = dialect.answer([(index, 1 / (index + 2)) for index in range(3)]) if dialect.exchanges else {}
+    response, requests = dialect.rerank(mode, body, documents, max_tokens_per_doc=10)
+
+    assert sorted(each.index for each in response.results) == [0, 1, 2]
+    assert all(each.document == {"text": texts[each.index]} for each in response.results)
+    sent = [text for request in requests for text in _strings(json.loads(request.content))]
+    cut = [] if not requests else ["short", "capital of Canada capital of C", "オタワは首都オタワは"]
+    assert all(text in sent for text in (texts if "max_tokens_per_doc" in dialect.kind.options and requests else cut))

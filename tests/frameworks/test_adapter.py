@@ -56,6 +56,18 @@ def test_empty_list_sends_nothing(face: Face, wire: Wire) -> None:
     assert wire.requests == []
 
 
+def test_documents_are_cut_on_the_wire_only(face: Face, wire: Wire) -> None:
+    adapter = face.make(wire, model=NVIDIA, max_tokens_per_doc=2)
+    assert [text for text, _ in face.ranked(adapter, ["first 0.5", "b 0.9"])] == ["b 0.9", "first 0.5"]
+    assert wire.sent == [{"text": "first "}, {"text": "b 0.9"}]
+
+
+def test_half_a_character_is_replaced_on_the_wire_only(face: Face, wire: Wire) -> None:
+    found = face.ranked(face.make(wire), ["let \ud835 be 0.5", "b 0.9"], "why \udd38")
+    assert found == [("b 0.9", 0.9), ("let \ud835 be 0.5", 0.5)]
+    assert (wire.body["query"], wire.sent) == ("why \ufffd", ["let \ufffd be 0.5", "b 0.9"])
+
+
 @pytest.mark.parametrize("query", ["", " \n"])
 def test_blank_query_is_refused_unsent(face: Face, wire: Wire, query: str) -> None:
     with pytest.raises(BadRequestError, match="query must not be blank"):

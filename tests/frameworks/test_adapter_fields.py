@@ -120,6 +120,13 @@ def test_headers_under_two_names_are_merged(face: Face, wire: Wire) -> None:
     assert (wire.requests[0].headers["x-a"], wire.requests[0].headers["x-b"]) == ("1", "2")
 
 
+def test_two_names_with_different_values_are_refused(framework: Face) -> None:
+    with pytest.raises(BadRequestError, match="api_base and base_url"):
+        framework.make(api_base="http://a", base_url="http://b")
+    with pytest.raises(BadRequestError, match="provider and custom_llm_provider"):
+        framework.make(provider="cohere", custom_llm_provider="voyage")
+
+
 def test_httpx_timeout_is_accepted(framework: Face) -> None:
     assert framework.make(timeout=httpx.Timeout(30)).timeout == 30
     assert framework.make(timeout="7.5").timeout == 7.5

@@ -26,7 +26,7 @@ import sentence_transformers
 import torch
 
 import anyrerank
-from anyrerank import APITimeoutError, BadRequestError, Reranker, RerankError
+from anyrerank import APITimeoutError, Reranker, RerankError
 from anyrerank._core.engine import connect
 from anyrerank.providers import load
 from anyrerank.providers._base import cross_encoder as local_models
@@ -260,10 +260,11 @@ def test_missing_library_names_the_extra(model: str, monkeypatch: pytest.MonkeyP
         mode.rerank(mode.reranker(model), QUERY, DOCUMENTS)
 
 
-def test_text_with_unpaired_surrogates_raises(model: str, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
-        mode.rerank(mode.reranker(model), QUERY, ["half a \ud83d pair"])
-    assert not leaks(caught.value, ["half a"])
+def test_half_a_character_is_replaced_for_the_model(model: str, mode: Mode) -> None:
+    response = mode.rerank(mode.reranker(model), QUERY, ["half a \ud83d pair"])
+    assert response.results[0].document == {"text": "half a \ud83d pair"}
+    replaced = mode.rerank(mode.reranker(model), QUERY, ["half a \ufffd pair"])
+    assert response.results.scores == replaced.results.scores
 
 
 def test_loading_is_logged_once(

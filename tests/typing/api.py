@@ -29,7 +29,7 @@ COHERE = "cohere/rerank-v3.5"
 def results(response: RerankResponse) -> None:
     assert_type(response.results, Results)
     assert_type(response.results[0], RerankResult)
-    assert_type(response.results[:3], Results)
+    assert_type(response.results[:3], list[RerankResult])
     assert_type(response.results[0].index, int)
     assert_type(response.results[0].relevance_score, float | None)
     assert_type(response.results[0].document, Mapping[str, Any] | None)

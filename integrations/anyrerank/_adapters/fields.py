@@ -11,7 +11,7 @@ from typing_extensions import Self
 from anyrerank._adapters.checked import CheckedModel
 from anyrerank._adapters.secrets import check_query_string, has_login
 from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
-from anyrerank._core.engine import Fuse, RerankerOptions, provider_class, unknown_option, without_aliases
+from anyrerank._core.engine import Fuse, RerankerOptions, provider_class, two_values, unknown_option, without_aliases
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
 from anyrerank.providers import Provider
 
@@ -66,6 +66,8 @@ class RerankFields(RerankerOptions, CheckedModel):
         """`given` under our names, with options of the provider in `options` and secret settings in `credentials`."""
         plain = without_aliases(given)
         if (named := plain.pop("custom_llm_provider", None)) is not None:
+            if plain.get("provider") not in (None, named):
+                raise two_values("provider", "custom_llm_provider")
             plain["provider"] = named
         model, provider = (plain.get(name, cls.model_fields[name].default) for name in ("model", "provider"))
         if plain.get("reranker") is not None or not isinstance(model, str):

@@ -177,8 +177,8 @@ class RerankerRun:
     def _succeeded(self, query: str, answer: RerankResponse) -> Outcome:
         ids = self._settings.candidate_ids(query)
         return Outcome(
-            ranking=[ids[index] for index in answer.results.indexes],
-            scores=list(answer.results.scores),
+            ranking=[ids[index] for index in answer.ranking.indexes],
+            scores=list(answer.ranking.scores),
             latency=answer.latency,
             cost=answer.cost,
         )

@@ -21,7 +21,7 @@ def ranked(response: RerankResponse, documents: Sequence[Document], *, model: st
     return Ranked(
         id=response.id,
         model=model,
-        rows=numbered(response.results.indexes, response.results.scores, response.score_scale),
+        rows=numbered(response.ranking.indexes, response.ranking.scores, response.score_scale),
         documents=documents,
         tokens=_tokens(response.meta),
         search_units=None if billed is None else billed.search_units,

@@ -56,7 +56,7 @@ def scored(
 ) -> list[LangChainDocument]:
     """Copies of the documents in the order of the results, each with its score in the metadata."""
     found = []
-    for index, score in response.results.pairs():
+    for index, score in response.ranking.pairs():
         document = documents[index]
         metadata = {**document.metadata, key: score}
         if keep_retrieval_score and key in document.metadata:

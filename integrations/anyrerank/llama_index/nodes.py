@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, Query
 from anyrerank._adapters import as_list, projected, with_image
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.runtime import Blocking, Flow
-from anyrerank._core.types import Document, Results
+from anyrerank._core.types import Document, Ranking, Results
 from anyrerank.errors import BadRequestError
 from anyrerank.llama_index.images import image_of, read_images
 
@@ -95,7 +95,9 @@ def _fields_of(node: BaseNode, names: Sequence[str]) -> dict[str, str]:
     return projected({**node.metadata, "text": node.get_content(MetadataMode.NONE)}, names)
 
 
-def scored(nodes: Sequence[NodeWithScore], ranked: Results, *, keep_retrieval_score: bool) -> list[NodeWithScore]:
+def scored(
+    nodes: Sequence[NodeWithScore], ranked: Ranking | Results, *, keep_retrieval_score: bool
+) -> list[NodeWithScore]:
     """New wrappers around the nodes, in the order of the results."""
     return [
         NodeWithScore(

@@ -136,7 +136,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             else:
                 add_documents(core, call, documents)
         response = yield from completed(core, call)
-        return response, scored(nodes, response.results, keep_retrieval_score=self.keep_retrieval_score)
+        return response, scored(nodes, response.ranking, keep_retrieval_score=self.keep_retrieval_score)
 
 
 class _MissingQueryError(BadRequestError, ValueError):

@@ -89,6 +89,7 @@ class Bedrock(Provider):
             "aws_region_name": Setting(
                 about="region", variables=("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
             ),
+            "aws_bedrock_runtime_endpoint": Setting(about="another name of api_base", same_as="api_base"),
         }
     )
 

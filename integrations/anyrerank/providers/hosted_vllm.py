@@ -16,7 +16,7 @@ class HostedVllm(CohereStyle):
 
     prefix = "hosted_vllm"
     title = "vLLM"
-    key_variables = ("HOSTED_VLLM_API_KEY",)
+    key_variables = ("HOSTED_VLLM_API_KEY", "VLLM_API_KEY")
     base_variables = ("HOSTED_VLLM_API_BASE",)
     needs_key = False
     options = frozenset(

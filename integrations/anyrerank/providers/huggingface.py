@@ -44,7 +44,7 @@ class HuggingFace(Provider):
 
     prefix = "huggingface"
     title = "Hugging Face"
-    key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN")
+    key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN", "HF_API_TOKEN")
     base_variables = ("HF_API_BASE", "HUGGINGFACE_API_BASE")
     default_base = _ROUTER
     options = frozenset({"raw_scores", "truncate", "truncation_direction"})

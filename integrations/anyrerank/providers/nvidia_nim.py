@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of
-from anyrerank.providers._base import Provider, dig, ranked, usage
+from anyrerank.providers._base import Provider, dig, ranked, truncate_word, usage
 
 _RANKING = "ranking/"
 _HOST, _CHAT_HOST = "ai.api.nvidia.com", "integrate.api.nvidia.com"
@@ -27,7 +27,6 @@ _LEGACY_NAMES = frozenset({_LEGACY, "ai-rerank-qa-mistral-4b", "nvidia/rerank-qa
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
 _TEXT_ONLY = re.compile(r"rerank-?qa|nemotron-rerank-\d")
 """Matches the names of NVIDIA's text models; the names of vision-language models hold `-vl-`."""
-_TRUNCATE = ("NONE", "END")
 
 
 class NvidiaNim(Provider):
@@ -108,14 +107,14 @@ class NvidiaNim(Provider):
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
-        truncate = request.options.get("truncate", "END")
-        if truncate not in _TRUNCATE:
-            raise self.bad_request("truncate must be 'NONE' or 'END' for NVIDIA NIM")
+        truncate = truncate_word(request.options.get("truncate"))
+        if truncate not in (None, "NONE", "END"):
+            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for NVIDIA NIM")
         return {
             "model": self._body_model,
             "query": {"text": request.query},
             "passages": [self._passage(document, request) for document in request.documents],
-            **request.options,
+            **({} if truncate is None else {"truncate": truncate}),
         }
 
     @override

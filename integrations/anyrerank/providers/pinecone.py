@@ -9,14 +9,15 @@ from typing import Any
 from typing_extensions import override
 
 from anyrerank._core.types import Document, RerankRequest
-from anyrerank.providers._base import CohereStyle, endpoint
+from anyrerank.providers._base import CohereStyle, endpoint, truncate_word
 
 _API_VERSION = "2026-07"
 _LIMITED_MODELS = frozenset({"bge-reranker-v2-m3", "pinecone-rerank-v0"})
 
 
 class Pinecone(CohereStyle):
-    """Documents are sent as mappings; a string becomes `{"text": ...}`. `truncate` is "END" or "NONE".
+    """Documents are sent as mappings; a string becomes `{"text": ...}`. `truncate` is "END" (or True)
+    or "NONE" (or False).
 
     `bge-reranker-v2-m3` and `pinecone-rerank-v0` take 100 documents per request. The limits of other models are not
     known.
@@ -57,7 +58,7 @@ class Pinecone(CohereStyle):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         body = super().body(request)
         if (truncate := body.pop("truncate", None)) is not None:
-            body["parameters"] = {"truncate": truncate}
+            body["parameters"] = {"truncate": truncate_word(truncate)}
         return {**body, "rank_fields": list(request.rank_fields or ["text"])}
 
     @override

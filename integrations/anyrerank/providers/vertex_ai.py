@@ -70,6 +70,11 @@ class VertexAi(Provider):
             ),
             "vertex_location": Setting(about="location (default: global)", variables=("VERTEXAI_LOCATION",)),
             "vertex_quota_project": Setting(about="project whose quota is used, or False", sent=True),
+            "vertex_ai_credentials": Setting(
+                about="another name of vertex_credentials", secret=True, same_as="vertex_credentials"
+            ),
+            "vertex_ai_project": Setting(about="another name of vertex_project", sent=True, same_as="vertex_project"),
+            "vertex_ai_location": Setting(about="another name of vertex_location", same_as="vertex_location"),
         }
     )
 

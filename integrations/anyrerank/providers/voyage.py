@@ -14,7 +14,7 @@ from typing import Any
 from typing_extensions import override
 
 from anyrerank._core.types import RerankRequest, texts_of, tokens_in
-from anyrerank.providers._base import TOTAL_USAGE, CohereStyle, endpoint
+from anyrerank.providers._base import TOTAL_USAGE, CohereStyle, endpoint, truncate_word
 
 _ATLAS = "https://ai.mongodb.com/v1"
 _TOKENS, _TOKENS_FIRST_GENERATION = 600_000, 300_000
@@ -24,7 +24,8 @@ _FIRST_GENERATION = ("rerank-1", "rerank-lite-1")
 class Voyage(CohereStyle):
     """A key that starts with `al-` is from MongoDB Atlas and is sent to its host, unless you pass a base URL.
 
-    `truncate` is "END" (the vendor's default), or "NONE", which makes a text that is too long an error.
+    `truncate` is "END" or True (the vendor's default), or "NONE" or False, which makes a text that is too long an
+    error.
     """
 
     prefix = "voyage"
@@ -48,9 +49,9 @@ class Voyage(CohereStyle):
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         body = super().body(request)
-        truncate = body.pop("truncate", None)
+        truncate = truncate_word(body.pop("truncate", None))
         if truncate not in (None, "NONE", "END"):
-            raise self.bad_request("truncate must be 'NONE' or 'END' for Voyage AI")
+            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for Voyage AI")
         return body if truncate is None else {**body, "truncation": truncate == "END"}
 
     @override

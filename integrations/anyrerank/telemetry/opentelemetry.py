@@ -90,7 +90,7 @@ class OpenTelemetry:
                 semconv.USER: event.user,
                 semconv.QUERY: event.query if self._content else None,
                 semconv.DOCUMENTS: len(event.documents),
-                semconv.RESULTS: response and len(response.results),
+                semconv.RESULTS: response and len(response.ranking),
                 semconv.RESPONSE_MODEL: response and f"{response.provider}/{response.model}",
                 semconv.RESPONSE_ID: response and response.id,
                 semconv.INPUT_TOKENS: _input_tokens(event),
@@ -103,7 +103,7 @@ class OpenTelemetry:
         yield from self._documents(event, semconv.INPUT, range(len(event.documents)))
         if event.response is None:
             return
-        results = event.response.results
+        results = event.response.ranking
         yield from self._documents(event, semconv.OUTPUT, results.indexes)
         for position, score in enumerate(results.scores[:_DESCRIBED]):
             if score is not None:

@@ -129,6 +129,39 @@ def test_base_url_is_read_from_the_first_variable_that_is_set(prefix: str, monke
         assert connect(f"{prefix}/m").connection.api_base == f"http://host-{number}.test/v1"
 
 
+SECOND_NAMES = [
+    (prefix, name, setting.same_as)
+    for prefix in names()
+    for name, setting in load(prefix).settings.items()
+    if setting.same_as is not None
+]
+
+
+@pytest.mark.parametrize(("prefix", "name", "same_as"), SECOND_NAMES)
+def test_second_name_of_a_setting_is_that_setting(
+    prefix: str, name: str, same_as: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = load(prefix)
+    variables = kind.base_variables if same_as == "api_base" else kind.settings[same_as].variables
+    monkeypatch.setenv(variables[0], "http://environment.test")
+    connection = connect(f"{prefix}/m", settings={name: "http://a.test"}).connection
+    first = connection.api_base if same_as == "api_base" else connection.settings[same_as]
+    assert (first, name in connection.settings) == ("http://a.test", False)
+    both: dict[str, Any] = {name: "http://a.test", same_as: "http://b.test"}
+    base = both.pop("api_base", None)
+    with pytest.raises(BadRequestError, match=f"{same_as} and {name} .* differ"):
+        connect(f"{prefix}/m", api_base=base, settings=both)
+
+
+def test_second_names_are_those_of_litellm() -> None:
+    assert {name for _, name, _ in SECOND_NAMES} == {
+        "aws_bedrock_runtime_endpoint",
+        "vertex_ai_credentials",
+        "vertex_ai_location",
+        "vertex_ai_project",
+    }
+
+
 def test_arguments_take_precedence_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COHERE_API_KEY", "from environment")
     monkeypatch.setenv("COHERE_API_BASE", "https://environment.test")

@@ -296,18 +296,23 @@ def test_call_overrides_options_for_itself_only(server: Server) -> None:
     assert [body.get("priority") for body in server.bodies] == [None, 3]
 
 
-@pytest.mark.parametrize("value", ["\ud800", "a\udfffb"])
-def test_text_that_is_not_unicode_is_refused(server: Server, value: str) -> None:
-    with pytest.raises(BadRequestError, match="JSON"):
-        server.rerank(query=value)
-    with pytest.raises(BadRequestError, match="JSON"):
-        server.rerank([value])
-    assert server.bodies == []
+def test_half_a_character_in_an_option_is_replaced(server: Server) -> None:
+    server.rerank(extra_body={"note\ud800": ["a\udfff", {"b": "\ud800"}, 1, None]})
+    assert server.bodies[0]["note\ufffd"] == ["a\ufffd", {"b": "\ufffd"}, 1, None]
 
 
-def test_extra_body_that_is_not_json_is_refused(server: Server) -> None:
+def endless() -> dict[str, Any]:
+    """A mapping that holds itself."""
+    found: dict[str, Any] = {}
+    found["again"] = found
+    return found
+
+
+@pytest.mark.parametrize("value", [object(), 2**70, {1: "a"}, endless()], ids=["object", "integer", "key", "endless"])
+@pytest.mark.parametrize("query", ["q", "half a \ud800"])
+def test_extra_body_that_is_not_json_is_refused(server: Server, value: Any, query: str) -> None:
     with pytest.raises(BadRequestError, match="JSON"):
-        server.rerank(extra_body={"raw": object()})
+        server.rerank(query=query, extra_body={"raw": value})
     assert server.bodies == []
 
 
@@ -318,7 +323,7 @@ def test_message_shows_neither_query_nor_documents(server: Server) -> None:
         {"documents": secret},
         {"documents": {"text": secret}},
         {"documents": [{"title": secret}]},
-        {"documents": [secret], "query": f"{secret}\ud800"},
+        {"documents": [secret], "query": f"{secret}\ud800", "extra_body": {"raw": object()}},
         {"documents": [secret], "query": secret, "top_n": 0},
         {"documents": [secret], "query": secret, "unknown": secret},
         {"documents": ["a"], "query": [secret]},
@@ -337,6 +342,14 @@ def test_num_retries_is_an_alias_of_max_retries(value: int | None) -> None:
 def test_base_url_and_extra_headers_are_aliases() -> None:
     options = made(RerankerOptions, {"base_url": "https://host.test", "extra_headers": {"x": "1"}})
     assert (options.api_base, options.headers) == ("https://host.test", {"x": "1"})
+
+
+def test_two_base_urls_are_refused_unless_they_are_equal() -> None:
+    with pytest.raises(BadRequestError, match=r"api_base and base_url .* differ") as caught:
+        made(RerankerOptions, {"api_base": "https://a.test/secret", "base_url": "https://b.test"})
+    assert "secret" not in str(caught.value)
+    for given in ({"api_base": "https://a.test"}, {"api_base": None}):
+        assert made(RerankerOptions, {**given, "base_url": "https://a.test"}).api_base == "https://a.test"
 
 
 def test_headers_and_extra_headers_are_merged() -> None:

@@ -111,11 +111,11 @@ def test_results_have_index_score_and_document() -> None:
     documents: list[Any] = ["a", {"text": "b", "source": "s"}, "c"]
     ranked = results([(1, 0.9), (0, 0.5), (2, 0.1)], (), documents, top_n=None, with_documents=True)
     assert list(ranked) == [
-        RerankResult(1, 0.9, {"text": "b", "source": "s"}),
-        RerankResult(0, 0.5, {"text": "a"}),
-        RerankResult(2, 0.1, {"text": "c"}),
+        RerankResult(index=1, relevance_score=0.9, document={"text": "b", "source": "s"}),
+        RerankResult(index=0, relevance_score=0.5, document={"text": "a"}),
+        RerankResult(index=2, relevance_score=0.1, document={"text": "c"}),
     ]
-    assert ranked[0].document is documents[1]
+    assert next(iter(ranked)).document is documents[1]
 
 
 @pytest.mark.parametrize(
@@ -139,7 +139,7 @@ def test_blank_documents_come_last_if_top_n_leaves_room(
 
 def test_results_without_documents() -> None:
     ranked = results([(0, 0.5)], [1], ["a", ""], top_n=None, with_documents=False)
-    assert list(ranked) == [RerankResult(0, 0.5), RerankResult(1, None)]
+    assert list(ranked) == [RerankResult(index=0, relevance_score=0.5), RerankResult(index=1, relevance_score=None)]
 
 
 def test_results_of_nothing_are_empty() -> None:

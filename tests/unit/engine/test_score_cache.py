@@ -460,11 +460,18 @@ def test_documents_that_differ_for_the_model_are_both_sent(
     assert len(wire.sent) == 2
 
 
-@pytest.mark.parametrize("options", [{"extra_body": {"seed": 2**70}}, {}])
-def test_text_that_is_not_json_is_the_same_error_as_without_a_cache(mode: Mode, options: dict[str, Any]) -> None:
-    query = QUERY if options else "\ud800"
+def test_option_that_is_not_json_is_the_same_error_as_without_a_cache(mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="cannot be encoded as JSON"):
-        mode.rerank(served(mode, Wire(), **options), query, TEXTS)
+        mode.rerank(served(mode, Wire(), extra_body={"seed": 2**70}), QUERY, TEXTS)
+
+
+def test_text_with_half_a_character_is_cached(mode: Mode) -> None:
+    wire = Wire()
+    reranker = served(mode, wire)
+    for _ in range(2):
+        found = mode.rerank(reranker, f"{QUERY} \ud835", ["\ud800 0.5", "b 0.9"])
+        assert [result.index for result in found.results] == [1, 0]
+    assert sent(wire) == [["\ufffd 0.5", "b 0.9"]]
 
 
 async def test_calls_with_different_caches_do_not_wait_for_each_other() -> None:

@@ -77,7 +77,6 @@ def test_mappings_with_rank_fields_are_sent_whole_only_to_v1(sync_mode: Mode) ->
     [
         (FOUNDRY, "max_chunks_per_doc", "v2"),
         (f"{SERVERLESS}/v2", "max_chunks_per_doc", "v2"),
-        (SERVERLESS, "max_tokens_per_doc", "v1"),
         (f"{FOUNDRY}/v1", "priority", "v1"),
     ],
 )

@@ -43,7 +43,6 @@ def test_url_composition(base: str | None, plain: str, with_chunks: str, sync_mo
     [
         (f"{HOST}/v2", {"max_chunks_per_doc": 3}, "max_chunks_per_doc: not in Cohere's v2 API"),
         (f"{HOST}/v2/rerank", {"max_chunks_per_doc": 3}, "max_chunks_per_doc: not in Cohere's v2 API"),
-        (f"{HOST}/v1", {"max_tokens_per_doc": 3}, "max_tokens_per_doc: not in Cohere's v1 API"),
         (f"{HOST}/v1", {"priority": 0}, "priority: not in Cohere's v1 API"),
         (HOST, {"max_chunks_per_doc": 3, "priority": 1}, "priority: not in Cohere's v1 API"),
         (HOST, {"max_chunks_per_doc": 0}, "max_chunks_per_doc must be"),
@@ -58,6 +57,13 @@ def test_wrong_option_raises_before_sending(base: str, options: dict[str, Any], 
     with pytest.raises(BadRequestError, match=message):
         mode.rerank(mode.reranker(MODEL, api_base=base, http_client=replay.client(mode), **options), QUERY, DOCUMENTS)
     assert replay.seen == []
+
+
+def test_documents_for_v1_are_cut_here(sync_mode: Mode) -> None:
+    options: dict[str, Any] = {"api_base": f"{HOST}/v1", "max_tokens_per_doc": 3, "rank_fields": ["title", "text"]}
+    body = json.loads(sent_by(sync_mode, MODEL, [{"title": "Ottawa", "text": "A city.", "page": 3}], **options).content)
+    assert body["documents"] == [{"title": "Ottawa", "text": "A c", "page": 3}]
+    assert "max_tokens_per_doc" not in body
 
 
 @pytest.mark.parametrize(("base", "whole"), [(f"{HOST}/v1", True), (f"{HOST}/v2", False)])

@@ -120,8 +120,8 @@ def test_call_options_apply(model: str, mode: Mode) -> None:
     documents = [{"title": "capital of Canada", "text": "river"}, "", {"title": "river", "text": "capital of Canada"}]
     assert list(mode.rerank(reranker, QUERY, documents).results.indexes) == [2, 0, 1]
     assert list(mode.rerank(reranker, QUERY, documents, rank_fields=["title"]).results.indexes) == [0, 2, 1]
-    with pytest.raises(BadRequestError, match="max_tokens_per_doc"):
-        mode.rerank(reranker, QUERY, DOCUMENTS, max_tokens_per_doc=3)
+    with pytest.raises(BadRequestError, match="max_chunks_per_doc"):
+        mode.rerank(reranker, QUERY, DOCUMENTS, max_chunks_per_doc=3)
 
 
 def test_extra_body_raises(model: str, mode: Mode) -> None:
@@ -356,11 +356,19 @@ def test_missing_library_names_the_extra(model: str, monkeypatch: pytest.MonkeyP
     assert (caught.value.provider, caught.value.model) == ("fastembed", model.partition("/")[2])
 
 
-@pytest.mark.parametrize(("query", "document"), [(QUERY, "half a \ud83d pair"), ("half a \ud83d pair", "river")])
-def test_text_with_unpaired_surrogates_raises(query: str, document: str, model: str, mode: Mode) -> None:
-    with pytest.raises(BadRequestError, match="unpaired surrogate") as caught:
-        mode.rerank(mode.reranker(model), query, [document])
-    assert not leaks(caught.value, ["half a"])
+def test_half_a_character_is_replaced_for_the_model_only(
+    model: str, predicting: Callable[[Predict], None], mode: Mode
+) -> None:
+    seen: list[str] = []
+
+    def look(texts: Sequence[str], predict: Callable[[], list[float]]) -> list[float]:
+        seen.extend(texts)
+        return predict()
+
+    predicting(look)
+    response = mode.rerank(mode.reranker(model), "half a \ud83d query", ["half a \ud83d pair", "river"])
+    assert sorted(seen) == ["half a \ufffd pair", "river"]
+    assert {"text": "half a \ud83d pair"} in [result.document for result in response.results]
 
 
 def test_failing_prediction_that_quotes_a_text_is_withheld(

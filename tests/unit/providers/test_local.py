@@ -149,7 +149,7 @@ def test_other_local_model_raises(model: str) -> None:
         rerank(model, QUERY, PASSAGES)
 
 
-@pytest.mark.parametrize("name", ["truncate", "max_tokens_per_doc", "instruction"])
+@pytest.mark.parametrize("name", ["truncate", "max_chunks_per_doc", "instruction"])
 def test_option_of_another_provider_raises(name: str) -> None:
     with pytest.raises(BadRequestError, match=name):
         order(QUERY, PASSAGES, **{name: "x"})

@@ -89,7 +89,12 @@ def test_top_n_and_default_truncate_are_not_sent(sync_mode: Mode) -> None:
     assert json.loads(sent_by(sync_mode, MODEL, top_n=1).content).keys() == {"model", "query", "passages"}
 
 
-@pytest.mark.parametrize("truncate", ["START", "end", "", True, 1, ["END"]])
+@pytest.mark.parametrize(("truncate", "sent"), [(True, "END"), (False, "NONE"), ("NONE", "NONE")])
+def test_truncate_is_sent_as_a_word(truncate: Any, sent: str, sync_mode: Mode) -> None:
+    assert json.loads(sent_by(sync_mode, MODEL, truncate=truncate).content)["truncate"] == sent
+
+
+@pytest.mark.parametrize("truncate", ["START", "end", "", 1, ["END"]])
 def test_wrong_truncate_raises_before_sending(truncate: Any, mode: Mode) -> None:
     replay = Replay([])
     with pytest.raises(BadRequestError, match="truncate must be"):

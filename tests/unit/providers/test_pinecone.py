@@ -85,6 +85,7 @@ def test_documents_are_sent_as_objects(
     [
         ({"truncate": "END"}, {"parameters": {"truncate": "END"}}),
         ({"truncate": "NONE", "top_n": 2}, {"parameters": {"truncate": "NONE"}, "top_n": 2}),
+        ({"truncate": False}, {"parameters": {"truncate": "NONE"}}),
         ({"truncate": None}, {}),
     ],
 )

@@ -117,7 +117,9 @@ def test_text_of_the_last_of_many_documents_is_found(count: int) -> None:
 
 def test_text_with_unpaired_surrogates_is_found() -> None:
     text = "\ud83d walrus in the water"
-    assert Redactor(asked(text)).message("what is \\ud83d walrus in the water") == WITHHELD
+    for quoted in ("\\ud83d walrus in the water", "\\ufffd walrus in the water"):
+        assert Redactor(asked(text)).message(f"what is {quoted}") == WITHHELD
+    assert Redactor(asked("wal\ud83drus")).message("what is wal\\ufffdrus") == WITHHELD
 
 
 def test_values_that_are_not_text_are_not_quotations() -> None:

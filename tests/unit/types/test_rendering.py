@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anyrerank._core.types import Document, RerankResponse, Results
+from anyrerank._core.types import Document, Ranking, RerankResponse
 
 FULL, HALF = "█" * 16, "█" * 8
 
@@ -14,11 +14,11 @@ def html_of(response: RerankResponse) -> str:
 
 
 def response(scores: list[float | None], documents: list[Document] | None = None, **given: Any) -> RerankResponse:
-    shown: list[Document | None] = [*(documents or [f"document {place}" for place in range(len(scores))])]
+    shown: list[Document] = [*(documents or [f"document {place}" for place in range(len(scores))])]
     return RerankResponse(
         **{
             "id": "rerank-1",
-            "results": Results(range(len(scores)), scores, shown),
+            "results": Ranking(range(len(scores)), scores, shown),
             "model": "m",
             "provider": "cohere",
             "latency": 0.0874,
@@ -163,6 +163,6 @@ def test_empty_response_is_shown_as_a_header() -> None:
 
 
 def test_results_without_documents_can_be_shown() -> None:
-    bare = response([0.5], results=Results([7], [0.5]))
+    bare = response([0.5], results=Ranking([7], [0.5]))
     assert str(bare).splitlines()[2].endswith("7")
     assert ">7<" in html_of(bare)

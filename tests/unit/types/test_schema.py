@@ -2,18 +2,21 @@ import copy
 import dataclasses
 import json
 import pickle
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from types import MappingProxyType
 from typing import Any
 
+import orjson
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from anyrerank._core.types import (
     Attempt,
     BilledUnits,
     Document,
     Meta,
+    Ranking,
     RerankRequest,
     RerankResponse,
     RerankResult,
@@ -21,23 +24,27 @@ from anyrerank._core.types import (
     Tokens,
 )
 
-DOCUMENTS: list[Document | None] = ["alpha", {"text": "beta", "page": 3}, ""]
+DOCUMENTS: list[Document] = ["alpha", {"text": "beta", "page": 3}, ""]
 ROWS = [
-    RerankResult(2, 0.75, {"text": "alpha"}),
-    RerankResult(0, 0.25, {"text": "beta", "page": 3}),
-    RerankResult(1, None, {"text": ""}),
+    RerankResult(index=2, relevance_score=0.75, document={"text": "alpha"}),
+    RerankResult(index=0, relevance_score=0.25, document={"text": "beta", "page": 3}),
+    RerankResult(index=1, relevance_score=None, document={"text": ""}),
 ]
 
 
+def some_ranking() -> Ranking:
+    return Ranking([2, 0, 1], [0.75, 0.25, None], DOCUMENTS)
+
+
 def some_results() -> Results:
-    return Results([2, 0, 1], [0.75, 0.25, None], DOCUMENTS)
+    return Results(some_ranking())
 
 
 def response(**given: Any) -> RerankResponse:
     return RerankResponse(
         **{
             "id": "rerank-1",
-            "results": some_results(),
+            "results": some_ranking(),
             "meta": Meta(
                 api_version={"version": "2"},
                 billed_units=BilledUnits(search_units=1),
@@ -55,9 +62,9 @@ def response(**given: Any) -> RerankResponse:
     )
 
 
-def test_results_are_a_sequence() -> None:
-    results = some_results()
-    assert isinstance(results, Sequence)
+def test_results_are_a_list() -> None:
+    results = response().results
+    assert isinstance(results, list)
     assert len(results) == 3
     assert list(results) == ROWS
     assert [results[place] for place in range(3)] == ROWS
@@ -74,24 +81,28 @@ def test_index_out_of_range_is_an_index_error(place: int) -> None:
         some_results()[place]
 
 
-@pytest.mark.parametrize("part", [slice(2), slice(1, None), slice(None, None, -1), slice(-1, None), slice(5, 9)])
-def test_slice_of_results_is_results(part: slice) -> None:
-    sliced = some_results()[part]
-    assert type(sliced) is Results
-    assert list(sliced) == ROWS[part]
-
-
 def test_document_is_a_mapping_and_a_given_mapping_is_not_copied() -> None:
     results = some_results()
     assert results[0].document == {"text": "alpha"}
     assert results[1].document is DOCUMENTS[1]
-    assert [result.document for result in Results([0, 1], [1.0, 0.5])] == [None, None]
+    assert [result.document for result in Ranking([0, 1], [1.0, 0.5])] == [None, None]
 
 
 def test_results_have_indexes_and_scores() -> None:
     results = some_results()
     assert (results.indexes, results.scores) == ((2, 0, 1), (0.75, 0.25, None))
     assert list(results.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
+
+
+def test_ranking_is_what_the_results_say_and_creates_none() -> None:
+    answer = response()
+    for _ in range(2):
+        ranking = answer.ranking
+        assert (ranking.indexes, ranking.scores, len(ranking)) == ((2, 0, 1), (0.75, 0.25, None), 3)
+        assert list(ranking.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
+        assert answer.results is answer.results
+    assert type(response().ranking) is Ranking
+    assert response(results=Ranking()).ranking == Results()
 
 
 def test_equal_results_are_equal() -> None:
@@ -104,18 +115,20 @@ def test_equal_results_are_equal() -> None:
 @pytest.mark.parametrize(
     "other",
     [
-        Results(),
-        Results([2, 0, 1], [0.75, 0.25, None]),
-        Results([2, 0, 1], [0.75, 0.25, 0.0], DOCUMENTS),
-        Results([2, 1, 0], [0.75, 0.25, None], DOCUMENTS),
-        Results([2, 0], [0.75, 0.25], DOCUMENTS[:2]),
-        Results([2, 0, 1], [0.75, 0.25, None], ["other", *DOCUMENTS[1:]]),
+        Ranking(),
+        Ranking([2, 0, 1], [0.75, 0.25, None]),
+        Ranking([2, 0, 1], [0.75, 0.25, 0.0], DOCUMENTS),
+        Ranking([2, 1, 0], [0.75, 0.25, None], DOCUMENTS),
+        Ranking([2, 0], [0.75, 0.25], DOCUMENTS[:2]),
+        Ranking([2, 0, 1], [0.75, 0.25, None], ["other", *DOCUMENTS[1:]]),
         "results",
         None,
     ],
 )
 def test_different_results_are_not_equal(other: object) -> None:
     assert some_results() != other
+    assert some_ranking() != other
+    assert response() != response(results=other if isinstance(other, Ranking) else None)
 
 
 @pytest.mark.parametrize(
@@ -124,7 +137,7 @@ def test_different_results_are_not_equal(other: object) -> None:
     ids=["pickle", "copy", "deepcopy"],
 )
 def test_copy_is_equal(again: Callable[[Any], Any]) -> None:
-    for value in (some_results(), Results(), ROWS[0], response(), response().meta, response().attempts):
+    for value in (some_results(), some_ranking(), Results(), ROWS[0], response(), response().meta, response().attempts):
         copied = again(value)
         assert copied == value
         assert type(copied) is type(value)
@@ -146,7 +159,7 @@ def test_response_is_dumped_as_plain_values() -> None:
     [
         {},
         {"results": Results()},
-        {"results": Results([1], [0.5])},
+        {"results": Ranking([1], [0.5])},
         {"meta": Meta(), "attempts": ()},
         {"degraded": True},
     ],
@@ -165,13 +178,15 @@ def test_dump_can_be_validated_again(given: dict[str, Any]) -> None:
 
 
 def test_results_can_be_given_as_rows() -> None:
-    assert response(results=[{"index": 0, "relevance_score": 1, "document": {"text": "a"}}]).results == Results(
+    assert response(results=[{"index": 0, "relevance_score": 1, "document": {"text": "a"}}]).results == Ranking(
         [0], [1.0], ["a"]
     )
     assert response(results=ROWS).results == some_results()
 
 
-@pytest.mark.parametrize("wrong", [None, "results", [{"index": "first", "relevance_score": 1.0}], [3]])
+@pytest.mark.parametrize(
+    "wrong", ["results", [{"relevance_score": 1.0}], [{"index": "first", "relevance_score": 1.0}], [3]]
+)
 def test_invalid_results_are_refused(wrong: Any) -> None:
     with pytest.raises(ValidationError):
         response(results=wrong)
@@ -196,17 +211,53 @@ def test_response_has_a_json_schema() -> None:
     ids=lambda value: value if isinstance(value, str) else type(value).__name__,
 )
 def test_values_are_frozen(value: Any, name: str) -> None:
-    with pytest.raises((ValidationError, dataclasses.FrozenInstanceError)):
+    with pytest.raises((ValidationError, dataclasses.FrozenInstanceError, AttributeError)):
         setattr(value, name, None)
 
 
-def test_results_are_immutable() -> None:
-    results: Any = some_results()
-    with pytest.raises(TypeError):
-        results[0] = ROWS[1]
-    with pytest.raises(TypeError):
-        del results[0]
-    assert not hasattr(results, "append")
+PLAIN = [
+    {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}},
+    {"index": 0, "relevance_score": 0.25, "document": {"text": "beta", "page": 3}},
+    {"index": 1, "relevance_score": None, "document": {"text": ""}},
+]
+
+
+@pytest.mark.parametrize("dumps", [json.dumps, partial(json.dumps, indent=1), orjson.dumps])
+def test_results_are_plain_json(dumps: Callable[[Any], str]) -> None:
+    assert json.loads(dumps(response().results)) == PLAIN
+    assert json.loads(dumps(response().results[1])) == PLAIN[1]
+    assert json.loads(dumps(response()["results"])) == json.loads(dumps(dict(response())["results"])) == PLAIN
+
+
+def test_results_are_a_list_for_what_reads_lists_natively() -> None:
+    answer = response()
+    assert TypeAdapter(list[dict[str, Any]]).validate_python(answer.results) == PLAIN
+    assert [*answer.results, *[]] == answer.results + [] == PLAIN  # noqa: RUF005
+    assert sorted(answer.results, key=lambda row: row["index"]) == [PLAIN[1], PLAIN[2], PLAIN[0]]
+
+
+def test_result_is_a_dict() -> None:
+    first = response().results[0]
+    assert isinstance(first, dict)
+    assert first == PLAIN[0]
+    assert list(first.items()) == list(PLAIN[0].items())
+    assert (list(first), len(first)) == (["index", "relevance_score", "document"], 3)
+
+
+def test_response_can_be_made_of_what_litellm_needs() -> None:
+    made = RerankResponse(
+        id="r",
+        results=[{"index": 0, "relevance_score": 0.5}],
+        meta={"billed_units": {"search_units": 1}, "warnings": None},
+    )
+    assert (made.results[0].index, made.results[0].document, made.meta.warnings) == (0, None, ())
+    assert made.meta["billed_units"]["search_units"] == 1
+    assert (RerankResponse(id="r", results=None, meta=None).results, RerankResponse(id="r").meta) == ([], Meta())
+
+
+def test_cost_is_where_litellm_has_it() -> None:
+    assert response()._hidden_params["response_cost"] == 0.002
+    assert response(cost=None)._hidden_params.get("response_cost") is None
 
 
 def test_unknown_field_is_refused() -> None:
@@ -239,7 +290,7 @@ def test_response_and_results_are_like_mappings() -> None:
     assert first.get("document", {}).get("text") == "alpha"
     bare = RerankResult(index=0, relevance_score=0.5)
     assert ("document" in bare, bare.get("document", "none"), bare["document"]) == (False, "none", None)
-    assert {**bare} == {"index": 0, "relevance_score": 0.5, "document": None}
+    assert {**bare} == {"index": 0, "relevance_score": 0.5}
     assert dict(answer).keys() == type(answer).model_fields.keys()
 
 
@@ -251,7 +302,7 @@ def test_usage_can_be_read_by_key() -> None:
 
 def test_document_can_be_any_mapping_in_a_dump() -> None:
     document = MappingProxyType({"text": "alpha", "page": 3})
-    answer = response(results=Results([0], [0.5], [document]))
+    answer = response(results=Ranking([0], [0.5], [document]))
     assert answer.model_dump(mode="json")["results"][0]["document"] == {"text": "alpha", "page": 3}
     assert answer.results[0].document is document
 
@@ -277,7 +328,7 @@ def test_to_cohere_gives_the_format_of_cohere() -> None:
 
 
 def test_to_cohere_leaves_out_missing_values() -> None:
-    assert response(results=Results([0], [0.5]), meta=Meta(estimated=True)).to_cohere() == {
+    assert response(results=Ranking([0], [0.5]), meta=Meta(estimated=True)).to_cohere() == {
         "id": "rerank-1",
         "results": [{"index": 0, "relevance_score": 0.5}],
     }
@@ -298,7 +349,7 @@ def test_to_cohere_can_be_dumped_as_json() -> None:
 
 def test_to_cohere_returns_a_copy() -> None:
     document = {"text": "a"}
-    answer = response(results=Results([0], [0.5], [document])).to_cohere()
+    answer = response(results=Ranking([0], [0.5], [document])).to_cohere()
     answer["results"][0]["document"]["text"] = "changed"
     assert document == {"text": "a"}
 
@@ -309,7 +360,7 @@ def test_to_cohere_returns_a_copy() -> None:
         response(),
         response().results,
         response().results[0],
-        response().results[:2],
+        response().ranking,
         RerankRequest(query="alpha", documents=["beta"], extra_body={"raw": "beta"}),
     ],
     ids=lambda value: type(value).__name__,
@@ -320,8 +371,8 @@ def test_repr_shows_no_text(value: object) -> None:
 
 
 def test_repr_shows_indexes_and_scores() -> None:
-    assert repr(some_results()) == "Results(2: 0.75, 0: 0.25, 1: None)"
-    assert repr(Results(range(12), [0.5] * 12)).endswith("9: 0.5, and 2 more)")
+    assert repr(some_results()) == repr(some_ranking()) == "Results(2: 0.75, 0: 0.25, 1: None)"
+    assert repr(Ranking(range(12), [0.5] * 12)).endswith("9: 0.5, and 2 more)")
     assert repr(some_results()[0]) == "RerankResult(index=2, relevance_score=0.75)"
     assert "provider='cohere'" in repr(response())
     assert "Results(2: 0.75, " in repr(response())

@@ -25,7 +25,7 @@ from anyrerank._core.engine import (
     order,
 )
 from anyrerank._core.runtime import Deadline, Flow, arun, run
-from anyrerank._core.types import Answer, Document, Meta, RerankResponse, Results
+from anyrerank._core.types import Answer, Document, Meta, Ranking, RerankResponse
 from anyrerank.errors import BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.hooks import has_listeners, notify
 
@@ -146,7 +146,7 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
     if call.error is not None:
         raise call.error
     if not call.documents:
-        return call.response(call.provider, call.model, Answer(scores=()), Results())
+        return call.response(call.provider, call.model, Answer(scores=()), Ranking())
     if not call.candidates.documents:
         return _all_blank(call)
     try:
@@ -171,7 +171,7 @@ def _all_blank(call: Call) -> RerankResponse:
     """The response for blank documents only: they come back unranked, unless a threshold drops them."""
     if call.options.score_threshold is None:
         return call.unranked()
-    response = call.response(call.provider, call.model, Answer(scores=()), Results())
+    response = call.response(call.provider, call.model, Answer(scores=()), Ranking())
     return response.model_copy(update={"degraded": True})
 
 

@@ -24,6 +24,7 @@ from anyrerank._core.engine.options import (
     merged,
     problem,
     shown,
+    two_values,
     unknown_option,
     without_aliases,
 )
@@ -66,6 +67,7 @@ __all__ = [
     "retryable",
     "shown",
     "split_model",
+    "two_values",
     "unknown_option",
     "variable",
     "wait_before",

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from anyrerank._core.engine.batching import batched
 from anyrerank._core.engine.call import Call
+from anyrerank._core.engine.cutting import LOCAL, cut
 from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import identity
 from anyrerank._core.engine.options import Options
@@ -56,12 +57,15 @@ class _Asking:
         deployment, options, candidates = self.deployment, self.call.options, self.call.candidates
         deployment.check_score_mode(options)
         fused = deployment.fuse(options) is not None
+        given, documents = deployment.provider_options(options), candidates.documents
+        if LOCAL in given and not self.provider.cuts_documents(given):
+            documents = cut(documents, options.rank_fields, given.pop(LOCAL))
         request = RerankRequest(
             query=query,
-            documents=candidates.documents,
+            documents=documents,
             top_n=None if options.top_n is None or fused else min(options.top_n, len(candidates.documents)),
             rank_fields=options.rank_fields,
-            options=deployment.provider_options(options),
+            options=given,
             extra_body=deployment.extra_body(options),
         )
         if unsupported := self.provider.unsupported_document(request):

@@ -13,7 +13,7 @@ from anyrerank._core.engine.ranking import results
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
 from anyrerank._core.pricing import MAYBE_BILLED, total
 from anyrerank._core.runtime import Deadline
-from anyrerank._core.types import Answer, Attempt, Document, RerankRequest, RerankResponse, Results, Scale
+from anyrerank._core.types import Answer, Attempt, Document, Ranking, RerankRequest, RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.hooks import CallEvent
 
@@ -59,7 +59,7 @@ class Call:
         """Let the call fail with `error` before anything is sent, and forget its query."""
         self.error, self.query = error, ""
 
-    def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Results:
+    def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Ranking:
         """The results, cut and with or without documents as the options say."""
         return results(
             ordered,
@@ -74,7 +74,7 @@ class Call:
         provider: str,
         model: str,
         answer: Answer,
-        ranked: Results,
+        ranked: Ranking,
         *,
         model_id: str | None = None,
         scale: Scale = "unknown",

@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from anyrerank import providers
+from anyrerank._core.engine.options import two_values
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import Connection, Provider
 
@@ -94,9 +95,10 @@ def connect(
     """
     kind = provider_class(model, custom_llm_provider)
     prefix, name = split_model(model, custom_llm_provider)
+    given = _without_second_names(kind, {"api_base": api_base, **(settings or {})})
+    given_base = _text("api_base", given.pop("api_base", None))
     given_key = _text("api_key", api_key)
     key_variable, key = (None, given_key) if given_key else _key(kind)
-    given_base = _text("api_base", api_base)
     base_variable, address = (None, given_base) if given_base else _first(kind.base_variables)
     base, login = _without_login(address)
     if login and given_key:
@@ -106,7 +108,6 @@ def connect(
             provider=prefix,
             model=name,
         )
-    given = _cleaned(settings or {})
     found = {name: value for name, value in _settings(kind).items() if name not in given}
     connection = Connection(
         model=name,
@@ -162,6 +163,21 @@ def _settings(kind: type[Provider]) -> dict[str, str]:
     """The provider's settings that are set in the environment."""
     found = ((name, _first(setting.variables)[1]) for name, setting in kind.settings.items())
     return {name: value for name, value in found if value is not None}
+
+
+def _without_second_names(kind: type[Provider], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings that are given, under our names.
+
+    Raises:
+        BadRequestError: Two names of one setting have different values.
+    """
+    given = _cleaned(settings)
+    for alias in given.keys() & kind.settings.keys():
+        if (name := kind.settings[alias].same_as) is not None:
+            value = given.pop(alias)
+            if given.setdefault(name, value) != value:
+                raise two_values(name, alias)
+    return given
 
 
 def _cleaned(given: Mapping[str, Any]) -> dict[str, Any]:

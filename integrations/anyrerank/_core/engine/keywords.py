@@ -52,6 +52,7 @@ class SettingKeywords(TypedDict, total=False):
     account_id: str | None
     api_version: str | None
     aws_access_key_id: str | SecretStr | None
+    aws_bedrock_runtime_endpoint: str | None
     aws_profile_name: str | None
     aws_region_name: str | None
     aws_secret_access_key: str | SecretStr | None
@@ -67,6 +68,9 @@ class SettingKeywords(TypedDict, total=False):
     space_id: str | None
     threads: int | None
     token: str | SecretStr | None
+    vertex_ai_credentials: Any
+    vertex_ai_location: str | None
+    vertex_ai_project: str | None
     vertex_credentials: Any
     vertex_location: str | None
     vertex_project: str | None

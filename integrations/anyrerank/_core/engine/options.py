@@ -119,7 +119,10 @@ class Options(BaseModel):
     max_chunks_per_doc: _CountOrNone = None
     """Maximum number of chunks per document, if the provider has such an option."""
     max_tokens_per_doc: _CountOrNone = None
-    """Maximum number of tokens per document, if the provider has such an option."""
+    """Maximum number of tokens per document.
+
+    Where the provider has no such option, the copy that is sent is cut, at 3 bytes for each token.
+    """
     instruction: _Text = None
     """Instruction for models that take one."""
     truncate: Annotated[StrictStr | StrictBool | None, Must("a string such as 'END', a bool, or None")] = None
@@ -268,7 +271,13 @@ CONNECTION = frozenset(RerankerOptions.model_fields) - NAMES | {"model", "custom
 
 
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` with our names for options. An alias replaces our name, unless it is `None`; headers are merged."""
+    """`given` with our names for options. An alias that is `None` does not count.
+
+    Headers are merged. `num_retries` replaces `max_retries`, as LiteLLM takes both and they may differ there.
+
+    Raises:
+        BadRequestError: Both names of the base URL are given, and differ.
+    """
     found = {name: value for name, value in given.items() if name not in ALIASES}
     for alias, name in ALIASES.items():
         value = given.get(alias)
@@ -276,8 +285,17 @@ def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
             continue
         if name == "headers":
             value = {**value, **(found.get(name) or {})} if isinstance(value, Mapping) else value
+        elif name == "api_base" and found.get(name) not in (None, value):
+            raise two_values(name, alias)
         found[name] = value
     return found
+
+
+def two_values(name: str, alias: str) -> BadRequestError:
+    """The error for two names of one option that have different values."""
+    return BadRequestError(
+        f"{name} and {alias} are names of the same option, but their values differ: pass one of them"
+    )
 
 
 def made(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:

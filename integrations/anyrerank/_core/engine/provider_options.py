@@ -6,27 +6,29 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+from anyrerank._core.engine.cutting import LOCAL
 from anyrerank._core.engine.options import CONNECTION, NAMES, UNIFIED
 from anyrerank.errors import BadRequestError
 from anyrerank.providers import Provider
 
 
 def provider_options(given: Mapping[str, Any], kind: type[Provider], *, drop_params: bool) -> dict[str, Any]:
-    """The options in `given` that the provider has.
+    """The options in `given` that the provider has, or that are applied here.
 
     Raises:
         BadRequestError: The provider does not have one of them, and `drop_params` is false.
     """
     if not given:
         return {}
-    unknown = sorted(given.keys() - kind.options)
+    known = kind.options | {LOCAL}
+    unknown = sorted(given.keys() - known)
     if unknown and not drop_params:
         raise BadRequestError(_unknown(unknown, kind), provider=kind.prefix)
-    return {name: value for name, value in given.items() if name in kind.options}
+    return {name: value for name, value in given.items() if name in known}
 
 
 def _unknown(unknown: list[str], kind: type[Provider]) -> str:
-    everywhere = (NAMES - set(UNIFIED)) | CONNECTION
+    everywhere = (NAMES - set(UNIFIED)) | CONNECTION | {LOCAL}
     known = {*kind.options, *kind.settings, *everywhere}
     near = [f"did you mean {match}? " for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
     settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-from anyrerank._core.types import Document, Results
+from anyrerank._core.types import Document, Ranking
 
 RRF_K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
@@ -63,12 +63,12 @@ def results(
     *,
     top_n: int | None,
     with_documents: bool,
-) -> Results:
+) -> Ranking:
     """The first `top_n` results. Blank documents come last and have no score."""
     rows: Sequence[tuple[int, float | None]] = ordered[:top_n]
     if blank:
         rows = [*rows, *((index, None) for index in blank)][:top_n]
     if not rows:
-        return Results()
+        return Ranking()
     indexes, scores = zip(*rows, strict=True)
-    return Results(indexes, scores, list(map(documents.__getitem__, indexes)) if with_documents else None)
+    return Ranking(indexes, scores, list(map(documents.__getitem__, indexes)) if with_documents else None)

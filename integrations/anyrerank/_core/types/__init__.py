@@ -5,16 +5,18 @@ from anyrerank._core.types.documents import Document
 from anyrerank._core.types.public import public
 from anyrerank._core.types.request import RerankRequest
 from anyrerank._core.types.response import Attempt, RerankResponse
-from anyrerank._core.types.results import RerankResult, Results
-from anyrerank._core.types.texts import text_of, texts_of, tokens_in, tokens_to_read
+from anyrerank._core.types.results import Ranking, RerankResult, Results
+from anyrerank._core.types.texts import BYTES_PER_TOKEN, text_of, texts_of, tokens_in, tokens_to_read
 from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, usual_units
 
 __all__ = [
+    "BYTES_PER_TOKEN",
     "Answer",
     "Attempt",
     "BilledUnits",
     "Document",
     "Meta",
+    "Ranking",
     "RerankRequest",
     "RerankResponse",
     "RerankResult",

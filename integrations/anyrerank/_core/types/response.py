@@ -1,12 +1,15 @@
 """The response to a call, and its attempts."""
 
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BeforeValidator, Field
 
 from anyrerank._core.types.answer import Scale
 from anyrerank._core.types.keyed import Value
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import TableRow, html_table, text_table
-from anyrerank._core.types.results import Results
+from anyrerank._core.types.results import Ranking, Results
 from anyrerank._core.types.usage import Meta
 
 
@@ -46,7 +49,7 @@ class RerankResponse(Value):
 
     Attributes:
         id: The provider's id, or a generated one (`rerank-...`).
-        results: Best first, equal scores in input order, blank documents last.
+        results: Best first, equal scores in input order, blank documents last. Created when they are first read.
         meta: Usage as reported by the provider, or an estimate that is marked as one.
         model: The model that answered, without the provider.
         provider: Prefix of the provider that answered.
@@ -64,10 +67,10 @@ class RerankResponse(Value):
     """
 
     id: str
-    results: Results
-    meta: Meta = Meta()
-    model: str
-    provider: str
+    results: Results = Field(default_factory=Results)
+    meta: Annotated[Meta, BeforeValidator(lambda value: Meta() if value is None else value)] = Meta()
+    model: str = ""
+    provider: str = ""
     cost: float | None = None
     cost_estimated: bool = False
     latency: float = 0.0
@@ -80,14 +83,38 @@ class RerankResponse(Value):
     cached: int = 0
     saved: float | None = 0.0
 
+    if TYPE_CHECKING:
+
+        def __init__(
+            self,
+            *,
+            id: str,  # noqa: A002  as in LiteLLM
+            results: Ranking | Iterable[Mapping[str, Any]] | None = None,
+            meta: Meta | Mapping[str, Any] | None = None,
+            **others: Any,
+        ) -> None: ...
+
+    @property
+    def ranking(self) -> Ranking | Results:
+        """Indexes and scores, for those who do not need each result: reading them creates none."""
+        found: Ranking | Results = self.__dict__["results"]
+        return found
+
+    @property
+    def _hidden_params(self) -> dict[str, Any]:
+        """What LiteLLM keeps under this name: `response._hidden_params["response_cost"]`."""
+        return {"response_cost": self.cost, "custom_llm_provider": self.provider, "model_id": self.model_id}
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # as pydantic's
+        """Name and value of each field."""
+        return iter([(name, getattr(self, name)) for name in type(self).model_fields])
+
     def to_cohere(self) -> dict[str, Any]:
         """The response in the JSON format of Cohere's v1 API and LiteLLM's `/rerank`: plain dicts without `None`."""
         results: list[dict[str, Any]] = []
-        for result in self.results:
-            row: dict[str, Any] = {"index": result.index, "relevance_score": result.relevance_score}
-            if result.document is not None:
-                row["document"] = dict(result.document)
-            results.append(row)
+        for result in self.ranking:
+            document = {} if result.document is None else {"document": dict(result.document)}
+            results.append({**result, **document})
         answer: dict[str, Any] = {"id": self.id, "results": results}
         meta = self.meta.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
         meta.pop("estimated", None)
@@ -102,12 +129,23 @@ class RerankResponse(Value):
         return html_table(self._headline(), self._rows())
 
     def _rows(self) -> list[TableRow]:
-        return [(result.index, result.relevance_score, result.document) for result in self.results]
+        return [(result.index, result.relevance_score, result.document) for result in self.ranking]
 
     def _headline(self) -> str:
-        parts = [f"{self.provider}/{self.model}", f"{len(self.results)} results", f"{self.latency * 1000:.0f} ms"]
+        parts = [f"{self.provider}/{self.model}", f"{len(self.ranking)} results", f"{self.latency * 1000:.0f} ms"]
         if self.cost is not None:
             parts.append(f"${self.cost:.6f}")
         if self.degraded:
             parts.append("DEGRADED: incoming order, no scores")
         return " · ".join(parts)
+
+
+def _results(response: RerankResponse) -> Results:
+    found = response.ranking
+    if isinstance(found, Ranking):
+        found = response.__dict__["results"] = Results(found)
+    return found
+
+
+if not TYPE_CHECKING:
+    RerankResponse.results = property(_results)  # after pydantic has made the field, whose value it replaces

@@ -1,51 +1,91 @@
 """The results of a call."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from itertools import islice, repeat
-from typing import Any, cast, overload
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
+from typing_extensions import NotRequired, TypedDict
 
 from anyrerank._core.types.documents import Document
-from anyrerank._core.types.keyed import Keyed
 from anyrerank._core.types.public import public
+
+_OPTIONAL = frozenset({"document"})
 
 
 @public("anyrerank")
-@dataclass(frozen=True, slots=True)
-class RerankResult(Keyed):
-    """One ranked document.
+class RerankResult(dict[str, Any]):
+    """One ranked document: a dict, as in LiteLLM, whose values are also attributes.
 
     Attributes:
         index: Index in the `documents` of the call.
         relevance_score: The provider's score, or its 0..1 form with `score_mode="unit"`; `None` for a blank document,
             and if the response is degraded.
-        document: Your document: `{"text": ...}` for a string, a mapping as passed; `None` with
-            `return_documents=False`.
+        document: Your document: `{"text": ...}` for a string, a mapping as passed. There is none with
+            `return_documents=False`: the attribute is then `None`.
     """
+
+    __slots__ = ()
+
+    if TYPE_CHECKING:
+
+        def __init__(
+            self, *, index: int, relevance_score: float | None, document: Mapping[str, Any] | None = None
+        ) -> None: ...
+
+    @property
+    def index(self) -> int:
+        """Index in the `documents` of the call."""
+        found: int = self["index"]
+        return found
+
+    @property
+    def relevance_score(self) -> float | None:
+        """The score, or `None` if the document was not ranked."""
+        found: float | None = self["relevance_score"]
+        return found
+
+    @property
+    def document(self) -> Mapping[str, Any] | None:
+        """Your document, or `None` with `return_documents=False`."""
+        return self.get("document")
+
+    def __missing__(self, key: str) -> None:
+        if key not in _OPTIONAL:
+            raise KeyError(key)
+
+    def __repr__(self) -> str:
+        return f"RerankResult(index={self.index}, relevance_score={self.relevance_score})"
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(_without_none, handler.generate_schema(_Row))
+
+
+class _Row(TypedDict):
+    """A result, for validation."""
 
     index: int
     relevance_score: float | None
-    document: Mapping[str, Any] | None = field(default=None, repr=False)
+    document: NotRequired[Mapping[str, Any] | None]
 
-    @classmethod
-    def _names(cls) -> Iterable[str]:
-        return cls.__slots__
+
+def _without_none(row: dict[str, Any]) -> RerankResult:
+    return RerankResult(**{name: value for name, value in row.items() if value is not None or name not in _OPTIONAL})
 
 
 _IN_REPR = 10
 
 
-@public("anyrerank")
-class Results(Sequence[RerankResult]):
-    """The results of a call, best first: an immutable sequence that creates each `RerankResult` on access.
+class Ranking:
+    """The results of a call in columns, before anyone reads them.
 
-    Creating hundreds of them for a caller who reads three was the most expensive step of a call.
+    Creating hundreds of results for a caller who reads none of them, such as an adapter, was the most expensive step
+    of a call.
 
     Attributes:
-        indexes: Index of each result in the `documents` of the call.
+        indexes: Index of each result in the `documents` of the call, best first.
         scores: Score of each result.
     """
 
@@ -55,7 +95,7 @@ class Results(Sequence[RerankResult]):
         self,
         indexes: Sequence[int] = (),
         scores: Sequence[float | None] = (),
-        documents: Sequence[Document | None] | None = None,
+        documents: Sequence[Document] | None = None,
     ) -> None:
         """`documents` are the documents of the results, in the same order, or `None`."""
         self.indexes = tuple(indexes)
@@ -65,28 +105,22 @@ class Results(Sequence[RerankResult]):
     def __len__(self) -> int:
         return len(self.indexes)
 
-    @overload
-    def __getitem__(self, index: int) -> RerankResult: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> "Results": ...
-
-    def __getitem__(self, index: int | slice) -> "RerankResult | Results":
-        documents = None if self._documents is None else self._documents[index]
-        if isinstance(index, slice):
-            return Results(self.indexes[index], self.scores[index], cast("Sequence[Document] | None", documents))
-        return RerankResult(self.indexes[index], self.scores[index], _shown(cast("Document | None", documents)))
-
     def __iter__(self) -> Iterator[RerankResult]:
-        shown = repeat(None) if self._documents is None else map(_shown, self._documents)
-        return map(RerankResult, self.indexes, self.scores, shown)
+        if self._documents is None:
+            return iter([RerankResult(index=i, relevance_score=s) for i, s in self.pairs()])
+        return iter(
+            [
+                RerankResult(index=i, relevance_score=s, document={"text": d} if isinstance(d, str) else d)
+                for i, s, d in zip(self.indexes, self.scores, self._documents, strict=True)
+            ]
+        )
 
     def pairs(self) -> Iterator[tuple[int, float | None]]:
         """(index, score) of each result."""
         return zip(self.indexes, self.scores, strict=True)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and not isinstance(other, str) and tuple(self) == tuple(other)
+        return list(self) == list(other) if isinstance(other, Ranking | Results) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]
 
@@ -95,14 +129,43 @@ class Results(Sequence[RerankResult]):
         more = [f"and {len(self) - _IN_REPR} more"] if len(self) > _IN_REPR else []
         return f"Results({', '.join([*shown, *more])})"
 
+
+@public("anyrerank")
+class Results(list[RerankResult]):
+    """The results of a call, best first: a list, as in LiteLLM.
+
+    Attributes:
+        indexes: Index of each result in the `documents` of the call.
+        scores: Score of each result.
+    """
+
+    __slots__ = ()
+
+    @property
+    def indexes(self) -> tuple[int, ...]:
+        """Index of each result in the `documents` of the call."""
+        return tuple(result.index for result in self)
+
+    @property
+    def scores(self) -> tuple[float | None, ...]:
+        """Score of each result."""
+        return tuple(result.relevance_score for result in self)
+
+    def pairs(self) -> Iterator[tuple[int, float | None]]:
+        """(index, score) of each result."""
+        return zip(self.indexes, self.scores, strict=True)
+
+    def __repr__(self) -> str:
+        return repr(Ranking(self.indexes, self.scores))
+
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        rows = handler.generate_schema(tuple[RerankResult, ...])
+        rows = handler.generate_schema(list[RerankResult])
         return core_schema.no_info_wrap_validator_function(
             _as_results,
             rows,
             serialization=core_schema.wrap_serializer_function_ser_schema(
-                lambda results, serialize: serialize(tuple(map(_dumped, results))), schema=rows
+                lambda results, serialize: serialize(list(map(_dumped, results))), schema=rows
             ),
         )
 
@@ -111,15 +174,10 @@ def _dumped(result: RerankResult) -> RerankResult:
     """`result` with its document as a dict: pydantic warns about other mappings, and the warning shows them."""
     if result.document is None or isinstance(result.document, dict):
         return result
-    return RerankResult(result.index, result.relevance_score, dict(result.document))
+    return RerankResult(**{**result, "document": dict(result.document)})
 
 
-def _as_results(value: Any, validate: Callable[[Any], tuple[RerankResult, ...]]) -> Results:
-    if isinstance(value, Results):
+def _as_results(value: Any, validate: Callable[[Any], list[RerankResult]]) -> Ranking | Results:
+    if isinstance(value, Ranking | Results):
         return value
-    rows = validate(value)
-    return Results([r.index for r in rows], [r.relevance_score for r in rows], [r.document for r in rows])
-
-
-def _shown(document: Document | None) -> Mapping[str, Any] | None:
-    return {"text": document} if isinstance(document, str) else document
+    return Results(() if value is None else validate(value))  # LiteLLM's may be None

@@ -8,6 +8,9 @@ from typing import cast
 from anyrerank._core.types.documents import Document
 from anyrerank._core.types.request import RerankRequest
 
+BYTES_PER_TOKEN = 3
+"""On the low side for most languages."""
+
 
 def text_of(document: Document, rank_fields: Sequence[str] | None) -> str:
     """What a text model reads of a document: the string, its `text`, or a `name: value` line for each rank field."""
@@ -28,7 +31,7 @@ def texts_of(request: RerankRequest) -> Sequence[str]:
 
 def tokens_in(text: str) -> int:
     """A rough count of tokens, on the high side: a third of the bytes, where English has about a quarter."""
-    return len(text.encode("utf-8", "replace")) // 3 + 1
+    return len(text.encode("utf-8", "replace")) // BYTES_PER_TOKEN + 1
 
 
 def tokens_to_read(query: str, documents: Sequence[Document], rank_fields: Sequence[str] | None = None) -> int:

@@ -2,7 +2,9 @@
 
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator
 
 from anyrerank._core.types.keyed import Value
 from anyrerank._core.types.public import public
@@ -31,7 +33,7 @@ class Meta(Value):
     api_version: Mapping[str, Any] | None = None
     billed_units: BilledUnits | None = None
     tokens: Tokens | None = None
-    warnings: tuple[str, ...] = ()
+    warnings: Annotated[tuple[str, ...], BeforeValidator(lambda value: () if value is None else value)] = ()
     estimated: bool = False
 
 

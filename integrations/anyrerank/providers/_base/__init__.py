@@ -11,7 +11,7 @@ from anyrerank.providers._base.answers import (
     ranked,
     usage,
 )
-from anyrerank.providers._base.cohere_style import COHERE_USAGE, PROMPT_USAGE, TOTAL_USAGE, CohereStyle
+from anyrerank.providers._base.cohere_style import COHERE_USAGE, PROMPT_USAGE, TOTAL_USAGE, CohereStyle, truncate_word
 from anyrerank.providers._base.cohere_versions import CohereVersions
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, imported_before_fork
@@ -46,5 +46,6 @@ __all__ = [
     "json_or_none",
     "message_in",
     "ranked",
+    "truncate_word",
     "usage",
 ]

@@ -33,6 +33,11 @@ PROMPT_USAGE: UsagePaths = MappingProxyType(
 )
 
 
+def truncate_word(value: Any) -> Any:
+    """`"END"` for True and `"NONE"` for False; other values are returned unchanged."""
+    return ("END" if value else "NONE") if isinstance(value, bool) else value
+
+
 @public("anyrerank.providers")
 class CohereStyle(Provider):
     """A provider that takes texts and returns results with index and score; each attribute is a name on the wire."""

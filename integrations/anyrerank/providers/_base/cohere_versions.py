@@ -45,6 +45,10 @@ class CohereVersions(CohereStyle):
         return limit
 
     @override
+    def cuts_documents(self, options: Mapping[str, Any]) -> bool:
+        return not self._is_v1(options)
+
+    @override
     def url(self, request: RerankRequest) -> str:
         return self.versioned_url(request.options)
 

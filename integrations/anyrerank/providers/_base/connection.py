@@ -19,12 +19,14 @@ class Setting:
         variables: Environment variables that may hold it; the first one that is set is used.
         secret: Whether no error, log or `repr` may show it.
         sent: Whether it is sent in a header, which limits its characters.
+        same_as: The setting, or `api_base`, of which this is only another name.
     """
 
     about: str
     variables: tuple[str, ...] = ()
     secret: bool = False
     sent: bool = False
+    same_as: str | None = None
 
 
 @public("anyrerank.providers")

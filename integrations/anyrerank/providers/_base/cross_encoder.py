@@ -18,6 +18,7 @@ from typing_extensions import override
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
+from anyrerank.providers._base.half_characters import repaired
 from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.redaction import Redactor
 
@@ -90,12 +91,13 @@ class CrossEncoder(Provider):
         if request.extra_body:
             raise self.bad_request(f"extra_body is not supported by {self.title}: no request is sent")
         slot: Slot = yield Blocking(self._loaded_slot)
-        texts = texts_of(request)
+        texts = list(map(repaired, texts_of(request)))  # tokenizers refuse half characters
+        query = repaired(request.query)
         longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         scores: list[tuple[int, float]] = []
         for start in range(0, len(longest_first), CHUNK):
             chunk = longest_first[start : start + CHUNK]
-            logits = yield Blocking(partial(self._score, slot, request, [texts[index] for index in chunk]))
+            logits = yield Blocking(partial(self._score, slot, request, query, [texts[index] for index in chunk]))
             scores.extend(zip(chunk, logits, strict=True))
         return Answer(scores=scores)
 
@@ -149,14 +151,12 @@ class CrossEncoder(Provider):
                 raise self.download_failed() from None
             raise self.configuration_error(f"{self.deployment} cannot be loaded: {_first_line(error)}") from error
 
-    def _score(self, slot: Slot, request: RerankRequest, texts: Sequence[str]) -> list[float]:
+    def _score(self, slot: Slot, request: RerankRequest, query: str, texts: Sequence[str]) -> list[float]:
         assert slot.score is not None  # noqa: S101  set by `_loaded_slot`
         try:
             with slot.lock:
-                scores = [float(score) for score in slot.score(request.query, texts)]
+                scores = [float(score) for score in slot.score(query, texts)]
         except Exception as error:  # noqa: BLE001  the library may raise anything
-            if any(_SURROGATE.search(text) for text in (request.query, *texts)):
-                raise self.bad_request("the query or a document holds unpaired surrogate characters") from None
             line = _first_line(error)
             raise InternalServerError(
                 f"{self.deployment} failed: {Redactor(request).message(line, type(error).__name__)}",
@@ -176,7 +176,6 @@ class CrossEncoder(Provider):
 
 _OUT_OF_MEMORY = ("out of memory", "allocate memory", "memoryerror")
 _HUB_ID = re.compile(r"[\w-][\w.-]*(/[\w-][\w.-]*)?", re.ASCII)
-_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def _first_line(error: Exception) -> str:

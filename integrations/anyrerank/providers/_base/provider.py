@@ -18,6 +18,7 @@ from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
 from anyrerank.providers._base.error_body import description_of
 from anyrerank.providers._base.errors import ProviderErrors
+from anyrerank.providers._base.half_characters import repaired_tree
 from anyrerank.providers._base.urls import is_http_url
 
 EMPTY_REQUEST = RerankRequest(query="", documents=())
@@ -109,6 +110,10 @@ class Provider(ProviderErrors):
         """What the scores of this model mean when it is called with these options."""
         return self.scale
 
+    def cuts_documents(self, options: Mapping[str, Any]) -> bool:
+        """Whether the provider applies `max_tokens_per_doc`; otherwise documents are cut before they are sent."""
+        return "max_tokens_per_doc" in self.options
+
     @classmethod
     def reads_images(cls, model: str) -> bool:
         """Whether this model ranks a mapping with an `image`; True for a model that is not known."""
@@ -150,11 +155,10 @@ class Provider(ProviderErrors):
         """The HTTP request. The same request gives the same bytes."""
         body = {**self.body(request), **request.extra_body}
         try:
-            content = orjson.dumps(body, default=_as_dict)
-        except TypeError:
+            content = _json(body)
+        except (TypeError, RecursionError):
             raise self.bad_request(
-                "the request cannot be encoded as JSON: the query, a document or an option holds unpaired surrogate "
-                "characters or a value that JSON does not have"
+                "the request cannot be encoded as JSON: a document or an option holds a value that JSON does not have"
             ) from None
         return HttpRequest(method="POST", url=self.url(request), headers=self.headers(), content=content)
 
@@ -281,6 +285,18 @@ class Provider(ProviderErrors):
 
 def _or_set(variables: Sequence[str]) -> str:
     return f", or set {' or '.join(variables)}" if variables else ""
+
+
+def _json(body: Mapping[str, Any]) -> bytes:
+    """`body` as JSON; half characters are replaced only where there are some, as copying every body is slow.
+
+    Raises:
+        TypeError, RecursionError: It holds a value that JSON does not have.
+    """
+    try:
+        return orjson.dumps(body, default=_as_dict)
+    except TypeError:
+        return orjson.dumps(repaired_tree(body), default=_as_dict)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

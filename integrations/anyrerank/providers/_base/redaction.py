@@ -9,6 +9,7 @@ from urllib.parse import unquote_plus
 from pydantic_core import SchemaValidator, core_schema
 
 from anyrerank._core.types import RerankRequest
+from anyrerank.providers._base.half_characters import repaired
 
 _SHOWN, _SEARCHED = 300, 600
 """Characters of a message that are shown at most, and that are searched: a quotation may go on after the cut."""
@@ -67,9 +68,9 @@ def _texts(request: RerankRequest) -> Iterator[str]:
 
 
 def _squeezed(text: str) -> str:
-    """`text` in one letter case, without white space and unpaired surrogates."""
-    folded = text.casefold().replace("\u00a0", "").replace("\u3000", "")
-    return folded.encode("utf-8", "ignore").translate(None, b" \t\n\r\v\f").decode()
+    """`text` in one letter case, without white space and half characters, which are sent as U+FFFD."""
+    folded = repaired(text).casefold().replace("\u00a0", "").replace("\u3000", "").replace("\ufffd", "")
+    return folded.encode().translate(None, b" \t\n\r\v\f").decode()
 
 
 def _readings(text: str) -> set[str]:

@@ -1,0 +1,51 @@
+"""Cut documents to `max_tokens_per_doc`, for providers that have no such option."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anyrerank._core.types import BYTES_PER_TOKEN, Document
+
+LOCAL = "max_tokens_per_doc"
+"""The option that works at every provider, because it can be applied here."""
+
+
+def cut(documents: Sequence[Document], rank_fields: Sequence[str] | None, tokens: int) -> list[Document]:
+    """`documents`, the long ones as copies that are cut; no tokenizer is needed, as a token has about 3 bytes or more.
+
+    Args:
+        rank_fields: The fields that share the tokens of a mapping, in order; by default its `text`.
+        tokens: How many tokens each document may have.
+    """
+    names = rank_fields or ("text",)
+    return [_cut(document, names, tokens * BYTES_PER_TOKEN) for document in documents]
+
+
+def _cut(document: Document, names: Sequence[str], size: int) -> Document:
+    if isinstance(document, str):
+        return _beginning(document, size)
+    shorter: dict[str, str] = {}
+    for name in names:
+        if (value := document.get(name)) is not None:
+            text = str(value)
+            beginning = _beginning(text, size)
+            size -= len(_encoded(beginning))
+            if beginning != text:
+                shorter[name] = beginning
+    return {**document, **shorter} if shorter else document
+
+
+def _beginning(text: str, size: int) -> str:
+    """The whole characters in the first `size` bytes; at least one if any are left, as a blank text is not ranked."""
+    if len(text) * 4 <= size or len(encoded := _encoded(text)) <= size:
+        return text
+    if size <= 0:
+        return ""
+    encoded = _encoded(text := text.lstrip())
+    while size and size < len(encoded) and encoded[size] & 0xC0 == 0x80:  # inside a character
+        size -= 1
+    return encoded[:size].decode("utf-8", "surrogatepass") or text[:1]
+
+
+def _encoded(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
