@@ -51,7 +51,7 @@ def serve(
             raise ConfigurationError("--config and --model exclude each other")
         read = _read(config, model)
         _check_host(host, read)
-        gateway = Gateway(service_of(read))
+        gateway = Gateway(service_of(read), reread=lambda: service_of(_read(config, model)))
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
@@ -62,7 +62,7 @@ def serve(
 
     def reload() -> None:
         try:
-            gateway.replace(service_of(_read(config, model)))
+            gateway.reload()
         except RerankError as error:
             print_error(f"the configuration was not reloaded: {error}")
         else:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, MutableMapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -13,11 +12,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.access_log import AccessLog
 from anyrerank.gateway.admission import Admission
-from anyrerank.gateway.body import encoded
+from anyrerank.gateway.browsers import Browsers
 from anyrerank.gateway.dialects import dialects
-from anyrerank.gateway.errors import phrase
-from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint
+from anyrerank.gateway.errors import phrase, superset
+from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
+from anyrerank.gateway.health import Dependency
+from anyrerank.gateway.metrics import Metrics
+from anyrerank.gateway.operation import operation_routes
+from anyrerank.gateway.plain import Plain
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
 
@@ -30,14 +35,34 @@ class Gateway:
         admission: How many requests are let in.
         listeners: Get each request when it was answered.
         draining: Whether it accepts its last requests.
+        connections: How many are open.
+        metrics: Its numbers.
+        dependencies: What it needs to be ready, apart from models.
+        reread: Reads the configuration again, for `reload`.
     """
 
-    def __init__(self, service: Service, listeners: Sequence[Listener] = ()) -> None:
+    def __init__(
+        self, service: Service, listeners: Sequence[Listener] = (), reread: Callable[[], Service] | None = None
+    ) -> None:
         settings = service.settings
         self.service = service
         self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds)
-        self.listeners = list(listeners)
+        self.connections = 0
+        self.metrics = Metrics(self)
+        self.listeners: list[Listener] = [self.metrics, AccessLog(self), *listeners]
+        self.dependencies: MutableMapping[str, Dependency] = {}
+        self.reread = reread
         self.draining = False
+
+    def reload(self) -> None:
+        """Read the configuration again. An error leaves everything as it was.
+
+        Raises:
+            ConfigurationError: It is wrong, or there is no file to read.
+        """
+        if self.reread is None:
+            raise ConfigurationError("this gateway has no configuration file")
+        self.replace(self.reread())
 
     def replace(self, service: Service) -> None:
         """Serve something else from now on; calls in flight end where they began."""
@@ -57,19 +82,26 @@ class Gateway:
 
 def application(gateway: Gateway) -> ASGIApp:
     """The application that serves a gateway."""
+
+    async def not_served(request: Request, error: Exception) -> Response:
+        response = _not_served(request, error)
+        gateway.metrics.served("other", response.status_code)
+        return response
+
     endpoints = rerank_endpoints(gateway)
     routes = [
-        Route("/", playground, methods=["GET"]),
+        Route("/", Plain(gateway, "/", playground), methods=["GET"]),
+        *operation_routes(gateway),
         *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
     ]
-    others = Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
+    others = Starlette(routes=routes, exception_handlers={HTTPException: not_served})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Most requests have one of these paths; the search through all routes would take longer than their dialect.
         endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
         await (endpoint or others)(scope, receive, send)
 
-    return app
+    return Browsers(app, gateway)
 
 
 def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
@@ -79,10 +111,10 @@ def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
     return {path: RerankEndpoint(gateway, path, dialect, shared=dialect.shared) for path, dialect in served}
 
 
-async def _not_served(request: Request, error: Exception) -> Response:
+def _not_served(request: Request, error: Exception) -> Response:
     """The answer to a wrong path or method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
-    headers: dict[str, Any] = dict(getattr(error, "headers", None) or {})
+    headers = {**(getattr(error, "headers", None) or {}), "x-request-id": request_id_of(request.scope)}
     message = f"{phrase(status)}: {request.method} {request.url.path[:200]}"
-    body = {"error": {"message": message, "type": "not_found", "param": None, "code": str(status)}, "message": message}
-    return Response(encoded({**body, "detail": message}), status, headers, "application/json")
+    kind = "method_not_allowed" if status == 405 else "not_found"
+    return Response(superset(message, kind, status), status, headers, "application/json")

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
+import orjson
+
 from anyrerank.errors import (
     APITimeoutError,
     AuthenticationError,
@@ -116,3 +118,9 @@ def phrase(status: int) -> str:
         return HTTPStatus(status).phrase
     except ValueError:
         return "Client Closed Request"
+
+
+def superset(message: str, kind: str, status: int, param: str | None = None) -> bytes:
+    """The body of an error outside of the dialects, where clients of LiteLLM, Cohere and Xinference look for it."""
+    error = {"message": message, "type": kind, "param": param, "code": str(status)}
+    return orjson.dumps({"error": error, "message": message, "detail": message})

@@ -9,12 +9,18 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from types import FrameType
+from typing import Any, cast
 
 import uvicorn
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.app import Gateway, application
+from anyrerank.gateway.connection import Connection
+
+_KEEP_ALIVE_SECONDS = 75
+"""Longer than clients and load balancers keep a connection: who closes it first must not be the server."""
 
 
 def keep_what_is_loaded() -> None:
@@ -59,13 +65,14 @@ class Server(uvicorn.Server):
     ) -> None:
         config = uvicorn.Config(
             application(gateway),
-            http="httptools",
+            http=cast("Any", partial(Connection, host=gateway)),
             ws="none",
             lifespan="off",
             access_log=False,
             log_config=None,
             server_header=False,
             proxy_headers=False,  # or a client could say where it comes from
+            timeout_keep_alive=_KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, round(gateway.service.settings.shutdown_timeout)),
         )
         super().__init__(config)

@@ -1,0 +1,64 @@
+"""A line of JSON for each request for a reranking, without query, documents and keys."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from typing import Protocol
+
+from anyrerank.gateway.body import encoded
+from anyrerank.gateway.exchange import Exchange
+from anyrerank.gateway.service import Service
+
+_log = logging.getLogger("anyrerank.gateway.access")
+
+
+class Host(Protocol):
+    """What is needed of the gateway."""
+
+    service: Service
+
+
+class AccessLog:
+    """Writes the lines to the logger `anyrerank.gateway.access`, or to standard output if nothing handles that."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Log a request, if the settings say so."""
+        if not self._host.service.settings.access_log:
+            return
+        line = encoded(facts(exchange)).decode()
+        if _log.hasHandlers():
+            _log.setLevel(logging.INFO)
+            _log.info(line)
+        else:
+            sys.stdout.write(f"{line}\n")
+
+
+def facts(exchange: Exchange) -> dict[str, object]:
+    """What is known about a request; what is not known is left out."""
+    response, error, asked = exchange.response, exchange.error, exchange.asked
+    attempts = response.attempts if response else error.attempts if error else ()
+    known = {
+        "time": round(time.time(), 3),
+        "request_id": exchange.request_id,
+        "route": exchange.route,
+        "dialect": exchange.dialect.name,
+        "status": exchange.status,
+        "error": exchange.kind,
+        "seconds": round(exchange.seconds, 6),
+        "upstream_seconds": round(exchange.upstream, 6),
+        "key": exchange.caller.alias if exchange.caller else None,
+        "model": exchange.model,
+        "documents": len(asked.documents) if asked else None,
+        "top_n": asked.top_n if asked else None,
+        "deployment": f"{response.provider}/{response.model}" if response else None,
+        "attempts": len(attempts) or None,
+        "cost": response.cost if response else None,
+        "cached": response.cached or None if response else None,
+        "degraded": response.degraded or None if response else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}

@@ -1,0 +1,132 @@
+"""Says whether the gateway lives, whether it is ready for requests, and how the deployments are doing.
+
+Only `/health?deep=true` asks a provider.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping, MutableMapping
+from typing import Any, Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+import anyrerank
+from anyrerank._core.client import Router, deployments_of
+from anyrerank.errors import RerankError
+from anyrerank.gateway.caller import Caller
+from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.plain import json_answer, master
+from anyrerank.gateway.service import Service
+
+LIVENESS = ("/health/liveliness", "/health/liveness", "/liveness", "/livez", "/healthz")
+READINESS = ("/health/readiness", "/readiness", "/readyz")
+
+_QUERY = "What is the capital of France?"
+_DOCUMENTS = ("Bananas are yellow.", "The capital of France is Paris.")
+_DEEP_SECONDS = 60.0
+"""For how long the outcome of a deep check holds: it costs money."""
+
+Dependency = Callable[[], str | None]
+"""Why the gateway is not ready because of something that it depends on, or `None`. It must not block."""
+
+
+class Host(Protocol):
+    """What is needed of the gateway."""
+
+    service: Service
+    draining: bool
+    dependencies: MutableMapping[str, Dependency]
+
+
+class Health:
+    """The handlers."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._checking = asyncio.Lock()
+        self._checked: tuple[Service, float, dict[str, str | None]] | None = None
+
+    async def alive(self, _: Request) -> Response:
+        """The event loop answers."""
+        return json_answer("I'm alive!")
+
+    async def ready(self, _: Request) -> Response:
+        """Whether a load balancer may send requests, and why not."""
+        reasons = self.reasons()
+        status = 503 if reasons else 200
+        body = {
+            "status": "unhealthy" if reasons else "healthy",
+            "reasons": reasons,
+            "anyrerank_version": anyrerank.__version__,
+        }
+        return json_answer(body, status)
+
+    def reasons(self) -> dict[str, str]:
+        """Why the gateway is not ready, by dependency."""
+        host = self._host
+        found = {"gateway": "it is shutting down" if host.draining else None}
+        if all(each.fault() is not None for _, each in deployments_of(host.service.router)):
+            found["models"] = "no model has what it needs to be asked, such as a key"
+        found |= {name: reason() for name, reason in host.dependencies.items()}
+        return {name: reason for name, reason in found.items() if reason is not None}
+
+    async def overview(self, request: Request) -> Response:
+        """The deployments of the models that the caller may use; numbers only for callers without a key."""
+        service = self._host.service
+        if request.query_params.get("deep", "").lower() == "true":
+            caller: Caller | None = master(service, request.scope)
+            faults: Mapping[str, str | None] = await self._deep(service)
+        else:
+            caller, faults = _caller(service, request), {}
+        return json_answer(_report(service, caller, faults))
+
+    async def _deep(self, service: Service) -> dict[str, str | None]:
+        """What is wrong with each model when it is asked, or `None`."""
+        async with self._checking:  # who comes meanwhile gets the same outcome
+            known = self._checked
+            if known is None or known[0] is not service or time.monotonic() - known[1] > _DEEP_SECONDS:
+                names = [name for name in service.router.model_names if name not in service.unavailable]
+                found = await asyncio.gather(*(_fault(service.router, name) for name in names))
+                known = self._checked = (service, time.monotonic(), dict(zip(names, found, strict=True)))
+            return known[2]
+
+
+async def _fault(router: Router, name: str) -> str | None:
+    """What is wrong with a model, which is asked to rank a known pair."""
+    try:
+        response = await router.arerank(name, _QUERY, _DOCUMENTS, fallbacks=None, cache=None)
+    except RerankError as error:
+        return type(error).__name__
+    first, second = response.results.scores
+    if first == second:
+        return "it gives all documents the same score"
+    return None if response.results.indexes[0] == 1 else "it ranks an unrelated document first"
+
+
+def _caller(service: Service, request: Request) -> Caller | None:
+    try:
+        return service.access.caller(request.scope)
+    except GatewayError:
+        return None
+
+
+def _report(service: Service, caller: Caller | None, faults: Mapping[str, str | None]) -> dict[str, Any]:
+    """LiteLLM's answer."""
+    healthy: list[dict[str, Any]] = []
+    unhealthy: list[dict[str, Any]] = []
+    seen = None if caller is None else set(service.names(caller))
+    for each in service.router.deployment_status():
+        entry = {"model_name": each.model_name, "model": each.deployment, "model_id": each.model_id}
+        fault = faults.get(each.model_name) or ("it is cooling down" if each.cooldown else None)
+        if seen is None or each.model_name in seen:
+            (healthy if fault is None else unhealthy).append(entry if fault is None else {**entry, "error": fault})
+    unhealthy += [
+        {"model_name": name, "error": reason}
+        for name, reason in service.unavailable.items()
+        if caller is None or caller.may_use(name)
+    ]
+    shown = {} if caller is None else {"healthy_endpoints": healthy, "unhealthy_endpoints": unhealthy}
+    return {**shown, "healthy_count": len(healthy), "unhealthy_count": len(unhealthy)}

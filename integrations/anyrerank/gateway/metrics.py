@@ -1,0 +1,147 @@
+"""The metrics of a gateway, for Prometheus."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Protocol
+
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+from anyrerank._core.client import deployments_of
+from anyrerank._core.types import Attempt, RerankResponse
+from anyrerank.gateway.admission import Admission
+from anyrerank.gateway.exchange import Exchange
+from anyrerank.gateway.series import Durations, Names, Totals
+from anyrerank.gateway.service import Service
+
+
+class Host(Protocol):
+    """What is needed of the gateway."""
+
+    service: Service
+    admission: Admission
+    connections: int
+
+
+class Metrics(Collector):
+    """Counts the requests of one gateway. Belongs to its event loop.
+
+    Attributes:
+        registry: What `/metrics` shows; others may add collectors of their own.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._groups: Mapping[str | None, str] = {}
+        self._grouped: Service | None = None
+        self._model, self._key = Names(), Names()
+        self._requests = Totals("anyrerank_requests", "Requests.", "route", "dialect", "model", "status")
+        self._seconds = Durations(
+            "anyrerank_request_duration_seconds", "Time from the headers of a request to its answer.", "route", "model"
+        )
+        self._overhead = Durations(
+            "anyrerank_overhead_seconds", "The part of the time that the gateway itself needed.", "route"
+        )
+        self._rejected = Totals(
+            "anyrerank_rejected", "Requests that were refused before anything was sent to a provider.", "reason"
+        )
+        self._gone = Totals("anyrerank_client_gone", "Requests whose client went away before it was answered.")
+        self._attempts = Totals(
+            "anyrerank_attempts", "Requests to providers, with the class of the error.", "deployment", "error"
+        )
+        self._dollars = Totals("anyrerank_cost_dollars", "US dollars, as far as known.", "model", "key_alias")
+        self._units = Totals("anyrerank_search_units", "Search units that were billed.", "model")
+        self._tokens = Totals("anyrerank_tokens", "Tokens that providers read, as far as reported.", "model")
+        self._documents = Totals("anyrerank_documents", "Documents that were ranked.", "model")
+        self._pairs = Totals("anyrerank_cache_pairs", "Scores from the cache, and others.", "model", "result")
+        self._fallbacks = Totals("anyrerank_fallbacks", "Answers that another model gave.", "model")
+        self._degraded = Totals("anyrerank_degraded", "Answers in the incoming order, without scores.", "model")
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+
+    def __call__(self, exchange: Exchange) -> None:
+        """Count a request for a reranking."""
+        model, route = self._model(exchange.model), exchange.route
+        self._requests.add(1, route, exchange.dialect.name, model, str(exchange.status))
+        self._seconds.add(exchange.seconds, route, model)
+        if exchange.status == 499:
+            self._gone.add(1)
+        response, error = exchange.response, exchange.error
+        if response is not None:
+            self._overhead.add(max(0.0, exchange.seconds - exchange.upstream), route)
+            self._answered(model, response, len(exchange.asked.documents) if exchange.asked else 0)
+            attempts = response.attempts
+        else:
+            attempts = () if error is None else error.attempts
+            if exchange.kind is not None and not attempts and exchange.status != 499:
+                self._rejected.add(1, exchange.kind)
+        self._spent(model, self._key(exchange.caller.alias if exchange.caller else None), attempts)
+
+    def served(self, route: str, status: int) -> None:
+        """Count another request."""
+        self._requests.add(1, route, "", "", str(status))
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry."""
+        families = (value for value in vars(self).values() if isinstance(value, Totals | Durations))
+        yield from (family.collect() for family in families)
+        admission = self._host.admission
+        yield _gauge("anyrerank_in_flight", "Requests that are worked on.", admission.in_flight)
+        yield _gauge("anyrerank_queue_depth", "Requests that wait to be worked on.", admission.waiting)
+        yield _gauge("anyrerank_connections", "Connections of clients.", self._host.connections)
+        labels = ("model", "deployment", "id")
+        state = GaugeMetricFamily("anyrerank_deployment_state", "1, or 0 while it cools down.", labels=labels)
+        load = GaugeMetricFamily("anyrerank_deployment_in_flight", "Calls in flight.", labels=labels)
+        for each in self._host.service.router.deployment_status():
+            names = (each.model_name, each.deployment, each.model_id)
+            state.add_metric(names, 0.0 if each.cooldown else 1.0)
+            load.add_metric(names, each.in_flight)
+        yield state
+        yield load
+
+    def text(self, accept: str) -> tuple[bytes, str]:
+        """All metrics, and their content type.
+
+        Args:
+            accept: The formats that the client can read.
+        """
+        encode, content_type = choose_encoder(accept)
+        return encode(self.registry), content_type
+
+    def _answered(self, model: str, response: RerankResponse, documents: int) -> None:
+        self._documents.add(documents, model)
+        billed, tokens = response.meta.billed_units, response.meta.tokens
+        if billed is not None and billed.search_units:
+            self._units.add(billed.search_units, model)
+        if read := (tokens and tokens.input_tokens) or (billed and billed.total_tokens):
+            self._tokens.add(read, model)
+        if response.cached:
+            self._pairs.add(response.cached, model, "hit")
+        if documents > response.cached:
+            self._pairs.add(documents - response.cached, model, "miss")
+        if response.degraded:
+            self._degraded.add(1, model)
+        elif response.model_id is not None and self._group(response.model_id) != response.model_group:
+            self._fallbacks.add(1, model)
+
+    def _spent(self, model: str, key: str, attempts: Iterable[Attempt]) -> None:
+        for attempt in attempts:
+            self._attempts.add(1, attempt.deployment, attempt.error or "")
+            if attempt.cost:
+                self._dollars.add(attempt.cost, model, key)
+
+    def _group(self, model_id: str) -> str | None:
+        """The name of the model that a deployment belongs to."""
+        service = self._host.service
+        if self._grouped is not service:
+            self._groups = {each.model_id: name for name, each in deployments_of(service.router)}
+            self._grouped = service
+        return self._groups.get(model_id)
+
+
+def _gauge(name: str, help_text: str, value: float) -> Metric:
+    return GaugeMetricFamily(name, help_text, value)

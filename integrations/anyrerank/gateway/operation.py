@@ -1,0 +1,76 @@
+"""The routes for those who operate a gateway, and for clients that look for its models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Scope
+
+from anyrerank.errors import RerankError
+from anyrerank.gateway import health, models, plain
+from anyrerank.gateway.body import header
+from anyrerank.gateway.browsers import is_loopback
+from anyrerank.gateway.errors import bad_request
+from anyrerank.gateway.health import LIVENESS, READINESS, Health
+from anyrerank.gateway.models import Models
+from anyrerank.gateway.plain import Plain, json_answer, master
+
+_PROXY_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
+
+
+class Host(health.Host, models.Host, plain.Host, Protocol):
+    """What is needed of the gateway."""
+
+    def reload(self) -> None:
+        """Read the configuration again."""
+
+
+def operation_routes(host: Host) -> Iterable[BaseRoute]:
+    """Health, metrics, models, and the reload of the configuration."""
+    states, lists, operation = Health(host), Models(host), _Operation(host)
+    handlers = {
+        **dict.fromkeys(LIVENESS, states.alive),
+        **dict.fromkeys(READINESS, states.ready),
+        "/health": states.overview,
+        "/metrics": operation.metrics,
+        **dict.fromkeys(("/v1/models", "/models"), lists.listed),
+        **dict.fromkeys(("/v1/model/info", "/model/info"), lists.info),
+        "/model_group/info": lists.groups,
+    }
+    for path, handler in handlers.items():
+        yield Route(path, Plain(host, path, handler), methods=["GET"])
+    yield Route("/config/reload", Plain(host, "/config/reload", operation.reload), methods=["POST"])
+
+
+class _Operation:
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    async def metrics(self, request: Request) -> Response:
+        """Everything for this machine; others need the master key unless the settings open it."""
+        service = self._host.service
+        if not (service.settings.metrics_public or _is_local(request.scope)):
+            master(service, request.scope)
+        content, content_type = self._host.metrics.text(request.headers.get("accept", ""))
+        return Response(content, headers={"content-type": content_type})
+
+    async def reload(self, request: Request) -> Response:
+        """Read the configuration again: all of it holds from now on, or nothing has changed."""
+        master(self._host.service, request.scope)
+        try:
+            self._host.reload()
+        except RerankError as error:
+            raise bad_request(f"the configuration was not reloaded: {error.message}") from None
+        return json_answer({"status": "reloaded", "models": list(self._host.service.router.model_names)})
+
+
+def _is_local(scope: Scope) -> bool:
+    """Whether a request comes from this machine, and not from a proxy on it."""
+    client = scope.get("client")
+    host = client[0] if client else ""
+    shown = f"[{host}]" if ":" in host else host
+    return is_loopback(shown) and not any(header(scope, name) for name in _PROXY_HEADERS)

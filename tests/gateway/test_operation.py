@@ -1,0 +1,269 @@
+"""Health, models, metrics and reload."""
+
+import json
+import logging
+from collections.abc import Iterator
+
+import httpx
+import pytest
+from starlette.types import Scope
+from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
+
+from anyrerank import Router
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway import Gateway, Service
+from anyrerank.gateway.caller import Caller, key_of
+from anyrerank.gateway.health import LIVENESS, READINESS
+from anyrerank.testing import StubServer
+
+ASK = {"model": "rerank", "query": "red planet", "documents": ["Venus", "Mars is the red planet"]}
+HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
+MODEL_ROUTES = ["/v1/models", "/models", "/v1/model/info", "/model/info", "/model_group/info"]
+
+
+class TwoKeys:
+    """A master, and a key that may use one of the models."""
+
+    def caller(self, scope: Scope) -> Caller:
+        if key_of(scope) == MASTER_KEY:
+            return Caller(alias="master", is_master=True)
+        return Caller(alias="search team", models=["rerank"])
+
+
+@pytest.fixture
+def vendor() -> Iterator[StubServer]:
+    with StubServer() as server:
+        yield server
+
+
+def at(vendor: StubServer, name: str = "rerank", **more: object) -> dict[str, object]:
+    return entry(name, "cohere/rerank-v3.5", api_key="vendor-key-3f9", api_base=vendor.url, **more)
+
+
+@pytest.mark.parametrize("path", [*LIVENESS, *READINESS])
+def test_probe_needs_no_key(path: str) -> None:
+    with running(gateway_of()) as url:
+        assert httpx.get(url + path).status_code == 200
+
+
+@pytest.mark.parametrize("path", READINESS)
+def test_readiness_names_what_is_missing_and_liveness_stays(path: str) -> None:
+    gateway = gateway_of()
+    gateway.dependencies["database"] = lambda: "it does not answer"
+    with running(gateway) as url:
+        answer = httpx.get(url + path)
+        alive = httpx.get(f"{url}/livez")
+
+    assert answer.status_code == 503
+    assert answer.json()["reasons"] == {"database": "it does not answer"}
+    assert alive.status_code == 200
+
+
+def test_gateway_without_any_key_of_a_provider_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("COHERE_API_KEY", "CO_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    with running(gateway_of([entry("rerank", "cohere/rerank-v3.5")])) as url:
+        answer = httpx.get(f"{url}/readyz")
+
+    assert answer.status_code == 503
+    assert "models" in answer.json()["reasons"]
+
+
+def test_health_asks_no_provider_and_counts_without_a_key(vendor: StubServer) -> None:
+    with running(gateway_of([at(vendor)])) as url:
+        anonymous = httpx.get(f"{url}/health")
+        answer = httpx.get(f"{url}/health", headers=HEADERS)
+
+    assert anonymous.json() == {"healthy_count": 1, "unhealthy_count": 0}
+    assert answer.json()["healthy_endpoints"][0]["model_name"] == "rerank"
+    assert vendor.requests == []
+
+
+def test_deep_health_asks_each_model_once(vendor: StubServer) -> None:
+    with StubServer(lambda query, document: 0.5) as constant:
+        models = [at(vendor, "good"), at(constant, "constant"), at(vendor, "down", extra_body={"down": True})]
+        vendor.handler = lambda exchange: (
+            exchange.respond(500) if exchange.request.json.get("down") else exchange.rank()
+        )
+        with running(gateway_of(models, num_retries=0)) as url:
+            refused = httpx.get(f"{url}/health?deep=true")
+            answers = [httpx.get(f"{url}/health?deep=true", headers=HEADERS).json() for _ in range(2)]
+
+    assert refused.status_code == 401
+    assert [each["model_name"] for each in answers[0]["healthy_endpoints"]] == ["good"]
+    assert {each["model_name"] for each in answers[0]["unhealthy_endpoints"]} == {"constant", "down"}
+    assert answers[0] == answers[1]
+    assert len(vendor.requests) == 2
+
+
+def test_deep_health_is_for_the_master(vendor: StubServer) -> None:
+    with running(gateway_of([at(vendor)], access=TwoKeys())) as url:
+        answer = httpx.get(f"{url}/health?deep=true", headers={"authorization": "Bearer sk-team"})
+
+    assert answer.status_code == 403
+    assert vendor.requests == []
+
+
+@pytest.mark.parametrize("path", MODEL_ROUTES)
+def test_models_are_those_of_the_key_without_secrets(path: str, vendor: StubServer) -> None:
+    models = [at(vendor), at(vendor, "secret-model")]
+    with running(gateway_of(models, access=TwoKeys())) as url:
+        mine = httpx.get(url + path, headers={"authorization": "Bearer sk-team"})
+        all_of_them = httpx.get(url + path, headers=HEADERS)
+        anonymous = httpx.get(url + path)
+
+    assert anonymous.status_code == 401
+    assert len(mine.json()["data"]) == 1
+    assert len(all_of_them.json()["data"]) == 2
+    assert "secret-model" not in mine.text
+    assert "vendor-key" not in all_of_them.text
+    assert "127.0.0.1" not in all_of_them.text
+
+
+def test_model_info_has_the_price_of_each_deployment(vendor: StubServer) -> None:
+    models = [at(vendor, input_cost_per_query=0.5), at(vendor, input_cost_per_query=2)]
+    with running(gateway_of(models)) as url:
+        info = httpx.get(f"{url}/model/info", headers=HEADERS).json()["data"]
+        groups = httpx.get(f"{url}/model_group/info", headers=HEADERS).json()["data"]
+
+    assert [each["model_info"]["input_cost_per_query"] for each in info] == [0.5, 2]
+    assert [(each["model_group"], each["input_cost_per_query"]) for each in groups] == [("rerank", 2)]
+
+
+def values(text: str, name: str) -> dict[str, float]:
+    """The samples of a metric, by their labels as they are written."""
+    rows = [line for line in text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+    return {row.partition("{")[2].rpartition("}")[0]: float(row.rpartition(" ")[2]) for row in rows}
+
+
+def test_metrics_count_calls_cost_and_refusals(vendor: StubServer) -> None:
+    models = [at(vendor, input_cost_per_query=0.25), entry("spare")]
+    with running(gateway_of(models, fallbacks=[{"rerank": ["spare"]}], num_retries=0)) as url:
+        httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
+        vendor.fail(500, times=1)
+        httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
+        httpx.post(f"{url}/rerank", json=ASK)
+        httpx.post(f"{url}/tei/unknown/rerank", json={"query": "a", "texts": ["a"]}, headers=HEADERS)
+        text = httpx.get(f"{url}/metrics").text
+
+    assert values(text, "anyrerank_requests_total") == {
+        'dialect="litellm",model="rerank",route="/rerank",status="200"': 2,
+        'dialect="litellm",model="",route="/rerank",status="401"': 1,
+        'dialect="tei",model="",route="/tei/{model}/rerank",status="404"': 1,
+    }
+    assert values(text, "anyrerank_cost_dollars_total") == {'key_alias="master",model="rerank"': 0.25}
+    assert values(text, "anyrerank_search_units_total") == {'model="rerank"': 1}
+    assert values(text, "anyrerank_documents_total") == {'model="rerank"': 4}
+    assert values(text, "anyrerank_fallbacks_total") == {'model="rerank"': 1}
+    assert values(text, "anyrerank_rejected_total") == {'reason="authentication_error"': 1, 'reason="unknown_model"': 1}
+    assert values(text, "anyrerank_attempts_total") == {
+        'deployment="cohere/rerank-v3.5",error=""': 1,
+        'deployment="cohere/rerank-v3.5",error="InternalServerError"': 1,
+        'deployment="local/lexical",error=""': 1,
+    }
+    assert values(text, "anyrerank_request_duration_seconds_count")['model="rerank",route="/rerank"'] == 2
+    assert values(text, "anyrerank_in_flight") == {"": 0}
+
+
+def test_metrics_count_every_route_and_unknown_paths_as_one(vendor: StubServer) -> None:
+    paths = [*LIVENESS, *READINESS, "/health", *MODEL_ROUTES]
+    with running(gateway_of([at(vendor)])) as url:
+        for path in [*paths, "/metrics"]:
+            httpx.get(url + path, headers=HEADERS)
+        for number in range(5):
+            httpx.get(f"{url}/unknown-{number}")
+        httpx.get(f"{url}/rerank")
+        requests = values(httpx.get(f"{url}/metrics").text, "anyrerank_requests_total")
+
+    routes = {labels.split('route="')[1].split('"')[0] for labels in requests}
+    assert routes == {*paths, "/metrics", "other"}
+    assert requests['dialect="",model="",route="other",status="404"'] == 5
+
+
+def test_metrics_do_not_grow_with_what_clients_send() -> None:
+    with running(gateway_of()) as url, httpx.Client(base_url=url, headers=HEADERS) as client:
+        for number in range(30):
+            client.post("/rerank", json={**ASK, "model": f"made-up-{number}", "user": f"user-{number}"})
+        requests = values(client.get("/metrics").text, "anyrerank_requests_total")
+
+    assert len(requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "headers", "status"),
+    [
+        ({}, {}, 200),
+        ({}, {"x-forwarded-for": "203.0.113.7"}, 401),
+        ({}, {"x-forwarded-for": "203.0.113.7", **HEADERS}, 200),
+        ({"metrics_public": True}, {"x-forwarded-for": "203.0.113.7"}, 200),
+    ],
+)
+def test_metrics_are_open_on_this_machine_only(
+    settings: dict[str, object], headers: dict[str, str], status: int
+) -> None:
+    with running(gateway_of(settings=settings)) as url:
+        assert httpx.get(f"{url}/metrics", headers=headers).status_code == status
+
+
+def test_access_log_has_a_line_without_texts_and_keys(vendor: StubServer, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyrerank.gateway.access")
+    with running(gateway_of([at(vendor)], settings={"access_log": True})) as url:
+        httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, "x-request-id": "mine"})
+
+    (line,) = [record.message for record in caplog.records if record.name == "anyrerank.gateway.access"]
+    facts = json.loads(line)
+    assert (facts["request_id"], facts["status"], facts["documents"], facts["key"]) == ("mine", 200, 2, "master")
+    for secret in (MASTER_KEY, "vendor-key", "planet", "Venus"):
+        assert secret not in line
+
+
+def test_access_log_is_off_by_default(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "anyrerank.gateway.access")
+    with running(gateway_of()) as url:
+        httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
+
+    assert [record for record in caplog.records if record.name == "anyrerank.gateway.access"] == []
+
+
+def with_reload(gateway: Gateway, outcome: Service | ConfigurationError) -> Gateway:
+    def reread() -> Service:
+        if isinstance(outcome, ConfigurationError):
+            raise outcome
+        return outcome
+
+    gateway.reread = reread
+    return gateway
+
+
+def test_reload_replaces_the_models() -> None:
+    gateway = gateway_of()
+    before = gateway.service
+    other = Service(router=Router([entry("new")]), settings=before.settings, access=before.access)
+    with running(with_reload(gateway, other)) as url:
+        refused = httpx.post(f"{url}/config/reload")
+        answer = httpx.post(f"{url}/config/reload", headers=HEADERS)
+        models = httpx.get(f"{url}/v1/models", headers=HEADERS).json()["data"]
+
+    assert (refused.status_code, answer.status_code) == (401, 200)
+    assert [each["id"] for each in models] == ["new"]
+
+
+def test_reload_of_a_wrong_file_changes_nothing() -> None:
+    gateway = with_reload(gateway_of(), ConfigurationError("config.yaml:3: routing_strategy: unknown"))
+    with running(gateway) as url:
+        answer = httpx.post(f"{url}/config/reload", headers=HEADERS)
+        served = httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
+
+    assert answer.status_code == 400
+    assert "config.yaml:3" in answer.json()["error"]["message"]
+    assert served.status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/livez", "/nowhere"])
+def test_every_answer_has_the_id_of_its_request(path: str) -> None:
+    with running(gateway_of()) as url:
+        answer = httpx.get(url + path, headers={"x-request-id": "abc-1"})
+        other = httpx.get(url + path, headers={"x-request-id": "a" * 500})
+
+    assert answer.headers["x-request-id"] == "abc-1"
+    assert 0 < len(other.headers["x-request-id"]) <= 128
