@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anyrerank.gateway.admission import Admission
 from anyrerank.gateway.body import encoded
-from anyrerank.gateway.dialects import dialects
+from anyrerank.gateway.dialects import Dialect, dialects
 from anyrerank.gateway.errors import phrase
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint
+from anyrerank.gateway.facts import FactEndpoint
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
 
@@ -60,7 +61,8 @@ def application(gateway: Gateway) -> ASGIApp:
     endpoints = rerank_endpoints(gateway)
     routes = [
         Route("/", playground, methods=["GET"]),
-        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
+        *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
+        *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in fact_endpoints(gateway).items()),
     ]
     others = Starlette(routes=routes, exception_handlers={HTTPException: _not_served})
 
@@ -75,8 +77,24 @@ def application(gateway: Gateway) -> ASGIApp:
 def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
     """The endpoint of each path of each dialect; paths without parameters first."""
     served = [(path, dialect) for dialect in dialects() for path in dialect.paths]
-    served.sort(key=lambda each: ("{" in each[0], each[0]))
+    served.sort(key=_specific_first)
     return {path: RerankEndpoint(gateway, path, dialect, shared=dialect.shared) for path, dialect in served}
+
+
+def fact_endpoints(gateway: Gateway) -> dict[str, FactEndpoint]:
+    """The endpoint of each path at which a dialect tells about a model; paths without parameters first."""
+    served = [(path, dialect) for dialect in dialects() for path in dialect.facts]
+    served.sort(key=_specific_first)
+    return {path: FactEndpoint(gateway, path, dialect) for path, dialect in served}
+
+
+def _specific_first(served: tuple[str, Dialect]) -> tuple[bool, str]:
+    return "{" in served[0], served[0]
+
+
+def _pattern(path: str) -> str:
+    """A path as Starlette writes it; a parameter may hold slashes, as names of models do."""
+    return path.replace("}", ":path}")
 
 
 async def _not_served(request: Request, error: Exception) -> Response:
