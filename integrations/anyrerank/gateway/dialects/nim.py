@@ -25,14 +25,17 @@ class Nim(Dialect):
         return "passages" in body
 
     def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
-        """The request in a body. Its model and that in the path may differ, as in RAGFlow: that of the body wins."""
+        """The request in a body. Its model and that in the path may differ, as in RAGFlow: that of the body wins.
+
+        NIM itself always ranks all passages. RAGFlow sends `top_n` and LiteLLM `top_k` nevertheless.
+        """
         named, in_path = fields.text("model"), _names(path)
         return Asked(
             query=fields.query("query"),
             documents=fields.documents("passages"),
             model=named or next(iter(in_path), None),
             other_names=in_path,
-            top_n=fields.count("top_n"),
+            top_n=fields.count("top_n", "top_k"),
             options=fields.truncation("truncate"),
             user=fields.text("user"),
             ignored=fields.unread(),
