@@ -31,7 +31,7 @@ def gateway_of(
     """A gateway over a router with these models."""
     return Gateway(
         Service(
-            router=Router(models, **router),
+            router=Router(models, **{"drop_params": True, **router}),
             settings=GatewaySettings(**(settings or {})),
             access=access or (Open() if master_key is None else MasterKey(master_key)),
         )

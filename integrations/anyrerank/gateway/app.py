@@ -16,9 +16,10 @@ from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.access_log import AccessLog
 from anyrerank.gateway.admission import Admission
 from anyrerank.gateway.browsers import Browsers
-from anyrerank.gateway.dialects import dialects
+from anyrerank.gateway.dialects import Dialect, dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
+from anyrerank.gateway.facts import FactEndpoint
 from anyrerank.gateway.health import Dependency
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.operation import operation_routes
@@ -92,7 +93,8 @@ def application(gateway: Gateway) -> ASGIApp:
     routes = [
         Route("/", Plain(gateway, "/", playground), methods=["GET"]),
         *operation_routes(gateway),
-        *(Route(path, endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
+        *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
+        *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in fact_endpoints(gateway).items()),
     ]
     others = Starlette(routes=routes, exception_handlers={HTTPException: not_served})
 
@@ -107,8 +109,24 @@ def application(gateway: Gateway) -> ASGIApp:
 def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
     """The endpoint of each path of each dialect; paths without parameters first."""
     served = [(path, dialect) for dialect in dialects() for path in dialect.paths]
-    served.sort(key=lambda each: ("{" in each[0], each[0]))
+    served.sort(key=_specific_first)
     return {path: RerankEndpoint(gateway, path, dialect, shared=dialect.shared) for path, dialect in served}
+
+
+def fact_endpoints(gateway: Gateway) -> dict[str, FactEndpoint]:
+    """The endpoint of each path at which a dialect tells about a model; paths without parameters first."""
+    served = [(path, dialect) for dialect in dialects() for path in dialect.facts]
+    served.sort(key=_specific_first)
+    return {path: FactEndpoint(gateway, path, dialect) for path, dialect in served}
+
+
+def _specific_first(served: tuple[str, Dialect]) -> tuple[bool, str]:
+    return "{" in served[0], served[0]
+
+
+def _pattern(path: str) -> str:
+    """A path as Starlette writes it; a parameter may hold slashes, as names of models do."""
+    return path.replace("}", ":path}")
 
 
 def _not_served(request: Request, error: Exception) -> Response:

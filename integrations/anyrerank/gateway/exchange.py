@@ -13,6 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
+from anyrerank._core.client import scales_known, supported_options
 from anyrerank._core.types import RerankResponse
 from anyrerank.errors import RerankError
 from anyrerank.gateway.admission import Admission
@@ -21,6 +22,7 @@ from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
 from anyrerank.gateway.errors import STATUSES, GatewayError, gateway_error
+from anyrerank.gateway.noted import Noted
 from anyrerank.gateway.service import Service, options_of_call
 
 T = TypeVar("T")
@@ -58,6 +60,7 @@ class Exchange:
         kind: The kind of the problem, if there was one.
         seconds: From the first byte of the headers that was handled to the answer.
         upstream: Seconds of these that the router needed.
+        dropped: Options of the request that the deployment which answered does not have.
     """
 
     route: str
@@ -73,6 +76,7 @@ class Exchange:
     kind: str | None = None
     seconds: float = 0.0
     upstream: float = 0.0
+    dropped: tuple[str, ...] = ()
 
 
 class RerankEndpoint:
@@ -90,6 +94,7 @@ class RerankEndpoint:
         self._route = route
         self._dialect = dialect
         self._shared = shared
+        self._noted = Noted()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -101,7 +106,7 @@ class RerankEndpoint:
                 headers = _headers(exchange)
             exchange.status = 200
         except GatewayError as error:
-            body, headers = _refused(exchange, error)
+            body, headers = refused(exchange, error)
         except ClientGoneError:
             exchange.status, exchange.kind = 499, "client_closed_request"
             body, headers = b"", {}
@@ -109,7 +114,7 @@ class RerankEndpoint:
             where = "".join(traceback.format_tb(error.__traceback__))  # not the message, which may quote the body
             _log.error("request %s failed: %s\n%s", exchange.request_id, type(error).__name__, where)
             message = f"the gateway failed; its log has the details under request {exchange.request_id}"
-            body, headers = _refused(exchange, GatewayError(kind="internal_error", message=message))
+            body, headers = refused(exchange, GatewayError(kind="internal_error", message=message))
         exchange.seconds = time.perf_counter() - exchange.started
         self._host.ended(exchange)
         if exchange.status != 499:
@@ -131,8 +136,12 @@ class RerankEndpoint:
                 message=f"a request may have {settings.max_documents:,} documents, got {len(asked.documents):,}",
                 param="documents",
             )
-        exchange.model, reranker = service.model(asked.model, caller)
+        exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
+        if asked.fallbacks is not None:
+            reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
         options = _options(asked, scope, caller, service)
+        if asked.unit_scores and scales_known(reranker):
+            options["score_mode"] = "unit"
         call = reranker.arerank(asked.query, asked.documents, return_documents=False, **options)
         began = time.perf_counter()
         try:
@@ -142,6 +151,10 @@ class RerankEndpoint:
             raise gateway_error(error) from None
         finally:
             exchange.upstream = time.perf_counter() - began
+        supported = supported_options(reranker, asked.options, response.provider)
+        exchange.dropped = tuple(sorted(asked.options.keys() - supported))
+        self._noted.ignored(exchange.dialect.name, asked.ignored)
+        self._noted.dropped(f"{response.provider}/{response.model}", exchange.dropped)
         answer = ranked(response, asked.documents, model=exchange.model, request_id=exchange.request_id)
         return encoded(exchange.dialect.answer(asked, answer))
 
@@ -181,11 +194,9 @@ async def _disconnected(receive: Receive) -> None:
 
 def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> dict[str, Any]:
     """The options of the call."""
-    options = options_of_call(service, asked.options)
+    options = {**asked.options, **options_of_call(service, asked.settings)}
     if asked.top_n is not None:
         options["top_n"] = asked.top_n
-    if asked.unit_scores:
-        options["score_mode"] = "unit"
     user = caller.user or asked.user or next(filter(None, (header(scope, name) for name in _END_USER_HEADERS)), None)
     if user is not None:
         options["user"] = user
@@ -212,6 +223,8 @@ def _headers(exchange: Exchange) -> dict[str, str]:
         headers["x-anyrerank-degraded"] = "true"
     if exchange.asked is not None and exchange.asked.ignored:
         headers["x-anyrerank-ignored"] = _header_value(exchange.asked.ignored)
+    if exchange.dropped:
+        headers["x-anyrerank-dropped"] = _header_value(exchange.dropped)
     return headers
 
 
@@ -220,7 +233,7 @@ def _header_value(names: tuple[str, ...]) -> str:
     return ", ".join(name for name in names if name.isascii() and name.isprintable())[:500]
 
 
-def _refused(exchange: Exchange, error: GatewayError) -> tuple[bytes, Mapping[str, str]]:
+def refused(exchange: Exchange, error: GatewayError) -> tuple[bytes, Mapping[str, str]]:
     """Body and headers of an answer that says what is wrong."""
     dialect = exchange.dialect
     exchange.kind = error.kind

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -33,13 +33,19 @@ class Service:
         """The names that a caller may use."""
         return [name for name in self.router.model_names if caller.may_use(name)]
 
-    def model(self, name: str | None, caller: Caller) -> tuple[str, BaseReranker]:
+    def model(self, name: str | None, caller: Caller, others: Sequence[str] = ()) -> tuple[str, BaseReranker]:
         """The model that a request names, or the default, and the name that it has here.
+
+        Args:
+            name: As in the request.
+            caller: Who asks.
+            others: Names to try if there is no such model.
 
         Raises:
             GatewayError: There is none, or the caller may not use it.
         """
-        for candidate in [self._default(caller)] if name is None else _spellings(name):
+        named = () if name is None else (name, *others)
+        for candidate in [each for given in named for each in _spellings(given)] or [self._default(caller)]:
             if candidate in self.unavailable:
                 raise GatewayError(kind="unavailable", message=self.unavailable[candidate])
             try:
@@ -59,6 +65,14 @@ class Service:
             message=f"there is no model{shown}; this key may use {self._listed(caller)}",
             param="model",
         )
+
+    def with_fallbacks(self, name: str, fallbacks: Sequence[str], caller: Caller) -> BaseReranker:
+        """A model with the fallbacks of a request in the place of its own.
+
+        Raises:
+            GatewayError: There is no such fallback, or the caller may not use it.
+        """
+        return self.router.as_reranker(name, [self.model(each, caller)[0] for each in fallbacks])
 
     def _default(self, caller: Caller) -> str:
         mine = self.names(caller)

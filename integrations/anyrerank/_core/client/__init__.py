@@ -4,7 +4,7 @@ from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
-from anyrerank._core.client.inspection import deployments_of, identity_of, is_local
+from anyrerank._core.client.inspection import deployments_of, identity_of, is_local, scales_known, supported_options
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.reranker import Reranker, RerankerKeywords
 from anyrerank._core.client.router import DeploymentStatus, Router
@@ -30,5 +30,7 @@ __all__ = [
     "paused",
     "prepared",
     "rerank",
+    "scales_known",
+    "supported_options",
     "using_attributes",
 ]

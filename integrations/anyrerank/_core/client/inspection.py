@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.router import Router
-from anyrerank._core.engine import Deployment
+from anyrerank._core.engine import Deployment, provider_options
 
 _OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "score_scale", "fuse", "batch_size", "allow_split", "dedupe")
 
@@ -24,3 +27,15 @@ def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
 def is_local(reranker: BaseReranker) -> bool:
     """Whether the model that is asked first runs on this machine."""
     return reranker._members()[0].kind.free
+
+
+def supported_options(reranker: BaseReranker, given: Mapping[str, Any], provider: str) -> frozenset[str]:
+    """Those of the options in `given` that the members at a provider have."""
+    kinds = {member.kind for member in reranker._members() if member.provider == provider}
+    return frozenset(name for kind in kinds for name in provider_options(given, kind, drop_params=True))
+
+
+def scales_known(reranker: BaseReranker) -> bool:
+    """Whether it is known what the scores of each member mean; members that cannot be asked do not count."""
+    members = [member for member in reranker._members() if member.fault() is None]
+    return all(member.scale_of_results(reranker.options) != "unknown" for member in members)

@@ -216,16 +216,18 @@ class Router(KeepsConnections):
         shown = (alias for alias in self._aliases if alias not in self._hidden)
         return (*self._groups.named, *self._groups.wildcards, *shown)
 
-    def as_reranker(self, model: str | None = None) -> RoutedModel:
+    def as_reranker(self, model: str | None = None, fallbacks: Sequence[str] | None = None) -> RoutedModel:
         """One of the names as a reranker, for example for `anyrerank.langchain` and `anyrerank.llama_index`.
 
         Args:
             model: A name; `None` for the only one that is not a fallback of another.
+            fallbacks: Names to ask when it fails, in the place of its own.
 
         Raises:
             BadRequestError: There is no such name, or several could be meant.
         """
-        return RoutedModel(self, self._name_of(model))
+        names = None if fallbacks is None else tuple(map(self._name_of, fallbacks))
+        return RoutedModel(self, self._name_of(model), names)
 
     def _name_of(self, model: object) -> str:
         if model is None:

@@ -28,6 +28,7 @@ from anyrerank._core.engine.options import (
     unknown_option,
     without_aliases,
 )
+from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
 from anyrerank._core.engine.score_cache import warn_once
@@ -64,6 +65,7 @@ __all__ = [
     "order",
     "problem",
     "provider_class",
+    "provider_options",
     "retryable",
     "shown",
     "split_model",

@@ -1,6 +1,8 @@
-"""Hugging Face text-embeddings-inference. It has no model in the body, and answers with a bare list.
+"""Hugging Face text-embeddings-inference: base URL `/tei`, or `/tei/{model}`, as requests have no model.
 
-Source: https://huggingface.github.io/text-embeddings-inference
+Elasticsearch's Hugging Face service speaks it too, with `documents` in the place of `texts` in some versions.
+
+Sources: https://huggingface.github.io/text-embeddings-inference, Elasticsearch's HuggingFaceRerankRequestEntity.java
 """
 
 from __future__ import annotations
@@ -9,9 +11,11 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
-from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.errors import GatewayError, bad_request
 
 _ERROR_TYPES = {413: "validation", 422: "validation", 429: "overloaded", 503: "unhealthy"}
+_MAX_TOKENS = 32_768
+"""What `info` says about the length of texts: the gateway cuts none."""
 
 
 class TEI(Dialect):
@@ -19,6 +23,7 @@ class TEI(Dialect):
 
     name = "tei"
     paths = ("/tei/{model}/rerank", "/tei/rerank")
+    facts = ("/tei/{model}/info", "/tei/info", "/info", "/tei/{model}/health", "/tei/health")
     statuses: ClassVar = {"invalid_request_error": 422}
 
     def recognises(self, body: Mapping[str, Any]) -> bool:
@@ -26,17 +31,21 @@ class TEI(Dialect):
         return "texts" in body
 
     def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
-        """The request in a body."""
+        """The request in a body. The model in the path wins: Elasticsearch's `model` may be that of the vendor."""
         raw = fields.flag("raw_scores")
-        truncate = fields.flag("truncate")
-        fields.take("truncation_direction")  # the gateway cuts nothing itself
+        named = fields.text("model")
         return Asked(
             query=fields.query("query"),
-            documents=fields.documents("texts"),
-            model=fields.text("model") or path.get("model"),
-            with_documents=bool(fields.flag("return_text")),
+            documents=fields.documents("texts", "documents"),
+            model=path.get("model") or named,
+            top_n=fields.count("top_n"),
+            with_documents=bool(fields.flag("return_text", "return_documents")),
             unit_scores=not raw,
-            options={} if truncate is None else {"truncate": truncate},
+            options={
+                **({"raw_scores": True} if raw else {}),
+                **fields.truncation("truncate"),
+                **_direction(fields),
+            },
             ignored=fields.unread(),
         )
 
@@ -46,6 +55,37 @@ class TEI(Dialect):
             return [{"index": index, "score": score, "text": text} for index, score, text in ranked.texts()]
         return [{"index": index, "score": score} for index, score in ranked.rows]
 
+    def fact(self, route: str, model: str, max_documents: int) -> Any:
+        """TEI's `info`; `health` says that the model is served."""
+        if route.endswith("/health"):
+            return {}
+        return {
+            "model_id": model,
+            "model_sha": None,
+            "model_dtype": "float32",
+            "model_type": {"reranker": {"id2label": {"0": "LABEL_0"}, "label2id": {"LABEL_0": 0}}},
+            "max_concurrent_requests": 512,
+            "max_input_length": _MAX_TOKENS,
+            "max_batch_tokens": _MAX_TOKENS,
+            "max_batch_requests": None,
+            "max_client_batch_size": max_documents,
+            "auto_truncate": False,
+            "tokenization_workers": 1,
+            "version": "1.9.0",
+            "sha": None,
+            "docker_label": None,
+        }
+
     def error(self, error: GatewayError, status: int, request_id: str) -> Any:
         """TEI's error."""
         return {"error": error.message, "error_type": _ERROR_TYPES.get(status, "backend")}
+
+
+def _direction(fields: Fields) -> dict[str, str]:
+    """`truncation_direction`, in small or capital letters; nothing for the default, "Right"."""
+    value = fields.text("truncation_direction")
+    if value is None or value.lower() == "right":
+        return {}
+    if value.lower() == "left":
+        return {"truncation_direction": "Left"}
+    raise bad_request("truncation_direction must be 'Left' or 'Right'", "truncation_direction")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from anyrerank._core.types import Document
@@ -19,6 +19,8 @@ class CohereStyle(Dialect):
 
     documents_by_default: ClassVar[bool] = False
     """Whether an answer holds the documents if the client does not say what it wants."""
+    top_n_name: ClassVar[str] = "top_n"
+    """Name of the number of results."""
 
     def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
         """The request in a body."""
@@ -27,33 +29,28 @@ class CohereStyle(Dialect):
             query=fields.query("query"),
             documents=fields.documents("documents"),
             model=fields.text("model"),
-            top_n=fields.count("top_n"),
+            top_n=fields.count(self.top_n_name),
             with_documents=self.documents_by_default if wanted is None else wanted,
             user=fields.text("user"),
             options=self.options(fields),
+            settings=_given(rank_fields=fields.names("rank_fields"), timeout=_seconds(fields)),
+            fallbacks=_fallbacks(fields),
             ignored=fields.unread(),
         )
 
     def options(self, fields: Fields) -> dict[str, Any]:
-        """The options of the call, without those that are not given."""
-        given = {
-            "rank_fields": fields.names("rank_fields"),
-            "max_chunks_per_doc": fields.count("max_chunks_per_doc", "max_chunk_per_doc"),
-            "max_tokens_per_doc": fields.count("max_tokens_per_doc"),
-            "instruction": fields.text("instruction"),
-            "truncate": fields.take("truncate", "truncation"),
-            "priority": fields.take("priority"),
-            "fallbacks": fields.names("fallbacks"),
-            "timeout": _seconds(fields),
-        }
-        return {name: value for name, value in given.items() if value is not None}
+        """The options that not every vendor has, without those that are not given."""
+        given = _given(
+            max_chunks_per_doc=fields.count("max_chunks_per_doc", "max_chunk_per_doc"),
+            max_tokens_per_doc=fields.count("max_tokens_per_doc"),
+            overlap_tokens=fields.take("overlap_tokens"),
+            instruction=fields.text("instruction", "instruct"),
+            priority=fields.take("priority"),
+        )
+        return {**given, **fields.truncation("truncate", "truncation")}
 
     def answer(self, asked: Asked, ranked: Ranked) -> Any:
         """One answer that every client of this family reads."""
-        results: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in ranked.rows]
-        if asked.with_documents:
-            for row in results:
-                row["document"] = self.document(ranked.documents[row["index"]])
         billed: dict[str, Any] = {"total_tokens": ranked.tokens}
         if ranked.search_units is not None:
             billed["search_units"] = ranked.search_units
@@ -61,7 +58,7 @@ class CohereStyle(Dialect):
             "id": ranked.id,
             "object": "list",
             "model": ranked.model,
-            "results": results,
+            "results": self.rows(asked, ranked),
             "meta": {
                 "api_version": {"version": "2"},
                 "billed_units": billed,
@@ -70,22 +67,45 @@ class CohereStyle(Dialect):
             "usage": {"prompt_tokens": ranked.tokens, "total_tokens": ranked.tokens},
         }
 
+    def rows(self, asked: Asked, ranked: Ranked) -> list[dict[str, Any]]:
+        """The results of an answer."""
+        found: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in ranked.rows]
+        if asked.with_documents:
+            for row in found:
+                row["document"] = self.document(ranked.documents[row["index"]])
+        return found
+
     def document(self, document: Document) -> Any:
         """A document in an answer: objects come back as they are."""
         return {"text": document} if isinstance(document, str) else document
 
     def error(self, error: GatewayError, status: int, request_id: str) -> Any:
         """The error where LiteLLM's, Cohere's and Xinference's clients each look for it."""
-        return {
-            "error": {
-                "message": error.message,
-                "type": error.kind,
-                "param": error.param,
-                "code": str(status),
-            },
+        return shared_error(error, status)
+
+
+def shared_error(error: GatewayError, status: int) -> dict[str, Any]:
+    """The error where the clients of all dialects on a shared path look for it."""
+    return {
+        "error": {
             "message": error.message,
-            "detail": error.message,
-        }
+            "type": error.kind,
+            "param": error.param,
+            "code": str(status),
+        },
+        "message": error.message,
+        "detail": error.message,
+    }
+
+
+def _given(**options: Any) -> dict[str, Any]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _fallbacks(fields: Fields) -> Sequence[str] | None:
+    """LiteLLM's `fallbacks`, or none with its `disable_fallbacks`."""
+    given = fields.names("fallbacks")
+    return () if fields.flag("disable_fallbacks") else given
 
 
 def _seconds(fields: Fields) -> float | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
-from anyrerank._core.types import Document, text_of
+from anyrerank._core.types import Document
 from anyrerank.gateway.dialects._base.fields import Fields
 from anyrerank.gateway.errors import GatewayError
 
@@ -20,22 +20,28 @@ class Asked:
         query: Not blank.
         documents: Strings and objects.
         model: The name that the client gave, or `None`.
+        other_names: Names to try if there is no such model, such as those in the path.
         top_n: How many results the client wants, or `None` for all.
         with_documents: Whether the client wants its documents back.
         unit_scores: Whether the client wants scores from 0 to 1.
         user: The end user that the body names.
-        options: Further options of a call to the router, such as `instruction`.
+        options: Options that not every vendor has, such as `instruction`.
+        settings: Options of any call: `rank_fields` and `timeout`.
+        fallbacks: Names of models to ask if this one fails; `None` for those of the configuration.
         ignored: Names of fields that mean nothing to this dialect.
     """
 
     query: str = field(repr=False)
     documents: Sequence[Document] = field(repr=False)
     model: str | None = None
+    other_names: tuple[str, ...] = ()
     top_n: int | None = None
     with_documents: bool = False
     unit_scores: bool = False
     user: str | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    fallbacks: Sequence[str] | None = None
     ignored: tuple[str, ...] = ()
 
 
@@ -63,7 +69,13 @@ class Ranked:
 
     def texts(self) -> Iterator[tuple[int, float, str]]:
         """(index, score, text) of each result."""
-        return ((index, score, text_of(self.documents[index], None)) for index, score in self.rows)
+        return ((index, score, text_in(self.documents[index])) for index, score in self.rows)
+
+
+def text_in(document: Document) -> str:
+    """A document where a client can read nothing but a string: an image has none."""
+    text = document if isinstance(document, str) else document.get("text")
+    return text if isinstance(text, str) else ""
 
 
 class Dialect(ABC):
@@ -71,13 +83,15 @@ class Dialect(ABC):
 
     Attributes:
         name: For metrics and logs.
-        paths: Where it is served. `{name}` matches one segment of the path.
+        paths: Where it is served. `{name}` matches one segment of the path or several.
+        facts: Where it tells about a model, to GET requests; `{model}` as in `paths`.
         shared: Whether a body on these paths may be in another dialect, which `recognises` it.
         statuses: HTTP statuses that differ from those of `GatewayError`, by kind.
     """
 
     name: ClassVar[str]
     paths: ClassVar[Sequence[str]] = ()
+    facts: ClassVar[Sequence[str]] = ()
     shared: ClassVar[bool] = False
     statuses: ClassVar[Mapping[str, int]] = {}
 
@@ -100,6 +114,16 @@ class Dialect(ABC):
     @abstractmethod
     def answer(self, asked: Asked, ranked: Ranked) -> Any:
         """The body of an answer, for `json.dumps`."""
+
+    def fact(self, route: str, model: str, max_documents: int) -> Any:
+        """What it tells about a model.
+
+        Args:
+            route: One of `facts`.
+            model: The name of the model.
+            max_documents: How many documents a request may have.
+        """
+        raise NotImplementedError
 
     def error(self, error: GatewayError, status: int, request_id: str) -> Any:
         """The body of an error; by default the one that is read by clients whose vendor has no shape of its own."""

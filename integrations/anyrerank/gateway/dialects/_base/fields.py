@@ -32,6 +32,10 @@ class Fields:
         self._read.update(names)
         return next((value for name in names if (value := self.body.get(name)) is not None), None)
 
+    def ignore(self, *names: str) -> None:
+        """Count fields as unread, because their value means nothing here."""
+        self._read.difference_update(names)
+
     def text(self, *names: str) -> str | None:
         """A string."""
         value = self.take(*names)
@@ -88,6 +92,17 @@ class Fields:
             return value
         raise self._wrong(names, "a boolean", value)
 
+    def truncation(self, *names: str) -> dict[str, str]:
+        """The option `truncate`: "END" or "NONE", which vendors write as true and false or in small letters.
+
+        Other values, such as "START", have no equivalent at another vendor, so they are ignored.
+        """
+        value = self.take(*names)
+        found = _TRUNCATE.get(value.strip().upper() if isinstance(value, str) else value) if _is_plain(value) else None
+        if value is not None and found is None:
+            self.ignore(*names)
+        return {} if found is None else {"truncate": found}
+
     def names(self, *names: str) -> list[str] | None:
         """A list of strings."""
         value = self.take(*names)
@@ -113,6 +128,13 @@ class Fields:
     def _wrong(self, names: tuple[str, ...], must: str, value: object) -> Exception:
         name = self._name(names)
         return bad_request(f"{name} must be {must}, got {_type(value)}", name)
+
+
+_TRUNCATE = {True: "END", False: "NONE", "END": "END", "NONE": "NONE", "TRUE": "END", "FALSE": "NONE"}
+
+
+def _is_plain(value: object) -> bool:
+    return isinstance(value, str | bool)
 
 
 _TYPES = {str: "a string", bool: "a boolean", int: "a number", float: "a number", list: "a list", dict: "an object"}
