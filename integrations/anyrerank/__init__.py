@@ -37,6 +37,7 @@ if _typing.TYPE_CHECKING:
         PermissionDeniedError,
         RateLimitError,
         RerankError,
+        UnknownPriceError,
     )
 
 __version__ = "0.1.0"
@@ -71,6 +72,7 @@ __all__ = [
     "Router",
     "SQLiteCache",
     "Tokens",
+    "UnknownPriceError",
     "__version__",
     "arerank",
     "rerank",

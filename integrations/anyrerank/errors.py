@@ -12,6 +12,7 @@
       +-- APIResponseValidationError   a response that cannot be used
       +-- ConfigurationError           wrong base URL, provider name or config file
       |     +-- MissingExtraError      an optional library is not installed; also an ImportError
+      |     +-- UnknownPriceError      there is a budget, and the price of the model is not known
       +-- GuardrailRaisedError         a guardrail stopped the query
       +-- BudgetExceededError          the call would exceed a budget
       +-- FallbackError                every model that was tried failed
@@ -141,6 +142,10 @@ class ConfigurationError(RerankError):
 
 class MissingExtraError(ConfigurationError, ImportError):
     """An optional library is not installed; the message holds the command that installs it."""
+
+
+class UnknownPriceError(ConfigurationError):
+    """A budget needs a price, and that of the model is not known; nothing was sent."""
 
 
 class GuardrailRaisedError(RerankError):

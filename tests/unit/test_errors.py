@@ -22,6 +22,7 @@ from anyrerank.errors import (
     PermissionDeniedError,
     RateLimitError,
     RerankError,
+    UnknownPriceError,
     class_for_status,
     public_url,
 )
@@ -39,6 +40,7 @@ CLASSES = [
     APIResponseValidationError,
     ConfigurationError,
     MissingExtraError,
+    UnknownPriceError,
     GuardrailRaisedError,
     BudgetExceededError,
     FallbackError,

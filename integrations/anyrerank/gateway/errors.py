@@ -10,6 +10,7 @@ from http import HTTPStatus
 import orjson
 
 from anyrerank.errors import (
+    APIConnectionError,
     APITimeoutError,
     AuthenticationError,
     BadRequestError,
@@ -21,6 +22,7 @@ from anyrerank.errors import (
     PermissionDeniedError,
     RateLimitError,
     RerankError,
+    UnknownPriceError,
 )
 
 STATUSES: Mapping[str, int] = {
@@ -83,9 +85,20 @@ def bad_request(message: str, param: str | None = None) -> GatewayError:
 
 
 def gateway_error(error: RerankError) -> GatewayError:
-    """What an error of the router means to the client of the gateway."""
-    last = error.errors[-1] if isinstance(error, FallbackError) and error.errors else error
-    return GatewayError(kind=_kind(last), message=error.message, retry_after=last.retry_after)
+    """What an error of the router means to the client of the gateway. Of several errors the last one decides."""
+    errors = error.errors if isinstance(error, FallbackError) and error.errors else (error,)
+    message = "; ".join(dict.fromkeys(map(_message, errors)))
+    return GatewayError(kind=_kind(errors[-1]), message=message, retry_after=errors[-1].retry_after)
+
+
+def _message(error: RerankError) -> str:
+    """The message for a client, which need not know the addresses and the keys behind the gateway."""
+    where = f"{error.provider}/{error.model}"
+    if isinstance(error, APIConnectionError):
+        return f"{where} cannot be reached"
+    if isinstance(error, AuthenticationError) and error.status_code is not None:
+        return f"{where} refused the key of the gateway"
+    return error.message
 
 
 def _kind(error: RerankError) -> str:
@@ -96,12 +109,12 @@ def _kind(error: RerankError) -> str:
         return "unavailable"  # the gateway has no key for this deployment
     if not sent and isinstance(error, RateLimitError):
         return "unavailable"  # every deployment is cooling down, or at its limit
-    if isinstance(error, ConfigurationError):
-        return "unknown_price" if "a budget needs a price" in error.message else "internal_error"
     return next((kind for classes, kind in _KINDS if isinstance(error, classes)), "upstream_error")
 
 
 _KINDS: tuple[tuple[type[RerankError] | tuple[type[RerankError], ...], str], ...] = (
+    (UnknownPriceError, "unknown_price"),
+    (ConfigurationError, "internal_error"),
     (GuardrailRaisedError, "guardrail_raised"),
     (BudgetExceededError, "budget_exceeded"),
     (BadRequestError, "invalid_request_error"),

@@ -14,7 +14,7 @@ from anyrerank._core.engine.slots import Slots
 from anyrerank._core.pricing import FREE, Budget, Price, Spent, estimated, listed, spent
 from anyrerank._core.runtime import Flow, Sender
 from anyrerank._core.types import Answer, Attempt, RerankRequest, Scale
-from anyrerank.errors import RerankError
+from anyrerank.errors import RerankError, UnknownPriceError
 from anyrerank.providers import Provider, dollars
 
 T = TypeVar("T")
@@ -236,12 +236,14 @@ class Deployment:
             starts: Index of the first document of each request.
 
         Raises:
-            ConfigurationError: The price is unknown.
+            UnknownPriceError: The price is unknown.
         """
         cost = estimated(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
         if cost is None:
-            raise self.connected().configuration_error(
+            raise UnknownPriceError(
                 f"a budget needs a price, and the price of {self.name} is not known: pass input_cost_per_query= or "
-                "input_cost_per_token= (0 if it is free), or prices="
+                "input_cost_per_token= (0 if it is free), or prices=",
+                provider=self.provider,
+                model=self.model,
             )
         return cost
