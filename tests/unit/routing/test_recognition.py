@@ -114,6 +114,12 @@ def test_names_that_are_left_out_are_left_out_of_the_settings(way: str, tmp_path
     assert made.rerank("better", QUERY, DOCUMENTS).model == "lexical"
 
 
+def test_fallbacks_of_every_name_stay_although_a_wildcard_for_everything_is_left_out() -> None:
+    entries = [OTHERS["wildcards of others"], {**RERANKERS["a known name"][0], "model_name": "r"}, GOOD]
+    made = Router(entries, fallbacks=[{"*": ["good"]}])
+    assert made.rerank("r", QUERY, DOCUMENTS).model == "lexical"
+
+
 def test_positions_in_a_list_count_what_is_left_out() -> None:
     with pytest.raises(ConfigurationError, match=r"model_list\[1\] \(x\): weight "):
         Router([OTHERS["no provider"], entry("cohere/rerank-v3.5", weight=-1)])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -60,6 +61,7 @@ def test_the_text_in_place_of_the_asterisk_is_the_model(made: Callable[..., Rout
         (entry("mine/*", "cohere/*"), "mine/a-b", "a-b"),
         (entry("mine-*-x", "cohere/rerank-*"), "mine-v3.5-x", "rerank-v3.5"),
         (entry("mine/*", "cohere/rerank-v3.5"), "mine/any", "rerank-v3.5"),
+        (entry("mine/*", "*", custom_llm_provider="cohere"), "mine/a", "a"),
         (entry("*/*", "cohere/*"), "cohere/any", "any"),
         (entry("cohere/*", "cohere/*"), "rerank-v3.5", "rerank-v3.5"),
     ],
@@ -100,6 +102,7 @@ def test_a_wildcard_for_everything_has_no_key_which_would_go_to_any_provider(mad
     with pytest.raises(ConfigurationError, match="sent to every provider"):
         made(entry("*"))
     assert made(entry("*", api_base="http://own.test")).model_names == ("*",)
+    assert made(entry("*", custom_llm_provider="cohere")).model_names == ("*",)
 
 
 def test_models_of_a_wildcard_cool_down_separately(made: Callable[..., Router], wire: Wire) -> None:
@@ -167,6 +170,26 @@ def test_a_copy_serves_the_same_wildcards(copied: Callable[[Router], Router]) ->
     router = copied(Router([{"model_name": "local/*", "litellm_params": {"model": "local/*"}}]))
     assert router.rerank("local/lexical", QUERY, DOCUMENTS).model == "lexical"
     assert KEY not in repr(vars(copied(Router([entry("cohere/*")]))))
+
+
+def test_a_name_of_a_wildcard_is_another_name_for_any_call(made: Callable[..., Router], wire: Wire) -> None:
+    well = wire.answer
+    wire.answer = lambda request: httpx.Response(401) if b"first" in request.content else well(request)
+    router = made(entry("cohere/*"), model_group_alias={"alias": "cohere/first"})
+    response = router.rerank("alias", QUERY, DOCUMENTS, fallbacks=["cohere/second"])
+    assert (response.model, response.model_group) == ("second", "cohere/first")
+    assert router.as_reranker("cohere/third").rerank(QUERY, DOCUMENTS).model == "third"
+
+
+def test_threads_that_ask_many_names_get_the_one_that_they_ask() -> None:
+    router = Router([{"model_name": "*-local", "litellm_params": {"model": "local/lexical"}}])
+
+    def ask(number: int) -> bool:
+        return router.rerank(f"{number}-local", QUERY, DOCUMENTS).model_group == f"{number}-local"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, [*range(1200), *range(1200)]))
+    assert len(router.deployment_status()) <= 1000
 
 
 def test_idle_deployments_are_forgotten_before_there_are_too_many(clock: Clock) -> None:

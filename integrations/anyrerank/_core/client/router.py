@@ -186,9 +186,10 @@ class Router(KeepsConnections):
         config = read_config(path)
         _warn(config)
         try:
-            if not config.router["model_list"]:
+            given = {**config.router, **arguments}
+            if not given["model_list"]:
                 raise none_found(config.left_out)
-            return cls(**{**config.router, **arguments})
+            return cls(**given)
         except (BadRequestError, ConfigurationError) as error:
             raise located(error, config.file) from None
 
