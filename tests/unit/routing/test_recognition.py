@@ -47,6 +47,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "wildcards of others": {"model_name": "*", "litellm_params": {"model": "openai/*"}},
     "another mode": entry("cohere/rerank-v3.5", mode="chat"),
     "a variable that is not set": entry("cohere/rerank-v3.5", api_key="os.environ/NOT_SET"),
+    "another variable that is not set": {**entry("cohere/rerank-v3.5"), "model_info": {"id": "os.environ/NOT_SET"}},
     "a blocked model": {**entry("cohere/rerank-v3.5"), "model_info": {"mode": "rerank", "blocked": True}},
 }
 

@@ -14,8 +14,12 @@ from tests.support.clock import Clock
 from tests.support.frameworks import Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY
 
-from anyrerank import BadRequestError, Budget, BudgetExceededError, ConfigurationError, RerankError, Router
-from anyrerank._core.routing import Cooldowns, MemoryState
+from anyrerank import BadRequestError, BudgetExceededError, ConfigurationError, RerankError, Router
+from anyrerank._core.http import Transport
+from anyrerank._core.routing import Cooldowns, MemoryState, groups_of
+from anyrerank._core.routing.load import Risk, Terms
+from anyrerank._core.routing.state import Outcome
+from anyrerank._core.routing.window import Need
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -117,10 +121,18 @@ def test_models_of_a_wildcard_cool_down_separately(made: Callable[..., Router], 
 
 
 def test_models_of_a_wildcard_share_its_budget(made: Callable[..., Router]) -> None:
-    router = made(entry("cohere/*", budget=Budget(0.003)))
+    router = made(entry("cohere/*", max_budget=0.003))
     router.rerank("cohere/rerank-v3.5", QUERY, DOCUMENTS)
     with pytest.raises(BudgetExceededError):
         router.rerank("cohere/rerank-english-v3.0", QUERY, DOCUMENTS)
+
+
+def test_models_of_a_wildcard_share_the_limit_of_concurrent_requests() -> None:
+    groups = groups_of([entry("cohere/*", max_parallel_requests=1)], {}, Transport())
+    found = [groups.find(name) for name in ("cohere/a", "cohere/b")]
+    first, second = (group.entries[0].deployment.slots for group in found if group is not None)
+    assert first is not None
+    assert first is second
 
 
 def test_entries_of_one_wildcard_share_the_load(made: Callable[..., Router], wire: Wire) -> None:
@@ -194,5 +206,9 @@ def test_threads_that_ask_many_names_get_the_one_that_they_ask() -> None:
 
 def test_idle_deployments_are_forgotten_before_there_are_too_many(clock: Clock) -> None:
     state = MemoryState(Cooldowns(allowed_fails=3, cooldown_time=5.0))
+    claim = state.claim("used", Terms(), Need(), Risk.NONE)
+    assert claim is not None
+    state.settle(claim, Outcome(seconds=0.1, requests=1, tokens=None, answered=True, failure=None))
     state.snapshot([str(number) for number in range(25_000)])
     assert len(state._records) <= 10_000
+    assert state.snapshot(["used"]).loads["used"].requests == 1
