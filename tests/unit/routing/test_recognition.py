@@ -41,6 +41,7 @@ OTHERS: dict[str, dict[str, Any]] = {
     "a chat model of NVIDIA": entry("nvidia_nim/meta/llama3-70b-instruct"),
     "embeddings": entry("voyage/voyage-3-large"),
     "more embeddings": entry("jina_ai/jina-embeddings-v3"),
+    "embeddings of a server": entry("infinity/BAAI/bge-small-en-v1.5", api_base="http://own.test"),
     "images": entry("vertex_ai/imagegeneration@006"),
     "a parameter of a chat model": entry("hosted_vllm/mine", max_tokens=100, api_base="http://own.test"),
     "more parameters of a chat model": entry("azure_ai/mine", temperature=0.2, top_p=1, api_base="http://own.test"),

@@ -202,9 +202,12 @@ class Router(KeepsConnections):
             option for group in self._groups for entry in group.entries for option in entry.deployment.kind.options
         }
         unknown = sorted(self._options.provider_options.keys() - known)
-        if unknown and not (self._groups.wildcards or self._options.drop_params):
-            possible = {*signature(Router).parameters, *Options.model_fields, *known}
-            raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
+        if not unknown or self._groups.wildcards or self._options.drop_params:
+            return
+        if not_here := [name for name in unknown if name in Options.model_fields]:
+            raise BadRequestError(f"no model of this router takes {', '.join(not_here)}: remove it")
+        possible = {*signature(Router).parameters, *Options.model_fields, *known}
+        raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
 
     @property
     def timeout(self) -> float | None:
