@@ -109,6 +109,27 @@ def test_a_wildcard_for_everything_has_no_key_which_would_go_to_any_provider(mad
     assert made(entry("*", custom_llm_provider="cohere")).model_names == ("*",)
 
 
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [(ANY, "os.environ/SECRET"), (entry("mine/*", "*", api_base="http://own.test"), "mine/os.environ/SECRET")],
+)
+def test_a_caller_cannot_read_the_environment(
+    made: Callable[..., Router], monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], name: str
+) -> None:
+    monkeypatch.setenv("SECRET", "cohere/hidden-value")
+    with pytest.raises(BadRequestError) as caught:
+        made(given).rerank(name, QUERY, DOCUMENTS)
+    assert "hidden-value" not in str(caught.value)
+
+
+def test_a_model_with_an_asterisk_may_come_from_a_variable(
+    made: Callable[..., Router], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL", "cohere/*")
+    made(entry("mine/*", "os.environ/MODEL")).rerank("mine/a", QUERY, DOCUMENTS)
+    assert wire.body["model"] == "a"
+
+
 def test_models_of_a_wildcard_cool_down_separately(made: Callable[..., Router], wire: Wire) -> None:
     well = wire.answer
     wire.answer = lambda request: httpx.Response(404) if b"retired" in request.content else well(request)

@@ -13,6 +13,7 @@ from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.entries import Located, budget_of, entry_of, full_name, ignored_in, settings_of
 from anyrerank._core.routing.groups import Entry, Group
+from anyrerank._core.routing.references import PREFIX
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import names
 
@@ -53,7 +54,9 @@ class WildcardEntry:
         except (BadRequestError, ConfigurationError) as error:
             raise ConfigurationError(f"{where}: {error.message}") from None
         return cls(
-            given=given,
+            given=Located(
+                given.where, {**given, "litellm_params": {**given["litellm_params"], "model": params["model"]}}
+            ),
             id=str(info.get("id") or default_id),
             budget=budget,
             slots=Slots.of(limit.max_parallel_requests),
@@ -69,10 +72,12 @@ class WildcardEntry:
             segments: What stands in for the asterisks of the wildcard.
 
         Raises:
-            ConfigurationError: There is no such provider.
+            ConfigurationError: There is no such model or provider.
         """
         params = self.given["litellm_params"]
         model = _filled(str(params["model"]), name, segments)
+        if model.startswith(PREFIX):  # the name comes from a caller, who must not read the environment
+            raise ConfigurationError(f"{name[:80]} is not the name of a model")
         given = Located(self.given.where, {**self.given, "litellm_params": {**params, "model": model}})
         entry = entry_of(given, self.id, self.prices, self.transport)
         if _is_open(params) and entry.deployment.kind.free:
