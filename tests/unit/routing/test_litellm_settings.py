@@ -160,5 +160,11 @@ def test_an_unknown_argument_is_one_of_the_router_not_of_a_provider() -> None:
     assert caught.value.provider is None
 
 
+def test_an_option_that_no_model_takes_is_refused() -> None:
+    with pytest.raises(BadRequestError, match=r"^no model of this router takes truncate"):
+        Router([COHERE], truncate="END")
+    assert Router([COHERE], truncate="END", drop_params=True).model_names == ("r",)
+
+
 def test_a_strategy_may_have_the_name_of_its_second_version() -> None:
     Router([COHERE], routing_strategy="usage-based-routing-v2")

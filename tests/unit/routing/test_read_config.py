@@ -61,7 +61,8 @@ def test_what_is_left_out_is_listed_with_its_reason(written: Written, caplog: py
 
 
 def test_credentials_and_variables_of_the_file_are_filled_in(written: Written) -> None:
-    named = {"model_name": "n", "litellm_params": {"model": "cohere/rerank-v3.5", "litellm_credential_name": "mine"}}
+    params = {"model": "cohere/rerank-v3.5", "litellm_credential_name": "mine", "api_base": "http://own"}
+    named = {"model_name": "n", "litellm_params": params}
     config = read_config(
         written(
             model_list=[COHERE, named],
@@ -76,7 +77,7 @@ def test_credentials_and_variables_of_the_file_are_filled_in(written: Written) -
     )
     assert [each["litellm_params"] for each in config.router["model_list"]] == [
         {"model": "cohere/rerank-v3.5", "api_key": KEY},
-        {"model": "cohere/rerank-v3.5", "api_key": KEY, "api_base": "http://x"},
+        {"model": "cohere/rerank-v3.5", "api_key": KEY, "api_base": "http://own"},
     ]
     assert config.ignored == ()
 

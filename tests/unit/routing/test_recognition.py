@@ -41,12 +41,14 @@ OTHERS: dict[str, dict[str, Any]] = {
     "a chat model of NVIDIA": entry("nvidia_nim/meta/llama3-70b-instruct"),
     "embeddings": entry("voyage/voyage-3-large"),
     "more embeddings": entry("jina_ai/jina-embeddings-v3"),
+    "embeddings of a server": entry("infinity/BAAI/bge-small-en-v1.5", api_base="http://own.test"),
     "images": entry("vertex_ai/imagegeneration@006"),
     "a parameter of a chat model": entry("hosted_vllm/mine", max_tokens=100, api_base="http://own.test"),
     "more parameters of a chat model": entry("azure_ai/mine", temperature=0.2, top_p=1, api_base="http://own.test"),
     "wildcards of others": {"model_name": "*", "litellm_params": {"model": "openai/*"}},
     "another mode": entry("cohere/rerank-v3.5", mode="chat"),
     "a variable that is not set": entry("cohere/rerank-v3.5", api_key="os.environ/NOT_SET"),
+    "another variable that is not set": {**entry("cohere/rerank-v3.5"), "model_info": {"id": "os.environ/NOT_SET"}},
     "a blocked model": {**entry("cohere/rerank-v3.5"), "model_info": {"mode": "rerank", "blocked": True}},
 }
 
@@ -112,6 +114,12 @@ def test_names_that_are_left_out_are_left_out_of_the_settings(way: str, tmp_path
     )
     assert made.model_names == ("good", "better")
     assert made.rerank("better", QUERY, DOCUMENTS).model == "lexical"
+
+
+def test_fallbacks_of_every_name_stay_although_a_wildcard_for_everything_is_left_out() -> None:
+    entries = [OTHERS["wildcards of others"], {**RERANKERS["a known name"][0], "model_name": "r"}, GOOD]
+    made = Router(entries, fallbacks=[{"*": ["good"]}])
+    assert made.rerank("r", QUERY, DOCUMENTS).model == "lexical"
 
 
 def test_positions_in_a_list_count_what_is_left_out() -> None:

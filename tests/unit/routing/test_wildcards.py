@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import pickle
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -13,8 +14,12 @@ from tests.support.clock import Clock
 from tests.support.frameworks import Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY
 
-from anyrerank import BadRequestError, Budget, BudgetExceededError, ConfigurationError, RerankError, Router
-from anyrerank._core.routing import Cooldowns, MemoryState
+from anyrerank import BadRequestError, BudgetExceededError, ConfigurationError, RerankError, Router
+from anyrerank._core.http import Transport
+from anyrerank._core.routing import Cooldowns, MemoryState, groups_of
+from anyrerank._core.routing.load import Risk, Terms
+from anyrerank._core.routing.state import Outcome
+from anyrerank._core.routing.window import Need
 
 pytestmark = pytest.mark.usefixtures("clock")
 
@@ -60,6 +65,7 @@ def test_the_text_in_place_of_the_asterisk_is_the_model(made: Callable[..., Rout
         (entry("mine/*", "cohere/*"), "mine/a-b", "a-b"),
         (entry("mine-*-x", "cohere/rerank-*"), "mine-v3.5-x", "rerank-v3.5"),
         (entry("mine/*", "cohere/rerank-v3.5"), "mine/any", "rerank-v3.5"),
+        (entry("mine/*", "*", custom_llm_provider="cohere"), "mine/a", "a"),
         (entry("*/*", "cohere/*"), "cohere/any", "any"),
         (entry("cohere/*", "cohere/*"), "rerank-v3.5", "rerank-v3.5"),
     ],
@@ -100,6 +106,28 @@ def test_a_wildcard_for_everything_has_no_key_which_would_go_to_any_provider(mad
     with pytest.raises(ConfigurationError, match="sent to every provider"):
         made(entry("*"))
     assert made(entry("*", api_base="http://own.test")).model_names == ("*",)
+    assert made(entry("*", custom_llm_provider="cohere")).model_names == ("*",)
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [(ANY, "os.environ/SECRET"), (entry("mine/*", "*", api_base="http://own.test"), "mine/os.environ/SECRET")],
+)
+def test_a_caller_cannot_read_the_environment(
+    made: Callable[..., Router], monkeypatch: pytest.MonkeyPatch, given: dict[str, Any], name: str
+) -> None:
+    monkeypatch.setenv("SECRET", "cohere/hidden-value")
+    with pytest.raises(BadRequestError) as caught:
+        made(given).rerank(name, QUERY, DOCUMENTS)
+    assert "hidden-value" not in str(caught.value)
+
+
+def test_a_model_with_an_asterisk_may_come_from_a_variable(
+    made: Callable[..., Router], wire: Wire, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MODEL", "cohere/*")
+    made(entry("mine/*", "os.environ/MODEL")).rerank("mine/a", QUERY, DOCUMENTS)
+    assert wire.body["model"] == "a"
 
 
 def test_models_of_a_wildcard_cool_down_separately(made: Callable[..., Router], wire: Wire) -> None:
@@ -114,10 +142,18 @@ def test_models_of_a_wildcard_cool_down_separately(made: Callable[..., Router], 
 
 
 def test_models_of_a_wildcard_share_its_budget(made: Callable[..., Router]) -> None:
-    router = made(entry("cohere/*", budget=Budget(0.003)))
+    router = made(entry("cohere/*", max_budget=0.003))
     router.rerank("cohere/rerank-v3.5", QUERY, DOCUMENTS)
     with pytest.raises(BudgetExceededError):
         router.rerank("cohere/rerank-english-v3.0", QUERY, DOCUMENTS)
+
+
+def test_models_of_a_wildcard_share_the_limit_of_concurrent_requests() -> None:
+    groups = groups_of([entry("cohere/*", max_parallel_requests=1)], {}, Transport())
+    found = [groups.find(name) for name in ("cohere/a", "cohere/b")]
+    first, second = (group.entries[0].deployment.slots for group in found if group is not None)
+    assert first is not None
+    assert first is second
 
 
 def test_entries_of_one_wildcard_share_the_load(made: Callable[..., Router], wire: Wire) -> None:
@@ -169,7 +205,31 @@ def test_a_copy_serves_the_same_wildcards(copied: Callable[[Router], Router]) ->
     assert KEY not in repr(vars(copied(Router([entry("cohere/*")]))))
 
 
+def test_a_name_of_a_wildcard_is_another_name_for_any_call(made: Callable[..., Router], wire: Wire) -> None:
+    well = wire.answer
+    wire.answer = lambda request: httpx.Response(401) if b"first" in request.content else well(request)
+    router = made(entry("cohere/*"), model_group_alias={"alias": "cohere/first"})
+    response = router.rerank("alias", QUERY, DOCUMENTS, fallbacks=["cohere/second"])
+    assert (response.model, response.model_group) == ("second", "cohere/first")
+    assert router.as_reranker("cohere/third").rerank(QUERY, DOCUMENTS).model == "third"
+
+
+def test_threads_that_ask_many_names_get_the_one_that_they_ask() -> None:
+    router = Router([{"model_name": "*-local", "litellm_params": {"model": "local/lexical"}}])
+
+    def ask(number: int) -> bool:
+        return router.rerank(f"{number}-local", QUERY, DOCUMENTS).model_group == f"{number}-local"
+
+    with ThreadPoolExecutor(8) as pool:
+        assert all(pool.map(ask, [*range(1200), *range(1200)]))
+    assert len(router.deployment_status()) <= 1000
+
+
 def test_idle_deployments_are_forgotten_before_there_are_too_many(clock: Clock) -> None:
     state = MemoryState(Cooldowns(allowed_fails=3, cooldown_time=5.0))
+    claim = state.claim("used", Terms(), Need(), Risk.NONE)
+    assert claim is not None
+    state.settle(claim, Outcome(seconds=0.1, requests=1, tokens=None, answered=True, failure=None))
     state.snapshot([str(number) for number in range(25_000)])
     assert len(state._records) <= 10_000
+    assert state.snapshot(["used"]).loads["used"].requests == 1

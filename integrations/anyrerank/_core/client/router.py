@@ -186,9 +186,10 @@ class Router(KeepsConnections):
         config = read_config(path)
         _warn(config)
         try:
-            if not config.router["model_list"]:
+            given = {**config.router, **arguments}
+            if not given["model_list"]:
                 raise none_found(config.left_out)
-            return cls(**{**config.router, **arguments})
+            return cls(**given)
         except (BadRequestError, ConfigurationError) as error:
             raise located(error, config.file) from None
 
@@ -201,9 +202,12 @@ class Router(KeepsConnections):
             option for group in self._groups for entry in group.entries for option in entry.deployment.kind.options
         }
         unknown = sorted(self._options.provider_options.keys() - known)
-        if unknown and not (self._groups.wildcards or self._options.drop_params):
-            possible = {*signature(Router).parameters, *Options.model_fields, *known}
-            raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
+        if not unknown or self._groups.wildcards or self._options.drop_params:
+            return
+        if not_here := [name for name in unknown if name in Options.model_fields]:
+            raise BadRequestError(f"no model of this router takes {', '.join(not_here)}: remove it")
+        possible = {*signature(Router).parameters, *Options.model_fields, *known}
+        raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
 
     @property
     def timeout(self) -> float | None:

@@ -6,12 +6,14 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
-from anyrerank._core.engine import RerankerOptions, Slots, made
+from anyrerank._core.engine import RerankerOptions, Slots, made, split_model
 from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.entries import Located, budget_of, entry_of, full_name, ignored_in, settings_of
 from anyrerank._core.routing.groups import Entry, Group
+from anyrerank._core.routing.references import PREFIX
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import names
 
@@ -42,7 +44,7 @@ class WildcardEntry:
             ConfigurationError: It is wrong.
         """
         where, params, info = settings_of(given)
-        if params.get("model") != "*":
+        if not _is_open(params):
             entry_of(given, default_id, prices, transport)
         elif params.get("api_key") and not (params.get("api_base") or params.get("base_url")):
             raise ConfigurationError(f"{where}: the api_key of a model '*' would be sent to every provider; remove it")
@@ -52,7 +54,9 @@ class WildcardEntry:
         except (BadRequestError, ConfigurationError) as error:
             raise ConfigurationError(f"{where}: {error.message}") from None
         return cls(
-            given=given,
+            given=Located(
+                given.where, {**given, "litellm_params": {**given["litellm_params"], "model": params["model"]}}
+            ),
             id=str(info.get("id") or default_id),
             budget=budget,
             slots=Slots.of(limit.max_parallel_requests),
@@ -68,13 +72,15 @@ class WildcardEntry:
             segments: What stands in for the asterisks of the wildcard.
 
         Raises:
-            ConfigurationError: There is no such provider.
+            ConfigurationError: There is no such model or provider.
         """
         params = self.given["litellm_params"]
         model = _filled(str(params["model"]), name, segments)
+        if model.startswith(PREFIX):  # the name comes from a caller, who must not read the environment
+            raise ConfigurationError(f"{name[:80]} is not the name of a model")
         given = Located(self.given.where, {**self.given, "litellm_params": {**params, "model": model}})
         entry = entry_of(given, self.id, self.prices, self.transport)
-        if params["model"] == "*" and entry.deployment.kind.free:
+        if _is_open(params) and entry.deployment.kind.free:
             raise ConfigurationError(
                 f"{entry.deployment.provider} runs on this machine, and must be listed in model_list"
             )
@@ -108,8 +114,12 @@ class Groups:
     def providers(self) -> frozenset[str]:
         """The providers that are asked; with a wildcard for everything, all of them."""
         listed = {entry.deployment.provider for group in self for entry in group.entries}
-        models = [str(each.given["litellm_params"]["model"]) for entries in self.wildcards.values() for each in entries]
-        return frozenset({*listed, *(model.partition("/")[0] for model in models), *(names() if "*" in models else ())})
+        params = [each.given["litellm_params"] for entries in self.wildcards.values() for each in entries]
+        if any(map(_is_open, params)):
+            return frozenset({*listed, *names()})
+        return frozenset(
+            {*listed, *(split_model(each["model"], each.get("custom_llm_provider"))[0] for each in params)}
+        )
 
     def find(self, name: str) -> Group | None:
         """The group of a name, or `None`.
@@ -178,6 +188,11 @@ def located_entry(given: object, number: int) -> Located:
     if isinstance(given, Located):
         return given
     return Located(f"model_list[{number}]", given if isinstance(given, Mapping) else {})
+
+
+def _is_open(params: Mapping[str, Any]) -> bool:
+    """Whether the caller says which provider is asked."""
+    return params.get("model") == "*" and not params.get("custom_llm_provider")
 
 
 def _segments(wildcard: str, name: str) -> tuple[str, ...] | None:

@@ -24,7 +24,7 @@ _RERANKER = re.compile(r"rank|cross-?encoder|ms-marco|colbert", re.IGNORECASE)
 _OTHER = re.compile(
     r"anthropic|claude|gemini|gemma|gpt|command|embed|llama|mi[sx]tral|codestral|titan|deepseek|qwen|granite|image"
     r"|zephyr|falcon|bloom|starcoder|codebert|whisper|dall-e|diffusion|transcribe|speech|chat|instruct|voyage-[\dc]"
-    r"|\b(?:nova|phi|aya|veo|flux|sora|tts|stt|opt|kimi|glm|grok)\b",
+    r"|\b(?:bge|e5|gte)-|\b(?:nova|phi|aya|veo|flux|sora|tts|stt|opt|kimi|glm|grok)\b",
     re.IGNORECASE,
 )
 """Words in the names of models that do something else, unless `_RERANKER` is in the name as well."""
