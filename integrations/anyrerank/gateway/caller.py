@@ -42,9 +42,7 @@ class Grant(Protocol):
 class Account(Protocol):
     """Counts what a key uses."""
 
-    def admitted(
-        self, asked: Asked, options: Mapping[str, Any], defaults: Options
-    ) -> AbstractContextManager[Grant]:
+    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
         """Let a request in.
 
         Args:
@@ -95,9 +93,7 @@ class Caller:
             return True
         return any("*" in each and _pattern(each).fullmatch(name) for each in self.models)
 
-    def admitted(
-        self, asked: Asked, options: Mapping[str, Any], defaults: Options
-    ) -> AbstractContextManager[Grant]:
+    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
         """Let a request in; see `Account.admitted`."""
         if self.account is None:
             return nullcontext(_Uncounted(options))

@@ -95,6 +95,11 @@ class Budget:
         """When the current window started, in seconds since the epoch; 0 for a window that never ends."""
         return 0.0 if math.isinf(self._seconds) else time.time() // self._seconds * self._seconds
 
+    @property
+    def ends(self) -> float | None:
+        """When the current window ends, in seconds since the epoch; `None` for one that never ends."""
+        return None if math.isinf(self._seconds) else self.started + self._seconds
+
     def reserve(self, dollars: float, spender: str | None = None) -> Reservation:
         """Reserve `dollars` for a call of `spender`.
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from anyrerank._core.engine import Options
 from anyrerank._core.pricing import Budget
 from anyrerank._core.types import RerankResponse, tokens_to_read
-from anyrerank.gateway.caller import Grant
+from anyrerank.gateway.caller import Caller, Grant
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
@@ -20,7 +20,7 @@ from anyrerank.hooks import Hook
 
 
 @dataclass(slots=True)
-class Ledgers:
+class Shared:
     """What all accounts share.
 
     Attributes:
@@ -36,18 +36,21 @@ class Account:
     """What a key may do, and what it has done.
 
     Args:
-        key: The key; a change of it replaces the attribute.
+        key: The key.
         shared: What all accounts share.
+        limits: Counts its requests and tokens.
+        caller: Its owner, without the account.
         tag: The tag of its calls in the ledger.
     """
 
-    def __init__(self, key: Key, shared: Ledgers, limits: Limits, tag: str | None = None) -> None:
+    def __init__(self, key: Key, shared: Shared, limits: Limits, *, caller: Caller, tag: str) -> None:
         self.key = key
-        self.budget = budget_of(key.max_budget, key.budget_duration)
+        self.budget: Budget | None = None
         self.spent = 0.0
-        """US dollars, as far as they are known, if there is no budget."""
+        """US dollars in all time, as far as they are known."""
+        self.caller = replace(caller, account=self)
         self._shared = shared
-        self._tag = key.tag if tag is None else tag
+        self._tag = tag
         self._limits = limits
 
     @property
@@ -69,7 +72,9 @@ class Account:
         """
         key = self.key
         paid = self._paid(options, defaults)
-        tokens = 0 if key.tpm_limit is None else tokens_to_read(asked.query, asked.documents, options.get("rank_fields"))
+        tokens = (
+            0 if key.tpm_limit is None else tokens_to_read(asked.query, asked.documents, options.get("rank_fields"))
+        )
         start = self._limits.enter(key, tokens)
         try:
             yield _Grant(self, {**options, **paid}, start, tokens)
@@ -78,7 +83,7 @@ class Account:
 
     def headers(self) -> dict[str, str]:
         """The headers of an answer."""
-        key, found = self.key, self._limits.headers(self.key)
+        found = self._limits.headers(self.key)
         found["x-litellm-key-spend"] = f"{self.spend:.12g}"
         if self.budget is not None:
             found["x-litellm-key-max-budget"] = f"{self.budget.dollars:.12g}"
@@ -129,15 +134,10 @@ class _Grant:
         return self.account.headers()
 
 
-def budget_of(dollars: float | None, duration: str | None) -> Budget | None:
-    """The budget of a key or an end user; `None` without a limit."""
-    return None if dollars is None else Budget(dollars, duration)
-
-
 def _tokens(response: RerankResponse) -> int | None:
     """Tokens that the provider reports, 0 if it was not asked, `None` to keep the estimate."""
     if not response.attempts:
         return 0
     billed, tokens = response.meta.billed_units, response.meta.tokens
-    found = (billed and billed.total_tokens) or (tokens and tokens.input_tokens)
+    found = (billed.total_tokens if billed else None) or (tokens.input_tokens if tokens else None)
     return None if found is None else int(found)

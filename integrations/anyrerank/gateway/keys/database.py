@@ -80,7 +80,8 @@ class Database:
         if version != newest:
             self._check_known(version)
             raise ConfigurationError(
-                f"the database {self} has version {version}, and this release needs {newest}: run `anyrerank db upgrade`"
+                f"the database {self} has version {version}, and this release needs {newest}: run `anyrerank db "
+                "upgrade`"
             )
 
     def upgrade(self) -> str:
@@ -93,7 +94,7 @@ class Database:
         script = _script()
         with self.begin() as connection:
             self._check_known(_version(connection))
-            steps = EnvironmentContext(_config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))  # noqa: SLF001  as alembic's documentation does
+            steps = EnvironmentContext(_config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))
             with steps:
                 steps.configure(connection=connection, version_table=VERSION_TABLE)
                 steps.run_migrations()

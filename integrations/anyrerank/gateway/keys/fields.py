@@ -36,7 +36,19 @@ _RESTRICTING = frozenset(
         "team_id",
     }
 )
-_RESTRICTING_WORDS = ("allowed", "budget", "block", "deny", "forbid", "limit", "max_", "permission", "restrict", "rpm", "tpm")
+_RESTRICTING_WORDS = (
+    "allowed",
+    "budget",
+    "block",
+    "deny",
+    "forbid",
+    "limit",
+    "max_",
+    "permission",
+    "restrict",
+    "rpm",
+    "tpm",
+)
 """A field with one of these in its name limits something, so that ignoring it would give more than was asked for."""
 
 T = TypeVar("T", bound=BaseModel)
@@ -132,7 +144,9 @@ def columns_of_customer(body: Mapping[str, Any]) -> dict[str, Any]:
 def _checked(model: type[T], body: Mapping[str, Any]) -> T:
     for name, value in body.items():
         if name not in model.model_fields and value not in (None, "", [], {}, False) and _restricts(name):
-            raise bad_request(f"{name[:80]} is not supported, and ignoring it would give more than it allows", name[:80])
+            raise bad_request(
+                f"{name[:80]} is not supported, and ignoring it would give more than it allows", name[:80]
+            )
     try:
         return model(**body)
     except ValidationError as error:

@@ -75,7 +75,9 @@ class Limits:
             message = f"this key may send {rpm} requests per minute, and has sent {self._window.requests}"
             raise self._refused(key, message, self._wait(Terms(rpm=rpm), Need(1), now) if rpm else None)
         if tpm is not None and self._window.tokens + tokens > tpm:
-            message = f"this key may use {tpm} tokens per minute and has used {self._window.tokens}; this request needs "
+            message = (
+                f"this key may use {tpm} tokens per minute and has used {self._window.tokens}; this request needs "
+            )
             if tokens > tpm:
                 raise self._refused(key, f"{message}about {tokens}: send fewer or shorter documents", None)
             wait = self._wait(Terms(tpm=tpm), Need(0, tokens), now)
@@ -88,6 +90,4 @@ class Limits:
         return Load(requests=self._window.requests, tokens=self._window.tokens, slots=self._window.slots)
 
     def _refused(self, key: Key, message: str, wait: float | None) -> GatewayError:
-        return GatewayError(
-            kind="rate_limit_exceeded", message=message, retry_after=wait, headers=self.headers(key)
-        )
+        return GatewayError(kind="rate_limit_exceeded", message=message, retry_after=wait, headers=self.headers(key))

@@ -48,7 +48,7 @@ class Store:
         with self.database.begin() as connection:
             number = int(connection.execute(sa.select(changes.c.number)).scalar() or 0)  # first: a later one is seen
             found = [_key(row) for row in connection.execute(sa.select(keys).order_by(keys.c.created_at))]
-            users = [Customer(**row._mapping) for row in connection.execute(sa.select(customers))]  # noqa: SLF001
+            users = [Customer(**row._mapping) for row in connection.execute(sa.select(customers))]
             return number, found, users
 
     def create(self, columns: Mapping[str, Any], now: float) -> tuple[str, Key]:
@@ -124,7 +124,7 @@ def _changed(connection: sa.Connection) -> None:
 
 
 def _key(row: sa.Row[Any]) -> Key:
-    return Key(**{**row._mapping, "models": tuple(row._mapping["models"])})  # noqa: SLF001  SQLAlchemy's public name
+    return Key(**{**row._mapping, "models": tuple(row._mapping["models"])})
 
 
 def _row(key: Key) -> dict[str, Any]:
