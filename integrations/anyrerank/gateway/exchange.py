@@ -176,6 +176,15 @@ def checked_user(user: str) -> str:
     return user
 
 
+def _text_in_header(scope: Scope, name: bytes) -> str | None:
+    """The text of a header, so that a name means the same there and in a body."""
+    text = header(scope, name)
+    try:
+        return None if text is None else text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
+
+
 def request_id_of(scope: Scope) -> str:
     """The id that the client gave its request if it is printable and not too long, otherwise a new one."""
     given = header(scope, b"x-request-id")
@@ -214,7 +223,11 @@ def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> di
     options = {**asked.options, **options_of_call(service, asked.settings)}
     if asked.top_n is not None:
         options["top_n"] = asked.top_n
-    user = caller.user or asked.user or next(filter(None, (header(scope, name) for name in _END_USER_HEADERS)), None)
+    user = (
+        caller.user
+        or asked.user
+        or next(filter(None, (_text_in_header(scope, name) for name in _END_USER_HEADERS)), None)
+    )
     if user is not None:
         options["user"] = checked_user(user)
     return options

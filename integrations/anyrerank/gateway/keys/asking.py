@@ -5,32 +5,24 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
 from anyrerank.errors import BadRequestError, RerankError
-from anyrerank.gateway.body import ClientGoneError, encoded, json_object
+from anyrerank.gateway.body import json_object
 from anyrerank.gateway.caller import Caller
-from anyrerank.gateway.dialects.litellm import LiteLLM
-from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request
-from anyrerank.gateway.exchange import request_id_of
+from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.keyring import Keyring
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.plain import Host, Plain, json_answer
 
 _LARGEST_BODY = 2**20
 _LARGEST_PAGE = 100
-
-
-class Host(Protocol):
-    """What these requests need of the gateway."""
-
-    service: Service
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,25 +94,16 @@ def route(host: Host, path: str, method: str, handler: Handler, *, master: bool 
     """
 
     async def answer(request: Request) -> Response:
-        request_id = request_id_of(request.scope)
-        headers = {"x-request-id": request_id, "cache-control": "no-store"}  # an answer may hold a key
+        ask = await _asked(host, request, method, master=master)
         try:
-            ask = await _asked(host, request, method, master=master)
-            try:
-                found = await asyncio.to_thread(handler, ask)
-            except BadRequestError as error:
-                raise bad_request(error.message) from None
-            except (DatabaseError, RerankError) as error:
-                raise GatewayError(kind="unavailable", message=str(error)) from None
-        except GatewayError as error:
-            status = STATUSES[error.kind]
-            body = encoded(LiteLLM().error(error, status, request_id))
-            return Response(body, status, {**headers, **error.all_headers()}, "application/json")
-        except ClientGoneError:
-            return Response(status_code=499)
-        return Response(encoded(found), 200, headers, "application/json")
+            found = await asyncio.to_thread(handler, ask)
+        except BadRequestError as error:
+            raise bad_request(error.message) from None
+        except (DatabaseError, RerankError) as error:
+            raise GatewayError(kind="unavailable", message=str(error)) from None
+        return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
 
-    return Route(path, answer, methods=[method])
+    return Route(path, Plain(host, path, answer), methods=[method])
 
 
 async def _asked(host: Host, request: Request, method: str, *, master: bool) -> Ask:
