@@ -37,10 +37,8 @@ class Running:
     keyring: Keyring
 
     def rerank(self, key: str | None, headers: Mapping[str, str] | None = None, **fields: Any) -> httpx.Response:
-        sent = {
-            **({} if key is None else bearer(key)),
-            **{each: text.encode() for each, text in (headers or {}).items()},
-        }
+        given = {**({} if key is None else bearer(key)), **(headers or {})}
+        sent = {name.encode(): value.encode() for name, value in given.items()}
         return httpx.post(f"{self.url}/rerank", json={**ASK, **fields}, headers=sent, timeout=30)
 
     def post(self, path: str, caller: str = MASTER_KEY, /, **fields: Any) -> httpx.Response:

@@ -53,9 +53,7 @@ def serve(
         read = _read(config, model)
         _check_host(host, read)
         keyring = opened(read.settings)
-        gateway = Gateway(
-            service_of(read, keyring), reread=lambda: service_of(_read(config, model), keyring)
-        )
+        gateway = Gateway(service_of(read, keyring), reread=lambda: service_of(_read(config, model), keyring))
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
