@@ -13,6 +13,7 @@ from anyrerank.cli.check import check
 from anyrerank.cli.compare import compare
 from anyrerank.cli.demo import demo
 from anyrerank.cli.errors import close_broken_stdout, print_error
+from anyrerank.cli.keys import db, keys
 from anyrerank.cli.providers import providers
 from anyrerank.cli.rerank import rerank
 from anyrerank.cli.serve import serve
@@ -57,3 +58,6 @@ def _main(
 
 for _command in (demo, rerank, check, compare, providers, serve, spend):
     app.command()(_command)
+
+app.add_typer(keys, name="keys")
+app.add_typer(db, name="db")

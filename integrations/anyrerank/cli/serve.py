@@ -44,6 +44,7 @@ def serve(
     """
     from anyrerank.gateway import Gateway
     from anyrerank.gateway.config import service_of
+    from anyrerank.gateway.keys import opened
     from anyrerank.gateway.server import Server, keep_what_is_loaded, listen
 
     with one_line_errors():
@@ -51,7 +52,8 @@ def serve(
             raise ConfigurationError("--config and --model exclude each other")
         read = _read(config, model)
         _check_host(host, read)
-        gateway = Gateway(service_of(read), reread=lambda: service_of(_read(config, model)))
+        keyring = opened(read.settings)
+        gateway = Gateway(service_of(read, keyring), reread=lambda: service_of(_read(config, model), keyring))
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)

@@ -21,6 +21,7 @@ from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
 from anyrerank.gateway.facts import FactEndpoint
 from anyrerank.gateway.health import Dependency
+from anyrerank.gateway.keys import key_routes
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.operation import operation_routes
 from anyrerank.gateway.plain import Plain
@@ -93,6 +94,7 @@ def application(gateway: Gateway) -> ASGIApp:
     routes = [
         Route("/", Plain(gateway, "/", playground), methods=["GET"]),
         *operation_routes(gateway),
+        *key_routes(gateway),
         *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in fact_endpoints(gateway).items()),
     ]

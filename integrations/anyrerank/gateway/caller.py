@@ -3,17 +3,70 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
-from typing import Protocol
+from typing import Any, Protocol
 
 from starlette.types import Scope
 
+from anyrerank._core.engine import Options
+from anyrerank._core.types import RerankResponse
 from anyrerank.gateway.body import header
+from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 
 _KEY_HEADERS = (b"authorization", b"x-litellm-api-key", b"x-api-key", b"api-key")
+
+
+class Grant(Protocol):
+    """A request that was let in."""
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """The options of the call, with those that decide who pays."""
+        ...
+
+    def settle(self, response: RerankResponse) -> None:
+        """Count what the response used, in place of what was estimated."""
+        ...
+
+    def headers(self) -> Mapping[str, str]:
+        """Headers that say what is left."""
+        ...
+
+
+class Account(Protocol):
+    """Counts what a key uses."""
+
+    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
+        """Let a request in.
+
+        Args:
+            asked: The request.
+            options: Those of the call.
+            defaults: Those that the router has for calls.
+
+        Raises:
+            GatewayError: A limit is reached.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Uncounted:
+    """A request that nothing counts."""
+
+    options: Mapping[str, Any]
+
+    def settle(self, response: RerankResponse) -> None:
+        pass
+
+    def headers(self) -> Mapping[str, str]:
+        return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,18 +76,33 @@ class Caller:
     Attributes:
         alias: Name of the key, for logs and metrics.
         is_master: Whether it may manage keys.
-        models: Names that it may use; `None` for all.
+        models: Names that it may use, where `*` stands for any characters; `None` for all.
         user: The end user of all its calls, whatever these say.
+        account: Counts what it uses, if anything does.
     """
 
     alias: str | None = None
     is_master: bool = False
     models: Collection[str] | None = None
     user: str | None = None
+    account: Account | None = None
 
     def may_use(self, name: str) -> bool:
         """Whether it may use a model of the gateway."""
-        return self.models is None or name in self.models
+        if self.models is None or name in self.models:
+            return True
+        return any("*" in each and _pattern(each).fullmatch(name) for each in self.models)
+
+    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
+        """Let a request in; see `Account.admitted`."""
+        if self.account is None:
+            return nullcontext(_Uncounted(options))
+        return self.account.admitted(asked, options, defaults)
+
+
+@lru_cache(maxsize=1_000)
+def _pattern(name: str) -> re.Pattern[str]:
+    return re.compile(".*".join(map(re.escape, name.split("*"))), re.DOTALL)
 
 
 MASTER = Caller(alias="master", is_master=True)

@@ -13,6 +13,7 @@ from anyrerank._core.routing import LeftOut, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.gateway.caller import MasterKey, Open
 from anyrerank.gateway.general_settings import honoured
+from anyrerank.gateway.keys import Keyring, Past
 from anyrerank.gateway.service import Service
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 
@@ -85,8 +86,12 @@ def config_of_models(models: Sequence[str]) -> GatewayConfig:
     return GatewayConfig(router={**_DEFAULTS, "model_list": entries}, settings=settings)
 
 
-def service_of(config: GatewayConfig) -> Service:
+def service_of(config: GatewayConfig, keyring: Keyring | None = None) -> Service:
     """What a gateway with this configuration serves.
+
+    Args:
+        config: The configuration.
+        keyring: Its keys, if it has a database.
 
     Raises:
         ConfigurationError: An argument of the router is wrong.
@@ -96,10 +101,18 @@ def service_of(config: GatewayConfig) -> Service:
         router = Router(max_wait=config.settings.queue_seconds, **config.router)
     except BadRequestError as error:
         raise ConfigurationError(error.message) from None
+    master_key = None if key is None else key.get_secret_value()
+    if keyring is not None:
+        keyring.configure(
+            master_key=master_key,
+            networks=config.settings.trusted_networks,
+            max_parallel_requests=config.settings.max_parallel_requests,
+        )
+        Past(keyring.ledger).restore(router.options)
     return Service(
         router=router,
         settings=config.settings,
-        access=Open() if key is None else MasterKey(key.get_secret_value()),
+        access=keyring or (Open() if master_key is None else MasterKey(master_key)),
         unavailable=config.unavailable,
     )
 

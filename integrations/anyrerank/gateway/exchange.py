@@ -21,7 +21,7 @@ from anyrerank.gateway.answers import ranked
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
-from anyrerank.gateway.errors import STATUSES, GatewayError, gateway_error
+from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error
 from anyrerank.gateway.noted import Noted
 from anyrerank.gateway.service import Service, options_of_call
 
@@ -29,6 +29,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger("anyrerank.gateway")
 
+_LONGEST_USER = 256
 _END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
 
 
@@ -61,6 +62,7 @@ class Exchange:
         seconds: From the first byte of the headers that was handled to the answer.
         upstream: Seconds of these that the router needed.
         dropped: Options of the request that the deployment which answered does not have.
+        headers: Further headers of the answer.
     """
 
     route: str
@@ -77,6 +79,7 @@ class Exchange:
     seconds: float = 0.0
     upstream: float = 0.0
     dropped: tuple[str, ...] = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 class RerankEndpoint:
@@ -142,21 +145,44 @@ class RerankEndpoint:
         options = _options(asked, scope, caller, service)
         if asked.unit_scores and scales_known(reranker):
             options["score_mode"] = "unit"
-        call = reranker.arerank(asked.query, asked.documents, return_documents=False, **options)
-        began = time.perf_counter()
-        try:
-            exchange.response = response = await unless_gone(call, receive)
-        except RerankError as error:
-            exchange.error = error
-            raise gateway_error(error) from None
-        finally:
-            exchange.upstream = time.perf_counter() - began
+        with caller.admitted(asked, options, reranker.options) as grant:
+            call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
+            began = time.perf_counter()
+            try:
+                exchange.response = response = await unless_gone(call, receive)
+                grant.settle(response)
+            except RerankError as error:
+                exchange.error = error
+                raise gateway_error(error) from None
+            finally:
+                exchange.upstream = time.perf_counter() - began
+                exchange.headers = grant.headers()
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
         self._noted.ignored(exchange.dialect.name, asked.ignored)
         self._noted.dropped(f"{response.provider}/{response.model}", exchange.dropped)
         answer = ranked(response, asked.documents, model=exchange.model, request_id=exchange.request_id)
         return encoded(exchange.dialect.answer(asked, answer))
+
+
+def checked_user(user: str) -> str:
+    """The name of an end user, if the ledger can store it as it is.
+
+    Raises:
+        GatewayError: It cannot, so that two names would become one.
+    """
+    if len(user) > _LONGEST_USER or "\0" in user or any("\ud800" <= each <= "\udfff" for each in user):
+        raise bad_request(f"user must be text of at most {_LONGEST_USER} characters", "user")
+    return user
+
+
+def _text_in_header(scope: Scope, name: bytes) -> str | None:
+    """The text of a header, so that a name means the same there and in a body."""
+    text = header(scope, name)
+    try:
+        return None if text is None else text.encode("latin-1").decode()
+    except UnicodeDecodeError:
+        return text
 
 
 def request_id_of(scope: Scope) -> str:
@@ -197,18 +223,23 @@ def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> di
     options = {**asked.options, **options_of_call(service, asked.settings)}
     if asked.top_n is not None:
         options["top_n"] = asked.top_n
-    user = caller.user or asked.user or next(filter(None, (header(scope, name) for name in _END_USER_HEADERS)), None)
+    user = (
+        caller.user
+        or asked.user
+        or next(filter(None, (_text_in_header(scope, name) for name in _END_USER_HEADERS)), None)
+    )
     if user is not None:
-        options["user"] = user
+        options["user"] = checked_user(user)
     return options
 
 
-def _headers(exchange: Exchange) -> dict[str, str]:
+def _headers(exchange: Exchange) -> Mapping[str, str]:
     """The headers of an answer."""
     response = exchange.response
     if response is None:
-        return {}
+        return exchange.headers
     headers = {
+        **exchange.headers,
         "x-litellm-call-id": exchange.request_id,
         "x-anyrerank-deployment": f"{response.provider}/{response.model}",
         "x-anyrerank-score-mode": response.score_scale,
@@ -238,7 +269,7 @@ def refused(exchange: Exchange, error: GatewayError) -> tuple[bytes, Mapping[str
     dialect = exchange.dialect
     exchange.kind = error.kind
     exchange.status = status = dialect.statuses.get(error.kind, STATUSES[error.kind])
-    return encoded(dialect.error(error, status, exchange.request_id)), error.all_headers()
+    return encoded(dialect.error(error, status, exchange.request_id)), {**exchange.headers, **error.all_headers()}
 
 
 async def respond(

@@ -11,6 +11,8 @@ _HONOURED = {
     "master_key": "master_key",
     "database_url": "database_url",
     "global_max_parallel_requests": "max_in_flight",
+    "max_parallel_requests": "max_parallel_requests",
+    "allow_requests_on_db_unavailable": "allow_requests_on_db_unavailable",
     "max_request_size_mb": "max_body_mb",
 }
 """Settings, and their names in `GatewaySettings`."""

@@ -22,6 +22,10 @@ class GatewaySettings(BaseModel):
     """The key that may do everything. Without one the gateway answers on loopback only."""
     database_url: SecretStr | None = None
     """Where keys and spend are kept: `sqlite:///path` or a PostgreSQL URL."""
+    allow_requests_on_db_unavailable: bool = False
+    """Whether the gateway starts, for the master key alone, while its database cannot be used."""
+    max_parallel_requests: _Count | None = None
+    """Requests at the same time of a key that says nothing about it."""
     max_in_flight: _Count = 256
     """Requests that are worked on at the same time."""
     queue: Annotated[int, Field(ge=0)] = 64

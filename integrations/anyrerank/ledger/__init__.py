@@ -14,8 +14,8 @@ try:
 except ImportError as error:
     raise MissingExtraError(f"SQLAlchemy cannot be imported ({error}): pip install 'anyrerank[ledger]'") from error
 
-from anyrerank.ledger.hook import Ledger
+from anyrerank.ledger.hook import Ledger, state_folder
 from anyrerank.ledger.spending import Filter, checked
 from anyrerank.ledger.store import By, LedgerError, Spend, Store
 
-__all__ = ["By", "Filter", "Ledger", "LedgerError", "Spend", "Store", "checked"]
+__all__ = ["By", "Filter", "Ledger", "LedgerError", "Spend", "Store", "checked", "state_folder"]

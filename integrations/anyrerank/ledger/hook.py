@@ -175,12 +175,17 @@ def _default_folder(url: sa.URL, file: Path | None) -> Path:
     # Without the password: it may change, and nothing should be derived from it.
     name = hashlib.sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
     try:
-        return _state_folder() / "anyrerank" / f"ledger-{name}"
+        return state_folder() / "anyrerank" / f"ledger-{name}"
     except RuntimeError:
         raise ConfigurationError("there is no home directory for the spool: choose a folder with spool=") from None
 
 
-def _state_folder() -> Path:
+def state_folder() -> Path:
+    """The user's folder for data that programs keep.
+
+    Raises:
+        RuntimeError: There is no home directory.
+    """
     if sys.platform == "win32":
         return Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     if sys.platform == "darwin":

@@ -277,6 +277,39 @@ def test_a_free_call_is_allowed_by_an_overspent_budget(mode: Mode) -> None:
     assert mode.rerank(mode.reranker("local/lexical", api_key=None, budget=budget), QUERY, DOCUMENTS).cost == 0.0
 
 
+def test_a_budget_of_nothing_allows_only_free_calls(mode: Mode) -> None:
+    wire = Wire()
+    with pytest.raises(BudgetExceededError):
+        mode.rerank(served(mode, wire, budget=Budget(0)), QUERY, DOCUMENTS)
+    assert wire.requests == []
+    assert mode.rerank(mode.reranker("local/lexical", api_key=None, budget=Budget(0)), QUERY, DOCUMENTS).cost == 0.0
+
+
+@pytest.mark.parametrize("least", [0, 1])
+def test_each_of_several_budgets_must_have_room(mode: Mode, least: int) -> None:
+    wire = Wire()
+    budgets = [Budget(1.0), Budget(1.0)]
+    budgets[least] = Budget(EACH)
+    reranker = served(mode, wire, budget=budgets)
+    mode.rerank(reranker, QUERY, DOCUMENTS)
+    with pytest.raises(BudgetExceededError):
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert len(wire.requests) == 1
+    assert [each.spent() for each in budgets] == [EACH, EACH]
+    assert [each.left() for each in budgets] == [each.dollars - EACH for each in budgets]
+
+
+def test_what_was_spent_elsewhere_counts_in_the_current_window(clock: Clock) -> None:
+    clock.now = 86400.0 * 20 + 3600
+    budget = Budget(1.0, "1d")
+    budget.add(0.75, "ann")
+    assert (budget.started, budget.left("ann"), budget.left("bob")) == (86400.0 * 20, 0.25, 1.0)
+    with pytest.raises(BudgetExceededError):
+        budget.reserve(0.5, "ann")
+    clock.now += 86400.0
+    assert (budget.left("ann"), Budget(1.0).started) == (1.0, 0.0)
+
+
 def test_a_user_that_is_no_string_is_refused(mode: Mode) -> None:
     budget = Budget(1.0)
     with pytest.raises(BadRequestError, match="user must be a string, or None"):
@@ -296,9 +329,9 @@ def test_an_adapter_enforces_its_budgets(face: Face) -> None:
 # The value itself.
 
 
-@pytest.mark.parametrize("dollars", [0, -1, True, "5", None, float("nan"), float("inf"), 10**400])
-def test_dollars_that_are_no_positive_number_are_refused(dollars: Any) -> None:
-    with pytest.raises(ConfigurationError, match="a budget must be a positive number of US dollars"):
+@pytest.mark.parametrize("dollars", [-1, True, "5", None, float("nan"), float("inf"), 10**400])
+def test_dollars_that_are_no_amount_are_refused(dollars: Any) -> None:
+    with pytest.raises(ConfigurationError, match="a budget must be a number of US dollars of at least 0"):
         Budget(dollars)
 
 
@@ -317,9 +350,9 @@ def test_a_window_is_a_number_of_seconds_or_a_string(window: Any, seconds: float
     assert seconds_of(window) == seconds
 
 
-@pytest.mark.parametrize("name", ["budget", "user_budget"])
-def test_a_budget_option_that_is_no_budget_is_refused(mode: Mode, name: str) -> None:
-    given: dict[str, Any] = {name: 5.0}
+@pytest.mark.parametrize(("name", "value"), [("budget", 5.0), ("user_budget", 5.0), ("budget", [Budget(1), 5.0])])
+def test_a_budget_option_that_is_no_budget_is_refused(mode: Mode, name: str, value: Any) -> None:
+    given: dict[str, Any] = {name: value}
     with pytest.raises(BadRequestError, match=f"{name} must be a Budget such as "):
         served(mode, Wire(), **given)
 

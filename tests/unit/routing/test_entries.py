@@ -153,7 +153,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         {**entry(), "model_info": {"input_cost_per_token": "free"}},
         "model_list[0] (r): input_cost_per_token must be",
     ),
-    "a budget of 0": (entry(max_budget=0), "model_list[0] (r): a budget must be a positive number of US dollars"),
+    "a budget below 0": (entry(max_budget=-1), "model_list[0] (r): a budget must be a number of US dollars"),
     "a budget that is a number": (entry(budget=5), "model_list[0] (r): budget must be a Budget"),
     "a duration without a budget": (entry(budget_duration="1d"), "model_list[0] (r): budget_duration needs"),
     "a header that is a number": (entry(headers={"x": 5}), "model_list[0] (r): headers must be"),

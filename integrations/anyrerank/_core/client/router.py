@@ -210,6 +210,11 @@ class Router(KeepsConnections):
         raise BadRequestError(f"Router has no argument {', '.join(unknown)}{did_you_mean(unknown[0], possible)}")
 
     @property
+    def options(self) -> Options:
+        """The default options of calls."""
+        return self._options
+
+    @property
     def timeout(self) -> float | None:
         """Seconds for a whole call, unless it has its own timeout."""
         return self._options.timeout

@@ -102,7 +102,7 @@ class KeywordOnly(ProviderKeywords, total=False):
     guardrails: Sequence[Guardrail]
     hooks: Sequence[Hook]
     cache: Cache | None
-    budget: Budget | None
+    budget: Budget | Sequence[Budget] | None
     user_budget: Budget | None
     timeout: float | str | httpx.Timeout | None
     max_retries: int

@@ -67,6 +67,13 @@ def _is_async(function: Any) -> bool:
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
 
 
+def _budgets(value: Any) -> Budget | tuple[Budget, ...] | None:
+    several = tuple(value) if isinstance(value, list | tuple) else None
+    if all(isinstance(each, Budget) for each in ((value,) if several is None else several)) or value is None:
+        return value if several is None else several
+    raise ValueError("must be a Budget, or a list of them")
+
+
 def _names(value: Any) -> tuple[str, ...] | None:
     if value is not None and not (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)):
         raise ValueError("must be a list of field names")
@@ -164,8 +171,16 @@ class Options(BaseModel):
     Scores are cached for each pair of query and document, or for the whole call if the model is listwise. Identical
     concurrent requests are sent once.
     """
-    budget: _Budget = None
-    """How much may be spent, see `anyrerank.Budget`; beyond it `BudgetExceededError` is raised and nothing is sent."""
+    budget: Annotated[
+        Budget | Sequence[Budget] | None,
+        PlainValidator(_budgets),
+        _HIDDEN,
+        Must('a Budget such as Budget(20, "1d"), a list of them, or None'),
+    ] = None
+    """How much may be spent, see `anyrerank.Budget`; beyond it `BudgetExceededError` is raised and nothing is sent.
+
+    Of several budgets each must have room.
+    """
     user_budget: _Budget = None
     """How much may be spent for each `user`."""
     timeout: Annotated[
@@ -203,9 +218,13 @@ class Options(BaseModel):
     @property
     def budgets(self) -> list[tuple[Budget, str | None]]:
         """The budgets of the call, each with the user that it is for, or `None` if it is shared."""
-        shared = [] if self.budget is None else [(self.budget, None)]
         of_user = [] if self.user_budget is None or self.user is None else [(self.user_budget, self.user)]
-        return [*shared, *of_user]
+        return [*((each, None) for each in self.shared_budgets), *of_user]
+
+    @property
+    def shared_budgets(self) -> tuple[Budget, ...]:
+        """Those of `budget`."""
+        return () if self.budget is None else (self.budget,) if isinstance(self.budget, Budget) else tuple(self.budget)
 
     @property
     def provider_options(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """What calls cost, and budgets."""
 
-from anyrerank._core.pricing.budget import Budget, Spending, charged
+from anyrerank._core.pricing.budget import Budget, Spending, charged, seconds_of
 from anyrerank._core.pricing.prices import (
     FREE,
     MAYBE_BILLED,
@@ -29,6 +29,7 @@ __all__ = [
     "list_prices",
     "listed",
     "read",
+    "seconds_of",
     "spent",
     "together",
     "total",

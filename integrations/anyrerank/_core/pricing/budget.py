@@ -44,7 +44,7 @@ class Budget:
     forked child counts on its own from what its parent had spent.
 
     Args:
-        dollars: How much may be spent in a window.
+        dollars: How much may be spent in a window; 0 allows calls that are free.
         window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
             never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
 
@@ -53,8 +53,8 @@ class Budget:
     """
 
     def __init__(self, dollars: float, window: float | str | None = None) -> None:
-        if not (is_number(dollars) and dollars > 0):
-            raise ConfigurationError(f"a budget must be a positive number of US dollars, got {dollars!r}")
+        if not (is_number(dollars) and dollars >= 0):
+            raise ConfigurationError(f"a budget must be a number of US dollars of at least 0, got {dollars!r}")
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
@@ -78,6 +78,27 @@ class Budget:
         """US dollars that `spender` (`None`: everyone) has spent in the current window."""
         with self._lock:
             return self._account(spender).spent
+
+    def left(self, spender: str | None = None) -> float:
+        """US dollars that `spender` can still spend in the current window, without those of calls in flight."""
+        with self._lock:
+            account = self._account(spender)
+            return max(0.0, self.dollars - account.spent - account.reserved)
+
+    def add(self, dollars: float, spender: str | None = None) -> None:
+        """Count what `spender` has spent elsewhere in the current window, such as before a restart."""
+        with self._lock:
+            self._account(spender).spent += dollars
+
+    @property
+    def started(self) -> float:
+        """When the current window started, in seconds since the epoch; 0 for a window that never ends."""
+        return 0.0 if math.isinf(self._seconds) else time.time() // self._seconds * self._seconds
+
+    @property
+    def ends(self) -> float | None:
+        """When the current window ends, in seconds since the epoch; `None` for one that never ends."""
+        return None if math.isinf(self._seconds) else self.started + self._seconds
 
     def reserve(self, dollars: float, spender: str | None = None) -> Reservation:
         """Reserve `dollars` for a call of `spender`.

@@ -6,12 +6,14 @@ from anyrerank._core.routing.config_file import ConfigFile, located, read_config
 from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.litellm_arguments import options_of
+from anyrerank._core.routing.load import Load, Terms, available_at
 from anyrerank._core.routing.memory_state import MemoryState
 from anyrerank._core.routing.names import Groups, groups_of
 from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
 from anyrerank._core.routing.settings import RouterSettings, aliases_of
 from anyrerank._core.routing.state import RoutingState
 from anyrerank._core.routing.strategies import STRATEGIES
+from anyrerank._core.routing.window import Need, Window
 
 __all__ = [
     "STRATEGIES",
@@ -23,11 +25,16 @@ __all__ = [
     "Group",
     "Groups",
     "LeftOut",
+    "Load",
     "MemoryState",
+    "Need",
     "RouterSettings",
     "RoutingState",
     "Rules",
+    "Terms",
+    "Window",
     "aliases_of",
+    "available_at",
     "chain_of",
     "chains",
     "chains_of",

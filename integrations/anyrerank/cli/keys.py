@@ -1,0 +1,175 @@
+"""`anyrerank keys` and `anyrerank db`: what an administrator does without the gateway's master key."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+import typer
+
+from anyrerank.cli.errors import one_line_errors
+from anyrerank.cli.output import as_json, console, table, without_control_characters
+from anyrerank.errors import BadRequestError, ConfigurationError
+
+if TYPE_CHECKING:
+    from anyrerank.gateway.keys import Key, Store
+
+T = TypeVar("T")
+
+keys = typer.Typer(
+    help="Make, list and revoke keys of a gateway. One that runs takes a change over within a second.",
+    no_args_is_help=True,
+)
+db = typer.Typer(help="The database of a gateway.", no_args_is_help=True)
+
+_Database = Annotated[
+    str | None,
+    typer.Option(
+        "--db",
+        help="The database: sqlite:///path or a PostgreSQL URL. Default: DATABASE_URL, else the file of this user.",
+        show_default=False,
+    ),
+]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@keys.command()
+def create(
+    *,
+    alias: Annotated[str | None, typer.Option(help="A name that no other key has.", show_default=False)] = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(help="A model that it may use; * stands for any text. May be repeated.", show_default=False),
+    ] = None,
+    max_budget: Annotated[float | None, typer.Option(help="US dollars that it may spend.", show_default=False)] = None,
+    budget_duration: Annotated[
+        str | None, typer.Option(help="How often the budget starts anew, such as 30d.", show_default=False)
+    ] = None,
+    rpm: Annotated[int | None, typer.Option(help="Requests per minute.", show_default=False)] = None,
+    tpm: Annotated[int | None, typer.Option(help="Tokens per minute.", show_default=False)] = None,
+    parallel: Annotated[int | None, typer.Option(help="Requests at the same time.", show_default=False)] = None,
+    duration: Annotated[
+        str | None, typer.Option(help="How long it is valid, such as 90d. Default: for ever.", show_default=False)
+    ] = None,
+    end_user: Annotated[
+        str | None, typer.Option(help="The end user of all its calls, whatever these say.", show_default=False)
+    ] = None,
+    database: _Database = None,
+    json: _Json = False,
+) -> None:
+    """Make a key and print it. It is shown this once."""
+    given = {
+        "key_alias": alias,
+        "models": model,
+        "max_budget": max_budget,
+        "budget_duration": budget_duration,
+        "rpm_limit": rpm,
+        "tpm_limit": tpm,
+        "max_parallel_requests": parallel,
+        "duration": duration,
+        "metadata": None if end_user is None else {"end_user": end_user},
+    }
+    with _store(database) as store:
+        from anyrerank.gateway.keys import columns_of_key
+
+        now = time.time()
+        columns = _refusals(lambda: columns_of_key({k: v for k, v in given.items() if v is not None}, now))
+        secret, key = _refusals(partial(store.create, columns, now))
+    typer.echo(as_json({"key": secret, **key.shown()}) if json else secret)
+
+
+@keys.command("list")
+def list_keys(*, database: _Database = None, json: _Json = False) -> None:
+    """Show the keys, without the secrets that only their owners have."""
+    with _store(database) as store:
+        _, found, _ = store.all()
+    if json:
+        typer.echo(as_json([each.shown() for each in found]))
+        return
+    console().print(table(_HEAD, (_cells(each) for each in found)))
+
+
+@keys.command()
+def revoke(
+    *,
+    key: Annotated[str, typer.Argument(help="The alias of a key, its token, or the key itself.", show_default=False)],
+    database: _Database = None,
+) -> None:
+    """Delete a key: it is refused from then on."""
+    with _store(database) as store:
+        from anyrerank.gateway.keys import token_of
+
+        deleted = store.delete([token_of(key)], [key])
+        if not deleted:
+            raise BadRequestError("there is no such key: `anyrerank keys list` shows them")
+    typer.echo(f"revoked {', '.join(each.key_name for each in deleted)}")
+
+
+@db.command()
+def upgrade(*, database: _Database = None) -> None:
+    """Bring the tables of a database to the version of this release."""
+    with one_line_errors(), _database_errors():
+        from anyrerank.gateway.keys import Database
+
+        version = Database(_url(database)).upgrade()
+    typer.echo(f"the database has version {version}")
+
+
+_HEAD = ("alias", "key", "models", "budget", "rpm", "tpm", "parallel", "expires", "blocked")
+
+
+def _cells(key: Key) -> tuple[str, ...]:
+    shown = key.shown()
+    budget = "" if key.max_budget is None else f"${key.max_budget:g} {key.budget_duration or ''}".strip()
+    cells: tuple[Any, ...] = (
+        key.key_alias,
+        key.key_name,
+        ", ".join(key.models) or "all",
+        budget,
+        key.rpm_limit,
+        key.tpm_limit,
+        key.max_parallel_requests,
+        shown["expires"],
+        "yes" if key.blocked else "",
+    )
+    return tuple("" if each is None else without_control_characters(str(each)) for each in cells)
+
+
+def _url(given: str | None) -> str:
+    from anyrerank.gateway.keys import default_url
+
+    return given or os.environ.get("DATABASE_URL") or default_url()
+
+
+@contextmanager
+def _store(given: str | None) -> Iterator[Store]:
+    with one_line_errors(), _database_errors():
+        from anyrerank.gateway.keys import Database, Store
+
+        database = Database(_url(given))
+        database.prepare()
+        yield Store(database)
+
+
+@contextmanager
+def _database_errors() -> Iterator[None]:
+    from anyrerank.gateway.keys import DatabaseError
+
+    try:
+        yield
+    except DatabaseError as error:
+        raise ConfigurationError(str(error)) from None
+
+
+def _refusals(work: Callable[[], T]) -> T:
+    """Errors for clients of the gateway, as those of a command line."""
+    from anyrerank.gateway.errors import GatewayError
+
+    try:
+        return work()
+    except GatewayError as error:
+        raise BadRequestError(error.message) from None

@@ -1,0 +1,24 @@
+"""Virtual keys: who may call, what each key may use and spend, and where that is stored."""
+
+from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
+from anyrerank.gateway.keys.fields import columns_of_key
+from anyrerank.gateway.keys.key import Key, token_of
+from anyrerank.gateway.keys.keyring import Keyring, Past
+from anyrerank.gateway.keys.opening import opened
+from anyrerank.gateway.keys.routes import key_routes
+from anyrerank.gateway.keys.store import Customer, Store
+
+__all__ = [
+    "Customer",
+    "Database",
+    "DatabaseError",
+    "Key",
+    "Keyring",
+    "Past",
+    "Store",
+    "columns_of_key",
+    "default_url",
+    "key_routes",
+    "opened",
+    "token_of",
+]

@@ -1,0 +1,143 @@
+"""What a key has used, and how a request is let in, paid and counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from anyrerank._core.engine import Options
+from anyrerank._core.pricing import Budget
+from anyrerank._core.types import RerankResponse, tokens_to_read
+from anyrerank.gateway.caller import Caller, Grant
+from anyrerank.gateway.dialects import Asked
+from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.keys.key import Key
+from anyrerank.gateway.keys.limits import Limits
+from anyrerank.gateway.keys.store import Customer
+from anyrerank.hooks import Hook
+
+
+@dataclass(slots=True)
+class Shared:
+    """What all accounts share.
+
+    Attributes:
+        hooks: Record what calls cost.
+        customers: End users with a budget of their own, and that budget.
+    """
+
+    hooks: tuple[Hook, ...] = ()
+    customers: Mapping[str, tuple[Customer, Budget | None]] = field(default_factory=dict)
+
+
+class Account:
+    """What a key may do, and what it has done.
+
+    Args:
+        key: The key.
+        shared: What all accounts share.
+        limits: Counts its requests and tokens.
+        caller: Its owner, without the account.
+        tag: The tag of its calls in the ledger.
+    """
+
+    def __init__(self, key: Key, shared: Shared, limits: Limits, *, caller: Caller, tag: str) -> None:
+        self.key = key
+        self.budget: Budget | None = None
+        self.spent = 0.0
+        """US dollars in all time, as far as they are known."""
+        self.caller = replace(caller, account=self)
+        self._shared = shared
+        self._tag = tag
+        self._limits = limits
+
+    @property
+    def spend(self) -> float:
+        """US dollars in the current window of the budget, or without a budget in all time."""
+        return self.spent if self.budget is None else self.budget.spent()
+
+    @contextmanager
+    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> Iterator[Grant]:
+        """Let a request in and count it.
+
+        Args:
+            asked: The request.
+            options: Those of the call.
+            defaults: Those that the router has for calls.
+
+        Raises:
+            GatewayError: A limit is reached, or the end user is blocked.
+        """
+        key = self.key
+        paid = self._paid(options, defaults)
+        tokens = (
+            0 if key.tpm_limit is None else tokens_to_read(asked.query, asked.documents, options.get("rank_fields"))
+        )
+        start = self._limits.enter(key, tokens)
+        try:
+            yield _Grant(self, {**options, **paid}, start, tokens)
+        finally:
+            self._limits.leave()
+
+    def headers(self) -> dict[str, str]:
+        """The headers of an answer."""
+        found = self._limits.headers(self.key)
+        found["x-litellm-key-spend"] = f"{self.spend:.12g}"
+        if self.budget is not None:
+            found["x-litellm-key-max-budget"] = f"{self.budget.dollars:.12g}"
+            found["x-anyrerank-budget-remaining"] = f"{self.budget.left():.12g}"
+        return found
+
+    def settle(self, response: RerankResponse, start: float, tokens: int) -> None:
+        """Count what a response cost, in place of what was estimated."""
+        if response.cost is not None:
+            self.spent += response.cost
+        if self.key.tpm_limit is not None:
+            used = _tokens(response)
+            if used is not None:
+                self._limits.correct(start, used - tokens)
+
+    def _paid(self, options: Mapping[str, Any], defaults: Options) -> dict[str, Any]:
+        """The options that decide who pays. No caller can choose them."""
+        budgets = list(defaults.shared_budgets)
+        if self.budget is not None:
+            budgets.append(self.budget)
+        paid: dict[str, Any] = {
+            "metadata": {"tags": [self._tag]},
+            "hooks": (*defaults.hooks, *self._shared.hooks),
+        }
+        customer, own = self._shared.customers.get(options.get("user") or "", (None, None))
+        if customer is not None:
+            if customer.blocked:
+                raise GatewayError(kind="permission_error", message="this end user is blocked", param="user")
+            if own is not None:
+                budgets.append(own)
+                paid["user_budget"] = None
+        return paid | ({"budget": budgets} if budgets else {})
+
+
+@dataclass(frozen=True, slots=True)
+class _Grant:
+    """A request that was let in."""
+
+    account: Account
+    options: Mapping[str, Any]
+    start: float
+    tokens: int
+
+    def settle(self, response: RerankResponse) -> None:
+        self.account.settle(response, self.start, self.tokens)
+
+    def headers(self) -> Mapping[str, str]:
+        return self.account.headers()
+
+
+def _tokens(response: RerankResponse) -> int | None:
+    """Tokens that the provider reports, 0 if it was not asked, `None` to keep the estimate."""
+    if not response.attempts:
+        return 0
+    billed, tokens = response.meta.billed_units, response.meta.tokens
+    found = (billed.total_tokens if billed else None) or (tokens.input_tokens if tokens else None)
+    return None if found is None else int(found)

@@ -1,0 +1,120 @@
+"""Requests about keys and spend: who may ask, and how they are answered."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.gateway.body import json_object
+from anyrerank.gateway.caller import Caller
+from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.keys.account import Account
+from anyrerank.gateway.keys.database import DatabaseError
+from anyrerank.gateway.keys.key import token_of
+from anyrerank.gateway.keys.keyring import Keyring
+from anyrerank.gateway.plain import Host, Plain, json_answer
+
+_LARGEST_BODY = 2**20
+_LARGEST_PAGE = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """A request about keys or spend.
+
+    Attributes:
+        keyring: The keys.
+        caller: Who asks.
+        body: The fields of its body; none for a GET.
+        params: Those of its query string.
+    """
+
+    keyring: Keyring
+    caller: Caller
+    body: Mapping[str, Any]
+    params: Mapping[str, str]
+
+    def account(self, key: object) -> Account:
+        """The account of a key, or of its token, that the caller may see; of its own key for `None`.
+
+        Raises:
+            GatewayError: There is none, or it may not.
+        """
+        own = self.caller.account if isinstance(self.caller.account, Account) and not self.caller.is_master else None
+        if key is None:
+            if own is None:
+                raise bad_request("key is required", "key")
+            return own
+        if not isinstance(key, str):
+            raise bad_request("key must be a string", "key")
+        found = self.keyring.account(token_of(key))
+        if own is not None and found is not own:
+            raise GatewayError(kind="permission_error", message="this key may see only itself", param="key")
+        if found is None:
+            raise GatewayError(kind="not_found", message="there is no such key", param="key")
+        return found
+
+    def number(self, name: str, default: int) -> int:
+        """A positive integer in the query string."""
+        text = self.params.get(name)
+        if text is None:
+            return default
+        if not (text.isascii() and text.isdecimal() and int(text[:9]) >= 1 and len(text) < 9):
+            raise bad_request(f"{name} must be a positive integer", name)
+        return int(text)
+
+    def page(self, found: list[Any]) -> tuple[list[Any], dict[str, int]]:
+        """One page of what was found, and the numbers of pages."""
+        page, size = self.number("page", 1), min(self.number("size", 10), _LARGEST_PAGE)
+        pages = -(-len(found) // size)
+        numbers = {"total_count": len(found), "current_page": page, "total_pages": pages}
+        return found[(page - 1) * size : page * size], numbers
+
+
+Handler = Callable[[Ask], Any]
+"""Answers a request. It may block."""
+
+
+def route(host: Host, path: str, method: str, handler: Handler, *, master: bool = True) -> Route:
+    """A route that a handler answers.
+
+    Args:
+        host: The gateway.
+        path: The path.
+        method: GET or POST.
+        handler: Gets the request in a thread.
+        master: Whether only the master key may ask.
+    """
+
+    async def answer(request: Request) -> Response:
+        ask = await _asked(host, request, method, master=master)
+        try:
+            found = await asyncio.to_thread(handler, ask)
+        except BadRequestError as error:
+            raise bad_request(error.message) from None
+        except (DatabaseError, RerankError) as error:
+            raise GatewayError(kind="unavailable", message=str(error)) from None
+        return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
+
+    return Route(path, Plain(host, path, answer), methods=[method])
+
+
+async def _asked(host: Host, request: Request, method: str, *, master: bool) -> Ask:
+    service = host.service
+    caller = service.access.caller(request.scope)
+    if master and not caller.is_master:
+        raise GatewayError(kind="permission_error", message=f"only the master key may use {request.url.path[:80]}")
+    if not isinstance(service.access, Keyring):
+        raise GatewayError(kind="unavailable", message="the gateway has no database for keys and spend")
+    body: dict[str, Any] = {}
+    if method == "POST":
+        seconds = service.settings.body_seconds
+        body = await json_object(request.scope, request.receive, max_bytes=_LARGEST_BODY, seconds=seconds)
+    return Ask(keyring=service.access, caller=caller, body=body, params=request.query_params)

@@ -1,0 +1,176 @@
+"""The database of keys: how it is opened, made and upgraded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.pool import NullPool
+
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.keys.tables import VERSION_TABLE
+from anyrerank.ledger import state_folder
+
+_LOCK_SECONDS = 5.0
+
+
+class DatabaseError(Exception):
+    """The database cannot be read or written. The message holds no password and no value."""
+
+
+class Database:
+    """Keys and end users, in SQLite or PostgreSQL. Blocks: to be used in a thread.
+
+    Args:
+        url: `sqlite:///path` or a URL of SQLAlchemy; a plain `postgresql://` is served by psycopg.
+
+    Raises:
+        ConfigurationError: The URL is wrong, or its driver is not installed.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = _parsed(url)
+        self._engine = _engine(self.url)
+
+    def __str__(self) -> str:
+        return self.url.render_as_string(hide_password=True)
+
+    @contextmanager
+    def begin(self) -> Iterator[sa.Connection]:
+        """A connection in a transaction.
+
+        Raises:
+            DatabaseError: The database cannot be reached, or refuses a statement.
+            sqlalchemy.exc.IntegrityError: A row with this key exists.
+        """
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except sa.exc.IntegrityError:
+            raise
+        except SQLAlchemyError as error:
+            raise DatabaseError(f"the database {self} cannot be used: {_reason(error, self.url)}") from None
+
+    def version(self) -> str | None:
+        """The version of its tables; `None` if it has none."""
+        with self.begin() as connection:
+            return _version(connection)
+
+    def prepare(self) -> None:
+        """Make the tables of a new database, and check the version of another one.
+
+        Raises:
+            DatabaseError: It cannot be reached or written.
+            ConfigurationError: Its version is another one than that of this release.
+        """
+        if self.version() is None:
+            try:
+                self.upgrade()
+            except (DatabaseError, sa.exc.IntegrityError):
+                if self.version() is None:  # no other process made them at the same time
+                    raise
+        version, newest = self.version(), _script().get_current_head()
+        if version != newest:
+            self._check_known(version)
+            raise ConfigurationError(
+                f"the database {self} has version {version}, and this release needs {newest}: run `anyrerank db "
+                "upgrade`"
+            )
+
+    def upgrade(self) -> str:
+        """Bring the tables to the newest version, and return it.
+
+        Raises:
+            DatabaseError: It cannot be reached or written.
+            ConfigurationError: Its version is not known.
+        """
+        script = _script()
+        with self.begin() as connection:
+            self._check_known(_version(connection))
+            steps = EnvironmentContext(_config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))
+            with steps:
+                steps.configure(connection=connection, version_table=VERSION_TABLE)
+                steps.run_migrations()
+        return str(script.get_current_head())
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._engine.dispose()
+
+    def _check_known(self, version: str | None) -> None:
+        known = {each.revision for each in _script().walk_revisions()}
+        if version is not None and version not in known:
+            raise ConfigurationError(
+                f"the database {self} has version {version[:40]}, which this release does not know: upgrade anyrerank, "
+                "or use another database"
+            )
+
+
+def default_url() -> str:
+    """An SQLite file in the folder of the user for such data, which is created.
+
+    Raises:
+        ConfigurationError: There is no such folder, and it cannot be created.
+    """
+    try:
+        folder = state_folder() / "anyrerank"
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):
+        raise ConfigurationError("there is no folder for the database: set database_url") from None
+    return f"sqlite:///{folder / 'anyrerank.db'}"
+
+
+def _config() -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.set_main_option("path_separator", "os")
+    return config
+
+
+def _script() -> ScriptDirectory:
+    return ScriptDirectory.from_config(_config())
+
+
+def _version(connection: sa.Connection) -> str | None:
+    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+
+
+def _parsed(url: str) -> sa.URL:
+    try:
+        parsed = sa.make_url(url)
+    except (ArgumentError, ValueError):
+        raise ConfigurationError(
+            "database_url must be sqlite:///path or postgresql://user:password@host:port/name, with special characters "
+            "in the password percent-encoded"
+        ) from None
+    if parsed.drivername in ("postgres", "postgresql"):
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database in (None, "", ":memory:"):
+            raise ConfigurationError("database_url must name a file: a database in memory would be lost")
+        parsed = parsed.set(database=str(Path(str(parsed.database)).absolute()))
+    return parsed
+
+
+def _engine(url: sa.URL) -> sa.Engine:
+    try:
+        if url.get_backend_name() != "sqlite":
+            return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": _LOCK_SECONDS})
+    except (NoSuchModuleError, ArgumentError):
+        raise ConfigurationError(f"database_url: SQLAlchemy has no driver named {url.drivername}") from None
+    except ImportError as error:
+        raise ConfigurationError(f"database_url: the driver {url.drivername} cannot be imported: {error}") from None
+
+
+def _reason(error: SQLAlchemyError, url: sa.URL) -> str:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    text = " ".join(str(cause).split())[:300]
+    return type(cause).__name__ if url.password and url.password in text else text

@@ -1,0 +1,89 @@
+"""A virtual key: what is stored of it, and how it is shown."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, timezone
+from typing import Any
+
+from anyrerank.gateway.caller import digest
+
+_SHOWN = 4
+_TAG = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Key:
+    """A row of the table of keys. Times are in seconds since 1970.
+
+    Attributes:
+        token: SHA-256 of the key, in hexadecimal.
+        key_name: The key without all but its last characters.
+        key_alias: A name that no other key has.
+        models: Names that it may use; none for all.
+        max_budget: US dollars per `budget_duration`; `None` for no limit.
+        budget_duration: Such as `30d`; `None` for ever.
+        rpm_limit, tpm_limit: Requests and tokens per minute.
+        max_parallel_requests: Requests at the same time.
+        expires: When it stops being valid.
+        blocked: Whether it is refused.
+        metadata: What the owner of the gateway says about it.
+    """
+
+    token: str
+    key_name: str
+    key_alias: str | None = None
+    models: Sequence[str] = ()
+    max_budget: float | None = None
+    budget_duration: str | None = None
+    rpm_limit: int | None = None
+    tpm_limit: int | None = None
+    max_parallel_requests: int | None = None
+    expires: float | None = None
+    blocked: bool = False
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    created_at: float = 0.0
+    updated_at: float = 0.0
+
+    @property
+    def tag(self) -> str:
+        """The tag of its calls in the ledger."""
+        return tag_of(self.token)
+
+    @property
+    def end_user(self) -> str | None:
+        """The end user of all its calls, if it has one."""
+        found = self.metadata.get("end_user")
+        return found if isinstance(found, str) and found else None
+
+    def shown(self) -> dict[str, Any]:
+        """Its fields, as LiteLLM shows them."""
+        times = {name: _iso(getattr(self, name)) for name in ("expires", "created_at", "updated_at")}
+        return {**asdict(self), "models": list(self.models), "user_id": self.metadata.get("user_id"), **times}
+
+
+def new_secret() -> tuple[str, str, str]:
+    """A new key with 256 random bits, its token, and its name."""
+    secret = f"sk-{secrets.token_urlsafe(32)}"
+    return secret, token_of(secret), f"sk-...{secret[-_SHOWN:]}"
+
+
+def token_of(key: str) -> str:
+    """What is stored in place of a key; a token as it is, since LiteLLM's clients may pass either."""
+    return digest(key).hex() if not is_token(key) else key.lower()
+
+
+def is_token(text: str) -> bool:
+    """Whether a text is a token and no key."""
+    return len(text) == 64 and all(each in "0123456789abcdef" for each in text.lower())
+
+
+def tag_of(token: str) -> str:
+    """The tag of the calls of a key in the ledger. No caller can choose it."""
+    return f"key:{token[:_TAG]}"
+
+
+def _iso(moment: float | None) -> str | None:
+    return None if moment is None else datetime.fromtimestamp(moment, timezone.utc).isoformat()

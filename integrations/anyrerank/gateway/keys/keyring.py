@@ -1,0 +1,263 @@
+"""The keys of a gateway: in memory for its requests, and in the database for the next process and for others."""
+
+from __future__ import annotations
+
+import hmac
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime, timezone
+
+from starlette.types import Scope
+
+from anyrerank._core.engine import Options
+from anyrerank._core.pricing import Budget
+from anyrerank.errors import RerankError
+from anyrerank.gateway.caller import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
+from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.keys.account import Account, Shared
+from anyrerank.gateway.keys.database import DatabaseError
+from anyrerank.gateway.keys.key import Key
+from anyrerank.gateway.keys.limits import Limits
+from anyrerank.gateway.keys.networks import Networks
+from anyrerank.gateway.keys.store import Customer, Store
+from anyrerank.ledger import By, Ledger
+
+_log = logging.getLogger("anyrerank.gateway")
+
+_INTERVAL = 0.5
+_NOBODY = Key(token="", key_name="")
+
+
+class Keyring:
+    """Finds out who calls, and counts what each key uses. An `Access`.
+
+    Requests read what is in memory. `refresh` reads the database again if something in it changed; `start` does so
+    every half second, so that a change by the command line or by another gateway counts soon.
+
+    Args:
+        store: The keys.
+        ledger: Records what calls cost, and knows what they cost before a restart.
+        master_key: The key that may do everything; `None` if everybody may.
+        networks: Networks that need no key, and the alias of the key that counts for them.
+        max_parallel_requests: The limit of keys that have none of their own.
+        clock: Seconds since 1970.
+        monotonic: Seconds that only go up.
+
+    Raises:
+        ConfigurationError: One of `networks` is no network.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        ledger: Ledger,
+        *,
+        master_key: str | None,
+        networks: Mapping[str, str] | None = None,
+        max_parallel_requests: int | None = None,
+        clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.store = store
+        self.ledger = ledger
+        self.clock = clock
+        self.configure(master_key=master_key, networks=networks, max_parallel_requests=max_parallel_requests)
+        self._monotonic = monotonic
+        self._shared = Shared((ledger,))
+        self._master = self._everything(MASTER)
+        self._anonymous = self._everything(replace(ANONYMOUS, alias="anonymous"))
+        self._accounts: dict[str, Account] = {}
+        self._aliases: dict[str, Account] = {}
+        self._opened = clock()
+        self._refreshing = threading.Lock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._failing = False
+
+    def configure(
+        self, *, master_key: str | None, networks: Mapping[str, str] | None, max_parallel_requests: int | None
+    ) -> None:
+        """Take over what a configuration file says, which may change while the gateway runs."""
+        self._networks = Networks(networks or {})
+        self._digest = None if master_key is None else digest(master_key)
+        self._parallel = max_parallel_requests
+        self._seen: int | None = None
+
+    def caller(self, scope: Scope) -> Caller:
+        """The caller of a request.
+
+        Raises:
+            GatewayError: It has no key, or one that is unknown, expired or blocked.
+        """
+        try:
+            given = digest(key_of(scope))
+        except GatewayError:
+            alias = self._networks.alias(scope)
+            if alias is not None:
+                return self._valid(self._aliases.get(alias))
+            if self._digest is None:
+                return self._anonymous.caller
+            raise
+        if self._digest is not None and hmac.compare_digest(given, self._digest):
+            return self._master.caller
+        account = self._accounts.get(given.hex())
+        if account is None and self._digest is None:
+            return self._anonymous.caller
+        return self._valid(account)
+
+    def accounts(self) -> list[Account]:
+        """What each key has used, in the order in which they were made."""
+        return list(self._accounts.values())
+
+    def account(self, token: str) -> Account | None:
+        """What a key has used."""
+        return self._accounts.get(token)
+
+    def customer(self, user: str) -> tuple[Customer, Budget | None] | None:
+        """An end user with a budget of its own."""
+        return self._shared.customers.get(user)
+
+    def start(self) -> None:
+        """Read the keys, and read them again whenever they change.
+
+        Raises:
+            DatabaseError: They cannot be read.
+        """
+        self.refresh()
+        self._thread = threading.Thread(target=self._run, name="anyrerank-keys", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop reading changes, and write what is left of the ledger."""
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        self.ledger.close()
+        self.store.database.close()
+
+    def refresh(self) -> None:
+        """Read the keys if they changed. Blocks: to be used in a thread.
+
+        Raises:
+            DatabaseError, LedgerError: They cannot be read.
+        """
+        with self._refreshing:
+            if self._seen is not None and self.store.change() == self._seen:
+                return
+            number, keys, customers = self.store.all()
+            known = self._accounts
+            # What is taken away counts first: to read the ledger may take a while.
+            self._accounts = {each.token: known[each.token] for each in keys if each.token in known}
+            for key in keys:
+                if key.token in known:
+                    self._change(known[key.token], key)
+            past = Past(self.ledger)
+            accounts = {each.token: known.get(each.token) or self._new(each, past) for each in keys}
+            for account in accounts.values():
+                self._renew_budget(account, past)
+            self._shared.customers = {each.user_id: (each, self._customers_budget(each, past)) for each in customers}
+            self._accounts = accounts
+            self._aliases = {each.key.key_alias: each for each in accounts.values() if each.key.key_alias is not None}
+            self._seen = number
+
+    def _change(self, account: Account, key: Key) -> None:
+        """Give an account the new row of its key, but not yet its budget."""
+        if key.max_parallel_requests is None:
+            key = replace(key, max_parallel_requests=self._parallel)
+        account.key = key
+        account.caller = Caller(
+            alias=key.key_alias or key.key_name, models=key.models or None, user=key.end_user, account=account
+        )
+        if account.budget is not None and key.max_budget is not None:
+            account.budget.dollars = key.max_budget
+
+    def _new(self, key: Key, past: Past) -> Account:
+        account = Account(key, self._shared, Limits(self._monotonic), caller=Caller(), tag=key.tag)
+        self._change(account, key)
+        if key.created_at < self._opened:
+            account.spent = past.of_tag(key.tag, None)
+        return account
+
+    def _renew_budget(self, account: Account, past: Past) -> None:
+        key = account.key
+        if key.max_budget is None:
+            account.budget = None
+        elif account.budget is None or account.budget.window != key.budget_duration:
+            budget = Budget(key.max_budget, key.budget_duration)
+            budget.add(past.of_tag(key.tag, budget) if key.created_at < self._opened or account.spent else 0.0)
+            account.budget = budget
+
+    def _customers_budget(self, customer: Customer, past: Past) -> Budget | None:
+        if customer.max_budget is None:
+            return None
+        _, before = self._shared.customers.get(customer.user_id, (None, None))
+        if before is not None and before.window == customer.budget_duration:
+            before.dollars = customer.max_budget
+            return before
+        budget = Budget(customer.max_budget, customer.budget_duration)
+        budget.add(past.of_user(customer.user_id, budget), None)
+        return budget
+
+    def _everything(self, caller: Caller) -> Account:
+        """The account of a caller that has no limits."""
+        return Account(_NOBODY, self._shared, Limits(self._monotonic), caller=caller, tag=f"key:{caller.alias}")
+
+    def _valid(self, account: Account | None) -> Caller:
+        key = None if account is None else account.key
+        if account is None or key is None or key.blocked or (key.expires is not None and self.clock() >= key.expires):
+            raise wrong_key()
+        return account.caller
+
+    def _run(self) -> None:
+        while not self._stop.wait(_INTERVAL):
+            try:
+                self.refresh()
+            except (DatabaseError, RerankError) as error:
+                if not self._failing:
+                    _log.warning("the keys cannot be read again: %s; those in memory stay valid", error)
+                self._failing = True
+            else:
+                self._failing = False
+
+
+class Past:
+    """What was spent before, as the ledger knows it; each question is asked once.
+
+    Args:
+        ledger: The ledger.
+    """
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._found: dict[tuple[By, float], Mapping[str | None, float]] = {}
+
+    def of_tag(self, tag: str, budget: Budget | None) -> float:
+        """US dollars of calls with a tag, in the current window of a budget, or in all time."""
+        return self._spent("tag", budget).get(tag, 0.0)
+
+    def of_user(self, user: str, budget: Budget | None) -> float:
+        """US dollars of calls of an end user."""
+        return self._spent("user", budget).get(user, 0.0)
+
+    def restore(self, options: Options) -> None:
+        """Count what was spent before in the budgets of a router."""
+        for budget in options.shared_budgets:
+            budget.add(self._ledger.total(since=_since(budget.started)))
+        if options.user_budget is not None:
+            for user, dollars in self._spent("user", options.user_budget).items():
+                if user is not None:
+                    options.user_budget.add(dollars, user)
+
+    def _spent(self, by: By, budget: Budget | None) -> Mapping[str | None, float]:
+        started = 0.0 if budget is None else budget.started
+        if (by, started) not in self._found:
+            rows = self._ledger.spend(by=by, since=_since(started))
+            self._found[by, started] = {row.group[by]: row.cost or 0.0 for row in rows}
+        return self._found[by, started]
+
+
+def _since(started: float) -> datetime | None:
+    return datetime.fromtimestamp(started, timezone.utc) if started else None

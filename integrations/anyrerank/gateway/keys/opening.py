@@ -1,0 +1,48 @@
+"""Opens the keys and the ledger of a gateway."""
+
+from __future__ import annotations
+
+import logging
+
+from anyrerank.errors import ConfigurationError, RerankError
+from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
+from anyrerank.gateway.keys.keyring import Keyring
+from anyrerank.gateway.keys.store import Store
+from anyrerank.gateway.settings import GatewaySettings
+from anyrerank.ledger import Ledger
+
+_log = logging.getLogger("anyrerank.gateway")
+
+
+def opened(settings: GatewaySettings) -> Keyring | None:
+    """The keys of a gateway, ready for requests; `None` if it has to do without.
+
+    It does without if the database cannot be opened and nobody has asked for it, or `allow_requests_on_db_unavailable`
+    is set: then only the master key is valid, and nothing is recorded. A warning says so.
+
+    Raises:
+        ConfigurationError: The database that was asked for cannot be opened.
+    """
+    asked = settings.database_url is not None
+    try:
+        return _opened(settings, settings.database_url.get_secret_value() if settings.database_url else default_url())
+    except (DatabaseError, RerankError) as error:
+        if (asked or settings.trusted_networks) and not settings.allow_requests_on_db_unavailable:
+            raise ConfigurationError(f"{error}; the gateway needs it for keys and spend") from None
+        _log.warning("%s; only the master key is valid, and nothing is recorded", error)
+        return None
+
+
+def _opened(settings: GatewaySettings, url: str) -> Keyring:
+    database = Database(url)
+    database.prepare()
+    master = settings.master_key
+    keyring = Keyring(
+        Store(database),
+        Ledger(database.url.render_as_string(hide_password=False)),
+        master_key=None if master is None else master.get_secret_value(),
+        networks=settings.trusted_networks,
+        max_parallel_requests=settings.max_parallel_requests,
+    )
+    keyring.start()
+    return keyring

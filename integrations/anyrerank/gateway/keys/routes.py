@@ -1,0 +1,163 @@
+"""LiteLLM's routes for keys and end users.
+
+Source: https://docs.litellm.ai/docs/proxy/virtual_keys
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+from starlette.routing import Route
+
+from anyrerank._core.pricing import Budget
+from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.keys.account import Account
+from anyrerank.gateway.keys.asking import Ask, route
+from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key
+from anyrerank.gateway.keys.key import token_of
+from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
+from anyrerank.gateway.plain import Host
+
+
+def key_routes(host: Host) -> list[Route]:
+    """The routes for keys, end users and spend."""
+    return [
+        route(host, "/key/generate", "POST", _generate),
+        route(host, "/key/info", "GET", _info, master=False),
+        route(host, "/key/update", "POST", _update),
+        route(host, "/key/delete", "POST", _delete),
+        route(host, "/key/list", "GET", _list),
+        route(host, "/key/block", "POST", lambda ask: _block(ask, blocked=True)),
+        route(host, "/key/unblock", "POST", lambda ask: _block(ask, blocked=False)),
+        route(host, "/customer/new", "POST", _new_customer),
+        route(host, "/customer/info", "GET", _customer_info),
+        route(host, "/customer/update", "POST", _update_customer),
+        route(host, "/customer/delete", "POST", _delete_customers),
+        route(host, "/spend/logs", "GET", spend_logs, master=False),
+        route(host, "/spend/keys", "GET", spend_of_keys, master=False),
+        route(host, "/spend/users", "GET", spend_of_users, master=False),
+        route(host, "/global/spend/report", "GET", global_report),
+    ]
+
+
+def _generate(ask: Ask) -> Any:
+    keyring = ask.keyring
+    secret, key = keyring.store.create(columns_of_key(ask.body, keyring.clock()), keyring.clock())
+    keyring.refresh()
+    return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0}
+
+
+def _info(ask: Ask) -> Any:
+    account = ask.account(ask.params.get("key"))
+    return {"key": account.key.token, "info": _shown(account)}
+
+
+def _update(ask: Ask) -> Any:
+    keyring, given = ask.keyring, dict(ask.body)
+    token = _token(given.pop("key", None))
+    key = keyring.store.update(token, columns_of_key(given, keyring.clock()), keyring.clock())
+    if key is None:
+        raise _no_key()
+    keyring.refresh()
+    return {"key": token, **key.shown()}
+
+
+def _block(ask: Ask, *, blocked: bool) -> Any:
+    key = ask.keyring.store.update(_token(ask.body.get("key")), {"blocked": blocked}, ask.keyring.clock())
+    if key is None:
+        raise _no_key()
+    ask.keyring.refresh()
+    return key.shown()
+
+
+def _delete(ask: Ask) -> Any:
+    keys, aliases = (_strings(ask.body, name) for name in ("keys", "key_aliases"))
+    if not keys and not aliases:
+        raise bad_request("keys or key_aliases is required: a list", "keys")
+    deleted = ask.keyring.store.delete([token_of(each) for each in keys], aliases)
+    ask.keyring.refresh()
+    if not deleted:
+        raise _no_key()
+    return {"deleted_keys": [each.token for each in deleted]}
+
+
+def _list(ask: Ask) -> Any:
+    alias, user = ask.params.get("key_alias"), ask.params.get("user_id")
+    found = [
+        each
+        for each in ask.keyring.accounts()
+        if alias in (None, each.key.key_alias) and user in (None, each.key.metadata.get("user_id"))
+    ]
+    accounts, numbers = ask.page(found)
+    full = ask.params.get("return_full_object", "").lower() == "true"
+    return {"keys": [_shown(each) if full else each.key.token for each in accounts], **numbers}
+
+
+def _new_customer(ask: Ask) -> Any:
+    columns = columns_of_customer(ask.body)
+    if not ask.keyring.store.set_customer(columns, new=True):
+        raise bad_request("there is an end user with this user_id: use /customer/update", "user_id")
+    ask.keyring.refresh()
+    return _customer(ask, columns["user_id"])
+
+
+def _customer_info(ask: Ask) -> Any:
+    return _customer(ask, ask.params.get("end_user_id") or ask.params.get("user_id") or "")
+
+
+def _update_customer(ask: Ask) -> Any:
+    columns = columns_of_customer(ask.body)
+    if not ask.keyring.store.set_customer(columns, new=False):
+        raise _no_user()
+    ask.keyring.refresh()
+    return _customer(ask, columns["user_id"])
+
+
+def _delete_customers(ask: Ask) -> Any:
+    deleted = ask.keyring.store.delete_customers(_strings(ask.body, "user_ids"))
+    ask.keyring.refresh()
+    if not deleted:
+        raise _no_user()
+    return {"deleted_customers": deleted}
+
+
+def _customer(ask: Ask, user: str) -> dict[str, Any]:
+    found = ask.keyring.customer(user)
+    if found is None:
+        raise _no_user()
+    customer, budget = found
+    return {**asdict(customer), **_window(budget), "spend": 0.0 if budget is None else budget.spent()}
+
+
+def _shown(account: Account) -> dict[str, Any]:
+    return {**account.key.shown(), **_window(account.budget), "spend": account.spend}
+
+
+def _window(budget: Budget | None) -> dict[str, Any]:
+    """When a budget starts anew."""
+    ends = None if budget is None else budget.ends
+    return {"budget_reset_at": None if ends is None else datetime.fromtimestamp(ends, timezone.utc).isoformat()}
+
+
+def _token(key: object) -> str:
+    if not isinstance(key, str) or not key:
+        raise bad_request("key is required: a key, or its token", "key")
+    return token_of(key)
+
+
+def _strings(body: Mapping[str, Any], name: str) -> list[str]:
+    found = body.get(name) or []
+    if not (isinstance(found, list) and all(isinstance(each, str) for each in found)):
+        raise bad_request(f"{name} must be a list of strings", name)
+    return found
+
+
+def _no_key() -> GatewayError:
+    return GatewayError(kind="not_found", message="there is no such key", param="key")
+
+
+def _no_user() -> GatewayError:
+    return GatewayError(kind="not_found", message="there is no such end user", param="user_id")

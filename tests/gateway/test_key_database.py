@@ -1,0 +1,122 @@
+"""The database of keys: its versions, and what happens when it cannot be used."""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from tests.support.keys import keyring_of
+
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.config import config_of_models, service_of
+from anyrerank.gateway.keys import Database, Keyring, Store, opened
+from anyrerank.gateway.keys.tables import metadata
+from anyrerank.gateway.settings import settings_of
+
+
+def url_of(folder: Path) -> str:
+    return f"sqlite:///{folder / 'keys.db'}"
+
+
+def settings(**given: Any) -> Any:
+    return settings_of({"master_key": "sk-master", **given}, "test")
+
+
+def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
+    database = Database(url_of(tmp_path))
+    database.prepare()
+    with database.begin() as connection:
+        found = sa.inspect(connection)
+        for table in metadata.sorted_tables:
+            columns = {each["name"]: each for each in found.get_columns(table.name)}
+            assert set(columns) == set(table.columns.keys())
+            for column in table.columns:
+                made = columns[column.name]
+                assert (str(made["type"]), made["nullable"]) == (str(column.type), column.nullable), column
+            assert found.get_pk_constraint(table.name)["constrained_columns"] == list(table.primary_key.columns.keys())
+
+
+def test_creation_that_was_cut_short_is_finished(tmp_path: Path) -> None:
+    Database(url_of(tmp_path)).prepare()
+    with sqlite3.connect(tmp_path / "keys.db") as connection:
+        connection.execute("DELETE FROM anyrerank_version")
+        connection.execute("DROP TABLE anyrerank_changes")
+    Database(url_of(tmp_path)).prepare()
+    secret, key = Store(Database(url_of(tmp_path))).create({}, 1.0)
+    assert keyring_of(tmp_path).account(key.token) is not None
+    assert secret.startswith("sk-")
+
+
+def test_unknown_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    Database(url_of(tmp_path)).prepare()
+    with sqlite3.connect(tmp_path / "keys.db") as connection:
+        connection.execute("UPDATE anyrerank_version SET version_num = '999'")
+    for work in (Database(url_of(tmp_path)).prepare, Database(url_of(tmp_path)).upgrade):
+        with pytest.raises(ConfigurationError, match="has version 999, which this release does not know: upgrade"):
+            work()
+
+
+def test_gateway_opens_the_database_that_it_is_given(tmp_path: Path) -> None:
+    keyring = opened(settings(database_url=url_of(tmp_path)))
+    assert keyring is not None
+    config = config_of_models(["local/lexical"])
+    assert service_of(config, keyring).access is keyring
+    keyring.close()
+    assert min(path.name for path in tmp_path.iterdir() if path.is_file()) == "keys.db"
+
+
+def test_database_that_was_asked_for_must_work(tmp_path: Path) -> None:
+    url = url_of(tmp_path / "missing" / "folder")
+    with pytest.raises(ConfigurationError, match=r"cannot be used.*needs it for keys and spend"):
+        opened(settings(database_url=url))
+
+
+def test_gateway_may_start_without_its_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    url = url_of(tmp_path / "missing" / "folder")
+    with caplog.at_level(logging.WARNING):
+        assert opened(settings(database_url=url, allow_requests_on_db_unavailable=True)) is None
+    assert "only the master key is valid, and nothing is recorded" in caplog.text
+
+
+def test_gateway_starts_where_the_default_database_cannot_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("")
+    for name in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
+        monkeypatch.setenv(name, str(tmp_path / "file"))
+    with caplog.at_level(logging.WARNING):
+        assert opened(settings()) is None
+    assert "set database_url" in caplog.text
+    with pytest.raises(ConfigurationError):
+        opened(settings(trusted_networks={"10.0.0.0/8": "a"}))
+
+
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "everyone", "10.0.0.0/33", ""])
+def test_network_must_be_one(tmp_path: Path, network: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"trusted_networks: .* must be a network"):
+        keyring_of(tmp_path, networks={network: "a"})
+
+
+@pytest.mark.parametrize(
+    ("address", "alias"),
+    [
+        ("10.1.2.3", "wide"),
+        ("10.9.2.3", "narrow"),
+        ("::ffff:10.1.2.3", "wide"),
+        ("fd00::1", "six"),
+        ("11.1.2.3", None),
+        ("::1", None),
+        ("unix", None),
+        (None, None),
+    ],
+)
+def test_smallest_network_decides(tmp_path: Path, address: str | None, alias: str | None) -> None:
+    networks = {"10.0.0.0/8": "wide", "10.9.0.0/16": "narrow", "fd00::/8": "six"}
+    keyring = keyring_of(tmp_path, networks=networks)
+    client = None if address is None else (address, 1)
+    assert keyring._networks.alias({"type": "http", "client": client}) == alias
+    assert isinstance(keyring, Keyring)
