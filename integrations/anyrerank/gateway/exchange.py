@@ -110,6 +110,9 @@ class RerankEndpoint:
         except ClientGoneError:
             exchange.status, exchange.kind = 499, "client_closed_request"
             body, headers = b"", {}
+        except asyncio.CancelledError:  # the server stops, and the call has had its time
+            stopped = GatewayError(kind="unavailable", message="the gateway is shutting down", retry_after=1)
+            body, headers = _refused(exchange, stopped)
         except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection without an answer
             where = "".join(traceback.format_tb(error.__traceback__))  # not the message, which may quote the body
             _log.error("request %s failed: %s\n%s", exchange.request_id, type(error).__name__, where)
