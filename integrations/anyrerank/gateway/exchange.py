@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from anyrerank._core.client import scales_known, supported_options
+from anyrerank._core.client import BaseReranker, scales_known, supported_options
 from anyrerank._core.types import RerankResponse
 from anyrerank.errors import RerankError
 from anyrerank.gateway.admission import Admission
@@ -21,6 +21,7 @@ from anyrerank.gateway.answers import ranked
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
+from anyrerank.gateway.dry_run import dry_run, is_dry_run
 from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error
 from anyrerank.gateway.noted import Noted
 from anyrerank.gateway.service import Service, options_of_call
@@ -113,6 +114,9 @@ class RerankEndpoint:
         except ClientGoneError:
             exchange.status, exchange.kind = 499, "client_closed_request"
             body, headers = b"", {}
+        except asyncio.CancelledError:  # the server stops, and the call has had its time
+            stopped = GatewayError(kind="unavailable", message="the gateway is shutting down", retry_after=1)
+            body, headers = refused(exchange, stopped)
         except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection without an answer
             where = "".join(traceback.format_tb(error.__traceback__))  # not the message, which may quote the body
             _log.error("request %s failed: %s\n%s", exchange.request_id, type(error).__name__, where)
@@ -145,6 +149,8 @@ class RerankEndpoint:
         options = _options(asked, scope, caller, service)
         if asked.unit_scores and scales_known(reranker):
             options["score_mode"] = "unit"
+        if is_dry_run(scope):
+            return await self._estimated(service, exchange.model, reranker, asked, options)
         with caller.admitted(asked, options, reranker.options) as grant:
             call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
             began = time.perf_counter()
@@ -163,6 +169,14 @@ class RerankEndpoint:
         self._noted.dropped(f"{response.provider}/{response.model}", exchange.dropped)
         answer = ranked(response, asked.documents, model=exchange.model, request_id=exchange.request_id)
         return encoded(exchange.dialect.answer(asked, answer))
+
+    async def _estimated(
+        self, service: Service, model: str, reranker: BaseReranker, asked: Asked, options: Mapping[str, Any]
+    ) -> bytes:
+        try:
+            return encoded(await dry_run(service, model, reranker, asked, options))
+        except RerankError as error:
+            raise gateway_error(error) from None
 
 
 def checked_user(user: str) -> str:

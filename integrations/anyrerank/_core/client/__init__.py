@@ -4,7 +4,14 @@ from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
-from anyrerank._core.client.inspection import deployments_of, identity_of, is_local, scales_known, supported_options
+from anyrerank._core.client.inspection import (
+    deployments_of,
+    identity_of,
+    is_local,
+    plans_of,
+    scales_known,
+    supported_options,
+)
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.reranker import Reranker, RerankerKeywords
 from anyrerank._core.client.router import DeploymentStatus, Router
@@ -28,6 +35,7 @@ __all__ = [
     "identity_of",
     "is_local",
     "paused",
+    "plans_of",
     "prepared",
     "rerank",
     "scales_known",

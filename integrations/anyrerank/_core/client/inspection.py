@@ -1,13 +1,16 @@
-"""Facts about a reranker, for the evaluation."""
+"""Facts about a reranker, for the evaluation and the gateway."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.calls import add_documents, prepared
 from anyrerank._core.client.router import Router
-from anyrerank._core.engine import Deployment, provider_options
+from anyrerank._core.engine import Call, Deployment, Plan, planned, provider_options
+from anyrerank._core.types import Document
+from anyrerank.errors import RerankError
 
 _OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "score_scale", "fuse", "batch_size", "allow_split", "dedupe")
 
@@ -39,3 +42,27 @@ def scales_known(reranker: BaseReranker) -> bool:
     """Whether it is known what the scores of each member mean; members that cannot be asked do not count."""
     members = [member for member in reranker._members() if member.fault() is None]
     return all(member.scale_of_results(reranker.options) != "unknown" for member in members)
+
+
+def plans_of(
+    reranker: BaseReranker, query: str, documents: Sequence[Document], overrides: Mapping[str, Any]
+) -> list[tuple[Deployment, Plan | RerankError]]:
+    """What a call would send to each deployment that may be asked, or why it cannot be asked.
+
+    Sends nothing, and does not run guardrails. A cache may block.
+
+    Raises:
+        RerankError: The call is wrong.
+    """
+    call = prepared(reranker, query, overrides)
+    add_documents(reranker, call, documents)
+    if call.error is not None:
+        raise call.error
+    return [(each, _plan(call, each)) for each in reranker._members()]
+
+
+def _plan(call: Call, deployment: Deployment) -> Plan | RerankError:
+    try:
+        return planned(call, deployment)
+    except RerankError as error:
+        return error

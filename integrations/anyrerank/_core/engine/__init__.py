@@ -1,6 +1,6 @@
 """One call to one model: options, environment, documents, batches, retries and cached scores."""
 
-from anyrerank._core.engine.asking import ask
+from anyrerank._core.engine.asking import Plan, ask, planned
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import (
@@ -45,6 +45,7 @@ __all__ = [
     "Fuse",
     "KeywordOnly",
     "Options",
+    "Plan",
     "RerankerOptions",
     "RetryPolicy",
     "RouterCallKeywords",
@@ -63,6 +64,7 @@ __all__ = [
     "made",
     "merged",
     "order",
+    "planned",
     "problem",
     "provider_class",
     "provider_options",

@@ -12,10 +12,10 @@ from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import identity
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.retry import RetryPolicy, retried
-from anyrerank._core.engine.score_cache import callwise, pairwise, seed_of
-from anyrerank._core.pricing import Budget, Spending, charged, total
+from anyrerank._core.engine.score_cache import callwise, missing, pairwise, seed_of
+from anyrerank._core.pricing import Budget, Spending, charged, estimated, total
 from anyrerank._core.runtime import Flow
-from anyrerank._core.types import Answer, RerankRequest
+from anyrerank._core.types import Answer, RerankRequest, usual_units
 from anyrerank.cache import Cache
 from anyrerank.errors import RerankError
 from anyrerank.providers import Provider
@@ -75,7 +75,7 @@ class _Asking:
 
     def cached(self, request: RerankRequest, cache: Cache) -> Flow[Answer]:
         """The answer, with scores from the cache as far as possible."""
-        call, provider, options = self.call, self.provider, self.call.options
+        call, provider = self.call, self.provider
 
         def send(indexes: Sequence[int]) -> Flow[tuple[Answer, float | None]]:
             before = len(call.attempts)
@@ -83,11 +83,9 @@ class _Asking:
             answer = yield from self.send(part, lambda index: call.candidates.index_of(indexes[index]))
             return answer, total(call.attempts[before:])
 
+        texts, seed = _cache_key(request, provider, call.options)
         answer, call.saved = yield from (callwise if provider.ranks_together else pairwise)(
-            [identity(each, request.rank_fields, whole=provider.sends_mappings) for each in request.documents],
-            send,
-            cache=cache,
-            seed=seed_of(request, *provider.identity, options.batch_size, options.allow_split),
+            texts, send, cache=cache, seed=seed
         )
         return answer
 
@@ -104,12 +102,7 @@ class _Asking:
         if size is None:
             size = yield from self.deployment.in_slot(provider.fetch_max_documents(count, request.options))
         starts = provider.batch_starts(request, size or count)
-        may_split = options.allow_split or not provider.ranks_together
-        if len(starts) > 1 and not may_split:
-            raise provider.bad_request(
-                f"{provider.deployment} is listwise, and its limit is less than {count} documents per request: pass "
-                "fewer documents, or pass allow_split=True if the scores may depend on the split"
-            )
+        may_split = _may_split(provider, options, starts, count)
         flow = batched(
             self._send_one if len(starts) == 1 else self._send_one_of_several,
             request,
@@ -144,6 +137,27 @@ class _Asking:
         self.call.attempts.append(attempt)
 
 
+def _may_split(provider: Provider, options: Options, starts: Sequence[int], count: int) -> bool:
+    """Whether the documents may be ranked in several requests.
+
+    Raises:
+        BadRequestError: They may not, and must be.
+    """
+    may_split = options.allow_split or not provider.ranks_together
+    if len(starts) > 1 and not may_split:
+        raise provider.bad_request(
+            f"{provider.deployment} is listwise, and its limit is less than {count} documents per request: pass "
+            "fewer documents, or pass allow_split=True if the scores may depend on the split"
+        )
+    return may_split
+
+
+def _cache_key(request: RerankRequest, provider: Provider, options: Options) -> tuple[list[str], bytes]:
+    """What the score cache knows the documents of a request by: their texts, and the rest as a digest."""
+    texts = [identity(each, request.rank_fields, whole=provider.sends_mappings) for each in request.documents]
+    return texts, seed_of(request, *provider.identity, options.batch_size, options.allow_split)
+
+
 def _in_flight(flow: Flow[Answer], request: RerankRequest, call: Call) -> Flow[Answer]:
     """Run `flow`; its request is in `call.in_flight` until it succeeds or fails, and stays there if it is cut off."""
     key = object()
@@ -163,3 +177,48 @@ def _budgets(options: Options, deployment: Deployment) -> list[tuple[Budget, str
     of_own = [] if own is None else own.model_copy(update={"user": options.user}).budgets
     of_deployment = [] if deployment.budget is None else [(deployment.budget, None)]
     return [*options.budgets, *of_own, *of_deployment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a call would send to a deployment.
+
+    Attributes:
+        requests: Number of requests after splitting.
+        documents: Number of documents in them; the scores of the others are cached, or the same.
+        units: Search units, as most providers count them.
+        dollars: US dollars, or `None` if the price is not known.
+    """
+
+    requests: int
+    documents: int
+    units: int
+    dollars: float | None
+
+
+def planned(call: Call, deployment: Deployment) -> Plan:
+    """What `ask` would send. Sends nothing; a cache may block.
+
+    The limit of a server that says itself how many documents it takes is not known here.
+
+    Raises:
+        RerankError: The deployment cannot be asked.
+    """
+    provider, options = deployment.connected(), call.options
+    request = _Asking(call, deployment, provider, RetryPolicy()).request(call.query)
+    if options.cache is not None:
+        texts, seed = _cache_key(request, provider, options)
+        indexes = missing(texts, cache=options.cache, seed=seed, together=provider.ranks_together)
+        request = replace(request, documents=[request.documents[index] for index in indexes], top_n=None)
+    count = len(request.documents)
+    if not count:
+        return Plan(requests=0, documents=0, units=0, dollars=0.0)
+    starts = provider.batch_starts(request, options.batch_size or provider.max_documents(request.options) or count)
+    _may_split(provider, options, starts, count)
+    ends = (*starts[1:], count)
+    return Plan(
+        requests=len(starts),
+        documents=count,
+        units=sum(usual_units(end - start) for start, end in zip(starts, ends, strict=True)),
+        dollars=estimated(deployment.price(), request.query, request.documents, request.rank_fields, starts=starts),
+    )

@@ -58,8 +58,7 @@ def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> 
         cache: Holds the scores.
         seed: Digest of everything that a score depends on, except the document; see `seed_of`.
     """
-    start = blake2b(seed, digest_size=_DIGEST_BYTES)
-    keys = [_digest(start, text) for text in texts]
+    keys = _pair_keys(texts, seed)
     first: dict[bytes, int] = {}
     for index, key in enumerate(keys):
         first.setdefault(key, index)
@@ -81,11 +80,7 @@ def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> 
 
 def callwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
     """The scores of a listwise model, which are valid for exactly these documents in this order; see `pairwise`."""
-    state = blake2b(seed, digest_size=_DIGEST_BYTES)
-    for text in texts:
-        encoded = _encoded(text)
-        state.update(len(encoded).to_bytes(8, "little") + encoded)
-    key, count = state.digest(), len(texts)
+    key, count = _call_key(texts, seed), len(texts)
     answers: list[Answer] = []
 
     def compute(_: Sequence[bytes]) -> Flow[Values]:
@@ -99,6 +94,37 @@ def callwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> 
     scores = list(_ROW.iter_unpack(value[_COST.size :]))
     saved = NOTHING_SAVED if computed else _saved(count, _COST.unpack_from(value))
     return replace(_one(answers), scores=scores), saved
+
+
+def missing(texts: Sequence[str], *, cache: Cache, seed: bytes, together: bool) -> list[int]:
+    """Indexes of the documents that a call would send, because their scores are not cached. It may block.
+
+    Args:
+        texts, cache, seed: As for `pairwise`.
+        together: Whether the model is listwise.
+    """
+    if together:
+        key = _call_key(texts, seed)
+        known = cache.get([key]).get(key)
+        return [] if known is not None and _is_call(known, len(texts)) else list(range(len(texts)))
+    first: dict[bytes, int] = {}
+    for index, key in enumerate(_pair_keys(texts, seed)):
+        first.setdefault(key, index)
+    found = cache.get(list(first))
+    return [index for key, index in first.items() if key not in found or not _is_pair(found[key])]
+
+
+def _pair_keys(texts: Sequence[str], seed: bytes) -> list[bytes]:
+    start = blake2b(seed, digest_size=_DIGEST_BYTES)
+    return [_digest(start, text) for text in texts]
+
+
+def _call_key(texts: Sequence[str], seed: bytes) -> bytes:
+    state = blake2b(seed, digest_size=_DIGEST_BYTES)
+    for text in texts:
+        encoded = _encoded(text)
+        state.update(len(encoded).to_bytes(8, "little") + encoded)
+    return state.digest()
 
 
 def _cached(
