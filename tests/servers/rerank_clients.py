@@ -4,7 +4,7 @@ Reads query, documents and the name of a model, and prints for each client what 
 score, best first, or an error.
 """
 
-# mypy: disable-error-code="import-not-found,import-untyped"
+# mypy: disable-error-code="attr-defined,import-not-found,import-untyped,union-attr"
 
 from __future__ import annotations
 

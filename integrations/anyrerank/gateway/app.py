@@ -19,7 +19,7 @@ from anyrerank.gateway.browsers import Browsers
 from anyrerank.gateway.dialects import Dialect, dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
-from anyrerank.gateway.facts import FactEndpoint
+from anyrerank.gateway.facts import Facts
 from anyrerank.gateway.health import Dependency
 from anyrerank.gateway.keys import key_routes
 from anyrerank.gateway.metrics import Metrics
@@ -115,11 +115,11 @@ def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
     return {path: RerankEndpoint(gateway, path, dialect, shared=dialect.shared) for path, dialect in served}
 
 
-def fact_endpoints(gateway: Gateway) -> dict[str, FactEndpoint]:
+def fact_endpoints(gateway: Gateway) -> dict[str, Plain]:
     """The endpoint of each path at which a dialect tells about a model; paths without parameters first."""
     served = [(path, dialect) for dialect in dialects() for path in dialect.facts]
     served.sort(key=_specific_first)
-    return {path: FactEndpoint(gateway, path, dialect) for path, dialect in served}
+    return {path: Plain(gateway, path, Facts(gateway, path, dialect)) for path, dialect in served}
 
 
 def _specific_first(served: tuple[str, Dialect]) -> tuple[bool, str]:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
+from typing import Any
 
 import orjson
 
@@ -134,6 +135,11 @@ def phrase(status: int) -> str:
 
 
 def superset(message: str, kind: str, status: int, param: str | None = None) -> bytes:
-    """The body of an error outside of the dialects, where clients of LiteLLM, Cohere and Xinference look for it."""
+    """The body of an error outside of the dialects."""
+    return orjson.dumps(error_fields(message, kind, status, param))
+
+
+def error_fields(message: str, kind: str, status: int, param: str | None = None) -> dict[str, Any]:
+    """An error where the clients of LiteLLM, Cohere and Xinference each look for it."""
     error = {"message": message, "type": kind, "param": param, "code": str(status)}
-    return orjson.dumps({"error": error, "message": message, "detail": message})
+    return {"error": error, "message": message, "detail": message}

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Protocol
 
-from starlette.types import Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import Response
 
-from anyrerank.gateway.body import encoded
 from anyrerank.gateway.dialects import Dialect
-from anyrerank.gateway.errors import GatewayError
-from anyrerank.gateway.exchange import Exchange, Host, refused, request_id_of, respond
+from anyrerank.gateway.errors import STATUSES, GatewayError
+from anyrerank.gateway.exchange import request_id_of
+from anyrerank.gateway.plain import json_answer
+from anyrerank.gateway.service import Service
 
 
-class FactEndpoint:
-    """Answers questions about a model on one path, as an ASGI application. Asks no vendor.
+class Host(Protocol):
+    """What is needed of the gateway."""
+
+    service: Service
+
+
+class Facts:
+    """Answers questions about a model on one path. Asks no vendor.
 
     Args:
         host: The gateway.
@@ -26,17 +34,13 @@ class FactEndpoint:
         self._route = route
         self._dialect = dialect
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002
-        """Answer a request."""
-        exchange = Exchange(route=self._route, dialect=self._dialect, request_id=request_id_of(scope))
-        service = self._host.service
-        headers: Mapping[str, str] = {}
+    async def __call__(self, request: Request) -> Response:
+        """The answer, also if there is no such model."""
+        service, dialect = self._host.service, self._dialect
         try:
-            exchange.caller = caller = service.access.caller(scope)
-            exchange.model, _ = service.model(scope.get("path_params", {}).get("model"), caller)
-            body = encoded(self._dialect.fact(self._route, exchange.model, service.settings.max_documents))
-            exchange.status = 200
+            caller = service.access.caller(request.scope)
+            model, _ = service.model(request.path_params.get("model"), caller)
         except GatewayError as error:
-            body, headers = refused(exchange, error)
-        self._host.ended(exchange)
-        await respond(send, exchange.status, body, {"x-request-id": exchange.request_id, **headers})
+            status = dialect.statuses.get(error.kind, STATUSES[error.kind])
+            return json_answer(dialect.error(error, status, request_id_of(request.scope)), status, error.all_headers())
+        return json_answer(dialect.fact(self._route, model, service.settings.max_documents))

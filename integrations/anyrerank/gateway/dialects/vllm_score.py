@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from anyrerank._core.types import Document
-from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked, shared_error
-from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
+from anyrerank.gateway.errors import GatewayError, bad_request, error_fields
 
 _QUERIES, _DOCUMENTS = ("text_1", "queries", "data_1"), ("text_2", "documents", "items", "data_2")
 
@@ -50,7 +50,7 @@ class VllmScore(Dialect):
 
     def error(self, error: GatewayError, status: int, request_id: str) -> Any:
         """OpenAI's error, as vLLM has it."""
-        return shared_error(error, status)
+        return error_fields(error.message, error.kind, status, error.param)
 
 
 def _query(fields: Fields) -> str:

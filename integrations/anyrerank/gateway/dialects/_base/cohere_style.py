@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 from anyrerank._core.types import Document
 from anyrerank.gateway.dialects._base.dialect import Asked, Dialect, Ranked
 from anyrerank.gateway.dialects._base.fields import Fields
-from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.errors import GatewayError, bad_request, error_fields
 
 
 class CohereStyle(Dialect):
@@ -81,21 +81,7 @@ class CohereStyle(Dialect):
 
     def error(self, error: GatewayError, status: int, request_id: str) -> Any:
         """The error where LiteLLM's, Cohere's and Xinference's clients each look for it."""
-        return shared_error(error, status)
-
-
-def shared_error(error: GatewayError, status: int) -> dict[str, Any]:
-    """The error where the clients of all dialects on a shared path look for it."""
-    return {
-        "error": {
-            "message": error.message,
-            "type": error.kind,
-            "param": error.param,
-            "code": str(status),
-        },
-        "message": error.message,
-        "detail": error.message,
-    }
+        return error_fields(error.message, error.kind, status, error.param)
 
 
 def _given(**options: Any) -> dict[str, Any]:

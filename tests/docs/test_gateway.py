@@ -1,0 +1,34 @@
+"""The tables of the page about the gateway are those of the code."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from tests.support.pages import ROOT
+
+from anyrerank.gateway.dialects import dialects
+
+PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
+
+
+def rows(head: str) -> list[list[str]]:
+    """The cells of all tables whose head begins like this."""
+    tables = re.findall(rf"^\| {head}.*\n\| ---.*\n((?:\|.*\n)+)", PAGE, flags=re.MULTILINE)
+    return [[cell.strip() for cell in line.strip("|").split("|")] for table in tables for line in table.splitlines()]
+
+
+def test_every_route_of_every_dialect_is_listed() -> None:
+    listed = {name.strip("`"): re.findall(r"`(.*?)`", routes) for name, routes in rows(r"dialect \| routes")}
+    assert listed == {
+        dialect.name: [*(f"POST {path}" for path in dialect.paths), *(f"GET {path}" for path in dialect.facts)]
+        for dialect in dialects()
+    }
+
+
+@pytest.mark.parametrize(("client", "base", "path"), rows("client"), ids=lambda cell: cell[:40])
+def test_route_that_a_client_calls_is_served(client: str, base: str, path: str) -> None:
+    (prefix,) = re.findall(r"`http://gateway(.*?)`", base)
+    served = path.strip("`")
+    assert served in {each for dialect in dialects() for each in dialect.paths}
+    assert served.startswith(prefix)
