@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +51,16 @@ def test_creation_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     secret, key = Store(Database(url_of(tmp_path))).create({}, 1.0)
     assert keyring_of(tmp_path).account(key.token) is not None
     assert secret.startswith("sk-")
+
+
+@pytest.mark.process
+@pytest.mark.slow
+def test_processes_that_start_together_make_the_tables_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "anyrerank", "keys", "create", "--db", url_of(tmp_path)]
+    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]  # noqa: S603
+    assert [each.wait(60) for each in processes] == [0] * 4
+    _, keys, _ = Store(Database(url_of(tmp_path))).all()
+    assert len(keys) == 4
 
 
 def test_unknown_version_is_refused_with_what_to_do(tmp_path: Path) -> None:

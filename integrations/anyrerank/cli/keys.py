@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -115,7 +115,8 @@ def upgrade(*, database: _Database = None) -> None:
     with one_line_errors(), _database_errors():
         from anyrerank.gateway.keys import Database
 
-        version = Database(_url(database)).upgrade()
+        with closing(Database(_url(database))) as opened:
+            version = opened.upgrade()
     typer.echo(f"the database has version {version}")
 
 
@@ -150,9 +151,9 @@ def _store(given: str | None) -> Iterator[Store]:
     with one_line_errors(), _database_errors():
         from anyrerank.gateway.keys import Database, Store
 
-        database = Database(_url(given))
-        database.prepare()
-        yield Store(database)
+        with closing(Database(_url(given))) as database:
+            database.prepare()
+            yield Store(database)
 
 
 @contextmanager

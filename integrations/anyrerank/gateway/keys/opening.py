@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import ExitStack, closing
 
 from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
@@ -34,15 +35,18 @@ def opened(settings: GatewaySettings) -> Keyring | None:
 
 
 def _opened(settings: GatewaySettings, url: str) -> Keyring:
-    database = Database(url)
-    database.prepare()
-    master = settings.master_key
-    keyring = Keyring(
-        Store(database),
-        Ledger(database.url.render_as_string(hide_password=False)),
-        master_key=None if master is None else master.get_secret_value(),
-        networks=settings.trusted_networks,
-        max_parallel_requests=settings.max_parallel_requests,
-    )
-    keyring.start()
+    with ExitStack() as opening:
+        database = opening.enter_context(closing(Database(url)))
+        database.prepare()
+        ledger = opening.enter_context(Ledger(database.url.render_as_string(hide_password=False)))
+        master = settings.master_key
+        keyring = Keyring(
+            Store(database),
+            ledger,
+            master_key=None if master is None else master.get_secret_value(),
+            networks=settings.trusted_networks,
+            max_parallel_requests=settings.max_parallel_requests,
+        )
+        keyring.start()
+        opening.pop_all()  # nothing failed, so that it stays open
     return keyring
