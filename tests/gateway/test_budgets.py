@@ -14,7 +14,7 @@ import pytest
 from tests.support.gateway import MASTER_KEY, entry
 from tests.support.keys import ASK, EACH, Running, bearer, paid, serving
 
-from anyrerank import Budget, MemoryCache, Router
+from anyrerank import Budget, MemoryCache
 from anyrerank.gateway.keys import Past
 from anyrerank.testing import StubServer
 
@@ -222,15 +222,18 @@ def test_end_user_that_the_ledger_would_change_is_refused(per_user: Running, use
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "user")
 
 
-def test_spend_of_end_users_survives_a_restart(tmp_path: Path, vendor: StubServer) -> None:
-    with serving(tmp_path, [paid(vendor.url)], router={"user_budget": Budget(EACH)}) as gateway:
-        gateway.rerank(MASTER_KEY, user="ann")
-    user_budget, budget = Budget(EACH), Budget(100)
-    router: dict[str, Any] = {"user_budget": user_budget, "budget": budget}
-    with serving(tmp_path, [paid(vendor.url)], router=router) as gateway:
-        Past(gateway.keyring.ledger).restore(Router([entry("r")], **router).options)
-        assert budget.spent() == pytest.approx(EACH)
-        assert [gateway.rerank(MASTER_KEY, user=name).status_code for name in ("ann", "bob")] == [429, 200]
+def test_spend_of_the_router_survives_a_restart(tmp_path: Path, vendor: StubServer) -> None:
+    models = [paid(vendor.url), {**paid(vendor.url, "small")}]
+    models[1]["litellm_params"]["max_budget"] = EACH
+    with serving(tmp_path, models) as gateway:
+        assert gateway.rerank(MASTER_KEY, user="ann").status_code == 200
+        assert gateway.rerank(MASTER_KEY, model="small", user="bob").status_code == 200
+    budgets = {"user_budget": Budget(2 * EACH), "budget": Budget(4 * EACH)}
+    with serving(tmp_path, models, router=budgets) as gateway:
+        Past(gateway.keyring.ledger).restore(gateway.router)
+        assert gateway.rerank(MASTER_KEY, model="small").status_code == 429
+        assert [gateway.rerank(MASTER_KEY, user="ann").status_code for _ in range(2)] == [200, 429]
+        assert [gateway.rerank(MASTER_KEY).status_code for _ in range(2)] == [200, 429]
 
 
 def test_customer_has_a_budget_of_its_own(tmp_path: Path, vendor: StubServer) -> None:

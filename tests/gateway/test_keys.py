@@ -12,7 +12,9 @@ import httpx
 import pytest
 from tests.support.clock import Clock
 from tests.support.gateway import MASTER_KEY, entry
-from tests.support.keys import ASK, Running, bearer, keyring_of, serving
+from tests.support.keys import ASK, Running, bearer, keyring_of, paid, serving
+
+from anyrerank.testing import StubServer
 
 MODELS = [entry("rerank"), entry("other"), entry("vendor/big"), entry("vendor/small")]
 
@@ -154,6 +156,12 @@ def test_key_sees_itself_and_no_other(gateway: Running) -> None:
         {"models": ["no-default-models"]},
         {"key_alias": ""},
         {"key_alias": "a\nb"},
+        {"duration": "999999999999d"},
+        {"budget_duration": "999999999999d"},
+        {"metadata": {"end_user": 5}},
+        {"metadata": {"end_user": ["ann"]}},
+        {"metadata": {"end_user": "x" * 257}},
+        {"key_type": "management"},
     ],
     ids=str,
 )
@@ -184,6 +192,8 @@ def test_alias_is_unique(gateway: Running) -> None:
         (["*"], ["rerank", "other", "vendor/big"]),
         (["rerank"], ["rerank"]),
         (["vendor/*"], ["vendor/big"]),
+        (["vendor/*g", "*ther", "r*r*k"], ["rerank", "other", "vendor/big"]),
+        (["rera*rank", "ot**hers", "*vendor"], []),
         (["RERANK"], []),
         (["rer.nk", "[r]erank", "?erank"], []),
     ],
@@ -214,6 +224,16 @@ def test_fallbacks_in_the_body_must_be_allowed(gateway: Running) -> None:
     assert gateway.rerank(key, fallbacks=["cohere/rerank-v3.5"]).status_code == 400
     assert gateway.rerank(key, fallbacks=["rerank"]).status_code == 200
     assert gateway.rerank(gateway.new_key(), fallbacks=["other"]).status_code == 200
+
+
+def test_request_may_not_name_many_fallbacks(tmp_path: Path) -> None:
+    with StubServer() as vendor, serving(tmp_path, [paid(vendor.url), paid(vendor.url, "spare")]) as gateway:
+        vendor.fail(503)
+        key = gateway.new_key()
+        assert gateway.rerank(key, fallbacks=["spare"] * 6).status_code == 400
+        gateway.rerank(key, fallbacks=["spare"] * 5)
+        once = len(vendor.requests)
+        assert once <= 2 * 3  # each with its retries
 
 
 def test_alias_of_a_model_must_be_allowed(tmp_path: Path) -> None:
@@ -281,7 +301,19 @@ def test_trusted_network_needs_no_key(tmp_path: Path) -> None:
         assert gateway.rerank(None).status_code == 200
         assert gateway.rerank(None, model="other").status_code == 403
         assert gateway.rerank("sk-wrong").status_code == 401
+        assert gateway.rerank(None, {"authorization": "Bearer"}).status_code == 200
         assert httpx.post(f"{gateway.url}/key/generate", json={}).status_code == 403
+
+
+def test_network_loses_its_key_with_the_key(tmp_path: Path) -> None:
+    with serving(tmp_path, networks={"127.0.0.0/8": "local"}) as gateway:
+        key = gateway.new_key(key_alias="local")
+        assert gateway.rerank(None).status_code == 200
+        gateway.post("/key/update", key=key, key_alias="renamed")
+        assert gateway.rerank(None).status_code == 401
+        gateway.post("/key/update", key=key, key_alias="local")
+        gateway.post("/key/block", key=key)
+        assert gateway.rerank(None).status_code == 401
 
 
 @pytest.mark.parametrize("name", ["x-forwarded-for", "forwarded", "x-real-ip", "client-ip", "true-client-ip"])

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 
+from anyrerank import Router
 from anyrerank.gateway.keys import Database, Keyring, Store
 from anyrerank.ledger import Ledger
 
@@ -35,6 +36,7 @@ class Running:
 
     url: str
     keyring: Keyring
+    router: Router
 
     def rerank(self, key: str | None, headers: Mapping[str, str] | None = None, **fields: Any) -> httpx.Response:
         given = {**({} if key is None else bearer(key)), **(headers or {})}
@@ -76,7 +78,8 @@ def serving(
     """A gateway with keys in a folder."""
     keyring = keyring_of(folder, clock=clock, **keys)
     try:
-        with running(gateway_of(models, access=keyring, settings=settings, **(router or {}))) as url:
-            yield Running(url, keyring)
+        gateway = gateway_of(models, access=keyring, settings=settings, **(router or {}))
+        with running(gateway) as url:
+            yield Running(url, keyring, gateway.service.router)
     finally:
         keyring.close()

@@ -108,7 +108,7 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None) -> Service
             networks=config.settings.trusted_networks,
             max_parallel_requests=config.settings.max_parallel_requests,
         )
-        Past(keyring.ledger).restore(router.options)
+        Past(keyring.ledger).restore(router)
     return Service(
         router=router,
         settings=config.settings,

@@ -9,8 +9,11 @@ from typing import Any
 from anyrerank._core.client import BaseReranker, Router
 from anyrerank.errors import BadRequestError
 from anyrerank.gateway.caller import Access, Caller
-from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.settings import GatewaySettings
+
+_MOST_FALLBACKS = 5
+"""Each is asked in turn, and the limits of a key count the request once."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +73,12 @@ class Service:
         """A model with the fallbacks of a request in the place of its own.
 
         Raises:
-            GatewayError: There is no such fallback, or the caller may not use it.
+            GatewayError: There is no such fallback, the caller may not use it, or there are too many.
         """
-        return self.router.as_reranker(name, [self.model(each, caller)[0] for each in fallbacks])
+        if len(fallbacks) > _MOST_FALLBACKS:
+            raise bad_request(f"fallbacks may name {_MOST_FALLBACKS} models, got {len(fallbacks)}", "fallbacks")
+        names = dict.fromkeys(self.model(each, caller)[0] for each in fallbacks)
+        return self.router.as_reranker(name, [each for each in names if each != name])
 
     def _default(self, caller: Caller) -> str:
         mine = self.names(caller)

@@ -13,8 +13,12 @@ from anyrerank.gateway.errors import bad_request
 
 _NEVER = "-1"
 _LARGEST = 2**63 - 1
+_LONGEST = 36_500 * 86_400.0
+_LONGEST_USER = 256
 _ALL_MODELS = "all-proxy-models"
 _UNKNOWN_GROUPS = frozenset({"all-team-models", "no-default-models"})
+_KEY_TYPES = ("default", "llm_api")
+"""Kinds of keys that may call models and not manage anything, as all of ours."""
 _HARMLESS = frozenset({"soft_budget", "send_invite_email", "spend", "tags", "team_alias", "user_id", "user_email"})
 _RESTRICTING = frozenset(
     {
@@ -56,9 +60,11 @@ T = TypeVar("T", bound=BaseModel)
 
 def _duration(text: str) -> str:
     try:
-        seconds_of(text)
+        seconds = seconds_of(text)
     except ConfigurationError:
         raise ValueError("must be a length of time such as '30s', '12h' or '30d'") from None
+    if seconds > _LONGEST:
+        raise ValueError("must be at most 36500d; null is for ever")
     return text
 
 
@@ -125,6 +131,7 @@ def columns_of_key(body: Mapping[str, Any], now: float) -> dict[str, Any]:
     added = {name: value for name, value in (fields.model_extra or {}).items() if value is not None}
     if added or "metadata" in given:
         columns["metadata"] = {**(given.get("metadata") or {}), **added}
+        _check_end_user(columns["metadata"].get("end_user"))
     return columns
 
 
@@ -143,6 +150,8 @@ def columns_of_customer(body: Mapping[str, Any]) -> dict[str, Any]:
 
 def _checked(model: type[T], body: Mapping[str, Any]) -> T:
     for name, value in body.items():
+        if name == "key_type" and value in _KEY_TYPES:
+            continue
         if name not in model.model_fields and value not in (None, "", [], {}, False) and _restricts(name):
             raise bad_request(
                 f"{name[:80]} is not supported, and ignoring it would give more than it allows", name[:80]
@@ -156,6 +165,13 @@ def _checked(model: type[T], body: Mapping[str, Any]) -> T:
         raise bad_request(f"{name}: {reason}", name) from None
     except TypeError:
         raise bad_request("a field has an invalid name") from None
+
+
+def _check_end_user(user: object) -> None:
+    """A key whose end user is not understood would have none."""
+    if user is not None and not (isinstance(user, str) and 0 < len(user) <= _LONGEST_USER and user.isprintable()):
+        message = f"metadata.end_user must be printable text of at most {_LONGEST_USER} characters"
+        raise bad_request(message, "metadata")
 
 
 def _restricts(name: str) -> bool:

@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 
 from starlette.types import Scope
 
-from anyrerank._core.engine import Options
+from anyrerank._core.client import Router, deployments_of
 from anyrerank._core.pricing import Budget
 from anyrerank.errors import RerankError
 from anyrerank.gateway.caller import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
@@ -69,7 +69,7 @@ class Keyring:
         self._shared = Shared((ledger,))
         self._master = self._everything(MASTER)
         self._anonymous = self._everything(replace(ANONYMOUS, alias="anonymous"))
-        self._accounts: dict[str, Account] = {}
+        self._accounts: Mapping[str, Account] = {}
         self._aliases: dict[str, Account] = {}
         self._opened = clock()
         self._refreshing = threading.Lock()
@@ -150,18 +150,22 @@ class Keyring:
             number, keys, customers = self.store.all()
             known = self._accounts
             # What is taken away counts first: to read the ledger may take a while.
-            self._accounts = {each.token: known[each.token] for each in keys if each.token in known}
             for key in keys:
                 if key.token in known:
                     self._change(known[key.token], key)
+            self._publish({each.token: known[each.token] for each in keys if each.token in known})
             past = Past(self.ledger)
             accounts = {each.token: known.get(each.token) or self._new(each, past) for each in keys}
             for account in accounts.values():
                 self._renew_budget(account, past)
             self._shared.customers = {each.user_id: (each, self._customers_budget(each, past)) for each in customers}
-            self._accounts = accounts
-            self._aliases = {each.key.key_alias: each for each in accounts.values() if each.key.key_alias is not None}
+            self._publish(accounts)
             self._seen = number
+
+    def _publish(self, accounts: Mapping[str, Account]) -> None:
+        """Let these keys be valid, and no others."""
+        self._accounts = accounts
+        self._aliases = {each.key.key_alias: each for each in accounts.values() if each.key.key_alias is not None}
 
     def _change(self, account: Account, key: Key) -> None:
         """Give an account the new row of its key, but not yet its budget."""
@@ -242,14 +246,19 @@ class Past:
         """US dollars of calls of an end user."""
         return self._spent("user", budget).get(user, 0.0)
 
-    def restore(self, options: Options) -> None:
-        """Count what was spent before in the budgets of a router."""
+    def restore(self, router: Router) -> None:
+        """Count what was spent before in the budgets of a router and of its deployments."""
+        options = router.options
         for budget in options.shared_budgets:
             budget.add(self._ledger.total(since=_since(budget.started)))
         if options.user_budget is not None:
             for user, dollars in self._spent("user", options.user_budget).items():
                 if user is not None:
                     options.user_budget.add(dollars, user)
+        for _, deployment in deployments_of(router):
+            if deployment.budget is not None:
+                spent = self._spent("deployment", deployment.budget)
+                deployment.budget.add(spent.get(deployment.model_id or deployment.name, 0.0))
 
     def _spent(self, by: By, budget: Budget | None) -> Mapping[str | None, float]:
         started = 0.0 if budget is None else budget.started
