@@ -71,8 +71,10 @@ class _Operation:
 
 
 def _is_local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, and not from a proxy on it."""
+    """Whether a request comes from this machine, and neither from a proxy on it nor from a web page of another name."""
     client = scope.get("client")
     host = client[0] if client else ""
     shown = f"[{host}]" if ":" in host else host
-    return is_loopback(shown) and not any(header(scope, name) for name in _PROXY_HEADERS)
+    if not is_loopback(shown) or not is_loopback(header(scope, b"host") or "localhost"):
+        return False
+    return not any(header(scope, name) for name in _PROXY_HEADERS)
