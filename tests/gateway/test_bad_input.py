@@ -45,6 +45,7 @@ BAD = {
     "top_n of -1": (400, encoded(top_n=-1)),
     "top_n that is a word": (400, encoded(top_n=SECRET)),
     "top_n that is huge": (400, encoded().replace(b"{", b'{"top_n": -1' + b"0" * 5000 + b", ", 1)),
+    "top_n of 5,000 digits in a string": (400, encoded(top_n="1" * 5000)),
     "model of a wrong type": (400, encoded(model=7)),
     "unknown model": (400, encoded(model="no-such-model")),
     "model that climbs": (400, encoded(model="../../etc/passwd")),

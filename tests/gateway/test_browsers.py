@@ -1,8 +1,11 @@
 """What web pages may do."""
 
+from pathlib import Path
+
 import httpx
 import pytest
 from tests.support.gateway import MASTER_KEY, gateway_of, running
+from tests.support.keys import serving
 
 ASK = {"query": "red planet", "documents": ["Venus", "Mars is the red planet"]}
 HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
@@ -73,3 +76,21 @@ def test_any_name_is_answered_with_a_master_key() -> None:
         answer = httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, "host": "rerank.example.com"})
 
     assert answer.status_code == 200
+
+
+def test_name_that_a_stranger_points_at_a_trusted_network_is_refused() -> None:
+    settings = {"trusted_networks": {"127.0.0.0/8": "team"}}
+    page = {"host": "evil.example.com", "origin": "http://evil.example.com"}
+    with running(gateway_of(settings=settings)) as url:
+        refused = httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, **page})
+        own = httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, "origin": url})
+
+    assert (refused.status_code, own.status_code) == (403, 200)
+
+
+def test_name_that_points_at_this_machine_is_refused_where_keys_are_kept_without_a_master_key(tmp_path: Path) -> None:
+    with serving(tmp_path, master_key=None) as gateway:
+        refused = gateway.rerank(None, {"host": "evil.example.com"})
+        own = gateway.rerank(None)
+
+    assert (refused.status_code, own.status_code) == (403, 200)

@@ -3,11 +3,13 @@
 import json
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 from starlette.types import Scope
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
+from tests.support.keys import EACH, paid, serving
 
 from anyrerank import Router
 from anyrerank.errors import ConfigurationError
@@ -23,6 +25,8 @@ MODEL_ROUTES = ["/v1/models", "/models", "/v1/model/info", "/model/info", "/mode
 
 class TwoKeys:
     """A master, and a key that may use one of the models."""
+
+    is_open = False
 
     def caller(self, scope: Scope) -> Caller:
         if key_of(scope) == MASTER_KEY:
@@ -194,6 +198,7 @@ def test_metrics_do_not_grow_with_what_clients_send() -> None:
     [
         ({}, {}, 200),
         ({}, {"x-forwarded-for": "203.0.113.7"}, 401),
+        ({}, {"host": "evil.example.com"}, 401),
         ({}, {"x-forwarded-for": "203.0.113.7", **HEADERS}, 200),
         ({"metrics_public": True}, {"x-forwarded-for": "203.0.113.7"}, 200),
     ],
@@ -203,6 +208,20 @@ def test_metrics_are_open_on_this_machine_only(
 ) -> None:
     with running(gateway_of(settings=settings)) as url:
         assert httpx.get(f"{url}/metrics", headers=headers).status_code == status
+
+
+def test_metrics_have_the_cost_and_the_budget_of_keys_by_their_alias(tmp_path: Path, vendor: StubServer) -> None:
+    with serving(tmp_path, [paid(vendor.url)]) as gateway:
+        key = gateway.new_key(max_budget=1, key_alias="search team")
+        gateway.rerank(key)
+        gateway.rerank("sk-unknown")
+        text = httpx.get(f"{gateway.url}/metrics").text
+
+    alias = 'key_alias="search team"'
+    assert values(text, "anyrerank_budget_remaining_dollars") == {alias: pytest.approx(1 - EACH)}
+    assert values(text, "anyrerank_cost_dollars_total") == {f'{alias},model="rerank"': pytest.approx(EACH)}
+    assert values(text, "anyrerank_database_up") == {"": 1}
+    assert key not in text
 
 
 def test_access_log_has_a_line_without_texts_and_keys(vendor: StubServer, caplog: pytest.LogCaptureFixture) -> None:

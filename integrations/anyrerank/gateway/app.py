@@ -21,7 +21,7 @@ from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
 from anyrerank.gateway.facts import Facts
 from anyrerank.gateway.health import Dependency
-from anyrerank.gateway.keys import key_routes
+from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.operation import operation_routes
 from anyrerank.gateway.plain import Plain
@@ -55,6 +55,14 @@ class Gateway:
         self.dependencies: MutableMapping[str, Dependency] = {}
         self.reread = reread
         self.draining = False
+        if isinstance(service.access, Keyring):
+            self.metrics.registry.register(KeyCollector(service.access))
+            self.dependencies["database"] = self._database
+
+    def _database(self) -> str | None:
+        access, settings = self.service.access, self.service.settings
+        failing = isinstance(access, Keyring) and access.is_failing and not settings.allow_requests_on_db_unavailable
+        return "the database of the keys does not answer" if failing else None
 
     def reload(self) -> None:
         """Read the configuration again. An error leaves everything as it was.

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from anyrerank.gateway.caller import Open
 from anyrerank.gateway.errors import superset
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.service import Service
@@ -30,7 +29,8 @@ class Browsers:
     """Refuses requests from pages of other hosts, unless `allowed_origins` lists them.
 
     A page may also reach a gateway without a key under a name of its own that it points at this machine (DNS
-    rebinding), so the `Host` of such a gateway must be this machine.
+    rebinding), so the `Host` of such a gateway must be this machine. Where networks are trusted without a key, its own
+    pages are those of this machine and those that `allowed_origins` lists.
     """
 
     def __init__(self, app: ASGIApp, host: Host) -> None:
@@ -42,9 +42,9 @@ class Browsers:
         headers = dict(scope["headers"])
         host, origin = headers.get(b"host", b""), headers.get(b"origin")
         service = self._host.service
-        if isinstance(service.access, Open) and host and not is_loopback(str(host, "latin-1")):
+        if service.access.is_open and host and not is_loopback(str(host, "latin-1")):
             await self._refuse(send, "without a master key this gateway answers on localhost only: set master_key")
-        elif origin is None or _is_own(origin, host):
+        elif origin is None or self._is_own(origin, host):
             await self._app(scope, receive, send)
         elif str(origin, "latin-1") not in service.settings.allowed_origins:
             await self._refuse(send, "web pages of other hosts may not call this gateway: list them in allowed_origins")
@@ -52,6 +52,12 @@ class Browsers:
             await _preflight(send, origin, headers.get(b"access-control-request-headers", b""))
         else:
             await self._app(scope, receive, _allowing(send, origin))
+
+    def _is_own(self, origin: bytes, host: bytes) -> bool:
+        """Whether a page is the gateway's own, or a stranger's who points a name at it that only a key stops."""
+        if not host or origin.lower().partition(b"://")[2] != host.lower():
+            return False
+        return not self._host.service.settings.trusted_networks or is_loopback(str(host, "latin-1"))
 
     async def _refuse(self, send: Send, message: str) -> None:
         self._host.metrics.served("other", 403)
@@ -70,10 +76,6 @@ def is_loopback(host: str) -> bool:
         return ip_address(name).is_loopback
     except ValueError:
         return False
-
-
-def _is_own(origin: bytes, host: bytes) -> bool:
-    return bool(host) and origin.lower().partition(b"://")[2] == host.lower()
 
 
 async def _preflight(send: Send, origin: bytes, wanted: bytes) -> None:

@@ -120,6 +120,11 @@ ANONYMOUS = Caller(is_master=True)
 class Access(Protocol):
     """Finds out who calls."""
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is needed, because there is no master key."""
+        ...
+
     def caller(self, scope: Scope) -> Caller:
         """The caller of a request.
 
@@ -132,6 +137,8 @@ class Access(Protocol):
 class Open:
     """No key is needed."""
 
+    is_open = True
+
     def caller(self, scope: Scope) -> Caller:  # noqa: ARG002
         """Everyone is the same."""
         return ANONYMOUS
@@ -139,6 +146,8 @@ class Open:
 
 class MasterKey:
     """One key, which may do everything."""
+
+    is_open = False
 
     def __init__(self, key: str) -> None:
         self._digest = digest(key)

@@ -17,6 +17,7 @@ from anyrerank.gateway.browsers import is_loopback
 from anyrerank.gateway.errors import bad_request
 from anyrerank.gateway.health import LIVENESS, READINESS, Health
 from anyrerank.gateway.models import Models
+from anyrerank.gateway.openapi import openapi
 from anyrerank.gateway.plain import Plain, json_answer, master
 
 _PROXY_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
@@ -40,6 +41,7 @@ def operation_routes(host: Host) -> Iterable[BaseRoute]:
         **dict.fromkeys(("/v1/models", "/models"), lists.listed),
         **dict.fromkeys(("/v1/model/info", "/model/info"), lists.info),
         "/model_group/info": lists.groups,
+        "/openapi.json": openapi,
     }
     for path, handler in handlers.items():
         yield Route(path, Plain(host, path, handler), methods=["GET"])
@@ -69,8 +71,10 @@ class _Operation:
 
 
 def _is_local(scope: Scope) -> bool:
-    """Whether a request comes from this machine, and not from a proxy on it."""
+    """Whether a request comes from this machine, and neither from a proxy on it nor from a web page of another name."""
     client = scope.get("client")
     host = client[0] if client else ""
     shown = f"[{host}]" if ":" in host else host
-    return is_loopback(shown) and not any(header(scope, name) for name in _PROXY_HEADERS)
+    if not is_loopback(shown) or not is_loopback(header(scope, b"host") or "localhost"):
+        return False
+    return not any(header(scope, name) for name in _PROXY_HEADERS)

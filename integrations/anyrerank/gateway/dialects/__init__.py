@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import Asked, CohereStyle, Dialect, Fields, Ranked
 
-__all__ = ["Asked", "Dialect", "Fields", "Ranked", "dialects", "recognised"]
+__all__ = ["Asked", "CohereStyle", "Dialect", "Fields", "Ranked", "dialects", "recognised"]
 
 
 @cache

@@ -1,5 +1,6 @@
 """Virtual keys: who may call, what each key may use and spend, and where that is stored."""
 
+from anyrerank.gateway.keys.collector import KeyCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, token_of
@@ -13,6 +14,7 @@ __all__ = [
     "Database",
     "DatabaseError",
     "Key",
+    "KeyCollector",
     "Keyring",
     "Past",
     "Store",

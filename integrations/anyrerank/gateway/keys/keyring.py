@@ -86,6 +86,16 @@ class Keyring:
         self._parallel = max_parallel_requests
         self._seen: int | None = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether no key is needed, because there is no master key."""
+        return self._digest is None
+
+    @property
+    def is_failing(self) -> bool:
+        """Whether the database could not be read when it was last asked."""
+        return self._failing
+
     def caller(self, scope: Scope) -> Caller:
         """The caller of a request.
 

@@ -8,6 +8,9 @@ from typing import Any
 from anyrerank._core.types import Document
 from anyrerank.gateway.errors import bad_request
 
+_LONGEST_COUNT = 20
+"""Characters of an integer in a string; Python refuses to read thousands of digits."""
+
 
 class Fields:
     """The fields of a JSON object; it remembers which of them were read.
@@ -69,7 +72,7 @@ class Fields:
     def count(self, *names: str) -> int | None:
         """A positive integer, also as a string of digits."""
         value = self.take(*names)
-        if isinstance(value, str) and value.strip().isdecimal():
+        if isinstance(value, str) and value.strip().isdecimal() and len(value) <= _LONGEST_COUNT:
             value = int(value)
         if isinstance(value, float) and value.is_integer():
             value = int(value)

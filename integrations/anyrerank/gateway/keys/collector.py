@@ -1,0 +1,38 @@
+"""What the keys add to the metrics and to the readiness of a gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from anyrerank.gateway.keys.keyring import Keyring
+
+_LARGEST = 1000
+"""Keys with a budget that are shown."""
+
+
+class KeyCollector(Collector):
+    """What is left of each budget, and whether the database answers."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        self._keyring = keyring
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry."""
+        left: dict[str, float] = {}
+        for account in self._keyring.accounts():
+            if account.budget is not None and len(left) < _LARGEST:
+                left[account.caller.alias or "key"] = account.budget.left()
+        budgets = GaugeMetricFamily(
+            "anyrerank_budget_remaining_dollars", "US dollars that a key may still spend.", labels=["key_alias"]
+        )
+        for alias, dollars in left.items():
+            budgets.add_metric([alias], dollars)
+        yield budgets
+        yield GaugeMetricFamily(
+            "anyrerank_database_up",
+            "Whether the database of the keys answers.",
+            0.0 if self._keyring.is_failing else 1.0,
+        )
