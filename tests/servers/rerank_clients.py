@@ -88,6 +88,31 @@ def mixedbread_at(path: str) -> Callable[[Case], Pairs]:
     return call
 
 
+def dashscope_sdk(case: Case) -> Pairs:
+    import dashscope
+
+    dashscope.base_http_api_url = f"{case.url}/api/v1"
+    answer = dashscope.TextReRank.call(
+        model=case.model, query=case.query, documents=case.documents, top_n=TOP, return_documents=True, api_key=case.key
+    )
+    return [(row["document"]["text"], row["relevance_score"]) for row in answer.output.results]
+
+
+def xinference_client(case: Case) -> Pairs:
+    from xinference_client import RESTfulClient
+
+    model = RESTfulClient(case.url, api_key=case.key).get_model(case.model)
+    return case.pairs(model.rerank(case.documents, case.query, top_n=TOP, return_documents=True)["results"])
+
+
+def together_sdk(case: Case) -> Pairs:
+    from together import Together
+
+    client = Together(base_url=case.url, api_key=case.key)
+    answer = client.rerank.create(model=case.model, query=case.query, documents=case.documents, top_n=TOP)
+    return case.pairs(answer.results)
+
+
 def langchain(make: Callable[[Case], Any]) -> Callable[[Case], Pairs]:
     def call(case: Case) -> Pairs:
         from langchain_core.documents import Document
@@ -167,6 +192,20 @@ def llama_index_mixedbread(case: Case) -> Any:
     return MixedbreadAIRerank(api_key=case.key, model=case.model, top_n=TOP)
 
 
+def llama_index_dashscope(case: Case) -> Any:
+    import dashscope
+    from llama_index.postprocessor.dashscope_rerank import DashScopeRerank
+
+    dashscope.base_http_api_url = f"{case.url}/api/v1"
+    return DashScopeRerank(api_key=case.key, model=case.model, top_n=TOP)
+
+
+def llama_index_jina(case: Case) -> Any:
+    from llama_index.postprocessor.jinaai_rerank import JinaRerank
+
+    return JinaRerank(base_url=f"{case.url}/jina/v1", api_key=case.key, model=case.model, top_n=TOP)
+
+
 def haystack(make: Callable[[Case], Any]) -> Callable[[Case], Pairs]:
     def call(case: Case) -> Pairs:
         from haystack import Document
@@ -184,6 +223,15 @@ def haystack_cohere(case: Case) -> Any:
 
     return CohereRanker(
         model=case.model, api_key=Secret.from_token(case.key), api_base_url=f"{case.url}/cohere", top_k=TOP
+    )
+
+
+def haystack_jina(case: Case) -> Any:
+    from haystack.utils import Secret
+    from haystack_integrations.components.rankers.jina import JinaRanker
+
+    return JinaRanker(
+        model=case.model, api_key=Secret.from_token(case.key), base_url=f"{case.url}/jina/v1/rerank", top_k=TOP
     )
 
 
@@ -210,16 +258,22 @@ CLIENTS: dict[str, Callable[[Case], Pairs]] = {
     "voyageai": voyageai,
     "mixedbread": mixedbread_at("/mixedbread"),
     "mixedbread at the root": mixedbread_at(""),
+    "dashscope": dashscope_sdk,
+    "together": together_sdk,
+    "xinference-client": xinference_client,
     "langchain-cohere": langchain(langchain_cohere),
     "langchain-nvidia-ai-endpoints": langchain(langchain_nvidia),
     "langchain-voyageai": langchain(langchain_voyageai),
     "llama-index cohere": llama_index(llama_index_cohere),
+    "llama-index dashscope": llama_index(llama_index_dashscope),
+    "llama-index jinaai": llama_index(llama_index_jina),
     "llama-index nvidia": llama_index(llama_index_nvidia),
     "llama-index tei": llama_index(llama_index_tei),
     "llama-index xinference": llama_index(llama_index_xinference),
     "llama-index siliconflow": llama_index(llama_index_siliconflow),
     "llama-index mixedbread": llama_index(llama_index_mixedbread),
     "haystack cohere": haystack(haystack_cohere),
+    "haystack jina": haystack(haystack_jina),
     "haystack nvidia": haystack(haystack_nvidia),
 }
 
