@@ -24,6 +24,7 @@ from anyrerank.gateway.health import Dependency
 from anyrerank.gateway.keys import key_routes
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.operation import operation_routes
+from anyrerank.gateway.paths import without_repeats, without_slashes
 from anyrerank.gateway.plain import Handler, Plain
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
@@ -91,6 +92,7 @@ def application(gateway: Gateway) -> ASGIApp:
         return response
 
     endpoints = rerank_endpoints(gateway)
+    with_model = tuple(path.partition("{")[0] for path in endpoints if "{" in path)
     routes = [
         Route("/", Plain(gateway, "/", playground), methods=["GET"]),
         *operation_routes(gateway),
@@ -102,7 +104,13 @@ def application(gateway: Gateway) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Most requests have one of these paths; the search through all routes would take longer than their dialect.
-        endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        path = scope["path"]
+        endpoint = endpoints.get(path) if scope["method"] == "POST" else None
+        if endpoint is None:
+            path = without_slashes(path)
+            scope = {**scope, "path": path}
+            if scope["method"] == "POST" and not path.startswith(with_model):
+                endpoint = endpoints.get(without_repeats(path))
         await (endpoint or others)(scope, receive, send)
 
     return Browsers(app, gateway)
