@@ -1,4 +1,4 @@
-"""Calls a gateway with rerank clients as their users do: `python rerank_clients.py URL URL_WITHOUT_KEY KEY`.
+"""Calls a gateway with rerank clients as their users do: `python rerank_clients.py SET URL URL_WITHOUT_KEY KEY`.
 
 Reads query, documents and the name of a model, and prints for each client what it made of the answer: pairs of text and
 score, best first, or an error.
@@ -244,6 +244,70 @@ def haystack_nvidia(case: Case) -> Any:
     )
 
 
+def infinity_client(case: Case) -> Any:
+    from infinity_client import Client
+
+    return Client(base_url=f"{case.url}/infinity", headers={"Authorization": f"Bearer {case.key}"})
+
+
+def infinity_sdk(case: Case) -> Pairs:
+    from infinity_client.api.default import rerank
+    from infinity_client.models import RerankInput
+
+    client = infinity_client(case)
+    refused: Any = rerank.sync(client=client, body=RerankInput(query=" ", documents=case.documents, model=case.model))
+    if "query" not in refused.detail[0].msg:
+        raise AssertionError(refused)
+    body = RerankInput(query=case.query, documents=case.documents, model=case.model, top_n=TOP, return_documents=True)
+    answer: Any = rerank.sync(client=client, body=body)
+    return [(row.document, row.relevance_score) for row in answer.results]
+
+
+def langchain_infinity(case: Case) -> Any:
+    from langchain_community.document_compressors import InfinityRerank
+
+    return InfinityRerank(client=infinity_client(case), model=case.model, top_n=TOP)
+
+
+def lightrag_of(function: str, path: str) -> Callable[[Case], Pairs]:
+    def call(case: Case) -> Pairs:
+        import asyncio
+
+        from lightrag import rerank
+
+        ask = getattr(rerank, function)
+        url = f"{case.url}{path}"
+        rows = asyncio.run(ask(case.query, case.documents, top_n=TOP, api_key=case.key, model=case.model, base_url=url))
+        return case.pairs(rows)
+
+    return call
+
+
+def rerankers_of(provider: str, path: str) -> Callable[[Case], Pairs]:
+    def call(case: Case) -> Pairs:
+        from rerankers.models.api_rankers import APIRanker
+
+        url = f"{case.url}{path}".replace("{model}", case.model)
+        ranker = APIRanker(case.model, case.key, provider, url=url)
+        return [(each.text, each.score) for each in ranker.rank(case.query, case.documents).top_k(TOP)]
+
+    return call
+
+
+OTHERS: dict[str, Callable[[Case], Pairs]] = {
+    "infinity-client": infinity_sdk,
+    "langchain-community InfinityRerank": langchain(langchain_infinity),
+    "lightrag cohere": lightrag_of("cohere_rerank", "/v2/rerank"),
+    "lightrag jina": lightrag_of("jina_rerank", "/v1/rerank"),
+    "lightrag aliyun": lightrag_of("ali_rerank", "/api/v1/services/rerank/text-rerank/text-rerank"),
+    "rerankers cohere": rerankers_of("cohere", "/cohere/v1/rerank"),
+    "rerankers jina": rerankers_of("jina", "/jina/v1/rerank"),
+    "rerankers voyage": rerankers_of("voyage", "/voyage/v1/rerank"),
+    "rerankers mixedbread": rerankers_of("mixedbread.ai", "/mixedbread/v1/reranking"),
+    "rerankers tei": rerankers_of("text-embeddings-inference", "/tei/{model}/rerank"),
+}
+"""Those that need older versions of the libraries that the others use."""
+
 CLIENTS: dict[str, Callable[[Case], Pairs]] = {
     "litellm litellm_proxy": litellm_of("litellm_proxy"),
     "litellm cohere": litellm_of("cohere", "/cohere"),
@@ -278,10 +342,15 @@ CLIENTS: dict[str, Callable[[Case], Pairs]] = {
 }
 
 
-def main(url: str, open_url: str, key: str) -> None:
-    """Call the gateway with each client."""
+SETS = {"rerank-clients": CLIENTS, "rerank-others": OTHERS}
+"""The clients of each environment."""
+
+
+def main(environment: str, url: str, open_url: str, key: str) -> None:
+    """Call the gateway with each client of an environment."""
     case = Case(url, open_url, key, json.load(sys.stdin))
-    sys.stdout.write(json.dumps({name: _outcome(client, case) for name, client in CLIENTS.items()}))
+    outcomes = {name: _outcome(client, case) for name, client in SETS[environment].items()}
+    sys.stdout.write("\n" + json.dumps(outcomes))
 
 
 def _outcome(client: Callable[[Case], Pairs], case: Case) -> Any:
