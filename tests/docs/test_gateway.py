@@ -21,7 +21,10 @@ def rows(head: str) -> list[list[str]]:
 def test_every_route_of_every_dialect_is_listed() -> None:
     listed = {name.strip("`"): re.findall(r"`(.*?)`", routes) for name, routes in rows(r"dialect \| routes")}
     assert listed == {
-        dialect.name: [*(f"POST {path}" for path in dialect.paths), *(f"GET {path}" for path in dialect.facts)]
+        dialect.name: [
+            *(f"POST {path}" for path in dialect.paths),
+            *(f"GET {path}" for path in (*dialect.facts, *dialect.key_checks)),
+        ]
         for dialect in dialects()
     }
 

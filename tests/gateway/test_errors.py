@@ -183,6 +183,13 @@ def test_fact_about_an_unknown_model_is_not_found(path: str, url: str) -> None:
     assert httpx.get(f"{url}{path}").status_code == 401
 
 
+@pytest.mark.parametrize(("master_key", "needed"), [(MASTER_KEY, True), (None, False)])
+def test_client_of_xinference_learns_whether_to_send_its_key(master_key: str | None, needed: bool) -> None:
+    with running(gateway_of(master_key=master_key)) as url:
+        assert httpx.get(f"{url}/v1/cluster/auth").json() == {"auth": needed}
+        assert httpx.get(f"{url}/v1/cluster/auth", headers=HEADERS).json() == {"auth": needed}
+
+
 def test_empty_list_of_documents_has_an_empty_answer(url: str) -> None:
     answer = httpx.post(f"{url}/rerank", json={"query": QUERY, "documents": []}, headers=HEADERS)
     assert answer.status_code == 200

@@ -132,9 +132,52 @@ def test_fastgpt_adds_fields_that_nobody_knows(url: str) -> None:
     assert answer.headers["x-anyrerank-ignored"] == "apple, zebra"
 
 
+def test_dify_shows_documents_of_ollama_as_strings(url: str) -> None:
+    documents = [{"text": text} for text in DOCUMENTS]
+    answer = asked(url, "/api/rerank", **{**ASK, "documents": documents}, return_documents=True)
+    assert [row["document"] for row in answer.json()["results"]] == [DOCUMENTS[index] for index in (1, 0, 2)]
+
+
 def test_mixedbread_sdk_adds_its_path_to_a_base_that_has_one(url: str) -> None:
     for path in ("/mixedbread/v1/reranking", "/mixedbread/v1/v1/reranking", "/v1/reranking"):
         assert order(asked(url, path, model="rerank", query=QUERY, input=DOCUMENTS, top_k=2)) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "//rerank",
+        "/v1/rerank/",
+        "/v1//rerank",
+        "/v1/v1/rerank",
+        "/v1/v2/rerank",
+        "/v1/rerank/rerank",
+        "/v1/rerank/v1/rerank",
+        "/rerank/v2/rerank",
+        "/cohere/v1/v2/rerank",
+        "/cohere/v2/rerank/v2/rerank",
+        "/voyage/v1/rerank/rerank",
+        "/jina/v1/v1/rerank",
+    ],
+)
+def test_many_base_urls_have_a_part_too_many(path: str, url: str) -> None:
+    assert order(asked(url, path, **ASK)) == [1, 0, 2]
+
+
+def test_dify_has_a_slash_after_the_model_of_tei(url: str) -> None:
+    assert order(asked(url, "/tei/acme/large-v2//rerank", query=QUERY, texts=DOCUMENTS)) == [1, 0, 2]
+    assert httpx.get(f"{url}/tei/acme/large-v2//info", headers=HEADERS).json()["model_id"] == "acme/large-v2"
+
+
+def test_model_of_tei_may_be_called_like_the_operation(url: str) -> None:
+    assert httpx.get(f"{url}/tei/rerank/info", headers=HEADERS).json()["model_id"] == "rerank"
+    assert order(asked(url, "/tei/rerank/rerank", query=QUERY, texts=DOCUMENTS)) == [1, 0, 2]
+    assert asked(url, "/tei/unknown/rerank", query=QUERY, texts=DOCUMENTS).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/v3/rerank", "/coher/v2/rerank", "/rerank/v1", "/v1/rerank/score", "/v1"])
+def test_path_that_means_nothing_is_not_found(path: str, url: str) -> None:
+    assert asked(url, path, **ASK).status_code == 404
 
 
 @pytest.mark.parametrize("others", [DOCUMENTS[1], [DOCUMENTS[1]]])

@@ -116,6 +116,21 @@ def test_truncation_is_said_in_the_words_of_the_vendor(
     assert answer.headers.get("x-anyrerank-dropped") == (None if received else "truncate")
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/rerank", {**ASK, "instruction": "be exact"}),
+        ("/v1/reranks", {**ASK, "instruct": "be exact"}),
+        ("/api/v1/services/rerank/text-rerank/text-rerank", {"input": ASK, "parameters": {"instruct": "be exact"}}),
+    ],
+)
+def test_instruction_is_said_in_the_words_of_the_vendor(
+    path: str, body: dict[str, Any], vendor: StubServer, url: str
+) -> None:
+    assert ask(url, "cohere_compatible", path, text=body).status_code == 200
+    assert vendor.requests[0].json["instruction"] == "be exact"
+
+
 @pytest.mark.parametrize("value", ["START", "AUTO", 7, ["END"]])
 def test_truncation_without_an_equivalent_is_ignored_and_named(value: object, vendor: StubServer, url: str) -> None:
     answer = ask(url, "nvidia_nim", truncate=value)

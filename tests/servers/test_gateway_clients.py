@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.servers.processes import script
-from tests.servers.rerank_clients import CLIENTS, TOP
+from tests.servers.rerank_clients import SETS, TOP
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 
 MODELS = [entry("acme-rerank"), entry("another")]
@@ -32,13 +32,15 @@ def url() -> Iterator[str]:
 def outcomes(url: str, environment: Callable[[str], str]) -> dict[str, Any]:
     """What each client made of its answer."""
     program = Path(__file__).with_name("rerank_clients.py")
+    found: dict[str, Any] = {}
     with running(gateway_of(MODELS, master_key=None)) as open_url:
-        printed = script(environment("rerank-clients"), program, url, open_url, MASTER_KEY, given=json.dumps(CASE))
-    found: dict[str, Any] = json.loads(printed.splitlines()[-1])
+        for name in SETS:
+            printed = script(environment(name), program, name, url, open_url, MASTER_KEY, given=json.dumps(CASE))
+            found.update(json.loads(printed.splitlines()[-1]))
     return found
 
 
-@pytest.mark.parametrize("client", CLIENTS)
+@pytest.mark.parametrize("client", [client for clients in SETS.values() for client in clients])
 def test_client_ranks_through_the_gateway(client: str, outcomes: dict[str, Any]) -> None:
     found = outcomes[client]
     assert isinstance(found, list), found

@@ -16,15 +16,16 @@ from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.access_log import AccessLog
 from anyrerank.gateway.admission import Admission
 from anyrerank.gateway.browsers import Browsers
-from anyrerank.gateway.dialects import Dialect, dialects
+from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
-from anyrerank.gateway.facts import Facts
+from anyrerank.gateway.facts import Facts, KeyCheck
 from anyrerank.gateway.health import Dependency
 from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.operation import operation_routes
-from anyrerank.gateway.plain import Plain
+from anyrerank.gateway.paths import without_repeats, without_slashes
+from anyrerank.gateway.plain import Handler, Plain
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
 
@@ -99,6 +100,7 @@ def application(gateway: Gateway) -> ASGIApp:
         return response
 
     endpoints = rerank_endpoints(gateway)
+    with_model = tuple(path.partition("{")[0] for path in endpoints if "{" in path)
     routes = [
         Route("/", Plain(gateway, "/", playground), methods=["GET"]),
         *operation_routes(gateway),
@@ -110,7 +112,13 @@ def application(gateway: Gateway) -> ASGIApp:
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         # Most requests have one of these paths; the search through all routes would take longer than their dialect.
-        endpoint = endpoints.get(scope["path"]) if scope["type"] == "http" and scope["method"] == "POST" else None
+        path = scope["path"]
+        endpoint = endpoints.get(path) if scope["method"] == "POST" else None
+        if endpoint is None:
+            path = without_slashes(path)
+            scope = {**scope, "path": path}
+            if scope["method"] == "POST" and not path.startswith(with_model):
+                endpoint = endpoints.get(without_repeats(path))
         await (endpoint or others)(scope, receive, send)
 
     return Browsers(app, gateway)
@@ -124,13 +132,16 @@ def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
 
 
 def fact_endpoints(gateway: Gateway) -> dict[str, Plain]:
-    """The endpoint of each path at which a dialect tells about a model; paths without parameters first."""
-    served = [(path, dialect) for dialect in dialects() for path in dialect.facts]
+    """The endpoint of each path at which a dialect tells something; paths without parameters first."""
+    served: list[tuple[str, Handler]] = []
+    for dialect in dialects():
+        served += [(path, Facts(gateway, path, dialect)) for path in dialect.facts]
+        served += [(path, KeyCheck(gateway, dialect)) for path in dialect.key_checks]
     served.sort(key=_specific_first)
-    return {path: Plain(gateway, path, Facts(gateway, path, dialect)) for path, dialect in served}
+    return {path: Plain(gateway, path, handler) for path, handler in served}
 
 
-def _specific_first(served: tuple[str, Dialect]) -> tuple[bool, str]:
+def _specific_first(served: tuple[str, object]) -> tuple[bool, str]:
     return "{" in served[0], served[0]
 
 

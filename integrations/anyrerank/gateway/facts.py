@@ -44,3 +44,19 @@ class Facts:
             status = dialect.statuses.get(error.kind, STATUSES[error.kind])
             return json_answer(dialect.error(error, status, request_id_of(request.scope)), status, error.all_headers())
         return json_answer(dialect.fact(self._route, model, service.settings.max_documents))
+
+
+class KeyCheck:
+    """Says whether a request without a key is refused, to a client that has not sent one."""
+
+    def __init__(self, host: Host, dialect: Dialect) -> None:
+        self._host = host
+        self._dialect = dialect
+
+    async def __call__(self, request: Request) -> Response:
+        """The answer."""
+        try:
+            self._host.service.access.caller({**request.scope, "headers": []})
+        except GatewayError:
+            return json_answer(self._dialect.key_check(needed=True))
+        return json_answer(self._dialect.key_check(needed=False))

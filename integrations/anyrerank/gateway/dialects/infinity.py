@@ -5,12 +5,14 @@ Source: https://github.com/michaelfeil/infinity
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
 from anyrerank._core.types import Document
-from anyrerank.gateway.dialects._base import Asked, CohereStyle, Dialect, Fields, text_in
+from anyrerank.gateway.dialects._base import Asked, CohereStyle, Dialect, Fields, Ranked, text_in
+from anyrerank.gateway.errors import GatewayError
 
 
 class Infinity(CohereStyle):
@@ -19,7 +21,6 @@ class Infinity(CohereStyle):
     name = "infinity"
     paths = ("/infinity/rerank",)
     statuses: ClassVar = {"invalid_request_error": 422}
-    error = Dialect.error
 
     def recognises(self, body: Mapping[str, Any]) -> bool:
         """Whether a body has `documents` and `raw_scores`."""
@@ -32,6 +33,17 @@ class Infinity(CohereStyle):
         options = {**asked.options, "raw_scores": True} if raw else asked.options
         return replace(asked, options=options, unit_scores=not raw)
 
+    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+        """Infinity's answer; its client refuses another `object`."""
+        return {**super().answer(asked, ranked), "object": "rerank", "created": int(time.time())}
+
     def document(self, document: Document) -> Any:
         """A document in an answer."""
         return text_in(document)
+
+    def error(self, error: GatewayError, status: int, request_id: str) -> Any:
+        """FastAPI's error: a list where the body is wrong, else a string."""
+        if status != 422:
+            return Dialect.error(self, error, status, request_id)
+        where = ["body"] if error.param is None else ["body", error.param]
+        return {"detail": [{"loc": where, "msg": error.message, "type": "value_error"}], "message": error.message}

@@ -6,7 +6,7 @@ Source: https://www.mixedbread.com/api-reference/endpoints/reranking
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
 
@@ -15,7 +15,7 @@ class Mixedbread(Dialect):
     """`input` and `top_k` in, `data` with a `score` out."""
 
     name = "mixedbread"
-    paths: ClassVar = ("/mixedbread/v1/reranking", "/mixedbread/v1/v1/reranking")
+    paths = ("/mixedbread/v1/reranking",)
 
     def recognises(self, body: Mapping[str, Any]) -> bool:
         """Whether `input` is a list."""

@@ -15,6 +15,7 @@ class Xinference(CohereStyle):
 
     name = "xinference"
     facts = ("/v1/models/{model}",)
+    key_checks = ("/v1/cluster/auth",)
 
     def fact(self, route: str, model: str, max_documents: int) -> Any:
         """A description of a model, with OpenAI's fields, as its clients ask the same path."""
@@ -28,3 +29,7 @@ class Xinference(CohereStyle):
             "model_type": "rerank",
             "model_ability": ["rerank"],
         }
+
+    def key_check(self, *, needed: bool) -> Any:
+        """Its client sends a key only to a cluster that says so."""
+        return {"auth": needed}

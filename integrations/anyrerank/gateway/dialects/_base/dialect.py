@@ -85,6 +85,7 @@ class Dialect(ABC):
         name: For metrics and logs.
         paths: Where it is served. `{name}` matches one segment of the path or several.
         facts: Where it tells about a model, to GET requests; `{model}` as in `paths`.
+        key_checks: Where clients ask, before they send their key, whether one is needed.
         shared: Whether a body on these paths may be in another dialect, which `recognises` it.
         statuses: HTTP statuses that differ from those of `GatewayError`, by kind.
     """
@@ -92,6 +93,7 @@ class Dialect(ABC):
     name: ClassVar[str]
     paths: ClassVar[Sequence[str]] = ()
     facts: ClassVar[Sequence[str]] = ()
+    key_checks: ClassVar[Sequence[str]] = ()
     shared: ClassVar[bool] = False
     statuses: ClassVar[Mapping[str, int]] = {}
 
@@ -123,6 +125,10 @@ class Dialect(ABC):
             model: The name of the model.
             max_documents: How many documents a request may have.
         """
+        raise NotImplementedError
+
+    def key_check(self, *, needed: bool) -> Any:
+        """What it answers to a client that asks whether a key is needed."""
         raise NotImplementedError
 
     def error(self, error: GatewayError, status: int, request_id: str) -> Any:
