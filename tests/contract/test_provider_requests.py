@@ -27,7 +27,7 @@ from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load, names
 
 BASE_FORMS = ("plain", "slash", "version", "version and slash", "endpoint", "endpoint and slash", "path", "query")
-VALUES: dict[str, Any] = {"max_chunks_per_doc": 1, "priority": 1}
+VALUES: dict[str, Any] = {"max_chunks_per_doc": 1, "priority": 1, "relevant_spans": True}
 """Valid values of the options that are not strings."""
 
 

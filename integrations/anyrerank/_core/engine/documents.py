@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from anyrerank._core.types import Document, text_of
+from anyrerank._core.types import Document, Spans, text_of
 from anyrerank.errors import BadRequestError
 
 
@@ -33,6 +33,12 @@ class Candidates:
         if self.positions is None:
             return scores
         return [(position, score) for index, score in scores for position in self.positions[index]]
+
+    def spread_spans(self, spans: Spans) -> Spans:
+        """`spans` of `documents` as those of the documents of the call."""
+        if self.positions is None:
+            return spans
+        return {position: found for index, found in spans.items() for position in self.positions[index]}
 
 
 NO_CANDIDATES = Candidates(documents=(), positions=None, blank=())

@@ -32,6 +32,7 @@ class ProviderKeywords(TypedDict, total=False):
     padding: bool | str | None
     provider: Any
     raw_scores: bool | None
+    relevant_spans: bool | Mapping[str, Any] | None
     request_id: str | None
     rewrite_query: bool | None
     scoring_method: str | None

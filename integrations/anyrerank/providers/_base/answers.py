@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Tokens, usual_units
+from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Spans, Tokens, usual_units
 
 
 class UnusableAnswerError(Exception):
@@ -74,6 +74,31 @@ def ranked(
     if not valid:
         raise UnusableAnswerError(_fault(items, count, rows or "answer", index, score))
     return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
+
+
+def spans_in(body: Any, request: RerankRequest, *, rows: str) -> Spans:
+    """The relevant spans in a list of results that `ranked` has checked, by the index of the document.
+
+    Raises:
+        An error that `Provider.read` turns into `APIResponseValidationError`, for a span that is malformed.
+    """
+    if not (request.options.get("relevant_spans") or request.extra_body.get("relevant_spans")):
+        return {}
+    found = {}
+    for row, item in enumerate(dig(body, *_keys(rows)) if rows else body):
+        if spans := item.get("relevant_spans"):
+            name = f"{rows or 'answer'}[{row}].relevant_spans"
+            if not isinstance(spans, list):
+                raise UnusableAnswerError(f"{name} is not a list")
+            found[item["index"]] = [_span(span, f"{name}[{number}]") for number, span in enumerate(spans)]
+    return found
+
+
+def _span(span: Any, name: str) -> dict[str, Any]:
+    start, end = dig(span, "start"), dig(span, "end")
+    if type(start) is not int or type(end) is not int or not 0 <= start <= end:
+        raise UnusableAnswerError(f"{name} has no integers start and end with 0 <= start <= end")
+    return {"start": start, "end": end, "score": finite_float(dig(span, "score"), f"{name}.score")}
 
 
 _INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})

@@ -206,6 +206,7 @@ class Provider(ProviderErrors):
             raise self.invalid_response(request, response, problem)
         return Answer(
             scores=answer.scores,
+            spans=answer.spans,
             id=answer.id if isinstance(answer.id, str) else None,
             meta=answer.meta,
             request_id=response.request_id or answer.request_id,
