@@ -56,6 +56,29 @@ def test_bad_row_raises_validation_error(name: str, fault: str, mode: Mode) -> N
 
 
 @each_http_provider
+@pytest.mark.parametrize(("score", "shown"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "not a number")])
+def test_score_that_is_no_number_is_named(name: str, score: float | None, shown: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    with pytest.raises(APIResponseValidationError, match=r"\[1\]") as caught:
+        dialect.rerank(mode, dialect.answer([(0, 0.5), (1, score), (2, 0.125)]))
+    message = caught.value.message
+    assert shown in message
+    assert dialect.kind.title in message
+    assert "JSON" not in message
+    assert "base URL" not in message
+
+
+@each_http_provider
+def test_number_that_is_not_finite_elsewhere_is_ignored(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    body = dialect.answer()
+    if isinstance(body, dict):
+        body = {**body, "note": math.nan}
+    response, _ = dialect.rerank(mode, body)
+    assert len(response.results) == 3
+
+
+@each_http_provider
 @pytest.mark.parametrize("missing", ["index", "score"])
 def test_row_without_index_or_score_raises_validation_error(name: str, missing: str, mode: Mode) -> None:
     dialect = Dialect(name)

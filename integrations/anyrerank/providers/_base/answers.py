@@ -14,6 +14,10 @@ class UnusableAnswerError(Exception):
     """The answer does not have the documented form."""
 
 
+class UnusableScoreError(UnusableAnswerError):
+    """The answer has the documented form, but a score that is not a finite number."""
+
+
 def dig(body: Any, *path: str) -> Any:
     """The value at `path` in nested JSON objects, or `None`."""
     for key in path:
@@ -72,7 +76,7 @@ def ranked(
     except (KeyError, TypeError, IndexError, OverflowError):
         scores, kinds, valid = {}, set(), False
     if not valid:
-        raise UnusableAnswerError(_fault(items, count, rows or "answer", index, score))
+        raise _fault(items, count, rows or "answer", index, score)
     return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
 
 
@@ -104,24 +108,24 @@ def _span(span: Any, name: str) -> dict[str, Any]:
 _INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
 
 
-def _fault(items: Sequence[Any], count: int, rows: str, index_key: str, score_key: str) -> str:
+def _fault(items: Sequence[Any], count: int, rows: str, index_key: str, score_key: str) -> UnusableAnswerError:
     """The first fault in a list of results."""
     seen: set[int] = set()
     for row, item in enumerate(items):
         name = f"{rows}[{row}]"
         if not isinstance(item, dict):
-            return f"{name} is not an object"
+            return UnusableAnswerError(f"{name} is not an object")
         index = item.get(index_key)
         if type(index) is not int or not 0 <= index < count:
-            return f"{name}.{index_key} is not an integer from 0 to {count - 1}"
+            return UnusableAnswerError(f"{name}.{index_key} is not an integer from 0 to {count - 1}")
         if index in seen:
-            return f"{name}.{index_key} repeats {index}"
+            return UnusableAnswerError(f"{name}.{index_key} repeats {index}")
         seen.add(index)
         try:
             finite_float(item.get(score_key), f"{name}.{score_key}")
-        except UnusableAnswerError as error:
-            return str(error)
-    return f"'{rows}' cannot be read"
+        except UnusableScoreError as error:
+            return error
+    return UnusableAnswerError(f"'{rows}' cannot be read")
 
 
 def finite_float(value: Any, name: str) -> float:
@@ -131,13 +135,13 @@ def finite_float(value: Any, name: str) -> float:
         UnusableAnswerError: It is not a number, or NaN or infinite; a bool is not a number.
     """
     if type(value) is not float and type(value) is not int:
-        raise UnusableAnswerError(f"{name} is not a number")
+        raise UnusableScoreError(f"{name} is not a number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise UnusableAnswerError(f"{name} is not finite")
+        raise UnusableScoreError(f"{name} is not finite but {number}")
     return number
 
 

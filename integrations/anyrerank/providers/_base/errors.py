@@ -98,15 +98,25 @@ class ProviderErrors:
         return refused or status == 413 or (status >= 500 and "cuda out of memory" in message)
 
     def invalid_response(
-        self, request: RerankRequest, response: HttpResponse, problem: str
+        self,
+        request: RerankRequest,
+        response: HttpResponse,
+        problem: str,
+        *,
+        advice: str = "check that the base URL is the reranking endpoint of this provider",
     ) -> APIResponseValidationError:
-        """The error for a 2xx response that is not an answer to `request`."""
+        """The error for a 2xx response that is not an answer to `request`.
+
+        Args:
+            request: What was asked.
+            response: What came back.
+            problem: What is wrong with it.
+            advice: What to do about it, unless the response holds a message.
+        """
         redactor = Redactor(request, self.secrets())
         body = json_or_none(response.content)
         if reported := message_in(body, b""):
             advice = f"the response reports: {redactor.message(reported, self.error_code(response, body))}"
-        else:
-            advice = "check that the base URL is the reranking endpoint of this provider"
         return APIResponseValidationError(
             f"{self.title}: {problem}; {advice}",
             provider=self.prefix,

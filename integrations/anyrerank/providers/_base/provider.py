@@ -4,6 +4,7 @@ A provider is made from a `Connection` and does no I/O. What it must fetch first
 flow.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from typing_extensions import Self
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
 from anyrerank._core.types import Answer, RerankRequest, Scale, public
-from anyrerank.providers._base.answers import UnusableAnswerError
+from anyrerank.providers._base.answers import UnusableAnswerError, UnusableScoreError
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
 from anyrerank.providers._base.error_body import description_of
@@ -192,12 +193,16 @@ class Provider(ProviderErrors):
         if not 200 <= response.status < 300:
             raise self.error(request, response)
         try:
-            body = orjson.loads(response.content)
-        except ValueError:
+            body = _parsed(response.content)
+        except (ValueError, RecursionError):
             problem = f"the response is not JSON but {description_of(response)}"
             raise self.invalid_response(request, response, problem) from None
         try:
             answer = self.parse_body(body, request)
+        except UnusableScoreError as error:
+            raise self.invalid_response(
+                request, response, str(error), advice="the server computes no usable scores for this input"
+            ) from None
         except UnusableAnswerError as error:
             raise self.invalid_response(request, response, str(error)) from None
         expected = min(request.top_n or len(request.documents), len(request.documents))
@@ -284,6 +289,9 @@ class Provider(ProviderErrors):
         )
 
 
+_NO_SCORES = "the server computes no usable scores for this input"
+
+
 def _or_set(variables: Sequence[str]) -> str:
     return f", or set {' or '.join(variables)}" if variables else ""
 
@@ -298,6 +306,18 @@ def _json(body: Mapping[str, Any]) -> bytes:
         return orjson.dumps(body, default=_as_dict)
     except TypeError:
         return orjson.dumps(repaired_tree(body), default=_as_dict)
+
+
+def _parsed(content: bytes) -> Any:
+    """The JSON in a response, with NaN, infinite numbers and half characters, which servers in Python may write.
+
+    Raises:
+        ValueError, RecursionError: It is not JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return json.loads(content)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:
