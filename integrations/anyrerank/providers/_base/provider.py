@@ -200,9 +200,7 @@ class Provider(ProviderErrors):
         try:
             answer = self.parse_body(body, request)
         except UnusableScoreError as error:
-            raise self.invalid_response(
-                request, response, str(error), advice="the server computes no usable scores for this input"
-            ) from None
+            raise self.invalid_response(request, response, str(error), advice=_NO_SCORES) from None
         except UnusableAnswerError as error:
             raise self.invalid_response(request, response, str(error)) from None
         expected = min(request.top_n or len(request.documents), len(request.documents))
