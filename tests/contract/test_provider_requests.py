@@ -156,6 +156,13 @@ def test_undeclared_option_raises_before_sending_or_is_dropped(name: str, mode: 
 
 
 @each_http_provider
+@pytest.mark.parametrize("url", ["https://gw.example/odd/v7?tenant=7", "http://10.0.0.1:8080", "https://gw.example/a/"])
+def test_url_that_ends_in_a_hash_is_used_exactly(name: str, url: str, mode: Mode) -> None:
+    _, (request,) = Dialect(name).rerank(mode, Dialect(name).answer(), api_base=f"{url}#")
+    assert str(request.url) in (url, f"{url}/")
+
+
+@each_http_provider
 @pytest.mark.parametrize("form", BASE_FORMS)
 def test_base_url_is_composed_as_recorded(name: str, form: str, mode: Mode) -> None:
     dialect = Dialect(name)

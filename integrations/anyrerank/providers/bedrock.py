@@ -29,11 +29,22 @@ from anyrerank.errors import (
     RateLimitError,
     RerankError,
 )
-from anyrerank.providers._base import Provider, Setting, dig, endpoint, estimated_units, first_at, json_or_none, ranked
+from anyrerank.providers._base import (
+    Connection,
+    Provider,
+    Setting,
+    dig,
+    endpoint,
+    estimated_units,
+    first_at,
+    json_or_none,
+    ranked,
+)
 
 _SIGNING_NAME = "bedrock"
 _MAX_CHARACTERS = 32_000
 _ARN = re.compile(r"arn:[\w-]+:bedrock:([\w-]+):")
+_REGION_FIRST = re.compile(r"([a-z]{2,}(?:-[a-z]+)+-\d+)/(.+)")
 _AGENT, _RUNTIME = "bedrock-agent-runtime", "bedrock-runtime"
 _KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _ERRORS: Mapping[str, type[RerankError]] = MappingProxyType(
@@ -54,8 +65,8 @@ _ERRORS: Mapping[str, type[RerankError]] = MappingProxyType(
 class Bedrock(Provider):
     """The model is an id such as `cohere.rerank-v3-5:0`, or an ARN.
 
-    The region is `aws_region_name`, else the one in the ARN, else AWS_REGION_NAME, AWS_REGION or AWS_DEFAULT_REGION,
-    else that of the profile.
+    The region is `aws_region_name`, else the one before the model (`bedrock/eu-central-1/...`), else the one in the
+    ARN, else AWS_REGION_NAME, AWS_REGION or AWS_DEFAULT_REGION, else that of the profile.
 
     `api_key` or AWS_BEARER_TOKEN_BEDROCK is a bearer token. Access keys or a profile take precedence over a token from
     the environment. Without any of them, botocore looks for credentials (profile, web identity, container, instance).
@@ -92,6 +103,13 @@ class Bedrock(Provider):
             "aws_bedrock_runtime_endpoint": Setting(about="another name of api_base", same_as="api_base"),
         }
     )
+
+    def __init__(self, connection: Connection) -> None:
+        if found := _REGION_FIRST.fullmatch(connection.model):
+            connection = replace(connection, model=found[2])
+            if "aws_region_name" not in connection.settings or "aws_region_name" in connection.from_environment:
+                connection = connection.with_settings(aws_region_name=found[1])
+        super().__init__(connection)
 
     @property
     @override

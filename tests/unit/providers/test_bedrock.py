@@ -773,3 +773,24 @@ def test_reprs_and_responses_hold_no_secret(mode: Mode) -> None:
     response = rerank(mode, answering({"results": ROWS}), aws_session_token=token)
     for secret in (SECRET, token):
         assert secret not in f"{shown} {response!r} {response.model_dump_json()}"
+
+
+ARN = "arn:aws:bedrock:us-west-2::foundation-model/cohere.rerank-v3-5:0"
+
+
+@pytest.mark.parametrize("model", ["cohere.rerank-v3-5:0", ARN])
+def test_region_before_the_model_is_the_region(model: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    request = sent_by(
+        sync_mode, f"bedrock/eu-central-1/{model}", api_key=None, aws_access_key_id="AKID", aws_secret_access_key="s"
+    )
+    assert request.url.host == "bedrock-agent-runtime.eu-central-1.amazonaws.com"
+    assert "/eu-central-1/bedrock/" in request.headers["authorization"]
+    configuration = json.loads(request.content)["rerankingConfiguration"]["bedrockRerankingConfiguration"]
+    expected = ARN if model == ARN else f"arn:aws:bedrock:eu-central-1::foundation-model/{model}"
+    assert configuration["modelConfiguration"]["modelArn"] == expected
+
+
+def test_argument_wins_over_the_region_before_the_model(sync_mode: Mode) -> None:
+    model = "bedrock/eu-central-1/cohere.rerank-v3-5:0"
+    assert "us-west-2" in sent_by(sync_mode, model, aws_region_name="us-west-2").url.host

@@ -224,7 +224,10 @@ class RerankerOptions(Options):
     api_key: Annotated[SecretStr | str | None, _HIDDEN, Must("a string or a SecretStr, or None")] = None
     """API key; by default from the environment variables of the provider."""
     api_base: _Text = None
-    """Base URL, or full URL of the endpoint; by default from the environment, else that of the provider."""
+    """Base URL, or full URL of the endpoint; by default from the environment, else that of the provider.
+
+    A URL that ends in `#` is used exactly as it is, without the `#`.
+    """
     headers: Annotated[Mapping[str, str] | None, _HIDDEN, Must("a mapping of strings to strings, or None")] = None
     """Headers that are added to each request."""
     http_client: Annotated[Any, _HIDDEN] = None

@@ -161,7 +161,9 @@ class Provider(ProviderErrors):
             raise self.bad_request(
                 "the request cannot be encoded as JSON: a document or an option holds a value that JSON does not have"
             ) from None
-        return HttpRequest(method="POST", url=self.url(request), headers=self.headers(), content=content)
+        base = self.base if self.connection.api_base else ""
+        url = base[:-1] if base.endswith("#") else self.url(request)
+        return HttpRequest(method="POST", url=url, headers=self.headers(), content=content)
 
     def url(self, request: RerankRequest) -> str:
         """The URL of the request."""
