@@ -45,6 +45,7 @@ class NvidiaNim(Provider):
     key_variables = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
     base_variables = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
     default_base = f"https://{_HOST}"
+    sends_top_n = False
     options = frozenset({"truncate"})
     scale = "logit"
     images = True
@@ -120,7 +121,6 @@ class NvidiaNim(Provider):
                 "model": self._body_model,
                 "query": request.query,
                 "documents": texts_of(request),
-                **({} if request.top_n is None else {"top_n": request.top_n}),
                 **({} if truncate is None else {"truncate": truncate}),
             }
         return {

@@ -62,6 +62,7 @@ def ranked(
     count = len(request.documents)
     if not items:
         return []
+    score = _score_key(items, score)
     try:
         scores = {item[index]: item[score] for item in items}
         indexes, kinds = sorted(scores), set(map(type, scores.values()))
@@ -78,6 +79,16 @@ def ranked(
     if not valid:
         raise _fault(items, count, rows or "answer", index, score)
     return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
+
+
+_SYNONYMS = {"relevance_score": "score", "score": "relevance_score"}
+
+
+def _score_key(items: Sequence[Any], key: str) -> str:
+    """`key`, or the other usual name of the score if that is in the results and `key` is in none of them."""
+    if isinstance(items[0], dict) and key not in items[0] and _SYNONYMS.get(key) in items[0]:
+        return key if any(isinstance(item, dict) and key in item for item in items) else _SYNONYMS[key]
+    return key
 
 
 def spans_in(body: Any, request: RerankRequest, *, rows: str) -> Spans:

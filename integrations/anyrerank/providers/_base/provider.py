@@ -63,6 +63,8 @@ class Provider(ProviderErrors):
     """Whether a mapping may be sent whole, so that its score may depend on every field."""
     ranks_mappings: ClassVar[bool] = False
     """Whether more of a mapping than its text is ranked when no `rank_fields` are given."""
+    sends_top_n: ClassVar[bool] = True
+    """Whether the server is told how many results are needed. If not, it must answer every document."""
     images: ClassVar[bool] = False
     """Whether some model ranks a mapping with an `image` and no `text`. See `reads_images`."""
     pipeline_fuse: ClassVar[Literal["rrf"] | None] = None
@@ -205,10 +207,11 @@ class Provider(ProviderErrors):
             raise self.invalid_response(request, response, str(error), advice=_NO_SCORES) from None
         except UnusableAnswerError as error:
             raise self.invalid_response(request, response, str(error)) from None
-        expected = min(request.top_n or len(request.documents), len(request.documents))
+        count = len(request.documents)
+        expected = min(request.top_n or count, count) if self.sends_top_n else count  # else the best may be missing
         if len(answer.scores) < expected:
             problem = f"{len(answer.scores)} results came back where {expected} were asked for"
-            raise self.invalid_response(request, response, problem)
+            raise self.invalid_response(request, response, problem, advice="the server left some out")
         return Answer(
             scores=answer.scores,
             spans=answer.spans,
