@@ -856,3 +856,9 @@ def test_request_is_at_most_eight_generators_deep(guardrails: list[Any]) -> None
         depth += 1
     assert depth <= 8
     flow.close()
+
+
+@pytest.mark.parametrize(("queries", "documents"), [(3, []), ("q", ["d"]), (["q"], 3), (None, None), (["q"], [])])
+def test_rerank_many_refuses_what_is_no_list_of_queries(queries: Any, documents: Any, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match="needs a list of queries"):
+        mode.rerank_many(mode.reranker("local/lexical"), queries, documents)

@@ -359,7 +359,8 @@ def validated(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
 
 def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
     """The message for the first option that pydantic refused."""
-    first = error.errors(include_url=False)[0]
+    faults = error.errors(include_url=False)
+    first = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])  # a typo explains others
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         return unknown_option(name, model, model.model_fields)

@@ -32,7 +32,9 @@ _OF_SIZE = re.compile(
 
 Asking with fewer costs little: if that does not help either, only the first half of each half has been sent.
 """
-_NOT_OF_SIZE = re.compile(r"quota|credit|balance|billing|per (?:minute|second|hour|day)|rate limit|max_\w+|top_[nk]\b")
+_NOT_OF_SIZE = re.compile(
+    r"string should have|quota|credit|balance|billing|per (?:minute|second|hour|day)|rate limit|max_\w+|top_[nk]\b"
+)
 
 
 class ProviderErrors:
@@ -93,7 +95,7 @@ class ProviderErrors:
     def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
         """Whether a request with fewer documents could pass; `message` is in lower case."""
         speaks_of_size = _OF_SIZE.search(message) and not _NOT_OF_SIZE.search(message)
-        refused = error_class is BadRequestError and bool(speaks_of_size)
+        refused = error_class is BadRequestError and status in (400, 422, 500) and bool(speaks_of_size)
         return refused or status == 413 or (status >= 500 and "cuda out of memory" in message)
 
     def invalid_response(
