@@ -56,6 +56,64 @@ def test_bad_row_raises_validation_error(name: str, fault: str, mode: Mode) -> N
 
 
 @each_http_provider
+def test_server_that_is_not_told_top_n_must_answer_every_document(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    rows = [(0, 0.5), (1, 0.25)]
+    if dialect.kind.sends_top_n and not dialect.is_positional:
+        assert len(dialect.rerank(mode, dialect.answer(rows), top_n=1)[0].results) == 1
+        return
+    with pytest.raises(APIResponseValidationError) as caught:
+        dialect.rerank(mode, dialect.answer(rows), top_n=1)
+    assert "base URL" not in caught.value.message or dialect.is_positional
+
+
+@each_http_provider
+def test_declared_top_n_is_on_the_wire(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    if dialect.is_positional:
+        pytest.skip("scores come for every document")
+    _, (plain,) = dialect.rerank(mode, dialect.answer())
+    _, (cut,) = dialect.rerank(mode, dialect.answer(), top_n=1)
+    assert (plain.content != cut.content) == dialect.kind.sends_top_n
+
+
+@pytest.mark.parametrize("name", ["cohere_compatible", "jina_compatible", "hosted_vllm", "huggingface", "sglang"])
+def test_other_usual_name_of_the_score_is_read_where_the_own_is_absent(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    own = dialect.recorded["answer"]["score"]
+    other = {"score": "relevance_score", "relevance_score": "score"}[own]
+    rows = [{"index": 0, other: 0.25}, {"index": 1, other: 0.75}, {"index": 2, other: 0.5}]
+    response, _ = dialect.rerank(mode, dialect.answer_around(rows))
+    assert list(response.results.pairs()) == [(1, 0.75), (2, 0.5), (0, 0.25)]
+    mixed = [rows[0], {"index": 1, own: 0.5}, rows[2]]
+    with pytest.raises(APIResponseValidationError, match=own):
+        dialect.rerank(mode, dialect.answer_around(mixed))
+
+
+@each_http_provider
+@pytest.mark.parametrize(("score", "shown"), [(math.nan, "nan"), (-math.inf, "-inf"), (None, "not a number")])
+def test_score_that_is_no_number_is_named(name: str, score: float | None, shown: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    with pytest.raises(APIResponseValidationError, match=r"\[1\]") as caught:
+        dialect.rerank(mode, dialect.answer([(0, 0.5), (1, score), (2, 0.125)]))
+    message = caught.value.message
+    assert shown in message
+    assert dialect.kind.title in message
+    assert "JSON" not in message
+    assert "base URL" not in message
+
+
+@each_http_provider
+def test_number_that_is_not_finite_elsewhere_is_ignored(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    body = dialect.answer()
+    if isinstance(body, dict):
+        body = {**body, "note": math.nan}
+    response, _ = dialect.rerank(mode, body)
+    assert len(response.results) == 3
+
+
+@each_http_provider
 @pytest.mark.parametrize("missing", ["index", "score"])
 def test_row_without_index_or_score_raises_validation_error(name: str, missing: str, mode: Mode) -> None:
     dialect = Dialect(name)

@@ -122,3 +122,21 @@ def test_error_shows_no_query_string_of_the_base_url(name: str, mode: Mode) -> N
     base = dialect.recorded["bases"]["plain"]["base"] + "/v1?token=s3cr3t-token"
     error = dialect.error(mode, {"message": "no"}, 404, api_base=base)
     assert not leaks(error, ["s3cr3t-token"])
+
+
+@each_http_provider
+@pytest.mark.parametrize(
+    ("page", "shown"),
+    [
+        (
+            "<html><head><title>502 Bad\nGateway</title></head><body>nginx/1.18.0</body></html>",
+            "an HTML page: 502 Bad Gateway",
+        ),
+        ("<!DOCTYPE html><html><body>nginx</body></html>", "an HTML page"),
+    ],
+)
+def test_page_of_a_proxy_is_shown_by_its_title(name: str, page: str, shown: str, mode: Mode) -> None:
+    error = Dialect(name).error(mode, page, 502)
+    assert shown in error.message
+    assert "nginx" not in error.message
+    assert "<" not in error.message

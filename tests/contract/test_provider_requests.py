@@ -27,7 +27,7 @@ from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load, names
 
 BASE_FORMS = ("plain", "slash", "version", "version and slash", "endpoint", "endpoint and slash", "path", "query")
-VALUES: dict[str, Any] = {"max_chunks_per_doc": 1, "priority": 1}
+VALUES: dict[str, Any] = {"max_chunks_per_doc": 1, "priority": 1, "relevant_spans": True}
 """Valid values of the options that are not strings."""
 
 
@@ -153,6 +153,13 @@ def test_undeclared_option_raises_before_sending_or_is_dropped(name: str, mode: 
 
 
 # The base URL
+
+
+@each_http_provider
+@pytest.mark.parametrize("url", ["https://gw.example/odd/v7?tenant=7", "http://10.0.0.1:8080", "https://gw.example/a/"])
+def test_url_that_ends_in_a_hash_is_used_exactly(name: str, url: str, mode: Mode) -> None:
+    _, (request,) = Dialect(name).rerank(mode, Dialect(name).answer(), api_base=f"{url}#")
+    assert str(request.url) in (url, f"{url}/")
 
 
 @each_http_provider

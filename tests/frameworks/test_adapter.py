@@ -10,6 +10,7 @@ from typing import Any
 
 import httpx
 import pytest
+from llama_index.core.schema import MetadataMode
 from tests.support.frameworks import COHERE, LOCAL, NVIDIA, NVIDIA_VL, Face, Wire
 from tests.support.harness import KEY, QUERY
 
@@ -56,10 +57,24 @@ def test_empty_list_sends_nothing(face: Face, wire: Wire) -> None:
     assert wire.requests == []
 
 
+def test_relevant_spans_are_in_the_metadata(face: Face) -> None:
+    spans = [{"start": 0, "end": 1, "score": 0.75}]
+    rows = [{"index": 0, "relevance_score": 0.1}, {"index": 1, "relevance_score": 0.9, "relevant_spans": spans}]
+    wire = Wire(lambda _: httpx.Response(200, json={"results": rows}))
+    items = [face.item("plain", page=1), face.item("found", page=2)]
+    found = face.rerank(face.make(wire, model="cohere/rerank-v5.0-pro", options={"relevant_spans": True}), items)
+    metadata = [item.metadata for item in found]
+    assert [each["page"] for each in metadata] == [2, 1]
+    assert (metadata[0]["relevant_spans"], "relevant_spans" in metadata[1]) == (spans, False)
+    assert all("relevant_spans" not in item.metadata for item in items)
+    if face.framework == "llama_index":
+        assert "relevant_spans" not in found[0].node.get_content(MetadataMode.LLM)
+
+
 def test_documents_are_cut_on_the_wire_only(face: Face, wire: Wire) -> None:
     adapter = face.make(wire, model=NVIDIA, max_tokens_per_doc=2)
     assert [text for text, _ in face.ranked(adapter, ["first 0.5", "b 0.9"])] == ["b 0.9", "first 0.5"]
-    assert wire.sent == [{"text": "first "}, {"text": "b 0.9"}]
+    assert wire.sent == [{"text": "first"}, {"text": "b 0.9"}]
 
 
 def test_half_a_character_is_replaced_on_the_wire_only(face: Face, wire: Wire) -> None:

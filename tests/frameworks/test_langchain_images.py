@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import pytest
 from langchain_core.documents import Document
 from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire
 
-from anyrerank import BadRequestError
+from anyrerank import BadRequestError, RerankError
 
 FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
 BASE64 = "iVBORw0KGgo="
@@ -38,6 +39,14 @@ def test_image_url_is_sent_to_a_model_that_fetches_images(face: Face, wire: Wire
     url = "https://images.test/cat.png"
     face.rerank(face.make(wire, model="jina_ai/jina-reranker-m0"), [Document("", metadata={"image": url})])
     assert wire.sent == [{"image": url}]
+
+
+def test_image_is_sent_to_vllm_as_a_content_part(face: Face, wire: Wire) -> None:
+    model = "hosted_vllm/Qwen/Qwen3-VL-Reranker-2B"
+    documents = [Document("", metadata={"image": BASE64}), Document("a cat")]
+    with contextlib.suppress(RerankError):  # the answer does not matter
+        face.rerank(face.make(wire, model=model, api_base="http://vllm.test"), documents)
+    assert wire.sent == [{"content": [{"type": "image_url", "image_url": {"url": PNG}}]}, "a cat"]
 
 
 def test_image_url_is_refused_by_a_model_that_fetches_none(face: Face, wire: Wire) -> None:

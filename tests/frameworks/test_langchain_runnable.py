@@ -148,3 +148,14 @@ def test_runnable_of_a_local_model_works_in_a_chain() -> None:
     rerank = AnyRerank(model=LOCAL, top_n=1).as_runnable()
     chain = cast("Runnable[str, Any]", {"query": RunnablePassthrough(), "documents": lambda _: DOCUMENTS} | rerank)
     assert _contents(chain.invoke("b"))[0] in {"b 0.5", "c 0.3"}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"), [({"query": "q"}, "documents"), ({"documents": []}, "query"), ("q", "query")]
+)
+async def test_input_without_query_or_documents_is_refused(given: Any, missing: str) -> None:
+    runnable = AnyRerank(model="local/lexical").as_runnable()
+    with pytest.raises(BadRequestError, match=f"has no {missing}"):
+        runnable.invoke(given)
+    with pytest.raises(BadRequestError, match=f"has no {missing}"):
+        await runnable.ainvoke(given)

@@ -18,7 +18,7 @@ from anyrerank._core.engine import key_from_environment
 from anyrerank._core.types import public
 from anyrerank.errors import AuthenticationError
 from anyrerank.langchain.documents import TextFunction, scored, texts_of
-from anyrerank.langchain.reranking import Reranking, options_given
+from anyrerank.langchain.reranking import Reranking, options_given, query_and_documents
 from anyrerank.langchain.tracing import trace_of
 
 if TYPE_CHECKING:
@@ -221,7 +221,8 @@ class RerankRunnable(CheckedModel, RunnableSerializable[Mapping[str, Any], list[
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """Rerank `input["documents"]` for `input["query"]`."""
-        return self.compressor._reranked(input["documents"], input["query"], config, self._options(kwargs), self.name)
+        query, documents = query_and_documents(input)
+        return self.compressor._reranked(documents, query, config, self._options(kwargs), self.name)
 
     async def ainvoke(
         self,
@@ -230,8 +231,8 @@ class RerankRunnable(CheckedModel, RunnableSerializable[Mapping[str, Any], list[
         **kwargs: Any,
     ) -> list[LangChainDocument]:
         """`invoke`, on the running event loop."""
-        options = self._options(kwargs)
-        return await self.compressor._areranked(input["documents"], input["query"], config, options, self.name)
+        query, documents = query_and_documents(input)
+        return await self.compressor._areranked(documents, query, config, self._options(kwargs), self.name)
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return options_given({"top_n": self.top_n, **given})

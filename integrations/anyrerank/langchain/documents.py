@@ -55,12 +55,14 @@ def scored(
     documents: Sequence[LangChainDocument], response: RerankResponse, *, key: str, keep_retrieval_score: bool
 ) -> list[LangChainDocument]:
     """Copies of the documents in the order of the results, each with its score in the metadata."""
-    found = []
+    found, spans = [], response.ranking.spans
     for index, score in response.ranking.pairs():
         document = documents[index]
         metadata = {**document.metadata, key: score}
         if keep_retrieval_score and key in document.metadata:
             metadata.setdefault("retrieval_score", document.metadata[key])
+        if index in spans:
+            metadata["relevant_spans"] = spans[index]
         if response.degraded:
             metadata["degraded"] = True
         elif "degraded" in metadata and _was_degraded(document, key):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from langchain_core.documents import Document as LangChainDocument
@@ -11,7 +11,7 @@ from anyrerank._core.client import BaseReranker, add_documents, completed, guard
 from anyrerank._core.engine import Call
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Document, RerankResponse
-from anyrerank.errors import RerankError
+from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.langchain.tracing import Ranked, Trace
 
 
@@ -61,3 +61,17 @@ class Reranking:
 def options_given(options: Mapping[str, object]) -> dict[str, object]:
     """The options of a call, without a `top_n` or `user` of `None`, which leaves it to the fields."""
     return {name: value for name, value in options.items() if value is not None or name not in ("top_n", "user")}
+
+
+def query_and_documents(given: object) -> tuple[str, Iterable[LangChainDocument]]:
+    """The input of a runnable.
+
+    Raises:
+        BadRequestError: It is not a mapping with `query` and `documents`.
+    """
+    if not isinstance(given, Mapping) or not {"query", "documents"} <= given.keys():
+        missing = [name for name in ("query", "documents") if not isinstance(given, Mapping) or name not in given]
+        raise BadRequestError(
+            f"the input must be a mapping with 'query' and 'documents'; {type(given).__name__} has no {missing[0]}"
+        )
+    return given["query"], given["documents"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 
@@ -99,21 +99,28 @@ def scored(
     nodes: Sequence[NodeWithScore], ranked: Ranking | Results, *, keep_retrieval_score: bool
 ) -> list[NodeWithScore]:
     """New wrappers around the nodes, in the order of the results."""
-    return [
-        NodeWithScore(
-            node=_with_retrieval_score(nodes[index]) if keep_retrieval_score else nodes[index].node, score=score
-        )
-        for index, score in ranked.pairs()
-    ]
+    spans, scored_nodes = ranked.spans, []
+    for index, score in ranked.pairs():
+        more = _retrieval_score(nodes[index]) if keep_retrieval_score else {}
+        if index in spans:
+            more["relevant_spans"] = spans[index]
+        scored_nodes.append(NodeWithScore(node=_with_metadata(nodes[index].node, more), score=score))
+    return scored_nodes
 
 
-def _with_retrieval_score(found: NodeWithScore) -> BaseNode:
-    """A copy with the score in its metadata, hidden from models; a score from an earlier rerank is not replaced."""
-    name, node = "retrieval_score", found.node
+def _retrieval_score(found: NodeWithScore) -> dict[str, Any]:
+    """The incoming score as metadata; a score from an earlier rerank is not replaced."""
+    return {"retrieval_score": found.node.metadata.get("retrieval_score", found.score)}
+
+
+def _with_metadata(node: BaseNode, more: Mapping[str, Any]) -> BaseNode:
+    """A copy with more metadata, hidden from models; `node` itself if there is none."""
+    if not more:
+        return node
     return node.model_copy(
         update={
-            "metadata": {**node.metadata, name: node.metadata.get(name, found.score)},
-            "excluded_embed_metadata_keys": list(dict.fromkeys([*node.excluded_embed_metadata_keys, name])),
-            "excluded_llm_metadata_keys": list(dict.fromkeys([*node.excluded_llm_metadata_keys, name])),
+            "metadata": {**node.metadata, **more},
+            "excluded_embed_metadata_keys": list(dict.fromkeys([*node.excluded_embed_metadata_keys, *more])),
+            "excluded_llm_metadata_keys": list(dict.fromkeys([*node.excluded_llm_metadata_keys, *more])),
         }
     )

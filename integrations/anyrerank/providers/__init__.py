@@ -9,8 +9,10 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from types import MappingProxyType
 from typing import Any
 
 from anyrerank._core.types import Answer, RerankRequest, text_of, texts_of
@@ -74,9 +76,49 @@ def load(prefix: str) -> type[Provider]:
         return _rows()[prefix]
     for point in entry_points(group=ENTRY_POINTS, name=prefix):
         return _in_entry_point(point)
-    similar = difflib.get_close_matches(prefix, names(), n=3)
-    hint = f"did you mean {' or '.join(similar)}?" if similar else f"known: {', '.join(names())}"
-    raise ConfigurationError(f"unknown provider '{prefix[:60]}': {hint}")
+    raise ConfigurationError(f"unknown provider '{prefix[:60]}': {_suggestion(prefix)}")
+
+
+_ALSO_CALLED: Mapping[str, str] = MappingProxyType(
+    {
+        "aws": "bedrock",
+        "amazon": "bedrock",
+        "azure": "azure_ai",
+        "alibaba": "dashscope",
+        "dashscope_intl": "dashscope",
+        "elastic": "elasticsearch",
+        "fireworks": "fireworks_ai",
+        "gcp": "vertex_ai",
+        "gemini": "vertex_ai",
+        "google": "vertex_ai",
+        "hf": "huggingface",
+        "ibm": "watsonx",
+        "jina": "jina_ai",
+        "litellm": "litellm_proxy",
+        "llamacpp": "llama_cpp",
+        "lm_studio": "cohere_compatible",
+        "mxbai": "mixedbread",
+        "nim": "nvidia_nim",
+        "nvidia": "nvidia_nim",
+        "ollama": "cohere_compatible",
+        "openai": "cohere_compatible",
+        "qwen": "dashscope",
+        "tei": "huggingface",
+        "text_embeddings_inference": "huggingface",
+        "together": "together_ai",
+        "vllm": "hosted_vllm",
+        "voyageai": "voyage",
+    }
+)
+"""Names by which people look for a provider."""
+
+
+def _suggestion(prefix: str) -> str:
+    """The providers that may be meant."""
+    plain = prefix.lower().replace("-", "_")
+    similar = [plain] if plain in names() else difflib.get_close_matches(plain, [*names(), *_ALSO_CALLED], n=3)
+    found = dict.fromkeys(_ALSO_CALLED.get(each, each) for each in ([plain] if plain in _ALSO_CALLED else similar))
+    return f"did you mean {' or '.join(found)}?" if found else "`anyrerank providers` lists all"
 
 
 def validate_class(kind: Any) -> type[Provider]:

@@ -15,7 +15,7 @@ class CohereCompatible(CohereStyle):
     key_variables = ("COHERE_COMPATIBLE_API_KEY",)
     base_variables = ("COHERE_COMPATIBLE_API_BASE",)
     needs_key = False
-    options = frozenset({"instruction", "max_chunks_per_doc", "priority", "truncate"})
+    options = frozenset({"instruction", "max_chunks_per_doc", "priority", "relevant_spans", "truncate"})
     usage_paths = MappingProxyType(
         {
             "search_units": COHERE_USAGE["search_units"],

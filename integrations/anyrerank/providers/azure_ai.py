@@ -9,11 +9,12 @@ whether Foundry expects the key as `Authorization: Bearer` or as `api-key`: the 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
@@ -23,6 +24,9 @@ from anyrerank.providers._base import CohereVersions, Setting, endpoint
 
 _FOUNDRY = ".services.ai.azure.com"
 _SCOPES = {"foundry": "https://cognitiveservices.azure.com/.default", "serverless": "https://ml.azure.com/.default"}
+_OF_OTHER_MODELS = re.compile(r"(/openai(/v1)?|/models|/api/projects/[^/]+)?")
+"""Paths that Azure's portal shows for a Foundry resource, under which there is no reranking."""
+_SAME_RESOURCE = (".cognitiveservices.azure.com", ".openai.azure.com")
 _KEY_HEADERS = ("authorization", "api-key")
 
 
@@ -63,6 +67,12 @@ class AzureAi(CohereVersions):
                 "azure_ad_token_provider='default' to use azure-identity"
             )
         super().check()
+        host = urlsplit(self.base).hostname or ""
+        if host.endswith(_SAME_RESOURCE):
+            name = host.partition(".")[0]
+            raise self.configuration_error(
+                f"Cohere's models of a Foundry resource are not at {host}: pass api_base='https://{name}{_FOUNDRY}'"
+            )
         settings = self.connection.settings
         if settings.get("azure_key_header", "authorization") not in _KEY_HEADERS:
             raise self.configuration_error("azure_key_header must be 'authorization' or 'api-key'")
@@ -120,9 +130,12 @@ class AzureAi(CohereVersions):
 
     @override
     def versioned_url(self, options: Mapping[str, Any]) -> str:
-        path = urlsplit(self.base).path.rstrip("/")
-        if self._is_foundry and path in ("", "/providers/cohere"):
-            return endpoint(self.base, root="/v2" if path else "/providers/cohere/v2")
+        parts = urlsplit(self.base)
+        path = parts.path.rstrip("/")
+        if self._is_foundry and _OF_OTHER_MODELS.fullmatch(path):
+            return endpoint(urlunsplit(parts._replace(path="")), root="/providers/cohere/v2")
+        if self._is_foundry and path == "/providers/cohere":
+            return endpoint(self.base, root="/v2")
         return endpoint(self.base)
 
     @property

@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -29,13 +28,26 @@ from anyrerank.errors import (
     RateLimitError,
     RerankError,
 )
-from anyrerank.providers._base import Provider, Setting, dig, endpoint, estimated_units, first_at, json_or_none, ranked
+from anyrerank.providers._aws import KEYS, resolved, session_for
+from anyrerank.providers._base import (
+    Connection,
+    Provider,
+    Setting,
+    dig,
+    endpoint,
+    estimated_units,
+    first_at,
+    json_or_none,
+    ranked,
+)
 
 _SIGNING_NAME = "bedrock"
 _MAX_CHARACTERS = 32_000
 _ARN = re.compile(r"arn:[\w-]+:bedrock:([\w-]+):")
+_REGION_FIRST = re.compile(r"([a-z]{2,}(?:-[a-z]+)+-\d+)/(.+)")
+_OF_A_ROLE = {"aws_session_name", "aws_external_id", "aws_web_identity_token"}
+_CREDENTIALS = ("aws_access_key_id", "aws_profile_name", "aws_role_name", "api_key")
 _AGENT, _RUNTIME = "bedrock-agent-runtime", "bedrock-runtime"
-_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 _ERRORS: Mapping[str, type[RerankError]] = MappingProxyType(
     {
         "ServiceQuotaExceededException": RateLimitError,
@@ -54,11 +66,12 @@ _ERRORS: Mapping[str, type[RerankError]] = MappingProxyType(
 class Bedrock(Provider):
     """The model is an id such as `cohere.rerank-v3-5:0`, or an ARN.
 
-    The region is `aws_region_name`, else the one in the ARN, else AWS_REGION_NAME, AWS_REGION or AWS_DEFAULT_REGION,
-    else that of the profile.
+    The region is `aws_region_name`, else the one before the model (`bedrock/eu-central-1/...`), else the one in the
+    ARN, else AWS_REGION_NAME, AWS_REGION or AWS_DEFAULT_REGION, else that of the profile.
 
-    `api_key` or AWS_BEARER_TOKEN_BEDROCK is a bearer token. Access keys or a profile take precedence over a token from
-    the environment. Without any of them, botocore looks for credentials (profile, web identity, container, instance).
+    `api_key` or AWS_BEARER_TOKEN_BEDROCK is a bearer token. Access keys, a profile or `aws_role_name` take precedence
+    over a token from the environment. A role is assumed with the keys, or with `aws_web_identity_token`. Without any
+    of them, botocore looks for credentials (profile, web identity, container, instance).
 
     A mapping is ranked whole, as JSON, or by its `rank_fields`.
     """
@@ -89,9 +102,22 @@ class Bedrock(Provider):
             "aws_region_name": Setting(
                 about="region", variables=("AWS_REGION_NAME", "AWS_REGION", "AWS_DEFAULT_REGION")
             ),
+            "aws_role_name": Setting(about="ARN of a role to assume; its credentials are renewed in time"),
+            "aws_session_name": Setting(about="name of the role session"),
+            "aws_external_id": Setting(about="external id that the role requires", secret=True),
+            "aws_web_identity_token": Setting(
+                about="OIDC token for the role, or the path of a file with it", secret=True
+            ),
             "aws_bedrock_runtime_endpoint": Setting(about="another name of api_base", same_as="api_base"),
         }
     )
+
+    def __init__(self, connection: Connection) -> None:
+        if found := _REGION_FIRST.fullmatch(connection.model):
+            connection = replace(connection, model=found[2])
+            if "aws_region_name" not in connection.settings or "aws_region_name" in connection.from_environment:
+                connection = connection.with_settings(aws_region_name=found[1])
+        super().__init__(connection)
 
     @property
     @override
@@ -107,6 +133,8 @@ class Bedrock(Provider):
                 "aws_access_key_id and aws_secret_access_key must both be given: pass them, or set AWS_ACCESS_KEY_ID "
                 "and AWS_SECRET_ACCESS_KEY"
             )
+        if (of_a_role := sorted(settings.keys() & _OF_A_ROLE)) and "aws_role_name" not in settings:
+            raise self.configuration_error(f"{', '.join(of_a_role)} without aws_role_name: pass the ARN of the role")
         if self.connection.api_base:
             _ = self.base
         if self._uses_bearer:
@@ -133,7 +161,7 @@ class Bedrock(Provider):
             return self
         settings = self._consistent_settings()
         try:
-            found = yield Blocking(lambda: _resolved(settings), bounded=True)
+            found = yield Blocking(lambda: resolved(settings), bounded=True)
         except RerankError:
             raise
         except Exception as error:  # noqa: BLE001  botocore asks many sources, which may raise anything
@@ -263,7 +291,7 @@ class Bedrock(Provider):
     @property
     def _credential(self) -> str | None:
         key_is_passed = self.connection.api_key and not self.connection.key_variable
-        return "api_key" if key_is_passed else self.select_setting("aws_access_key_id", "aws_profile_name", "api_key")
+        return "api_key" if key_is_passed else self.select_setting(*_CREDENTIALS)
 
     @property
     def _uses_bearer(self) -> bool:
@@ -272,7 +300,7 @@ class Bedrock(Provider):
     def _consistent_settings(self) -> dict[str, Any]:
         """The settings without credentials of the environment that do not belong to the ones in use."""
         is_mixed = "aws_access_key_id" in self._passed and "aws_session_token" in self.connection.from_environment
-        ignored = _KEYS if self._credential == "aws_profile_name" else _KEYS[-1:] if is_mixed else ()
+        ignored = KEYS if self._credential == "aws_profile_name" else KEYS[-1:] if is_mixed else ()
         return {name: value for name, value in self.connection.settings.items() if name not in ignored}
 
     @property
@@ -303,33 +331,3 @@ def _source(document: Document, rank_fields: Sequence[str] | None) -> dict[str, 
         return {"type": "TEXT", "textDocument": {"text": document}}
     fields = {name: document[name] for name in rank_fields if name in document} if rank_fields else document
     return {"type": "JSON", "jsonDocument": fields}
-
-
-def _resolved(settings: dict[str, Any]) -> dict[str, Any]:
-    """The settings, with the credentials and the region that botocore finds if they are missing."""
-    for module in ("botocore.auth", "botocore.awsrequest", "botocore.credentials"):
-        needed(module, "bedrock")
-    if "aws_access_key_id" in settings and "aws_region_name" in settings:
-        return settings
-    session = session_for(settings.get("aws_profile_name"), settings.get("aws_region_name"))
-    keys = {} if "aws_access_key_id" in settings else _keys(session)
-    region = settings.get("aws_region_name") or session.get_config_variable("region")
-    return {**settings, **keys, **({"aws_region_name": region} if region else {})}
-
-
-def _keys(session: Any) -> dict[str, str]:
-    credentials = session.get_credentials()
-    if credentials is None:
-        raise needed("botocore.exceptions", "bedrock").NoCredentialsError
-    frozen = credentials.get_frozen_credentials()
-    found = zip(_KEYS, (frozen.access_key, frozen.secret_key, frozen.token), strict=True)
-    return {name: value for name, value in found if value}
-
-
-@lru_cache(maxsize=8)
-def session_for(profile: str | None, region: str | None) -> Any:
-    """A botocore session, which caches credentials and renews them, asking STS in the given region."""
-    session = needed("botocore.session", "bedrock").Session(profile=profile)
-    if region:
-        session.set_config_variable("region", region)
-    return session

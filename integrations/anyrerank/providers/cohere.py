@@ -16,7 +16,8 @@ from anyrerank.providers._base import CohereVersions, endpoint
 class Cohere(CohereVersions):
     """One search unit is a query with up to 100 documents. A document of more than about 500 tokens counts as several.
 
-    `max_chunks_per_doc` exists in Cohere's v1 API, `max_tokens_per_doc` and `priority` in v2.
+    `max_chunks_per_doc` exists in Cohere's v1 API, `priority` and `relevant_spans` in v2. `relevant_spans` (True, or a
+    mapping of `threshold` and `max_spans`) is for models from `rerank-v5.0` on, which bill tokens.
     """
 
     prefix = "cohere"

@@ -24,7 +24,7 @@ _LIMITS = {"qwen3-vl-rerank": 100}
 class DashScope(Provider):
     """At most 500 documents per request, 100 for `qwen3-vl-rerank`.
 
-    For accounts outside China, pass `api_base="https://dashscope-intl.aliyuncs.com"`.
+    A base URL that ends in `/v1` alone is that of a gateway with the compatible API. For accounts outside China, pass `api_base="https://dashscope-intl.aliyuncs.com"`.
     """
 
     prefix = "dashscope"
@@ -44,6 +44,8 @@ class DashScope(Provider):
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base)
         path = parts.path.rstrip("/")
+        if _is_gateway(path):
+            path += "/reranks"
         for version in ("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"):
             path = path.removesuffix(version)
         path = path.replace("/compatible-mode/v1/reranks", _COMPATIBLE)
@@ -77,6 +79,13 @@ class DashScope(Provider):
         path = urlsplit(self.base).path.rstrip("/")
         if path.endswith(("/text-rerank", "/api/v1")):
             return True
+        if _is_gateway(path):
+            return False
         return self.connection.model != _COMPATIBLE_MODEL and not path.endswith(
             ("/reranks", "/compatible-api/v1", "/compatible-mode/v1")
         )
+
+
+def _is_gateway(path: str) -> bool:
+    """Whether a path ends in `/v1` and is not one of DashScope's own."""
+    return path.endswith("/v1") and not path.endswith(("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"))

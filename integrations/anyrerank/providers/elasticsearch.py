@@ -26,6 +26,7 @@ class Elasticsearch(Provider):
     title = "Elasticsearch"
     key_variables = ("ELASTICSEARCH_API_KEY", "ELASTIC_API_KEY")
     base_variables = ("ELASTICSEARCH_API_BASE", "ELASTICSEARCH_URL")
+    sends_top_n = False
     options = frozenset({"task_settings"})
 
     @override

@@ -47,6 +47,7 @@ class HuggingFace(Provider):
     key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN", "HF_API_TOKEN")
     base_variables = ("HF_API_BASE", "HUGGINGFACE_API_BASE")
     default_base = _ROUTER
+    sends_top_n = False
     options = frozenset({"raw_scores", "truncate", "truncation_direction"})
     scale = "unit"
     documents_per_request = 32

@@ -28,7 +28,7 @@ class LitellmProxy(CohereStyle):
     key_variables = ("LITELLM_PROXY_API_KEY",)
     base_variables = ("LITELLM_PROXY_API_BASE",)
     needs_key = False
-    options = frozenset({"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "truncate"})
+    options = frozenset({"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "relevant_spans", "truncate"})
     constants = MappingProxyType({"return_documents": False})
     usage_paths = COHERE_USAGE
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from typing import Any
-from urllib.parse import urlsplit
 
 from typing_extensions import override
 
 from anyrerank._core.runtime import HttpResponse
-from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, RerankError
-from anyrerank.providers._base import CohereStyle, endpoint, message_in
+from anyrerank.providers._base import CohereStyle, message_in
 
 
 class LlamaCpp(CohereStyle):
@@ -24,11 +22,6 @@ class LlamaCpp(CohereStyle):
     key_variables = ("LLAMA_CPP_API_KEY", "LLAMA_API_KEY")
     base_variables = ("LLAMA_CPP_API_BASE",)
     needs_key = False
-
-    @override
-    def url(self, request: RerankRequest) -> str:
-        is_endpoint = urlsplit(self.base).path.rstrip("/").endswith("/reranking")
-        return endpoint(self.base, "reranking") if is_endpoint else super().url(request)
 
     @override
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:

@@ -2,7 +2,8 @@
 
 Hosted: `nvidia_nim/<model>` calls `https://ai.api.nvidia.com/v1/retrieval/<model>/reranking`
 (https://docs.api.nvidia.com/nim/reference). Self-hosted: `nvidia_nim/ranking/<model>` calls `<api_base>/v1/ranking`
-(https://docs.nvidia.com/nim/nemo-retriever/text-reranking).
+(https://docs.nvidia.com/nim/nemo-retriever/text-reranking), or `<api_base>` itself if that ends in `/rerank`: the newer
+route, which speaks Cohere's dialect.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
-from anyrerank._core.types import Answer, Document, RerankRequest, text_of
+from anyrerank._core.types import Answer, Document, RerankRequest, Scale, text_of, texts_of
 from anyrerank.providers._base import Provider, dig, ranked, truncate_word, usage
 
 _RANKING = "ranking/"
@@ -44,6 +45,7 @@ class NvidiaNim(Provider):
     key_variables = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
     base_variables = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
     default_base = f"https://{_HOST}"
+    sends_top_n = False
     options = frozenset({"truncate"})
     scale = "logit"
     images = True
@@ -67,6 +69,10 @@ class NvidiaNim(Provider):
     @override
     def reads_images(cls, model: str) -> bool:
         return not _TEXT_ONLY.search(model)
+
+    @override
+    def score_scale(self, options: Mapping[str, Any]) -> Scale:
+        return "unknown" if self._is_cohere_shaped else self.scale
 
     @override
     def unsupported_document(self, request: RerankRequest) -> tuple[int, str] | None:
@@ -99,7 +105,7 @@ class NvidiaNim(Provider):
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base.replace(f"//{_CHAT_HOST}", f"//{_HOST}", 1))
         path = parts.path.rstrip("/")
-        if "/retrieval/" not in path and not path.endswith("/ranking"):
+        if "/retrieval/" not in path and not path.endswith(("/ranking", "/rerank")):
             path = path.removesuffix("/v1") + (
                 "/v1/ranking" if self._self_hosted else f"/v1/retrieval/{_model_path(self.connection.model)}"
             )
@@ -110,6 +116,13 @@ class NvidiaNim(Provider):
         truncate = truncate_word(request.options.get("truncate"))
         if truncate not in (None, "NONE", "END"):
             raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for NVIDIA NIM")
+        if self._is_cohere_shaped:
+            return {
+                "model": self._body_model,
+                "query": request.query,
+                "documents": texts_of(request),
+                **({} if truncate is None else {"truncate": truncate}),
+            }
         return {
             "model": self._body_model,
             "query": {"text": request.query},
@@ -119,8 +132,9 @@ class NvidiaNim(Provider):
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        rows, score = ("results", "relevance_score") if self._is_cohere_shaped else ("rankings", "logit")
         return Answer(
-            scores=ranked(body, request, rows="rankings", score="logit"),
+            scores=ranked(body, request, rows=rows, score=score),
             meta=usage(
                 total_tokens=dig(body, "usage", "total_tokens"), input_tokens=dig(body, "usage", "prompt_tokens")
             ),
@@ -128,7 +142,16 @@ class NvidiaNim(Provider):
 
     @property
     def _self_hosted(self) -> bool:
-        return self.connection.model.startswith(_RANKING) or urlsplit(self.base).path.rstrip("/").endswith("/ranking")
+        return (
+            self.connection.model.startswith(_RANKING)
+            or urlsplit(self.base).path.rstrip("/").endswith("/ranking")
+            or (self._is_cohere_shaped and not _is_nvidia(self.base))
+        )
+
+    @property
+    def _is_cohere_shaped(self) -> bool:
+        """Whether the base URL is `/v1/rerank`, the newer route, which speaks Cohere's dialect."""
+        return urlsplit(self.base).path.rstrip("/").endswith("/rerank")
 
     @property
     def _body_model(self) -> str:

@@ -61,6 +61,11 @@ class Watsonx(Provider):
 
     @override
     def check(self) -> None:
+        if self.key_required and not self.connection.api_key and not self.has_auth_header:
+            raise self.authentication_error(
+                f"no API key for {self.title}: pass api_key=, token= or zen_api_key=, or set "
+                f"{' or '.join((*self.key_variables, 'WATSONX_TOKEN', 'WATSONX_ZENAPIKEY'))}"
+            )
         super().check()
         if not self.connection.settings.keys() & {"project_id", "space_id"}:
             _ = self.required_setting("project_id")

@@ -155,6 +155,10 @@ TOO_LARGE: dict[str, tuple[int, Any]] = {
     "413": (413, {"message": "no"}),
     "422 batch size": (422, {"error": "batch size 8 > maximum allowed batch size 3", "error_type": "Validation"}),
     "400 tokens": (400, {"message": "too many tokens in one request"}),
+    "400 documents": (400, {"message": "the number of documents exceeds the maximum of 3"}),
+    "400 at most": (400, {"message": "8 documents were sent, and at most 3 are allowed"}),
+    "422 length": (422, {"message": "the input is too long for this model"}),
+    "400 window": (400, {"message": "Maximum number of inputs is 3"}),
 }
 
 
@@ -167,6 +171,24 @@ def test_request_that_is_too_large_is_halved(status: int, body: Any, mode: Mode,
     assert sorted(len(hit.documents) for hit in server.hits) == [2, 2, 2, 2, 4, 4, 8]
     assert response.meta.billed_units is not None
     assert response.meta.billed_units.search_units == 4
+
+
+@pytest.mark.parametrize(
+    "message",
+    ["you exceeded your quota", "at most 5 requests per minute", "max_tokens_per_doc must be at most 512", "no"],
+)
+def test_refusal_that_is_not_about_a_size_is_not_halved(message: str, mode: Mode, server: Loopback) -> None:
+    server.script = lambda line: line.answer(400, {"message": message})
+    with pytest.raises(BadRequestError):
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, numbered(8))
+    assert len(server.hits) == 1
+
+
+def test_size_that_fewer_documents_do_not_help_costs_a_few_requests(mode: Mode, server: Loopback) -> None:
+    server.script = lambda line: line.answer(400, {"message": "the query is too long"})
+    with pytest.raises(BadRequestError):
+        mode.rerank(mode.reranker(api_base=server.url), QUERY, numbered(64))
+    assert [len(hit.documents) for hit in server.hits] == [64, 32, 16, 8, 4, 2, 1]
 
 
 def test_single_document_that_is_too_large_is_named(mode: Mode, server: Loopback) -> None:
@@ -834,3 +856,9 @@ def test_request_is_at_most_eight_generators_deep(guardrails: list[Any]) -> None
         depth += 1
     assert depth <= 8
     flow.close()
+
+
+@pytest.mark.parametrize(("queries", "documents"), [(3, []), ("q", ["d"]), (["q"], 3), (None, None), (["q"], [])])
+def test_rerank_many_refuses_what_is_no_list_of_queries(queries: Any, documents: Any, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match="needs a list of queries"):
+        mode.rerank_many(mode.reranker("local/lexical"), queries, documents)

@@ -16,7 +16,8 @@ from anyrerank._core.engine.cutting import cut
     [
         ("sixsix", None, "sixsix"),
         ("seven77", None, "seven7"),
-        ("   seven77", None, "seven7"),
+        ("      seven77", None, "seven7"),
+        (" seven77", None, " seven"),
         ("\u00e9" * 4, None, "\u00e9" * 3),
         ("abcde\u20ac", None, "abcde"),
         ({"text": "seven77", "page": 3}, None, {"text": "seven7", "page": 3}),

@@ -465,6 +465,41 @@ def test_option_that_is_not_json_is_the_same_error_as_without_a_cache(mode: Mode
         mode.rerank(served(mode, Wire(), extra_body={"seed": 2**70}), QUERY, TEXTS)
 
 
+def spanned(request: httpx.Request) -> httpx.Response:
+    """Scores, and a span for each document that has a 9."""
+    documents = json.loads(request.content)["documents"]
+    rows: list[dict[str, Any]] = [{"index": n, "relevance_score": float(text[-3:])} for n, text in enumerate(documents)]
+    for row in rows:
+        if "9" in documents[row["index"]]:
+            row["relevant_spans"] = [{"start": 0, "end": 1, "score": row["relevance_score"]}]
+    return httpx.Response(200, json={"results": rows})
+
+
+def test_relevant_spans_are_cached_with_the_scores(mode: Mode) -> None:
+    wire = Wire(spanned)
+    reranker = served(mode, wire, "cohere/rerank-v5.0-pro")
+    first = mode.rerank(reranker, QUERY, TEXTS, relevant_spans=True)
+    second = mode.rerank(reranker, QUERY, ["new 0.9", *TEXTS], relevant_spans=True)
+    plain = mode.rerank(reranker, QUERY, TEXTS)
+    assert first.ranking.spans == {1: [{"start": 0, "end": 1, "score": 0.9}]}
+    assert second.ranking.spans == {key: [{"start": 0, "end": 1, "score": 0.9}] for key in (0, 2)}
+    assert (second.cached, plain.cached, plain.ranking.spans) == (3, 0, {})
+    assert sent(wire) == [TEXTS, ["new 0.9"], TEXTS]
+
+
+@pytest.mark.parametrize("end", [b"x", b"{}", b"1"])
+def test_entry_with_damaged_spans_is_sent_again(end: bytes, mode: Mode) -> None:
+    class Damaged(MemoryCache):
+        def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+            return {key: value + end for key, value in super().get(keys).items()}
+
+    wire = Wire()
+    reranker = served(mode, wire, cache=Damaged())
+    for _ in range(2):
+        assert mode.rerank(reranker, QUERY, TEXTS).cached == 0
+    assert sent(wire) == [TEXTS, TEXTS]
+
+
 def test_text_with_half_a_character_is_cached(mode: Mode) -> None:
     wire = Wire()
     reranker = served(mode, wire)

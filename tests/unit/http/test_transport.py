@@ -902,3 +902,12 @@ def test_a_client_without_limits_in_a_call_without_one(mode: Mode) -> None:
 def test_a_transport_that_was_never_used_closes() -> None:
     Transport().close()
     asyncio.run(Transport().aclose())
+
+
+def test_disconnection_says_who_closed_the_connection(mode: Mode) -> None:
+    def hang_up(request: httpx.Request) -> httpx.Response:
+        raise httpx.RemoteProtocolError("Server disconnected without sending a response.", request=request)
+
+    reranker = mode.reranker(http_client=mode.client(transport=httpx.MockTransport(hang_up)))
+    with pytest.raises(APIConnectionError, match="the server closed the connection before it had answered"):
+        mode.rerank(reranker, QUERY, DOCUMENTS)

@@ -44,7 +44,11 @@ def ask(mode: Mode, model: str, body: Any, **options: Any) -> RerankResponse:
         ("cohere/rerank-of-tomorrow", COHERE, None, False),
         ("jina_ai/jina-reranker-v2-base-multilingual", JINA, 0.1, False),
         ("jina_ai/jina-reranker-v2-base-multilingual", {"results": ROWS}, None, False),
-        ("jina_ai/jina-reranker-m0", JINA, None, False),
+        ("jina_ai/jina-reranker-m0", JINA, 0.1, False),
+        ("jina_ai/jina-reranker-v3.5", JINA, None, False),
+        ("cohere/rerank-v5.0-pro", {"results": ROWS, "meta": {"billed_units": {"input_tokens": 2e6}}}, 0.1, False),
+        ("cohere/rerank-v5.0-fast", {"results": ROWS, "meta": {"billed_units": {"total_tokens": 2e6}}}, 0.04, False),
+        ("cohere/rerank-v5.0-fast", COHERE, None, False),
         ("fireworks_ai/qwen3-reranker-8b", {"data": ROWS, "usage": {"total_tokens": 1_000_000}}, 0.2, False),
         ("openrouter/cohere/rerank-v3.5", {"results": ROWS, "usage": {"cost": 0.0015}}, 0.0015, False),
         ("openrouter/cohere/rerank-v3.5", {"results": ROWS, "usage": {"cost": 0}}, None, False),
@@ -178,8 +182,8 @@ def test_every_listed_price_belongs_to_a_known_provider() -> None:
     models = json.loads(path.read_text(encoding="utf-8"))["models"]
     assert {name.partition("/")[0] for name in models} <= set(names())
     for name, entry in models.items():
-        assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens"}
-        assert len(entry) == 1
+        assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens", "source"}
+        assert len(entry.keys() - {"source"}) == 1
         assert listed([name.upper()]) is not None
     assert listed(["nobody/nothing"]) is None
 

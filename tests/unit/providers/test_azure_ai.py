@@ -23,6 +23,9 @@ SERVERLESS = "https://rank-1.eastus2.models.ai.azure.com"
 TOKEN = "entra-token-7Hq2LmXw"
 ANSWER = ranking(DOCUMENTS)
 
+PORTAL_PATHS = ("/models", "/openai", "/openai/v1/", "/api/projects/my-project")
+"""Paths of a resource as Azure's portal shows them."""
+
 
 @pytest.mark.parametrize(
     ("base", "url"),
@@ -39,7 +42,7 @@ ANSWER = ranking(DOCUMENTS)
         (f"{FOUNDRY}/providers/cohere/v1", f"{FOUNDRY}/providers/cohere/v1/rerank"),
         (f"{FOUNDRY}/v1/rerank", f"{FOUNDRY}/v1/rerank"),
         (f"{FOUNDRY}/v2", f"{FOUNDRY}/v2/rerank"),
-        (f"{FOUNDRY}/models", f"{FOUNDRY}/models/v1/rerank"),
+        *((f"{FOUNDRY}{path}", f"{FOUNDRY}/providers/cohere/v2/rerank") for path in PORTAL_PATHS),
         (SERVERLESS, f"{SERVERLESS}/v1/rerank"),
         (f"{SERVERLESS}//", f"{SERVERLESS}/v1/rerank"),
         (f"{SERVERLESS}/v1/", f"{SERVERLESS}/v1/rerank"),
@@ -293,3 +296,9 @@ def test_missing_azure_identity_names_the_extra(mode: Mode, monkeypatch: pytest.
     monkeypatch.setitem(sys.modules, "azure.identity", None)
     with pytest.raises(ConfigurationError, match=r"pip install 'anyrerank\[azure\]'"):
         sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")
+
+
+@pytest.mark.parametrize("host", ["cognitiveservices.azure.com", "openai.azure.com"])
+def test_other_host_of_a_resource_is_an_error_that_names_the_right_one(host: str, mode: Mode) -> None:
+    with pytest.raises(ConfigurationError, match=r"api_base='https://res\.services\.ai\.azure\.com'"):
+        sent_by(mode, MODEL, api_base=f"https://res.{host}/openai/v1")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import botocore.auth
 import botocore.awsrequest
@@ -22,7 +22,7 @@ import botocore.session
 import httpx
 import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, leaks, sent_by
-from tests.support.loopback import Loopback
+from tests.support.loopback import Line, Loopback
 
 import anyrerank
 from anyrerank import (
@@ -36,7 +36,7 @@ from anyrerank import (
 )
 from anyrerank._core.engine import connect
 from anyrerank._core.types import RerankRequest
-from anyrerank.providers import bedrock
+from anyrerank.providers import _aws
 
 MODEL = "bedrock/cohere.rerank-v3-5:0"
 ARN = "arn:aws:bedrock:us-west-2::foundation-model/cohere.rerank-v3-5:0"
@@ -67,9 +67,9 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         path = tmp_path / variable.lower()
         path.touch()
         monkeypatch.setenv(variable, str(path))
-    bedrock.session_for.cache_clear()
+    _aws.session_for.cache_clear()
     yield
-    bedrock.session_for.cache_clear()
+    _aws.session_for.cache_clear()
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) -> None:
@@ -773,3 +773,92 @@ def test_reprs_and_responses_hold_no_secret(mode: Mode) -> None:
     response = rerank(mode, answering({"results": ROWS}), aws_session_token=token)
     for secret in (SECRET, token):
         assert secret not in f"{shown} {response!r} {response.model_dump_json()}"
+
+
+@pytest.mark.parametrize("model", ["cohere.rerank-v3-5:0", ARN])
+def test_region_before_the_model_is_the_region(model: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    request = sent_by(
+        sync_mode, f"bedrock/eu-central-1/{model}", api_key=None, aws_access_key_id="AKID", aws_secret_access_key="s"
+    )
+    assert request.url.host == "bedrock-agent-runtime.eu-central-1.amazonaws.com"
+    assert "/eu-central-1/bedrock/" in request.headers["authorization"]
+    configuration = json.loads(request.content)["rerankingConfiguration"]["bedrockRerankingConfiguration"]
+    expected = ARN if model == ARN else f"arn:aws:bedrock:eu-central-1::foundation-model/{model}"
+    assert configuration["modelConfiguration"]["modelArn"] == expected
+
+
+def test_argument_wins_over_the_region_before_the_model(sync_mode: Mode) -> None:
+    model = "bedrock/eu-central-1/cohere.rerank-v3-5:0"
+    assert "us-west-2" in sent_by(sync_mode, model, aws_region_name="us-west-2").url.host
+
+
+# Roles
+
+ROLE = "arn:aws:iam::123456789012:role/reranking"
+
+
+@pytest.fixture
+def sts(serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch) -> list[dict[str, str]]:
+    """The requests to STS, which answers each with a new key that expires in an hour, or soon in a session `short`."""
+    asked: list[dict[str, str]] = []
+
+    def answer(line: Line) -> None:
+        form = dict(parse_qsl(line.hit.body.decode()))
+        asked.append({**form, "key": line.hit.headers.get("authorization", "")})
+        until = (
+            dt.datetime.now(dt.timezone.utc) + dt.timedelta(minutes=5 if form["RoleSessionName"] == "short" else 60)
+        ).strftime("%Y-%m-%dT%H:%M:%SZ")
+        action = form["Action"]
+        line.answer(
+            200,
+            f"<{action}Response xmlns='https://sts.amazonaws.com/doc/2011-06-15/'><{action}Result><Credentials>"
+            f"<AccessKeyId>ASIA{len(asked)}</AccessKeyId><SecretAccessKey>s</SecretAccessKey>"
+            f"<SessionToken>token-{len(asked)}</SessionToken><Expiration>{until}</Expiration></Credentials>"
+            f"</{action}Result></{action}Response>",
+            {"content-type": "text/xml"},
+        )
+
+    monkeypatch.setenv("AWS_ENDPOINT_URL_STS", serve(answer).url)
+    return asked
+
+
+def test_role_is_assumed_once_and_signs_the_requests(sts: list[dict[str, str]], mode: Mode) -> None:
+    role = {"aws_role_name": ROLE, "aws_session_name": "search", "aws_external_id": "partner-7"}
+    for _ in range(2):
+        request = sent(mode, **role)
+        assert "Credential=ASIA1/" in request.headers["authorization"]
+        assert request.headers["x-amz-security-token"] == "token-1"
+    (asked,) = sts
+    assert asked["Action"] == "AssumeRole"
+    assert (asked["RoleArn"], asked["RoleSessionName"], asked["ExternalId"]) == (ROLE, "search", "partner-7")
+    assert f"Credential={PAIR['aws_access_key_id']}/" in asked["key"]
+
+
+@pytest.mark.parametrize("in_file", [False, True])
+def test_role_is_assumed_with_a_web_identity(
+    in_file: bool, sts: list[dict[str, str]], mode: Mode, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("eyJhbGciOi.x.y\n")
+    token = str(tmp_path / "token") if in_file else "eyJhbGciOi.x.y"
+    options = {"aws_role_name": ROLE, "aws_web_identity_token": token, **REGION}
+    replay = answering({"results": ROWS})
+    mode.rerank(mode.reranker(MODEL, api_key=None, http_client=replay.client(mode), **options), QUERY, DOCUMENTS)
+    assert "Credential=ASIA1/" in replay.seen[0].headers["authorization"]
+    assert (sts[0]["Action"], sts[0]["WebIdentityToken"]) == ("AssumeRoleWithWebIdentity", "eyJhbGciOi.x.y")
+
+
+def test_credentials_of_a_role_are_renewed_before_they_expire(sts: list[dict[str, str]], mode: Mode) -> None:
+    replay = Replay([{"response": {"status": 200, "json": {"results": ROWS}}}] * 2)
+    options = {**SIGNED, "aws_role_name": ROLE, "aws_session_name": "short"}
+    reranker = mode.reranker(MODEL, http_client=replay.client(mode), **options)
+    for _ in range(2):
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+    keys = [request.headers["authorization"].partition("Credential=")[2].partition("/")[0] for request in replay.seen]
+    assert keys[0] != keys[1]
+    assert keys[1] == f"ASIA{len(sts)}"
+
+
+def test_settings_of_a_role_need_the_role(mode: Mode) -> None:
+    with pytest.raises(anyrerank.ConfigurationError, match="aws_external_id, aws_session_name without aws_role_name"):
+        sent(mode, aws_session_name="a", aws_external_id="b")

@@ -102,3 +102,10 @@ def test_error_message_and_request_id_are_read(model: str, body: Any, request_id
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert caught.value.message == "Alibaba DashScope answered 400: says why"
     assert caught.value.request_id == request_id
+
+
+@pytest.mark.parametrize("model", ["qwen3-rerank", "gte-rerank-v2"])
+def test_gateway_at_v1_has_the_compatible_api(model: str, sync_mode: Mode) -> None:
+    request = sent_by(sync_mode, f"dashscope/{model}", api_base="https://gw.example/v1/")
+    assert str(request.url) == "https://gw.example/v1/reranks"
+    assert json.loads(request.content)["documents"] == DOCUMENTS

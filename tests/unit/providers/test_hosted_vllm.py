@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, leaks, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, answering, leaks, sent_by
 from tests.support.loopback import Line, Loopback, ranking
 
 from anyrerank import BadRequestError, InternalServerError
@@ -126,3 +126,43 @@ def test_status_501_is_not_retried(
     with pytest.raises(InternalServerError):
         mode.rerank(mode.reranker(MODEL, api_base=server.url, max_retries=2), QUERY, DOCUMENTS)
     assert (len(server.hits), len(waits)) == (requests, requests - 1)
+
+
+# Images
+
+VL = "hosted_vllm/Qwen/Qwen3-VL-Reranker-2B"
+PNG = "data:image/png;base64,iVBORw0KGgo="
+PART = {"type": "image_url", "image_url": {"url": PNG}}
+
+
+def test_images_and_content_parts_are_sent_to_a_model_that_reads_them(mode: Mode) -> None:
+    video = {"content": [{"type": "video_url", "video_url": {"url": "https://v.test/a.mp4"}}]}
+    documents: list[Any] = ["plain", {"text": "mapped"}, {"image": PNG}, {"image": PNG, "text": "a cat"}, video]
+    sent = json.loads(sent_by(mode, VL, documents, api_base=HOST).content)["documents"]
+    with_text = {"content": [PART, {"type": "text", "text": "a cat"}]}
+    assert sent == ["plain", "mapped", {"content": [PART]}, with_text, video]
+
+
+def test_content_parts_come_back_as_given_and_are_told_apart(mode: Mode) -> None:
+    documents = [{"content": [{"type": "text", "text": text}], "page": 3} for text in ("a", "b", "a")]
+    rows = [{"index": 0, "relevance_score": 0.1}, {"index": 1, "relevance_score": 0.9}]
+    replay = answering({"results": rows})
+    reranker = mode.reranker(VL, api_base=HOST, http_client=replay.client(mode), dedupe=True)
+    found = mode.rerank(reranker, QUERY, documents)
+    assert [result.index for result in found.results] == [1, 0, 2]
+    assert found.results[0].document is documents[1]
+    assert len(json.loads(replay.seen[0].content)["documents"]) == 2
+
+
+@pytest.mark.parametrize("document", [{"content": [PART]}, {"image": PNG}])
+def test_image_is_refused_for_a_text_model(document: dict[str, Any], mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match=r"documents\[0\]"):
+        sent_by(mode, MODEL, [document], api_base=HOST)
+    body = json.loads(sent_by(mode, MODEL, [{**document, "text": "a cat"}], api_base=HOST).content)
+    assert body["documents"] == ["a cat"]
+
+
+@pytest.mark.parametrize("document", [{"content": []}, {"content": "text"}, {"content": None}])
+def test_content_that_holds_no_parts_is_refused(document: dict[str, Any], mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match="no 'text' string"):
+        sent_by(mode, VL, [document], api_base=HOST)

@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, case, recording, sent_by
+from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, case, recording, sent_by
 
 from anyrerank import APIResponseValidationError, APITimeoutError, BadRequestError, ConfigurationError
 from anyrerank._core.engine import connect
@@ -238,3 +238,20 @@ def test_recorded_polls_have_the_authorization_of_the_call() -> None:
     ]
     assert len(polls) >= 4
     assert all(polls)
+
+
+@pytest.mark.parametrize("model", ["nvidia_nim/nvidia/x", "nvidia_nim/ranking/nvidia/x"])
+def test_rerank_route_is_spoken_to_in_coheres_dialect(model: str, mode: Mode) -> None:
+    rows = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": -3.5}]
+    rows.append({"index": 2, "relevance_score": 0.5})
+    replay = answering({"results": rows})
+    reranker = mode.reranker(model, api_base="http://nim.test/v1/rerank", http_client=replay.client(mode), api_key=None)
+    found = mode.rerank(reranker, QUERY, DOCUMENTS, top_n=2, truncate="END")
+    assert str(replay.seen[0].url) == "http://nim.test/v1/rerank"
+    assert json.loads(replay.seen[0].content) == {
+        "model": "nvidia/x",
+        "query": QUERY,
+        "documents": DOCUMENTS,
+        "truncate": "END",
+    }
+    assert list(found.results.pairs()) == [(1, 0.9), (2, 0.5)]

@@ -51,6 +51,10 @@ def test_other_server_error_is_not_split(mode: Mode) -> None:
         {"error": "there is no credit"},
         {"error": {"message": "there is no credit", "code": "no_credit"}},
         {"code": 30001, "message": "there is no credit", "data": None},
+        {"success": False, "msg": "there is no credit"},
+        {"error_code": 17, "error_msg": "there is no credit"},
+        {"base_resp": {"status_code": 1008, "status_msg": "there is no credit"}},
+        {"status": "error", "detail": {"message": "there is no credit"}},
     ],
 )
 def test_error_in_a_200_response_is_reported(body: dict[str, Any], mode: Mode) -> None:

@@ -303,3 +303,12 @@ def test_top_n_is_applied_to_the_list_of_sglang(top_n: int | None, mode: Mode) -
 )
 def test_scale_is_unit_only_where_documented(name: str, scale: str) -> None:
     assert load(name).scale == scale
+
+
+@pytest.mark.parametrize(
+    "name", ["cohere_compatible", "hosted_vllm", "infinity", "litellm_proxy", "llama_cpp", "mixedbread"]
+)
+@pytest.mark.parametrize("end", ["rerank", "reranking", "rerankings", "reranks", "score", "invocations"])
+def test_url_with_a_known_ending_is_the_endpoint(name: str, end: str, sync_mode: Mode) -> None:
+    url = f"https://gw.example/api/v1/{end}"
+    assert str(sent_by(sync_mode, f"{name}/m", api_base=f"{url}/").url) == url

@@ -69,7 +69,7 @@ class BaseReranker(Target):
         Raises:
             RerankError: As for `rerank`.
         """
-        with Bar(len(queries), progress) as bar:
+        with Bar(len(queries) if _is_list(queries) else 0, progress) as bar:
             flow = self._many(queries, documents, overrides, bar.advance, return_exceptions=return_exceptions)
             return run(flow, self._transport.send)
 
@@ -83,7 +83,7 @@ class BaseReranker(Target):
         return_exceptions: bool = False,
         **overrides: Any,
     ) -> list[RerankResponse | RerankError]:
-        with Bar(len(queries), progress) as bar:
+        with Bar(len(queries) if _is_list(queries) else 0, progress) as bar:
             flow = self._many(queries, documents, overrides, bar.advance, return_exceptions=return_exceptions)
             return await arun(flow, self._transport.asend)
 
@@ -104,7 +104,7 @@ class BaseReranker(Target):
         *,
         return_exceptions: bool,
     ) -> Flow[list[RerankResponse | RerankError]]:
-        if isinstance(queries, str) or len(queries) != len(documents):
+        if not (_is_list(queries) and _is_list(documents) and len(queries) == len(documents)):
             raise BadRequestError("rerank_many needs a list of queries, and a list of documents for each of them")
         if not queries:
             return []
@@ -136,3 +136,7 @@ class BaseReranker(Target):
                 return error
             raise
         return response
+
+
+def _is_list(value: object) -> bool:
+    return hasattr(value, "__len__") and hasattr(value, "__iter__") and not isinstance(value, str | bytes)

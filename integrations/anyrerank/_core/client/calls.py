@@ -162,7 +162,8 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
         threshold=options.score_threshold,
         fuse=member.fuse(options),
     )
-    ranked = call.results(ordered, () if options.score_threshold is not None else call.candidates.blank)
+    blank = () if options.score_threshold is not None else call.candidates.blank
+    ranked = call.results(ordered, blank, call.candidates.spread_spans(answer.spans))
     scale = member.scale_of_results(options)
     return call.response(member.provider, member.model, answer, ranked, model_id=member.model_id, scale=scale)
 

@@ -71,7 +71,10 @@ def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:
 
 
 def _moved(answer: Answer, offset: int) -> Answer:
-    return replace(answer, scores=[(index + offset, score) for index, score in answer.scores]) if offset else answer
+    if not offset:
+        return answer
+    spans = {index + offset: found for index, found in answer.spans.items()}
+    return replace(answer, scores=[(index + offset, score) for index, score in answer.scores], spans=spans)
 
 
 def _naming_document(error: RerankError, index: int) -> RerankError:
@@ -85,6 +88,7 @@ def merged(answers: Sequence[Answer]) -> Answer:
     """One answer with all scores, the sum of the usage, and the id of the last request."""
     return Answer(
         scores=[pair for answer in answers for pair in answer.scores],
+        spans={index: found for answer in answers for index, found in answer.spans.items()},
         meta=total_usage([answer.meta for answer in answers]),
         request_id=next((a.request_id for a in reversed(answers) if a.request_id), None),
     )

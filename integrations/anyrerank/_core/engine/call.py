@@ -13,7 +13,17 @@ from anyrerank._core.engine.ranking import results
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
 from anyrerank._core.pricing import MAYBE_BILLED, total
 from anyrerank._core.runtime import Deadline
-from anyrerank._core.types import Answer, Attempt, Document, Ranking, RerankRequest, RerankResponse, Scale
+from anyrerank._core.types import (
+    NO_SPANS,
+    Answer,
+    Attempt,
+    Document,
+    Ranking,
+    RerankRequest,
+    RerankResponse,
+    Scale,
+    Spans,
+)
 from anyrerank.errors import RerankError
 from anyrerank.hooks import CallEvent
 
@@ -59,7 +69,7 @@ class Call:
         """Let the call fail with `error` before anything is sent, and forget its query."""
         self.error, self.query = error, ""
 
-    def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int]) -> Ranking:
+    def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int], spans: Spans = NO_SPANS) -> Ranking:
         """The results, cut and with or without documents as the options say."""
         return results(
             ordered,
@@ -67,6 +77,7 @@ class Call:
             self.documents,
             top_n=self.options.top_n,
             with_documents=self.options.return_documents is not False,
+            spans=spans,
         )
 
     def response(

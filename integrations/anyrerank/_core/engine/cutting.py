@@ -36,15 +36,22 @@ def _cut(document: Document, names: Sequence[str], size: int) -> Document:
 
 
 def _beginning(text: str, size: int) -> str:
-    """The whole characters in the first `size` bytes; at least one if any are left, as a blank text is not ranked."""
-    if len(text) * 4 <= size or len(encoded := _encoded(text)) <= size:
+    """The whole characters in the first `size` bytes; not only blanks if there is more, as a blank is not ranked."""
+    if len(text) * 4 <= size or len(_encoded(text)) <= size:
         return text
     if size <= 0:
         return ""
-    encoded = _encoded(text := text.lstrip())
+    if found := _whole_characters(text, size).rstrip():
+        return found
+    rest = text.lstrip()
+    return _whole_characters(rest, size) or rest[:1]
+
+
+def _whole_characters(text: str, size: int) -> str:
+    encoded = _encoded(text)
     while size and size < len(encoded) and encoded[size] & 0xC0 == 0x80:  # inside a character
         size -= 1
-    return encoded[:size].decode("utf-8", "surrogatepass") or text[:1]
+    return encoded[:size].decode("utf-8", "surrogatepass")
 
 
 def _encoded(text: str) -> bytes:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from anyrerank._core.types import Document, text_of
+from anyrerank._core.types import Document, Spans, text_of
 from anyrerank.errors import BadRequestError
 
 
@@ -34,6 +34,12 @@ class Candidates:
             return scores
         return [(position, score) for index, score in scores for position in self.positions[index]]
 
+    def spread_spans(self, spans: Spans) -> Spans:
+        """`spans` of `documents` as those of the documents of the call."""
+        if self.positions is None:
+            return spans
+        return {position: found for index, found in spans.items() for position in self.positions[index]}
+
 
 NO_CANDIDATES = Candidates(documents=(), positions=None, blank=())
 
@@ -59,7 +65,7 @@ def identity_key(rank_fields: Sequence[str] | None, *, whole: bool) -> Callable[
 
 
 def identity(document: Document, rank_fields: Sequence[str] | None, *, whole: bool) -> str:
-    """A string that is equal for identical documents: those with the same text, or `rank_fields`, and image.
+    """A string that is equal for identical documents: those with the same text, or `rank_fields`, image and parts.
 
     Args:
         whole: Whether the model may read all fields of a mapping, so that all of them are compared.
@@ -69,7 +75,8 @@ def identity(document: Document, rank_fields: Sequence[str] | None, *, whole: bo
     if whole and set(document) != {"text"}:
         return repr(sorted(document.items(), key=str))
     text = text_of(document, rank_fields) if rank_fields or "text" in document else ""
-    return text if document.get("image") is None else f"{document['image']}\0{text}"
+    beside = [document[name] for name in ("image", "content") if document.get(name) is not None]
+    return "\0".join([*map(str, beside), text])
 
 
 def checked_query(query: object) -> str:
@@ -113,10 +120,10 @@ def blanks(documents: Sequence[Document], rank_fields: Sequence[str] | None, *, 
     """Indexes of the blank documents.
 
     Args:
-        images: Whether a document without text can be ranked by its `image`.
+        images: Whether a document without text can be ranked by its `image`, or by the parts of its `content`.
 
     Raises:
-        BadRequestError: A document is neither a string nor a mapping with a `text`, `rank_fields` or `image`.
+        BadRequestError: A document is neither a string nor a mapping with one of these.
     """
     return [index for index, document in enumerate(documents) if _is_blank(document, index, rank_fields, images)]
 
@@ -130,7 +137,7 @@ def _is_blank(document: object, index: int, rank_fields: Sequence[str] | None, i
             "LangChain and LlamaIndex objects use anyrerank.langchain and anyrerank.llama_index)"
         )
     image = document.get("image")
-    if images and isinstance(image, str) and image.strip():
+    if images and ((isinstance(image, str) and image.strip()) or _has_parts(document)):
         return False
     if rank_fields:
         return not any(str(document[name]).strip() for name in rank_fields if document.get(name) is not None)
@@ -139,3 +146,9 @@ def _is_blank(document: object, index: int, rank_fields: Sequence[str] | None, i
         what = "an 'image', which this provider cannot rank, but no" if "image" in document else "no"
         raise BadRequestError(f"documents[{index}] has {what} 'text' string: add one, or pass rank_fields")
     return not text or text.isspace()
+
+
+def _has_parts(document: Mapping[str, object]) -> bool:
+    """Whether its `content` is a list of content parts, as vLLM takes them."""
+    content = document.get("content")
+    return isinstance(content, list) and bool(content)

@@ -40,7 +40,7 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
     if not separator:
         raise ConfigurationError(
             f"model '{model[:80]}' names no provider: write it as provider/model, for example cohere/{prefix[:60]}; "
-            f"providers: {', '.join(providers.names())}"
+            "`anyrerank providers` lists all"
         )
     return prefix, rest
 

@@ -32,6 +32,7 @@ class ProviderKeywords(TypedDict, total=False):
     padding: bool | str | None
     provider: Any
     raw_scores: bool | None
+    relevant_spans: bool | Mapping[str, Any] | None
     request_id: str | None
     rewrite_query: bool | None
     scoring_method: str | None
@@ -53,10 +54,14 @@ class SettingKeywords(TypedDict, total=False):
     api_version: str | None
     aws_access_key_id: str | SecretStr | None
     aws_bedrock_runtime_endpoint: str | None
+    aws_external_id: str | SecretStr | None
     aws_profile_name: str | None
     aws_region_name: str | None
+    aws_role_name: str | None
     aws_secret_access_key: str | SecretStr | None
+    aws_session_name: str | None
     aws_session_token: str | SecretStr | None
+    aws_web_identity_token: str | SecretStr | None
     azure_ad_token: str | SecretStr | None
     azure_ad_token_provider: Callable[[], str] | None
     azure_key_header: str | None

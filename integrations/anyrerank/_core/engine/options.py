@@ -243,7 +243,10 @@ class RerankerOptions(Options):
     api_key: Annotated[SecretStr | str | None, _HIDDEN, Must("a string or a SecretStr, or None")] = None
     """API key; by default from the environment variables of the provider."""
     api_base: _Text = None
-    """Base URL, or full URL of the endpoint; by default from the environment, else that of the provider."""
+    """Base URL, or full URL of the endpoint; by default from the environment, else that of the provider.
+
+    A URL that ends in `#` is used exactly as it is, without the `#`.
+    """
     headers: Annotated[Mapping[str, str] | None, _HIDDEN, Must("a mapping of strings to strings, or None")] = None
     """Headers that are added to each request."""
     http_client: Annotated[Any, _HIDDEN] = None
@@ -375,7 +378,8 @@ def validated(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
 
 def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
     """The message for the first option that pydantic refused."""
-    first = error.errors(include_url=False)[0]
+    faults = error.errors(include_url=False)
+    first = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])  # a typo explains others
     name = str(first["loc"][0]) if first["loc"] else ""
     if first["type"] == "extra_forbidden":
         return unknown_option(name, model, model.model_fields)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
-from anyrerank._core.types import Document, Ranking
+from anyrerank._core.types import NO_SPANS, Document, Ranking, Spans
 
 RRF_K = 60
 """The constant of reciprocal rank fusion (Cormack, Clarke and Buettcher, SIGIR 2009)."""
@@ -63,6 +63,7 @@ def results(
     *,
     top_n: int | None,
     with_documents: bool,
+    spans: Spans = NO_SPANS,
 ) -> Ranking:
     """The first `top_n` results. Blank documents come last and have no score."""
     rows: Sequence[tuple[int, float | None]] = ordered[:top_n]
@@ -71,4 +72,6 @@ def results(
     if not rows:
         return Ranking()
     indexes, scores = zip(*rows, strict=True)
-    return Ranking(indexes, scores, list(map(documents.__getitem__, indexes)) if with_documents else None)
+    if spans:
+        spans = {index: spans[index] for index in indexes if index in spans}
+    return Ranking(indexes, scores, list(map(documents.__getitem__, indexes)) if with_documents else None, spans)

@@ -1,8 +1,8 @@
 """Cached scores, and scores of identical concurrent requests.
 
 The key of an entry is a digest, its value 8 bytes for the cost followed by the scores. For a pointwise model an entry
-is a pair of query and document, and holds one score. For a listwise model it is a call, and holds all indexes and
-scores.
+is a pair of query and document: one score, then the relevant spans as JSON if there are some. For a listwise model it
+is a call, and holds all indexes and scores.
 """
 
 from __future__ import annotations
@@ -68,14 +68,17 @@ def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> 
         answer, cost = yield from send([first[key] for key in missing])
         answers.append(answer)
         share = math.nan if cost is None else cost / len(missing)
-        return {missing[index]: _PAIR.pack(share, score) for index, score in answer.scores}
+        spans = {index: orjson.dumps(found) for index, found in answer.spans.items()}
+        return {missing[index]: _PAIR.pack(share, score) + spans.get(index, b"") for index, score in answer.scores}
 
     values, computed = yield from _cached(cache, list(first), compute, _is_pair)
-    pairs = {key: _PAIR.unpack(value) for key, value in values.items()}
+    pairs = {key: _PAIR.unpack_from(value) for key, value in values.items()}
+    found = {key: orjson.loads(value[_PAIR.size :]) for key, value in values.items() if len(value) > _PAIR.size}
     cached = [key for key in keys if key not in computed]
     scores = [(index, pairs[key][1]) for index, key in enumerate(keys)]
     saved = _saved(len(cached), (pairs[key][0] for key in dict.fromkeys(cached)))
-    return replace(_one(answers), scores=scores), saved
+    spans = {index: found[key] for index, key in enumerate(keys) if key in found}
+    return replace(_one(answers), scores=scores, spans=spans), saved
 
 
 def callwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
@@ -203,7 +206,16 @@ def _encoded(text: str) -> bytes:
 
 
 def _is_pair(value: bytes) -> bool:
-    return len(value) == _PAIR.size and math.isfinite(_PAIR.unpack(value)[1])
+    if len(value) < _PAIR.size or not math.isfinite(_PAIR.unpack_from(value)[1]):
+        return False
+    return len(value) == _PAIR.size or _is_json_list(value[_PAIR.size :])
+
+
+def _is_json_list(value: bytes) -> bool:
+    try:
+        return isinstance(orjson.loads(value), list)
+    except ValueError:
+        return False
 
 
 def _is_call(value: bytes, count: int) -> bool:

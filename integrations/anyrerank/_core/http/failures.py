@@ -27,6 +27,7 @@ _CONNECTIONS = (
     OSError,
     ValueError,
 )
+_DISCONNECTED = (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)
 _ABOUT = 0.05
 """Seconds by which a limit may end before the deadline that it was made of."""
 
@@ -55,6 +56,8 @@ def _late(request: HttpRequest, deadline: Deadline) -> APITimeoutError:
 
 def _reason(error: Exception) -> str:
     """What the system or a library says; nothing that may hold a URL or a header."""
+    if isinstance(error, _DISCONNECTED) or type(error).__name__ == "ServerDisconnectedError":
+        return "the server closed the connection before it had answered"
     if isinstance(error, OSError):
         reason = error.strerror if error.errno is not None else None
     else:

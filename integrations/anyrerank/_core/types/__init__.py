@@ -5,12 +5,13 @@ from anyrerank._core.types.documents import Document
 from anyrerank._core.types.public import public
 from anyrerank._core.types.request import RerankRequest
 from anyrerank._core.types.response import Attempt, RerankResponse
-from anyrerank._core.types.results import Ranking, RerankResult, Results
+from anyrerank._core.types.results import NO_SPANS, Ranking, RerankResult, Results, Spans
 from anyrerank._core.types.texts import BYTES_PER_TOKEN, text_of, texts_of, tokens_in, tokens_to_read
 from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, usual_units
 
 __all__ = [
     "BYTES_PER_TOKEN",
+    "NO_SPANS",
     "Answer",
     "Attempt",
     "BilledUnits",
@@ -22,6 +23,7 @@ __all__ = [
     "RerankResult",
     "Results",
     "Scale",
+    "Spans",
     "Tokens",
     "public",
     "text_of",

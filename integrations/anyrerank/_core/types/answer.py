@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
+from anyrerank._core.types.results import Spans
 from anyrerank._core.types.usage import Meta
 
 Scale: TypeAlias = Literal["unit", "logit", "unknown"]
@@ -21,6 +22,7 @@ class Answer:
 
     Attributes:
         scores: (index, score) pairs; each index at most once, every score finite.
+        spans: What of a document is relevant, by its index, where that was asked for.
         id: The provider's id of the answer.
         meta: Usage.
         request_id: The provider's id of the request.
@@ -29,6 +31,7 @@ class Answer:
     """
 
     scores: Sequence[tuple[int, float]]
+    spans: Spans = field(default_factory=dict)
     id: str | None = None
     meta: Meta = _NO_META
     request_id: str | None = None

@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -11,7 +12,11 @@ from typing_extensions import NotRequired, TypedDict
 from anyrerank._core.types.documents import Document
 from anyrerank._core.types.public import public
 
-_OPTIONAL = frozenset({"document"})
+Spans: TypeAlias = Mapping[int, Sequence[Mapping[str, Any]]]
+"""For each index of a document its relevant spans: `start`, `end` (in code points) and `score`, best first."""
+
+NO_SPANS: Spans = MappingProxyType({})
+_OPTIONAL = frozenset({"document", "relevant_spans"})
 
 
 @public("anyrerank")
@@ -24,6 +29,9 @@ class RerankResult(dict[str, Any]):
             and if the response is degraded.
         document: Your document: `{"text": ...}` for a string, a mapping as passed. There is none with
             `return_documents=False`: the attribute is then `None`.
+        relevant_spans: Which parts of the text that was ranked are relevant: a list of `{"start": ..., "end": ...,
+            "score": ...}`, in code points, best first. `None` unless the option `relevant_spans` asked for them and
+            there are some.
     """
 
     __slots__ = ()
@@ -31,7 +39,12 @@ class RerankResult(dict[str, Any]):
     if TYPE_CHECKING:
 
         def __init__(
-            self, *, index: int, relevance_score: float | None, document: Mapping[str, Any] | None = None
+            self,
+            *,
+            index: int,
+            relevance_score: float | None,
+            document: Mapping[str, Any] | None = None,
+            relevant_spans: Sequence[Mapping[str, Any]] | None = None,
         ) -> None: ...
 
     @property
@@ -51,6 +64,11 @@ class RerankResult(dict[str, Any]):
         """Your document, or `None` with `return_documents=False`."""
         return self.get("document")
 
+    @property
+    def relevant_spans(self) -> Sequence[Mapping[str, Any]] | None:
+        """The parts of the text that are relevant, or `None`."""
+        return self.get("relevant_spans")
+
     def __missing__(self, key: str) -> None:
         if key not in _OPTIONAL:
             raise KeyError(key)
@@ -69,6 +87,7 @@ class _Row(TypedDict):
     index: int
     relevance_score: float | None
     document: NotRequired[Mapping[str, Any] | None]
+    relevant_spans: NotRequired[list[dict[str, Any]] | None]
 
 
 def _without_none(row: dict[str, Any]) -> RerankResult:
@@ -87,19 +106,22 @@ class Ranking:
     Attributes:
         indexes: Index of each result in the `documents` of the call, best first.
         scores: Score of each result.
+        spans: Relevant spans, by the index of the document.
     """
 
-    __slots__ = ("_documents", "indexes", "scores")
+    __slots__ = ("_documents", "indexes", "scores", "spans")
 
     def __init__(
         self,
         indexes: Sequence[int] = (),
         scores: Sequence[float | None] = (),
         documents: Sequence[Document] | None = None,
+        spans: Spans = NO_SPANS,
     ) -> None:
         """`documents` are the documents of the results, in the same order, or `None`."""
         self.indexes = tuple(indexes)
         self.scores = tuple(scores)
+        self.spans = dict(spans)
         self._documents = documents
 
     def __len__(self) -> int:
@@ -107,13 +129,17 @@ class Ranking:
 
     def __iter__(self) -> Iterator[RerankResult]:
         if self._documents is None:
-            return iter([RerankResult(index=i, relevance_score=s) for i, s in self.pairs()])
-        return iter(
-            [
+            rows = [RerankResult(index=i, relevance_score=s) for i, s in self.pairs()]
+        else:
+            rows = [
                 RerankResult(index=i, relevance_score=s, document={"text": d} if isinstance(d, str) else d)
                 for i, s, d in zip(self.indexes, self.scores, self._documents, strict=True)
             ]
-        )
+        if self.spans:
+            for row in rows:
+                if row.index in self.spans:
+                    row["relevant_spans"] = self.spans[row.index]
+        return iter(rows)
 
     def pairs(self) -> Iterator[tuple[int, float | None]]:
         """(index, score) of each result."""
@@ -150,6 +176,11 @@ class Results(list[RerankResult]):
     def scores(self) -> tuple[float | None, ...]:
         """Score of each result."""
         return tuple(result.relevance_score for result in self)
+
+    @property
+    def spans(self) -> Spans:
+        """Relevant spans, by the index of the document."""
+        return {result.index: result.relevant_spans for result in self if result.relevant_spans}
 
     def pairs(self) -> Iterator[tuple[int, float | None]]:
         """(index, score) of each result."""

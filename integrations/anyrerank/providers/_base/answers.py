@@ -7,11 +7,15 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Tokens, usual_units
+from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Spans, Tokens, usual_units
 
 
 class UnusableAnswerError(Exception):
     """The answer does not have the documented form."""
+
+
+class UnusableScoreError(UnusableAnswerError):
+    """The answer has the documented form, but a score that is not a finite number."""
 
 
 def dig(body: Any, *path: str) -> Any:
@@ -58,6 +62,7 @@ def ranked(
     count = len(request.documents)
     if not items:
         return []
+    score = _score_key(items, score)
     try:
         scores = {item[index]: item[score] for item in items}
         indexes, kinds = sorted(scores), set(map(type, scores.values()))
@@ -72,31 +77,66 @@ def ranked(
     except (KeyError, TypeError, IndexError, OverflowError):
         scores, kinds, valid = {}, set(), False
     if not valid:
-        raise UnusableAnswerError(_fault(items, count, rows or "answer", index, score))
+        raise _fault(items, count, rows or "answer", index, score)
     return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
+
+
+_SYNONYMS = {"relevance_score": "score", "score": "relevance_score"}
+
+
+def _score_key(items: Sequence[Any], key: str) -> str:
+    """`key`, or the other usual name of the score if that is in the results and `key` is in none of them."""
+    if isinstance(items[0], dict) and key not in items[0] and _SYNONYMS.get(key) in items[0]:
+        return key if any(isinstance(item, dict) and key in item for item in items) else _SYNONYMS[key]
+    return key
+
+
+def spans_in(body: Any, request: RerankRequest, *, rows: str) -> Spans:
+    """The relevant spans in a list of results that `ranked` has checked, by the index of the document.
+
+    Raises:
+        An error that `Provider.read` turns into `APIResponseValidationError`, for a span that is malformed.
+    """
+    if not (request.options.get("relevant_spans") or request.extra_body.get("relevant_spans")):
+        return {}
+    found = {}
+    for row, item in enumerate(dig(body, *_keys(rows)) if rows else body):
+        if spans := item.get("relevant_spans"):
+            name = f"{rows or 'answer'}[{row}].relevant_spans"
+            if not isinstance(spans, list):
+                raise UnusableAnswerError(f"{name} is not a list")
+            found[item["index"]] = [_span(span, f"{name}[{number}]") for number, span in enumerate(spans)]
+    return found
+
+
+def _span(span: Any, name: str) -> dict[str, Any]:
+    start, end = dig(span, "start"), dig(span, "end")
+    if type(start) is not int or type(end) is not int or not 0 <= start <= end:
+        raise UnusableAnswerError(f"{name} has no integers start and end with 0 <= start <= end")
+    return {"start": start, "end": end, "score": finite_float(dig(span, "score"), f"{name}.score")}
 
 
 _INTEGER, _FLOAT, _NUMBERS = frozenset({int}), frozenset({float}), frozenset({int, float})
 
 
-def _fault(items: Sequence[Any], count: int, rows: str, index_key: str, score_key: str) -> str:
+def _fault(items: Sequence[Any], count: int, rows: str, index_key: str, score_key: str) -> UnusableAnswerError:
     """The first fault in a list of results."""
     seen: set[int] = set()
     for row, item in enumerate(items):
         name = f"{rows}[{row}]"
         if not isinstance(item, dict):
-            return f"{name} is not an object"
+            return UnusableAnswerError(f"{name} is not an object")
         index = item.get(index_key)
         if type(index) is not int or not 0 <= index < count:
-            return f"{name}.{index_key} is not an integer from 0 to {count - 1}"
+            return UnusableAnswerError(f"{name}.{index_key} is not an integer from 0 to {count - 1}")
         if index in seen:
-            return f"{name}.{index_key} repeats {index}"
+            return UnusableAnswerError(f"{name}.{index_key} repeats {index}")
         seen.add(index)
         try:
             finite_float(item.get(score_key), f"{name}.{score_key}")
-        except UnusableAnswerError as error:
-            return str(error)
-    return f"'{rows}' cannot be read"
+        except UnusableScoreError as error:
+            return error
+    return UnusableAnswerError(f"'{rows}' cannot be read")
 
 
 def finite_float(value: Any, name: str) -> float:
@@ -106,13 +146,13 @@ def finite_float(value: Any, name: str) -> float:
         UnusableAnswerError: It is not a number, or NaN or infinite; a bool is not a number.
     """
     if type(value) is not float and type(value) is not int:
-        raise UnusableAnswerError(f"{name} is not a number")
+        raise UnusableScoreError(f"{name} is not a number")
     try:
         number = float(value)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise UnusableAnswerError(f"{name} is not finite")
+        raise UnusableScoreError(f"{name} is not finite but {number}")
     return number
 
 

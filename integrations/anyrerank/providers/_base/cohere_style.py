@@ -10,7 +10,7 @@ from typing import Any, ClassVar, Literal
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, Document, RerankRequest, public, texts_of
-from anyrerank.providers._base.answers import dig, dollars, first_at, ranked, usage
+from anyrerank.providers._base.answers import dig, dollars, first_at, ranked, spans_in, usage
 from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.urls import endpoint
 
@@ -20,7 +20,7 @@ UsagePaths = Mapping[Literal["search_units", "total_tokens", "input_tokens", "ou
 COHERE_USAGE: UsagePaths = MappingProxyType(
     {
         "search_units": ("meta.billed_units.search_units",),
-        "total_tokens": ("meta.billed_units.total_tokens",),
+        "total_tokens": ("meta.billed_units.total_tokens", "meta.billed_units.input_tokens"),
         "input_tokens": ("meta.tokens.input_tokens",),
         "output_tokens": ("meta.tokens.output_tokens",),
     }
@@ -81,7 +81,20 @@ class CohereStyle(Provider):
         top_n = request.top_n or (len(request.documents) if self.top_n_required else None)
         if top_n is not None:
             body[self.top_n_key] = top_n
+        if "relevant_spans" in request.options:
+            body["relevant_spans"] = self._spans_wanted(request.options["relevant_spans"])
         return body
+
+    def _spans_wanted(self, given: Any) -> dict[str, Any]:
+        """The value of `relevant_spans` as the API takes it."""
+        if isinstance(given, bool):
+            return {"mode": "enabled" if given else "disabled"}
+        if not isinstance(given, Mapping):
+            raise self.bad_request(
+                "relevant_spans must be True or a mapping such as {'threshold': 0.1, 'max_spans': 3}, "
+                f"got a value of type {type(given).__name__}"
+            )
+        return {"mode": "enabled", **given}
 
     def documents(self, request: RerankRequest) -> Sequence[Document]:
         """The documents as they are sent: by default their texts."""
@@ -93,6 +106,7 @@ class CohereStyle(Provider):
         meta = usage(**numbers, api_version=dig(body, "meta", "api_version"), warnings=dig(body, "meta", "warnings"))
         return Answer(
             scores=ranked(body, request, rows=self.rows, score=self.score_key),
+            spans=spans_in(body, request, rows=self.rows),
             id=dig(body, "id"),
             meta=meta,
             cost=dollars(first_at(body, self.cost_paths)),

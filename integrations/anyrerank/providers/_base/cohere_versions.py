@@ -14,7 +14,7 @@ from typing_extensions import override
 from anyrerank._core.types import Document, RerankRequest, texts_of
 from anyrerank.providers._base.cohere_style import COHERE_USAGE, CohereStyle
 
-_V1_ONLY, _V2_ONLY = frozenset({"max_chunks_per_doc"}), frozenset({"max_tokens_per_doc", "priority"})
+_V1_ONLY, _V2_ONLY = frozenset({"max_chunks_per_doc"}), frozenset({"max_tokens_per_doc", "priority", "relevant_spans"})
 _MAX_CHUNKS_V1 = 9_999
 _DEFAULT_CHUNKS_PER_DOC = 10
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,10 +17,17 @@ _MESSAGES = (
     ("error", "reason"),
     ("error",),
     ("detail", "error"),
+    ("detail", "message"),
     ("detail",),
     ("errors",),
+    ("Error", "Message"),
+    ("base_resp", "status_msg"),
     ("message",),
     ("Message",),
+    ("msg",),
+    ("error_msg",),
+    ("error_message",),
+    ("reason",),
     ("title",),
     ("errorMessage",),
 )
@@ -46,7 +54,17 @@ def message_in(body: Any, content: bytes) -> str:
             return found.strip()
         if isinstance(found, list) and found:
             return "; ".join(_validation_error(item) for item in found[:5])
-    return " ".join(content[:10_000].decode("utf-8", "replace").split())
+    text = " ".join(content[:10_000].decode("utf-8", "replace").split())
+    return _page(text) if text.startswith("<") else text
+
+
+_TITLE = re.compile(r"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
+
+
+def _page(text: str) -> str:
+    """An HTML page, such as one of a proxy, by its title."""
+    title = _TITLE.search(text)
+    return f"an HTML page: {title[1].strip()}" if title and title[1].strip() else "an HTML page"
 
 
 def _validation_error(item: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -22,19 +23,18 @@ from anyrerank.providers._base.redaction import Redactor
 _NO_MESSAGE: Mapping[type[RerankError], str] = {
     AuthenticationError: "no message; the key is wrong or missing",
 }
-TOO_LARGE = (
-    "too large",
-    "too many tokens",
-    "too many documents",
-    "token limit",
-    "maximum allowed token size",
-    "max allowed tokens",
-    "maximum context length",
-    "context size",
-    "batch size",
-    "list should have at most",
+_OF_SIZE = re.compile(
+    r"too (?:large|long|many|big)|exceed|at most|more than|longer than|larger than|up to \d"
+    r"|(?:token|size|length|batch) limit|context (?:length|size|window)|batch size"
+    r"|max(?:imum)?\b.*\b(?:tokens?|documents?|texts?|inputs?|length|size|is)\b"
 )
-"""What providers write in a 400 or 422 when fewer documents could pass, in lower case."""
+"""What providers write in a 400 or 422 when fewer documents could pass, in lower case.
+
+Asking with fewer costs little: if that does not help either, only the first half of each half has been sent.
+"""
+_NOT_OF_SIZE = re.compile(
+    r"string should have|quota|credit|balance|billing|per (?:minute|second|hour|day)|rate limit|max_\w+|top_[nk]\b"
+)
 
 
 class ProviderErrors:
@@ -94,19 +94,30 @@ class ProviderErrors:
 
     def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
         """Whether a request with fewer documents could pass; `message` is in lower case."""
-        refused = error_class is BadRequestError and any(sign in message for sign in TOO_LARGE)
+        speaks_of_size = _OF_SIZE.search(message) and not _NOT_OF_SIZE.search(message)
+        refused = error_class is BadRequestError and status in (400, 422, 500) and bool(speaks_of_size)
         return refused or status == 413 or (status >= 500 and "cuda out of memory" in message)
 
     def invalid_response(
-        self, request: RerankRequest, response: HttpResponse, problem: str
+        self,
+        request: RerankRequest,
+        response: HttpResponse,
+        problem: str,
+        *,
+        advice: str = "check that the base URL is the reranking endpoint of this provider",
     ) -> APIResponseValidationError:
-        """The error for a 2xx response that is not an answer to `request`."""
+        """The error for a 2xx response that is not an answer to `request`.
+
+        Args:
+            request: What was asked.
+            response: What came back.
+            problem: What is wrong with it.
+            advice: What to do about it, unless the response holds a message.
+        """
         redactor = Redactor(request, self.secrets())
         body = json_or_none(response.content)
         if reported := message_in(body, b""):
             advice = f"the response reports: {redactor.message(reported, self.error_code(response, body))}"
-        else:
-            advice = "check that the base URL is the reranking endpoint of this provider"
         return APIResponseValidationError(
             f"{self.title}: {problem}; {advice}",
             provider=self.prefix,

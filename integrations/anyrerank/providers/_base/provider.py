@@ -4,6 +4,7 @@ A provider is made from a `Connection` and does no I/O. What it must fetch first
 flow.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from typing_extensions import Self
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
 from anyrerank._core.types import Answer, RerankRequest, Scale, public
-from anyrerank.providers._base.answers import UnusableAnswerError
+from anyrerank.providers._base.answers import UnusableAnswerError, UnusableScoreError
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
 from anyrerank.providers._base.error_body import description_of
@@ -62,6 +63,8 @@ class Provider(ProviderErrors):
     """Whether a mapping may be sent whole, so that its score may depend on every field."""
     ranks_mappings: ClassVar[bool] = False
     """Whether more of a mapping than its text is ranked when no `rank_fields` are given."""
+    sends_top_n: ClassVar[bool] = True
+    """Whether the server is told how many results are needed. If not, it must answer every document."""
     images: ClassVar[bool] = False
     """Whether some model ranks a mapping with an `image` and no `text`. See `reads_images`."""
     pipeline_fuse: ClassVar[Literal["rrf"] | None] = None
@@ -160,7 +163,9 @@ class Provider(ProviderErrors):
             raise self.bad_request(
                 "the request cannot be encoded as JSON: a document or an option holds a value that JSON does not have"
             ) from None
-        return HttpRequest(method="POST", url=self.url(request), headers=self.headers(), content=content)
+        base = self.base if self.connection.api_base else ""
+        url = base[:-1] if base.endswith("#") else self.url(request)
+        return HttpRequest(method="POST", url=url, headers=self.headers(), content=content)
 
     def url(self, request: RerankRequest) -> str:
         """The URL of the request."""
@@ -192,20 +197,24 @@ class Provider(ProviderErrors):
         if not 200 <= response.status < 300:
             raise self.error(request, response)
         try:
-            body = orjson.loads(response.content)
-        except ValueError:
+            body = _parsed(response.content)
+        except (ValueError, RecursionError):
             problem = f"the response is not JSON but {description_of(response)}"
             raise self.invalid_response(request, response, problem) from None
         try:
             answer = self.parse_body(body, request)
+        except UnusableScoreError as error:
+            raise self.invalid_response(request, response, str(error), advice=_NO_SCORES) from None
         except UnusableAnswerError as error:
             raise self.invalid_response(request, response, str(error)) from None
-        expected = min(request.top_n or len(request.documents), len(request.documents))
+        count = len(request.documents)
+        expected = min(request.top_n or count, count) if self.sends_top_n else count  # else the best may be missing
         if len(answer.scores) < expected:
             problem = f"{len(answer.scores)} results came back where {expected} were asked for"
-            raise self.invalid_response(request, response, problem)
+            raise self.invalid_response(request, response, problem, advice="the server left some out")
         return Answer(
             scores=answer.scores,
+            spans=answer.spans,
             id=answer.id if isinstance(answer.id, str) else None,
             meta=answer.meta,
             request_id=response.request_id or answer.request_id,
@@ -283,6 +292,9 @@ class Provider(ProviderErrors):
         )
 
 
+_NO_SCORES = "the server computes no usable scores for this input"
+
+
 def _or_set(variables: Sequence[str]) -> str:
     return f", or set {' or '.join(variables)}" if variables else ""
 
@@ -297,6 +309,18 @@ def _json(body: Mapping[str, Any]) -> bytes:
         return orjson.dumps(body, default=_as_dict)
     except TypeError:
         return orjson.dumps(repaired_tree(body), default=_as_dict)
+
+
+def _parsed(content: bytes) -> Any:
+    """The JSON in a response, with NaN, infinite numbers and half characters, which servers in Python may write.
+
+    Raises:
+        ValueError, RecursionError: It is not JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return json.loads(content)
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

@@ -13,13 +13,14 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
 
     Args:
         base: With or without trailing slashes. If it ends in `operation`, or in another name that servers give to
-            reranking, it is the endpoint; if it ends in a version such as `/v1`, only the operation is appended.
+            reranking, it is the endpoint; if it ends in a version such as `/v1`, only the operation is appended. What
+            follows a `#` does not count.
         operation: The end of the path.
         root: Inserted before the operation in every other case, without the part that `base` ends in.
     """
     parts = urlsplit(base)
     path = parts.path.rstrip("/")
-    full = _FULL if operation == "rerank" else (f"/{operation}",)
+    full = (f"/{operation}", *(_FULL if operation in _RERANKING else ()))
     if not path.endswith(full):
         head, _, version = root.rpartition("/")
         if head and path.endswith(head):
@@ -28,7 +29,8 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
-_FULL = ("/rerank", "/reranking", "/reranks", "/invocations")
+_RERANKING = frozenset({"rerank", "reranking", "rerankings", "models/rerank"})
+_FULL = ("/rerank", "/reranking", "/rerankings", "/reranks", "/score", "/invocations")
 """The last is that of SageMaker and Databricks."""
 _VERSION = re.compile(r"/v\d+$")
 
