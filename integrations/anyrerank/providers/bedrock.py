@@ -28,17 +28,19 @@ from anyrerank.errors import (
     RateLimitError,
     RerankError,
 )
-from anyrerank.providers._aws import KEYS, resolved, session_for
 from anyrerank.providers._base import (
+    AWS_KEYS,
     Connection,
     Provider,
     Setting,
+    aws_session_for,
     dig,
     endpoint,
     estimated_units,
     first_at,
     json_or_none,
     ranked,
+    resolved_aws_settings,
 )
 
 _SIGNING_NAME = "bedrock"
@@ -161,7 +163,7 @@ class Bedrock(Provider):
             return self
         settings = self._consistent_settings()
         try:
-            found = yield Blocking(lambda: resolved(settings), bounded=True)
+            found = yield Blocking(lambda: resolved_aws_settings(settings), bounded=True)
         except RerankError:
             raise
         except Exception as error:  # noqa: BLE001  botocore asks many sources, which may raise anything
@@ -175,7 +177,7 @@ class Bedrock(Provider):
         try:
             return (yield from self._all_pages(request))
         except AuthenticationError:
-            session_for.cache_clear()  # the next call may find new credentials
+            aws_session_for.cache_clear()  # the next call may find new credentials
             raise
 
     def _all_pages(self, request: RerankRequest) -> Flow[Answer]:
@@ -300,7 +302,7 @@ class Bedrock(Provider):
     def _consistent_settings(self) -> dict[str, Any]:
         """The settings without credentials of the environment that do not belong to the ones in use."""
         is_mixed = "aws_access_key_id" in self._passed and "aws_session_token" in self.connection.from_environment
-        ignored = KEYS if self._credential == "aws_profile_name" else KEYS[-1:] if is_mixed else ()
+        ignored = AWS_KEYS if self._credential == "aws_profile_name" else AWS_KEYS[-1:] if is_mixed else ()
         return {name: value for name, value in self.connection.settings.items() if name not in ignored}
 
     @property

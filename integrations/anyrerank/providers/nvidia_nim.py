@@ -115,7 +115,7 @@ class NvidiaNim(Provider):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         truncate = truncate_word(request.options.get("truncate"))
         if truncate not in (None, "NONE", "END"):
-            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for NVIDIA NIM")
+            raise self.bad_request("truncate must be 'NONE' or 'END' for NVIDIA NIM")
         if self._is_cohere_shaped:
             return {
                 "model": self._body_model,

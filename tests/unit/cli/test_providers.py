@@ -46,7 +46,7 @@ def test_providers_with_markdown_prints_the_table() -> None:
     assert providers("--markdown") == markdown(cards())
     assert providers("cohere", "--markdown").splitlines()[2] == (
         "| `cohere/...` | Cohere | `COHERE_API_KEY`, `CO_API_KEY` | `max_chunks_per_doc`, `max_tokens_per_doc`, "
-        "`priority` | 1,000 | 0 to 1 |  |"
+        "`priority`, `relevant_spans` | 1,000 | 0 to 1 |  |"
     )
 
 

@@ -36,7 +36,7 @@ from anyrerank import (
 )
 from anyrerank._core.engine import connect
 from anyrerank._core.types import RerankRequest
-from anyrerank.providers import _aws
+from anyrerank.providers._base import aws_session_for
 
 MODEL = "bedrock/cohere.rerank-v3-5:0"
 ARN = "arn:aws:bedrock:us-west-2::foundation-model/cohere.rerank-v3-5:0"
@@ -67,9 +67,9 @@ def _no_credentials_of_this_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: P
         path = tmp_path / variable.lower()
         path.touch()
         monkeypatch.setenv(variable, str(path))
-    _aws.session_for.cache_clear()
+    aws_session_for.cache_clear()
     yield
-    _aws.session_for.cache_clear()
+    aws_session_for.cache_clear()
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, now: Callable[[], dt.datetime]) -> None:

@@ -11,6 +11,7 @@ from anyrerank.providers._base.answers import (
     ranked,
     usage,
 )
+from anyrerank.providers._base.aws import AWS_KEYS, aws_session_for, resolved_aws_settings
 from anyrerank.providers._base.cohere_style import COHERE_USAGE, PROMPT_USAGE, TOTAL_USAGE, CohereStyle, truncate_word
 from anyrerank.providers._base.cohere_versions import CohereVersions
 from anyrerank.providers._base.connection import Connection, Setting
@@ -21,6 +22,7 @@ from anyrerank.providers._base.redaction import Redactor
 from anyrerank.providers._base.urls import endpoint, is_http_url
 
 __all__ = [
+    "AWS_KEYS",
     "COHERE_USAGE",
     "EMPTY_REQUEST",
     "PROMPT_USAGE",
@@ -34,6 +36,7 @@ __all__ = [
     "Score",
     "Setting",
     "UnusableAnswerError",
+    "aws_session_for",
     "dig",
     "dollars",
     "endpoint",
@@ -46,6 +49,7 @@ __all__ = [
     "json_or_none",
     "message_in",
     "ranked",
+    "resolved_aws_settings",
     "truncate_word",
     "usage",
 ]

@@ -9,20 +9,20 @@ from typing import Any
 
 from anyrerank._core.runtime import needed
 
-KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
+AWS_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
 
-def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
+def resolved_aws_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, with the credentials of their role, or those that botocore finds, and with its region."""
     for module in ("botocore.auth", "botocore.awsrequest", "botocore.credentials"):
         needed(module, "bedrock")
     has_keys, role = "aws_access_key_id" in settings, settings.get("aws_role_name")
     if has_keys and "aws_region_name" in settings and not role:
         return dict(settings)
-    session = session_for(settings.get("aws_profile_name"), settings.get("aws_region_name"))
+    session = aws_session_for(settings.get("aws_profile_name"), settings.get("aws_region_name"))
     keys = {}
     if role:
-        given = tuple(settings.get(name) for name in KEYS) if has_keys else None
+        given = tuple(settings.get(name) for name in AWS_KEYS) if has_keys else None
         keys = _frozen(
             _of_role(
                 session,
@@ -35,7 +35,7 @@ def resolved(settings: Mapping[str, Any]) -> dict[str, Any]:
         )
     elif not has_keys:
         keys = _frozen(session.get_credentials())
-    others = {name: value for name, value in settings.items() if name not in KEYS or not keys}
+    others = {name: value for name, value in settings.items() if name not in AWS_KEYS or not keys}
     region = settings.get("aws_region_name") or session.get_config_variable("region")
     return {**others, **keys, **({"aws_region_name": region} if region else {})}
 
@@ -44,12 +44,12 @@ def _frozen(credentials: Any) -> dict[str, str]:
     if credentials is None:
         raise needed("botocore.exceptions", "bedrock").NoCredentialsError
     frozen = credentials.get_frozen_credentials()
-    found = zip(KEYS, (frozen.access_key, frozen.secret_key, frozen.token), strict=True)
+    found = zip(AWS_KEYS, (frozen.access_key, frozen.secret_key, frozen.token), strict=True)
     return {name: value for name, value in found if value}
 
 
 @lru_cache(maxsize=8)
-def session_for(profile: str | None, region: str | None) -> Any:
+def aws_session_for(profile: str | None, region: str | None) -> Any:
     """A botocore session, which caches credentials and renews them, asking STS in the given region."""
     session = needed("botocore.session", "bedrock").Session(profile=profile)
     if region:
