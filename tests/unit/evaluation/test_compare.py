@@ -99,7 +99,8 @@ def test_compare_without_announce_prints_the_estimate(capsys: pytest.CaptureFixt
     [
         ("cohere/rerank-v3.5", 0.005, BudgetExceededError, r"\$0.0060 exceeds budget_usd \(\$0.0050\)"),
         ("cohere/unheard-of", 1.0, ConfigurationError, "ours has none"),
-        ("cohere/rerank-v3.5", 0, ConfigurationError, "0"),
+        ("cohere/rerank-v3.5", 0, BudgetExceededError, r"\$0.0060 exceeds budget_usd \(\$0.0000\)"),
+        ("cohere/rerank-v3.5", -1, ConfigurationError, "-1"),
     ],
 )
 def test_compare_over_budget_sends_nothing(model: str, budget: float, error: type[Exception], message: str) -> None:
