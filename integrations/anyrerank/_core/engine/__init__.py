@@ -14,12 +14,8 @@ from anyrerank._core.engine.documents import (
 from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, split_model, variable
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, ConnectionKeywords, KeywordOnly, RouterCallKeywords
-from anyrerank._core.engine.options import (
+from anyrerank._core.engine.making import (
     ALIASES,
-    CONNECTION,
-    Fuse,
-    Options,
-    RerankerOptions,
     made,
     merged,
     problem,
@@ -28,6 +24,7 @@ from anyrerank._core.engine.options import (
     unknown_option,
     without_aliases,
 )
+from anyrerank._core.engine.options import CONNECTION, Fuse, Options, RerankerOptions
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before

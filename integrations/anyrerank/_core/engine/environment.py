@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from anyrerank import providers
-from anyrerank._core.engine.options import two_values
+from anyrerank._core.engine.making import two_values
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import Connection, Provider
 

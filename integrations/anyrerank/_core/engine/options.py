@@ -1,9 +1,9 @@
 """The options: one model from which validation, the fields of the adapters, signatures and help are derived."""
 
 import inspect
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias, TypeVar
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import (
     BaseModel,
@@ -15,13 +15,10 @@ from pydantic import (
     SecretStr,
     StrictBool,
     StrictStr,
-    ValidationError,
 )
 
 from anyrerank._core.pricing import Budget, PriceFile
-from anyrerank._core.runtime import did_you_mean
 from anyrerank.cache import Cache
-from anyrerank.errors import BadRequestError
 from anyrerank.guardrails import Guardrail
 from anyrerank.hooks import Hook
 
@@ -29,8 +26,6 @@ OnError: TypeAlias = Literal["raise", "passthrough"]
 ScoreMode: TypeAlias = Literal["raw", "unit"]
 ScoreScale: TypeAlias = Literal["logit", "unit"]
 Fuse: TypeAlias = Literal["rrf", "auto"]
-
-OptionsT = TypeVar("OptionsT", bound="Options")
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,134 +279,6 @@ class RerankerOptions(Options):
     """Prices in LiteLLM's format, as a path or a mapping, in place of the built-in price list."""
 
 
-ALIASES: Mapping[str, str] = {"num_retries": "max_retries", "base_url": "api_base", "extra_headers": "headers"}
-"""Names of options in LiteLLM and OpenAI, and ours."""
-
 NAMES = frozenset(Options.model_fields)
 CONNECTION = frozenset(RerankerOptions.model_fields) - NAMES | {"model", "custom_llm_provider"}
 """Options that a call cannot override."""
-
-
-def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` with our names for options. An alias that is `None` does not count.
-
-    Headers are merged. `num_retries` replaces `max_retries`, as LiteLLM takes both and they may differ there.
-
-    Raises:
-        BadRequestError: Both names of the base URL are given, and differ.
-    """
-    found = {name: value for name, value in given.items() if name not in ALIASES}
-    for alias, name in ALIASES.items():
-        value = given.get(alias)
-        if value is None:
-            continue
-        if name == "headers":
-            value = {**value, **(found.get(name) or {})} if isinstance(value, Mapping) else value
-        elif name == "api_base" and found.get(name) not in (None, value):
-            raise two_values(name, alias)
-        found[name] = value
-    return found
-
-
-def two_values(name: str, alias: str) -> BadRequestError:
-    """The error for two names of one option that have different values."""
-    return BadRequestError(
-        f"{name} and {alias} are names of the same option, but their values differ: pass one of them"
-    )
-
-
-def made(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
-    """`model` with the values in `given`, which may use the names of LiteLLM; other names become `options`.
-
-    Raises:
-        BadRequestError: An option has an invalid value.
-    """
-    return validated(model, _sorted_in(model, given))
-
-
-def merged(base: Options, overrides: Mapping[str, Any]) -> Options:
-    """`base` with the `overrides` of a call; provider options are added to those of `base`.
-
-    Raises:
-        BadRequestError: An option has an invalid value.
-    """
-    if not overrides:
-        return base
-    given = _sorted_in(Options, overrides)
-    checked = validated(Options, given)
-    update = {name: getattr(checked, name) for name in given}
-    if checked.options and base.options:
-        update["options"] = {**base.options, **checked.options}
-    return base.model_copy(update=update)
-
-
-def _sorted_in(model: type[Options], given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` by field; other names, unless their value is `None`, under `options`.
-
-    Raises:
-        BadRequestError: `options` holds a field, which would not be validated there.
-    """
-    plain = without_aliases(given)
-    known = {name: value for name, value in plain.items() if name in model.model_fields}
-    others = {name: value for name, value in plain.items() if name not in known and value is not None}
-    options = known.get("options") or {}
-    if not isinstance(options, Mapping):
-        return known  # which validation refuses
-    if fields := sorted(options.keys() & model.model_fields.keys()):
-        raise BadRequestError(f"options must not hold {', '.join(fields)}: pass it by its own name")
-    if others:
-        known["options"] = {**options, **others}
-    return known
-
-
-def validated(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
-    """`model` with the values in `given`.
-
-    Raises:
-        BadRequestError: An option has an invalid value.
-    """
-    try:
-        return model(**given)
-    except ValidationError as error:
-        raise BadRequestError(problem(error, model, given)) from None
-
-
-def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
-    """The message for the first option that pydantic refused."""
-    faults = error.errors(include_url=False)
-    first = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])  # a typo explains others
-    name = str(first["loc"][0]) if first["loc"] else ""
-    if first["type"] == "extra_forbidden":
-        return unknown_option(name, model, model.model_fields)
-    field = model.model_fields.get(name)
-    must = next((each.be for each in field.metadata if isinstance(each, Must)), None) if field else None
-    if field and must:
-        got = _shown_of(given.get(name), is_choice=first["type"] == "literal_error", is_secret=not field.repr)
-        return f"{name} must be {must}, got {got}"
-    reason = str(first.get("ctx", {}).get("error") or first["msg"])
-    return f"{name}: {reason}" if name else reason
-
-
-def unknown_option(name: str, model: type[BaseModel], known: Iterable[str]) -> str:
-    """The message for an option that `model` does not have."""
-    return f"{model.__name__} has no option {name[:80]}{did_you_mean(name, known)}"
-
-
-def shown(value: object) -> str:
-    """A value for an error message: numbers as they are, otherwise the type, as the value may be secret."""
-    return repr(value) if value is None or isinstance(value, bool | int | float) else _type_of(value)
-
-
-def _shown_of(value: object, *, is_choice: bool, is_secret: bool) -> str:
-    """The value of an option for an error message; a short string in place of a choice is shown."""
-    if is_choice and isinstance(value, str) and len(value) <= _LONGEST_CHOICE:
-        return repr(value)
-    return _type_of(value) if is_secret and value is not None else shown(value)
-
-
-def _type_of(value: object) -> str:
-    return f"a value of type {type(value).__name__}"
-
-
-_LONGEST_CHOICE = 40
-"""A longer string in the place of a choice may be something else, such as a text."""
