@@ -28,6 +28,7 @@ from anyrerank.gateway.paths import without_repeats, without_slashes
 from anyrerank.gateway.plain import Handler, Plain
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
+from anyrerank.gateway.tracing import Traced
 
 
 class Gateway:
@@ -99,7 +100,7 @@ def application(gateway: Gateway) -> ASGIApp:
         gateway.metrics.served("other", response.status_code)
         return response
 
-    endpoints = rerank_endpoints(gateway)
+    endpoints = {path: Traced(each, path, gateway) for path, each in rerank_endpoints(gateway).items()}
     with_model = tuple(path.partition("{")[0] for path in endpoints if "{" in path)
     routes = [
         Route("/", Plain(gateway, "/", playground), methods=["GET"]),

@@ -12,5 +12,6 @@ What to use when:
 """
 
 from anyrerank.telemetry.opentelemetry import OpenTelemetry
+from anyrerank.telemetry.serving import Serving
 
-__all__ = ["OpenTelemetry"]
+__all__ = ["OpenTelemetry", "Serving"]

@@ -9,6 +9,7 @@ OpenInference for rerankers (https://github.com/Arize-ai/openinference), which P
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from itertools import islice
 from typing import Any
 
@@ -23,6 +24,7 @@ except ImportError as error:
 
 from anyrerank.hooks import CallEvent
 from anyrerank.telemetry import semconv
+from anyrerank.telemetry.serving import Serving, serving
 
 _NAME = "anyrerank"
 _DESCRIBED = 20
@@ -77,6 +79,15 @@ class OpenTelemetry:
             )
             _end(child, attempt.started + attempt.seconds, attempt.error)
         self._count(event)
+
+    def serving(self, route: str, parent: Mapping[str, str]) -> AbstractContextManager[Serving]:
+        """The span of a request that the gateway answers; the spans of its calls are children of it.
+
+        Args:
+            route: The path, with the names of its parameters.
+            parent: The headers `traceparent` and `tracestate` of the request, if it has them.
+        """
+        return serving(self._tracer, route, parent)
 
     def _attributes(self, event: CallEvent) -> dict[str, Any]:
         """What the span says of the call."""

@@ -10,6 +10,8 @@ TOKEN_TYPE = "gen_ai.token.type"  # noqa: S105
 DURATION = "gen_ai.client.operation.duration"
 TOKENS = "gen_ai.client.token.usage"
 ERROR = "error.type"
+METHOD = "http.request.method"
+ROUTE = "http.route"
 STATUS = "http.response.status_code"
 
 KIND = "openinference.span.kind"

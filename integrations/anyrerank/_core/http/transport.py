@@ -19,7 +19,7 @@ from anyrerank._core.http.loops import closed_with_loop
 from anyrerank._core.http.sync_client import SyncClient
 from anyrerank._core.http.tls import USUAL, Tls
 from anyrerank._core.http.user_client import asend_with, send_with
-from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse, Sender, reset_in_child, timeout
+from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse, Sender, reset_in_child, timeout, traced
 from anyrerank.errors import ConfigurationError
 
 _Loops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient]
@@ -83,6 +83,7 @@ class Transport:
             APIConnectionError: The server cannot be reached, or the connection broke.
             APIResponseValidationError: The response is too large, or cannot be decompressed.
         """
+        request = traced(request)
         try:
             check_allowed(request.url, self._user_client, httpx.Client)
             if isinstance(self._user_client, httpx.Client):
@@ -93,6 +94,7 @@ class Transport:
 
     async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
+        request = traced(request)
         try:
             async with timeout(deadline.remaining()):
                 check_allowed(request.url, self._user_client, httpx.AsyncClient)

@@ -10,6 +10,7 @@ from anyrerank._core.runtime.forks import reset_in_child
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.sync_driver import run
 from anyrerank._core.runtime.timeouts import timed_out, timeout
+from anyrerank._core.runtime.trace import traced, tracing
 
 __all__ = [
     "NO_DEADLINE",
@@ -35,4 +36,6 @@ __all__ = [
     "run",
     "timed_out",
     "timeout",
+    "traced",
+    "tracing",
 ]
