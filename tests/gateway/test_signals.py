@@ -60,7 +60,7 @@ def test_call_in_flight_is_finished_and_paid(number: int, vendor: StubServer, tm
 
 
 def test_sigterm_lets_load_balancers_notice_before_it_stops(vendor: StubServer, tmp_path: Path) -> None:
-    with gateway_process(tmp_path, [vendor.url], {"drain_delay": 1.0}) as gateway:
+    with gateway_process(tmp_path, [vendor.url], {"drain_delay": 100}) as gateway:
         with httpx.Client(base_url=gateway.url) as client:
             assert client.get("/readyz").status_code == 200
             gateway.signal(signal.SIGTERM)
@@ -71,6 +71,7 @@ def test_sigterm_lets_load_balancers_notice_before_it_stops(vendor: StubServer, 
         assert unready.status_code == 503
         assert "shutting down" in unready.json()["reasons"]["gateway"]
         assert (call.status_code, alive.status_code) == (200, 200)
+        gateway.signal(signal.SIGTERM)
         assert gateway.exit_code() == 0
 
 
