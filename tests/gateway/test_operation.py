@@ -2,6 +2,7 @@
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -222,6 +223,15 @@ def test_metrics_have_the_cost_and_the_budget_of_keys_by_their_alias(tmp_path: P
     assert values(text, "anyrerank_cost_dollars_total") == {f'{alias},model="rerank"': pytest.approx(EACH)}
     assert values(text, "anyrerank_database_up") == {"": 1}
     assert key not in text
+
+
+def test_documented_metrics_are_those_that_are_shown(tmp_path: Path) -> None:
+    page = Path(__file__).parents[2].joinpath("docs", "gateway.md").read_text(encoding="utf-8")
+    with serving(tmp_path) as gateway:
+        text = httpx.get(f"{gateway.url}/metrics").text
+
+    shown = set(re.findall(r"^# TYPE (anyrerank_\w+) ", text, re.MULTILINE))
+    assert set(re.findall(r"`(anyrerank_\w+)`", page.split("## Metrics")[1])) == shown
 
 
 def test_access_log_has_a_line_without_texts_and_keys(vendor: StubServer, caplog: pytest.LogCaptureFixture) -> None:
