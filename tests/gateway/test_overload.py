@@ -73,3 +73,29 @@ def test_request_that_waits_too_long_is_refused_and_leaves_the_queue(vendor: Stu
     assert "anyrerank_queue_depth 0.0" in numbers
     assert [answer.status_code for answer in answered] == [200] * IN_FLIGHT
     assert next_one.status_code == 200
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_bodies_that_are_too_large_together_are_refused(vendor: StubServer, *, chunked: bool) -> None:
+    models = [entry("rerank", "cohere/rerank-v3.5", api_key="vendor-key", api_base=vendor.url)]
+    body = httpx.Request("POST", "http://any", json={**ASK, "documents": ["a" * 300_000, "b" * 300_000]}).content
+
+    def send(url: str) -> httpx.Response:
+        parts = (body[start : start + 10_000] for start in range(0, len(body), 10_000))
+        return httpx.post(f"{url}/rerank", content=parts if chunked else body, headers=HEADERS, timeout=3 * PATIENCE)
+
+    with ThreadPoolExecutor() as pool, running(gateway_of(models, settings={"max_held_mb": 1})) as url:
+        first = pool.submit(send, url)
+        assert vendor.wait_for_requests(1)
+        small = pool.submit(ask, url)
+        refused = send(url)
+        assert vendor.wait_for_requests(2)
+        vendor.recover()
+        answered = [first.result(), small.result()]
+        later = send(url)
+        numbers = httpx.get(f"{url}/metrics").text
+
+    assert refused.status_code == 503
+    assert int(refused.headers["retry-after"]) >= 1
+    assert [answer.status_code for answer in (*answered, later)] == [200, 200, 200]
+    assert "anyrerank_held_bytes 0.0" in numbers

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from anyrerank.gateway.errors import GatewayError
+
+Hold = Callable[[int], None]
+"""Takes a number of bytes, or raises a `GatewayError`."""
 
 
 class Admission:
@@ -19,13 +22,20 @@ class Admission:
         limit: How many are let in.
         queue: How many may wait.
         seconds: How long one may wait.
+        max_bytes: How much the bodies of those that were let in may have together.
+
+    Attributes:
+        in_flight: How many were let in.
+        held: Bytes of their bodies.
     """
 
-    def __init__(self, limit: int, queue: int, seconds: float) -> None:
+    def __init__(self, limit: int, queue: int, seconds: float, max_bytes: int) -> None:
         self.limit = limit
         self.queue = queue
         self.seconds = seconds
+        self.max_bytes = max_bytes
         self.in_flight = 0
+        self.held = 0
         self._waiting: deque[asyncio.Future[None]] = deque()
 
     @property
@@ -34,19 +44,29 @@ class Admission:
         return len(self._waiting)
 
     @asynccontextmanager
-    async def place(self) -> AsyncIterator[None]:
-        """Hold a place.
+    async def place(self) -> AsyncIterator[Hold]:
+        """Hold a place; the function takes bytes for the body, until the place is given back.
 
         Raises:
             GatewayError: None was free, or none became free in time.
         """
+        held = 0
+
+        def hold(size: int) -> None:
+            nonlocal held
+            if self.held + size > self.max_bytes:
+                raise self._full()
+            self.held += size
+            held += size
+
         if self.in_flight < self.limit:
             self.in_flight += 1
         else:
             await self._next_free()
         try:
-            yield
+            yield hold
         finally:
+            self.held -= held
             self._release()
 
     async def _next_free(self) -> None:
@@ -75,6 +95,14 @@ class Admission:
             self._waiting.popleft().set_result(None)
         else:
             self.in_flight -= 1
+
+    def _full(self) -> GatewayError:
+        return GatewayError(
+            kind="overloaded",
+            message=f"the gateway is busy: the requests in flight hold {self.held / 2**20:.0f} MiB",
+            retry_after=max(1.0, self.seconds),
+            headers={"connection": "close"},  # the rest of the body is not read
+        )
 
     def _overloaded(self) -> GatewayError:
         return GatewayError(

@@ -50,7 +50,8 @@ class Gateway:
     ) -> None:
         settings = service.settings
         self.service = service
-        self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds)
+        held = int(settings.max_held_mb * 2**20)
+        self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds, held)
         self.connections = 0
         self.metrics = Metrics(self)
         self.listeners: list[Listener] = [self.metrics, AccessLog(self), *listeners]
@@ -81,6 +82,7 @@ class Gateway:
         before, self.service = self.service, service
         self.admission.limit, self.admission.queue = service.settings.max_in_flight, service.settings.queue
         self.admission.seconds = service.settings.queue_seconds
+        self.admission.max_bytes = int(service.settings.max_held_mb * 2**20)
         longest = before.router.timeout
         if longest is not None:
             loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import Callable
 from typing import Any
 
 import orjson
@@ -26,11 +27,19 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
-async def json_object(scope: Scope, receive: Receive, *, max_bytes: int, seconds: float) -> dict[str, Any]:
+async def json_object(
+    scope: Scope, receive: Receive, *, max_bytes: int, seconds: float, hold: Callable[[int], None] | None = None
+) -> dict[str, Any]:
     """The JSON object in the body of a request.
 
+    Args:
+        scope, receive: The request.
+        max_bytes: How large it may be.
+        seconds: How long it may take to arrive.
+        hold: Gets the size of each part, and may refuse it.
+
     Raises:
-        GatewayError: It is too large, too slow or no JSON object.
+        GatewayError: It is too large, too slow or no JSON object, or `hold` refused it.
         ClientGoneError: The client went away.
     """
     content_type = (header(scope, b"content-type") or "").lower().encode("latin-1")
@@ -39,7 +48,7 @@ async def json_object(scope: Scope, receive: Receive, *, max_bytes: int, seconds
             kind="unsupported_media_type", message="the body must be JSON (content-type: application/json)"
         )
     try:
-        content = await asyncio.wait_for(_content(scope, receive, max_bytes), seconds)
+        content = await asyncio.wait_for(_content(scope, receive, max_bytes, hold), seconds)
     except (TimeoutError, asyncio.TimeoutError):
         raise GatewayError(
             kind="request_timeout",
@@ -52,7 +61,7 @@ async def json_object(scope: Scope, receive: Receive, *, max_bytes: int, seconds
     return body
 
 
-async def _content(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
+async def _content(scope: Scope, receive: Receive, max_bytes: int, hold: Callable[[int], None] | None) -> bytes:
     declared = header(scope, b"content-length")
     if declared is not None and declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
@@ -66,6 +75,8 @@ async def _content(scope: Scope, receive: Receive, max_bytes: int) -> bytes:
         size += len(part)
         if size > max_bytes:
             raise _too_large(max_bytes)
+        if hold is not None:
+            hold(len(part))
         parts.append(part)
         if not message.get("more_body"):
             return parts[0] if len(parts) == 1 else b"".join(parts)

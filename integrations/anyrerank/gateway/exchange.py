@@ -16,7 +16,7 @@ from starlette.types import Receive, Scope, Send
 from anyrerank._core.client import BaseReranker, scales_known, supported_options
 from anyrerank._core.types import RerankResponse
 from anyrerank.errors import RerankError
-from anyrerank.gateway.admission import Admission
+from anyrerank.gateway.admission import Admission, Hold
 from anyrerank.gateway.answers import ranked
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.caller import Caller
@@ -105,8 +105,8 @@ class RerankEndpoint:
         exchange = Exchange(route=self._route, dialect=self._dialect, request_id=request_id_of(scope))
         headers: Mapping[str, str]
         try:
-            async with self._host.admission.place():
-                body = await self._answered(exchange, scope, receive)
+            async with self._host.admission.place() as hold:
+                body = await self._answered(exchange, scope, receive, hold)
                 headers = _headers(exchange)
             exchange.status = 200
         except GatewayError as error:
@@ -127,13 +127,12 @@ class RerankEndpoint:
         if exchange.status != 499:
             await respond(send, exchange.status, body, {"x-request-id": exchange.request_id, **headers})
 
-    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
+    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive, hold: Hold) -> bytes:
         service = self._host.service
         settings = service.settings
         exchange.caller = caller = service.access.caller(scope)
-        body = await json_object(
-            scope, receive, max_bytes=int(settings.max_body_mb * 2**20), seconds=settings.body_seconds
-        )
+        limit = int(settings.max_body_mb * 2**20)
+        body = await json_object(scope, receive, max_bytes=limit, seconds=settings.body_seconds, hold=hold)
         if self._shared:
             exchange.dialect = recognised(body, self._dialect)
         exchange.asked = asked = exchange.dialect.read(Fields(body), scope.get("path_params", {}))

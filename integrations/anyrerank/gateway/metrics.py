@@ -92,6 +92,7 @@ class Metrics(Collector):
         admission = self._host.admission
         yield _gauge("anyrerank_in_flight", "Requests that are worked on.", admission.in_flight)
         yield _gauge("anyrerank_queue_depth", "Requests that wait to be worked on.", admission.waiting)
+        yield _gauge("anyrerank_held_bytes", "Bodies of the requests that are worked on.", admission.held)
         yield _gauge("anyrerank_connections", "Connections of clients.", self._host.connections)
         labels = ("model", "deployment", "id")
         state = GaugeMetricFamily("anyrerank_deployment_state", "1, or 0 while it cools down.", labels=labels)

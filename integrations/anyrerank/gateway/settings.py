@@ -34,6 +34,8 @@ class GatewaySettings(BaseModel):
     """How long a request may wait, in seconds."""
     max_body_mb: Annotated[float, Field(gt=0)] = 16.0
     """Largest body, in MiB."""
+    max_held_mb: Annotated[float, Field(gt=0)] = 512.0
+    """Largest sum of the bodies of the requests that are worked on, in MiB; their copies need a few times as much."""
     max_documents: _Count = 10_000
     """Most documents in a request."""
     header_seconds: _Seconds = 10.0
