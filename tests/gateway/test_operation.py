@@ -12,7 +12,7 @@ from starlette.types import Scope
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 from tests.support.keys import EACH, paid, serving
 
-from anyrerank import Router
+from anyrerank import MemoryCache, Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway import Gateway, Service
 from anyrerank.gateway.caller import Caller, key_of
@@ -168,6 +168,19 @@ def test_metrics_count_calls_cost_and_refusals(vendor: StubServer) -> None:
     }
     assert values(text, "anyrerank_request_duration_seconds_count")['model="rerank",route="/rerank"'] == 2
     assert values(text, "anyrerank_in_flight") == {"": 0}
+
+
+def test_metrics_count_cached_scores_and_answers_without_scores(vendor: StubServer) -> None:
+    with running(gateway_of([at(vendor)], cache=MemoryCache(), on_error="passthrough", num_retries=0)) as url:
+        for documents in (["Mars", "Venus"], ["Mars", "Venus", "Earth"]):
+            httpx.post(f"{url}/rerank", json={**ASK, "documents": documents}, headers=HEADERS)
+        vendor.fail(500)
+        httpx.post(f"{url}/rerank", json={**ASK, "documents": ["Pluto"]}, headers=HEADERS)
+        text = httpx.get(f"{url}/metrics").text
+
+    pairs = values(text, "anyrerank_cache_pairs_total")
+    assert pairs['model="rerank",result="hit"'] == 2
+    assert values(text, "anyrerank_degraded_total") == {'model="rerank"': 1}
 
 
 def test_metrics_count_every_route_and_unknown_paths_as_one(vendor: StubServer) -> None:
