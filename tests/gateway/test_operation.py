@@ -247,24 +247,49 @@ def test_documented_metrics_are_those_that_are_shown(tmp_path: Path) -> None:
     assert set(re.findall(r"`(anyrerank_\w+)`", page.split("## Metrics")[1])) == shown
 
 
-def test_access_log_has_a_line_without_texts_and_keys(vendor: StubServer, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "anyrerank.gateway.access")
+def test_access_log_has_a_line_without_texts_and_keys(vendor: StubServer, capsys: pytest.CaptureFixture[str]) -> None:
     with running(gateway_of([at(vendor)], settings={"access_log": True})) as url:
         httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, "x-request-id": "mine"})
+        httpx.get(f"{url}/livez")
 
-    (line,) = [record.message for record in caplog.records if record.name == "anyrerank.gateway.access"]
+    (line,) = capsys.readouterr().out.splitlines()
     facts = json.loads(line)
     assert (facts["request_id"], facts["status"], facts["documents"], facts["key"]) == ("mine", 200, 2, "master")
     for secret in (MASTER_KEY, "vendor-key", "planet", "Venus"):
         assert secret not in line
 
 
-def test_access_log_is_off_by_default(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "anyrerank.gateway.access")
+def test_access_log_goes_to_its_logger_if_that_has_a_handler(
+    vendor: StubServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = logging.getLogger("anyrerank.gateway.access")
+    logger.addHandler(caplog.handler)
+    caplog.set_level(logging.INFO, logger.name)
+    try:
+        with running(gateway_of([at(vendor)], settings={"access_log": True})) as url:
+            httpx.post(f"{url}/rerank", json=ASK)
+    finally:
+        logger.removeHandler(caplog.handler)
+
+    assert json.loads(caplog.messages[-1])["error"] == "authentication_error"
+    assert capsys.readouterr().out == ""
+
+
+def test_access_log_is_off_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     with running(gateway_of()) as url:
         httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
 
-    assert [record for record in caplog.records if record.name == "anyrerank.gateway.access"] == []
+    assert capsys.readouterr().out == ""
+
+
+def test_listener_that_fails_does_not_keep_the_answer_from_the_client(vendor: StubServer) -> None:
+    def fails(_: object) -> None:
+        raise ValueError
+
+    gateway = gateway_of([at(vendor)])
+    gateway.listeners.append(fails)
+    with running(gateway) as url:
+        assert httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS).status_code == 200
 
 
 def with_reload(gateway: Gateway, outcome: Service | ConfigurationError) -> Gateway:

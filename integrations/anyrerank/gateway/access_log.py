@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from contextlib import suppress
 from typing import Protocol
 
 from anyrerank.gateway.body import encoded
@@ -21,7 +22,7 @@ class Host(Protocol):
 
 
 class AccessLog:
-    """Writes the lines to the logger `anyrerank.gateway.access`, or to standard output if nothing handles that."""
+    """Writes the lines to standard output, or to the logger `anyrerank.gateway.access` if that has handlers."""
 
     def __init__(self, host: Host) -> None:
         self._host = host
@@ -31,11 +32,12 @@ class AccessLog:
         if not self._host.service.settings.access_log:
             return
         line = encoded(facts(exchange)).decode()
-        if _log.hasHandlers():
-            _log.setLevel(logging.INFO)
+        if _log.handlers:
             _log.info(line)
         else:
-            sys.stdout.write(f"{line}\n")
+            with suppress(OSError, ValueError):  # nobody reads standard output any more
+                sys.stdout.write(f"{line}\n")
+                sys.stdout.flush()
 
 
 def facts(exchange: Exchange) -> dict[str, object]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, MutableMapping, Sequence
 
 from starlette.applications import Starlette
@@ -29,6 +30,8 @@ from anyrerank.gateway.plain import Handler, Plain
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
 from anyrerank.gateway.tracing import Traced
+
+_log = logging.getLogger("anyrerank.gateway")
 
 
 class Gateway:
@@ -91,7 +94,10 @@ class Gateway:
     def ended(self, exchange: Exchange) -> None:
         """Tell the listeners about a request."""
         for listener in self.listeners:
-            listener(exchange)
+            try:
+                listener(exchange)
+            except Exception as error:  # noqa: BLE001  the client still gets its answer
+                _log.warning("%s failed with %s", type(listener).__name__, type(error).__name__)
 
 
 def application(gateway: Gateway) -> ASGIApp:
