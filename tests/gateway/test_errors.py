@@ -106,6 +106,14 @@ def test_too_large_a_body_is_refused(name: str, url: str) -> None:
     assert answer.json().keys() == names
 
 
+def test_client_of_infinity_reads_a_list_where_the_body_is_wrong(url: str) -> None:
+    wrong = httpx.post(f"{url}/infinity/rerank", json={**PLAIN, "query": " "}, headers=HEADERS).json()
+    assert wrong["detail"][0]["loc"] == ["body", "query"]
+    assert "query" in wrong["detail"][0]["msg"]
+    unknown = httpx.post(f"{url}/infinity/rerank", json={**PLAIN, "model": "unknown"}, headers=HEADERS).json()
+    assert "'unknown'" in unknown["detail"]
+
+
 def test_too_many_documents_are_refused(url: str) -> None:
     answer = httpx.post(f"{url}/rerank", json={"query": QUERY, "documents": ["a"] * 51}, headers=HEADERS)
     assert answer.status_code == 413

@@ -171,8 +171,11 @@ def test_dify_has_a_slash_after_the_model_of_tei(url: str) -> None:
 
 def test_model_of_tei_may_be_called_like_the_operation(url: str) -> None:
     assert httpx.get(f"{url}/tei/rerank/info", headers=HEADERS).json()["model_id"] == "rerank"
-    assert order(asked(url, "/tei/rerank/rerank", query=QUERY, texts=DOCUMENTS)) == [1, 0, 2]
     assert asked(url, "/tei/unknown/rerank", query=QUERY, texts=DOCUMENTS).status_code == 404
+    models = [entry("default", input_cost_per_query=1.0), entry("rerank", input_cost_per_query=2.0)]
+    with running(gateway_of(models)) as other:
+        answer = asked(other, "/tei/rerank/rerank", query=QUERY, texts=DOCUMENTS)
+    assert answer.headers["x-anyrerank-cost"] == "2"
 
 
 @pytest.mark.parametrize("path", ["/v3/rerank", "/coher/v2/rerank", "/rerank/v1", "/v1/rerank/score", "/v1"])

@@ -14,6 +14,16 @@ from anyrerank.testing import StubServer
 
 ASK: dict[str, Any] = {"query": "Which planet is red?", "documents": ["Venus is hot", "Mars is red"]}
 NIM = {"query": {"text": ASK["query"]}, "passages": [{"text": text} for text in ASK["documents"]]}
+PROVIDERS = (
+    "cohere",
+    "cohere_compatible",
+    "hosted_vllm",
+    "huggingface",
+    "infinity",
+    "mixedbread",
+    "nvidia_nim",
+    "voyage",
+)
 HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
 
 
@@ -38,7 +48,16 @@ def vendor(_vendor: StubServer) -> StubServer:
 
 def models(vendor: StubServer, **more: Any) -> list[dict[str, Any]]:
     """One model of each of several vendors; the stub server answers them all."""
-    providers = ("cohere", "nvidia_nim", "voyage", "huggingface", "infinity", "cohere_compatible", "mixedbread")
+    providers = (
+        "cohere",
+        "nvidia_nim",
+        "voyage",
+        "huggingface",
+        "infinity",
+        "cohere_compatible",
+        "mixedbread",
+        "hosted_vllm",
+    )
     return [entry(name, f"{name}/some-model", api_key="key", api_base=vendor.url, **more) for name in providers]
 
 
@@ -139,6 +158,13 @@ def test_truncation_without_an_equivalent_is_ignored_and_named(value: object, ve
     assert answer.headers["x-anyrerank-ignored"] == "truncate"
 
 
+def test_option_of_vllm_reaches_it(vendor: StubServer, url: str) -> None:
+    answer = ask(url, "hosted_vllm", truncate_prompt_tokens=100, service_tier="priority")
+    assert vendor.requests[0].json["truncate_prompt_tokens"] == 100
+    assert "service_tier" not in vendor.requests[0].json
+    assert answer.headers["x-anyrerank-ignored"] == "service_tier"
+
+
 def test_option_of_one_vendor_reaches_that_vendor(vendor: StubServer, url: str) -> None:
     text = {"query": ASK["query"], "input": ASK["documents"]}
     ask(url, "mixedbread", "/mixedbread/v1/reranking", text=text, rewrite_query=True)
@@ -187,10 +213,12 @@ def test_request_may_name_fallbacks(failing: StubServer) -> None:
     with running(gateway_of(spare, num_retries=0)) as url:
         body = {"model": "cohere", **ASK}
         assert httpx.post(f"{url}/rerank", json=body, headers=HEADERS).status_code == 502
-        answer = httpx.post(f"{url}/rerank", json={**body, "fallbacks": ["spare"]}, headers=HEADERS)
+        names = ["cohere", "spare", "spare"]
+        answer = httpx.post(f"{url}/rerank", json={**body, "fallbacks": names}, headers=HEADERS)
         unknown = httpx.post(f"{url}/rerank", json={**body, "fallbacks": ["unknown"]}, headers=HEADERS)
     assert answer.status_code == 200
     assert answer.headers["x-anyrerank-deployment"] == "local/lexical"
+    assert len(failing.requests) <= 2  # a name that is repeated is asked once
     assert unknown.status_code == 400
 
 

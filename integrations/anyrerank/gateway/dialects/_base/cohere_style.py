@@ -10,6 +10,15 @@ from anyrerank.gateway.dialects._base.dialect import Asked, Dialect, Ranked
 from anyrerank.gateway.dialects._base.fields import Fields
 from anyrerank.gateway.errors import GatewayError, bad_request, error_fields
 
+_OF_ONE_VENDOR = (
+    "max_tokens_per_query",
+    "overlap_tokens",
+    "truncate_prompt_tokens",
+    "truncation_side",
+    "use_activation",
+)
+"""Options of vLLM and SiliconFlow that are passed on. Others are not: some change what a request costs."""
+
 
 class CohereStyle(Dialect):
     """`query`, `documents` and `top_n` in; `results` with a `relevance_score` out.
@@ -43,9 +52,9 @@ class CohereStyle(Dialect):
         given = _given(
             max_chunks_per_doc=fields.count("max_chunks_per_doc", "max_chunk_per_doc"),
             max_tokens_per_doc=fields.count("max_tokens_per_doc"),
-            overlap_tokens=fields.take("overlap_tokens"),
             instruction=fields.text("instruction", "instruct"),
             priority=fields.take("priority"),
+            **{name: fields.take(name) for name in _OF_ONE_VENDOR},
         )
         return {**given, **fields.truncation("truncate", "truncation")}
 
