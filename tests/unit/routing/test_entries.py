@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from tests.support.harness import KEY, leaks
 
 from anyrerank import BadRequestError, Budget, ConfigurationError, RerankError, Router
+from anyrerank._core.engine import Options
 from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Price
 from anyrerank._core.routing import Entry, groups_of
@@ -70,6 +71,11 @@ def test_an_entry_in_litellms_form_describes_a_deployment() -> None:
     assert repr(first.deployment.budget) == "Budget(5, '1d')"
     assert first.deployment.price() == Price(per_query=0.1)
     assert (second.deployment.model_id, second.terms, second.deployment.budget) == ("r-2", Terms(), None)
+
+
+def test_an_entry_may_cut_documents_at_a_provider_that_does_not() -> None:
+    (found,) = read(entry(model="huggingface/m", max_tokens_per_doc=5))
+    assert found.deployment.provider_options(Options()) == {"max_tokens_per_doc": 5}
 
 
 def test_names_of_connection_options_may_be_openais() -> None:

@@ -25,7 +25,7 @@ from anyrerank._core.engine.making import (
     without_aliases,
 )
 from anyrerank._core.engine.options import CONNECTION, Fuse, Options, RerankerOptions
-from anyrerank._core.engine.provider_options import provider_options
+from anyrerank._core.engine.provider_options import option_names, provider_options
 from anyrerank._core.engine.ranking import order
 from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
 from anyrerank._core.engine.score_cache import warn_once
@@ -60,6 +60,7 @@ __all__ = [
     "lists_options",
     "made",
     "merged",
+    "option_names",
     "order",
     "planned",
     "problem",

@@ -20,11 +20,16 @@ def provider_options(given: Mapping[str, Any], kind: type[Provider], *, drop_par
     """
     if not given:
         return {}
-    known = kind.options | {LOCAL}
+    known = option_names(kind)
     unknown = sorted(given.keys() - known)
     if unknown and not drop_params:
         raise BadRequestError(_unknown(unknown, kind), provider=kind.prefix)
     return {name: value for name, value in given.items() if name in known}
+
+
+def option_names(kind: type[Provider]) -> frozenset[str]:
+    """The options of a provider, and those that are applied here for any provider."""
+    return kind.options | {LOCAL}
 
 
 def _unknown(unknown: list[str], kind: type[Provider]) -> str:

@@ -8,7 +8,16 @@ from typing import Any
 
 from pydantic import SecretStr
 
-from anyrerank._core.engine import ALIASES, Deployment, RerankerOptions, Slots, made, provider_class, shown
+from anyrerank._core.engine import (
+    ALIASES,
+    Deployment,
+    RerankerOptions,
+    Slots,
+    made,
+    option_names,
+    provider_class,
+    shown,
+)
 from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price, list_prices
 from anyrerank._core.routing.groups import Entry
@@ -90,7 +99,7 @@ def _listed_names() -> Mapping[str, str]:
 
 def parameters(kind: type[Provider]) -> frozenset[str]:
     """The `litellm_params` that a model of a provider may have."""
-    used = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *kind.options}
+    used = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *option_names(kind)}
     return _IGNORED | used
 
 
@@ -178,7 +187,7 @@ def _deployment(
         prices=prices,
         sender=transport.secured(Tls.from_options(options.ssl_verify, options.ssl_certificate)),
         slots=Slots.of(options.max_parallel_requests),
-        defaults={name: params[name] for name in kind.options & params.keys() if params[name] is not None},
+        defaults={name: params[name] for name in option_names(kind) & params.keys() if params[name] is not None},
         default_body=options.extra_body,
         budget=budget_of(params),
         model_id=model_id,
