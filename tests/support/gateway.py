@@ -10,6 +10,7 @@ from typing import Any
 from anyrerank import Router
 from anyrerank.gateway import Gateway, GatewaySettings, Service
 from anyrerank.gateway.caller import Access, MasterKey, Open
+from anyrerank.gateway.isolation import isolation_of
 from anyrerank.gateway.server import Server, listen
 
 MASTER_KEY = "sk-master-4Fq8Zr1uXw"
@@ -29,11 +30,13 @@ def gateway_of(
     **router: Any,
 ) -> Gateway:
     """A gateway over a router with these models."""
+    made, own = Router(models, **{"drop_params": True, **router}), GatewaySettings(**(settings or {}))
     return Gateway(
         Service(
-            router=Router(models, **{"drop_params": True, **router}),
-            settings=GatewaySettings(**(settings or {})),
+            router=made,
+            settings=own,
             access=access or (Open() if master_key is None else MasterKey(master_key)),
+            isolation=isolation_of(made, own),
         )
     )
 

@@ -76,6 +76,7 @@ class Caller:
         is_master: Whether it may manage keys.
         models: Names that it may use, where `*` stands for any characters; `None` for all.
         user: The end user of all its calls, whatever these say.
+        owner: What tells it from the owners of other keys.
         account: Counts what it uses, if anything does.
     """
 
@@ -83,6 +84,7 @@ class Caller:
     is_master: bool = False
     models: Collection[str] | None = None
     user: str | None = None
+    owner: str = ""
     account: Account | None = None
 
     def may_use(self, name: str) -> bool:
@@ -112,7 +114,7 @@ def matches(pattern: str, name: str) -> bool:
     return True
 
 
-MASTER = Caller(alias="master", is_master=True)
+MASTER = Caller(alias="master", is_master=True, owner="master")
 ANONYMOUS = Caller(is_master=True)
 """Whoever calls a gateway without a master key, which answers on loopback only."""
 

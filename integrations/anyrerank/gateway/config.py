@@ -12,7 +12,8 @@ from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.gateway.caller import MasterKey, Open
-from anyrerank.gateway.general_settings import honoured
+from anyrerank.gateway.general_settings import honoured, may_be_ignored
+from anyrerank.gateway.isolation import isolation_of
 from anyrerank.gateway.keys import Keyring, Past
 from anyrerank.gateway.service import Service
 from anyrerank.gateway.settings import GatewaySettings, settings_of
@@ -57,9 +58,9 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
     """
     file = read_config(path)
     try:
-        for name in ("general_settings.master_key", "general_settings.database_url"):
-            if name in file.unset:
-                raise ConfigurationError(f"{name}: the environment variable {file.unset[name]} is not set")
+        for name, unset in file.unset.items():
+            if not may_be_ignored(name):
+                raise ConfigurationError(f"{name}: the environment variable {unset} is not set")
         if not file.router["model_list"]:
             raise none_found(file.left_out)
         given, ignored = honoured(file.general)
@@ -114,6 +115,7 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None) -> Service
         settings=config.settings,
         access=keyring or (Open() if master_key is None else MasterKey(master_key)),
         unavailable=config.unavailable,
+        isolation=isolation_of(router, config.settings),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from anyrerank._core.client import BaseReranker, scales_known, supported_options
+from anyrerank._core.client import BaseReranker, scales_of, supported_options
 from anyrerank._core.types import RerankResponse
 from anyrerank.errors import RerankError
 from anyrerank.gateway.admission import Admission, Hold
@@ -24,7 +24,7 @@ from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
 from anyrerank.gateway.dry_run import dry_run, is_dry_run
 from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error
 from anyrerank.gateway.noted import Noted
-from anyrerank.gateway.service import Service, options_of_call
+from anyrerank.gateway.service import Service, check_scales, options_of_call
 
 T = TypeVar("T")
 
@@ -146,8 +146,12 @@ class RerankEndpoint:
         if asked.fallbacks is not None:
             reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
         options = _options(asked, scope, caller, service)
-        if asked.unit_scores and scales_known(reranker):
+        scales = scales_of(reranker)
+        check_scales(scales, settings)
+        if "unknown" not in scales and (asked.unit_scores or len(scales) > 1):
             options["score_mode"] = "unit"
+        if service.isolation is not None:
+            options["cache"] = service.isolation.of(caller.owner)
         if is_dry_run(scope):
             return await self._estimated(service, exchange.model, reranker, asked, options)
         with caller.admitted(asked, options, reranker.options) as grant:

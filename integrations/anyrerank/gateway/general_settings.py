@@ -58,3 +58,12 @@ def honoured(general: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...
     given = {ours: general[theirs] for theirs, ours in _HONOURED.items() if general.get(theirs) is not None}
     ignored = sorted(f"general_settings.{name}" for name in general.keys() - _HONOURED.keys() - _REFUSED)
     return given, tuple(ignored)
+
+
+def may_be_ignored(setting: str) -> bool:
+    """Whether a setting such as `general_settings.alerting` has no effect on a gateway.
+
+    Those of `litellm_settings` that have one are checked when the file is read.
+    """
+    section, _, name = setting.partition(".")
+    return section == "litellm_settings" or (section == "general_settings" and name not in _HONOURED.keys() | _REFUSED)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from anyrerank._core.client import BaseReranker, Router
+from anyrerank._core.types import Scale
 from anyrerank.errors import BadRequestError
 from anyrerank.gateway.caller import Access, Caller
 from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.isolation import Isolation
 from anyrerank.gateway.settings import GatewaySettings
 
 _MOST_FALLBACKS = 5
@@ -25,12 +27,14 @@ class Service:
         settings: Those of the gateway.
         access: Finds out who calls.
         unavailable: Names that have no deployment left, and why.
+        isolation: Gives each caller a cache of its own, if the settings say so.
     """
 
     router: Router
     settings: GatewaySettings
     access: Access
     unavailable: Mapping[str, str] = field(default_factory=dict)
+    isolation: Isolation | None = None
 
     def names(self, caller: Caller) -> list[str]:
         """The names that a caller may use."""
@@ -81,13 +85,26 @@ class Service:
         return self.router.as_reranker(name, [each for each in names if each != name])
 
     def _default(self, caller: Caller) -> str:
-        mine = self.names(caller)
+        mine = [name for name in self.names(caller) if "*" not in name]
         if self.settings.default_model is not None and (self.settings.default_model in mine or not mine):
             return self.settings.default_model
         return mine[0] if mine else ""
 
     def _listed(self, caller: Caller) -> str:
         return ", ".join(self.names(caller)) or "none"
+
+
+def check_scales(scales: Collection[Scale], settings: GatewaySettings) -> None:
+    """Raise if the scores of a model and its fallbacks have different scales, and the settings refuse that.
+
+    Raises:
+        GatewayError: They do.
+    """
+    if settings.allow_score_scale_change is False and len(scales) > 1 and "unknown" in scales:
+        raise bad_request(
+            f"the scores of this model and its fallbacks have different scales ({', '.join(sorted(scales))}), which "
+            "allow_score_scale_change: false refuses"
+        )
 
 
 def _spellings(name: str) -> list[str]:

@@ -9,7 +9,7 @@ from anyrerank._core.client.inspection import (
     identity_of,
     is_local,
     plans_of,
-    scales_known,
+    scales_of,
     supported_options,
 )
 from anyrerank._core.client.progress import Bar
@@ -38,7 +38,7 @@ __all__ = [
     "plans_of",
     "prepared",
     "rerank",
-    "scales_known",
+    "scales_of",
     "supported_options",
     "using_attributes",
 ]

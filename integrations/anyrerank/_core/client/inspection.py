@@ -9,7 +9,7 @@ from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, prepared
 from anyrerank._core.client.router import Router
 from anyrerank._core.engine import Call, Deployment, Plan, planned, provider_options
-from anyrerank._core.types import Document
+from anyrerank._core.types import Document, Scale
 from anyrerank.errors import RerankError
 
 _OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "score_scale", "fuse", "batch_size", "allow_split", "dedupe")
@@ -38,10 +38,10 @@ def supported_options(reranker: BaseReranker, given: Mapping[str, Any], provider
     return frozenset(name for kind in kinds for name in provider_options(given, kind, drop_params=True))
 
 
-def scales_known(reranker: BaseReranker) -> bool:
-    """Whether it is known what the scores of each member mean; members that cannot be asked do not count."""
-    members = [member for member in reranker._members() if member.fault() is None]
-    return all(member.scale_of_results(reranker.options) != "unknown" for member in members)
+def scales_of(reranker: BaseReranker) -> frozenset[Scale]:
+    """What the scores of the members mean; members that cannot be asked do not count."""
+    options = reranker.options
+    return frozenset(member.scale_of_results(options) for member in reranker._members() if member.fault() is None)
 
 
 def plans_of(

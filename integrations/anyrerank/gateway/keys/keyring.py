@@ -183,7 +183,11 @@ class Keyring:
             key = replace(key, max_parallel_requests=self._parallel)
         account.key = key
         account.caller = Caller(
-            alias=key.key_alias or key.key_name, models=key.models or None, user=key.end_user, account=account
+            owner=key.token,
+            alias=key.key_alias or key.key_name,
+            models=key.models or None,
+            user=key.end_user,
+            account=account,
         )
         if account.budget is not None and key.max_budget is not None:
             account.budget.dollars = key.max_budget
