@@ -148,9 +148,9 @@ class RerankEndpoint:
         options = _options(asked, scope, caller, service)
         if asked.unit_scores and scales_known(reranker):
             options["score_mode"] = "unit"
-        if is_dry_run(scope):
-            return await self._estimated(service, exchange.model, reranker, asked, options)
         with caller.admitted(asked, options, reranker.options) as grant:
+            if is_dry_run(scope):
+                return await self._estimated(service, exchange.model, reranker, asked, options)
             call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
             began = time.perf_counter()
             try:
