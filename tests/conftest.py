@@ -16,13 +16,21 @@ from tests.support.loopback import Loopback, Script, well
 
 PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
-_VARIABLES = frozenset({*credentials(), *_PROXIES, *map(str.upper, _PROXIES)})
+_GATEWAY = ("DATABASE_URL", "LITELLM_MASTER_KEY")
+_VARIABLES = frozenset({*credentials(), *_GATEWAY, *_PROXIES, *map(str.upper, _PROXIES)})
+
+
+@pytest.fixture(scope="session")
+def _state(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return str(tmp_path_factory.mktemp("state"))
 
 
 @pytest.fixture(autouse=True)
-def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+def _clean_environment(monkeypatch: pytest.MonkeyPatch, _state: str) -> None:
     for name in _VARIABLES & os.environ.keys():
         monkeypatch.delenv(name)
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA"):  # where a gateway and a ledger keep data by default
+        monkeypatch.setenv(name, _state)
 
 
 @pytest.fixture(autouse=True)

@@ -11,13 +11,14 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.support.keys import keyring_of
+from tests.support.keys import keyring_of, serving
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.config import config_of_models, service_of
-from anyrerank.gateway.keys import Database, Keyring, Store, opened
+from anyrerank.gateway.keys import Database, Keyring, Store, opened, token_of
 from anyrerank.gateway.keys.tables import metadata
 from anyrerank.gateway.settings import settings_of
+from anyrerank.ledger import LedgerError
 
 
 def url_of(folder: Path) -> str:
@@ -79,6 +80,24 @@ def test_gateway_opens_the_database_that_it_is_given(tmp_path: Path) -> None:
     assert service_of(config, keyring).access is keyring
     keyring.close()
     assert min(path.name for path in tmp_path.iterdir() if path.is_file()) == "keys.db"
+
+
+def test_revoked_key_is_refused_although_the_ledger_cannot_be_read(tmp_path: Path) -> None:
+    with serving(tmp_path) as gateway:
+        changed, revoked = gateway.new_key(max_budget=1), gateway.new_key(key_alias="revoked")
+        other = Store(Database(url_of(tmp_path)))
+        other.update(token_of(changed), {"budget_duration": "1d"}, 1.0)
+        other.delete([], ["revoked"])
+        with sqlite3.connect(tmp_path / "keys.db") as connection:
+            connection.execute("UPDATE anyrerank_keys SET created_at = 0")
+            connection.execute("ALTER TABLE anyrerank_calls RENAME TO away")
+        with pytest.raises(LedgerError):
+            gateway.keyring.refresh()
+        assert [gateway.rerank(key).status_code for key in (changed, revoked)] == [200, 401]
+        with sqlite3.connect(tmp_path / "keys.db") as connection:
+            connection.execute("ALTER TABLE away RENAME TO anyrerank_calls")
+        gateway.keyring.refresh()
+        assert gateway.get("/key/info", changed).json()["info"]["budget_reset_at"] is not None
 
 
 def test_database_that_was_asked_for_must_work(tmp_path: Path) -> None:

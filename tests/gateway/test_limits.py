@@ -55,6 +55,11 @@ def test_limit_of_nothing_allows_nothing(gateway: Running) -> None:
         assert (answer.status_code, "retry-after" in answer.headers) == (429, False)
 
 
+def test_dry_run_counts_as_a_request(gateway: Running) -> None:
+    key = gateway.new_key(rpm_limit=1)
+    assert [gateway.rerank(key, {"x-anyrerank-dry-run": "true"}).status_code for _ in range(2)] == [200, 429]
+
+
 def test_limits_of_keys_are_apart_and_the_master_key_has_none(gateway: Running) -> None:
     first, second = gateway.new_key(rpm_limit=1), gateway.new_key(rpm_limit=1)
     assert [gateway.rerank(key).status_code for key in (first, first, second)] == [200, 429, 200]

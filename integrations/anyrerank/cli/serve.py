@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+from contextlib import closing, nullcontext
 from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -61,6 +62,7 @@ def serve(
     def started(url: str) -> None:
         keep_what_is_loaded()
         _print_start(url, gateway)
+        typer.echo(f"keys and spend: {'not kept' if keyring is None else keyring.store.database}")
 
     def reload() -> None:
         try:
@@ -70,7 +72,8 @@ def serve(
         else:
             typer.echo("the configuration was reloaded", err=True)
 
-    Server(gateway, started=started, reload=reload).run([listener])
+    with nullcontext() if keyring is None else closing(keyring):
+        Server(gateway, started=started, reload=reload).run([listener])
 
 
 def _read(config: Path | None, models: list[str] | None) -> GatewayConfig:

@@ -152,9 +152,9 @@ class RerankEndpoint:
             options["score_mode"] = "unit"
         if service.isolation is not None:
             options["cache"] = service.isolation.of(caller.owner)
-        if is_dry_run(scope):
-            return await self._estimated(service, exchange.model, reranker, asked, options)
         with caller.admitted(asked, options, reranker.options) as grant:
+            if is_dry_run(scope):
+                return await self._estimated(service, exchange.model, reranker, asked, options)
             call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
             began = time.perf_counter()
             try:

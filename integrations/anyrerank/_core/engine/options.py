@@ -1,6 +1,5 @@
 """The options: one model from which validation, the fields of the adapters, signatures and help are derived."""
 
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeAlias
@@ -17,6 +16,7 @@ from pydantic import (
     StrictStr,
 )
 
+from anyrerank._core.engine import option_values
 from anyrerank._core.pricing import Budget, PriceFile
 from anyrerank.cache import Cache
 from anyrerank.guardrails import Guardrail
@@ -33,52 +33,6 @@ class Must:
     """What an option must be, for error messages."""
 
     be: str
-
-
-def _seconds(value: Any) -> Any:
-    """`value` as seconds: a numeric string is converted; of an `httpx.Timeout` the read timeout counts."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return value
-    return getattr(value, "read", value)
-
-
-def _functions(value: Any) -> tuple[Any, ...]:
-    if not (isinstance(value, list | tuple) and all(map(callable, value))):
-        raise ValueError("must be a list of functions")
-    return tuple(value)
-
-
-def _sync_functions(value: Any) -> tuple[Any, ...]:
-    functions = _functions(value)
-    if any(map(_is_async, functions)):
-        raise ValueError("must not be async")
-    return functions
-
-
-def _is_async(function: Any) -> bool:
-    return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))  # noqa: B004
-
-
-def _budgets(value: Any) -> Budget | tuple[Budget, ...] | None:
-    several = tuple(value) if isinstance(value, list | tuple) else None
-    if all(isinstance(each, Budget) for each in ((value,) if several is None else several)) or value is None:
-        return value if several is None else several
-    raise ValueError("must be a Budget, or a list of them")
-
-
-def _names(value: Any) -> tuple[str, ...] | None:
-    if value is not None and not (isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)):
-        raise ValueError("must be a list of field names")
-    return None if value is None else tuple(value)
-
-
-def _fallback_list(value: Any) -> tuple[Any, ...]:
-    if not isinstance(value, list | tuple | None):
-        raise ValueError("must be a list")
-    return tuple(value or ())
 
 
 _HIDDEN = Field(exclude=True, repr=False)
@@ -114,9 +68,9 @@ class Options(BaseModel):
     """How many results to return, at least 1; `None` for all."""
     return_documents: Annotated[bool | None, Field(strict=True), Must("True, False or None")] = True
     """Whether each result holds your document. It is filled in locally; the provider is not asked to return it."""
-    rank_fields: Annotated[tuple[str, ...] | None, PlainValidator(_names), Must("a list of field names, or None")] = (
-        None
-    )
+    rank_fields: Annotated[
+        tuple[str, ...] | None, PlainValidator(option_values.names), Must("a list of field names, or None")
+    ] = None
     """Fields of mapping documents to rank on, in order, instead of `text`."""
     max_chunks_per_doc: _CountOrNone = None
     """Maximum number of chunks per document, if the provider has such an option."""
@@ -145,7 +99,7 @@ class Options(BaseModel):
     """Tags of the call, for cost tracking and hooks. Not sent to the provider."""
     guardrails: Annotated[
         Sequence[Guardrail],
-        PlainValidator(_functions),
+        PlainValidator(option_values.functions),
         _HIDDEN,
         Must("a list of functions that take the query and return it"),
     ] = ()
@@ -155,7 +109,7 @@ class Options(BaseModel):
     """
     hooks: Annotated[
         Sequence[Hook],
-        PlainValidator(_sync_functions),
+        PlainValidator(option_values.sync_functions),
         _HIDDEN,
         Must("a list of plain (not async) functions that take a CallEvent"),
     ] = ()
@@ -168,7 +122,7 @@ class Options(BaseModel):
     """
     budget: Annotated[
         Budget | Sequence[Budget] | None,
-        PlainValidator(_budgets),
+        PlainValidator(option_values.budgets),
         _HIDDEN,
         Must('a Budget such as Budget(20, "1d"), a list of them, or None'),
     ] = None
@@ -181,7 +135,7 @@ class Options(BaseModel):
     timeout: Annotated[
         float | None,
         Field(strict=True, gt=0, allow_inf_nan=False),
-        BeforeValidator(_seconds),
+        BeforeValidator(option_values.seconds),
         Must("a positive number of seconds, or None for no limit"),
     ] = 60.0
     """Seconds for the whole call, including retries and waits; `None` for no limit."""
@@ -264,7 +218,7 @@ class RerankerOptions(Options):
     max_parallel_requests: _CountOrNone = None
     """Maximum number of concurrent requests over all calls, threads and event loops; further ones wait in line."""
     fallbacks: Annotated[
-        Sequence[Any], PlainValidator(_fallback_list), Must("a list of model strings and Rerankers")
+        Sequence[Any], PlainValidator(option_values.fallback_list), Must("a list of model strings and Rerankers")
     ] = ()
     """Models (`"provider/model"`) or `Reranker`s to try in order when this one fails and another may succeed.
 

@@ -4,8 +4,9 @@ from anyrerank.gateway.keys.collector import KeyCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, token_of
-from anyrerank.gateway.keys.keyring import Keyring, Past
+from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.opening import opened
+from anyrerank.gateway.keys.past import Past
 from anyrerank.gateway.keys.routes import key_routes
 from anyrerank.gateway.keys.store import Customer, Store
 
