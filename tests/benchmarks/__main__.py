@@ -23,6 +23,7 @@ _MODULES = {
     "adapters": "adapters",
     "concurrency": "concurrency",
     "gateways": "gateways",
+    "overload": "overload",
 }
 
 

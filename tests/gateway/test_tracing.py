@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import SpanKind
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 
+from anyrerank.errors import ConfigurationError
 from anyrerank.telemetry import OpenTelemetry
 from anyrerank.testing import StubServer
 
@@ -109,3 +110,21 @@ def test_own_trace_of_a_deployment_is_kept(vendor: StubServer) -> None:
         httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, "traceparent": TRACEPARENT})
 
     assert vendor.requests[0].headers["traceparent"] == own
+
+
+def test_deployment_can_refuse_the_trace(vendor: StubServer) -> None:
+    with StubServer() as trusted:
+        spare = entry("spare", "cohere/rerank-v3.5", api_key="k", api_base=trusted.url)
+        vendor.fail(500)
+        gateway = gateway_of([*models(vendor, forward_trace=False), spare], fallbacks=[{"rerank": ["spare"]}])
+        with running(gateway) as url:
+            httpx.post(f"{url}/rerank", json=ASK, headers={**HEADERS, "traceparent": TRACEPARENT})
+        given = [each.headers.get("traceparent") for each in trusted.requests]
+
+    assert {each.headers.get("traceparent") for each in vendor.requests} == {None}
+    assert given == [TRACEPARENT]
+
+
+def test_forward_trace_must_be_true_or_false(vendor: StubServer) -> None:
+    with pytest.raises(ConfigurationError, match="forward_trace"):
+        gateway_of(models(vendor, forward_trace="no"))

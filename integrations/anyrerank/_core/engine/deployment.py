@@ -12,7 +12,7 @@ from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.engine.slots import Slots
 from anyrerank._core.pricing import FREE, Budget, Price, Spent, estimated, listed, spent
-from anyrerank._core.runtime import Flow, Sender
+from anyrerank._core.runtime import Flow, Sender, untraced
 from anyrerank._core.types import Answer, Attempt, RerankRequest, Scale
 from anyrerank.errors import RerankError, UnknownPriceError
 from anyrerank.providers import Provider, dollars
@@ -34,6 +34,7 @@ class Deployment:
         budget: A budget in addition to those of the call.
         slots: Limit its concurrent requests over all calls; `None` for no limit.
         model_id: `model_info.id` of the entry in a router's `model_list`.
+        forward_trace: Whether its requests continue the trace of the call.
 
     Raises:
         ConfigurationError: Unknown provider.
@@ -57,6 +58,7 @@ class Deployment:
         budget: Budget | None = None,
         slots: Slots | None = None,
         model_id: str | None = None,
+        forward_trace: bool = True,
     ) -> None:
         self.provider, self.model = split_model(model, custom_llm_provider)
         self.kind = provider_class(model, custom_llm_provider)
@@ -65,6 +67,7 @@ class Deployment:
         self.budget = budget
         self.slots = slots
         self.model_id = model_id
+        self._forward_trace = forward_trace
         self._defaults = defaults or {}
         self._default_body = default_body or {}
         self._connection: dict[str, Any] = {
@@ -114,7 +117,8 @@ class Deployment:
 
     def in_slot(self, flow: Flow[T]) -> Flow[T]:
         """Run the flow of one request, once a slot is free."""
-        return flow if self.slots is None else self.slots.holding(flow)
+        sent = flow if self._forward_trace else untraced(flow)
+        return sent if self.slots is None else self.slots.holding(sent)
 
     def connected(self) -> Provider:
         """The provider with its key and base URL; they are looked up again at each call until they are found.

@@ -45,6 +45,7 @@ _OPTIONS = frozenset(
 _NAMES_OF_OPTIONS = _OPTIONS | {alias for alias, name in ALIASES.items() if name in _OPTIONS}
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
 _BUDGET = ("budget", "max_budget", "budget_duration")
+_TRACE = "forward_trace"
 _NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget"})
 _IGNORED = frozenset(
     {
@@ -99,7 +100,8 @@ def _listed_names() -> Mapping[str, str]:
 
 def parameters(kind: type[Provider]) -> frozenset[str]:
     """The `litellm_params` that a model of a provider may have."""
-    used = {"model", "custom_llm_provider", *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET, *kind.settings, *option_names(kind)}
+    own = {"model", "custom_llm_provider", _TRACE, *_NAMES_OF_OPTIONS, *_TERMS, *_BUDGET}
+    used = {*own, *kind.settings, *option_names(kind)}
     return _IGNORED | used
 
 
@@ -191,7 +193,15 @@ def _deployment(
         default_body=options.extra_body,
         budget=budget_of(params),
         model_id=model_id,
+        forward_trace=_forward_trace(params),
     )
+
+
+def _forward_trace(params: Mapping[str, Any]) -> bool:
+    given = params.get(_TRACE)
+    if given is not None and not isinstance(given, bool):
+        raise ConfigurationError(f"{_TRACE} must be true or false, got {shown(given)}")
+    return given is not False
 
 
 def _check_names(params: Mapping[str, Any], kind: type[Provider]) -> None:

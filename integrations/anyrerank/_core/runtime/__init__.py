@@ -10,7 +10,7 @@ from anyrerank._core.runtime.forks import reset_in_child
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.sync_driver import run
 from anyrerank._core.runtime.timeouts import timed_out, timeout
-from anyrerank._core.runtime.trace import traced, tracing
+from anyrerank._core.runtime.trace import traced, tracing, untraced
 
 __all__ = [
     "NO_DEADLINE",
@@ -38,4 +38,5 @@ __all__ = [
     "timeout",
     "traced",
     "tracing",
+    "untraced",
 ]

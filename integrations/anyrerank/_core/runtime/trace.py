@@ -6,8 +6,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import replace
+from typing import TypeVar
 
+from anyrerank._core.runtime.effects import Flow
 from anyrerank._core.runtime.messages import HttpRequest
+
+T = TypeVar("T")
 
 _parent: ContextVar[str | None] = ContextVar("anyrerank_traceparent", default=None)
 
@@ -17,13 +21,14 @@ def tracing(traceparent: str | None) -> Iterator[None]:
     """Send a `traceparent` with every request inside the block, unless it has one of its own.
 
     Args:
-        traceparent: As https://www.w3.org/TR/trace-context writes it.
+        traceparent: As https://www.w3.org/TR/trace-context writes it; `None` to send none.
     """
-    token = _parent.set(traceparent)
+    before = _parent.get()
+    _parent.set(traceparent)
     try:
         yield
     finally:
-        _parent.reset(token)
+        _parent.set(before)  # not by its token: a flow may be closed in another context
 
 
 def traced(request: HttpRequest) -> HttpRequest:
@@ -32,3 +37,9 @@ def traced(request: HttpRequest) -> HttpRequest:
     if parent is None or "traceparent" in request.headers:
         return request
     return replace(request, headers={**request.headers, "traceparent": parent})
+
+
+def untraced(flow: Flow[T]) -> Flow[T]:
+    """Run a flow whose requests have no `traceparent` of the call."""
+    with tracing(None):
+        return (yield from flow)
