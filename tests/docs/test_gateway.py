@@ -7,6 +7,7 @@ import re
 import pytest
 from tests.support.pages import ROOT
 
+from anyrerank.gateway import GatewaySettings
 from anyrerank.gateway.dialects import dialects
 
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
@@ -27,6 +28,23 @@ def test_every_route_of_every_dialect_is_listed() -> None:
         ]
         for dialect in dialects()
     }
+
+
+def test_every_setting_is_listed_with_its_default() -> None:
+    elsewhere = {"master_key", "database_url", "allow_requests_on_db_unavailable", "max_parallel_requests"}
+    assert rows(r"setting \| default") == [
+        [f"`{name}`", _shown(field.default), field.description]
+        for name, field in GatewaySettings.model_fields.items()
+        if name not in elsewhere
+    ]
+
+
+def _shown(default: object) -> str:
+    if isinstance(default, bool):
+        return str(default).lower()
+    if isinstance(default, int | float):
+        return f"{default:,g}"
+    return {"None": "", "{}": "{}", "()": "[]"}[str(default)]
 
 
 @pytest.mark.parametrize(("client", "base", "path"), rows("client"), ids=lambda cell: cell[:40])

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from typing import Any
 import pytest
 from llama_index.core import Settings, VectorStoreIndex
 from llama_index.core.llms import MockLLM
+from tests.support.gateway import entry, gateway_of, running
 from tests.support.loopback import Line, Loopback
 from tests.support.pages import ROOT, blocks
 
@@ -62,11 +65,13 @@ def test_the_code_runs(
         "index": VectorStoreIndex(nodes(), embed_model=LsaEmbedding(lsa)),
     }
     shown = []
-    for block in blocks(PAGE):
-        exec(compile(block, "README.md", "exec"), given)  # noqa: S102
-        shown.append(capsys.readouterr().out)
+    with running(gateway_of([entry("local/lexical")], master_key=None)) as url:
+        for block in blocks(PAGE):
+            code = block.replace("http://127.0.0.1:4000", url)
+            exec(compile(code, "README.md", "exec"), given)  # noqa: S102
+            shown.append(capsys.readouterr().out)
 
-    one_call, many, langchain, _, llama_index, nvidia, router, ledger, error, compared, fake, stub, _ = shown
+    one_call, many, langchain, _, llama_index, nvidia, router, ledger, error, compared, gateway, fake, stub, _ = shown
     assert one_call == "{'text': 'Mars is the red planet.'}\n"
     assert many == "[0, 1]\n"
     for scores in (re.findall(r"^0\.\d+ ", found, flags=re.MULTILINE) for found in (langchain, llama_index)):
@@ -77,6 +82,7 @@ def test_the_code_runs(
     assert ledger.startswith("Spend(group={'user': 'ann', 'model': 'local/lexical'}, calls=1,")
     assert compared.startswith("60 calls, estimated cost $0.0000: lexical 60 ($0.0000)")
     assert "not significant" in compared
+    assert gateway == "1\n"
     assert fake == "1 ['RateLimitError', None] 2\n"
     assert stub == "1\n['/v2/rerank', '/v2/rerank']\n"
     assert error.startswith("AuthenticationError None no API key for Cohere")
@@ -87,6 +93,15 @@ def test_the_commands_are_there() -> None:
     assert commands == ["make demo", "make test"]
     for command in commands:
         subprocess.run([*command.split(), "--dry-run"], cwd=ROOT, check=True, capture_output=True)  # noqa: S603
+
+
+@pytest.mark.process
+def test_curl_calls_the_gateway() -> None:
+    (command,) = (line for block in blocks(PAGE, "console") for line in block.splitlines() if line.startswith("curl"))
+    with running(gateway_of([entry("local/lexical")], master_key=None)) as url:
+        words = shlex.split(command.replace("http://127.0.0.1:4000", url))
+        done = subprocess.run([*words, "--silent"], check=True, capture_output=True)  # noqa: S603
+    assert json.loads(done.stdout)["results"][0]["document"] == {"text": "Mars is red."}
 
 
 def test_the_picture_is_what_happens() -> None:
