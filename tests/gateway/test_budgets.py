@@ -15,6 +15,7 @@ from tests.support.gateway import MASTER_KEY, entry
 from tests.support.keys import ASK, EACH, Running, bearer, paid, serving
 
 from anyrerank import Budget, MemoryCache
+from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.keys import Past
 from anyrerank.testing import StubServer
 
@@ -114,6 +115,19 @@ def test_field_of_the_body_does_not_lift_a_budget(gateway: Running, vendor: Stub
     key = gateway.new_key(max_budget=0)
     assert gateway.rerank(key, **fields).status_code in (400, 429)
     assert len(vendor.requests) == 0
+
+
+def test_options_of_a_dialect_do_not_decide_who_pays(gateway: Running) -> None:
+    key = gateway.new_key(max_budget=1)
+    caller = gateway.keyring.caller({"type": "http", "headers": [(b"authorization", key.encode())]})
+    asked = Asked(query="red planet", documents=["Venus", "Mars"])
+    forged = {"budget": None, "metadata": {"tags": ["key:master"]}, "hooks": (), "top_n": 1}
+    with caller.admitted(asked, forged, gateway.router.options) as grant:
+        token = gateway.get("/key/info", key).json()["key"]
+        assert [each.dollars for each in grant.options["budget"]] == [1]
+        assert grant.options["metadata"] == {"tags": [f"key:{token[:16]}"]}
+        assert grant.options["hooks"] == (gateway.keyring.ledger,)
+        assert grant.options["top_n"] == 1
 
 
 @pytest.mark.parametrize(

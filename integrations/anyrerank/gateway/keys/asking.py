@@ -23,6 +23,7 @@ from anyrerank.gateway.plain import Host, Plain, json_answer
 
 _LARGEST_BODY = 2**20
 _LARGEST_PAGE = 100
+_AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,28 +83,39 @@ Handler = Callable[[Ask], Any]
 """Answers a request. It may block."""
 
 
-def route(host: Host, path: str, method: str, handler: Handler, *, master: bool = True) -> Route:
-    """A route that a handler answers.
+class Asking:
+    """Makes routes that handlers answer, a few at the same time: their threads are those of the whole gateway.
 
     Args:
         host: The gateway.
-        path: The path.
-        method: GET or POST.
-        handler: Gets the request in a thread.
-        master: Whether only the master key may ask.
     """
 
-    async def answer(request: Request) -> Response:
-        ask = await _asked(host, request, method, master=master)
-        try:
-            found = await asyncio.to_thread(handler, ask)
-        except BadRequestError as error:
-            raise bad_request(error.message) from None
-        except (DatabaseError, RerankError) as error:
-            raise GatewayError(kind="unavailable", message=str(error)) from None
-        return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._turns = asyncio.Semaphore(_AT_ONCE)
 
-    return Route(path, Plain(host, path, answer), methods=[method])
+    def route(self, path: str, method: str, handler: Handler, *, master: bool = True) -> Route:
+        """A route that a handler answers.
+
+        Args:
+            path: The path.
+            method: GET or POST.
+            handler: Gets the request in a thread.
+            master: Whether only the master key may ask.
+        """
+
+        async def answer(request: Request) -> Response:
+            ask = await _asked(self._host, request, method, master=master)
+            try:
+                async with self._turns:
+                    found = await asyncio.to_thread(handler, ask)
+            except BadRequestError as error:
+                raise bad_request(error.message) from None
+            except (DatabaseError, RerankError) as error:
+                raise GatewayError(kind="unavailable", message=str(error)) from None
+            return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
+
+        return Route(path, Plain(self._host, path, answer), methods=[method])
 
 
 async def _asked(host: Host, request: Request, method: str, *, master: bool) -> Ask:

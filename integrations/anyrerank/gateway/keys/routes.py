@@ -15,7 +15,7 @@ from starlette.routing import Route
 from anyrerank._core.pricing import Budget
 from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.keys.account import Account
-from anyrerank.gateway.keys.asking import Ask, route
+from anyrerank.gateway.keys.asking import Ask, Asking
 from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
@@ -24,22 +24,23 @@ from anyrerank.gateway.plain import Host
 
 def key_routes(host: Host) -> list[Route]:
     """The routes for keys, end users and spend."""
+    route = Asking(host).route
     return [
-        route(host, "/key/generate", "POST", _generate),
-        route(host, "/key/info", "GET", _info, master=False),
-        route(host, "/key/update", "POST", _update),
-        route(host, "/key/delete", "POST", _delete),
-        route(host, "/key/list", "GET", _list),
-        route(host, "/key/block", "POST", lambda ask: _block(ask, blocked=True)),
-        route(host, "/key/unblock", "POST", lambda ask: _block(ask, blocked=False)),
-        route(host, "/customer/new", "POST", _new_customer),
-        route(host, "/customer/info", "GET", _customer_info),
-        route(host, "/customer/update", "POST", _update_customer),
-        route(host, "/customer/delete", "POST", _delete_customers),
-        route(host, "/spend/logs", "GET", spend_logs, master=False),
-        route(host, "/spend/keys", "GET", spend_of_keys, master=False),
-        route(host, "/spend/users", "GET", spend_of_users, master=False),
-        route(host, "/global/spend/report", "GET", global_report),
+        route("/key/generate", "POST", _generate),
+        route("/key/info", "GET", _info, master=False),
+        route("/key/update", "POST", _update),
+        route("/key/delete", "POST", _delete),
+        route("/key/list", "GET", _list),
+        route("/key/block", "POST", lambda ask: _block(ask, blocked=True)),
+        route("/key/unblock", "POST", lambda ask: _block(ask, blocked=False)),
+        route("/customer/new", "POST", _new_customer),
+        route("/customer/info", "GET", _customer_info),
+        route("/customer/update", "POST", _update_customer),
+        route("/customer/delete", "POST", _delete_customers),
+        route("/spend/logs", "GET", spend_logs, master=False),
+        route("/spend/keys", "GET", spend_of_keys, master=False),
+        route("/spend/users", "GET", spend_of_users, master=False),
+        route("/global/spend/report", "GET", global_report),
     ]
 
 
