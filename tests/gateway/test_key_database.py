@@ -16,7 +16,8 @@ from tests.support.keys import keyring_of, serving
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.config import config_of_models, service_of
 from anyrerank.gateway.keys import Database, Keyring, Store, opened, token_of
-from anyrerank.gateway.keys.tables import metadata
+from anyrerank.gateway.keys.migrating import known_versions
+from anyrerank.gateway.keys.tables import VERSION, metadata
 from anyrerank.gateway.settings import settings_of
 from anyrerank.ledger import LedgerError
 
@@ -62,6 +63,22 @@ def test_processes_that_start_together_make_the_tables_once(tmp_path: Path) -> N
     assert [each.wait(60) for each in processes] == [0] * 4
     _, keys, _ = Store(Database(url_of(tmp_path))).all()
     assert len(keys) == 4
+
+
+def test_version_of_this_release_is_the_newest_that_it_can_make() -> None:
+    assert known_versions()[0] == VERSION
+
+
+@pytest.mark.process
+def test_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
+    database = Database(url_of(tmp_path))
+    database.prepare()
+    database.close()
+    code = (
+        "import sys; from anyrerank.gateway.keys import Database; "
+        f"Database({url_of(tmp_path)!r}).prepare(); print('alembic' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"  # noqa: S603
 
 
 def test_unknown_version_is_refused_with_what_to_do(tmp_path: Path) -> None:

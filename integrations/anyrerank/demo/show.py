@@ -32,7 +32,8 @@ _LEXICAL_BASELINE = Text.assemble(
     "it matches words and parts of words, so it misses paraphrases.\n"
     "With an API key, a trained model takes its place in the same pipelines:\n\n"
     "  NVIDIA_NIM_API_KEY=...  anyrerank demo --model nvidia_nim/nvidia/llama-3_2-nv-rerankqa-1b-v2\n"
-    "  COHERE_API_KEY=...      anyrerank demo --model cohere/rerank-v3.5",
+    "  COHERE_API_KEY=...      anyrerank demo --model cohere/rerank-v3.5\n\n"
+    "anyrerank serve, of the extra gateway, offers rerankers over HTTP to the clients of LiteLLM, Cohere and others.",
 )
 
 

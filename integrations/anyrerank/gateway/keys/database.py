@@ -7,15 +7,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import sqlalchemy as sa
-from alembic.config import Config
-from alembic.runtime.environment import EnvironmentContext
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
 
 from anyrerank.errors import ConfigurationError
-from anyrerank.gateway.keys.tables import VERSION_TABLE
+from anyrerank.gateway.keys.tables import VERSION, VERSION_TABLE
 from anyrerank.ledger import state_folder
 
 _LOCK_SECONDS = 5.0
@@ -76,11 +72,11 @@ class Database:
             except (DatabaseError, sa.exc.IntegrityError):
                 if self.version() is None:  # no other process made them at the same time
                     raise
-        version, newest = self.version(), _script().get_current_head()
-        if version != newest:
+        version = self.version()
+        if version != VERSION:
             self._check_known(version)
             raise ConfigurationError(
-                f"the database {self} has version {version}, and this release needs {newest}: run `anyrerank db "
+                f"the database {self} has version {version}, and this release needs {VERSION}: run `anyrerank db "
                 "upgrade`"
             )
 
@@ -91,22 +87,21 @@ class Database:
             DatabaseError: It cannot be reached or written.
             ConfigurationError: Its version is not known.
         """
-        script = _script()
+        from anyrerank.gateway.keys.migrating import migrate
+
         with self.begin() as connection:
             self._check_known(_version(connection))
-            steps = EnvironmentContext(_config(), script, fn=lambda revision, _: script._upgrade_revs("head", revision))
-            with steps:
-                steps.configure(connection=connection, version_table=VERSION_TABLE)
-                steps.run_migrations()
-        return str(script.get_current_head())
+            migrate(connection)
+        return VERSION
 
     def close(self) -> None:
         """Close the connections."""
         self._engine.dispose()
 
     def _check_known(self, version: str | None) -> None:
-        known = {each.revision for each in _script().walk_revisions()}
-        if version is not None and version not in known:
+        from anyrerank.gateway.keys.migrating import known_versions
+
+        if version is not None and version not in known_versions():
             raise ConfigurationError(
                 f"the database {self} has version {version[:40]}, which this release does not know: upgrade anyrerank, "
                 "or use another database"
@@ -127,19 +122,11 @@ def default_url() -> str:
     return f"sqlite:///{folder / 'anyrerank.db'}"
 
 
-def _config() -> Config:
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.set_main_option("path_separator", "os")
-    return config
-
-
-def _script() -> ScriptDirectory:
-    return ScriptDirectory.from_config(_config())
-
-
 def _version(connection: sa.Connection) -> str | None:
-    return MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE}).get_current_revision()
+    if not sa.inspect(connection).has_table(VERSION_TABLE):
+        return None
+    version: str | None = connection.scalar(sa.select(sa.column("version_num")).select_from(sa.table(VERSION_TABLE)))
+    return version
 
 
 def _parsed(url: str) -> sa.URL:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
+VERSION = "1"
+"""Version of the tables that this release uses: the newest of `migrations`."""
 VERSION_TABLE = "anyrerank_version"
 
 metadata = sa.MetaData()
