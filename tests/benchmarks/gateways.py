@@ -1,9 +1,9 @@
 """The gateway, and its peers where they are installed: `python -m tests.benchmarks gateways`.
 
 Each gateway runs in a process of its own in front of the same upstream, with one deployment, and a client without any
-library keeps 64 requests in flight. The number that other work on the machine does not spoil is the processor time per
-request of the gateway's process. The peers are found in the environment: `BENCH_LITELLM` is the `litellm` command,
-`BENCH_SMG` the `smg` command.
+library keeps 64 requests in flight. Ours counts metrics, records what calls cost, and holds a budget. The number that
+other work on the machine does not spoil is the processor time per request of the gateway's process. The peers are found
+in the environment: `BENCH_LITELLM` is the `litellm` command, `BENCH_SMG` the `smg` command.
 """
 
 from __future__ import annotations
@@ -84,7 +84,8 @@ def run() -> list[Figure]:
     found = {name: os.environ.get(f"BENCH_{name.upper()}") for name in ("litellm", "smg")}
     with serving() as upstream, TemporaryDirectory() as folder:
         config = _config(Path(folder, "config.yaml"), upstream)
-        commands = {"ours": ([sys.executable, "-m", "anyrerank", "serve", "--config", str(config)], "/rerank")}
+        with_budget = _config(Path(folder, "budget.yaml"), upstream, "litellm_settings: {max_budget: 1000000}")
+        commands = {"ours": ([sys.executable, "-m", "anyrerank", "serve", "--config", str(with_budget)], "/rerank")}
         if found["litellm"]:
             commands["litellm"] = ([*shlex.split(found["litellm"]), "--config", str(config)], "/rerank")
         if found["smg"]:
@@ -133,7 +134,7 @@ async def _alone(gateway: Running, direct: Load) -> list[Figure]:
     ]
 
 
-def _config(path: Path, upstream: str) -> Path:
+def _config(path: Path, upstream: str, more: str = "") -> Path:
     path.write_text(
         f"""
 model_list:
@@ -144,6 +145,7 @@ model_list:
       api_base: {upstream}
 general_settings:
   master_key: {_KEY}
+{more}
 """
     )
     return path
@@ -151,13 +153,20 @@ general_settings:
 
 @contextmanager
 def _started(command: list[str], path: str) -> Iterator[Running]:
+    with TemporaryDirectory() as state:
+        given = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "XDG_STATE_HOME": state}
+        with _process(command, path, given) as running:
+            yield running
+
+
+@contextmanager
+def _process(command: list[str], path: str, environment: Mapping[str, str]) -> Iterator[Running]:
     port = _free_port()
     began = time.perf_counter()
-    given = {**os.environ, "LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR"}
     process = subprocess.Popen(  # noqa: S603
         [*command, "--host", "127.0.0.1", "--port", str(port)],
         cwd=ROOT,
-        env=given,
+        env={**os.environ, **environment},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
