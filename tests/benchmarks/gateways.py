@@ -105,9 +105,10 @@ async def _measured(
     figures: list[Figure] = []
     for name, (command, path) in commands.items():
         with _started(command, path) as gateway:
+            idle = gateway.memory
             await _load(gateway, _IN_FLIGHT, 300)
             if name == "ours":
-                figures += await _alone(gateway, direct)
+                figures += await _alone(gateway, direct, idle)
             loads[name] = await _load(gateway, _IN_FLIGHT, _REQUESTS)
     ours = loads["ours"]
     if peer := loads.get("litellm"):
@@ -118,9 +119,8 @@ async def _measured(
     return direct, loads, figures
 
 
-async def _alone(gateway: Running, direct: Load) -> list[Figure]:
+async def _alone(gateway: Running, direct: Load, idle: float) -> list[Figure]:
     """One request at a time, and what the process needs beside that."""
-    idle = gateway.memory
     alone = await _load(gateway, 1, _ALONE)
     await _load(gateway, _IN_FLIGHT, 1_000)
     before = gateway.memory
