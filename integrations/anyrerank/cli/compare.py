@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -21,13 +20,15 @@ from anyrerank.errors import BadRequestError
 if TYPE_CHECKING:
     from anyrerank.evaluation import Dataset
 
+_DEMO = "demo"
+
 
 def compare(
     *,
     models: Annotated[list[str], typer.Argument(metavar="MODEL...", help="provider/model, or name=provider/model.")],
     data: Annotated[
         str, typer.Option(help="A folder in BEIR's format, or 'demo' for the small dataset of this package.")
-    ] = "demo",
+    ] = _DEMO,
     split: Annotated[
         str | None, typer.Option(help="Which qrels of the folder to read. Default: test.", show_default=False)
     ] = None,
@@ -71,11 +72,14 @@ def compare(
         from anyrerank import evaluation
 
         named = _rerankers(_by_name(models), connection(api_base, api_key, timeout, option))
-        dataset = _dataset(data, split, run, candidates, include_self=include_self)
+        dataset = _dataset(data, split, run, candidates)
         with nullcontext() if cache is None else anyrerank.SQLiteCache(cache, ttl=None) as opened:
             report = evaluation.compare(
                 named,
                 dataset,
+                candidates=None if data == _DEMO else candidates,
+                first_stage=run,
+                include_self=include_self,
                 k=k,
                 baseline=baseline,
                 budget_usd=budget,
@@ -110,18 +114,14 @@ def _rerankers(named: Mapping[str, str], options: Mapping[str, Any]) -> dict[str
     return {name: anyrerank.Reranker(model, **options) if model in remote else model for name, model in named.items()}
 
 
-def _dataset(data: str, split: str | None, run: Path | None, candidates: int, *, include_self: bool) -> Dataset:
-    from anyrerank.evaluation import demo_set, from_beir, read_run
+def _dataset(data: str, split: str | None, run: Path | None, candidates: int) -> Dataset:
+    from anyrerank.evaluation import demo_set, from_beir
 
-    if data == "demo":
-        if split is not None or run is not None:
-            raise BadRequestError("--split and --run need a folder in --data; the demo dataset has neither")
-        return demo_set(candidates=candidates)
-    dataset = from_beir(data, split=split or "test")
-    if run is None:
-        return dataset.with_lexical_candidates(candidates, include_self=include_self)
-    retrieved = read_run(run)
-    return replace(dataset, candidates={query: retrieved.get(query, [])[:candidates] for query in dataset.queries})
+    if data != _DEMO:
+        return from_beir(data, split=split or "test")
+    if split is not None or run is not None:
+        raise BadRequestError("--split and --run need a folder in --data; the demo dataset has neither")
+    return demo_set(candidates=candidates)
 
 
 def _check_writable(file: Path) -> None:

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
 
-from anyrerank._core.types import public, text_of
+from anyrerank._core.types import public, shortened, text_of
 
 if TYPE_CHECKING:
     from anyrerank.evaluation.scored import Scored
@@ -141,7 +141,7 @@ def _moves(report: "Scored", name: str, baseline: str, query: str) -> list[Move]
     return [
         Move(
             document=document,
-            text=_snippet(text_of(report.data.documents[document], None)),
+            text=shortened(" ".join(text_of(report.data.documents[document], None).split()), _SNIPPET),
             grade=grades.get(document),
             before=_rank_in(old, document),
             after=_rank_in(new, document),
@@ -152,11 +152,6 @@ def _moves(report: "Scored", name: str, baseline: str, query: str) -> list[Move]
 
 def _rank_in(ranking: Sequence[str], document: str) -> int | None:
     return ranking.index(document) + 1 if document in ranking else None
-
-
-def _snippet(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _SNIPPET else f"{line[: _SNIPPET - 1]}…"
 
 
 def _values(change: Change) -> str:
@@ -173,7 +168,7 @@ def _grade(move: Move) -> str:
 
 
 def _html_row(move: Move) -> str:
-    colour = ' style="background:rgba(88,161,88,.22)"' if move.grade else ""
+    style = ' style="background:rgba(88,161,88,.22)"' if move.grade else ""
     cells = (_rank(move.before), _rank(move.after), "" if move.grade is None else str(move.grade))
     numbers = "".join(f'<td style="text-align:right">{each}</td>' for each in cells)
-    return f'<tr{colour}>{numbers}<td style="text-align:left">{html.escape(move.text)}</td></tr>'
+    return f'<tr{style}>{numbers}<td style="text-align:left">{html.escape(move.text)}</td></tr>'

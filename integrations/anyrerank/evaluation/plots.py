@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.runtime import needed
+from anyrerank._core.types import shortened
 from anyrerank.evaluation.references import FIRST_STAGE, ORACLE
 
 if TYPE_CHECKING:
@@ -55,10 +56,10 @@ def plot_differences(report: Scored, ax: Axes | None) -> Axes:
     for index, row in enumerate(rows):
         gaps = [value - old[query] for query, value in report.scores[row.name][main].items()]
         heights = [index + 0.3 * ((number * _GOLDEN) % 1 - 0.5) for number in range(len(gaps))]
-        axes.scatter(gaps, heights, s=14, color=[_colour(gap) for gap in gaps], alpha=0.4, linewidths=0, zorder=2)
+        axes.scatter(gaps, heights, s=14, color=[_color(gap) for gap in gaps], alpha=0.4, linewidths=0, zorder=2)
         _draw_mean(axes, index, row)
     axes.axvline(0, color=_DARK_GREY, linewidth=1, zorder=1)
-    axes.set_yticks(range(len(rows)), [_short(row.name, _MAX_NAME) for row in rows], parse_math=False)
+    axes.set_yticks(range(len(rows)), [shortened(row.name, _MAX_NAME) for row in rows], parse_math=False)
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlabel(f"difference in {main} to {report.baseline}; dots: queries, bar: mean with 95% interval")
     return axes
@@ -78,7 +79,7 @@ def plot_ranks(report: Scored, query: str, names: Sequence[str], ax: Axes | None
     axes.set_ylabel("rank")
     axes.margins(x=0.18)
     text = report.data.queries[query]
-    axes.set_title(_short(text, _MAX_TITLE), fontsize=10, parse_math=False)
+    axes.set_title(shortened(text, _MAX_TITLE), fontsize=10, parse_math=False)
     return axes
 
 
@@ -107,12 +108,8 @@ def _draw_mean(axes: Axes, index: int, row: Row) -> None:
         axes.errorbar(gap.mean, index, xerr=around, fmt="o", markersize=5, color="black", capsize=3, zorder=3)
 
 
-def _colour(gap: float) -> str:
+def _color(gap: float) -> str:
     return _GREEN if gap > 0 else _RED if gap < 0 else _GREY
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
 
 
 def _draw_line(axes: Axes, row: Row, mean: float) -> None:

@@ -35,7 +35,7 @@ class AccessLog:
         if _log.handlers:
             _log.info(line)
         else:
-            with suppress(OSError, ValueError):  # nobody reads standard output any more
+            with suppress(OSError, ValueError):  # standard output was closed
                 sys.stdout.write(f"{line}\n")
                 sys.stdout.flush()
 

@@ -3,8 +3,8 @@
 A call is one line, appended with a single `write`, so it survives the end of the process. A commit to an SQLite file
 would survive it as well, but takes several times as long, on the path of every call.
 
-A process locks the file that it appends to. A file that nobody has locked was left by a process that ended, or that
-could not reach the database: whoever finds it copies it to the database and deletes it.
+A process locks the file that it appends to. A file without a lock was left by a process that ended, or that could not
+reach the database: the next process that finds it copies it to the database and deletes it.
 """
 
 from __future__ import annotations
@@ -88,11 +88,11 @@ class Spool:
         self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self.folder / f"{secrets.token_hex(8)}{_SUFFIX}"
         descriptor = os.open(path, _FLAGS | os.O_CREAT | os.O_EXCL, 0o600)
-        _lock(descriptor)  # before the first line: nobody else opens an empty file
+        _lock(descriptor)  # before the first line: no other process opens an empty file
         return SpoolFile(path, descriptor)
 
     def abandoned(self) -> Iterator[SpoolFile]:
-        """The files that nobody has locked, one at a time; each must be closed or deleted."""
+        """The files that no process has locked, one at a time; each must be closed or deleted."""
         for path in sorted(self.folder.glob(f"*{_SUFFIX}")):
             if file := _locked(path):
                 yield file

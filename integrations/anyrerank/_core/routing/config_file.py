@@ -1,4 +1,4 @@
-"""A configuration file of LiteLLM's, read once: for a router, and for whoever serves one."""
+"""A configuration file of LiteLLM's, read once, for a router or for a service."""
 
 from __future__ import annotations
 

@@ -3,6 +3,7 @@
 from anyrerank._core.types.answer import Answer, Scale
 from anyrerank._core.types.documents import Document
 from anyrerank._core.types.public import public
+from anyrerank._core.types.rendering import shortened
 from anyrerank._core.types.request import RerankRequest
 from anyrerank._core.types.response import Attempt, RerankResponse
 from anyrerank._core.types.results import NO_SPANS, Ranking, RerankResult, Results, Spans
@@ -26,6 +27,7 @@ __all__ = [
     "Spans",
     "Tokens",
     "public",
+    "shortened",
     "text_of",
     "texts_of",
     "tokens_in",

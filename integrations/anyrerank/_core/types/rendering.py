@@ -77,5 +77,9 @@ def _bar_lengths(scores: Sequence[float | None]) -> list[float]:
 
 def _snippet(document: Mapping[str, Any] | None, width: int) -> str:
     document = document or {}
-    text = " ".join(str(document.get("text") or next(iter(document.values()), "")).split())
-    return text if len(text) <= width else text[: width - 1] + "…"
+    return shortened(" ".join(str(document.get("text") or next(iter(document.values()), "")).split()), width)
+
+
+def shortened(text: str, width: int) -> str:
+    """`text`, or its beginning and an ellipsis if it has more than `width` characters."""
+    return text if len(text) <= width else f"{text[: width - 1]}…"

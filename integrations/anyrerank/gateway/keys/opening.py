@@ -18,8 +18,9 @@ _log = logging.getLogger("anyrerank.gateway")
 def opened(settings: GatewaySettings) -> Keyring | None:
     """The keys of a gateway, ready for requests; `None` if it has to do without.
 
-    It does without if the database cannot be opened and nobody has asked for it, or `allow_requests_on_db_unavailable`
-    is set: then only the master key is valid, and nothing is recorded. A warning says so.
+    It does without if the default database cannot be opened, or if one that is configured cannot and
+    `allow_requests_on_db_unavailable` is set: then only the master key is valid, and nothing is recorded. A warning says
+    so.
 
     Raises:
         ConfigurationError: The database that was asked for cannot be opened.
