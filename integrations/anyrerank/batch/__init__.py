@@ -9,5 +9,6 @@ from anyrerank.batch.estimate import Estimate
 from anyrerank.batch.progress import Progress
 from anyrerank.batch.report import Report, status
 from anyrerank.batch.run import arun, estimate, run
+from anyrerank.batch.settings import RunKeywords
 
-__all__ = ["Estimate", "Progress", "Report", "arun", "estimate", "run", "status"]
+__all__ = ["Estimate", "Progress", "Report", "RunKeywords", "arun", "estimate", "run", "status"]

@@ -15,14 +15,14 @@ from anyrerank._core.client import BaseReranker, Reranker, Router
 from anyrerank.batch.estimate import Estimate
 from anyrerank.batch.job import Job
 from anyrerank.batch.report import Report
-from anyrerank.batch.settings import Keywords, Settings
+from anyrerank.batch.settings import RunKeywords, Settings
 from anyrerank.batch.source import Inputs
 from anyrerank.errors import BadRequestError
 
 Model: TypeAlias = str | BaseReranker | Router
 
 
-def estimate(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: Unpack[Keywords]) -> Estimate:
+def estimate(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: Unpack[RunKeywords]) -> Estimate:
     """What `run` with the same arguments would take. Sends and writes nothing.
 
     Raises:
@@ -32,7 +32,7 @@ def estimate(inputs: Inputs, out: str | PathLike[str], reranker: Model, **argume
     return Job(inputs, out, _made(reranker, settings.options), settings).estimate
 
 
-async def arun(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: Unpack[Keywords]) -> Report:
+async def arun(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: Unpack[RunKeywords]) -> Report:
     """`run`, on the running event loop."""
     settings = Settings(**arguments)
     target = _made(reranker, settings.options)
@@ -49,7 +49,7 @@ async def arun(inputs: Inputs, out: str | PathLike[str], reranker: Model, **argu
             await target.aclose()
 
 
-def run(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: Unpack[Keywords]) -> Report:
+def run(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: Unpack[RunKeywords]) -> Report:
     """Rerank every row of files, and write rankings, scores, errors and costs to a folder.
 
     A run that was killed, or that stopped, goes on where it ended: call it again with the same arguments. A row that

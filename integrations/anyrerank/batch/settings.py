@@ -15,7 +15,7 @@ from anyrerank.batch.rows import QUERY, Columns
 from anyrerank.errors import BadRequestError
 
 
-class Keywords(TypedDict, total=False):
+class RunKeywords(TypedDict, total=False):
     """Keyword arguments of `run`."""
 
     query: str
