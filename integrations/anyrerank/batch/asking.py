@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -56,7 +57,7 @@ class Asker:
         reranker: Whom to ask.
         pace: When to ask.
         patience: Seconds for which a row is tried again while the server is unavailable or limits the rate.
-        budget: Overrides for every call, such as a budget.
+        overrides: Options for every call, such as a budget.
     """
 
     def __init__(self, reranker: BaseReranker, pace: Pace, patience: float, overrides: Mapping[str, Any]) -> None:
@@ -77,7 +78,7 @@ class Asker:
             return failed(row.problem)
         attempts: list[Attempt] = []
         options = {**self._options, **row.options, "max_retries": 0}
-        began, answers, tries = self._pace.clock(), self._pace.answers, 0
+        began, answers, tries = time.monotonic(), self._pace.answers, 0
         while True:
             try:
                 await self._pace.enter()
@@ -96,7 +97,7 @@ class Asker:
                     return failed(error, attempts)
                 if _is_partly_answered(error.attempts):
                     options["max_retries"] = _RETRIES_OF_A_PART  # what was answered is not asked for again
-                left = began + self._patience - self._pace.clock()
+                left = began + self._patience - time.monotonic()
                 wait = self._pace.refused(passing.retry_after) if _is_of_all(passing) else _back_off(tries)
                 if wait > left:
                     raise GaveUpError(failed(error, attempts)) from None

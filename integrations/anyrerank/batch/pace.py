@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
@@ -24,24 +23,22 @@ class Pace:
     Args:
         in_flight: Maximum number of rows in flight.
         rpm: Maximum number of rows started per minute, or `None`.
-        clock: Seconds that only increase.
 
     Attributes:
         answers: How many rows were answered so far.
         stopped: Whether the run stops.
     """
 
-    def __init__(self, in_flight: int, rpm: float | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, in_flight: int, rpm: float | None = None) -> None:
         self.answers = 0
         self.stopped = False
-        self.clock = clock
         self._most = self._allowed = float(in_flight)
         self._interval = 60.0 / rpm if rpm else 0.0
         self._in_flight = 0
         self._next_start = self._held_until = 0.0
         self._wait = _FIRST_WAIT
         self._queue: deque[asyncio.Future[None]] = deque()
-        self._resting: set[asyncio.Future[None]] = set()
+        self._resting: set[asyncio.Task[None]] = set()
 
     async def enter(self) -> None:
         """Wait until a row may be sent; `leave` must follow.
@@ -53,11 +50,11 @@ class Pace:
             turn = asyncio.get_running_loop().create_future()
             self._queue.append(turn)
             await turn
-        start = max(self.clock(), self._next_start)
+        start = max(time.monotonic(), self._next_start)
         self._next_start = start + self._interval
         self._in_flight += 1
         try:
-            while (seconds := max(start, self._held_until) - self.clock()) > 0:
+            while (seconds := max(start, self._held_until) - time.monotonic()) > 0:
                 await self.rest(seconds)
         except BaseException:
             self.leave()
@@ -79,12 +76,13 @@ class Pace:
             Stopped: The run stops, perhaps in the middle of the wait.
         """
         if not self.stopped:
-            woken = asyncio.get_running_loop().create_future()
-            self._resting.add(woken)
+            sleep = asyncio.create_task(asyncio.sleep(seconds))
+            self._resting.add(sleep)
             try:
-                await asyncio.wait((woken,), timeout=seconds)
+                await asyncio.wait((sleep,))
             finally:
-                self._resting.discard(woken)
+                self._resting.discard(sleep)
+                sleep.cancel()
         if self.stopped:
             raise Stopped
 
@@ -105,7 +103,7 @@ class Pace:
         Returns:
             Seconds until rows are sent again.
         """
-        now = self.clock()
+        now = time.monotonic()
         is_first = now >= self._held_until  # not another one of those that were in flight
         if is_first:
             self._allowed = max(1.0, self._allowed / 2)
@@ -119,9 +117,11 @@ class Pace:
     def stop(self) -> None:
         """Stop sending; rows in flight are not interrupted."""
         self.stopped = True
-        for waiting in (*self._queue, *self._resting):
-            if not waiting.done():
-                waiting.set_result(None)
+        for turn in self._queue:
+            if not turn.done():
+                turn.set_result(None)
+        for sleep in self._resting:
+            sleep.cancel()
 
     def _wake_queue(self) -> None:
         room = int(self._allowed) - self._in_flight

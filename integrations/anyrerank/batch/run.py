@@ -100,9 +100,7 @@ def _made(reranker: Model, options: Mapping[str, Any] | None) -> BaseReranker:
 
 def _run_loop(start: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     """Run a coroutine to its end, in a thread of its own where a loop is running, as in Jupyter."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
+    if not _is_loop_running():
         return asyncio.run(start())
     outcome: list[Report | BaseException] = []
 
@@ -119,3 +117,11 @@ def _run_loop(start: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     if isinstance(result, BaseException):
         raise result
     return result
+
+
+def _is_loop_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

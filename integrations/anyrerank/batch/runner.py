@@ -66,6 +66,7 @@ class _Open:
     journal: Journal
     read: int = 0
     is_read: bool = False
+    is_closing: bool = False
 
     @property
     def is_done(self) -> bool:
@@ -132,7 +133,7 @@ class Runner:
             except GaveUpError as error:
                 self._gave_up(opened, row, error)
                 continue
-            if outcome.error is None and outcome.attempts:
+            if outcome.error is None and outcome.attempts and not self._pace.stopped:
                 await self._forgive()
             await self._record(opened, row, outcome)
 
@@ -209,10 +210,11 @@ class Runner:
 
     async def _close_if_done(self, opened: _Open) -> None:
         """Write the part of a chunk, if all of its rows are done."""
-        if not opened.is_done or opened not in self._open:
+        if not opened.is_done or opened.is_closing:
             return
-        self._open.remove(opened)
+        opened.is_closing = True
         await asyncio.to_thread(self._commit, opened)
+        self._open.remove(opened)
         self._closed.set()
 
     def _commit(self, opened: _Open) -> None:
