@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from anyrerank.batch.lines import LinesFile, read_lines
-from anyrerank.batch.outcomes import COLUMNS, Outcome
+from anyrerank.batch.outcomes import Outcome
 
 _SYNC_EVERY = 64
 
@@ -78,10 +78,10 @@ def reopen(path: Path, outcomes: Mapping[int, Outcome]) -> int:
 
 
 def _line(index: int, outcome: Outcome, *, again: bool) -> dict[str, object]:
-    return {"row": index, **({"again": True} if again else {}), **{name: getattr(outcome, name) for name in COLUMNS}}
+    return {"row": index, "again": again, "outcome": outcome}
 
 
 def _entries(path: Path) -> Iterator[tuple[int, Outcome, bool]]:
     for line in read_lines(path):
-        with suppress(KeyError):
-            yield line["row"], Outcome.from_json(line), "again" in line
+        with suppress(KeyError, TypeError):
+            yield line["row"], Outcome(**line["outcome"]), line["again"]

@@ -127,10 +127,12 @@ def _loads(text: bytes) -> Any:
         return json.loads(text)  # which takes half a surrogate pair, and numbers of any size
 
 
-def line_of(kept: Mapping[str, Any], outcome: Outcome) -> bytes:
+def line_of(kept: dict[str, Any], outcome: Outcome) -> bytes:
     """A line of a part, with its line break."""
-    columns = {name: getattr(outcome, name) for name in Outcome.__dataclass_fields__}
+    columns = orjson.dumps(outcome)
+    if not kept:
+        return columns + b"\n"
     try:
-        return orjson.dumps({**kept, **columns}, option=orjson.OPT_APPEND_NEWLINE)
+        return orjson.dumps(kept)[:-1] + b"," + columns[1:] + b"\n"
     except TypeError:
-        return json.dumps({**kept, **columns}).encode() + b"\n"
+        return json.dumps(kept).encode()[:-1] + b"," + columns[1:] + b"\n"

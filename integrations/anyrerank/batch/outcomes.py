@@ -47,7 +47,7 @@ class Outcome:
 
     @classmethod
     def from_json(cls, found: Mapping[str, Any]) -> Outcome:
-        """The outcome in a line of a journal or a part, which may have more fields.
+        """The outcome in a row of a part, which has more fields.
 
         Raises:
             KeyError: A field is missing.
