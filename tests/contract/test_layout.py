@@ -26,6 +26,7 @@ ROOMS = (
         f"anyrerank.{name}"
         for name in (
             "_adapters",
+            "batch",
             "cache",
             "cli",
             "demo",

@@ -9,6 +9,7 @@ import typer
 from typer.core import TyperGroup
 
 import anyrerank
+from anyrerank.cli.batch import batch
 from anyrerank.cli.check import check
 from anyrerank.cli.compare import compare
 from anyrerank.cli.demo import demo
@@ -56,7 +57,7 @@ def _main(
     pass
 
 
-for _command in (demo, rerank, check, compare, providers, serve, spend):
+for _command in (demo, rerank, check, compare, batch, providers, serve, spend):
     app.command()(_command)
 
 app.add_typer(keys, name="keys")

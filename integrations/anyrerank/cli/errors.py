@@ -13,13 +13,13 @@ from anyrerank.errors import RerankError
 
 
 @contextmanager
-def one_line_errors() -> Iterator[None]:
-    """Print a `RerankError` as one line and exit with status 1."""
+def one_line_errors(status: int = 1) -> Iterator[None]:
+    """Print a `RerankError` as one line and exit with `status`."""
     try:
         yield
     except RerankError as error:
         print_error(str(error))
-        raise typer.Exit(1) from None
+        raise typer.Exit(status) from None
 
 
 def print_error(message: str) -> None:

@@ -5,6 +5,7 @@ from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
+    deployment_names,
     deployments_of,
     identity_of,
     is_local,
@@ -29,6 +30,7 @@ __all__ = [
     "arerank",
     "attributes",
     "completed",
+    "deployment_names",
     "deployments_of",
     "driven",
     "guarded",

@@ -27,6 +27,11 @@ def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
     return [(group.name, entry.deployment) for group in router._groups for entry in group.entries]
 
 
+def deployment_names(reranker: BaseReranker) -> list[str]:
+    """`provider/model` of each model that may be asked, in order."""
+    return [member.name for member in reranker._members()]
+
+
 def is_local(reranker: BaseReranker) -> bool:
     """Whether the model that is asked first runs on this machine."""
     return reranker._members()[0].kind.free

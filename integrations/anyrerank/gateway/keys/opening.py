@@ -19,8 +19,8 @@ def opened(settings: GatewaySettings) -> Keyring | None:
     """The keys of a gateway, ready for requests; `None` if it has to do without.
 
     It does without if the default database cannot be opened, or if one that is configured cannot and
-    `allow_requests_on_db_unavailable` is set: then only the master key is valid, and nothing is recorded. A warning says
-    so.
+    `allow_requests_on_db_unavailable` is set. Then only the master key is valid, and nothing is recorded; a warning
+    says so.
 
     Raises:
         ConfigurationError: The database that was asked for cannot be opened.

@@ -1,0 +1,143 @@
+"""One row: ask until there is an answer, or an error that asking again does not change."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from anyrerank._core.client import BaseReranker
+from anyrerank._core.engine import retryable
+from anyrerank._core.types import Attempt
+from anyrerank.batch.outcomes import Outcome, answered, failed
+from anyrerank.batch.pace import Pace
+from anyrerank.batch.rows import Row
+from anyrerank.errors import (
+    APIConnectionError,
+    AuthenticationError,
+    BudgetExceededError,
+    ConfigurationError,
+    FallbackError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RerankError,
+)
+
+_FATAL = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, BudgetExceededError)
+"""Errors that every further row would get too."""
+
+_TRIES = 10
+"""Tries of a row that fails while others are answered: then the row is to blame, not the server."""
+
+_FIRST_WAIT = 1.0
+_LONGEST_WAIT = 60.0
+_RETRIES_OF_A_PART = 8
+
+
+class GaveUpError(Exception):
+    """A row failed for a reason that is not its own, so the next ones may fail as well.
+
+    Attributes:
+        outcome: What is written for the row, if the run goes on.
+        at_once: Whether no further row can succeed.
+    """
+
+    def __init__(self, outcome: Outcome, *, at_once: bool = False) -> None:
+        super().__init__(outcome.error)
+        self.outcome = outcome
+        self.at_once = at_once
+
+
+class Asker:
+    """Asks a reranker for the rows of a run.
+
+    Args:
+        reranker: Whom to ask.
+        pace: When to ask.
+        patience: Seconds for which a row is tried again while the server is unavailable or limits the rate.
+        overrides: Options for every call, such as a budget.
+    """
+
+    def __init__(self, reranker: BaseReranker, pace: Pace, patience: float, overrides: Mapping[str, Any]) -> None:
+        self._reranker = reranker
+        self._pace = pace
+        self._patience = patience
+        # One request of a row at a time: so as many requests are in flight as rows.
+        self._options = {**overrides, "return_documents": False, "on_error": "raise", "max_concurrency": 1}
+
+    async def outcome(self, row: Row) -> Outcome:
+        """The outcome of a row.
+
+        Raises:
+            GaveUpError: It failed for a reason that is not its own.
+            Stopped: The run stops before the row was answered.
+        """
+        if row.problem is not None:
+            return failed(row.problem)
+        attempts: list[Attempt] = []
+        options = {**self._options, **row.options, "max_retries": 0}
+        began, answers, tries = time.monotonic(), self._pace.answers, 0
+        while True:
+            try:
+                await self._pace.enter()
+                try:
+                    response = await self._reranker.arerank(row.query, row.documents, **options)
+                finally:
+                    self._pace.leave()
+            except RerankError as error:
+                tries += 1
+                attempts += error.attempts
+                if is_fatal(error):
+                    raise GaveUpError(failed(error, attempts), at_once=_is_budget(error)) from None
+                if (passing := _passing(error)) is None:
+                    return failed(error, attempts)
+                if tries >= _TRIES and self._pace.answers > answers and not _is_of_all(passing):
+                    return failed(error, attempts)
+                if _is_partly_answered(error.attempts):
+                    options["max_retries"] = _RETRIES_OF_A_PART  # what was answered is not asked for again
+                left = began + self._patience - time.monotonic()
+                wait = self._pace.refused(passing.retry_after) if _is_of_all(passing) else _back_off(tries)
+                if wait > left:
+                    raise GaveUpError(failed(error, attempts)) from None
+            else:
+                attempts += response.attempts
+                if response.attempts:
+                    self._pace.answered()
+                return answered(response, attempts)
+            if not _is_of_all(passing):
+                await self._pace.rest(wait)
+
+
+def is_fatal(error: RerankError) -> bool:
+    """Whether every further row would get this error too."""
+    return all(isinstance(each, _FATAL) for each in _errors(error))
+
+
+def _is_budget(error: RerankError) -> bool:
+    return all(isinstance(each, BudgetExceededError) for each in _errors(error))
+
+
+def _passing(error: RerankError) -> RerankError | None:
+    """The error after which the same row may be answered later: of several, the one with the shortest wait."""
+    passing = [each for each in _errors(error) if retryable(each) or isinstance(each, RateLimitError)]
+    return min(passing, key=lambda each: each.retry_after or 0.0, default=None)
+
+
+def _is_of_all(error: RerankError) -> bool:
+    """Whether other rows would get the error at this moment too, so that all of them wait."""
+    return isinstance(error, RateLimitError | APIConnectionError) or error.retry_after is not None
+
+
+def _is_partly_answered(attempts: Sequence[Attempt]) -> bool:
+    return any(attempt.error is None for attempt in attempts)
+
+
+def _back_off(tries: int) -> float:
+    bound = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tries - 1, 32))
+    return bound * (0.5 + random.random() / 2)  # noqa: S311  jitter
+
+
+def _errors(error: RerankError) -> Sequence[RerankError]:
+    return error.errors if isinstance(error, FallbackError) and error.errors else (error,)

@@ -1,0 +1,28 @@
+"""What a job asks: everything that its results depend on, so that those of two jobs never mix."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import Any
+
+from anyrerank._core.client import BaseReranker, deployment_names, identity_of
+from anyrerank.batch.rows import Columns
+
+
+def facts_of(reranker: BaseReranker, columns: Columns, *, chunk_rows: int, shards: int) -> dict[str, Any]:
+    """The facts by name, as JSON. There is no key among them, and instructions are in a digest only."""
+    options = reranker.options
+    guardrails = [getattr(each, "__qualname__", type(each).__qualname__) for each in options.guardrails]
+    rest = repr((identity_of(reranker), options.max_tokens_per_doc, guardrails))
+    return {
+        "model": reranker.deployment,
+        "models": deployment_names(reranker),
+        "top_n": options.top_n,
+        "score_threshold": options.score_threshold,
+        "score_mode": options.score_mode,
+        "rank_fields": None if options.rank_fields is None else list(options.rank_fields),
+        **columns.names,
+        "chunk_rows": chunk_rows,
+        "shards": shards,
+        "digest of base URL and options": blake2b(rest.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest(),
+    }

@@ -1,0 +1,140 @@
+"""A job: what is known before anything is sent, and doing the rest of it."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from anyrerank._core.client import BaseReranker
+from anyrerank._core.pricing import Budget
+from anyrerank.batch.asking import Asker
+from anyrerank.batch.estimate import Estimate, sampled
+from anyrerank.batch.facts import facts_of
+from anyrerank.batch.folder import Folder
+from anyrerank.batch.journal import outcomes_in
+from anyrerank.batch.manifest import Manifest, Writing
+from anyrerank.batch.pace import Pace
+from anyrerank.batch.progress import Meter
+from anyrerank.batch.report import Report
+from anyrerank.batch.runner import Output, Runner, Work
+from anyrerank.batch.settings import Settings
+from anyrerank.batch.signals import heard
+from anyrerank.batch.source import Inputs, input_files
+from anyrerank.batch.tally import Tally
+from anyrerank.errors import BudgetExceededError, UnknownPriceError
+
+
+class Job:
+    """A job, as far as it is known before anything is sent or written.
+
+    Raises:
+        RerankError: It cannot be run: a wrong argument, a missing key, no input, or a folder that holds another job.
+    """
+
+    def __init__(self, inputs: Inputs, out: str | PathLike[str], reranker: BaseReranker, settings: Settings) -> None:
+        settings.check()
+        self.files = input_files(inputs)
+        reranker.check()
+        self.reranker = reranker
+        self.settings = settings
+        self.folder = Folder(Path(out))
+        self.facts = facts_of(reranker, settings.columns, chunk_rows=settings.chunk_rows, shards=settings.shard[1])
+        manifest = Manifest(self.folder.manifest_path(settings.shard))
+        manifest.check(self.facts, self.files)
+        self.done = _done(self.folder, manifest)
+        errors = sum(self.done.errors.values()) if settings.retry_errors else 0
+        known = {file.key for file in self.files} == manifest.files.keys()
+        self.is_finished = known and not errors and manifest.is_complete(settings.shard)
+        self.total, self.estimate = self.done.rows, self._estimate(errors)
+        self.total += self.estimate.rows - errors
+
+    def _estimate(self, errors: int) -> Estimate:
+        """What is left.
+
+        Raises:
+            BadRequestError: The first rows cannot be ranked, or a column is not there.
+        """
+        found = sampled(self.reranker, self.files, self.settings.columns)
+        rows = -(-found.rows // self.settings.shard[1])
+        left = 0 if self.is_finished else max(0, rows - self.done.rows) + errors
+        return found.of_rest(self.reranker, len(self.files), left, self.settings.rpm)
+
+    @property
+    def budget(self) -> float | None:
+        """US dollars for this shard, over all runs."""
+        return None if self.settings.budget is None else self.settings.budget / self.settings.shard[1]
+
+    def check_budget(self) -> None:
+        """Check that the rest fits into the budget.
+
+        Raises:
+            BudgetExceededError: It does not.
+            UnknownPriceError: There is a budget, and the price is not known.
+        """
+        if self.budget is None:
+            return
+        if self.estimate.dollars is None:
+            raise UnknownPriceError(
+                f"a budget needs a price, and the price of {self.reranker.deployment} is not known: pass "
+                "input_cost_per_query= or input_cost_per_token= (0 if it is free), or prices="
+            )
+        if self.done.cost + self.estimate.dollars > self.budget * (1 + 1e-9):
+            spent = f" on top of ${self.done.cost:,.4f} spent" if self.done.cost else ""
+            raise BudgetExceededError(
+                f"the estimated cost of ${self.estimate.dollars:,.4f}{spent} exceeds the budget of "
+                f"${self.budget:,.4f}; nothing was sent"
+            )
+
+    async def run(self) -> Report:
+        """Do what is left."""
+        settings, began = self.settings, time.monotonic()
+        with self.folder.locked(settings.shard), closing(self._manifest()) as manifest:
+            pace = Pace(settings.in_flight, settings.rpm)
+            work = Work(
+                files=self.files,
+                columns=settings.columns,
+                shard=settings.shard,
+                chunk_rows=settings.chunk_rows,
+                in_flight=settings.in_flight,
+                retry_errors=settings.retry_errors,
+            )
+            asker = Asker(self.reranker, pace, settings.patience, self._overrides())
+            runner = Runner(work, Output(self.folder, manifest), asker, pace, Meter(settings.progress, self.total))
+            with heard(runner.stop):
+                await runner.run()
+            complete = manifest.is_complete(settings.shard)
+            return Report.of(
+                _done(self.folder, manifest),
+                complete=complete,
+                stopped=None if complete else runner.stopped,
+                sent=runner.sent,
+                seconds=time.monotonic() - began,
+            )
+
+    def _manifest(self) -> Writing:
+        manifest = Writing(self.folder.manifest_path(self.settings.shard))
+        manifest.begin(self.facts, self.files)
+        for key, number in manifest.done:
+            self.folder.forget(key, number)  # which a kill may have left behind
+        return manifest
+
+    def _overrides(self) -> dict[str, Any]:
+        """The budget, in addition to those that the reranker has."""
+        if self.budget is None:
+            return {}
+        budget = Budget(self.budget)
+        budget.add(self.done.cost)
+        return {"budget": [*self.reranker.options.shared_budgets, budget]}
+
+
+def _done(folder: Folder, manifest: Manifest) -> Tally:
+    """The sums over the rows that are done, in chunks that are done and in those that are not."""
+    total = manifest.total()
+    done = {folder.journal_name(*each) for each in manifest.done}
+    for path in folder.journals():
+        if path.stem not in done and any(path.stem.startswith(f"{key}-") for key in manifest.files):
+            total.merge(Tally.of(outcomes_in(path).values()))
+    return total

@@ -1,0 +1,112 @@
+"""How far a job is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from anyrerank._core.types import public
+from anyrerank.batch.folder import Folder
+from anyrerank.batch.journal import outcomes_in
+from anyrerank.batch.manifest import Manifest
+from anyrerank.batch.tally import Tally
+from anyrerank.errors import ConfigurationError
+
+
+@public("anyrerank.batch")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """A job, over all its runs.
+
+    Attributes:
+        rows: How many rows are done.
+        errors: How many of them failed, by the name of the error class.
+        attempts: Requests that were sent.
+        cost: US dollars of the rows whose cost is known.
+        unknown_costs: How many rows have an unknown cost.
+        saved: US dollars that cached scores cost when they were computed.
+        complete: Whether every row is done.
+        stopped: Why the run ended before that, or `None`.
+        sent: Rows that this run did.
+        seconds: Duration of this run.
+    """
+
+    rows: int
+    errors: Mapping[str, int] = field(default_factory=dict)
+    attempts: int = 0
+    cost: float = 0.0
+    unknown_costs: int = 0
+    saved: float = 0.0
+    complete: bool = False
+    stopped: str | None = None
+    sent: int = 0
+    seconds: float = 0.0
+
+    @classmethod
+    def of(
+        cls, tally: Tally, *, complete: bool, stopped: str | None = None, sent: int = 0, seconds: float = 0.0
+    ) -> Report:
+        """The report on sums."""
+        return cls(
+            rows=tally.rows,
+            errors=dict(tally.errors),
+            attempts=tally.attempts,
+            cost=tally.cost,
+            unknown_costs=tally.unknown,
+            saved=tally.saved,
+            complete=complete,
+            stopped=stopped,
+            sent=sent,
+            seconds=seconds,
+        )
+
+    @property
+    def failed(self) -> int:
+        """How many rows failed."""
+        return sum(self.errors.values())
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every row was answered, 3 if some failed, 4 if rows are left."""
+        return 4 if not self.complete else 3 if self.failed else 0
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{name} {count}" for name, count in sorted(self.errors.items()))
+        failed = f", {self.failed} of them failed ({each})" if self.failed else ""
+        unknown = f" and {self.unknown_costs} rows of unknown cost" if self.unknown_costs else ""
+        saved = f", ${self.saved:.4f} saved by the cache" if self.saved else ""
+        text = f"{self.rows} rows done{failed}; {self.attempts} requests, ${self.cost:.4f}{unknown}{saved}"
+        if self.complete:
+            return f"complete: {text}"
+        return f"stopped: {self.stopped}; {text}" if self.stopped else f"not complete: {text}"
+
+
+def status(out: str | Path) -> Report:
+    """How far the job in a folder is, over all shards that are there; it may be running.
+
+    Raises:
+        ConfigurationError: There is no job.
+    """
+    folder = Folder(Path(out))
+    manifests = [each for each in folder.manifests() if each.job]
+    if not manifests:
+        raise ConfigurationError(f"{out} holds no job of anyrerank batch")
+    total, journaled = Tally(), Tally()
+    for each in manifests:
+        total.merge(each.total())
+    open_rows = {path.stem: outcomes_in(path) for path in folder.journals()}
+    done = {f"{file}-{number:06d}" for each in manifests for file, number in each.done}
+    for name, outcomes in open_rows.items():
+        if name not in done:  # else its journal is about to be deleted
+            journaled.merge(Tally.of(outcomes.values()))
+    total.merge(journaled)
+    return Report.of(total, complete=_all_complete(manifests))
+
+
+def _all_complete(manifests: list[Manifest]) -> bool:
+    count = manifests[0].job["shards"]
+    if len(manifests) < count:
+        return False
+    shards = [0] if count == 1 else [int(each.path.stem.split("-")[1]) for each in manifests]
+    return all(each.is_complete((index, count)) for index, each in zip(shards, manifests, strict=True))

@@ -1,0 +1,75 @@
+"""Arguments of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from typing_extensions import TypedDict
+
+from anyrerank.batch.estimate import Estimate
+from anyrerank.batch.outcomes import COLUMNS
+from anyrerank.batch.progress import Progress
+from anyrerank.batch.rows import QUERY, Columns
+from anyrerank.errors import BadRequestError
+
+
+class RunKeywords(TypedDict, total=False):
+    """Keyword arguments of `run`."""
+
+    query: str
+    documents: str | None
+    keep: Sequence[str] | None
+    options: Mapping[str, Any] | None
+    in_flight: int
+    rpm: float | None
+    patience: float
+    chunk_rows: int
+    shard: tuple[int, int]
+    budget: float | None
+    retry_errors: bool
+    announce: Callable[[Estimate], object] | None
+    progress: Callable[[Progress], object] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Arguments of a run; see `run`."""
+
+    query: str = QUERY
+    documents: str | None = None
+    keep: Sequence[str] | None = None
+    options: Mapping[str, Any] | None = None
+    in_flight: int = 64
+    rpm: float | None = None
+    patience: float = 3600.0
+    chunk_rows: int = 5000
+    shard: tuple[int, int] = (0, 1)
+    budget: float | None = None
+    retry_errors: bool = False
+    announce: Callable[[Estimate], object] | None = None
+    progress: Callable[[Progress], object] | None = None
+
+    @property
+    def columns(self) -> Columns:
+        """Which fields of the input are read."""
+        return Columns(self.query, self.documents, self.keep)
+
+    def check(self) -> None:
+        """Check the values.
+
+        Raises:
+            BadRequestError: One of them is invalid.
+        """
+        for name, least in (("in_flight", 1), ("chunk_rows", 1), ("patience", 0), ("budget", 0)):
+            value = getattr(self, name)
+            if value is not None and not value >= least:
+                raise BadRequestError(f"{name} must be at least {least}, got {value}")
+        if self.rpm is not None and not self.rpm > 0:
+            raise BadRequestError(f"rpm must be a positive number of requests per minute, got {self.rpm}")
+        index, count = self.shard
+        if not 0 <= index < count:
+            raise BadRequestError(f"the index of a shard must be from 0 to {count - 1}, got {index}/{count}")
+        if clash := sorted(set(self.keep or ()) & set(COLUMNS)):
+            raise BadRequestError(f"keep must not name {', '.join(clash)}: the output has a column of that name")

@@ -1,0 +1,95 @@
+"""The commit protocol: whichever steps a run ends at, every row stands in the output once."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.batch import expected, ids, parts, row, write_rows
+
+from anyrerank import Reranker
+from anyrerank.batch import run
+from anyrerank.testing import fake_provider
+
+ROWS = 23
+IN_FLIGHT = 3
+STEPS = ("write", "fsync", "replace", "unlink")
+
+
+class Crash(BaseException):
+    """The process ends here."""
+
+
+class Disk:
+    """Changes of the disk, of which the one numbered `last` is cut off, and none happens after it."""
+
+    def __init__(self, last: int) -> None:
+        self.last = last
+        self.count = 0
+
+    def step(self, name: str) -> Callable[..., Any]:
+        real = getattr(os, name)
+
+        def call(*arguments: Any, **keywords: Any) -> Any:
+            self.count += 1
+            if self.count >= self.last:
+                if self.count == self.last and name == "write":
+                    real(arguments[0], arguments[1][: len(arguments[1]) // 2])
+                raise Crash
+            return real(*arguments, **keywords)
+
+        return call
+
+
+def crashed(disk: Disk, start: Callable[[], object]) -> bool:
+    """Whether a run ended before its end."""
+    patches = [patch.object(os, name, disk.step(name)) for name in STEPS]
+    for each in patches:
+        each.start()
+    try:
+        start()
+    except Crash:
+        return True
+    finally:
+        for each in patches:
+            each.stop()
+    return False
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    crashes=st.lists(st.integers(1, 60), max_size=6),
+    chunk_rows=st.sampled_from([1, 4, 7, 100]),
+    refused=st.sets(st.integers(0, ROWS - 1), max_size=3),
+)
+def test_any_sequence_of_crashes_leaves_every_row_once(crashes: list[int], chunk_rows: int, refused: set[int]) -> None:
+    def answer(query: str, text: str) -> float:
+        return float("nan") if any(f"({number})" in query for number in refused) else 0.5
+
+    fake = fake_provider(answer)
+    folder = Path(tempfile.mkdtemp())
+    try:
+        path, out = write_rows(folder / "rows.jsonl", map(row, range(ROWS))), folder / "out"
+
+        def start() -> object:
+            target = Reranker("fake/m", custom_llm_provider=fake)
+            return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, patience=0)
+
+        ended = sum(crashed(Disk(last), start) for last in crashes)
+        seen = Counter(call.query for call in fake.calls)
+        start()
+        assert ids(out) == expected(ROWS)
+        assert all(len(each["ranking"]) == 3 for each in parts(out) if each["error"] is None)
+        again = sum(count - 1 for query, count in seen.items() if not any(f"({each})" in query for each in refused))
+        assert again <= ended * IN_FLIGHT
+        assert list((out / "_anyrerank" / "journal").iterdir()) == []
+    finally:
+        shutil.rmtree(folder)
