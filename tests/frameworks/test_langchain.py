@@ -8,19 +8,16 @@ from typing import Any
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, PrivateAttr, SecretStr
-from tests.support.frameworks import COHERE, Face, Wire, refusing
+from tests.support.frameworks import COHERE, Face, Wire, face_fixture, faces, refusing
 from tests.support.harness import KEY, QUERY
 
 from anyrerank import BadRequestError
 from anyrerank.langchain import AnyRerank
 
-FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
+FACES = faces("langchain")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("langchain")
 
 
 DOCUMENTS = [Document(text, id=f"id-{text[0]}", metadata={"source": text[0]}) for text in ("c 0.3", "a 0.9", "b 0.5")]

@@ -7,19 +7,15 @@ from typing import Any
 
 import pytest
 from langchain_core.documents import Document
-from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire
+from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire, face_fixture
 
 from anyrerank import BadRequestError, RerankError
 
-FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
 BASE64 = "iVBORw0KGgo="
 PNG = f"data:image/png;base64,{BASE64}"
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("langchain")
 
 
 @pytest.mark.parametrize("image", [PNG, BASE64], ids=["url", "base64"])

@@ -10,19 +10,16 @@ import pytest
 from langchain_core.callbacks import AsyncCallbackHandler
 from langchain_core.documents import Document
 from tests.frameworks.listeners import Recorder
-from tests.support.frameworks import Face, Trees, Wire, refusing
+from tests.support.frameworks import Face, Trees, Wire, face_fixture, faces, refusing
 from tests.support.harness import KEY, QUERY
 from tests.support.loopback import PATIENCE
 
 from anyrerank import GuardrailRaisedError, InternalServerError
 
-FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
+FACES = faces("langchain")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("langchain")
 
 
 DOCUMENTS = [Document("private c 0.3", id="1"), Document("private a 0.9", id="2")]

@@ -17,19 +17,13 @@ from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import create_retriever_tool
 from langchain_core.vectorstores import InMemoryVectorStore
 from langchain_tests.integration_tests import RetrieversIntegrationTests
-from tests.support.frameworks import LOCAL, Face, Trees, Wire, refusing
+from tests.support.frameworks import LOCAL, Face, Trees, Wire, face_fixture, refusing
 
 from anyrerank import BadRequestError, GuardrailRaisedError
 from anyrerank.hooks import CallEvent
 from anyrerank.langchain import AnyRerank, RerankRetriever
 
-FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
-
-
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("langchain")
 
 
 TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]

@@ -8,20 +8,17 @@ from typing import Any, cast
 import pytest
 from langchain_core.documents import Document
 from langchain_core.runnables import ConfigurableField, Runnable, RunnableLambda, RunnablePassthrough
-from tests.support.frameworks import LOCAL, Face, Trees, Wire, refusing
+from tests.support.frameworks import LOCAL, Face, Trees, Wire, face_fixture, faces, refusing
 from tests.support.harness import QUERY
 
 from anyrerank import BadRequestError
 from anyrerank.hooks import CallEvent
 from anyrerank.langchain import AnyRerank, RerankRunnable
 
-FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
+FACES = faces("langchain")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("langchain")
 
 
 DOCUMENTS = [Document(text, id=f"id-{text[0]}", metadata={"source": text[0]}) for text in ("c 0.3", "a 0.9", "b 0.5")]

@@ -22,18 +22,15 @@ from langchain_core.runnables import RunnableLambda
 from langchain_core.tracers import ConsoleCallbackHandler
 from langchain_core.tracers.context import collect_runs
 from tests.frameworks.listeners import Recorder, Seen
-from tests.support.frameworks import Face, Trees, Wire, refusing, well
+from tests.support.frameworks import Face, Trees, Wire, face_fixture, faces, refusing, well
 from tests.support.harness import KEY, QUERY
 
 from anyrerank import InternalServerError, Reranker
 
-FACES = [Face("langchain", asynchronous=False), Face("langchain", asynchronous=True)]
+FACES = faces("langchain")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("langchain")
 
 
 DOCUMENTS = [Document("private c 0.3", id="1"), Document("private a 0.9", id="2")]

@@ -15,18 +15,15 @@ from llama_index.core.schema import (
     QueryBundle,
     TextNode,
 )
-from tests.support.frameworks import NVIDIA, Face, Wire, refusing
+from tests.support.frameworks import NVIDIA, Face, Wire, face_fixture, faces, refusing
 
 from anyrerank import BadRequestError
 from anyrerank.llama_index import AnyRerank
 
-FACES = [Face("llama_index", asynchronous=False), Face("llama_index", asynchronous=True)]
+FACES = faces("llama_index")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("llama_index")
 
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n0").decode()

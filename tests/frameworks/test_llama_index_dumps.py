@@ -13,20 +13,14 @@ from llama_index.core.schema import (
     NodeWithScore,
     TextNode,
 )
-from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire
+from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire, face_fixture
 from tests.support.harness import KEY
 
 from anyrerank import BadRequestError, ConfigurationError, MemoryCache, Reranker
 from anyrerank.llama_index import AnyRerank
 from anyrerank.providers.cohere import Cohere
 
-FACES = [Face("llama_index", asynchronous=False), Face("llama_index", asynchronous=True)]
-
-
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("llama_index")
 
 
 def _found() -> list[NodeWithScore]:

@@ -18,18 +18,15 @@ from llama_index.core.response_synthesizers import ResponseMode
 from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from tests.frameworks.listeners import Events
-from tests.support.frameworks import Face, Wire
+from tests.support.frameworks import Face, Wire, face_fixture, faces
 from tests.support.loopback import PATIENCE
 
 from anyrerank.llama_index import AnyRerank
 
-FACES = [Face("llama_index", asynchronous=False), Face("llama_index", asynchronous=True)]
+FACES = faces("llama_index")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("llama_index")
 
 
 TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]

@@ -12,20 +12,17 @@ from llama_index.core.instrumentation.events.rerank import ReRankEndEvent
 from llama_index.core.instrumentation.span_handlers import SimpleSpanHandler
 from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from tests.frameworks.listeners import Events
-from tests.support.frameworks import LOCAL, Face, Wire, refusing
+from tests.support.frameworks import LOCAL, Face, Wire, face_fixture, faces, refusing
 from tests.support.harness import KEY, QUERY
 from tests.support.loopback import PATIENCE
 
 from anyrerank import GuardrailRaisedError, InternalServerError, Reranker
 from anyrerank.llama_index import RerankUsageEvent
 
-FACES = [Face("llama_index", asynchronous=False), Face("llama_index", asynchronous=True)]
+FACES = faces("llama_index")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("llama_index")
 
 
 TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]

@@ -18,17 +18,14 @@ from llama_index.core.schema import (
     QueryBundle,
     TextNode,
 )
-from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire
+from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire, face_fixture, faces
 
 from anyrerank import BadRequestError
 
-FACES = [Face("llama_index", asynchronous=False), Face("llama_index", asynchronous=True)]
+FACES = faces("llama_index")
 
 
-@pytest.fixture(params=FACES, ids=["sync", "async"])
-def face(request: pytest.FixtureRequest) -> Face:
-    found: Face = request.param
-    return found
+face = face_fixture("llama_index")
 
 
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n0").decode()

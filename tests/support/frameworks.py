@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import httpx
+import pytest
 from langchain_core.documents import Document
 from langchain_core.tracers.base import BaseTracer
 from langchain_core.tracers.schemas import Run
@@ -163,7 +164,23 @@ class Face:
         return [self.item(each) if isinstance(each, str) else each for each in found]
 
 
-FACES = [Face(framework, asynchronous) for framework in ("langchain", "llama_index") for asynchronous in (False, True)]
+def faces(framework: str) -> list[Face]:
+    """One framework in sync and async."""
+    return [Face(framework, asynchronous) for asynchronous in (False, True)]
+
+
+def face_fixture(framework: str) -> Any:
+    """A fixture for one framework in sync and async."""
+
+    @pytest.fixture(params=faces(framework), ids=["sync", "async"])
+    def face(request: pytest.FixtureRequest) -> Face:
+        found: Face = request.param
+        return found
+
+    return face
+
+
+FACES = [*faces("langchain"), *faces("llama_index")]
 """Both frameworks in sync and async."""
 
 KINDS = [face for face in FACES if not face.asynchronous]
