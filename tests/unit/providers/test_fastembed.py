@@ -5,14 +5,11 @@ import logging
 import math
 import os
 import pickle
-import select
-import signal
 import subprocess
 import sys
 import threading
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -20,6 +17,7 @@ from typing import Any
 import pytest
 from tests.support.frameworks import FACES, Face
 from tests.support.harness import Mode, leaks
+from tests.support.processes import forked
 
 import anyrerank
 from anyrerank import APITimeoutError, BadRequestError, InternalServerError, Reranker, RerankError
@@ -523,44 +521,8 @@ def test_copies_share_the_loaded_model(
     assert len(loads) == 1
 
 
-@pytest.fixture
-def forked() -> Iterator[Callable[[Callable[[], str]], str]]:
-    """Runs a function in a forked child and returns its result."""
-    children: list[int] = []
-
-    def run_it(work: Callable[[], str]) -> str:
-        reading, writing = os.pipe()
-        gc.collect()  # the child would hang if it freed models of earlier tests, whose threads it does not have
-        with warnings.catch_warnings():
-            # this process has threads, of which Python warns from 3.12 on
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
-        if not child:
-            outcome = "failed"
-            try:
-                outcome = work()
-            finally:
-                os.write(writing, outcome.encode())
-                os._exit(0)
-        children.append(child)
-        os.close(writing)
-        try:
-            assert select.select([reading], [], [], 30)[0], "the child does not answer"
-            return os.read(reading, 1000).decode()
-        finally:
-            os.close(reading)
-
-    yield run_it
-    for child in children:
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
-
-
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-def test_forked_process_loads_its_own_model(
-    model: str, loads: list[Any], forked: Callable[[Callable[[], str]], str], mode: Mode
-) -> None:
+def test_forked_process_loads_its_own_model(model: str, loads: list[Any], mode: Mode) -> None:
     reranker = mode.reranker(model)
     mode.rerank(reranker, QUERY, DOCUMENTS)
     (slot,) = local_models.models.slots.values()
@@ -569,6 +531,7 @@ def test_forked_process_loads_its_own_model(
         fresh = Mode(asynchronous=mode.asynchronous)
         return f"{list(fresh.rerank(reranker, QUERY, DOCUMENTS).results.indexes)} {len(loads)}"
 
+    gc.collect()  # the child would hang if it freed models of earlier tests, whose threads it does not have
     with slot.lock:
         assert forked(in_the_child) == f"{ORDER} 2"
     mode.rerank(reranker, QUERY, DOCUMENTS)
