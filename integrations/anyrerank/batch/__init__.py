@@ -5,10 +5,11 @@
 `anyrerank batch` does the same on the command line. `docs/batch.md` describes resume, costs and columns.
 """
 
+from anyrerank.batch.engines import RerankBatch
 from anyrerank.batch.estimate import Estimate
 from anyrerank.batch.progress import Progress
 from anyrerank.batch.report import Report, status
 from anyrerank.batch.run import arun, estimate, run
 from anyrerank.batch.settings import RunKeywords
 
-__all__ = ["Estimate", "Progress", "Report", "RunKeywords", "arun", "estimate", "run", "status"]
+__all__ = ["Estimate", "Progress", "Report", "RerankBatch", "RunKeywords", "arun", "estimate", "run", "status"]
