@@ -11,7 +11,7 @@ ARGS ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test lint types layers unit quick test-local test-servers bench chaos floors pins clean
+.PHONY: demo test lint types layers unit quick test-local test-servers test-engines bench chaos floors pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -39,6 +39,9 @@ test-local: .venv-local/.done ## cross-encoders on torch: its CPU build where pi
 
 test-servers: $(VENV)/.dev ## against Infinity and LiteLLM's proxy, each in an environment of its own in .venv-servers (Python up to 3.12)
 	$(BIN)/python -m pytest tests/servers $(ARGS)
+
+test-engines: .venv-engines/.done ## RerankBatch in Ray Data, Spark, Daft, Dask and datasets: 1.5 GB; Spark needs Java 17 and Python 3.11
+	.venv-engines/bin/python -m pytest tests/engines $(ARGS)
 
 bench: $(VENV)/.dev ## figures against bare clients, on an idle machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
@@ -76,5 +79,12 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 		--editable ".[langchain,llama-index,sentence-transformers]" pytest pytest-asyncio hypothesis
 	@touch $@
 
+.venv-engines/.done: pyproject.toml tests/engines/requirements.txt
+	@echo "installing the engines into .venv-engines (once)"
+	$(PYTHON) -m venv .venv-engines
+	.venv-engines/bin/python -m pip install -qq --disable-pip-version-check \
+		--editable ".[batch]" --requirement tests/engines/requirements.txt pytest pytest-asyncio hypothesis
+	@touch $@
+
 clean:
-	rm -rf $(VENV) .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .venv-engines .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

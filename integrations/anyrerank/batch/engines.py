@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -93,7 +93,10 @@ class RerankBatch:
 
     def in_pandas(self, frames: Iterable[Any]) -> Iterator[Any]:
         """For Spark's `mapInPandas`."""
-        return map(self._of, frames)
+        for frame in frames:
+            table = _PlainFrame(frame)
+            rows, keep = table.rows(self._columns)
+            yield table.result(keep, self._worker.outcomes(rows))
 
     def frame(self, frame: Any) -> Any:
         """For Dask's `map_partitions`: a frame of pandas."""
@@ -101,11 +104,19 @@ class RerankBatch:
 
     async def row(self, row: Mapping[str, Any]) -> dict[str, Any]:
         """For `map` of Hugging Face datasets: the columns of one row, without those of the input."""
-        columns = self._columns
-        documents = _first_in(columns.document_names, row)
-        asked = checked(0, row[columns.query], row[documents], {}, "a row")
-        (outcome,) = await self._worker.aoutcomes([asked])
-        return {name: _plain(getattr(outcome, name)) for name in COLUMNS}
+        documents = _first_in(self._columns.document_names, row)
+        return await self._answer(row[self._columns.query], row[documents])
+
+    def daft(self, query: Any, documents: Any) -> Any:
+        """For Daft: an expression that becomes the columns of the output, without those of the input.
+
+        Args:
+            query, documents: The expressions of the query and of the candidates.
+        """
+        engine = importlib.import_module("daft")
+        fields = {each.name: engine.DataType.from_arrow_type(each.type) for each in _arrow().table_of([]).schema}
+        ask = engine.func(self._answer_to_daft(), return_dtype=engine.DataType.struct(fields), unnest=True)
+        return ask(query, documents)
 
     def schema(self, of: Any) -> Any:
         """The Arrow schema of the output.
@@ -135,6 +146,16 @@ class RerankBatch:
         """
         empty = of._meta if hasattr(of, "_meta") else of.iloc[:0]
         return _Frame(empty).result(_kept(self._columns, list(empty.columns)), [])
+
+    def _answer_to_daft(self) -> Callable[[Any, Any], Awaitable[dict[str, Any]]]:
+        async def rerank(query: Any, documents: Any) -> dict[str, Any]:  # Daft takes functions, not bound methods
+            return await self._answer(query, documents)
+
+        return rerank
+
+    async def _answer(self, query: Any, documents: Any) -> dict[str, Any]:
+        (outcome,) = await self._worker.aoutcomes([checked(0, query, documents, {}, "a row")])
+        return {name: _plain(getattr(outcome, name)) for name in COLUMNS}
 
     @property
     def _worker(self) -> Worker:
@@ -193,7 +214,21 @@ class _ArrowTable(_Table):
         return table
 
 
+class _PlainFrame(_Table):
+    """A frame whose columns hold plain objects, as Spark converts them by the schema that it was given."""
+
+    def result(self, keep: Sequence[str], outcomes: Sequence[Outcome]) -> Any:
+        pandas = importlib.import_module("pandas")
+        columns = {
+            name: pandas.Series([_plain(getattr(each, name)) for each in outcomes], self.batch.index, dtype=object)
+            for name in COLUMNS
+        }
+        return self.batch[list(keep)].assign(**columns)
+
+
 class _Frame(_Table):
+    """A frame whose columns have the types of Arrow, so that those of all partitions are the same."""
+
     def result(self, keep: Sequence[str], outcomes: Sequence[Outcome]) -> Any:
         pandas = importlib.import_module("pandas")
         columns = _arrow().table_of(outcomes).to_pandas(types_mapper=pandas.ArrowDtype)
