@@ -5,6 +5,7 @@ from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
+    budgets_of,
     deployments_of,
     identity_of,
     is_local,
@@ -28,6 +29,7 @@ __all__ = [
     "adriven",
     "arerank",
     "attributes",
+    "budgets_of",
     "completed",
     "deployments_of",
     "driven",
