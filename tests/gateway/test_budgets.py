@@ -16,7 +16,7 @@ from tests.support.keys import ASK, EACH, Running, bearer, paid, serving
 
 from anyrerank import Budget, MemoryCache
 from anyrerank.gateway.dialects import Asked
-from anyrerank.gateway.keys import Past
+from anyrerank.gateway.keys import Past, restore
 from anyrerank.testing import StubServer
 
 
@@ -237,15 +237,19 @@ def test_end_user_that_the_ledger_would_change_is_refused(per_user: Running, use
 
 
 def test_spend_of_the_router_survives_a_restart(tmp_path: Path, vendor: StubServer) -> None:
-    models = [paid(vendor.url), {**paid(vendor.url, "small")}]
-    models[1]["litellm_params"]["max_budget"] = EACH
+    price = {"input_cost_per_query": EACH, "max_budget": EACH}
+    models = [paid(vendor.url), paid(vendor.url, "small"), paid(vendor.url, "any/*", "cohere/*")]
+    for each in models[1:]:
+        each["litellm_params"] |= price
     with serving(tmp_path, models) as gateway:
+        assert gateway.rerank(MASTER_KEY, model="any/new").status_code == 200
         assert gateway.rerank(MASTER_KEY, user="ann").status_code == 200
         assert gateway.rerank(MASTER_KEY, model="small", user="bob").status_code == 200
-    budgets = {"user_budget": Budget(2 * EACH), "budget": Budget(4 * EACH)}
+    budgets = {"user_budget": Budget(2 * EACH), "budget": Budget(5 * EACH)}
     with serving(tmp_path, models, router=budgets) as gateway:
-        Past(gateway.keyring.ledger).restore(gateway.router)
+        restore(gateway.router, Past(gateway.keyring.ledger))
         assert gateway.rerank(MASTER_KEY, model="small").status_code == 429
+        assert gateway.rerank(MASTER_KEY, model="any/other").status_code == 429
         assert [gateway.rerank(MASTER_KEY, user="ann").status_code for _ in range(2)] == [200, 429]
         assert [gateway.rerank(MASTER_KEY).status_code for _ in range(2)] == [200, 429]
 

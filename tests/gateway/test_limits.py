@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -105,6 +107,19 @@ def test_tokens_are_estimated_first_and_corrected_after(tmp_path: Path, clock: C
         assert "fewer or shorter documents" in large.json()["message"]
 
 
+def test_bodies_that_do_not_arrive_are_requests_at_the_same_time(gateway: Running) -> None:
+    key = gateway.new_key(max_parallel_requests=1)
+    address = urlsplit(gateway.url)
+    with socket.create_connection((address.hostname, address.port), timeout=20) as slow:
+        lines = f"POST /rerank HTTP/1.1\r\nhost: localhost\r\nauthorization: Bearer {key}\r\n"
+        slow.sendall(f"{lines}expect: 100-continue\r\ncontent-length: 1000\r\n\r\n".encode())
+        assert slow.recv(100).startswith(b"HTTP/1.1 100")  # the gateway waits for the body
+        assert gateway.rerank(key).status_code == 429
+        assert gateway.rerank(gateway.new_key(max_parallel_requests=1)).status_code == 200
+    while gateway.rerank(key).status_code != 200:
+        pass  # until the gateway has seen that the client went away
+
+
 def test_requests_at_the_same_time_are_limited(tmp_path: Path) -> None:
     arrived, go = threading.Event(), threading.Event()
 
@@ -151,7 +166,7 @@ def test_no_minute_has_more_than_the_limits(calls: list[tuple[float, int, int]])
     for later, tokens, used in calls:
         clock.now += later
         try:
-            start = limits.enter(key, tokens)
+            start = limits.count(key, tokens)
         except GatewayError as error:
             waits.append(error.retry_after or 1.0)
             continue

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -17,6 +18,7 @@ from anyrerank.errors import ConfigurationError
 from anyrerank.gateway import Gateway, Service
 from anyrerank.gateway.caller import Caller, key_of
 from anyrerank.gateway.health import LIVENESS, READINESS
+from anyrerank.gateway.series import Names
 from anyrerank.testing import StubServer
 
 ASK = {"model": "rerank", "query": "red planet", "documents": ["Venus", "Mars is the red planet"]}
@@ -99,6 +101,23 @@ def test_deep_health_asks_each_model_once(vendor: StubServer) -> None:
     assert {each["model_name"] for each in answers[0]["unhealthy_endpoints"]} == {"constant", "down"}
     assert answers[0] == answers[1]
     assert len(vendor.requests) == 2
+
+
+def test_gateway_with_nothing_but_a_wildcard_is_ready_and_lists_it(vendor: StubServer) -> None:
+    models = [entry("any/*", "cohere/*", api_key="vendor-key-3f9", api_base=vendor.url)]
+    with running(gateway_of(models)) as url, httpx.Client(base_url=url, headers=HEADERS) as client:
+        assert client.get("/readyz").status_code == 200
+        assert [each["id"] for each in client.get("/v1/models").json()["data"]] == ["any/*"]
+        assert client.get("/model/info").json() == client.get("/model_group/info").json() == {"data": []}
+        assert client.get("/health?deep=true").json()["unhealthy_endpoints"] == []
+    assert vendor.requests == []
+
+
+def test_deep_health_is_in_the_ledger(tmp_path: Path, vendor: StubServer) -> None:
+    with serving(tmp_path, [paid(vendor.url)]) as gateway:
+        assert gateway.get("/health", deep="true").json()["healthy_count"] == 1
+        (row,) = gateway.get("/spend/keys").json()
+        assert (row["tag"], row["spend"], row["requests"]) == ("key:master", pytest.approx(EACH), 1)
 
 
 def test_deep_health_is_for_the_master(vendor: StubServer) -> None:
@@ -205,6 +224,19 @@ def test_metrics_do_not_grow_with_what_clients_send() -> None:
         requests = values(client.get("/metrics").text, "anyrerank_requests_total")
 
     assert len(requests) == 1
+
+
+def test_metrics_do_not_grow_with_the_names_that_a_wildcard_stands_for(
+    vendor: StubServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyrerank.gateway.metrics.Names", partial(Names, limit=2))
+    models = [entry("any/*", "cohere/*", api_key="vendor-key-3f9", api_base=vendor.url)]
+    with running(gateway_of(models)) as url, httpx.Client(base_url=url, headers=HEADERS) as client:
+        for number in range(5):
+            assert client.post("/rerank", json={**ASK, "model": f"any/{number}"}).status_code == 200
+        attempts = values(client.get("/metrics").text, "anyrerank_attempts_total")
+
+    assert list(attempts.values()) == [1, 1, 3]
 
 
 @pytest.mark.parametrize(

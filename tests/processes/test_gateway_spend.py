@@ -37,9 +37,9 @@ def config(tmp_path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def served(config: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+def served(config: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The URL of a gateway in a process, which is killed at the end at the latest."""
-    command = [sys.executable, "-m", "anyrerank", "serve", "--config", str(config), "--port", "0"]
+    command = [sys.executable, "-m", "anyrerank", "serve", "--config", str(config), "--port", "0", *options]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env={**os.environ, "PYTHONUNBUFFERED": "1"})  # noqa: S603
     assert process.stdout is not None
     try:
@@ -84,3 +84,15 @@ def test_command_line_revokes_a_key_of_a_running_gateway(config: Path) -> None:
         keys("revoke", "cli")
         while call(url, key).status_code != 401:
             pass
+
+
+def test_reload_without_a_master_key_is_refused_where_other_machines_are_let_in(config: Path) -> None:
+    document = json.loads(config.read_text())
+    with served(config, "--host", "0.0.0.0") as (everywhere, _):  # noqa: S104
+        url = everywhere.replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+        del document["general_settings"]["master_key"]
+        config.write_text(json.dumps(document))
+        refused = httpx.post(f"{url}/config/reload", headers=bearer(MASTER))
+        assert (refused.status_code, "no master key" in refused.json()["message"]) == (400, True)
+        assert call(url, "sk-nobody").status_code == 401
+        assert call(url, MASTER).status_code == 200

@@ -51,10 +51,11 @@ def serve(
     with one_line_errors():
         if config is not None and model:
             raise ConfigurationError("--config and --model exclude each other")
-        read = _read(config, model)
-        _check_host(host, read)
+        read = _read(config, model, host)
         keyring = opened(read.settings)
-        gateway = Gateway(service_of(read, keyring), reread=lambda: service_of(_read(config, model), keyring))
+        gateway = Gateway(
+            service_of(read, keyring), reread=lambda: service_of(_read(config, model, host), keyring, gateway.service)
+        )
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
@@ -76,18 +77,17 @@ def serve(
         Server(gateway, started=started, reload=reload).run([listener])
 
 
-def _read(config: Path | None, models: list[str] | None) -> GatewayConfig:
+def _read(config: Path | None, models: list[str] | None, host: str) -> GatewayConfig:
+    """The configuration, if it may be served on this address."""
     from anyrerank.gateway.config import config_of_file, config_of_models
 
-    return config_of_models(models or [_DEFAULT_MODEL]) if config is None else config_of_file(config)
-
-
-def _check_host(host: str, config: GatewayConfig) -> None:
-    if config.settings.master_key is None and not _is_loopback(host):
+    found = config_of_models(models or [_DEFAULT_MODEL]) if config is None else config_of_file(config)
+    if found.settings.master_key is None and not _is_loopback(host):
         raise ConfigurationError(
             f"--host {host} lets other machines in, and there is no master key: set general_settings.master_key or the "
             "environment variable LITELLM_MASTER_KEY"
         )
+    return found
 
 
 def _is_loopback(host: str) -> bool:

@@ -40,6 +40,14 @@ class Grant(Protocol):
 class Account(Protocol):
     """Counts what a key uses."""
 
+    def present(self) -> AbstractContextManager[None]:
+        """Count a request among those at the same time, from before its body arrives.
+
+        Raises:
+            GatewayError: There are as many as the key may have.
+        """
+        ...
+
     def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
         """Let a request in.
 
@@ -92,6 +100,10 @@ class Caller:
         if self.models is None or name in self.models:
             return True
         return any("*" in each and matches(each, name) for each in self.models)
+
+    def present(self) -> AbstractContextManager[None]:
+        """Count a request that is here; see `Account.present`."""
+        return nullcontext() if self.account is None else self.account.present()
 
     def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
         """Let a request in; see `Account.admitted`."""

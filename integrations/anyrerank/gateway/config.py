@@ -14,7 +14,7 @@ from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.gateway.caller import MasterKey, Open
 from anyrerank.gateway.general_settings import honoured, may_be_ignored
 from anyrerank.gateway.isolation import isolation_of
-from anyrerank.gateway.keys import Keyring, Past
+from anyrerank.gateway.keys import Keyring, Past, restore
 from anyrerank.gateway.service import Service
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 
@@ -87,29 +87,32 @@ def config_of_models(models: Sequence[str]) -> GatewayConfig:
     return GatewayConfig(router={**_DEFAULTS, "model_list": entries}, settings=settings)
 
 
-def service_of(config: GatewayConfig, keyring: Keyring | None = None) -> Service:
+def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Service | None = None) -> Service:
     """What a gateway with this configuration serves.
 
     Args:
         config: The configuration.
         keyring: Its keys, if it has a database.
+        before: What it has served until now.
 
     Raises:
         ConfigurationError: An argument of the router is wrong.
+        LedgerError: What was spent before cannot be read.
     """
     key = config.settings.master_key
+    master_key = None if key is None else key.get_secret_value()
     try:
         router = Router(max_wait=config.settings.queue_seconds, **config.router)
     except BadRequestError as error:
         raise ConfigurationError(error.message) from None
-    master_key = None if key is None else key.get_secret_value()
-    if keyring is not None:
+    past = None if keyring is None else Past(keyring.ledger)
+    restore(router, past, None if before is None else before.router)
+    if keyring is not None:  # last: an error must leave the keys as they were
         keyring.configure(
             master_key=master_key,
             networks=config.settings.trusted_networks,
             max_parallel_requests=config.settings.max_parallel_requests,
         )
-        Past(keyring.ledger).restore(router)
     return Service(
         router=router,
         settings=config.settings,

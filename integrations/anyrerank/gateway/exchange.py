@@ -7,24 +7,25 @@ import logging
 import time
 import traceback
 import uuid
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from anyrerank._core.client import BaseReranker, scales_of, supported_options
-from anyrerank._core.types import RerankResponse
+from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.admission import Admission, Hold
 from anyrerank.gateway.answers import ranked
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
-from anyrerank.gateway.caller import Caller
+from anyrerank.gateway.caller import Caller, Grant
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
 from anyrerank.gateway.dry_run import dry_run, is_dry_run
 from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error
 from anyrerank.gateway.noted import Noted
 from anyrerank.gateway.service import Service, check_scales, options_of_call
+from anyrerank.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 
@@ -129,49 +130,57 @@ class RerankEndpoint:
 
     async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive, hold: Hold) -> bytes:
         service = self._host.service
-        settings = service.settings
         exchange.caller = caller = service.access.caller(scope)
-        limit = int(settings.max_body_mb * 2**20)
-        body = await json_object(scope, receive, max_bytes=limit, seconds=settings.body_seconds, hold=hold)
-        if self._shared:
-            exchange.dialect = recognised(body, self._dialect)
-        exchange.asked = asked = exchange.dialect.read(Fields(body), scope.get("path_params", {}))
-        if len(asked.documents) > settings.max_documents:
-            raise GatewayError(
-                kind="too_large",
-                message=f"a request may have {settings.max_documents:,} documents, got {len(asked.documents):,}",
-                param="documents",
-            )
-        exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
-        if asked.fallbacks is not None:
-            reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
-        options = _options(asked, scope, caller, service)
-        scales = scales_of(reranker)
-        check_scales(scales, settings)
-        if "unknown" not in scales and (asked.unit_scores or len(scales) > 1):
-            options["score_mode"] = "unit"
-        if service.isolation is not None:
-            options["cache"] = service.isolation.of(caller.owner)
-        with caller.admitted(asked, options, reranker.options) as grant:
-            if is_dry_run(scope):
-                return await self._estimated(service, exchange.model, reranker, asked, options)
-            call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
-            began = time.perf_counter()
-            try:
-                exchange.response = response = await unless_gone(call, receive)
-                grant.settle(response)
-            except RerankError as error:
-                exchange.error = error
-                raise gateway_error(error) from None
-            finally:
-                exchange.upstream = time.perf_counter() - began
-                exchange.headers = grant.headers()
+        with caller.present():
+            exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
+            exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
+            if asked.fallbacks is not None:
+                reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
+            options = _options(asked, scope, caller, service, scales_of(reranker))
+            with caller.admitted(asked, options, reranker.options) as grant:
+                if is_dry_run(scope):
+                    return await self._estimated(service, exchange.model, reranker, asked, options)
+                call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
+                response = await self._response(exchange, call, receive, grant)
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
         self._noted.ignored(exchange.dialect.name, asked.ignored)
         self._noted.dropped(f"{response.provider}/{response.model}", exchange.dropped)
         answer = ranked(response, asked.documents, model=exchange.model, request_id=exchange.request_id)
         return encoded(exchange.dialect.answer(asked, answer))
+
+    async def _read(
+        self, exchange: Exchange, scope: Scope, receive: Receive, hold: Hold, settings: GatewaySettings
+    ) -> Asked:
+        """The request in the body, in the words of the dialect that it is in."""
+        limit = int(settings.max_body_mb * 2**20)
+        body = await json_object(scope, receive, max_bytes=limit, seconds=settings.body_seconds, hold=hold)
+        if self._shared:
+            exchange.dialect = recognised(body, self._dialect)
+        asked = exchange.dialect.read(Fields(body), scope.get("path_params", {}))
+        if len(asked.documents) > settings.max_documents:
+            raise GatewayError(
+                kind="too_large",
+                message=f"a request may have {settings.max_documents:,} documents, got {len(asked.documents):,}",
+                param="documents",
+            )
+        return asked
+
+    async def _response(
+        self, exchange: Exchange, call: Coroutine[Any, Any, RerankResponse], receive: Receive, grant: Grant
+    ) -> RerankResponse:
+        """What the router answers; a client that goes away ends the call."""
+        began = time.perf_counter()
+        try:
+            exchange.response = response = await unless_gone(call, receive)
+            grant.settle(response)
+        except RerankError as error:
+            exchange.error = error
+            raise gateway_error(error) from None
+        finally:
+            exchange.upstream = time.perf_counter() - began
+            exchange.headers = grant.headers()
+        return response
 
     async def _estimated(
         self, service: Service, model: str, reranker: BaseReranker, asked: Asked, options: Mapping[str, Any]
@@ -235,8 +244,13 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> dict[str, Any]:
-    """The options of the call."""
+def _options(asked: Asked, scope: Scope, caller: Caller, service: Service, scales: Collection[Scale]) -> dict[str, Any]:
+    """The options of the call.
+
+    Raises:
+        GatewayError: The scales of the models differ, and the settings refuse that; or the end user has a wrong name.
+    """
+    check_scales(scales, service.settings)
     options = {**asked.options, **options_of_call(service, asked.settings)}
     if asked.top_n is not None:
         options["top_n"] = asked.top_n
@@ -247,6 +261,10 @@ def _options(asked: Asked, scope: Scope, caller: Caller, service: Service) -> di
     )
     if user is not None:
         options["user"] = checked_user(user)
+    if "unknown" not in scales and (asked.unit_scores or len(scales) > 1):
+        options["score_mode"] = "unit"
+    if service.isolation is not None:
+        options["cache"] = service.isolation.of(caller.owner)
     return options
 
 

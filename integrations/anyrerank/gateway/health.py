@@ -17,6 +17,7 @@ import anyrerank
 from anyrerank._core.client import Router, deployments_of
 from anyrerank.errors import RerankError
 from anyrerank.gateway.caller import Caller
+from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.plain import json_answer, master
 from anyrerank.gateway.service import Service
@@ -24,8 +25,9 @@ from anyrerank.gateway.service import Service
 LIVENESS = ("/health/liveliness", "/health/liveness", "/liveness", "/livez", "/healthz")
 READINESS = ("/health/readiness", "/readiness", "/readyz")
 
-_QUERY = "What is the capital of France?"
-_DOCUMENTS = ("Bananas are yellow.", "The capital of France is Paris.")
+_ASKED = Asked(
+    query="What is the capital of France?", documents=("Bananas are yellow.", "The capital of France is Paris.")
+)
 _DEEP_SECONDS = 60.0
 """For how long the outcome of a deep check holds: it costs money."""
 
@@ -68,7 +70,7 @@ class Health:
         """Why the gateway is not ready, by dependency."""
         host = self._host
         found = {"gateway": "it is shutting down" if host.draining else None}
-        if all(each.fault() is not None for _, each in deployments_of(host.service.router)):
+        if not _has_usable_model(host.service.router):
             found["models"] = "no model has what it needs to be asked, such as a key"
         found |= {name: reason() for name, reason in host.dependencies.items()}
         return {name: reason for name, reason in found.items() if reason is not None}
@@ -77,27 +79,39 @@ class Health:
         """The deployments of the models that the caller may use; numbers only for callers without a key."""
         service = self._host.service
         if request.query_params.get("deep", "").lower() == "true":
-            caller: Caller | None = master(service, request.scope)
-            faults: Mapping[str, str | None] = await self._deep(service)
+            caller: Caller | None = (payer := master(service, request.scope))
+            faults: Mapping[str, str | None] = await self._deep(service, payer)
         else:
             caller, faults = _caller(service, request), {}
         return json_answer(_report(service, caller, faults))
 
-    async def _deep(self, service: Service) -> dict[str, str | None]:
+    async def _deep(self, service: Service, payer: Caller) -> dict[str, str | None]:
         """What is wrong with each model when it is asked, or `None`."""
         async with self._checking:  # who comes meanwhile gets the same outcome
             known = self._checked
             if known is None or known[0] is not service or time.monotonic() - known[1] > _DEEP_SECONDS:
-                names = [name for name in service.router.model_names if name not in service.unavailable]
-                found = await asyncio.gather(*(_fault(service.router, name) for name in names))
+                names = [
+                    name for name in service.router.model_names if name not in service.unavailable and "*" not in name
+                ]
+                found = await asyncio.gather(*(_fault(service.router, name, payer) for name in names))
                 known = self._checked = (service, time.monotonic(), dict(zip(names, found, strict=True)))
             return known[2]
 
 
-async def _fault(router: Router, name: str) -> str | None:
-    """What is wrong with a model, which is asked to rank a known pair."""
+def _has_usable_model(router: Router) -> bool:
+    """Whether something can be asked; what a wildcard stands for is not known before it is asked."""
+    return any("*" in name for name in router.model_names) or any(
+        each.fault() is None for _, each in deployments_of(router)
+    )
+
+
+async def _fault(router: Router, name: str, payer: Caller) -> str | None:
+    """What is wrong with a model, which is asked to rank a known pair; `payer` pays for it as for any other call."""
+    reranker = router.as_reranker(name, ())
     try:
-        response = await router.arerank(name, _QUERY, _DOCUMENTS, fallbacks=None, cache=None)
+        with payer.admitted(_ASKED, {"cache": None}, reranker.options) as grant:
+            response = await reranker.arerank(_ASKED.query, _ASKED.documents, **grant.options)
+            grant.settle(response)
     except RerankError as error:
         return type(error).__name__
     first, second = response.results.scores

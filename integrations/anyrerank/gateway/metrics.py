@@ -37,7 +37,7 @@ class Metrics(Collector):
         self._host = host
         self._groups: Mapping[str | None, str] = {}
         self._grouped: Service | None = None
-        self._model, self._key = Names(), Names()
+        self._model, self._key, self._deployment = Names(), Names(), Names()
         self._requests = Totals("anyrerank_requests", "Requests.", "route", "dialect", "model", "status")
         self._seconds = Durations(
             "anyrerank_request_duration_seconds", "Time from the headers of a request to its answer.", "route", "model"
@@ -131,7 +131,7 @@ class Metrics(Collector):
 
     def _spent(self, model: str, key: str, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
-            self._attempts.add(1, attempt.deployment, attempt.error or "")
+            self._attempts.add(1, self._deployment(attempt.deployment), attempt.error or "")
             if attempt.cost:
                 self._dollars.add(attempt.cost, model, key)
 

@@ -68,12 +68,13 @@ class Models:
         return service.names(service.access.caller(request.scope))
 
     def _members(self, request: Request) -> Iterator[tuple[str, list[Deployment]]]:
-        """The names that a caller may use, and their deployments; an alias has those of its name."""
+        """The names that a caller may use, and their deployments; an alias has those of its name, a wildcard none."""
         router = self._host.service.router
         known = deployments_of(router)
         for name in self._names(request):
-            group = router.as_reranker(name).deployment
-            yield name, [each for other, each in known if other == group]
+            if "*" not in name:
+                group = router.as_reranker(name).deployment
+                yield name, [each for other, each in known if other == group]
 
 
 def price_of(deployment: Deployment) -> Price | None:

@@ -70,8 +70,7 @@ def _hook_of(service: Service) -> OpenTelemetry | None:
     module: Any = sys.modules.get("anyrerank.telemetry")  # an extra, which is loaded if there is a hook
     if module is None:
         return None
-    hooks = service.router.as_reranker(service.router.model_names[0]).options.hooks
-    return next((hook for hook in hooks if isinstance(hook, module.OpenTelemetry)), None)
+    return next((hook for hook in service.router.options.hooks if isinstance(hook, module.OpenTelemetry)), None)
 
 
 def _noting_status(send: Send, serving: Serving) -> Send:

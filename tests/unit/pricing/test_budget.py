@@ -401,4 +401,20 @@ def test_users_of_earlier_windows_are_forgotten(clock: Clock) -> None:
     for number in range(200):
         clock.now += 1.0
         budget.reserve(0.1, f"user {number}").settle(0.1)
-    assert len(budget._accounts) <= 60
+    assert len(budget._book.accounts) <= 60
+
+
+def test_successor_goes_on_with_what_was_spent_and_reserved() -> None:
+    before, after = Budget(1.0, "1d"), Budget(3.0, "1d")
+    reservation = before.reserve(1.0)
+    assert after.succeed(before)
+    assert after.left() == 2.0
+    reservation.settle(0.5)
+    assert (after.spent(), after.left()) == (0.5, 2.5)
+
+
+def test_budget_does_not_succeed_one_with_another_window() -> None:
+    before, after = Budget(1.0, "1d"), Budget(1.0)
+    before.add(1.0)
+    assert not after.succeed(before)
+    assert after.left() == 1.0

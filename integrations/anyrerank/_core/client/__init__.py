@@ -5,6 +5,7 @@ from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
+    budgets_of,
     deployment_names,
     deployments_of,
     identity_of,
@@ -29,6 +30,7 @@ __all__ = [
     "adriven",
     "arerank",
     "attributes",
+    "budgets_of",
     "completed",
     "deployment_names",
     "deployments_of",

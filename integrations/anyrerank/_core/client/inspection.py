@@ -9,6 +9,7 @@ from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, prepared
 from anyrerank._core.client.router import Router
 from anyrerank._core.engine import Call, Deployment, Plan, planned, provider_options
+from anyrerank._core.pricing import Budget
 from anyrerank._core.types import Document, Scale
 from anyrerank.errors import RerankError
 
@@ -25,6 +26,14 @@ def identity_of(reranker: BaseReranker) -> tuple[object, ...]:
 def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
     """Each name of a router with each of its deployments."""
     return [(group.name, entry.deployment) for group in router._groups for entry in group.entries]
+
+
+def budgets_of(router: Router) -> dict[str, Budget]:
+    """The budgets of the deployments of a router, by `model_id`; that of a wildcard is shared by its models."""
+    groups = router._groups
+    found = [(each.id, each.budget) for entries in groups.wildcards.values() for each in entries]
+    found += [(each.id, each.deployment.budget) for group in groups.named.values() for each in group.entries]
+    return {model_id: budget for model_id, budget in found if budget is not None}
 
 
 def deployment_names(reranker: BaseReranker) -> list[str]:

@@ -30,6 +30,15 @@ class _Account:
     reserved: float = 0.0
 
 
+@dataclass(slots=True)
+class _Book:
+    """The accounts of the current window; a budget and its successor have the same."""
+
+    window: float = -math.inf
+    accounts: dict[str | None, _Account] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 @public("anyrerank")
 class Budget:
     """A limit in US dollars per window of time: a call that would exceed it is refused before it is sent.
@@ -58,14 +67,12 @@ class Budget:
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
-        self._window = -math.inf
-        self._accounts: dict[str | None, _Account] = {}
-        self._lock = threading.Lock()
+        self._book = _Book()
         reset_in_child(self, Budget._reset)
 
     def _reset(self) -> None:
-        self._lock = threading.Lock()
-        for account in self._accounts.values():
+        self._book.lock = threading.Lock()
+        for account in self._book.accounts.values():
             account.reserved = 0.0  # for calls of the parent
 
     def __repr__(self) -> str:
@@ -76,19 +83,30 @@ class Budget:
 
     def spent(self, spender: str | None = None) -> float:
         """US dollars that `spender` (`None`: everyone) has spent in the current window."""
-        with self._lock:
+        with self._book.lock:
             return self._account(spender).spent
 
     def left(self, spender: str | None = None) -> float:
         """US dollars that `spender` can still spend in the current window, without those of calls in flight."""
-        with self._lock:
+        with self._book.lock:
             account = self._account(spender)
             return max(0.0, self.dollars - account.spent - account.reserved)
 
     def add(self, dollars: float, spender: str | None = None) -> None:
         """Count what `spender` has spent elsewhere in the current window, such as before a restart."""
-        with self._lock:
+        with self._book.lock:
             self._account(spender).spent += dollars
+
+    def succeed(self, other: Budget) -> bool:
+        """Go on with what `other` has counted, and count its calls in flight with it.
+
+        Returns:
+            Whether it does: not if the windows of the two have different lengths.
+        """
+        if self._seconds != other._seconds:
+            return False
+        self._book = other._book
+        return True
 
     @property
     def started(self) -> float:
@@ -106,7 +124,7 @@ class Budget:
         Raises:
             BudgetExceededError: They would exceed the budget; `retry_after` says when the next window starts.
         """
-        with self._lock:
+        with self._book.lock:
             account = self._account(spender)
             if dollars and account.spent + account.reserved + dollars > self.dollars * (1 + 1e-9):
                 raise self._exceeded(account, dollars, spender)
@@ -115,7 +133,7 @@ class Budget:
 
     def settle(self, reservation: Reservation, cost: float | None) -> None:
         """Replace what was reserved for a call by what it cost; `None` counts the estimate."""
-        with self._lock:
+        with self._book.lock:
             account = self._account(reservation.spender)
             if account.window == reservation.window:
                 account.reserved = max(0.0, account.reserved - reservation.dollars)
@@ -123,10 +141,11 @@ class Budget:
 
     def _account(self, spender: str | None) -> _Account:
         window = 0.0 if math.isinf(self._seconds) else time.time() // self._seconds
-        if window != self._window:
-            self._window = window
-            self._accounts.clear()
-        return self._accounts.setdefault(spender, _Account(window))
+        book = self._book
+        if window != book.window:
+            book.window = window
+            book.accounts.clear()
+        return book.accounts.setdefault(spender, _Account(window))
 
     def _exceeded(self, account: _Account, dollars: float, spender: str | None) -> BudgetExceededError:
         again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - time.time()

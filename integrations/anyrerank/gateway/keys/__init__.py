@@ -6,7 +6,7 @@ from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, token_of
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.opening import opened
-from anyrerank.gateway.keys.past import Past
+from anyrerank.gateway.keys.past import Past, restore
 from anyrerank.gateway.keys.routes import key_routes
 from anyrerank.gateway.keys.store import Customer, Store
 
@@ -23,5 +23,6 @@ __all__ = [
     "default_url",
     "key_routes",
     "opened",
+    "restore",
     "token_of",
 ]

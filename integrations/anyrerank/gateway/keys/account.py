@@ -59,6 +59,19 @@ class Account:
         return self.spent if self.budget is None else self.budget.spent()
 
     @contextmanager
+    def present(self) -> Iterator[None]:
+        """Count a request among those at the same time; a body that never arrives takes the place of another one.
+
+        Raises:
+            GatewayError: There are as many as the key may have.
+        """
+        self._limits.enter(self.key)
+        try:
+            yield
+        finally:
+            self._limits.leave()
+
+    @contextmanager
     def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> Iterator[Grant]:
         """Let a request in and count it.
 
@@ -75,11 +88,8 @@ class Account:
         tokens = (
             0 if key.tpm_limit is None else tokens_to_read(asked.query, asked.documents, options.get("rank_fields"))
         )
-        start = self._limits.enter(key, tokens)
-        try:
-            yield _Grant(self, {**options, **paid}, start, tokens)
-        finally:
-            self._limits.leave()
+        start = self._limits.count(key, tokens)
+        yield _Grant(self, {**options, **paid}, start, tokens)
 
     def headers(self) -> dict[str, str]:
         """The headers of an answer."""

@@ -45,6 +45,7 @@ _RESTRICTING_WORDS = (
     "budget",
     "block",
     "deny",
+    "expir",
     "forbid",
     "limit",
     "max_",

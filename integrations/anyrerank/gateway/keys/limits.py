@@ -25,8 +25,20 @@ class Limits:
         self._clock = clock
         self._window = Window()
 
-    def enter(self, key: Key, tokens: int) -> float:
-        """Count a request, and return what `correct` needs.
+    def enter(self, key: Key) -> None:
+        """Count a request as in flight.
+
+        Raises:
+            GatewayError: As many are as its key may have.
+        """
+        parallel = key.max_parallel_requests
+        if parallel is not None and self.in_flight >= parallel:
+            message = f"this key may have {parallel} requests at the same time, and has {self.in_flight}"
+            raise self._refused(key, message, 1.0 if parallel else None)
+        self.in_flight += 1
+
+    def count(self, key: Key, tokens: int) -> float:
+        """Count a request and its tokens, and return what `correct` needs.
 
         Args:
             key: Its limits.
@@ -38,7 +50,6 @@ class Limits:
         now = self._clock()
         self._window.forget(now)
         self._check(key, tokens, now)
-        self.in_flight += 1
         return self._window.add(now, Need(1, tokens))
 
     def leave(self) -> None:
@@ -46,7 +57,7 @@ class Limits:
         self.in_flight -= 1
 
     def correct(self, start: float, tokens: int) -> None:
-        """Count more tokens, or fewer, for a request that entered at `start`."""
+        """Count more tokens, or fewer, for a request that was counted at `start`."""
         self._window.change(start, 0, tokens)
 
     def headers(self, key: Key) -> dict[str, str]:
@@ -67,10 +78,7 @@ class Limits:
         return found
 
     def _check(self, key: Key, tokens: int, now: float) -> None:
-        parallel, rpm, tpm = key.max_parallel_requests, key.rpm_limit, key.tpm_limit
-        if parallel is not None and self.in_flight >= parallel:
-            message = f"this key may have {parallel} requests at the same time, and has {self.in_flight}"
-            raise self._refused(key, message, 1.0 if parallel else None)
+        rpm, tpm = key.rpm_limit, key.tpm_limit
         if rpm is not None and self._window.requests >= rpm:
             message = f"this key may send {rpm} requests per minute, and has sent {self._window.requests}"
             raise self._refused(key, message, self._wait(Terms(rpm=rpm), Need(1), now) if rpm else None)

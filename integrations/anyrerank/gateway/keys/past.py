@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime, timezone
 
-from anyrerank._core.client import Router, deployments_of
+from anyrerank._core.client import Router, budgets_of
 from anyrerank._core.pricing import Budget
 from anyrerank.ledger import By, Ledger
 
@@ -29,19 +29,22 @@ class Past:
         """US dollars of calls of an end user."""
         return self._spent("user", budget).get(user, 0.0)
 
-    def restore(self, router: Router) -> None:
-        """Count what was spent before in the budgets of a router and of its deployments."""
-        options = router.options
-        for budget in options.shared_budgets:
+    def add_to(self, budget: Budget, by: By | None, name: str | None) -> None:
+        """Count in a budget of the router what was spent in its current window.
+
+        Args:
+            budget: The budget.
+            by: `"deployment"`, `"user"` for a budget of each end user, or `None` for one of everything.
+            name: The deployment.
+        """
+        if by is None:
             budget.add(self._ledger.total(since=_since(budget.started)))
-        if options.user_budget is not None:
-            for user, dollars in self._spent("user", options.user_budget).items():
+        elif by == "deployment":
+            budget.add(self._spent(by, budget).get(name, 0.0))
+        else:
+            for user, dollars in self._spent(by, budget).items():
                 if user is not None:
-                    options.user_budget.add(dollars, user)
-        for _, deployment in deployments_of(router):
-            if deployment.budget is not None:
-                spent = self._spent("deployment", deployment.budget)
-                deployment.budget.add(spent.get(deployment.model_id or deployment.name, 0.0))
+                    budget.add(dollars, user)
 
     def _spent(self, by: By, budget: Budget | None) -> Mapping[str | None, float]:
         started = 0.0 if budget is None else budget.started
@@ -53,3 +56,32 @@ class Past:
 
 def _since(started: float) -> datetime | None:
     return datetime.fromtimestamp(started, timezone.utc) if started else None
+
+
+def restore(router: Router, past: Past | None, before: Router | None = None) -> None:
+    """Let the budgets of a router and of its deployments go on where they were.
+
+    Args:
+        router: The router.
+        past: What was spent before this process started, if that is known.
+        before: The router that it replaces in this process: it knows more, such as what its calls in flight will cost.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    known = {} if before is None else _budgets(before)
+    for place, budget in _budgets(router).items():
+        goes_on = place in known and budget.succeed(known[place])
+        if past is not None and not goes_on:
+            past.add_to(budget, *place)
+
+
+def _budgets(router: Router) -> dict[tuple[By | None, str | None], Budget]:
+    """The budgets of a router, and what each is for."""
+    options = router.options
+    found: dict[tuple[By | None, str | None], Budget] = {
+        (None, str(number)): each for number, each in enumerate(options.shared_budgets)
+    }
+    if options.user_budget is not None:
+        found["user", None] = options.user_budget
+    return found | {("deployment", name): each for name, each in budgets_of(router).items()}
