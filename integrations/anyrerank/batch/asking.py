@@ -15,7 +15,9 @@ from anyrerank.batch.pace import Pace
 from anyrerank.batch.rows import Row
 from anyrerank.errors import (
     APIConnectionError,
+    APIResponseValidationError,
     AuthenticationError,
+    BadRequestError,
     BudgetExceededError,
     ConfigurationError,
     FallbackError,
@@ -58,12 +60,16 @@ class Asker:
         pace: When to ask.
         patience: Seconds for which a row is tried again while the server is unavailable or limits the rate.
         overrides: Options for every call, such as a budget.
+        is_proven: Whether rows were answered before, so that one that is refused is to blame itself.
     """
 
-    def __init__(self, reranker: BaseReranker, pace: Pace, patience: float, overrides: Mapping[str, Any]) -> None:
+    def __init__(
+        self, reranker: BaseReranker, pace: Pace, patience: float, overrides: Mapping[str, Any], *, is_proven: bool
+    ) -> None:
         self._reranker = reranker
         self._pace = pace
         self._patience = patience
+        self._is_proven = is_proven
         # One request of a row at a time: so as many requests are in flight as rows.
         self._options = {**overrides, "return_documents": False, "on_error": "raise", "max_concurrency": 1}
 
@@ -89,7 +95,7 @@ class Asker:
             except RerankError as error:
                 tries += 1
                 attempts += error.attempts
-                if is_fatal(error):
+                if is_fatal(error) or self._is_suspect(error):
                     raise GaveUpError(failed(error, attempts), at_once=_is_budget(error)) from None
                 if (passing := _passing(error)) is None:
                     return failed(error, attempts)
@@ -108,6 +114,12 @@ class Asker:
                 return answered(response, attempts)
             if not _is_of_all(passing):
                 await self._pace.rest(wait)
+
+    def _is_suspect(self, error: RerankError) -> bool:
+        """Whether the server may be the wrong one: it answers with nonsense, or refused every row so far."""
+        refused = isinstance(error, BadRequestError) and error.status_code is not None
+        is_first = refused and not self._is_proven and not self._pace.answers
+        return isinstance(error, APIResponseValidationError) or is_first
 
 
 def is_fatal(error: RerankError) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from contextlib import closing
 from os import PathLike
@@ -15,7 +16,7 @@ from anyrerank.batch.estimate import Estimate, sampled
 from anyrerank.batch.facts import facts_of
 from anyrerank.batch.folder import Folder
 from anyrerank.batch.journal import outcomes_in
-from anyrerank.batch.manifest import Manifest, Writing
+from anyrerank.batch.manifest import Manifest, Writing, input_file
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.progress import Meter
 from anyrerank.batch.report import Report
@@ -44,7 +45,7 @@ class Job:
         self.facts = facts_of(reranker, settings.columns, chunk_rows=settings.chunk_rows, shards=settings.shard[1])
         manifest = Manifest(self.folder.manifest_path(settings.shard))
         manifest.check(self.facts, self.files)
-        self.done = _done(self.folder, manifest)
+        self.done = _done(self.folder, manifest, settings.shard)
         errors = sum(self.done.errors.values()) if settings.retry_errors else 0
         known = {file.key for file in self.files} == manifest.files.keys()
         self.is_finished = known and not errors and manifest.is_complete(settings.shard)
@@ -101,13 +102,14 @@ class Job:
                 in_flight=settings.in_flight,
                 retry_errors=settings.retry_errors,
             )
-            asker = Asker(self.reranker, pace, settings.patience, self._overrides())
+            is_proven = self.done.rows > sum(self.done.errors.values())
+            asker = Asker(self.reranker, pace, settings.patience, self._overrides(), is_proven=is_proven)
             runner = Runner(work, Output(self.folder, manifest), asker, pace, Meter(settings.progress, self.total))
             with heard(runner.stop):
-                await runner.run()
+                await _finished(runner)
             complete = manifest.is_complete(settings.shard)
             return Report.of(
-                _done(self.folder, manifest),
+                _done(self.folder, manifest, settings.shard),
                 complete=complete,
                 stopped=None if complete else runner.stopped,
                 sent=runner.sent,
@@ -130,11 +132,23 @@ class Job:
         return {"budget": [*self.reranker.options.shared_budgets, budget]}
 
 
-def _done(folder: Folder, manifest: Manifest) -> Tally:
-    """The sums over the rows that are done, in chunks that are done and in those that are not."""
+def _done(folder: Folder, manifest: Manifest, shard: tuple[int, int]) -> Tally:
+    """The sums over the rows of a shard that are done, in chunks that are done and in those that are not."""
     total = manifest.total()
-    done = {folder.journal_name(*each) for each in manifest.done}
     for path in folder.journals():
-        if path.stem not in done and any(path.stem.startswith(f"{key}-") for key in manifest.files):
+        key, _, digits = path.stem.rpartition("-")
+        file, number = manifest.files.get(key), int(digits)
+        if file is not None and input_file(file).is_in(number, shard) and (key, number) not in manifest.done:
             total.merge(Tally.of(outcomes_in(path).values()))
     return total
+
+
+async def _finished(runner: Runner) -> None:
+    """Run to the end; a cancellation waits for what is in flight, which is paid for."""
+    running = asyncio.ensure_future(runner.run())
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        runner.stop("cancelled")
+        await running
+        raise

@@ -103,16 +103,29 @@ def _run_loop(start: Callable[[], Coroutine[Any, Any, Report]]) -> Report:
     if not _is_loop_running():
         return asyncio.run(start())
     outcome: list[Report | BaseException] = []
+    running: list[Callable[[], object]] = []
+
+    async def main() -> Report:
+        task = asyncio.current_task()
+        if task is not None:
+            running.append(partial(asyncio.get_running_loop().call_soon_threadsafe, task.cancel))
+        return await start()
 
     def work() -> None:
         try:
-            outcome.append(asyncio.run(start()))
+            outcome.append(asyncio.run(main()))
         except BaseException as error:  # noqa: BLE001  raised below
             outcome.append(error)
 
     thread = threading.Thread(target=work, name="anyrerank-batch")
     thread.start()
-    thread.join()
+    try:
+        thread.join()
+    except BaseException:  # such as an interrupted cell of a notebook
+        for cancel in running:
+            cancel()
+        thread.join()
+        raise
     (result,) = outcome
     if isinstance(result, BaseException):
         raise result

@@ -105,9 +105,11 @@ class Runner:
             await asyncio.gather(*workers)
             if not self._pace.stopped:
                 await self._end()
-        except (OSError, RerankError) as error:
-            self.stop(str(error) if isinstance(error, RerankError) else self._reason(error))
+        except Exception as error:
+            self.stop(self._reason(error))
             await asyncio.gather(*workers, return_exceptions=True)  # what is in flight is paid for
+            if not isinstance(error, OSError | RerankError):
+                raise
         finally:
             for worker in workers:
                 worker.cancel()
@@ -248,8 +250,10 @@ class Runner:
         else:
             await self._forgive()
 
-    def _reason(self, error: OSError) -> str:
-        return f"{error.filename or self._folder.out}: {error.strerror or type(error).__name__}"
+    def _reason(self, error: Exception) -> str:
+        if isinstance(error, OSError):
+            return f"{error.filename or self._folder.out}: {error.strerror or type(error).__name__}"
+        return str(error) if isinstance(error, RerankError) else type(error).__name__
 
     def _show(self, *, now: bool = False) -> None:
         self._meter.show(self.tally.rows, sum(self.tally.errors.values()), self.tally.cost, now=now)

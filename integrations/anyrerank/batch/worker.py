@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, spec: Spec) -> None:
         self._in_flight = spec.in_flight
         self._pace = Pace(spec.in_flight, spec.rpm)
-        self._asker = Asker(spec.make(), self._pace, spec.patience, {})
+        self._asker = Asker(spec.make(), self._pace, spec.patience, {}, is_proven=True)
         self._failed = 0
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="anyrerank-batch", daemon=True).start()

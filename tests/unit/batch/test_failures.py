@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from tests.support.batch import CANDIDATES, expected, ids, parts, reranker, row, sends, write_rows
@@ -15,7 +16,6 @@ from anyrerank import (
     InternalServerError,
     RateLimitError,
     Reranker,
-    RerankError,
 )
 from anyrerank.batch import Report, run
 from anyrerank.testing import Exchange, FakeProvider, StubServer, fake_provider
@@ -161,9 +161,24 @@ def test_answered_request_of_a_large_row_is_paid_for_twice_at_most(stub: StubSer
     assert sum(number % 3 != 2 for number in seen) <= 12 + 2
 
 
-def test_nothing_is_sent_after_a_stop(fake: Fake, go: Callable[..., Report], clock: Clock) -> None:
-    fake.fail(RerankError("odd", status_code=401))
-    assert go().errors == {"RerankError": 100}
+@pytest.mark.parametrize("how", [400, "garbage"])
+def test_server_that_answers_no_row_stops_the_run(stub: StubServer, rows: Path, out: Path, how: Any) -> None:
+    stub.fail(how)
+    report = run(rows, out, reranker(stub.url), in_flight=4)
+    assert (report.exit_code, report.rows) == (4, 0)
+    assert len(stub.requests) < 20 + 4
+
+
+def test_rows_that_are_refused_again_are_error_rows_again(stub: StubServer, rows: Path, out: Path) -> None:
+    def refuse_some(exchange: Exchange) -> None:
+        exchange.respond(400) if exchange.request.json["query"].endswith("0)") else exchange.rank()
+
+    stub.handler = refuse_some
+    for again in (False, True, True):
+        report = run(rows, out, reranker(stub.url), chunk_rows=10, retry_errors=again)
+        assert (report.exit_code, report.errors) == (3, {"BadRequestError": 10})
+        assert sum(each["attempts"] for each in parts(out)) == len(stub.requests) == report.attempts
+    assert len(stub.requests) == 120
 
 
 def test_rate_of_rows_is_kept(fake: Fake, go: Callable[..., Report], clock: Clock) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -77,6 +78,28 @@ def test_finished_job_sends_nothing(stub: StubServer, rows: Path, out: Path) -> 
 async def test_run_works_in_a_running_event_loop(stub: StubServer, rows: Path, tmp_path: Path) -> None:
     assert run(rows, tmp_path / "a", reranker(stub.url)).exit_code == 0
     assert (await arun(rows, tmp_path / "b", reranker(stub.url))).exit_code == 0
+
+
+async def test_cancelled_run_waits_for_what_is_in_flight(stub: StubServer, rows: Path, out: Path) -> None:
+    running = asyncio.ensure_future(
+        arun(rows, out, reranker(stub.url), in_flight=4, progress=lambda _: running.cancel())
+    )
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert 0 < status(out).rows == len(stub.requests) < 25
+    assert (await arun(rows, out, reranker(stub.url))).complete
+    assert set(sends(stub).values()) == {1}
+
+
+def test_shards_count_their_own_journals_only(stub: StubServer, rows: Path, out: Path) -> None:
+    def stop(progress: Progress) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        run(rows, out, reranker(stub.url), chunk_rows=2, shard=(0, 2), in_flight=1, progress=stop)
+    assert status(out).rows == len(stub.requests) == 1
+    assert estimate(rows, out, reranker(stub.url), chunk_rows=2, shard=(1, 2)).rows == 13
+    assert estimate(rows, out, reranker(stub.url), chunk_rows=2, shard=(0, 2)).rows == 12
 
 
 def test_rows_have_several_forms(stub: StubServer, tmp_path: Path, out: Path) -> None:
