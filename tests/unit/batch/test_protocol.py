@@ -84,8 +84,8 @@ def test_any_sequence_of_crashes_leaves_every_row_once(crashes: list[int], chunk
             return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, patience=0)
 
         ended = sum(crashed(Disk(last), start) for last in crashes)
-        seen = Counter(call.query for call in fake.calls)
         start()
+        seen = Counter(call.query for call in fake.calls)
         assert ids(out) == expected(ROWS)
         assert all(len(each["ranking"]) == 3 for each in parts(out) if each["error"] is None)
         again = sum(count - 1 for query, count in seen.items() if not any(f"({each})" in query for each in refused))

@@ -313,6 +313,9 @@ def test_budget_stops_in_the_middle_and_counts_earlier_runs(stub: StubServer, tm
     assert report.failed == 0
     with pytest.raises(BudgetExceededError, match="on top of"):
         run(path, out, split, budget=0.12, in_flight=4, chunk_rows=10)
+    again = run(path, out, split, budget=0.145, in_flight=4, chunk_rows=10)  # the estimate is too low: 20 rows at 0.001
+    assert again.exit_code == 4
+    assert 0.13 < again.cost < 0.1451
     assert run(path, out, split, budget=10, in_flight=4, chunk_rows=10).exit_code == 0
     assert ids(out) == expected(100)
     assert set(sends(stub).values()) == {1, 3}
