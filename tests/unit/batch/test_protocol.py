@@ -7,17 +7,19 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.batch import expected, ids, parts, row, write_rows
 
 from anyrerank import Reranker
 from anyrerank.batch import run
-from anyrerank.testing import fake_provider
+from anyrerank.testing import FakeProvider, fake_provider
 
 ROWS = 23
 IN_FLIGHT = 3
@@ -79,10 +81,7 @@ def test_any_sequence_of_crashes_leaves_every_row_once(crashes: list[int], chunk
     try:
         path, out = write_rows(folder / "rows.jsonl", map(row, range(ROWS))), folder / "out"
 
-        def start() -> object:
-            target = Reranker("fake/m", custom_llm_provider=fake)
-            return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, patience=0)
-
+        start = partial(_run, path, out, fake, chunk_rows)
         ended = sum(crashed(Disk(last), start) for last in crashes)
         start()
         seen = Counter(call.query for call in fake.calls)
@@ -93,3 +92,22 @@ def test_any_sequence_of_crashes_leaves_every_row_once(crashes: list[int], chunk
         assert list((out / "_anyrerank" / "journal").iterdir()) == []
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.mark.parametrize("chunk_rows", [7, 100])
+def test_a_crash_at_each_step_in_turn_leaves_every_row_once(chunk_rows: int, tmp_path: Path) -> None:
+    path, last, is_crashed = write_rows(tmp_path / "rows.jsonl", map(row, range(ROWS))), 0, True
+    while is_crashed:
+        last += 1
+        fake, out = fake_provider(), tmp_path / str(last)
+        start = partial(_run, path, out, fake, chunk_rows)
+        is_crashed = crashed(Disk(last), start)
+        start()
+        assert ids(out) == expected(ROWS)
+        assert len(fake.calls) <= ROWS + IN_FLIGHT, f"step {last}"
+    assert last > ROWS
+
+
+def _run(path: Path, out: Path, fake: type[FakeProvider], chunk_rows: int) -> object:
+    target = Reranker("fake/m", custom_llm_provider=fake)
+    return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, patience=0)
