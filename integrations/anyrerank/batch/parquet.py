@@ -19,7 +19,7 @@ try:
 except ImportError as error:
     raise MissingExtraError(f"pyarrow cannot be imported ({error}): pip install 'anyrerank[batch]'") from error
 
-_BATCH = 500
+_BATCH = 200
 _BUFFER = 1 << 20
 _TYPES = {
     "ranking": pa.list_(pa.int32()),
@@ -118,7 +118,7 @@ def _pieces(file: Any, names: Sequence[str], size: int, wanted: Callable[[int], 
         at, after = after, after + file.metadata.row_group(group).num_rows
         if not any(map(wanted, range(at // size, -(-after // size)))):
             continue
-        for batch in file.iter_batches(_BATCH, row_groups=[group], columns=list(names)):
+        for batch in file.iter_batches(_BATCH, row_groups=[group], columns=list(names), use_threads=False):
             done = 0
             while done < batch.num_rows:
                 number, place = divmod(at, size)
