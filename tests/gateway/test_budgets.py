@@ -222,6 +222,24 @@ def test_end_user_in_a_header_is_the_one_in_a_body(per_user: Running) -> None:
     assert per_user.rerank(key, {"x-litellm-end-user-id": "Zoë"}).status_code == 429
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/rerank", {"query": "q", "texts": ["a"]}),
+        ("/rerank", {"query": "q", "passages": [{"text": "a"}]}),
+        ("/rerank", {"query": "q", "input": ["a"]}),
+        ("/rerank", {"input": {"query": "q", "documents": ["a"]}}),
+        ("/rerank", {"text_1": "q", "text_2": ["a"]}),
+        ("/voyage/v1/rerank", {"query": "q", "documents": ["a"]}),
+        ("/infinity/rerank", {"query": "q", "documents": ["a"]}),
+        ("/api/rerank", {"query": "q", "documents": ["a"]}),
+    ],
+)
+def test_end_user_in_a_body_of_any_dialect_counts(per_user: Running, path: str, body: dict[str, Any]) -> None:
+    asked = {**body, "model": "rerank", "user": "ann"}
+    assert [per_user.post(path, MASTER_KEY, **asked).status_code for _ in range(2)] == [200, 429]
+
+
 def test_pinned_end_user_cannot_be_renamed(per_user: Running) -> None:
     key = per_user.new_key(metadata={"end_user": "ann"})
     assert per_user.rerank(key, user="bob").status_code == 200

@@ -69,3 +69,9 @@ def test_several_errors_are_all_named_once() -> None:
     )
 
     assert gateway_error(FallbackError("m", errors=errors)).message == "a/m cannot be reached; b/m cannot be reached"
+
+
+@pytest.mark.parametrize("kind", [AuthenticationError, PermissionDeniedError])
+def test_client_does_not_learn_what_the_vendor_says_about_the_account(kind: type[RerankError]) -> None:
+    error = kind("the key ...1234 of acme@example.com is not valid", provider="a", model="m", status_code=403)
+    assert gateway_error(error).message == "a/m refused the key of the gateway"

@@ -97,7 +97,7 @@ def _message(error: RerankError) -> str:
     where = f"{error.provider}/{error.model}"
     if isinstance(error, APIConnectionError):
         return f"{where} cannot be reached"
-    if isinstance(error, AuthenticationError) and error.status_code is not None:
+    if isinstance(error, AuthenticationError | PermissionDeniedError) and error.status_code is not None:
         return f"{where} refused the key of the gateway"
     return error.message
 
