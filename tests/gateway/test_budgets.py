@@ -68,6 +68,18 @@ def test_unknown_price_is_refused_under_a_budget_only(gateway: Running, vendor: 
     assert gateway.rerank(gateway.new_key(), model="unpriced").status_code == 200
 
 
+def test_unknown_price_takes_the_deployment_away_from_nobody(tmp_path: Path, vendor: StubServer) -> None:
+    models = [paid(vendor.url, "unpriced", "cohere/new"), entry("spare")]
+    with serving(tmp_path, models, router={"fallbacks": [{"unpriced": ["spare"]}]}) as gateway:
+        poor, other = gateway.new_key(max_budget=1), gateway.new_key()
+        for _ in range(2):
+            refused = gateway.rerank(poor, model="unpriced")
+            assert (refused.status_code, refused.json()["error"]["type"]) == (400, "unknown_price")
+            answer = gateway.rerank(other, model="unpriced")
+            assert answer.headers["x-anyrerank-deployment"] == "cohere/new"
+        assert gateway.get("/health").json()["unhealthy_count"] == 0
+
+
 async def test_200_calls_at_once_send_what_the_budget_allows(gateway: Running, vendor: StubServer) -> None:
     key = gateway.new_key(max_budget=10 * EACH)
     limits = httpx.Limits(max_connections=200)

@@ -86,10 +86,14 @@ def bad_request(message: str, param: str | None = None) -> GatewayError:
 
 
 def gateway_error(error: RerankError) -> GatewayError:
-    """What an error of the router means to the client of the gateway. Of several errors the last one decides."""
+    """What an error of the router means to the client of the gateway.
+
+    Of several errors the last one decides, apart from unknown prices: the client cannot do anything about them.
+    """
     errors = error.errors if isinstance(error, FallbackError) and error.errors else (error,)
     message = "; ".join(dict.fromkeys(map(_message, errors)))
-    return GatewayError(kind=_kind(errors[-1]), message=message, retry_after=errors[-1].retry_after)
+    last = [each for each in errors if not isinstance(each, UnknownPriceError)][-1:] or errors[-1:]
+    return GatewayError(kind=_kind(last[0]), message=message, retry_after=last[0].retry_after)
 
 
 def _message(error: RerankError) -> str:

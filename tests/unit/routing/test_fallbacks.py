@@ -19,6 +19,7 @@ from anyrerank import (
     FallbackError,
     GuardrailRaisedError,
     InternalServerError,
+    UnknownPriceError,
 )
 from anyrerank.guardrails import DenyList
 
@@ -238,3 +239,32 @@ def test_a_bad_request_of_one_name_and_a_budget_of_another_are_both_raised(world
     assert [type(each) for each in error.errors] == [BadRequestError, BudgetExceededError]
     here.answers["a"] = ok
     assert ids(here.ask(router)) == ["a"]
+
+
+UNPRICED = {"model": "cohere/unlisted"}
+
+
+def test_an_unknown_price_under_a_budget_is_an_error_and_no_fallback_answers(world: Worlds) -> None:
+    here = world()
+    router = here.router(entry("a", **UNPRICED), entry("x", "x"), default_fallbacks=["x"])
+    for _ in range(2):
+        assert type(here.error(router, budget=Budget(1))) is UnknownPriceError
+    assert status(router).cooldown == 0
+    assert here.drop() == []
+    here.ask(router)
+    assert here.drop() == ["a"]
+
+
+def test_an_unknown_price_is_passed_over_where_the_name_has_a_known_one(world: Worlds) -> None:
+    here = world()
+    router = here.router(entry("a", **UNPRICED), entry("b"), num_retries=0)
+    here.ask(router, budget=Budget(1))
+    assert here.drop() == ["b"]
+
+
+def test_a_fallback_without_a_price_is_passed_over(world: Worlds) -> None:
+    here = world(a=fails())
+    entries = [entry("a"), entry("x", "x", **UNPRICED), entry("y", "y")]
+    router = here.router(*entries, fallbacks=[{"r": ["x", "y"]}], num_retries=0)
+    here.ask(router, budget=Budget(1))
+    assert here.drop() == ["a", "y"]

@@ -90,7 +90,8 @@ class Router(KeepsConnections):
         routing_strategy: `"simple-shuffle"` (by weight, else rpm, else tpm), `"least-busy"`, `"latency-based-routing"`,
             `"usage-based-routing"` or `"cost-based-routing"`.
         routing_strategy_args: `ttl` (seconds for which a latency counts) and `lowest_latency_buffer`.
-        fallbacks: For a name, the names to ask when it fails: `[{"name": ["other", ...]}]`, or one mapping.
+        fallbacks: For a name, the names to ask when it fails: `[{"name": ["other", ...]}]`, or one mapping. A price
+            that a budget needs and that is not known is an error, unless another deployment of the same name has one.
         default_fallbacks: The fallbacks of names that have none.
         max_fallbacks: How many names are asked after the first one, at most.
         num_retries: Retries for each name: at another deployment if one is available, else at the same.

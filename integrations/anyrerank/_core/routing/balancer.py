@@ -15,7 +15,7 @@ from typing import Any
 from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
 from anyrerank._core.pricing import estimated
 from anyrerank._core.routing.decisions import Ask, Decision, WaitUntil, decide
-from anyrerank._core.routing.failures import FailedAttempt, all_failed, failure_of, summary
+from anyrerank._core.routing.failures import FailedAttempt, all_failed, failure_of, no_price, summary
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import available_at
 from anyrerank._core.routing.state import Claim, Outcome, RoutingState, Snapshot
@@ -63,6 +63,9 @@ class Balancer:
     def choose(self, call: Call, groups: Sequence[Group]) -> Flow[tuple[Deployment, Answer]]:
         """The answer of the first group in which a deployment answers.
 
+        Where a budget needs a price that is not known, another deployment of the same group may answer, but no other
+        group: the price is for the operator to set, and a fallback would hide that.
+
         Args:
             call: What is asked.
             groups: In the order in which they are asked.
@@ -76,6 +79,8 @@ class Balancer:
             flow = _GroupCall.start(self, call, group, failed, groups_left=len(groups) - number - 1)
             found = yield from flow.answer()
             if found is None:
+                if no_price(failed):
+                    break
                 continue
             entry, answer = found
             if number > 0:

@@ -18,10 +18,14 @@ from anyrerank.errors import (
     PermissionDeniedError,
     RateLimitError,
     RerankError,
+    UnknownPriceError,
 )
 
 _OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
 """Statuses for which the request is to blame, not the deployment."""
+
+_UNPAID = (BudgetExceededError, UnknownPriceError)
+"""Errors about who pays: nothing was sent, and another call may be paid for."""
 
 _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)
 """Errors that the next call would meet too."""
@@ -51,7 +55,7 @@ def failure_of(error: RerankError, requests: int) -> Failure | None:
     """
     if error.too_large or error.status_code in _OF_THE_REQUEST:
         return None
-    if isinstance(error, BudgetExceededError | GuardrailRaisedError) or not error.should_fail_over:
+    if isinstance(error, (*_UNPAID, GuardrailRaisedError)) or not error.should_fail_over:
         return None
     return Failure(
         count=max(1, requests),
@@ -80,9 +84,14 @@ def all_failed(failed: Sequence[FailedAttempt], attempts: Sequence[Attempt]) -> 
     )
 
 
+def no_price(failed: Sequence[FailedAttempt]) -> bool:
+    """Whether a call failed only because a budget needs a price that is not known."""
+    return bool(failed) and all(isinstance(each.error, UnknownPriceError) for each in failed)
+
+
 def _is_refusal(error: RerankError) -> bool:
     """Whether the call was refused here, before anything was sent."""
-    return isinstance(error, BudgetExceededError) or not error.should_fail_over
+    return isinstance(error, _UNPAID) or not error.should_fail_over
 
 
 def summary(failed: Sequence[FailedAttempt]) -> str:
