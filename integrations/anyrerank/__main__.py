@@ -6,6 +6,16 @@ import io
 import logging
 import sys
 
+_EXTRAS = {
+    "compare": "cli,evaluation",
+    "db": "gateway",
+    "demo": "demo",
+    "keys": "gateway",
+    "serve": "gateway",
+    "spend": "cli,ledger",
+}
+"""What the commands need that do not work with the extra `cli` alone."""
+
 
 def main() -> None:
     """Run the command line, or explain how to install it."""
@@ -18,7 +28,8 @@ def main() -> None:
         missing = (error.name or "").partition(".")[0]
         if missing not in ("typer", "rich"):
             raise
-        sys.stderr.write(f"error: the command line needs {missing}: pip install 'anyrerank[cli]'\n")
+        extras = _EXTRAS.get(sys.argv[1] if len(sys.argv) > 1 else "", "cli")
+        sys.stderr.write(f"error: the command line needs {missing}: pip install 'anyrerank[{extras}]'\n")
         raise SystemExit(1) from None
     logging.getLogger("anyrerank").addHandler(_warnings())
     app(prog_name="anyrerank")

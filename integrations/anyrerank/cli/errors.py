@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -9,14 +10,23 @@ from contextlib import contextmanager, suppress
 import typer
 
 from anyrerank.cli.output import without_control_characters
-from anyrerank.errors import RerankError
+from anyrerank.errors import MissingExtraError, RerankError
+
+_ALONE = re.compile(r"anyrerank\[(?!all|demo|gateway)([\w-]+)\]")
+"""An extra in an error that does not install the command line."""
 
 
 @contextmanager
 def one_line_errors(status: int = 1) -> Iterator[None]:
-    """Print a `RerankError` as one line and exit with `status`."""
+    """Print a `RerankError` as one line and exit with `status`.
+
+    The command that installs an extra installs the command line too, or a new environment would lack it.
+    """
     try:
         yield
+    except MissingExtraError as error:
+        print_error(_ALONE.sub(r"anyrerank[cli,\1]", str(error)))
+        raise typer.Exit(status) from None
     except RerankError as error:
         print_error(str(error))
         raise typer.Exit(status) from None

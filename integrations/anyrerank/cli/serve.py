@@ -43,12 +43,12 @@ def serve(
 
     SIGHUP reads the file again.
     """
-    from anyrerank.gateway import Gateway
-    from anyrerank.gateway.config import service_of
-    from anyrerank.gateway.keys import opened
-    from anyrerank.gateway.server import Server, keep_what_is_loaded, listen
-
     with one_line_errors():
+        from anyrerank.gateway import Gateway
+        from anyrerank.gateway.config import service_of
+        from anyrerank.gateway.keys import opened
+        from anyrerank.gateway.server import Server, keep_what_is_loaded, listen
+
         if config is not None and model:
             raise ConfigurationError("--config and --model exclude each other")
         read = _read(config, model, host)

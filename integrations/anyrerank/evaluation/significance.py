@@ -9,13 +9,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from anyrerank._core.types import public
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import MissingExtraError
 
 try:
     import numpy as np
     from numpy.typing import NDArray
 except ImportError as error:
-    raise ConfigurationError("anyrerank.evaluation needs NumPy: pip install 'anyrerank[evaluation]'") from error
+    raise MissingExtraError("anyrerank.evaluation needs NumPy: pip install 'anyrerank[evaluation]'") from error
 
 _RESAMPLES = 10_000
 _CHUNK = 2_000_000

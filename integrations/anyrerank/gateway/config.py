@@ -12,7 +12,7 @@ from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.gateway.caller import MasterKey, Open
-from anyrerank.gateway.general_settings import honoured, may_be_ignored
+from anyrerank.gateway.general_settings import honoured, may_be_ignored, refuse_wrong_names
 from anyrerank.gateway.isolation import isolation_of
 from anyrerank.gateway.keys import Keyring, Past, restore
 from anyrerank.gateway.service import Service
@@ -58,6 +58,8 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
     """
     file = read_config(path)
     try:
+        of_unset = (name.partition(".") for name in file.unset)
+        refuse_wrong_names([*file.general, *(name for section, _, name in of_unset if section == "general_settings")])
         for name, unset in file.unset.items():
             if not may_be_ignored(name):
                 raise ConfigurationError(f"{name}: the environment variable {unset} is not set")

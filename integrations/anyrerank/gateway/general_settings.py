@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from anyrerank._core.routing import refuse_misspelt
 from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.settings import GatewaySettings
 
 _HONOURED = {
     "master_key": "master_key",
@@ -28,6 +30,7 @@ _REFUSED = frozenset(
         "custom_key_generate",
         "enable_jwt_auth",
         "enable_oauth2_auth",
+        "enable_oauth2_proxy_auth",
         "enforce_user_param",
         "enforced_params",
         "key_management_settings",
@@ -44,6 +47,19 @@ _REFUSED = frozenset(
     }
 )
 """Settings about trust and access that would be dangerous to ignore."""
+
+
+def refuse_wrong_names(names: Iterable[str]) -> None:
+    """Raise for a misspelt name, or one of a setting in another section.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    known = _HONOURED.keys() | _REFUSED
+    for name in sorted(map(str, names)):
+        if name not in known and name in GatewaySettings.model_fields:
+            raise ConfigurationError(f"general_settings: {name} belongs in anyrerank_settings")
+    refuse_misspelt("general_settings", names, known | GatewaySettings.model_fields.keys())
 
 
 def honoured(general: Mapping[str, Any]) -> tuple[dict[str, Any], tuple[str, ...]]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 
+from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import ConfigurationError
 
 _Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -73,4 +74,7 @@ def settings_of(given: Mapping[str, Any], where: str) -> GatewaySettings:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            hint = did_you_mean(name, GatewaySettings.model_fields)
+            raise ConfigurationError(f"{where} has no setting {name[:80]}{hint}") from None
         raise ConfigurationError(f"{where}: {name}: {first['msg']}") from None

@@ -107,10 +107,14 @@ def test_importing_the_command_line_loads_no_framework() -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.parametrize(
+    ("command", "extras"), [("", "cli"), ("rerank", "cli"), ("spend", "cli,ledger"), ("serve", "gateway")]
+)
 @pytest.mark.parametrize("missing", ["typer", "rich"])
 def test_main_without_its_extra_names_the_install_command(
-    missing: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    missing: str, command: str, extras: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr(sys, "argv", ["anyrerank", command])
     for loaded in [name for name in sys.modules if name.startswith("anyrerank.cli")]:
         monkeypatch.delitem(sys.modules, loaded)
     monkeypatch.delitem(sys.modules, "rich.console", raising=False)
@@ -119,5 +123,29 @@ def test_main_without_its_extra_names_the_install_command(
         __main__.main()
     shown = capsys.readouterr()
     assert (stopped.value.code, shown.out) == (1, "")
-    assert "pip install 'anyrerank[cli]'" in shown.err
+    assert f"pip install 'anyrerank[{extras}]'" in shown.err
     assert shown.err.count("\n") == 1
+
+
+@pytest.mark.process
+@pytest.mark.parametrize(
+    ("arguments", "missing", "install"),
+    [
+        (["serve"], "starlette", "anyrerank[gateway]"),
+        (["keys", "list"], "starlette", "anyrerank[gateway]"),
+        (["db", "upgrade"], "starlette", "anyrerank[gateway]"),
+        (["serve"], "uvicorn", "anyrerank[gateway]"),
+        (["spend"], "sqlalchemy", "anyrerank[cli,ledger]"),
+        (["compare", "local/lexical"], "ir_measures", "anyrerank[cli,evaluation]"),
+        (["compare", "local/lexical"], "numpy", "anyrerank[cli,evaluation]"),
+    ],
+)
+def test_command_without_its_extra_names_the_install_command(arguments: list[str], missing: str, install: str) -> None:
+    code = f"import sys; sys.modules[{missing!r}] = None; from anyrerank.__main__ import main; main()"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert f"pip install '{install}'" in done.stderr
+    assert "Traceback" not in done.stderr

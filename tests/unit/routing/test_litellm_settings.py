@@ -168,3 +168,25 @@ def test_an_option_that_no_model_takes_is_refused() -> None:
 
 def test_a_strategy_may_have_the_name_of_its_second_version() -> None:
     Router([COHERE], routing_strategy="usage-based-routing-v2")
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        (
+            {"litellm_settings": {"max_budgett": 1}},
+            "litellm_settings has no setting max_budgett; did you mean max_budget?",
+        ),
+        ({"litellm_settings": {"bugdet_duration": "1d"}}, "did you mean budget_duration?"),
+        ({"router_settings": {"fallback": []}}, "router_settings has no setting fallback; did you mean fallbacks?"),
+        ({"litelm_settings": {}}, "there is no section litelm_settings; did you mean litellm_settings?"),
+    ],
+)
+def test_a_misspelt_setting_is_refused(tmp_path: Path, sections: dict[str, Any], message: str) -> None:
+    assert message in refused(tmp_path, **sections)
+
+
+def test_a_setting_of_litellms_that_resembles_another_is_ignored(tmp_path: Path) -> None:
+    found = {"context_window_fallbacks": [], "max_user_budget": 1, "num_retries_per_request": 2, "success_callback": []}
+    config = read_config(written(tmp_path, litellm_settings=found, router_settings={"stream_timeout": 3}))
+    assert {each.partition(".")[2] for each in config.ignored} == {*found, "stream_timeout"}

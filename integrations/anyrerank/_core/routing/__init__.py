@@ -8,6 +8,7 @@ from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.litellm_arguments import options_of
 from anyrerank._core.routing.load import Load, Terms, available_at
 from anyrerank._core.routing.memory_state import MemoryState
+from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.names import Groups, groups_of
 from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
 from anyrerank._core.routing.settings import RouterSettings, aliases_of
@@ -43,6 +44,7 @@ __all__ = [
     "none_found",
     "options_of",
     "read_config",
+    "refuse_misspelt",
     "rerankers_of",
     "warning_of",
 ]

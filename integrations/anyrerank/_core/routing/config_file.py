@@ -10,8 +10,9 @@ from typing import Any
 
 from anyrerank._core.routing.document import read_document, section
 from anyrerank._core.routing.entries import Located
-from anyrerank._core.routing.litellm_arguments import USED, refuse
+from anyrerank._core.routing.litellm_arguments import USED, refuse, refuse_misspelt_in_file
 from anyrerank._core.routing.litellm_settings import read_settings
+from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.recognition import LeftOut, absent_names, sorted_out, without
 from anyrerank._core.routing.references import first_unset, resolved, resolved_settings
 from anyrerank._core.runtime import checked_path
@@ -71,12 +72,14 @@ def located(error: RerankError, file: Path) -> ConfigurationError:
 
 
 def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
+    refuse_misspelt("", document, _SECTIONS)
     unset: dict[str, str] = {}
     general, own = (_resolved_section(document, name, unset) for name in ("general_settings", "anyrerank_settings"))
     litellm = _resolved_section(document, "litellm_settings", unset)
     _refuse_guardrails(document.get("guardrails"))
     settings = read_settings(section(document, "litellm_settings"), str(file))
     router = {name: value for name, value in section(document, "router_settings").items() if value is not None}
+    refuse_misspelt_in_file(router)
     refuse(router)
     used = {name: value for name, value in router.items() if name in USED}
     arguments = {**settings.arguments, **resolved_settings(used, str(file), numbers=_NUMBERS)}

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Container, Mapping
 from typing import Any
 
+from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank.errors import ConfigurationError
 
 _log = logging.getLogger("anyrerank")
@@ -86,6 +87,15 @@ def refuse(given: Mapping[str, object]) -> None:
     for name in sorted(given.keys() & _REFUSED):
         if given[name] is not None:
             raise ConfigurationError(f"{name}: {_REFUSED[name]}")
+
+
+def refuse_misspelt_in_file(given: Mapping[str, object]) -> None:
+    """Raise for a name in the `router_settings` of a file that is nearly that of a setting.
+
+    Raises:
+        ConfigurationError: There is one.
+    """
+    refuse_misspelt("router_settings", given, {*USED, *_REFUSED}, UNUSED)
 
 
 def options_of(given: Mapping[str, Any], served: Container[str]) -> dict[str, Any]:

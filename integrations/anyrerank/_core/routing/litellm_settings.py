@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyrerank._core.pricing import Budget
+from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.references import resolved_settings
 from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import ConfigurationError
@@ -81,6 +82,7 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
     Raises:
         ConfigurationError: A wrong value, a variable that is not set, or a setting that must not be ignored.
     """
+    refuse_misspelt("litellm_settings", section, _USED | _REFUSED)
     _refuse(section)
     set_ = {name: value for name, value in section.items() if name in _USED and value is not None}
     if isinstance(params := set_.get("cache_params"), Mapping):
