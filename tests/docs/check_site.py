@@ -1,0 +1,67 @@
+"""Checks the built site: nothing is loaded from elsewhere, and every public name is documented.
+
+`make docs` runs it after the generator, which checks the links. It needs the standard library only.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+_LOADED = re.compile(r"<(?:link|script|img|iframe|source|video|audio)\b[^>]*?\b(?:href|src|srcset)=\"?((?:https?:)?//[^\s\">]+)")
+_IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\s\"')]+)")
+_ANCHOR = re.compile(r"\bid=\"?(anyrerank[\w.]*)")
+
+
+def outside(site: Path) -> list[str]:
+    """What pages and styles load from other hosts, as `page: address`."""
+    found = []
+    for pattern, ending in ((_LOADED, "html"), (_IN_STYLES, "css")):
+        for page in sorted(site.rglob(f"*.{ending}")):
+            text = page.read_text(encoding="utf-8")
+            found += [f"{page.relative_to(site)}: {address}" for address in pattern.findall(text)]
+    return found
+
+
+def undocumented(site: Path) -> list[str]:
+    """The public names without an entry in the API reference."""
+    anchors = {name for page in site.glob("api/*.html") for name in _ANCHOR.findall(page.read_text(encoding="utf-8"))}
+    # a function that has the name of its module is listed as a member of that
+    return sorted(name for name in public_names() if not {name, f"{name}.{name.rpartition('.')[2]}"} & anchors)
+
+
+def public_names() -> set[str]:
+    """Every name in `__all__` of a room that users may import, with the name of the room."""
+    package = ROOT / "integrations" / "anyrerank"
+    rooms = [package, *(path.parent for path in package.glob("[!_]*/__init__.py"))]
+    return {
+        f"{'.'.join(room.relative_to(package.parent).parts)}.{name}"
+        for room in rooms
+        if room.name not in ("cli", "demo")  # what the commands are made of
+        for name in _listed(room / "__init__.py")
+        if name != "__version__"
+    }
+
+
+def _listed(module: Path) -> list[str]:
+    for node in ast.parse(module.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return []
+
+
+def main(site: Path) -> int:
+    """Print what is wrong with the site, and return the exit status."""
+    problems = [
+        *(f"loaded from elsewhere: {each}" for each in outside(site)),
+        *(f"not in the API reference: {each} needs a docstring, or its page under docs/api" for each in undocumented(site)),
+    ]
+    sys.stdout.write("".join(f"{problem}\n" for problem in problems))
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
