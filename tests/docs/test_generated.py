@@ -1,0 +1,33 @@
+"""The generated parts of the pages are up to date, and every error has advice."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from tests.docs.generate import ADVICE, DOCS, PARTS, generated
+
+from anyrerank import errors
+
+PAGES = [page for page in sorted(DOCS.glob("**/*.md")) if "<!-- generated:" in page.read_text(encoding="utf-8")]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_a_page_repeats_what_the_code_says(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    assert generated(text) == text, "run: make pages"
+
+
+def test_every_part_is_on_a_page() -> None:
+    texts = (page.read_text(encoding="utf-8") for page in PAGES)
+    assert sorted(name for text in texts for name in re.findall(r"<!-- generated: ([\w -]+) -->", text)) == sorted(PARTS)
+
+
+def test_every_error_has_advice() -> None:
+    classes = {
+        name
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.RerankError) and value is not errors.RerankError
+    }
+    assert classes == ADVICE.keys()
