@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 from tests.docs.generate import ADVICE, DOCS, PARTS, generated
 
 from anyrerank import errors
+from anyrerank.hooks import summary
 
 PAGES = [page for page in sorted(DOCS.glob("**/*.md")) if "<!-- generated:" in page.read_text(encoding="utf-8")]
 
@@ -31,3 +33,12 @@ def test_every_error_has_advice() -> None:
         if isinstance(value, type) and issubclass(value, errors.RerankError) and value is not errors.RerankError
     }
     assert classes == ADVICE.keys()
+
+
+def test_every_key_of_a_log_record_is_explained() -> None:
+    keys = re.findall(r'^        "(\w+)":', inspect.getsource(summary), flags=re.MULTILINE)
+    page = (DOCS / "troubleshooting.md").read_text(encoding="utf-8")
+    rows = re.search(r"^\| key \|.*\n(?:\|.*\n)+", page, flags=re.MULTILINE)
+    assert rows is not None
+    listed = re.findall(r"`(\w+)`", " ".join(line.split("|")[1] for line in rows[0].splitlines()))
+    assert sorted(listed) == sorted(keys)
