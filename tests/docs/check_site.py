@@ -11,7 +11,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_LOADED = re.compile(r"<(?:link|script|img|iframe|source|video|audio)\b[^>]*?\b(?:href|src|srcset)=\"?((?:https?:)?//[^\s\">]+)")
+_LOADED = re.compile(
+    r"<(?:link|script|img|iframe|source|video|audio)\b[^>]*?\b(?:href|src|srcset)=\"?((?:https?:)?//[^\s\">]+)"
+)
 _IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\s\"')]+)")
 _ANCHOR = re.compile(r"\bid=\"?(anyrerank[\w.]*)")
 
@@ -29,8 +31,13 @@ def outside(site: Path) -> list[str]:
 def undocumented(site: Path) -> list[str]:
     """The public names without an entry in the API reference."""
     anchors = {name for page in site.glob("api/*.html") for name in _ANCHOR.findall(page.read_text(encoding="utf-8"))}
-    # a function that has the name of its module is listed as a member of that
-    return sorted(name for name in public_names() if not {name, f"{name}.{name.rpartition('.')[2]}"} & anchors)
+    return sorted(name for name in public_names() if not any(map(_entry(name).fullmatch, anchors)))
+
+
+def _entry(name: str) -> re.Pattern[str]:
+    """Matches the anchor of a name; one that a module has too is listed as a member of the module that defines it."""
+    room, _, last = name.rpartition(".")
+    return re.compile(rf"{re.escape(room)}(\.[a-z_]+)?\.{last}")
 
 
 def public_names() -> set[str]:
@@ -57,7 +64,10 @@ def main(site: Path) -> int:
     """Print what is wrong with the site, and return the exit status."""
     problems = [
         *(f"loaded from elsewhere: {each}" for each in outside(site)),
-        *(f"not in the API reference: {each} needs a docstring, or its page under docs/api" for each in undocumented(site)),
+        *(
+            f"not in the API reference: {each} needs a docstring, or its page under docs/api"
+            for each in undocumented(site)
+        ),
     ]
     sys.stdout.write("".join(f"{problem}\n" for problem in problems))
     return 1 if problems else 0

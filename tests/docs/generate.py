@@ -51,7 +51,9 @@ ADVICE: Mapping[str, str] = {
 def options() -> str:
     """The options of a call, and those of the connection."""
     call = [_option(name, field) for name, field in Options.model_fields.items()]
-    own = [_option(name, field) for name, field in RerankerOptions.model_fields.items() if name not in Options.model_fields]
+    own = [
+        _option(name, field) for name, field in RerankerOptions.model_fields.items() if name not in Options.model_fields
+    ]
     return "\n\n".join(["## Of a call", *call, "## Of a `Reranker`", *own])
 
 

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import griffe
+import griffe  # type: ignore[import-not-found]
 
 
 class Options(griffe.Extension):  # type: ignore[misc]

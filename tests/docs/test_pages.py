@@ -21,6 +21,7 @@ from anyrerank.testing import StubServer
 
 DOCS = ROOT / "docs"
 ELSEWHERE = {
+    "batch.md": "needs files of the reader",
     "own_provider.md": "repeats ADDING.md",
     "litellm.md": "needs LiteLLM",
     "langchain_cohere.md": "needs langchain-cohere",
