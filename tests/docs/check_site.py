@@ -11,10 +11,9 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_LOADED = re.compile(
-    r"<(?:link|script|img|iframe|source|video|audio)\b[^>]*?\b(?:href|src|srcset)=\"?((?:https?:)?//[^\s\">]+)"
-)
-_IN_STYLES = re.compile(r"(?:url\(|@import)\s*[\"']?((?:https?:)?//[^\s\"')]+)")
+_ADDRESS = r"((?:https?:)?//[^\s\"'>)]+)"
+_LOADED = re.compile(rf"<(?:link|script|img|iframe|source|video|audio)\b[^>]*?\b(?:href|src|srcset)=\"?{_ADDRESS}")
+_IN_STYLES = re.compile(rf"(?:url\(|@import)\s*[\"']?{_ADDRESS}")
 _ANCHOR = re.compile(r"\bid=\"?(anyrerank[\w.]*)")
 
 

@@ -56,8 +56,8 @@ def test_the_code_of_a_page_runs_and_prints_what_the_page_shows(
         for provider in map(load, ASKED):
             monkeypatch.setenv(provider.key_variables[0], "a-key-of-the-pages")
             monkeypatch.setenv(provider.base_variables[0], server.url)
-        for code, shown in _BLOCK.findall(page.read_text(encoding="utf-8")):
-            code = code.replace("http://127.0.0.1:4000", gateway).replace("http://localhost:8000", server.url)
+        for block, shown in _BLOCK.findall(page.read_text(encoding="utf-8")):
+            code = block.replace("http://127.0.0.1:4000", gateway).replace("http://localhost:8000", server.url)
             exec(compile(code, page.name, "exec"), given)  # noqa: S102
             printed = capsys.readouterr().out
             if shown:
