@@ -64,10 +64,11 @@ def _option(name: str, field: FieldInfo) -> str:
 
 
 def tree() -> str:
-    """The tree of errors."""
+    """The tree of errors, without what they mean, which is below."""
     found = re.search(r"^    RerankError\n.*?(?=\n\n)", errors.__doc__ or "", flags=re.DOTALL | re.MULTILINE)
     assert found is not None
-    return f"```text\n{inspect.cleandoc(found[0])}\n```"
+    names = re.sub(r"(?<=\w) {2,}.*", "", inspect.cleandoc(found[0]))
+    return f"```text\n{names}\n```"
 
 
 def each_error() -> str:
