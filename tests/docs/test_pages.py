@@ -23,11 +23,8 @@ DOCS = ROOT / "docs"
 ELSEWHERE = {
     "batch.md": "needs files of the reader",
     "own_provider.md": "repeats ADDING.md",
-    "litellm.md": "needs LiteLLM",
-    "langchain_cohere.md": "needs langchain-cohere",
-    "langchain_nvidia.md": "needs langchain-nvidia-ai-endpoints",
 }
-"""Pages whose code is not run here, and why; it is type-checked all the same, where its packages are installed."""
+"""Pages whose code is not run here, and why; it is type-checked all the same."""
 PAGES = [page for page in sorted(DOCS.glob("**/*.md")) if blocks(page) and page.name not in ELSEWHERE]
 ASKED = ("cohere", "jina_ai", "nvidia_nim", "voyage")
 """Providers that pages call: a stub server answers in their place."""
