@@ -2,13 +2,13 @@
 
 from typing import Any
 
-import griffe  # type: ignore[import-not-found]
+import griffe
 
 
-class Options(griffe.Extension):  # type: ignore[misc]
+class Options(griffe.Extension):
     """Does what the decorators of the package do when it runs."""
 
-    def on_function_instance(self, *, func: Any, **_: Any) -> None:
+    def on_function_instance(self, *, func: Any, **others: Any) -> None:
         """Refer to the options where a docstring lists them, and document what has the parameters of another one."""
         if func.docstring is not None:
             func.docstring.value = func.docstring.value.replace(

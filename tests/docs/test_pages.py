@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 from llama_index.core import Settings, VectorStoreIndex
-from llama_index.core.instrumentation import get_dispatcher
 from llama_index.core.llms import MockLLM
+from llama_index_instrumentation import get_dispatcher
 from tests.support.gateway import entry, gateway_of, running
 from tests.support.pages import ROOT, blocks
 

@@ -10,19 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from anyrerank.testing import Exchange, StubServer
+from anyrerank.testing import StubServer
 from tests.support.pages import ROOT
 
 PAGES = sorted((ROOT / "docs" / "migration").glob("*.md"))
 _BEFORE = re.compile(r"^```py\n(.*?)^```\n\n```text\n(.*?)^```", flags=re.DOTALL | re.MULTILINE)
-
-
-def answer(exchange: Exchange) -> None:
-    """Rank, and list the model that clients of NIM look for."""
-    if exchange.request.method == "GET":
-        exchange.answer(200, {"object": "list", "data": [{"id": "nvidia/llama-nemotron-rerank-1b-v2"}]})
-    else:
-        exchange.rank()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
@@ -31,7 +23,7 @@ def test_the_code_before_prints_what_the_page_shows(page: Path, environment: Cal
     blocks = _BEFORE.findall(page.read_text(encoding="utf-8"))
     assert blocks
     for block, shown in blocks:
-        with StubServer(handler=answer) as server:
+        with StubServer() as server:
             code = block.replace("http://localhost:8000", server.url)
             code = code.replace('(model="rerank-v3.5")', f'(model="rerank-v3.5", base_url="{server.url}")')
             done = subprocess.run(  # noqa: S603
