@@ -5,18 +5,18 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CONSTRAINTS := constraints.txt
-COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --universal --python-version 3.10 --upgrade \
+COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --group docs --universal --python-version 3.10 --upgrade \
 	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test lint types layers unit quick test-local test-servers test-engines bench chaos floors pins clean
+.PHONY: demo test lint types layers docs pages unit quick test-local test-servers test-engines bench chaos floors pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
 
-test: lint types layers unit ## everything that CI checks
+test: lint types layers docs unit ## everything that CI checks
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff check .
@@ -27,6 +27,16 @@ types: $(VENV)/.dev
 
 layers: $(VENV)/.dev
 	$(BIN)/lint-imports
+
+docs: .venv-docs/.done ## the documentation, in site/; a broken link or an undocumented public name is an error
+	@if [ -x .venv-docs/bin/zensical ]; then \
+		.venv-docs/bin/zensical build --clean --strict && .venv-docs/bin/python tests/docs/check_site.py site; \
+	else \
+		echo "the site needs Python 3.11 or later: left out"; \
+	fi
+
+pages: $(VENV)/.dev ## write the generated parts of docs/ anew
+	$(BIN)/python -m tests.docs.generate
 
 unit: $(VENV)/.dev
 	$(PYTEST) $(ARGS)
@@ -71,6 +81,13 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	$(PIP) --constraint $(CONSTRAINTS) --editable ".[all]" --group dev
 	@touch $@ $(VENV)/.demo
 
+.venv-docs/.done: pyproject.toml $(CONSTRAINTS)
+	@echo "installing the site generator into .venv-docs (once)"
+	$(PYTHON) -m venv .venv-docs
+	.venv-docs/bin/python -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-docs/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) --group docs
+	@touch $@
+
 .venv-local/.done: pyproject.toml
 	@echo "installing torch and what it takes into .venv-local (once)"
 	$(PYTHON) -m venv .venv-local
@@ -87,4 +104,4 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .venv-engines .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site .venv-docs .venv-engines .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

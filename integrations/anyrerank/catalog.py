@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anyrerank._core.pricing import FREE, Price, list_prices, listed
+from anyrerank._core.pricing import FREE, Price, list_prices, listed, price_dates
 from anyrerank._core.types import Scale
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
@@ -20,10 +21,12 @@ class Model:
     Attributes:
         name: Its model string, `provider/model`.
         price: Its list price in words.
+        priced_on: The day on which the price was read, as `2026-01-31`; `None` if there is none.
     """
 
     name: str
     price: str
+    priced_on: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +138,15 @@ def _models(provider: type[Provider]) -> tuple[Model, ...]:
         f"{provider.prefix}/{name}": listed([f"{provider.prefix}/*"]) for name in _UNPRICED.get(provider.prefix, ())
     }
     found = {name: price for name, price in {**others, **named}.items() if not name.endswith("/*")}
-    return tuple(Model(name, price_text(FREE if provider.free else price)) for name, price in found.items())
+    dates = price_dates()
+    return tuple(
+        Model(
+            name,
+            price_text(FREE if provider.free else price),
+            dates.get(name) or (dates.get(f"{provider.prefix}/*") if price else None),
+        )
+        for name, price in found.items()
+    )
 
 
 def price_text(price: Price | None) -> str:
@@ -150,8 +161,11 @@ def price_text(price: Price | None) -> str:
 
 def _first_command(provider: type[Provider], model: str) -> str:
     needs_base = provider.default_base is None and provider.base_variables
+    if not provider.needs_key and any(setting.secret for setting in provider.settings.values()):
+        needs_base = False  # it follows from a region
+    base = "https://..." if provider.needs_key else "http://localhost:8000"
     variables = [
-        *([f"{provider.base_variables[0]}=http://localhost:8000"] if needs_base else []),
+        *([f"{provider.base_variables[0]}={base}"] if needs_base else []),
         *([f"{provider.key_variables[0]}=..."] if provider.needs_key and provider.key_variables else []),
     ]
     return " ".join([*variables, "anyrerank check", model, "--call"])
@@ -177,16 +191,66 @@ def row(card: Card) -> tuple[str, ...]:
 
 
 def markdown(cards: Sequence[Card]) -> str:
-    """Cards as a Markdown table."""
+    """Cards as Markdown: a table, and a section with everything about each provider."""
     columns = (COLUMNS[0], "provider", *COLUMNS[1:])
     lines = [columns, ("---",) * len(columns), *map(_markdown_row, cards)]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    return "\n\n".join([table, *map(_section, cards)]) + "\n"
 
 
 def _markdown_row(card: Card) -> tuple[str, ...]:
     _, _, _, limit, scores, _ = row(card)
     keys, options, extra = _keys(card, _code), _code(card.options), _code([card.extra] if card.extra else [])
-    return (_code([f"{card.prefix}/..."]), card.title, keys, options, limit, scores, extra)
+    prefix = f"[{_code([f'{card.prefix}/...'])}](#{_anchor(card.title)})"
+    return (prefix, card.title, keys, options, limit, scores, extra)
+
+
+def _anchor(heading: str) -> str:
+    """The fragment of a heading, as GitHub and Python-Markdown make it."""
+    return re.sub(r"[^\w\s-]", "", heading).strip().lower().replace(" ", "-")
+
+
+def _section(card: Card) -> str:
+    """Everything about a provider."""
+    _, _, _, limit, scores, _ = row(card)
+    bases = _code(card.base_variables)
+    base = f"<{card.default_base}>" if card.default_base else ""
+    if bases:
+        default = base or ("that of the region" if not card.needs_key and _has_credentials(card) else "none")
+        base = f"`api_base=` or {bases}; default: {default}"
+    facts = {
+        "Key": _keys(card, _code),
+        "Base URL": base,
+        "Documents per request": limit,
+        "Scores": scores + ("; some models read images" if card.supports_images else ""),
+        "Options": _code(card.options),
+        "Install": f"`pip install 'anyrerank[{card.extra}]'`" if card.extra else "",
+    }
+    parts = [
+        f"### {card.title}",
+        card.description,
+        "\n".join(f"- {name}: {value}" for name, value in facts.items() if value),
+        f"```console\n{card.first_command}\n```",
+    ]
+    if card.settings:
+        parts.append(_table(("setting", "what it is", "variables"), map(_setting_row, card.settings.items())))
+    if card.models:
+        rows = ((_code([model.name]), model.price, model.priced_on or "") for model in card.models)
+        parts.append(_table(("model", "list price", "read on"), rows))
+    return "\n\n".join(parts)
+
+
+def _has_credentials(card: Card) -> bool:
+    return any(setting.secret for setting in card.settings.values())
+
+
+def _setting_row(setting: tuple[str, Setting]) -> tuple[str, ...]:
+    name, about = setting
+    return (_code([name]), about.about, _code(about.variables))
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    return "\n".join(f"| {' | '.join(line)} |" for line in (head, ["---"] * len(head), *lines))
 
 
 def _keys(card: Card, join: Callable[[Iterable[str]], str], optional: str = " (optional)") -> str:

@@ -42,17 +42,19 @@ def modules(page: Path) -> dict[str, str]:
     """The Python files that a page holds, by name: one for each section, and one for each file that the page names.
 
     Each line has the number that it has in the page, so that a checker's complaint leads there. A block may use what is
-    defined above it in its section. Names that the page says the reader has are imported from `reader`.
+    defined above it in its section; on a page of the site, which is read from the top, what is defined above it at all.
+    Names that the page says the reader has are imported from `reader`.
     """
     found: dict[str, dict[int, str]] = {}
     section, file, before = 0, None, ""
+    of_the_site = (ROOT / "docs") in page.parents
     for number, line in enumerate(page.read_text(encoding="utf-8").splitlines()):
         if file is not None:
             if line == "```":
                 file = None
             else:
                 found.setdefault(file, {})[number] = line
-        elif line.startswith("#"):
+        elif line.startswith("#") and not of_the_site:
             section += 1
         elif line.startswith("```python"):
             named = _NAMED_FILE.search(before)

@@ -45,7 +45,7 @@ def test_card_repeats_what_the_class_declares() -> None:
         models=voyage.models,
         first_command="VOYAGE_API_KEY=... anyrerank check voyage/rerank-1 --call",
     )
-    assert Model("voyage/rerank-2.5", "$0.05 per 1,000,000 tokens") in voyage.models
+    assert Model("voyage/rerank-2.5", "$0.05 per 1,000,000 tokens", "2026-11-22") in voyage.models
     assert "MongoDB Atlas" in voyage.description
 
 

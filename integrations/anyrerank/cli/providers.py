@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 def providers(
     prefix: Annotated[str | None, typer.Argument(help="Show everything about this one.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown: a table, and a section for each.")
+    ] = False,
 ) -> None:
     """List the providers with their keys, options, limits, and the scale of their scores."""
     from anyrerank import catalog

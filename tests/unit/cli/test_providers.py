@@ -45,8 +45,8 @@ def test_providers_with_json_prints_the_cards() -> None:
 def test_providers_with_markdown_prints_the_table() -> None:
     assert providers("--markdown") == markdown(cards())
     assert providers("cohere", "--markdown").splitlines()[2] == (
-        "| `cohere/...` | Cohere | `COHERE_API_KEY`, `CO_API_KEY` | `max_chunks_per_doc`, `max_tokens_per_doc`, "
-        "`priority`, `relevant_spans` | 1,000 | 0 to 1 |  |"
+        "| [`cohere/...`](#cohere) | Cohere | `COHERE_API_KEY`, `CO_API_KEY` | `max_chunks_per_doc`, "
+        "`max_tokens_per_doc`, `priority`, `relevant_spans` | 1,000 | 0 to 1 |  |"
     )
 
 

@@ -182,8 +182,8 @@ def test_every_listed_price_belongs_to_a_known_provider() -> None:
     models = json.loads(path.read_text(encoding="utf-8"))["models"]
     assert {name.partition("/")[0] for name in models} <= set(names())
     for name, entry in models.items():
-        assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens", "source"}
-        assert len(entry.keys() - {"source"}) == 1
+        assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens", "source", "read"}
+        assert len(entry.keys() - {"source", "read"}) == 1
         assert listed([name.upper()]) is not None
     assert listed(["nobody/nothing"]) is None
 

@@ -200,11 +200,23 @@ def _table() -> Mapping[str, Price]:
 @cache
 def list_prices() -> Mapping[str, Price]:
     """The list price of every model in the built-in table, by `provider/model`."""
-    text = files("anyrerank._core.pricing").joinpath("data/prices.json").read_text(encoding="utf-8")
     return {
         name: Price(per_query=entry.get("usd_per_search_unit"), per_token=_per_token(entry))
-        for name, entry in json.loads(text)["models"].items()
+        for name, entry in _price_list()["models"].items()
     }
+
+
+def price_dates() -> Mapping[str, str]:
+    """The day on which each of them was read, as `2026-01-31`."""
+    content = _price_list()
+    return {name: entry.get("read", content["read"]) for name, entry in content["models"].items()}
+
+
+def _price_list() -> Mapping[str, Any]:
+    content: Mapping[str, Any] = json.loads(
+        files("anyrerank._core.pricing").joinpath("data/prices.json").read_text(encoding="utf-8")
+    )
+    return content
 
 
 def _per_token(entry: Mapping[str, float]) -> float | None:
