@@ -56,7 +56,7 @@ def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file, in order; none if there is no file."""
     try:
         file = path.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with file:
         for line in file:
