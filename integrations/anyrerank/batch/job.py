@@ -25,7 +25,7 @@ from anyrerank.batch.settings import Settings
 from anyrerank.batch.signals import heard
 from anyrerank.batch.source import Inputs, input_files
 from anyrerank.batch.tally import Tally
-from anyrerank.errors import BudgetExceededError, UnknownPriceError
+from anyrerank.errors import BudgetExceededError, ConfigurationError, UnknownPriceError
 
 
 class Job:
@@ -117,10 +117,13 @@ class Job:
             )
 
     def _manifest(self) -> Writing:
-        manifest = Writing(self.folder.manifest_path(self.settings.shard))
-        manifest.begin(self.facts, self.files)
-        for key, number in manifest.done:
-            self.folder.forget(key, number)  # which a kill may have left behind
+        try:
+            manifest = Writing(self.folder.manifest_path(self.settings.shard))
+            manifest.begin(self.facts, self.files)
+            for key, number in manifest.done:
+                self.folder.forget(key, number)  # which a kill may have left behind
+        except OSError as error:
+            raise ConfigurationError(f"{self.folder.out} cannot be written: {error.strerror}") from None
         return manifest
 
     def _overrides(self) -> dict[str, Any]:

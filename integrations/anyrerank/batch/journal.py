@@ -31,7 +31,8 @@ class Journal:
                 self.earlier[index] = outcome
             else:
                 self.done.add(index)
-        self._file = LinesFile(path, _SYNC_EVERY)
+        self._file = LinesFile(path)
+        self._added = 0
 
     def add(self, index: int, outcome: Outcome) -> Outcome:
         """Record that a row is done, and return what is recorded.
@@ -42,8 +43,18 @@ class Journal:
         if (earlier := self.earlier.get(index)) is not None:
             outcome = outcome.after(earlier)
         self._file.append(_line(index, outcome, again=False))
+        self._added += 1
         self.done.add(index)
         return outcome
+
+    @property
+    def needs_sync(self) -> bool:
+        """Whether the row that was added last is the one after which `sync` is due."""
+        return self._added % _SYNC_EVERY == 0
+
+    def sync(self) -> None:
+        """Force what was added to the disk; it takes milliseconds."""
+        self._file.sync()
 
     def outcomes(self, count: int) -> list[Outcome]:
         """The outcomes of the first `count` rows, all of which must be done."""
@@ -69,9 +80,10 @@ def reopen(path: Path, outcomes: Mapping[int, Outcome]) -> int:
     temporary = path.with_suffix(".tmp")
     with suppress(FileNotFoundError):
         temporary.unlink()
-    file = LinesFile(temporary, len(outcomes))
+    file = LinesFile(temporary)
     for index, outcome in outcomes.items():
         file.append(_line(index, outcome, again=outcome.error is not None))
+    file.sync()
     file.close()
     os.replace(temporary, path)  # noqa: PTH105  as in the other steps of the protocol
     return sum(outcome.error is not None for outcome in outcomes.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,12 @@ class LinesFile:
 
     Args:
         path: The file; it is created if it does not exist.
-        sync_every: Number of lines after which they are forced to the disk.
     """
 
-    def __init__(self, path: Path, sync_every: int = 1) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
-        self._sync_every = sync_every
-        self._unsynced = 0
         self._descriptor = os.open(path, _FLAGS, 0o666)
+        self._closing = threading.Lock()
 
     def append(self, found: dict[str, Any]) -> None:
         """Append a line.
@@ -40,23 +39,26 @@ class LinesFile:
         line = b"\n" + orjson.dumps(found)
         if os.write(self._descriptor, line) != len(line):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        self._unsynced += 1
-        if self._unsynced >= self._sync_every:
-            os.fsync(self._descriptor)
-            self._unsynced = 0
+
+    def sync(self) -> None:
+        """Force the lines to the disk, so that they survive a power failure. Does nothing to a file that is closed."""
+        with self._closing:
+            if self._descriptor >= 0:
+                os.fsync(self._descriptor)
 
     def close(self) -> None:
         """Close the file. Does nothing the second time."""
-        descriptor, self._descriptor = self._descriptor, -1
-        if descriptor >= 0:
-            os.close(descriptor)
+        with self._closing:
+            descriptor, self._descriptor = self._descriptor, -1
+            if descriptor >= 0:
+                os.close(descriptor)
 
 
 def read_lines(path: Path) -> Iterator[dict[str, Any]]:
     """The whole lines of a file, in order; none if there is no file."""
     try:
         file = path.open("rb")
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return
     with file:
         for line in file:

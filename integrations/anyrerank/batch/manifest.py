@@ -119,6 +119,7 @@ class Writing(Manifest):
 
     def _append(self, line: dict[str, Any]) -> None:
         self._file.append(line)
+        self._file.sync()
         self._add(line)
 
 

@@ -208,6 +208,8 @@ class Runner:
         self.tally.add(opened.journal.add(row.index, outcome))
         self.sent += 1
         self._show()
+        if opened.journal.needs_sync:
+            await asyncio.to_thread(opened.journal.sync)  # other rows go on meanwhile
         await self._close_if_done(opened)
 
     async def _close_if_done(self, opened: _Open) -> None:

@@ -40,7 +40,7 @@ def test_every_row_is_answered_once_and_stands_in_the_order_of_the_input(
     assert set(sends(stub).values()) == {1}
     assert len(list(out.glob("part-*"))) == 3
     assert (report.rows, report.failed, report.complete, report.exit_code) == (25, 0, True, 0)
-    assert report.cost == pytest.approx(0.025)
+    assert report.cost == pytest.approx(0.025) == sum(each["cost"] for each in parts(out))
     assert list((out / "_anyrerank" / "journal").iterdir()) == []
 
 
@@ -264,6 +264,15 @@ def test_missing_columns_and_files_are_named_before_anything_is_sent(stub: StubS
         run(write_rows(rows.with_suffix(".txt"), []), out, reranker(stub.url))
     assert stub.requests == []
     assert not out.exists()
+
+
+@pytest.mark.parametrize("inside", ["", "folder"])
+def test_output_that_cannot_be_written_is_known_before_anything_is_sent(
+    stub: StubServer, rows: Path, inside: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="cannot be written"):
+        run(rows, rows / inside, reranker(stub.url))
+    assert stub.requests == []
 
 
 def test_missing_key_stops_before_anything_is_written(rows: Path, out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
