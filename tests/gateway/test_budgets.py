@@ -49,9 +49,29 @@ def test_call_beyond_the_budget_is_not_sent(gateway: Running, vendor: StubServer
 def test_budget_with_a_window_says_when_to_come_back(gateway: Running) -> None:
     key = gateway.new_key(max_budget=EACH, budget_duration="30d")
     assert [gateway.rerank(key).status_code for _ in range(2)] == [200, 429]
-    waits = int(gateway.rerank(key).headers["retry-after"])
-    assert 0 < waits <= 30 * 86_400
+    answer = gateway.rerank(key)
+    budget = next(each.budget for each in gateway.keyring.accounts())
+    assert budget is not None
+    assert budget.ends is not None
+    starts = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(budget.ends))
+    assert f"the next window starts on {starts}" in answer.json()["message"]
+    assert not {"retry-after", "retry-after-ms"} & answer.headers.keys()  # clients would wait, and ask again in vain
     assert gateway.get("/key/info", key).json()["info"]["budget_reset_at"] is not None
+
+
+def test_wait_that_a_client_can_keep_is_in_the_headers(gateway: Running) -> None:
+    key = gateway.new_key(max_budget=EACH, budget_duration="59s")
+    answer = next(each for each in (gateway.rerank(key) for _ in range(9)) if each.status_code == 429)
+    assert 1 <= int(answer.headers["retry-after"]) <= 59
+    assert "the next window starts in" in answer.json()["message"]
+
+
+def test_call_above_the_whole_budget_is_not_asked_to_wait(gateway: Running) -> None:
+    answer = gateway.rerank(gateway.new_key(max_budget=EACH / 2, budget_duration="30s"))
+    assert answer.status_code == 429
+    assert "retry-after" not in answer.headers
+    assert "next window" not in answer.json()["message"]
+    assert "more than the whole budget" in answer.json()["message"]
 
 
 def test_budget_of_nothing_and_no_budget(gateway: Running, vendor: StubServer) -> None:

@@ -51,6 +51,9 @@ STATUSES: Mapping[str, int] = {
 """Each kind of problem, and its HTTP status unless the dialect has another one for it."""
 
 
+_LONGEST_WAIT = 60.0
+
+
 @dataclass(eq=False, kw_only=True)
 class GatewayError(Exception):
     """A request that is refused or failed.
@@ -59,7 +62,8 @@ class GatewayError(Exception):
         kind: One of `STATUSES`.
         message: What happened, and what to do about it.
         param: Name of the field of the body that is wrong.
-        retry_after: Seconds after which the same request may succeed.
+        retry_after: Seconds after which the same request may succeed. No header says more than a minute: clients cut
+            a long wait short, and ask again in vain.
         headers: Further headers of the answer.
     """
 
@@ -74,7 +78,7 @@ class GatewayError(Exception):
         headers = dict(self.headers)
         if self.kind == "authentication_error":
             headers["www-authenticate"] = "Bearer"
-        if self.retry_after is not None:
+        if self.retry_after is not None and self.retry_after <= _LONGEST_WAIT:
             headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))
             headers["retry-after-ms"] = str(max(1, math.ceil(self.retry_after * 1000)))
         return headers

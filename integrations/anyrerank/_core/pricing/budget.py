@@ -18,6 +18,7 @@ from anyrerank.errors import BudgetExceededError, ConfigurationError, RerankErro
 T = TypeVar("T")
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_MINUTE = 60.0
 _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 
 
@@ -122,7 +123,8 @@ class Budget:
         """Reserve `dollars` for a call of `spender`.
 
         Raises:
-            BudgetExceededError: They would exceed the budget; `retry_after` says when the next window starts.
+            BudgetExceededError: They would exceed the budget; `retry_after` says when the next window starts, if they
+                would fit there.
         """
         with self._book.lock:
             account = self._account(spender)
@@ -148,11 +150,15 @@ class Budget:
         return book.accounts.setdefault(spender, _Account(window))
 
     def _exceeded(self, account: _Account, dollars: float, spender: str | None) -> BudgetExceededError:
-        again = None if math.isinf(self._seconds) else (account.window + 1) * self._seconds - time.time()
+        fits = dollars <= self.dollars * (1 + 1e-9)
+        starts = None if math.isinf(self._seconds) or not fits else (account.window + 1) * self._seconds
+        again = None if starts is None else max(0.0, starts - time.time())
         whose = "the budget" if spender is None else "the end user's budget"
         each = "" if self.window is None else f" for {_named(self.window)}"
         reserved = f", {_shown(account.reserved)} reserved by calls in flight" if account.reserved else ""
-        later = "" if again is None else f"; the next window starts in {again:.0f} s"
+        later = "" if fits else ", which is more than the whole budget"
+        if starts is not None and again is not None:
+            later = f"; the next window starts {_when(starts, again)}"
         return BudgetExceededError(
             f"{whose} of {_shown(self.dollars)}{each} would be exceeded: {_shown(account.spent)} spent{reserved}, and "
             f"this call costs about {_shown(dollars)}{later}",
@@ -243,6 +249,14 @@ def seconds_of(window: float | str) -> float:
 
 def _named(window: float | str) -> str:
     return window if isinstance(window, str) else f"{window:g} s"
+
+
+def _when(starts: float, seconds: float) -> str:
+    """A moment as an operator reads it: how many seconds away it is, or if that is above a minute, its date."""
+    if seconds <= _MINUTE:
+        return f"in {math.ceil(seconds)} s"
+    minute = math.ceil(starts / _MINUTE) * _MINUTE
+    return time.strftime("on %Y-%m-%d %H:%M UTC", time.gmtime(minute))
 
 
 def _shown(dollars: float) -> str:
