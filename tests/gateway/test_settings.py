@@ -42,10 +42,22 @@ def test_wrong_name_is_refused_although_its_variable_is_not_set(tmp_path: Path) 
 
 
 def test_other_settings_of_litellms_are_ignored(tmp_path: Path) -> None:
-    names = (
-        "alert_types alerting background_health_checks completion_model custom_sso database_connection_pool_limit "
-        "database_connection_timeout database_type disable_spend_logs forward_client_headers_to_llm_api "
-        "health_check_interval infer_model_from_keys max_response_size_mb store_model_in_db ui_access_mode"
-    ).split()
+    names = [
+        "alert_types",
+        "alerting",
+        "background_health_checks",
+        "completion_model",
+        "custom_sso",
+        "database_connection_pool_limit",
+        "database_connection_timeout",
+        "database_type",
+        "disable_spend_logs",
+        "forward_client_headers_to_llm_api",
+        "health_check_interval",
+        "infer_model_from_keys",
+        "max_response_size_mb",
+        "store_model_in_db",
+        "ui_access_mode",
+    ]
     config = read(tmp_path, general_settings=dict.fromkeys(names, 1))
     assert config.ignored == tuple(f"general_settings.{name}" for name in names)
