@@ -47,17 +47,18 @@ def serve(
         from anyrerank.gateway import Gateway
         from anyrerank.gateway.config import service_of
         from anyrerank.gateway.keys import opened
-        from anyrerank.gateway.server import Server, keep_what_is_loaded, listen
+        from anyrerank.gateway.server import Server, check_host, keep_what_is_loaded, listen
 
         if config is not None and model:
             raise ConfigurationError("--config and --model exclude each other")
+        check_host(host)
         read = _read(config, model, host)
         keyring = opened(read.settings)
         gateway = Gateway(
             service_of(read, keyring), reread=lambda: service_of(_read(config, model, host), keyring, gateway.service)
         )
         listener = listen(host, port)
-    for note in _notes(read):
+    for note in [*_notes(read), *_faults(gateway)]:
         typer.echo(note, err=True)
 
     def started(url: str) -> None:
@@ -75,6 +76,7 @@ def serve(
 
     with nullcontext() if keyring is None else closing(keyring):
         Server(gateway, started=started, reload=reload).run([listener])
+    typer.echo("stopped")
 
 
 def _read(config: Path | None, models: list[str] | None, host: str) -> GatewayConfig:
@@ -104,6 +106,18 @@ def _notes(config: GatewayConfig) -> list[str]:
         notes.append(f"left out: {'; '.join(map(str, config.left_out))}")
     if config.ignored:
         notes.append(f"ignored settings: {', '.join(config.ignored)}")
+    return notes
+
+
+def _faults(gateway: Gateway) -> list[str]:
+    """Lines about the models that cannot be called now, such as those without a key."""
+    from anyrerank._core.client import deployments_of
+
+    notes = []
+    for name, each in deployments_of(gateway.service.router):
+        shown = name if name == each.name else f"{name} ({each.name})"
+        if (fault := each.fault()) is not None:
+            notes.append(f"warning: {shown} cannot be called: {fault.message}")
     return notes
 
 

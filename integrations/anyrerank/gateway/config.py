@@ -9,7 +9,7 @@ from typing import Any
 
 from anyrerank._core.client import Router
 from anyrerank._core.engine import variable
-from anyrerank._core.routing import LeftOut, located, none_found, read_config
+from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.gateway.caller import MasterKey, Open
 from anyrerank.gateway.general_settings import honoured, may_be_ignored, refuse_wrong_names
@@ -80,11 +80,21 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
 
 
 def config_of_models(models: Sequence[str]) -> GatewayConfig:
-    """The configuration that serves some models: `provider/model`, or `name=provider/model` to give one a name."""
+    """The configuration that serves some models: `provider/model`, or `name=provider/model` to give one a name.
+
+    Raises:
+        ConfigurationError: One of them names no provider.
+    """
     entries = []
     for each in models:
         name, equals, model = each.partition("=")
-        entries.append({"model_name": name, "litellm_params": {"model": model if equals else each}})
+        model = model if equals else each
+        if "/" not in full_name(model):
+            raise ConfigurationError(f"--model {each} names no provider: write {name}=provider/model")
+        params = {"model": model}
+        entries.append(
+            Located("--model", {"model_name": name, "litellm_params": params, "model_info": {"mode": "rerank"}})
+        )
     settings = settings_of(_from_environment(), "environment")
     return GatewayConfig(router={**_DEFAULTS, "model_list": entries}, settings=settings)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import signal
 import socket
@@ -40,7 +41,35 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=2048)
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {host}:{port}: {error.strerror or error}") from None
+        raise ConfigurationError(f"cannot listen on {_shown(host, port)}: {_reason(error)}") from None
+
+
+def check_host(host: str) -> None:
+    """Raise if a host has no address.
+
+    Raises:
+        ConfigurationError: It cannot be resolved.
+    """
+    try:
+        socket.getaddrinfo(host, None)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigurationError(f"the host {host[:80]} cannot be resolved: {reason}; choose another --host") from None
+
+
+def _shown(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _reason(error: OSError) -> str:
+    """Why nothing listens; `socket.create_server` adds the address to the text of the system."""
+    if error.errno == errno.EADDRINUSE:
+        return "another program listens there; choose another --port"
+    if error.errno == errno.EACCES:
+        return "it is not permitted; choose a --port of at least 1024"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return "this machine does not have this address; choose another --host"
+    return error.strerror or str(error)
 
 
 class Server(uvicorn.Server):
@@ -84,7 +113,7 @@ class Server(uvicorn.Server):
         """Listen, and report where."""
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
-        self._started(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+        self._started(f"http://{_shown(host, port)}")
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

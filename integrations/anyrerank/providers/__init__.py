@@ -38,6 +38,7 @@ __all__ = [
     "Provider",
     "RerankRequest",
     "Setting",
+    "also_called",
     "dig",
     "dollars",
     "endpoint",
@@ -111,6 +112,11 @@ _ALSO_CALLED: Mapping[str, str] = MappingProxyType(
     }
 )
 """Names by which people look for a provider."""
+
+
+def also_called(name: str) -> str | None:
+    """The prefix of a provider that people know under another name, or `None`."""
+    return _ALSO_CALLED.get(name.lower().replace("-", "_"))
 
 
 def _suggestion(prefix: str) -> str:

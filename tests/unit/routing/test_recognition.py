@@ -101,6 +101,29 @@ def test_a_wrong_reranker_is_refused_although_another_is_good(given: dict[str, A
 
 
 @pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("coheer/rerank-v3.5", "there is no provider coheer; did you mean cohere?"),
+        ("Voyage/rerank-2.5", "there is no provider Voyage; did you mean voyage?"),
+        ("hosted-vllm/BAAI/bge-reranker-v2-m3", "did you mean hosted_vllm?"),
+    ],
+)
+def test_a_reranker_of_a_misspelt_provider_is_refused_although_another_is_good(
+    model: str, message: str, way: str, tmp_path: Path
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        router(way, tmp_path, GOOD, entry(model))
+    assert caught.value.message.endswith(message)
+    assert " (x): " in caught.value.message
+
+
+def test_a_reranker_of_a_provider_by_another_name_is_left_out_with_a_hint(caplog: pytest.LogCaptureFixture) -> None:
+    Router([GOOD, entry("nvidia/llama-nemotron-rerank-1b-v2")])
+    assert "there is no reranker of nvidia (did you mean nvidia_nim?)" in caplog.text
+
+
+@pytest.mark.parametrize("way", WAYS)
 def test_names_that_are_left_out_are_left_out_of_the_settings(way: str, tmp_path: Path) -> None:
     made = router(
         way,

@@ -4,6 +4,7 @@ from anyrerank._core.routing.balancer import Balancer, Rules
 from anyrerank._core.routing.chains import Fallbacks, chain_of, chains, chains_of
 from anyrerank._core.routing.config_file import ConfigFile, located, read_config
 from anyrerank._core.routing.cooldowns import Cooldowns
+from anyrerank._core.routing.entries import Located, full_name
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.litellm_arguments import options_of
 from anyrerank._core.routing.load import Load, Terms, available_at
@@ -27,6 +28,7 @@ __all__ = [
     "Groups",
     "LeftOut",
     "Load",
+    "Located",
     "MemoryState",
     "Need",
     "RouterSettings",
@@ -39,6 +41,7 @@ __all__ = [
     "chain_of",
     "chains",
     "chains_of",
+    "full_name",
     "groups_of",
     "located",
     "none_found",

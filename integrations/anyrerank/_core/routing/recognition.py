@@ -56,7 +56,11 @@ class LeftOut:
 
 
 def sorted_out(model_list: Sequence[Any]) -> tuple[list[Located], tuple[LeftOut, ...]]:
-    """The rerankers of a `model_list`, and what is left out of it. A malformed entry stays, to be refused later."""
+    """The rerankers of a `model_list`, and what is left out of it. A malformed entry stays, to be refused later.
+
+    Raises:
+        ConfigurationError: The provider of a reranker is misspelt.
+    """
     found: list[Located] = []
     left_out: list[LeftOut] = []
     for number, each in enumerate(model_list):
@@ -77,7 +81,7 @@ def rerankers_of(model_list: Any, names: Mapping[str, Any]) -> tuple[Any, dict[s
         names: Settings that contain names of models.
 
     Raises:
-        ConfigurationError: None of its entries is a reranker.
+        ConfigurationError: None of its entries is a reranker, or the provider of one is misspelt.
     """
     if not isinstance(model_list, list | tuple) or not model_list:
         return model_list, dict(names)  # refused later
@@ -139,7 +143,10 @@ def _left_out(given: Located) -> LeftOut | None:
         return LeftOut(name, where, f"its mode is {str(mode)[:40]}")
     variable = first_unset(params.get("model"))
     if variable is None and mode is None:
-        reason = _other_than_reranker(params, resolved(params.get("model"), where))
+        try:
+            reason = _other_than_reranker(params, resolved(params.get("model"), where))
+        except ConfigurationError as error:
+            raise ConfigurationError(f"{where} ({name}): {error.message}") from None
         if reason is not None:
             return LeftOut(name, where, reason)
     variable = variable or first_unset([params, info])
@@ -147,7 +154,11 @@ def _left_out(given: Located) -> LeftOut | None:
 
 
 def _other_than_reranker(params: Mapping[str, Any], model: object) -> str | None:
-    """Why an entry that says nothing about its mode is not a reranker, or `None`."""
+    """Why an entry that says nothing about its mode is not a reranker, or `None`.
+
+    Raises:
+        ConfigurationError: It is one, and its provider is misspelt.
+    """
     given = params.get("custom_llm_provider")
     is_class = not isinstance(given, str | None)
     if is_class or not isinstance(model, str) or model in ("", "*"):  # malformed, or the caller says which
@@ -158,6 +169,11 @@ def _other_than_reranker(params: Mapping[str, Any], model: object) -> str | None
         return "its model names no provider"
     if prefix not in providers.names():
         near = difflib.get_close_matches(prefix, providers.names(), 1, _CLOSE)
+        looks_right = bool(_RERANKER.search(name))
+        if near and looks_right:
+            raise ConfigurationError(f"there is no provider {prefix[:40]}; did you mean {near[0]}?")
+        if looks_right and (meant := providers.also_called(prefix)):
+            near = [meant]
         return f"there is no reranker of {prefix[:40]}{f' (did you mean {near[0]}?)' if near else ''}"
     return _other_model(params, prefix, name)
 

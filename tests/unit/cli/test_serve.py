@@ -1,0 +1,56 @@
+"""`anyrerank serve`: what it says before it serves, and after."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from tests.unit.cli.running import error_of, run
+
+from anyrerank.gateway.server import Server
+
+
+@pytest.fixture(autouse=True)
+def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path))
+    monkeypatch.setattr(Server, "run", lambda _, sockets: [each.close() for each in sockets])
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("coheer/x", "unknown provider 'coheer': did you mean cohere?"),
+        ("best", "--model best names no provider: write best=provider/model"),
+        ("best=x", "--model best=x names no provider: write best=provider/model"),
+    ],
+)
+def test_wrong_model_is_one_line_that_says_what_to_write(model: str, message: str) -> None:
+    shown = error_of(run("serve", "--model", model))
+    assert message in shown
+    assert "model_list" not in shown
+
+
+def test_model_that_cannot_be_called_is_named_with_the_reason() -> None:
+    models = ("--model", "best=cohere/rerank-v3.5", "--model", "local/lexical", "--model", "rerank-2.5")
+    result = run("serve", "--port", "0", *models)
+    assert result.exit_code == 0, result.output
+    first, second = result.stderr.splitlines()
+    assert first.startswith("warning: best (cohere/rerank-v3.5) cannot be called: no API key for Cohere")
+    assert second.startswith("warning: rerank-2.5 (voyage/rerank-2.5) cannot be called: no API key for Voyage")
+    assert result.stdout == "stopped\n"
+
+
+def test_port_in_use_is_named_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        shown = error_of(run("serve", "--port", str(port)))
+    assert shown == (
+        f"error: cannot listen on 127.0.0.1:{port}: another program listens there; choose another --port\n"
+    )
+
+
+def test_host_that_does_not_exist_is_not_about_the_master_key() -> None:
+    shown = error_of(run("serve", "--host", "nosuchhost.invalid"))
+    assert shown.startswith("error: the host nosuchhost.invalid cannot be resolved: ")
