@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
 from itertools import islice
@@ -16,6 +17,8 @@ _log = logging.getLogger("anyrerank")
 
 _BATCH = 1_000
 _LONGEST_WAIT = 60.0
+_MOST_UNWRITTEN = 50_000
+"""Lines that are kept in memory while the spool cannot be written; then the oldest are lost."""
 
 
 class Copier:
@@ -32,9 +35,10 @@ class Copier:
         self._store = store
         self._interval = min(interval, threading.TIMEOUT_MAX)
         self._file: SpoolFile | None = None
+        self._unwritten: deque[bytes] = deque(maxlen=_MOST_UNWRITTEN)
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
-        self._lock = threading.Lock()  # file and thread
+        self._lock = threading.Lock()  # file, lines that are not in it, and thread
         self._copying = threading.RLock()  # not held by a call
         self._failing = False
 
@@ -42,14 +46,15 @@ class Copier:
         """Write a line to the spool.
 
         Raises:
-            OSError: The spool cannot be written.
+            OSError: The spool cannot be written. The line stays in memory, and is tried again.
         """
         with self._lock:
-            if self._file is None:
-                self._file = self._spool.create()
-            self._file.append(line)
-            if self._thread is None:
-                self._start()
+            self._unwritten.append(line)
+            try:
+                self._write()
+            finally:
+                if self._thread is None:
+                    self._start()
 
     def flush(self) -> None:
         """Copy everything that was added so far.
@@ -89,10 +94,20 @@ class Copier:
     def _full(self) -> Iterator[SpoolFile]:
         """The files to copy: first the one of this process, which writes to another one from now on."""
         with self._lock:
+            with suppress(OSError):  # what is copied now may make room
+                self._write()
             file, self._file = self._file, None
         if file is not None:
             yield file
         yield from self._spool.abandoned()
+
+    def _write(self) -> None:
+        """Write the lines to the spool that are not there yet."""
+        while self._unwritten:
+            if self._file is None:
+                self._file = self._spool.create()
+            self._file.append(self._unwritten[0])
+            self._unwritten.popleft()
 
     def _copy(self, file: SpoolFile) -> None:
         try:
@@ -115,7 +130,7 @@ class Copier:
             copied = self._try_to_flush()
             wait = self._interval if copied else min(2 * wait, _LONGEST_WAIT)
             with self._lock:
-                if copied and self._file is None:
+                if copied and self._file is None and not self._unwritten:
                     if self._thread is threading.current_thread():
                         self._thread = None
                     return

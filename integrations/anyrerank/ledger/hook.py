@@ -87,7 +87,7 @@ class Ledger:
         """Record what a call cost.
 
         Raises:
-            OSError: The spool cannot be written.
+            OSError: The spool cannot be written. The call is recorded once it can, unless the process ends before.
         """
         if line := line_of(event):
             self._copier.add(line)
