@@ -44,6 +44,7 @@ def test_overload_is_refused_at_once_while_accepted_calls_and_probes_are_answere
         refused = [next(done).result() for _ in range(OFFERED - IN_FLIGHT - QUEUE)]  # nothing else can end yet
         probes = [httpx.get(url + path) for path in (*LIVENESS, *READINESS)]
         numbers = httpx.get(f"{url}/metrics").text
+        stranger = httpx.post(f"{url}/rerank", json=ASK)
         sent = len(vendor.requests)
         vendor.recover()
         answered = [call.result() for call in done]
@@ -52,6 +53,7 @@ def test_overload_is_refused_at_once_while_accepted_calls_and_probes_are_answere
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in refused)
     assert all(answer.json()["error"]["type"] == "overloaded" for answer in refused)
     assert {probe.status_code for probe in probes} == {200}
+    assert stranger.status_code == 401  # and took no place of others
     assert f"anyrerank_in_flight {IN_FLIGHT}.0" in numbers
     assert f"anyrerank_queue_depth {QUEUE}.0" in numbers
     assert f'anyrerank_rejected_total{{reason="overloaded"}} {OFFERED - IN_FLIGHT - QUEUE}.0' in numbers

@@ -86,9 +86,10 @@ class Gateway:
         self.admission.limit, self.admission.queue = service.settings.max_in_flight, service.settings.queue
         self.admission.seconds = service.settings.queue_seconds
         self.admission.max_bytes = int(service.settings.max_held_mb * 2**20)
-        longest = before.router.timeout
+        longest, settings = before.router.timeout, before.settings
         if longest is not None:
             loop = asyncio.get_running_loop()
+            longest += settings.queue_seconds + settings.body_seconds  # a request may wait before it calls
             loop.call_later(longest, lambda: loop.create_task(before.router.aclose()))
 
     def ended(self, exchange: Exchange) -> None:

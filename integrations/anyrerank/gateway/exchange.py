@@ -106,9 +106,8 @@ class RerankEndpoint:
         exchange = Exchange(route=self._route, dialect=self._dialect, request_id=request_id_of(scope))
         headers: Mapping[str, str]
         try:
-            async with self._host.admission.place() as hold:
-                body = await self._answered(exchange, scope, receive, hold)
-                headers = _headers(exchange)
+            body = await self._answered(exchange, scope, receive)
+            headers = _headers(exchange)
             exchange.status = 200
         except GatewayError as error:
             body, headers = refused(exchange, error)
@@ -128,20 +127,21 @@ class RerankEndpoint:
         if exchange.status != 499:
             await respond(send, exchange.status, body, {"x-request-id": exchange.request_id, **headers})
 
-    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive, hold: Hold) -> bytes:
+    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
         service = self._host.service
         exchange.caller = caller = service.access.caller(scope)
-        with caller.present():
-            exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
-            exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
-            if asked.fallbacks is not None:
-                reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
-            options = _options(asked, scope, caller, service, scales_of(reranker))
-            with caller.admitted(asked, options, reranker.options) as grant:
-                if is_dry_run(scope):
-                    return await self._estimated(service, exchange.model, reranker, asked, options)
-                call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
-                response = await self._response(exchange, call, receive, grant)
+        with caller.present():  # first: whoever has no key, or has enough requests here, must not take a place
+            async with self._host.admission.place() as hold:
+                exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
+                exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
+                if asked.fallbacks is not None:
+                    reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
+                options = _options(asked, scope, caller, service, scales_of(reranker))
+                with caller.admitted(asked, options, reranker.options) as grant:
+                    if is_dry_run(scope):
+                        return await self._estimated(service, exchange.model, reranker, asked, options)
+                    call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
+                    response = await self._response(exchange, call, receive, grant)
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
         self._noted.ignored(exchange.dialect.name, asked.ignored)
