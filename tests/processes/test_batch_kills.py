@@ -18,7 +18,10 @@ from anyrerank.testing import Exchange, StubServer
 ROWS = 400
 IN_FLIGHT = 8
 ROOT = Path(__file__).parents[2]
-pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on this platform")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL on this platform"),
+]
 
 
 @pytest.fixture
@@ -49,7 +52,6 @@ def end(process: subprocess.Popen[str]) -> int:
     return process.returncode
 
 
-@pytest.mark.slow
 def test_killed_ten_times_every_row_is_there_once_and_few_are_paid_twice(
     stub: StubServer, rows: Path, out: Path
 ) -> None:
@@ -68,7 +70,6 @@ def test_killed_ten_times_every_row_is_there_once_and_few_are_paid_twice(
     assert status(out).complete
 
 
-@pytest.mark.slow
 def test_killed_at_steps_of_writing_every_row_is_there_once(stub: StubServer, rows: Path, out: Path) -> None:
     """The steps around the end of a chunk: journal, part, rename, manifest, deletion of the journal."""
     kills = 0

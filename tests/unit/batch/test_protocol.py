@@ -94,6 +94,7 @@ def test_any_sequence_of_crashes_leaves_every_row_once(crashes: list[int], chunk
         shutil.rmtree(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chunk_rows", [7, 100])
 def test_a_crash_at_each_step_in_turn_leaves_every_row_once(chunk_rows: int, tmp_path: Path) -> None:
     path, last, is_crashed = write_rows(tmp_path / "rows.jsonl", map(row, range(ROWS))), 0, True
