@@ -15,7 +15,7 @@ from anyrerank.gateway.caller import MasterKey, Open
 from anyrerank.gateway.general_settings import honoured, may_be_ignored
 from anyrerank.gateway.isolation import isolation_of
 from anyrerank.gateway.keys import Keyring, Past, restore
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.service import Absent, Service
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 
 _DEFAULTS = {"drop_params": True}
@@ -31,12 +31,16 @@ class GatewayConfig:
         settings: Those of the gateway.
         left_out: Entries of `model_list` that are not served.
         ignored: Names of settings that have no effect.
+        names: All names in the file, in its order; none without a file.
+        fallbacks: For names without a deployment, the names to ask in their place.
     """
 
     router: Mapping[str, Any] = field(repr=False)
     settings: GatewaySettings
     left_out: tuple[LeftOut, ...] = ()
     ignored: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> dict[str, str]:
@@ -47,6 +51,18 @@ class GatewayConfig:
             for each in self.left_out
             if each.variable is not None and each.name not in served
         }
+
+    @property
+    def absent(self) -> Absent:
+        """What the service has to know about the models of the file that are not served."""
+        unavailable = self.unavailable
+        most = self.router.get("max_fallbacks")
+        return Absent(
+            unavailable=unavailable,
+            spares={name: names[:most] for name, names in self.fallbacks.items() if name in unavailable},
+            reasons={each.name: each.reason for each in self.left_out},
+            names=self.names,
+        )
 
 
 def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
@@ -74,6 +90,8 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         settings=settings,
         left_out=file.left_out,
         ignored=(*file.ignored, *ignored),
+        names=file.names,
+        fallbacks=file.spares,
     )
 
 
@@ -117,7 +135,7 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Se
         router=router,
         settings=config.settings,
         access=keyring or (Open() if master_key is None else MasterKey(master_key)),
-        unavailable=config.unavailable,
+        absent=config.absent,
         isolation=isolation_of(router, config.settings),
     )
 

@@ -133,9 +133,7 @@ class RerankEndpoint:
         exchange.caller = caller = service.access.caller(scope)
         with caller.present():
             exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
-            exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
-            if asked.fallbacks is not None:
-                reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
+            exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
             options = _options(asked, scope, caller, service, scales_of(reranker))
             with caller.admitted(asked, options, reranker.options) as grant:
                 if is_dry_run(scope):

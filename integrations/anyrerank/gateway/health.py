@@ -90,9 +90,7 @@ class Health:
         async with self._checking:  # who comes meanwhile gets the same outcome
             known = self._checked
             if known is None or known[0] is not service or time.monotonic() - known[1] > _DEEP_SECONDS:
-                names = [
-                    name for name in service.router.model_names if name not in service.unavailable and "*" not in name
-                ]
+                names = [name for name in service.router.model_names if "*" not in name]
                 found = await asyncio.gather(*(_fault(service.router, name, payer) for name in names))
                 known = self._checked = (service, time.monotonic(), dict(zip(names, found, strict=True)))
             return known[2]
@@ -139,7 +137,7 @@ def _report(service: Service, caller: Caller | None, faults: Mapping[str, str | 
             (healthy if fault is None else unhealthy).append(entry if fault is None else {**entry, "error": fault})
     unhealthy += [
         {"model_name": name, "error": reason}
-        for name, reason in service.unavailable.items()
+        for name, reason in service.absent.unavailable.items()
         if caller is None or caller.may_use(name)
     ]
     shown = {} if caller is None else {"healthy_endpoints": healthy, "unhealthy_endpoints": unhealthy}
