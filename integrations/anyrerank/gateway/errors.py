@@ -100,6 +100,12 @@ def gateway_error(error: RerankError) -> GatewayError:
     return GatewayError(kind=_kind(last[0]), message=message, retry_after=last[0].retry_after)
 
 
+def described(error: RerankError) -> str:
+    """The class and the message of an error, for the one who runs the gateway; of several errors each one once."""
+    errors = error.errors if isinstance(error, FallbackError) and error.errors else (error,)
+    return "; ".join(dict.fromkeys(f"{type(each).__name__}: {_message(each)}" for each in errors))
+
+
 def _message(error: RerankError) -> str:
     """The message for a client, which need not know the addresses and the keys behind the gateway."""
     where = f"{error.provider}/{error.model}"
