@@ -11,6 +11,7 @@ from anyrerank._core.client import Router
 from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.caller import MasterKey, Open
 from anyrerank.gateway.general_settings import honoured, may_be_ignored
 from anyrerank.gateway.isolation import isolation_of
@@ -121,8 +122,8 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Se
     master_key = None if key is None else key.get_secret_value()
     try:
         router = Router(max_wait=config.settings.queue_seconds, **config.router)
-    except BadRequestError as error:
-        raise ConfigurationError(error.message) from None
+    except (BadRequestError, ConfigurationError) as error:
+        raise ConfigurationError(for_operator(error.message)) from None
     past = None if keyring is None else Past(keyring.ledger)
     restore(router, past, None if before is None else before.router)
     if keyring is not None:  # last: an error must leave the keys as they were

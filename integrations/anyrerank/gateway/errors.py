@@ -25,6 +25,7 @@ from anyrerank.errors import (
     RerankError,
     UnknownPriceError,
 )
+from anyrerank.gateway.advice import for_operator
 
 STATUSES: Mapping[str, int] = {
     "invalid_request_error": 400,
@@ -113,7 +114,7 @@ def _message(error: RerankError) -> str:
         return f"{where} cannot be reached"
     if isinstance(error, AuthenticationError) and error.status_code is not None:
         return f"{where} refused the key of the gateway"
-    return error.message
+    return for_operator(error.message)
 
 
 def _kind(error: RerankError) -> str:
