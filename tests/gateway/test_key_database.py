@@ -6,6 +6,7 @@ import logging
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from tests.support.keys import keyring_of, serving
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.config import config_of_models, service_of
-from anyrerank.gateway.keys import Database, Keyring, Store, opened, token_of
-from anyrerank.gateway.keys.migrating import known_versions
+from anyrerank.gateway.keys import Database, Keyring, Store, migrating, opened, token_of
+from anyrerank.gateway.keys.migrating import known_versions, migrate
 from anyrerank.gateway.keys.tables import VERSION, metadata
 from anyrerank.gateway.settings import settings_of
 from anyrerank.ledger import LedgerError
@@ -53,6 +54,26 @@ def test_creation_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     secret, key = Store(Database(url_of(tmp_path))).create({}, 1.0)
     assert keyring_of(tmp_path).account(key.token) is not None
     assert secret.startswith("sk-")
+
+
+def test_tables_are_made_while_no_other_process_can_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locked: list[str] = []
+
+    def watched(connection: sa.Connection) -> None:
+        for moment in ("before", "after"):
+            with (
+                closing(sqlite3.connect(tmp_path / "keys.db", timeout=0)) as other,
+                pytest.raises(sqlite3.OperationalError, match="locked"),
+            ):
+                other.execute("BEGIN IMMEDIATE")
+            locked.append(moment)
+            if moment == "before":
+                migrate(connection)
+
+    monkeypatch.setattr(migrating, "migrate", watched)
+    database = Database(url_of(tmp_path))
+    database.prepare()
+    assert (locked, database.version()) == (["before", "after"], VERSION)
 
 
 @pytest.mark.process

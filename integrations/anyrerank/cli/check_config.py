@@ -39,10 +39,12 @@ def check_config(path: Path) -> None:
 
 
 def _key(deployment: Deployment) -> str:
+    from anyrerank.gateway.advice import for_operator
+
     try:
         connection = deployment.connected().connection
     except RerankError as error:
-        return f"error: {error.message}"
+        return f"error: {for_operator(error.message)}"
     if connection.api_key is None:
         return "none"
     return f"found in {connection.key_variable}" if connection.key_variable else "given"

@@ -104,6 +104,8 @@ def _notes(config: GatewayConfig) -> list[str]:
     notes = []
     if config.left_out:
         notes.append(f"left out: {'; '.join(map(str, config.left_out))}")
+    for name, spares in config.absent.spares.items():
+        notes.append(f"{name} has no deployment left, and its fallbacks answer: {', '.join(spares)}")
     if config.ignored:
         notes.append(f"ignored settings: {', '.join(config.ignored)}")
     return notes

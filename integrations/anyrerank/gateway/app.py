@@ -25,7 +25,7 @@ from anyrerank.gateway.health import Dependency
 from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.operation import operation_routes
-from anyrerank.gateway.paths import without_repeats, without_slashes
+from anyrerank.gateway.paths import instead_of, without_repeats, without_slashes
 from anyrerank.gateway.plain import Handler, Plain
 from anyrerank.gateway.playground import playground
 from anyrerank.gateway.service import Service
@@ -105,7 +105,7 @@ def application(gateway: Gateway) -> ASGIApp:
     """The application that serves a gateway."""
 
     async def not_served(request: Request, error: Exception) -> Response:
-        response = _not_served(request, error)
+        response = _not_served(request, error, served)
         gateway.metrics.served("other", response.status_code)
         return response
 
@@ -118,6 +118,7 @@ def application(gateway: Gateway) -> ASGIApp:
         *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in fact_endpoints(gateway).items()),
     ]
+    served = [route.path.replace(":path}", "}") for route in routes if isinstance(route, Route)]
     others = Starlette(routes=routes, exception_handlers={HTTPException: not_served})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -160,10 +161,12 @@ def _pattern(path: str) -> str:
     return path.replace("}", ":path}")
 
 
-def _not_served(request: Request, error: Exception) -> Response:
+def _not_served(request: Request, error: Exception, served: Sequence[str]) -> Response:
     """The answer to a wrong path or method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = {**(getattr(error, "headers", None) or {}), "x-request-id": request_id_of(request.scope)}
     message = f"{phrase(status)}: {request.method} {request.url.path[:200]}"
+    if status == 404:
+        message += instead_of(request.url.path, served)
     kind = "method_not_allowed" if status == 405 else "not_found"
     return Response(superset(message, kind, status), status, headers, "application/json")

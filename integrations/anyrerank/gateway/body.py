@@ -12,6 +12,7 @@ from starlette.types import Receive, Scope
 
 from anyrerank.gateway.errors import GatewayError, bad_request
 
+_NAMES = {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}
 _REFUSED_TYPES = (b"application/xml", b"text/xml", b"multipart/")
 
 
@@ -55,9 +56,11 @@ async def json_object(
             message=f"the body did not arrive within {seconds:g} seconds",
             headers={"connection": "close"},
         ) from None
+    if not content.strip():
+        raise bad_request("the body is empty: send a JSON object")
     body = _parsed(content)
     if not isinstance(body, dict):
-        raise bad_request("the body must be a JSON object in UTF-8")
+        raise bad_request(f"the body must be a JSON object, got {_NAMES.get(type(body), 'a number')}")
     return body
 
 
@@ -91,14 +94,28 @@ def _too_large(max_bytes: int) -> GatewayError:
 
 
 def _parsed(content: bytes) -> Any:
+    """The value in a body.
+
+    Raises:
+        GatewayError: It is not JSON; the message says where, and quotes nothing.
+    """
     try:
         return orjson.loads(content)
-    except ValueError:
-        pass
+    except orjson.JSONDecodeError as error:
+        wrong: json.JSONDecodeError = error
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise bad_request(f"the body must be a JSON object in UTF-8: byte {error.start + 1} is not UTF-8") from None
     try:  # orjson refuses half of a surrogate pair, which Python's and JavaScript's clients can send
-        return json.loads(content) if b"\\u" in content else None
+        if "\\u" in text:
+            return json.loads(text)
+    except json.JSONDecodeError as error:
+        wrong = error
     except (ValueError, RecursionError):
-        return None
+        pass
+    where = f"line {wrong.lineno}, column {wrong.colno}"
+    raise bad_request(f"the body must be a JSON object in UTF-8: it is not valid JSON at {where}")
 
 
 def encoded(value: Any) -> bytes:

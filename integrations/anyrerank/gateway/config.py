@@ -11,11 +11,12 @@ from anyrerank._core.client import Router
 from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.caller import MasterKey, Open
 from anyrerank.gateway.general_settings import honoured, may_be_ignored, refuse_wrong_names
 from anyrerank.gateway.isolation import isolation_of
 from anyrerank.gateway.keys import Keyring, Past, restore
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.service import Absent, Service
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 
 _DEFAULTS = {"drop_params": True}
@@ -31,12 +32,16 @@ class GatewayConfig:
         settings: Those of the gateway.
         left_out: Entries of `model_list` that are not served.
         ignored: Names of settings that have no effect.
+        names: All names in the file, in its order; none without a file.
+        fallbacks: For names without a deployment, the names to ask in their place.
     """
 
     router: Mapping[str, Any] = field(repr=False)
     settings: GatewaySettings
     left_out: tuple[LeftOut, ...] = ()
     ignored: tuple[str, ...] = ()
+    names: tuple[str, ...] = ()
+    fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def unavailable(self) -> dict[str, str]:
@@ -47,6 +52,18 @@ class GatewayConfig:
             for each in self.left_out
             if each.variable is not None and each.name not in served
         }
+
+    @property
+    def absent(self) -> Absent:
+        """What the service has to know about the models of the file that are not served."""
+        unavailable = self.unavailable
+        most = self.router.get("max_fallbacks")
+        return Absent(
+            unavailable=unavailable,
+            spares={name: names[:most] for name, names in self.fallbacks.items() if name in unavailable},
+            reasons={each.name: each.reason for each in self.left_out},
+            names=self.names,
+        )
 
 
 def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
@@ -76,6 +93,8 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         settings=settings,
         left_out=file.left_out,
         ignored=(*file.ignored, *ignored),
+        names=file.names,
+        fallbacks=file.spares,
     )
 
 
@@ -115,8 +134,8 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Se
     master_key = None if key is None else key.get_secret_value()
     try:
         router = Router(max_wait=config.settings.queue_seconds, **config.router)
-    except BadRequestError as error:
-        raise ConfigurationError(error.message) from None
+    except (BadRequestError, ConfigurationError) as error:
+        raise ConfigurationError(for_operator(error.message)) from None
     past = None if keyring is None else Past(keyring.ledger)
     restore(router, past, None if before is None else before.router)
     if keyring is not None:  # last: an error must leave the keys as they were
@@ -129,7 +148,7 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Se
         router=router,
         settings=config.settings,
         access=keyring or (Open() if master_key is None else MasterKey(master_key)),
-        unavailable=config.unavailable,
+        absent=config.absent,
         isolation=isolation_of(router, config.settings),
     )
 

@@ -25,6 +25,7 @@ from anyrerank.errors import (
     RerankError,
     UnknownPriceError,
 )
+from anyrerank.gateway.advice import for_operator
 
 STATUSES: Mapping[str, int] = {
     "invalid_request_error": 400,
@@ -100,6 +101,12 @@ def gateway_error(error: RerankError) -> GatewayError:
     return GatewayError(kind=_kind(last[0]), message=message, retry_after=last[0].retry_after)
 
 
+def described(error: RerankError) -> str:
+    """The class and the message of an error, for the one who runs the gateway; of several errors each one once."""
+    errors = error.errors if isinstance(error, FallbackError) and error.errors else (error,)
+    return "; ".join(dict.fromkeys(f"{type(each).__name__}: {_message(each)}" for each in errors))
+
+
 def _message(error: RerankError) -> str:
     """The message for a client, which need not know the addresses and the keys behind the gateway."""
     where = f"{error.provider}/{error.model}"
@@ -107,7 +114,7 @@ def _message(error: RerankError) -> str:
         return f"{where} cannot be reached"
     if isinstance(error, AuthenticationError | PermissionDeniedError) and error.status_code is not None:
         return f"{where} refused the key of the gateway"
-    return error.message
+    return for_operator(error.message)
 
 
 def _kind(error: RerankError) -> str:

@@ -133,9 +133,7 @@ class RerankEndpoint:
         with caller.present():  # first: whoever has no key, or has enough requests here, must not take a place
             async with self._host.admission.place() as hold:
                 exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
-                exchange.model, reranker = service.model(asked.model, caller, asked.other_names)
-                if asked.fallbacks is not None:
-                    reranker = service.with_fallbacks(exchange.model, asked.fallbacks, caller)
+                exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
                 options = _options(asked, scope, caller, service, scales_of(reranker))
                 with caller.admitted(asked, options, reranker.options) as grant:
                     if is_dry_run(scope):

@@ -14,11 +14,11 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 import anyrerank
-from anyrerank._core.client import Router, deployments_of
+from anyrerank._core.client import DeploymentStatus, Router, deployments_of
 from anyrerank.errors import RerankError
 from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.dialects import Asked
-from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.errors import GatewayError, described
 from anyrerank.gateway.plain import json_answer, master
 from anyrerank.gateway.service import Service
 
@@ -90,9 +90,7 @@ class Health:
         async with self._checking:  # who comes meanwhile gets the same outcome
             known = self._checked
             if known is None or known[0] is not service or time.monotonic() - known[1] > _DEEP_SECONDS:
-                names = [
-                    name for name in service.router.model_names if name not in service.unavailable and "*" not in name
-                ]
+                names = [name for name in service.router.model_names if "*" not in name]
                 found = await asyncio.gather(*(_fault(service.router, name, payer) for name in names))
                 known = self._checked = (service, time.monotonic(), dict(zip(names, found, strict=True)))
             return known[2]
@@ -113,7 +111,7 @@ async def _fault(router: Router, name: str, payer: Caller) -> str | None:
             response = await reranker.arerank(_ASKED.query, _ASKED.documents, **grant.options)
             grant.settle(response)
     except RerankError as error:
-        return type(error).__name__
+        return described(error)
     first, second = response.results.scores
     if first == second:
         return "it gives all documents the same score"
@@ -127,6 +125,13 @@ def _caller(service: Service, request: Request) -> Caller | None:
         return None
 
 
+def _cooling(status: DeploymentStatus) -> str | None:
+    """Why a deployment cools down, or `None` if it does not."""
+    if not status.cooldown:
+        return None
+    return "it is cooling down" + (f" after {described(status.error)}" if status.error else "")
+
+
 def _report(service: Service, caller: Caller | None, faults: Mapping[str, str | None]) -> dict[str, Any]:
     """LiteLLM's answer."""
     healthy: list[dict[str, Any]] = []
@@ -134,12 +139,12 @@ def _report(service: Service, caller: Caller | None, faults: Mapping[str, str | 
     seen = None if caller is None else set(service.names(caller))
     for each in service.router.deployment_status():
         entry = {"model_name": each.model_name, "model": each.deployment, "model_id": each.model_id}
-        fault = faults.get(each.model_name) or ("it is cooling down" if each.cooldown else None)
+        fault = _cooling(each) or faults.get(each.model_name)
         if seen is None or each.model_name in seen:
             (healthy if fault is None else unhealthy).append(entry if fault is None else {**entry, "error": fault})
     unhealthy += [
         {"model_name": name, "error": reason}
-        for name, reason in service.unavailable.items()
+        for name, reason in service.absent.unavailable.items()
         if caller is None or caller.may_use(name)
     ]
     shown = {} if caller is None else {"healthy_endpoints": healthy, "unhealthy_endpoints": unhealthy}

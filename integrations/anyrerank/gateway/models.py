@@ -68,11 +68,15 @@ class Models:
         return service.names(service.access.caller(request.scope))
 
     def _members(self, request: Request) -> Iterator[tuple[str, list[Deployment]]]:
-        """The names that a caller may use, and their deployments; an alias has those of its name, a wildcard none."""
-        router = self._host.service.router
+        """The names that a caller may use, and their deployments; an alias has those of its name.
+
+        A wildcard has none, and nor has a name for which only its fallbacks answer.
+        """
+        service = self._host.service
+        router = service.router
         known = deployments_of(router)
         for name in self._names(request):
-            if "*" not in name:
+            if "*" not in name and name not in service.absent.unavailable:
                 group = router.as_reranker(name).deployment
                 yield name, [each for other, each in known if other == group]
 

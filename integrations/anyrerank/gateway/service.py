@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from anyrerank import providers
 from anyrerank._core.client import BaseReranker, Router
 from anyrerank._core.types import Scale
 from anyrerank.errors import BadRequestError
@@ -19,6 +20,23 @@ _MOST_FALLBACKS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Absent:
+    """The models of the configuration that are not served.
+
+    Attributes:
+        unavailable: Names that have no deployment left because a variable is not set, and what to do about it.
+        spares: The fallbacks that answer for such a name, if it has some.
+        reasons: Why each model was left out.
+        names: All names of the file in its order, or none if there is no file.
+    """
+
+    unavailable: Mapping[str, str] = field(default_factory=dict)
+    spares: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    names: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
     """A reload replaces it as a whole.
 
@@ -26,66 +44,96 @@ class Service:
         router: Answers the calls.
         settings: Those of the gateway.
         access: Finds out who calls.
-        unavailable: Names that have no deployment left, and why.
+        absent: What is not served.
         isolation: Gives each caller a cache of its own, if the settings say so.
     """
 
     router: Router
     settings: GatewaySettings
     access: Access
-    unavailable: Mapping[str, str] = field(default_factory=dict)
+    absent: Absent = field(default_factory=Absent)
     isolation: Isolation | None = None
 
     def names(self, caller: Caller) -> list[str]:
-        """The names that a caller may use."""
-        return [name for name in self.router.model_names if caller.may_use(name)]
+        """The names that a caller may use, and that something answers for."""
+        return [name for name in (*self.router.model_names, *self.absent.spares) if caller.may_use(name)]
 
-    def model(self, name: str | None, caller: Caller, others: Sequence[str] = ()) -> tuple[str, BaseReranker]:
+    def model(
+        self,
+        name: str | None,
+        caller: Caller,
+        others: Sequence[str] = (),
+        fallbacks: Sequence[str] | None = None,
+    ) -> tuple[str, BaseReranker]:
         """The model that a request names, or the default, and the name that it has here.
 
         Args:
             name: As in the request.
             caller: Who asks.
             others: Names to try if there is no such model.
+            fallbacks: Those of the request, in the place of the model's own.
 
         Raises:
-            GatewayError: There is none, or the caller may not use it.
+            GatewayError: There is none, or the caller may not use it; or one of the fallbacks is wrong, or they are too
+                many.
         """
         named = () if name is None else (name, *others)
         for candidate in [each for given in named for each in _spellings(given)] or [self._default(caller)]:
-            if candidate in self.unavailable:
-                raise GatewayError(kind="unavailable", message=self.unavailable[candidate])
-            try:
-                reranker = self.router.as_reranker(candidate)
-            except BadRequestError:
+            if candidate not in self.absent.unavailable and not self._has(candidate):
                 continue
             if caller.may_use(candidate):
-                return candidate, reranker
+                chosen = None if fallbacks is None else self._chosen(candidate, fallbacks, caller)
+                return candidate, self._reranker(candidate, chosen)
             raise GatewayError(
                 kind="permission_error",
                 message=f"this key may not use the model {candidate!r}; it may use {self._listed(caller)}",
                 param="model",
             )
-        shown = "" if name is None else f" {name[:80]!r}"
-        raise GatewayError(
-            kind="unknown_model",
-            message=f"there is no model{shown}; this key may use {self._listed(caller)}",
-            param="model",
-        )
+        raise GatewayError(kind="unknown_model", message=self._unknown(name, caller), param="model")
 
-    def with_fallbacks(self, name: str, fallbacks: Sequence[str], caller: Caller) -> BaseReranker:
-        """A model with the fallbacks of a request in the place of its own.
+    def _unknown(self, name: str | None, caller: Caller) -> str:
+        may = f"this key may use {self._listed(caller)}"
+        if name is None:
+            return f"there is no model; {may}"
+        for each in _spellings(name):
+            if each in self.absent.reasons and caller.may_use(each):
+                return f"the gateway left out the model {each[:80]!r}: {self.absent.reasons[each]}; {may}"
+        what = f"there is no model {name[:80]!r}; {may}"
+        with_prefix = not self.absent.names and name.partition("/")[0] in providers.names() and len(name) <= 80
+        return f"{what}; or start it with --model {name}" if with_prefix else what
+
+    def _has(self, name: str) -> bool:
+        try:
+            self.router.as_reranker(name)
+        except BadRequestError:
+            return False
+        return True
+
+    def _reranker(self, name: str, fallbacks: Sequence[str] | None) -> BaseReranker:
+        """A model, or what answers for one that has no deployment left."""
+        if name not in self.absent.unavailable:
+            return self.router.as_reranker(name, fallbacks)
+        names = self.absent.spares.get(name, ()) if fallbacks is None else fallbacks
+        if not names:
+            raise GatewayError(kind="unavailable", message=self.absent.unavailable[name])
+        return self.router.as_reranker(names[0], names[1:])
+
+    def _chosen(self, name: str, fallbacks: Sequence[str], caller: Caller) -> list[str]:
+        """The fallbacks of a request, by the names that they have here.
 
         Raises:
             GatewayError: There is no such fallback, the caller may not use it, or there are too many.
         """
         if len(fallbacks) > _MOST_FALLBACKS:
             raise bad_request(f"fallbacks may name {_MOST_FALLBACKS} models, got {len(fallbacks)}", "fallbacks")
-        names = dict.fromkeys(self.model(each, caller)[0] for each in fallbacks)
-        return self.router.as_reranker(name, [each for each in names if each != name])
+        found = dict.fromkeys(self.model(each, caller)[0] for each in fallbacks)
+        served = [other for each in found for other in self.absent.spares.get(each, (each,))]
+        return [each for each in dict.fromkeys(served) if each != name]
 
     def _default(self, caller: Caller) -> str:
-        mine = [name for name in self.names(caller) if "*" not in name]
+        known = dict.fromkeys((*self.absent.names, *self.router.model_names))
+        served = {*self.router.model_names, *self.absent.unavailable}
+        mine = [name for name in known if name in served and "*" not in name and caller.may_use(name)]
         if self.settings.default_model is not None and (self.settings.default_model in mine or not mine):
             return self.settings.default_model
         return mine[0] if mine else ""

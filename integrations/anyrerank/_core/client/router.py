@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from os import PathLike
 from typing import Any
@@ -53,6 +53,7 @@ class DeploymentStatus:
         in_flight: Number of calls in flight.
         cooldown: Seconds until its cooldown ends, or 0.
         requests, tokens: Used in the last minute; tokens where a strategy or a limit counts them.
+        error: How it failed last, if it has not answered since.
     """
 
     model_name: str
@@ -62,6 +63,7 @@ class DeploymentStatus:
     cooldown: float
     requests: int
     tokens: int
+    error: RerankError | None = field(default=None, compare=False)
 
 
 @public("anyrerank")
@@ -329,6 +331,7 @@ class Router(KeepsConnections):
                 cooldown=max(0.0, snapshot.loads[entry.id].cooling_until - snapshot.now),
                 requests=snapshot.loads[entry.id].requests,
                 tokens=snapshot.loads[entry.id].tokens,
+                error=self._balancer.fault(entry.id),
             )
             for name, entry in entries
         ]

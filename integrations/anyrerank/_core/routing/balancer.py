@@ -8,6 +8,7 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -27,6 +28,7 @@ from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitErr
 
 _log = logging.getLogger("anyrerank")
 
+_MOST_FAULTS = 1_000
 _WARN_AGAIN = 60.0
 """Seconds between two warnings about the same fallback."""
 
@@ -56,6 +58,7 @@ class Balancer:
         self.state = state
         self.sender = sender
         self._warned: dict[tuple[str, str], float] = {}
+        self._faults: dict[str, RerankError] = {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Balancer, (self.rules, self.state, self.sender))
@@ -87,6 +90,19 @@ class Balancer:
                 self._warn(groups[0], entry, failed)
             return entry.deployment, answer
         raise all_failed(failed, call.attempts)
+
+    def fault(self, entry_id: str) -> RerankError | None:
+        """The last failure of an entry that has not answered since."""
+        return self._faults.get(entry_id)
+
+    def ended(self, entry: Entry, outcome: Outcome, error: RerankError | None) -> None:
+        """Remember how a call at an entry ended."""
+        if outcome.answered:
+            self._faults.pop(entry.id, None)
+        elif error is not None and outcome.failure is not None:
+            if len(self._faults) >= _MOST_FAULTS:  # only names that callers make up for a wildcard are that many
+                self._faults.clear()
+            self._faults[entry.id] = copy(error)  # a copy holds no frames of the call
 
     def _warn(self, first: Group, entry: Entry, failed: Sequence[FailedAttempt]) -> None:
         """Log that a fallback answered, once a minute for each pair."""
@@ -234,6 +250,7 @@ class _GroupCall:
 
     def _settled(self, entry: Entry, claim: Claim, outcome: Outcome, error: RerankError | None = None) -> Flow[None]:
         state = self.balancer.state
+        self.balancer.ended(entry, outcome, error)
         try:
             cools_down: bool = yield Invoke(
                 partial(state.settle, claim, outcome), partial(state.asettle, claim, outcome)

@@ -34,7 +34,7 @@ def chains(
     if not isinstance(default, list | tuple):
         raise _wrong("default_fallbacks")
     known = {**{name: name for name in names}, **aliases}
-    given = _merged(fallbacks)
+    given = merged(fallbacks)
     usual = _known("default_fallbacks", [*default, *given.pop("*", ())], known)
     own = {_known("fallbacks", [name], known)[0]: _known("fallbacks", others, known) for name, others in given.items()}
     return {name: _chain(name, own, usual)[:limit] for name in known if name not in aliases}
@@ -89,7 +89,12 @@ def _known(what: str, names: Sequence[object], known: Mapping[str, str]) -> list
     return [known[str(name)] for name in names]
 
 
-def _merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
+def merged(fallbacks: Fallbacks) -> dict[str, Sequence[str]]:
+    """Fallbacks by name.
+
+    Raises:
+        ConfigurationError: They are not mappings from names to lists.
+    """
     listed: Sequence[Any] = [fallbacks] if isinstance(fallbacks, Mapping) else fallbacks
     if not isinstance(listed, list | tuple):
         raise _wrong("fallbacks")

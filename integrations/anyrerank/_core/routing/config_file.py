@@ -8,6 +8,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from anyrerank._core.routing.bridging import bridged
 from anyrerank._core.routing.document import read_document, section
 from anyrerank._core.routing.entries import Located
 from anyrerank._core.routing.litellm_arguments import USED, refuse, refuse_misspelt_in_file
@@ -35,6 +36,8 @@ class ConfigFile:
         own: `anyrerank_settings`.
         litellm: `litellm_settings`, including those that `router` honours.
         left_out: The entries of `model_list` that are not served.
+        spares: The names to ask in the place of one that has no deployment left.
+        names: All names in `model_list`, in its order.
         ignored: Settings that have no effect on a router, such as `litellm_settings.callbacks`.
         unset: Variables that are not set, by the setting that refers to them, such as `general_settings.master_key`;
             these settings are missing in `general`, `own` and `litellm`.
@@ -46,6 +49,8 @@ class ConfigFile:
     own: Mapping[str, Any]
     litellm: Mapping[str, Any]
     left_out: tuple[LeftOut, ...]
+    spares: Mapping[str, tuple[str, ...]]
+    names: tuple[str, ...]
     ignored: tuple[str, ...]
     unset: Mapping[str, str]
 
@@ -85,7 +90,9 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     arguments = {**settings.arguments, **resolved_settings(used, str(file), numbers=_NUMBERS)}
     found, left_out = sorted_out(document["model_list"])
     absent = absent_names(found, left_out)
-    named = {name: without(absent, arguments[name]) for name in _OF_NAMES if name in arguments}
+    bridge = bridged(arguments, absent & {each.name for each in left_out if each.variable is not None})
+    given = {**arguments, **bridge.settings}
+    named = {name: without(absent, given[name]) for name in _OF_NAMES if name in given}
     return ConfigFile(
         file=file,
         router={**arguments, **named, "model_list": [_with_params(each, settings.params) for each in found]},
@@ -93,6 +100,10 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
         own=own,
         litellm=litellm,
         left_out=tuple(replace(each, where=each.where.removeprefix(f"{file}, ")) for each in left_out),
+        spares=bridge.spares,
+        names=tuple(
+            dict.fromkeys(str(each.get("model_name")) for each in document["model_list"] if isinstance(each, Mapping))
+        ),
         ignored=(
             *sorted(f"router_settings.{name}" for name in router.keys() - USED),
             *(f"litellm_settings.{name}" for name in settings.ignored),

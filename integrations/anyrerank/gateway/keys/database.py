@@ -15,6 +15,8 @@ from anyrerank.gateway.keys.tables import VERSION, VERSION_TABLE
 from anyrerank.ledger import state_folder
 
 _LOCK_SECONDS = 5.0
+_LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7218340911)"}
+"""What lets other processes wait until the transaction ends; the number is that of this lock alone."""
 
 
 class DatabaseError(Exception):
@@ -67,11 +69,7 @@ class Database:
             ConfigurationError: Its version is another one than that of this release.
         """
         if self.version() is None:
-            try:
-                self.upgrade()
-            except (DatabaseError, sa.exc.IntegrityError):
-                if self.version() is None:  # no other process made them at the same time
-                    raise
+            self.upgrade()
         version = self.version()
         if version != VERSION:
             self._check_known(version)
@@ -81,7 +79,7 @@ class Database:
             )
 
     def upgrade(self) -> str:
-        """Bring the tables to the newest version, and return it.
+        """Bring the tables to the newest version, and return it. Processes that do so at the same time take turns.
 
         Raises:
             DatabaseError: It cannot be reached or written.
@@ -90,6 +88,8 @@ class Database:
         from anyrerank.gateway.keys.migrating import migrate
 
         with self.begin() as connection:
+            if lock := _LOCKS.get(connection.dialect.name):
+                connection.exec_driver_sql(lock)
             self._check_known(_version(connection))
             migrate(connection)
         return VERSION
