@@ -155,9 +155,9 @@ def _cells(key: Key, spent: float | None) -> tuple[str, ...]:
 
 
 def _url(given: str | None) -> str:
-    from anyrerank.gateway.keys import default_url
+    from anyrerank.gateway.keys import checked_url, default_url
 
-    return given or os.environ.get("DATABASE_URL") or default_url()
+    return checked_url(given or os.environ.get("DATABASE_URL") or default_url())
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 import time
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -119,3 +120,23 @@ def test_spend_finds_the_ledger_of_the_gateway_and_names_its_keys(
     assert f"{tag} (rag)" in run("spend", "--by", "tag", columns=200).stdout
     (row,) = json.loads(run("spend", "--by", "key", "--json").stdout)["spend"]
     assert row["group"] == {"key": "rag"}
+
+
+def test_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setattr("anyrerank.gateway.keys.location.state_folder", lambda: tmp_path / "file")
+    shown = error_of(run("keys", "list"))
+    assert f"the folder {tmp_path / 'file' / 'anyrerank'} for the database cannot be made (" in shown
+    assert "DATABASE_URL" in shown
+
+
+def test_database_that_is_not_supported_is_named_with_those_that_are() -> None:
+    shown = error_of(run("keys", "list", "--db", "mysql://me:pass-word@host/name"))
+    assert "mysql is not supported: only sqlite:///path and postgresql://" in shown
+    assert "pass-word" not in shown
+
+
+def test_postgresql_without_its_driver_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert "pip install 'psycopg[binary]'" in error_of(run("keys", "list", "--db", "postgresql://host/name"))
