@@ -173,6 +173,11 @@ def test_field_that_cannot_be_honoured_is_refused(gateway: Running, fields: dict
     assert gateway.get("/key/list").json()["total_count"] == 0
 
 
+def test_misspelt_field_is_refused_with_the_right_one(gateway: Running) -> None:
+    message = gateway.post("/key/generate", max_budgett=1).json()["error"]["message"]
+    assert message.endswith("; did you mean max_budget?")
+
+
 def test_empty_restriction_is_none(gateway: Running) -> None:
     made = gateway.post("/key/generate", team_id=None, guardrails=[], permissions={}, models=[], soft_budget=5.0).json()
     assert made["metadata"] == {"soft_budget": 5.0, "guardrails": [], "permissions": {}}

@@ -10,8 +10,10 @@ from rich.table import Table
 from rich.text import Text
 
 import anyrerank
+from anyrerank.cli.call import call_of
 from anyrerank.cli.check_config import check_config
 from anyrerank.cli.connection import ApiBase, ApiKey, MoreOptions, Timeout, connection
+from anyrerank.cli.credentials import key_text
 from anyrerank.cli.errors import one_line_errors
 from anyrerank.cli.output import console, without_control_characters
 from anyrerank.errors import BadRequestError, RerankError
@@ -20,10 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from anyrerank._core.pricing import Price
-    from anyrerank.catalog import Card
     from anyrerank.providers import Provider
-
-_QUERY, _DOCUMENTS = "Which planet is red?", ["Mars is red.", "Venus is bright."]
 
 
 def check(
@@ -35,7 +34,9 @@ def check(
     config: Annotated[
         Path | None, typer.Option("--config", "-c", help="A configuration file of LiteLLM's.", show_default=False)
     ] = None,
-    call: Annotated[bool, typer.Option("--call", help="Also make one tiny call, which may cost money.")] = False,
+    call: Annotated[
+        bool, typer.Option("--call", help="Also make one tiny call to each model, which may cost money.")
+    ] = False,
     api_base: ApiBase = None,
     api_key: ApiKey = None,
     timeout: Timeout = None,
@@ -47,7 +48,9 @@ def check(
     """
     with one_line_errors():
         if config is not None or _is_file(model):
-            check_config(config or Path(str(model)))
+            if given := connection(api_base, api_key, timeout, option):
+                raise BadRequestError(f"{', '.join(given)} cannot be given with a file: write it in the file")
+            check_config(config or Path(str(model)), call=call)
             return
         if model is None:
             raise BadRequestError("check needs a MODEL such as cohere/rerank-v3.5, or --config FILE")
@@ -62,7 +65,7 @@ def check(
             reranker.check()
             _where(provider)
             if call:
-                typer.echo(_call(reranker))
+                typer.echo(f"call: {call_of(reranker)}")
 
 
 def _is_file(model: str | None) -> bool:
@@ -87,7 +90,7 @@ def _facts(provider: Provider, reranker: anyrerank.Reranker) -> Iterator[tuple[s
     card = catalog.card(type(provider))
     yield "model", provider.deployment
     yield "provider", card.title
-    yield "key", _key(provider, card)
+    yield "key", key_text(provider)
     if provider.connection.from_environment:
         yield "settings", f"from the environment: {', '.join(sorted(provider.connection.from_environment))}"
     yield "URL", _url(provider)
@@ -95,18 +98,6 @@ def _facts(provider: Provider, reranker: anyrerank.Reranker) -> Iterator[tuple[s
     limit = card.documents_per_request
     yield "documents per request", "no known limit" if limit is None else f"{limit:,}"
     yield "timeout", "none" if reranker.options.timeout is None else f"{reranker.options.timeout:g} seconds"
-
-
-def _key(provider: Provider, card: Card) -> str:
-    held, variables = provider.connection, " or ".join(card.key_variables)
-    if held.api_key is not None:
-        return f"found in {held.key_variable}" if held.key_variable else "given"
-    if provider.key_required and variables:
-        return f"not found: looked at {variables}"
-    if any(setting.secret for setting in card.settings.values()):
-        others = [name for setting in card.settings.values() if setting.secret for name in setting.variables]
-        return f"not found: looked at {', '.join([*card.key_variables, *others])}; other credentials may exist"
-    return f"none, which some servers allow: looked at {variables}" if variables else "not needed"
 
 
 def _price(provider: Provider, reranker: anyrerank.Reranker) -> Price | None:
@@ -142,10 +133,3 @@ def _where(provider: Provider) -> str:
         return public_url(provider.url(RerankRequest(query="", documents=())))
     except NotImplementedError:
         return "known when a call is made"
-
-
-def _call(reranker: anyrerank.Reranker) -> str:
-    response = reranker.rerank(_QUERY, _DOCUMENTS, on_error="raise")
-    cost = "cost unknown" if response.cost is None else f"${response.cost:.6f}"
-    scores = ", ".join(f"{each.relevance_score:.3f}" for each in response.results if each.relevance_score is not None)
-    return f"call: answered in {1000 * (response.latency or 0.0):.0f} ms, {cost}, scores {scores}"

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from anyrerank.cli.call import call_of
+from anyrerank.cli.credentials import key_text
 from anyrerank.cli.output import console, table, without_control_characters
 from anyrerank.errors import RerankError
 
@@ -17,9 +19,16 @@ if TYPE_CHECKING:
     from anyrerank._core.routing import LeftOut
     from anyrerank.gateway.config import GatewayConfig
 
+_OF_SEVERAL = frozenset({"cache", "default_fallbacks", "fallbacks", "model_group_alias"})
+"""Arguments of a router that name other models, or that would answer without a call."""
 
-def check_config(path: Path) -> None:
-    """Print what a gateway with this file would serve. Sends nothing.
+
+def check_config(path: Path, *, call: bool = False) -> None:
+    """Print what a gateway with this file would serve.
+
+    Args:
+        path: The file.
+        call: Whether to make one tiny call to each deployment; otherwise nothing is sent.
 
     Raises:
         ConfigurationError: The file cannot be served.
@@ -34,20 +43,38 @@ def check_config(path: Path) -> None:
     console().print(table(("name", "deployment", "key", "price"), rows))
     for line in _remarks(config):
         typer.echo(without_control_characters(line))
-    if any(each.fault() for _, each in deployments) or any(each.variable for each in config.left_out):
+    failed = [*_failed_calls(config)] if call else [each for _, each in deployments if each.fault()]
+    if failed or any(each.variable for each in config.left_out):
         raise typer.Exit(1)
+
+
+def _failed_calls(config: GatewayConfig) -> Iterator[str]:
+    """Call each deployment on its own, and print what came back; the names of those that failed."""
+    from anyrerank import Router
+
+    shared = {name: value for name, value in config.router.items() if name not in _OF_SEVERAL}
+    for entry in config.router["model_list"]:
+        name, model = entry["model_name"], entry["litellm_params"]["model"]
+        what = f"call of {name} ({model})"
+        if "*" in name:
+            typer.echo(without_control_characters(f"{what}: not made, as it stands for any model"))
+            continue
+        try:
+            with Router(**{**shared, "model_list": [entry], "num_retries": 0}) as router:
+                outcome = call_of(router.as_reranker(name))
+        except RerankError as error:
+            outcome = f"error: {error}"
+            yield name
+        typer.echo(without_control_characters(f"{what}: {outcome}"))
 
 
 def _key(deployment: Deployment) -> str:
     from anyrerank.gateway.advice import for_operator
 
     try:
-        connection = deployment.connected().connection
+        return key_text(deployment.connected())
     except RerankError as error:
         return f"error: {for_operator(error.message)}"
-    if connection.api_key is None:
-        return "none"
-    return f"found in {connection.key_variable}" if connection.key_variable else "given"
 
 
 def _price(deployment: Deployment) -> str:

@@ -6,11 +6,13 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import datetime, timezone
 from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from anyrerank.cli.databases import spent_by, window_of
 from anyrerank.cli.errors import one_line_errors
 from anyrerank.cli.output import as_json, console, table, without_control_characters
 from anyrerank.errors import BadRequestError, ConfigurationError
@@ -79,7 +81,10 @@ def create(
         now = time.time()
         columns = _refusals(lambda: columns_of_key({k: v for k, v in given.items() if v is not None}, now))
         secret, key = _refusals(partial(store.create, columns, now))
-    typer.echo(as_json({"key": secret, **key.shown()}) if json else secret)
+    start = _next_start(key)
+    typer.echo(as_json({"key": secret, **key.shown(), **start}) if json else secret)
+    if not json and start["budget_reset_at"] is not None:
+        typer.echo(f"its budget starts anew at {start['budget_reset_at']}", err=True)
 
 
 @keys.command("list")
@@ -87,10 +92,11 @@ def list_keys(*, database: _Database = None, json: _Json = False) -> None:
     """Show the keys, without the secrets that only their owners have."""
     with _store(database) as store:
         _, found, _ = store.all()
+        spent = spent_by(found, store.database.url.render_as_string(hide_password=False))
     if json:
-        typer.echo(as_json([each.shown() for each in found]))
+        typer.echo(as_json([{**each.shown(), "spend": spent.get(each.token), **_next_start(each)} for each in found]))
         return
-    console().print(table(_HEAD, (_cells(each) for each in found)))
+    console().print(table(_HEAD, (_cells(each, spent.get(each.token)) for each in found)))
 
 
 @keys.command()
@@ -120,17 +126,25 @@ def upgrade(*, database: _Database = None) -> None:
     typer.echo(f"the database has version {version}")
 
 
-_HEAD = ("alias", "key", "models", "budget", "rpm", "tpm", "parallel", "expires", "blocked")
+_HEAD = ("alias", "key", "models", "spent", "budget", "starts anew", "rpm", "tpm", "parallel", "expires", "blocked")
 
 
-def _cells(key: Key) -> tuple[str, ...]:
+def _next_start(key: Key) -> dict[str, str | None]:
+    """When the budget of a key starts anew, as LiteLLM shows it."""
+    ends = window_of(key)[1]
+    return {"budget_reset_at": None if ends is None else datetime.fromtimestamp(ends, timezone.utc).isoformat()}
+
+
+def _cells(key: Key, spent: float | None) -> tuple[str, ...]:
     shown = key.shown()
     budget = "" if key.max_budget is None else f"${key.max_budget:g} {key.budget_duration or ''}".strip()
     cells: tuple[Any, ...] = (
         key.key_alias,
         key.key_name,
         ", ".join(key.models) or "all",
+        None if spent is None else f"${spent:,.6f}",
         budget,
+        _next_start(key)["budget_reset_at"],
         key.rpm_limit,
         key.tpm_limit,
         key.max_parallel_requests,
@@ -141,9 +155,9 @@ def _cells(key: Key) -> tuple[str, ...]:
 
 
 def _url(given: str | None) -> str:
-    from anyrerank.gateway.keys import default_url
+    from anyrerank.gateway.keys import checked_url, default_url
 
-    return given or os.environ.get("DATABASE_URL") or default_url()
+    return checked_url(given or os.environ.get("DATABASE_URL") or default_url())
 
 
 @contextmanager

@@ -3,33 +3,43 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
+from anyrerank.cli.databases import aliases_of, ledger_of
 from anyrerank.cli.errors import one_line_errors
 from anyrerank.cli.output import as_json, console, fits, table, without_control_characters
 from anyrerank.errors import BadRequestError
 
 if TYPE_CHECKING:
-    from anyrerank.ledger import Spend
+    from anyrerank.ledger import By, Spend
 
+_KEY = "key"
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 def spend(
     *,
-    db: Annotated[str, typer.Option(help="The ledger: the path of its SQLite file, or its URL.")] = "spend.db",
+    db: Annotated[
+        str | None,
+        typer.Option(
+            help="The ledger: the path of its SQLite file, or its URL. Default: spend.db in this folder, else the "
+            "database of the gateway: DATABASE_URL, or the file of this user.",
+            show_default=False,
+        ),
+    ] = None,
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="Group by user, model, deployment, tag, day or provider. May be repeated. Default: user and model.",
+            help="Group by user, model, deployment, tag, key, day or provider. May be repeated. "
+            "Default: user and model.",
             show_default=False,
         ),
     ] = None,
@@ -53,16 +63,22 @@ def spend(
         from anyrerank.ledger import Filter, Store, checked
         from anyrerank.ledger import table as spending
 
-        groups = checked(by or ("user", "model"))
+        asked = by or ["user", "model"]
+        groups = checked(["tag" if each == _KEY else each for each in asked])
         for option, text in (("--user", user), ("--tag", tag), ("--model", model)):
             _check_text(option, text)
         filter_ = Filter(since=_date("--since", since), until=_date("--until", until), user=user, tag=tag, model=model)
-        with closing(Store(db, create=False)) as store:
+        with closing(Store(ledger_of(db), create=False)) as store:
             spends, (total,) = store.spend(groups, filter_), store.spend((), filter_)
+            aliases = aliases_of(store.url) if "tag" in groups else {}
+        if db is None:
+            typer.echo(f"the ledger is {without_control_characters(str(store))}", err=True)
+        if _KEY in asked:
+            groups, spends = _of_keys(groups, spends, aliases)
         if json:
             typer.echo(as_json(spending.as_json(spends, total)))
             return
-        spends = _printable(spends)
+        spends = _printable(_with_aliases(spends, aliases))
         if markdown:
             typer.echo(spending.markdown(groups, spends, total), nl=False)
             return
@@ -76,6 +92,33 @@ def spend(
             shown.print(Text(f"not shown, as the terminal is too narrow: {', '.join(hidden)}; see --json"))
         for remark in spending.remarks(groups, total):
             shown.print(Text(remark))
+
+
+def _of_keys(
+    groups: Sequence[By], spends: Sequence[Spend], aliases: Mapping[str, str]
+) -> tuple[tuple[By, ...], list[Spend]]:
+    """The rows whose tag is that of a key of the gateway, with its alias in place of the tag."""
+    key = cast("By", _KEY)  # a grouping of this command alone
+
+    def named(spend: Spend) -> Spend:
+        tag = spend.group["tag"] or ""
+        values = {key if by == "tag" else by: value for by, value in spend.group.items()}
+        return replace(spend, group={**values, key: aliases.get(tag, tag)})
+
+    of_keys = [spend for spend in spends if (spend.group["tag"] or "").startswith("key:")]
+    return tuple(key if by == "tag" else by for by in groups), [named(spend) for spend in of_keys]
+
+
+def _with_aliases(spends: Sequence[Spend], aliases: Mapping[str, str]) -> list[Spend]:
+    """The rows with the alias of a key behind its tag."""
+    found = []
+    for spend in spends:
+        tag = spend.group.get("tag")
+        known = tag is not None and tag in aliases
+        found.append(
+            replace(spend, group={**spend.group, "tag": f"{tag} ({aliases[tag]})"}) if known and tag else spend
+        )
+    return found
 
 
 def _columns(head: Sequence[str], rows: Sequence[Sequence[str]], columns: Sequence[int]) -> Table:

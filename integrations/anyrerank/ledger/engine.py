@@ -46,7 +46,8 @@ def new_engine(url: sa.URL) -> sa.Engine:
     except (NoSuchModuleError, ArgumentError):
         raise ConfigurationError(f"SQLAlchemy has no database driver named {url.drivername}") from None
     except ImportError as error:
-        raise ConfigurationError(f"the driver of {url.drivername} cannot be imported: {error}") from None
+        hint = ": pip install 'psycopg[binary]'" if url.drivername == "postgresql+psycopg" else ""
+        raise ConfigurationError(f"the driver of {url.drivername} cannot be imported: {error}{hint}") from None
     except ValueError:
         raise ConfigurationError(f"{url.drivername} does not accept an option in the ledger's URL") from None
 

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Blocking, Flow, needed
+from anyrerank._core.runtime import Blocking, Flow, check_installed, needed
 from anyrerank.errors import RerankError
 from anyrerank.providers._base import CohereVersions, Setting, endpoint
 
@@ -66,6 +66,8 @@ class AzureAi(CohereVersions):
                 "no API key for Azure AI: pass api_key= or set AZURE_AI_API_KEY; or pass azure_ad_token=, or "
                 "azure_ad_token_provider='default' to use azure-identity"
             )
+        if self.connection.settings.get("azure_ad_token_provider") == "default":
+            check_installed("azure.identity", "azure")
         super().check()
         host = urlsplit(self.base).hostname or ""
         if host.endswith(_SAME_RESOURCE):

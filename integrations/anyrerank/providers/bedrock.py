@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import orjson
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Blocking, Flow, HttpRequest, HttpResponse, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpRequest, HttpResponse, check_installed, needed
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of, texts_of
 from anyrerank.errors import (
     APIConnectionError,
@@ -141,6 +141,8 @@ class Bedrock(Provider):
             _ = self.base
         if self._uses_bearer:
             _ = self._region
+        elif not self.has_auth_header:
+            check_installed("botocore", "bedrock")
 
     @override
     def unsupported_document(self, request: RerankRequest) -> tuple[int, str] | None:

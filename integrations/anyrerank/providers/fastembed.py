@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import check_installed, needed
 from anyrerank.providers._base import CrossEncoder, Score, Setting
 
 _MODULE = "fastembed.rerank.cross_encoder"
@@ -41,6 +41,7 @@ class FastEmbed(CrossEncoder):
             raise self.configuration_error(f"device for {self.title} must be 'cpu' or 'cuda', got {device!r:.40}")
         if threads is not None and (type(threads) is not int or threads < 1):
             raise self.configuration_error(f"threads for {self.title} must be a positive integer, got {threads!r:.40}")
+        check_installed("fastembed", "fastembed")
 
     @override
     def load(self, folder: Path | None) -> Score:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import check_installed, needed
 from anyrerank.providers._base import CrossEncoder, Score, Setting, imported_before_fork
 
 _EXTRA = "sentence-transformers"
@@ -46,6 +46,7 @@ class SentenceTransformers(CrossEncoder):
             raise self._wrong_setting("dtype", "'float32', 'bfloat16' or 'float16'")
         if length is not None and (type(length) is not int or length < 1):
             raise self._wrong_setting("max_length", "a positive integer")
+        check_installed("sentence_transformers", _EXTRA)
 
     def _wrong_setting(self, name: str, expected: str) -> Exception:
         value = self.connection.settings[name]

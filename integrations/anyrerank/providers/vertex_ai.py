@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Blocking, Flow, HttpResponse, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpResponse, check_installed, needed
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of
 from anyrerank.errors import APIConnectionError, AuthenticationError
 from anyrerank.providers._base import (
@@ -97,6 +97,8 @@ class VertexAi(Provider):
                 "the ranking API is at discoveryengine.googleapis.com, not at aiplatform.googleapis.com: do not pass "
                 "api_base"
             )
+        if not (self.authorization() or self.has_auth_header):
+            check_installed("google.auth", "vertex")
 
     @override
     def secrets(self) -> list[str]:

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
 import pytest
 from tests.support.harness import KEY
 from tests.support.loopback import Loopback
@@ -64,3 +69,68 @@ def test_check_of_a_local_model_needs_nothing() -> None:
 
 def test_check_of_an_unknown_provider_suggests_one() -> None:
     assert "voyage" in error_of(run("check", "voyag/x"))
+
+
+def file_of(folder: Path, *params: dict[str, Any]) -> str:
+    """A configuration file with these models."""
+    entries = [{"model_name": f"m{number}", "litellm_params": each} for number, each in enumerate(params)]
+    path = folder / "config.yaml"
+    path.write_text(json.dumps({"model_list": entries}), encoding="utf-8")
+    return str(path)
+
+
+def test_check_of_a_file_with_call_calls_each_deployment(server: Loopback, tmp_path: Path) -> None:
+    path = file_of(
+        tmp_path,
+        {"model": "cohere/rerank-v3.5", "api_key": KEY, "api_base": server.url},
+        {"model": "voyage/rerank-2.5", "api_key": KEY, "api_base": f"{server.url}/wrong"},
+        {"model": "local/lexical"},
+    )
+    assert run("check", path).exit_code == 0
+    assert server.hits == []
+    result = run("check", "--config", path, "--call", columns=200)
+    assert result.exit_code == 1
+    lines = [line for line in result.stdout.splitlines() if line.startswith("call of")]
+    assert [line.split()[2] for line in lines] == ["m0", "m1", "m2"]
+    assert "answered in" in lines[0]
+    assert "(voyage/rerank-2.5): error: " in lines[1]
+    assert "answered in" in lines[2]
+    assert len(server.hits) == 2
+    assert KEY not in result.output
+
+
+def test_check_of_a_file_refuses_the_options_of_one_model(tmp_path: Path) -> None:
+    path = file_of(tmp_path, {"model": "local/lexical"})
+    assert "api_key cannot be given with a file" in error_of(run("check", path, "--api-key", KEY))
+
+
+@pytest.mark.parametrize(
+    ("model", "library", "extra"),
+    [
+        ("fastembed/any", "fastembed", "fastembed"),
+        ("sentence_transformers/any", "sentence_transformers", "sentence-transformers"),
+        ("vertex_ai/semantic-ranker-default@latest", "google.auth", "vertex"),
+        ("bedrock/cohere.rerank-v3-5:0", "botocore", "bedrock"),
+    ],
+)
+def test_check_without_the_extra_of_the_model_names_it(
+    model: str, library: str, extra: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    result = run("check", model)
+    assert result.exit_code == 1
+    assert f"pip install 'anyrerank[cli,{extra}]'" in result.stderr
+    result = run("check", "--config", file_of(tmp_path, {"model": model}), columns=200)
+    assert result.exit_code == 1
+    assert f"anyrerank[{extra}]" in result.stdout
+
+
+def test_check_of_vertex_says_where_its_credentials_come_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("VERTEXAI_CREDENTIALS", "GOOGLE_APPLICATION_CREDENTIALS"):
+        monkeypatch.delenv(name, raising=False)
+    model = {"model": "vertex_ai/semantic-ranker-default@latest", "vertex_project": "p"}
+    shown = run("check", "--config", file_of(tmp_path, model), columns=200)
+    assert shown.exit_code == 0
+    assert "from Google's default credentials" in shown.stdout
+    given = file_of(tmp_path, {**model, "vertex_credentials": "/nowhere/key.json"})
+    assert "given: vertex_credentials" in run("check", given, columns=200).stdout

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
+import time
+from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
 import pytest
 from tests.support.keys import serving
+from tests.support.ledger_worker import call, tried
 from tests.unit.cli.running import error_of, run
+
+from anyrerank.gateway.keys import token_of
+from anyrerank.ledger import Ledger
 
 
 @pytest.fixture
@@ -71,3 +78,65 @@ def test_upgrade_makes_the_tables_and_may_be_repeated(url: str, tmp_path: Path) 
         assert run("db", "upgrade", "--db", url).stdout == "the database has version 1\n"
     with sqlite3.connect(tmp_path / "keys.db") as connection:
         assert connection.execute("SELECT number FROM anyrerank_changes").fetchall() == [(0,)]
+
+
+def test_list_shows_what_is_spent_and_when_the_budget_starts_anew(url: str, tmp_path: Path) -> None:
+    budget = ("--max-budget", "2", "--budget-duration", "1d")
+    made = run("keys", "create", "--db", url, "--alias", "rag", *budget)
+    tomorrow = (datetime.now(timezone.utc) + timedelta(days=1)).date().isoformat()
+    assert made.stderr == f"its budget starts anew at {tomorrow}T00:00:00+00:00\n"
+    run("keys", "create", "--db", url, "--alias", "free")
+    tag = f"key:{token_of(made.stdout.strip())[:16]}"
+    with Ledger(url, spool=tmp_path / "spool") as ledger:
+        now = time.time()
+        ledger(call("ann", [tried(cost=0.5)], started=now, metadata={"tags": [tag]}))
+        ledger(call("ann", [tried(cost=8.0)], started=now - 2 * 86_400, metadata={"tags": [tag]}))
+    listed = run("keys", "list", "--db", url, columns=300).stdout
+    assert "$0.500000" in listed
+    assert tomorrow in listed
+    shown = {each["key_alias"]: each for each in json.loads(run("keys", "list", "--db", url, "--json").stdout)}
+    assert (shown["rag"]["spend"], shown["free"]["spend"]) == (0.5, 0.0)
+    assert shown["free"]["budget_reset_at"] is None
+
+
+def test_spend_finds_the_ledger_of_the_gateway_and_names_its_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    for name in ("XDG_STATE_HOME", "LOCALAPPDATA", "HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "state"))
+    assert "--db" in error_of(run("spend"))
+    key = run("keys", "create", "--alias", "rag").stdout.strip()
+    (database,) = (tmp_path / "state").rglob("*.db")
+    tag = f"key:{token_of(key)[:16]}"
+    with Ledger(database) as ledger:
+        ledger(call("ann", [tried(cost=0.5)], metadata={"tags": [tag, "mine"]}))
+    result = run("spend", "--by", "key", columns=200)
+    assert result.exit_code == 0
+    assert result.stderr == f"the ledger is {database}\n"
+    assert "rag" in result.stdout
+    assert "mine" not in result.stdout
+    assert f"{tag} (rag)" in run("spend", "--by", "tag", columns=200).stdout
+    (row,) = json.loads(run("spend", "--by", "key", "--json").stdout)["spend"]
+    assert row["group"] == {"key": "rag"}
+
+
+def test_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.setattr("anyrerank.gateway.keys.location.state_folder", lambda: tmp_path / "file")
+    shown = error_of(run("keys", "list"))
+    assert f"the folder {tmp_path / 'file' / 'anyrerank'} for the database cannot be made (" in shown
+    assert "DATABASE_URL" in shown
+
+
+def test_database_that_is_not_supported_is_named_with_those_that_are() -> None:
+    shown = error_of(run("keys", "list", "--db", "mysql://me:pass-word@host/name"))
+    assert "mysql is not supported: only sqlite:///path and postgresql://" in shown
+    assert "pass-word" not in shown
+
+
+def test_postgresql_without_its_driver_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "psycopg", None)
+    assert "pip install 'psycopg[binary]'" in error_of(run("keys", "list", "--db", "postgresql://host/name"))

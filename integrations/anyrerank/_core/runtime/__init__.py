@@ -4,7 +4,7 @@ from anyrerank._core.runtime.arguments import checked_path, did_you_mean, is_num
 from anyrerank._core.runtime.async_driver import arun
 from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
 from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Sender, Sleep, Wait
-from anyrerank._core.runtime.extras import needed
+from anyrerank._core.runtime.extras import check_installed, needed
 from anyrerank._core.runtime.fork_lock import ForkLock
 from anyrerank._core.runtime.forks import reset_in_child
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
@@ -28,6 +28,7 @@ __all__ = [
     "Sleep",
     "Wait",
     "arun",
+    "check_installed",
     "checked_path",
     "did_you_mean",
     "is_number",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import sys
 from typing import Any
 
 from anyrerank.errors import MissingExtraError
@@ -25,3 +27,17 @@ def needed(module: str, extra: str, *, called: str | None = None) -> Any:
         raise MissingExtraError(
             f"{called or module} cannot be imported ({error}): pip install 'anyrerank[{extra}]'"
         ) from error
+
+
+def check_installed(module: str, extra: str) -> None:
+    """Raise if an optional library is not installed; does not import it, which may take seconds.
+
+    Raises:
+        MissingExtraError: It is not; the message holds the command that installs it.
+    """
+    try:
+        found = sys.modules[module] if module in sys.modules else importlib.util.find_spec(module)
+    except ModuleNotFoundError:  # what it is a part of
+        found = None
+    if found is None:
+        raise MissingExtraError(f"{module} is not installed: pip install 'anyrerank[{extra}]'")

@@ -1,10 +1,11 @@
 """Virtual keys: who may call, what each key may use and spend, and where that is stored."""
 
 from anyrerank.gateway.keys.collector import KeyCollector
-from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
+from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, token_of
 from anyrerank.gateway.keys.keyring import Keyring
+from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.opening import opened
 from anyrerank.gateway.keys.past import Past, restore
 from anyrerank.gateway.keys.routes import key_routes
@@ -19,6 +20,7 @@ __all__ = [
     "Keyring",
     "Past",
     "Store",
+    "checked_url",
     "columns_of_key",
     "default_url",
     "key_routes",

@@ -12,7 +12,6 @@ from sqlalchemy.pool import NullPool
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.keys.tables import VERSION, VERSION_TABLE
-from anyrerank.ledger import state_folder
 
 _LOCK_SECONDS = 5.0
 _LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7218340911)"}
@@ -106,20 +105,6 @@ class Database:
                 f"the database {self} has version {version[:40]}, which this release does not know: upgrade anyrerank, "
                 "or use another database"
             )
-
-
-def default_url() -> str:
-    """An SQLite file in the folder of the user for such data, which is created.
-
-    Raises:
-        ConfigurationError: There is no such folder, and it cannot be created.
-    """
-    try:
-        folder = state_folder() / "anyrerank"
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except (OSError, RuntimeError):
-        raise ConfigurationError("there is no folder for the database: set database_url") from None
-    return f"sqlite:///{folder / 'anyrerank.db'}"
 
 
 def _version(connection: sa.Connection) -> str | None:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from anyrerank._core.pricing import seconds_of
+from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.errors import bad_request
 
@@ -154,8 +155,9 @@ def _checked(model: type[T], body: Mapping[str, Any]) -> T:
         if name == "key_type" and value in _KEY_TYPES:
             continue
         if name not in model.model_fields and value not in (None, "", [], {}, False) and _restricts(name):
+            hint = did_you_mean(name[:80], model.model_fields)
             raise bad_request(
-                f"{name[:80]} is not supported, and ignoring it would give more than it allows", name[:80]
+                f"{name[:80]} is not supported, and ignoring it would give more than it allows{hint}", name[:80]
             )
     try:
         return model(**body)

@@ -6,8 +6,9 @@ import logging
 from contextlib import ExitStack, closing
 
 from anyrerank.errors import ConfigurationError, RerankError
-from anyrerank.gateway.keys.database import Database, DatabaseError, default_url
+from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.keyring import Keyring
+from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.store import Store
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import Ledger
@@ -37,7 +38,7 @@ def opened(settings: GatewaySettings) -> Keyring | None:
 
 def _opened(settings: GatewaySettings, url: str) -> Keyring:
     with ExitStack() as opening:
-        database = opening.enter_context(closing(Database(url)))
+        database = opening.enter_context(closing(Database(checked_url(url))))
         database.prepare()
         ledger = opening.enter_context(Ledger(database.url.render_as_string(hide_password=False)))
         master = settings.master_key
