@@ -91,6 +91,8 @@ def _remarks(config: GatewayConfig) -> Iterator[str]:
     yield f"master key: {key}"
     for each in config.left_out:
         yield f"{_severity(each)}: {each}"
+    for name, spares in config.absent.spares.items():
+        yield f"{name} has no deployment left, and its fallbacks answer: {', '.join(spares)}"
     for name in config.ignored:
         yield f"ignored: {name}"
 
