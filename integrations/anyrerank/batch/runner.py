@@ -89,7 +89,7 @@ class Runner:
         self._pace = pace
         self._meter = meter
         self._reading = asyncio.Lock()
-        self._closed = asyncio.Event()
+        self._closed = asyncio.Event()  # a chunk was closed, or holds nothing up any more
         self._opened = self._chunks()
         self._current: _Open | None = None
         self._open: set[_Open] = set()
@@ -154,7 +154,9 @@ class Runner:
     async def _reading_from(self) -> _Open | None:
         """The chunk whose rows are read now; none at the end of the input, or when the run stops."""
         while self._current is None and not self._pace.stopped:
-            if len(self._open) >= _OPEN_CHUNKS:
+            if len(self._open) >= _OPEN_CHUNKS + len(
+                self._waiting
+            ):  # a row that waits for another's success holds none up
                 self._closed.clear()
                 await self._closed.wait()
             elif (opened := next(self._opened, None)) is None:
@@ -232,6 +234,7 @@ class Runner:
 
     def _gave_up(self, opened: _Open, row: Row, error: GaveUpError) -> None:
         self._waiting.append((opened, row, error.outcome))
+        self._closed.set()
         if error.at_once:
             self.stop(f"{error.outcome.error}: {error.outcome.message}")
         elif len(self._waiting) >= _HOPELESS:

@@ -125,6 +125,17 @@ def test_run_in_which_no_row_is_answered_stops(fake: Fake, tmp_path: Path, out: 
     assert (report.exit_code, report.rows, len(fake.calls)) == (4, 0, 3)
 
 
+@pytest.mark.parametrize("in_flight", [1, 8])
+def test_failed_rows_of_many_chunks_hold_up_nothing(
+    fake: Fake, go: Callable[..., Report], out: Path, in_flight: int
+) -> None:
+    fake.fail(AuthenticationError, times=19)
+    assert go(chunk_rows=1, in_flight=in_flight).errors == {"AuthenticationError": 19}
+    assert ids(out) == expected(100)
+    fake.fail(AuthenticationError)
+    assert go(chunk_rows=1, in_flight=in_flight, retry_errors=True).exit_code == 4
+
+
 def test_row_that_breaks_the_server_is_an_error_row(rows: Path, out: Path, clock: Clock) -> None:
     def answer(query: str, text: str) -> float:
         if "(42)" in query:
