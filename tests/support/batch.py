@@ -78,7 +78,7 @@ def die_at(step: int) -> None:
 def main(arguments: Sequence[str]) -> None:
     """Run a batch: URL, input, output, rows of a chunk, rows in flight; what to keep, where to die, a size limit."""
     url, inputs, out, chunk_rows, in_flight, *more = arguments
-    options: dict[str, Any] = {"chunk_rows": int(chunk_rows), "in_flight": int(in_flight), "patience": 30}
+    options: dict[str, Any] = {"chunk_rows": int(chunk_rows), "in_flight": int(in_flight), "max_wait": 30}
     for each in more:
         name, _, value = each.partition("=")
         if name == "keep":

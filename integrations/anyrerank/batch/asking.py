@@ -58,17 +58,17 @@ class Asker:
     Args:
         reranker: Whom to ask.
         pace: When to ask.
-        patience: Seconds for which a row is tried again while the server is unavailable or limits the rate.
+        max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
         overrides: Options for every call, such as a budget.
         is_proven: Whether rows were answered before, so that one that is refused is to blame itself.
     """
 
     def __init__(
-        self, reranker: BaseReranker, pace: Pace, patience: float, overrides: Mapping[str, Any], *, is_proven: bool
+        self, reranker: BaseReranker, pace: Pace, max_wait: float, overrides: Mapping[str, Any], *, is_proven: bool
     ) -> None:
         self._reranker = reranker
         self._pace = pace
-        self._patience = patience
+        self._max_wait = max_wait
         self._is_proven = is_proven
         # One request of a row at a time: so as many requests are in flight as rows.
         self._options = {**overrides, "return_documents": False, "on_error": "raise", "max_concurrency": 1}
@@ -103,7 +103,7 @@ class Asker:
                     return failed(error, attempts)
                 if _is_partly_answered(error.attempts):
                     options["max_retries"] = _RETRIES_OF_A_PART  # what was answered is not asked for again
-                left = began + self._patience - time.monotonic()
+                left = began + self._max_wait - time.monotonic()
                 wait = self._pace.refused(passing.retry_after) if _is_of_all(passing) else _back_off(tries)
                 if wait > left:
                     raise GaveUpError(failed(error, attempts)) from None

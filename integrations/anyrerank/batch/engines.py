@@ -47,7 +47,7 @@ class RerankBatch:
         keep: Names of the columns that are copied to the output; by default `id` or `custom_id`.
         in_flight: Maximum number of requests in flight, for each process.
         rpm: Maximum number of rows sent per minute, for each process.
-        patience: Seconds for which a row is tried again while the server is unavailable or limits the rate.
+        max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
         api_key_env: Name of the environment variable that holds the key on the workers; by default that of the
             provider.
         options: Other options of `Reranker`, except `api_key`, `headers`, `http_client` and budgets.
@@ -65,7 +65,7 @@ class RerankBatch:
         keep: Sequence[str] | None = None,
         in_flight: int = 64,
         rpm: float | None = None,
-        patience: float = 3600.0,
+        max_wait: float = 3600.0,
         api_key_env: str | None = None,
         **options: Unpack[RerankerKeywords],
     ) -> None:
@@ -74,7 +74,7 @@ class RerankBatch:
                 raise BadRequestError(f"{name} {why}")
         self._columns = Columns(query, documents, None if keep is None else tuple(keep))
         make = partial(_made, model, api_key_env, {**options})
-        self._spec = Spec(make=make, in_flight=in_flight, rpm=rpm, patience=patience)
+        self._spec = Spec(make=make, in_flight=in_flight, rpm=rpm, max_wait=max_wait)
         Reranker(model, **options)  # checks the options here, not on a worker
 
     def __repr__(self) -> str:

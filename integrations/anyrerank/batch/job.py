@@ -103,7 +103,7 @@ class Job:
                 retry_errors=settings.retry_errors,
             )
             is_proven = self.done.rows > sum(self.done.errors.values())
-            asker = Asker(self.reranker, pace, settings.patience, self._overrides(), is_proven=is_proven)
+            asker = Asker(self.reranker, pace, settings.max_wait, self._overrides(), is_proven=is_proven)
             runner = Runner(work, Output(self.folder, manifest), asker, pace, Meter(settings.progress, self.total))
             with heard(runner.stop):
                 await _finished(runner)

@@ -70,7 +70,7 @@ def run(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: 
             options: Options of the `Reranker`, where `reranker` is a string.
             in_flight: Maximum number of requests in flight.
             rpm: Maximum number of rows sent per minute.
-            patience: Seconds for which a row is tried again while the server is unavailable or limits the rate.
+            max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
             chunk_rows: Rows in each file of the output.
             shard: `(i, n)` to do every n-th chunk only, beginning at chunk i.
             budget: US dollars for the whole job, over all runs; each of n shards gets an n-th part.

@@ -24,7 +24,7 @@ class RunKeywords(TypedDict, total=False):
     options: Mapping[str, Any] | None
     in_flight: int
     rpm: float | None
-    patience: float
+    max_wait: float
     chunk_rows: int
     shard: tuple[int, int]
     budget: float | None
@@ -43,7 +43,7 @@ class Settings:
     options: Mapping[str, Any] | None = None
     in_flight: int = 64
     rpm: float | None = None
-    patience: float = 3600.0
+    max_wait: float = 3600.0
     chunk_rows: int = 5000
     shard: tuple[int, int] = (0, 1)
     budget: float | None = None
@@ -62,7 +62,7 @@ class Settings:
         Raises:
             BadRequestError: One of them is invalid.
         """
-        for name, least in (("in_flight", 1), ("chunk_rows", 1), ("patience", 0), ("budget", 0)):
+        for name, least in (("in_flight", 1), ("chunk_rows", 1), ("max_wait", 0), ("budget", 0)):
             value = getattr(self, name)
             if value is not None and not value >= least:
                 raise BadRequestError(f"{name} must be at least {least}, got {value}")

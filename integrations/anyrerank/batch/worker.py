@@ -32,13 +32,13 @@ class Spec:
         make: Makes the reranker.
         in_flight: Maximum number of requests in flight in a process.
         rpm: Maximum number of rows started per minute in a process.
-        patience: Seconds for which a row is tried again.
+        max_wait: Seconds for which a row is tried again.
     """
 
     make: Callable[[], BaseReranker]
     in_flight: int
     rpm: float | None
-    patience: float
+    max_wait: float
 
 
 class Worker:
@@ -47,7 +47,7 @@ class Worker:
     def __init__(self, spec: Spec) -> None:
         self._in_flight = spec.in_flight
         self._pace = Pace(spec.in_flight, spec.rpm)
-        self._asker = Asker(spec.make(), self._pace, spec.patience, {}, is_proven=True)
+        self._asker = Asker(spec.make(), self._pace, spec.max_wait, {}, is_proven=True)
         self._failed = 0
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="anyrerank-batch", daemon=True).start()

@@ -57,7 +57,7 @@ def batch(
     rpm: Annotated[
         float | None, typer.Option(help="Maximum number of rows sent per minute.", show_default=False)
     ] = None,
-    patience: Annotated[
+    max_wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a server that is down or limits the rate.")
     ] = 3600.0,
     budget: Annotated[
@@ -106,7 +106,7 @@ def batch(
             "keep": None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
             "in_flight": in_flight,
             "rpm": rpm,
-            "patience": patience,
+            "max_wait": max_wait,
             "chunk_rows": chunk_rows,
             "shard": _shard(shard),
             "budget": budget,

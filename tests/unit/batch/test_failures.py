@@ -55,7 +55,7 @@ def stub() -> Iterator[StubServer]:
 
 def test_rate_limits_cost_patience_and_no_row(fake: Fake, go: Callable[..., Report], out: Path, clock: Clock) -> None:
     fake.fail(RateLimitError("slow down", status_code=429, retry_after=7.0), times=30)
-    report = go(patience=600)
+    report = go(max_wait=600)
     assert (report.exit_code, report.rows, report.attempts) == (0, 100, 130)
     assert ids(out) == expected(100)
     assert max(clock.waits) == 7.0
@@ -73,7 +73,7 @@ def test_a_refusal_holds_back_all_rows_and_halves_what_is_in_flight(
 
 def test_dead_upstream_is_waited_for(fake: Fake, go: Callable[..., Report], out: Path, clock: Clock) -> None:
     fake.fail(APIConnectionError("refused"), times=60)
-    assert go(patience=3600).exit_code == 0
+    assert go(max_wait=3600).exit_code == 0
     assert ids(out) == expected(100)
 
 
@@ -81,7 +81,7 @@ def test_dead_upstream_stops_the_run_when_patience_is_over(
     fake: Fake, go: Callable[..., Report], out: Path, clock: Clock
 ) -> None:
     fake.fail(APIConnectionError("refused"))
-    report = go(patience=100)
+    report = go(max_wait=100)
     assert (report.exit_code, report.rows) == (4, 0)
     assert report.stopped is not None
     assert "APIConnectionError" in report.stopped

@@ -111,4 +111,4 @@ def test_a_crash_at_each_step_in_turn_leaves_every_row_once(chunk_rows: int, tmp
 
 def _run(path: Path, out: Path, fake: type[FakeProvider], chunk_rows: int) -> object:
     target = Reranker("fake/m", custom_llm_provider=fake)
-    return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, patience=0)
+    return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, max_wait=0)

@@ -28,7 +28,7 @@ def stub(monkeypatch: pytest.MonkeyPatch) -> Iterator[StubServer]:
 
 @pytest.fixture
 def batch(stub: StubServer) -> RerankBatch:
-    made = RerankBatch(MODEL, api_base=stub.url, api_key_env="OUR_KEY", in_flight=4, patience=0, top_n=2)
+    made = RerankBatch(MODEL, api_base=stub.url, api_key_env="OUR_KEY", in_flight=4, max_wait=0, top_n=2)
     copied: RerankBatch = pickle.loads(pickle.dumps(made))  # noqa: S301
     return copied
 

@@ -210,5 +210,5 @@ def test_report_survives_pickling() -> None:
 def test_evaluation_without_its_extra_names_the_install_command() -> None:
     code = "import sys; sys.modules['numpy'] = None; import anyrerank.evaluation"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)  # noqa: S603
-    assert "ConfigurationError" in done.stderr
+    assert "MissingExtraError" in done.stderr
     assert "pip install 'anyrerank[evaluation]'" in done.stderr
