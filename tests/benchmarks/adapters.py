@@ -48,6 +48,6 @@ def run() -> list[Figure]:
         took = seconds([alone, in_langchain, in_llama_index], times=_TIMES, clock=time.process_time)
     core_ms, langchain_ms, llama_index_ms = (1000 * each for each in took)
     return [
-        adds("adapters", "LangChain, 1,000 documents, Reranker.rerank", langchain_ms, core_ms, "ms", limit=3),
-        adds("adapters", "LlamaIndex, 1,000 nodes, Reranker.rerank", llama_index_ms, core_ms, "ms", limit=3),
+        adds("adapters", "LangChain, 1,000 documents, Reranker.rerank", langchain_ms, core_ms, "ms", limit=2),
+        adds("adapters", "LlamaIndex, 1,000 nodes, Reranker.rerank", llama_index_ms, core_ms, "ms", limit=2),
     ]
