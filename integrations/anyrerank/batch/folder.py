@@ -61,10 +61,10 @@ class Folder:
 
     @contextmanager
     def locked(self, shard: tuple[int, int]) -> Iterator[None]:
-        """Create the folder, and let nobody else run this shard.
+        """Create the folder, and lock this shard against other processes.
 
         Raises:
-            ConfigurationError: Somebody does, or the folder cannot be written, or it is that of other shards.
+            ConfigurationError: Another process runs it, or the folder cannot be written, or it is that of other shards.
         """
         try:
             self._journals.mkdir(parents=True, exist_ok=True)

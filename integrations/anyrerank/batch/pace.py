@@ -18,7 +18,7 @@ class Stopped(Exception):  # noqa: N818  not an error
 class Pace:
     """Shared by all rows of a run, on one event loop.
 
-    After a refusal nobody sends for a while, and only half as many rows are in flight; every answer lets them grow.
+    After a refusal no row is sent for a while, and the limit of rows in flight is halved; each answer raises it again.
 
     Args:
         in_flight: Maximum number of rows in flight.

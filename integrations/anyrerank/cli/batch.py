@@ -144,11 +144,13 @@ def _shard(text: str) -> tuple[int, int]:
 
 
 def _ask(found: Estimate, *, yes: bool, has_budget: bool) -> None:
-    """Ask whether to spend money; where nobody can answer, `--yes` or `--budget` must have done so."""
+    """Ask whether to spend money. Without a terminal, `--yes` or `--budget` must be given instead."""
     if yes or found.dollars == 0 or (has_budget and not sys.stdin.isatty()):
         return
     if not sys.stdin.isatty():
-        raise BadRequestError("nobody can be asked whether to start: pass --yes or --budget")
+        raise BadRequestError(
+            "standard input is not a terminal, so the start cannot be confirmed: pass --yes or --budget"
+        )
     if not typer.confirm("start?", err=True):
         raise BadRequestError("not started")
 

@@ -128,7 +128,7 @@ def matches(pattern: str, name: str) -> bool:
 
 MASTER = Caller(alias="master", is_master=True, owner="master")
 ANONYMOUS = Caller(is_master=True)
-"""Whoever calls a gateway without a master key, which answers on loopback only."""
+"""Every caller of a gateway without a master key, which answers on loopback only."""
 
 
 class Access(Protocol):
