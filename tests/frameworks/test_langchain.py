@@ -15,11 +15,7 @@ from anyrerank import BadRequestError
 from anyrerank.langchain import AnyRerank
 
 FACES = faces("langchain")
-
-
 face = face_fixture("langchain")
-
-
 DOCUMENTS = [Document(text, id=f"id-{text[0]}", metadata={"source": text[0]}) for text in ("c 0.3", "a 0.9", "b 0.5")]
 
 

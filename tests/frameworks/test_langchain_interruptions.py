@@ -17,11 +17,7 @@ from tests.support.loopback import PATIENCE
 from anyrerank import GuardrailRaisedError, InternalServerError
 
 FACES = faces("langchain")
-
-
 face = face_fixture("langchain")
-
-
 DOCUMENTS = [Document("private c 0.3", id="1"), Document("private a 0.9", id="2")]
 
 

@@ -24,8 +24,6 @@ from anyrerank.hooks import CallEvent
 from anyrerank.langchain import AnyRerank, RerankRetriever
 
 face = face_fixture("langchain")
-
-
 TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]
 
 

@@ -28,11 +28,7 @@ from tests.support.harness import KEY, QUERY
 from anyrerank import InternalServerError, Reranker
 
 FACES = faces("langchain")
-
-
 face = face_fixture("langchain")
-
-
 DOCUMENTS = [Document("private c 0.3", id="1"), Document("private a 0.9", id="2")]
 ASKED = {"query": QUERY, "documents": DOCUMENTS}
 

@@ -15,23 +15,18 @@ from llama_index.core.schema import (
     QueryBundle,
     TextNode,
 )
-from tests.support.frameworks import NVIDIA, Face, Wire, face_fixture, faces, refusing
+from tests.support.frameworks import NVIDIA, Face, Wire, face_fixture, faces, refusing, scored_nodes
 
 from anyrerank import BadRequestError
 from anyrerank.llama_index import AnyRerank
 
 FACES = faces("llama_index")
-
-
 face = face_fixture("llama_index")
-
-
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n0").decode()
 
 
 def _found() -> list[NodeWithScore]:
-    texts = ("c 0.3", "a 0.9", "b 0.5")
-    return [NodeWithScore(node=TextNode(text=text, id_=text[0]), score=0.8) for text in texts]
+    return scored_nodes("c 0.3", "a 0.9", "b 0.5")
 
 
 def test_class_is_a_postprocessor() -> None:

@@ -11,9 +11,8 @@ import pytest
 from llama_index.core.schema import (
     MetadataMode,
     NodeWithScore,
-    TextNode,
 )
-from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire, face_fixture
+from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire, face_fixture, scored_nodes
 from tests.support.harness import KEY
 
 from anyrerank import BadRequestError, ConfigurationError, MemoryCache, Reranker
@@ -24,8 +23,7 @@ face = face_fixture("llama_index")
 
 
 def _found() -> list[NodeWithScore]:
-    texts = ("c 0.3", "a 0.9", "b 0.5")
-    return [NodeWithScore(node=TextNode(text=text, id_=text[0]), score=0.8) for text in texts]
+    return scored_nodes("c 0.3", "a 0.9", "b 0.5")
 
 
 SETTINGS: list[dict[str, Any]] = [

@@ -20,11 +20,7 @@ from anyrerank import GuardrailRaisedError, InternalServerError, Reranker
 from anyrerank.llama_index import RerankUsageEvent
 
 FACES = faces("llama_index")
-
-
 face = face_fixture("llama_index")
-
-
 TEXTS = ["ripe apples 0.1", "green apples 0.9", "apple pie 0.5", "a train to Rome 0.7", "the night train 0.3"]
 
 

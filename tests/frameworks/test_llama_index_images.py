@@ -18,22 +18,17 @@ from llama_index.core.schema import (
     QueryBundle,
     TextNode,
 )
-from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire, face_fixture, faces
+from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire, face_fixture, faces, scored_nodes
 
 from anyrerank import BadRequestError
 
 FACES = faces("llama_index")
-
-
 face = face_fixture("llama_index")
-
-
 PIXEL = base64.b64encode(b"\x89PNG\r\n\x1a\n0").decode()
 
 
 def _found() -> list[NodeWithScore]:
-    texts = ("c 0.3", "a 0.9", "b 0.5")
-    return [NodeWithScore(node=TextNode(text=text, id_=text[0]), score=0.8) for text in texts]
+    return scored_nodes("c 0.3", "a 0.9", "b 0.5")
 
 
 def _image_node() -> ImageNode:

@@ -180,6 +180,11 @@ def face_fixture(framework: str) -> Any:
     return face
 
 
+def scored_nodes(*texts: str) -> list[NodeWithScore]:
+    """A text node with the score of a retriever for each text; its id is the first letter."""
+    return [NodeWithScore(node=TextNode(text=text, id_=text[0]), score=0.8) for text in texts]
+
+
 FACES = [*faces("langchain"), *faces("llama_index")]
 """Both frameworks in sync and async."""
 
