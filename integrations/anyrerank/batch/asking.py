@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from anyrerank._core.client import BaseReranker
-from anyrerank._core.engine import retryable
+from anyrerank._core.engine import causes, is_final, retryable
 from anyrerank._core.types import Attempt
 from anyrerank.batch.outcomes import Outcome, answered, failed
 from anyrerank.batch.pace import Pace
@@ -16,19 +16,11 @@ from anyrerank.batch.rows import Row
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
-    AuthenticationError,
     BadRequestError,
     BudgetExceededError,
-    ConfigurationError,
-    FallbackError,
-    NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
     RerankError,
 )
-
-_FATAL = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, BudgetExceededError)
-"""Errors that every further row would get too."""
 
 _TRIES = 10
 """Tries of a row that fails while others are answered: then the row is to blame, not the server."""
@@ -36,6 +28,9 @@ _TRIES = 10
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _RETRIES_OF_A_PART = 8
+
+HOPELESS = 20
+"""Rows in a row that failed for a reason that is not their own, after which nothing more is sent."""
 
 
 class GaveUpError(Exception):
@@ -95,7 +90,7 @@ class Asker:
             except RerankError as error:
                 tries += 1
                 attempts += error.attempts
-                if is_fatal(error) or self._is_suspect(error):
+                if is_final(error) or self._is_suspect(error):
                     raise GaveUpError(failed(error, attempts), at_once=_is_budget(error)) from None
                 if (passing := _passing(error)) is None:
                     return failed(error, attempts)
@@ -122,18 +117,13 @@ class Asker:
         return isinstance(error, APIResponseValidationError) or is_first
 
 
-def is_fatal(error: RerankError) -> bool:
-    """Whether every further row would get this error too."""
-    return all(isinstance(each, _FATAL) for each in _errors(error))
-
-
 def _is_budget(error: RerankError) -> bool:
-    return all(isinstance(each, BudgetExceededError) for each in _errors(error))
+    return all(isinstance(each, BudgetExceededError) for each in causes(error))
 
 
 def _passing(error: RerankError) -> RerankError | None:
     """The error after which the same row may be answered later: of several, the one with the shortest wait."""
-    passing = [each for each in _errors(error) if retryable(each) or isinstance(each, RateLimitError)]
+    passing = [each for each in causes(error) if retryable(each) or isinstance(each, RateLimitError)]
     return min(passing, key=lambda each: each.retry_after or 0.0, default=None)
 
 
@@ -149,7 +139,3 @@ def _is_partly_answered(attempts: Sequence[Attempt]) -> bool:
 def _back_off(tries: int) -> float:
     bound = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tries - 1, 32))
     return bound * (0.5 + random.random() / 2)  # noqa: S311  jitter
-
-
-def _errors(error: RerankError) -> Sequence[RerankError]:
-    return error.errors if isinstance(error, FallbackError) and error.errors else (error,)

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from anyrerank.batch.asking import Asker, GaveUpError
+from anyrerank.batch.asking import HOPELESS, Asker, GaveUpError
 from anyrerank.batch.folder import Folder
 from anyrerank.batch.formats import Chunk
 from anyrerank.batch.journal import Journal, outcomes_in
@@ -23,10 +23,7 @@ from anyrerank.batch.tally import Tally
 from anyrerank.errors import ConfigurationError, RerankError
 
 _OPEN_CHUNKS = 4
-"""A row that takes long holds its chunk open; when so many are, nothing further is read."""
-
-_HOPELESS = 20
-"""Rows in a row that failed for a reason that is not their own, after which the run stops."""
+"""Maximum number of open chunks: a slow row keeps its chunk open, and at this limit no further rows are read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,9 +234,9 @@ class Runner:
         self._closed.set()
         if error.at_once:
             self.stop(f"{error.outcome.error}: {error.outcome.message}")
-        elif len(self._waiting) >= _HOPELESS:
+        elif len(self._waiting) >= HOPELESS:
             why = f"{error.outcome.error}: {error.outcome.message}"
-            self.stop(f"{_HOPELESS} rows in a row failed, the last one with {why}")
+            self.stop(f"{HOPELESS} rows in a row failed, the last one with {why}")
 
     async def _forgive(self) -> None:
         """Write down the rows that failed before one succeeded: the reason was theirs after all."""

@@ -12,16 +12,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anyrerank._core.client import BaseReranker
-from anyrerank.batch.asking import Asker, GaveUpError
+from anyrerank.batch.asking import HOPELESS, Asker, GaveUpError
 from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.rows import Row
 from anyrerank.errors import RerankError
 
 T = TypeVar("T")
-
-_HOPELESS = 20
-"""Rows in a row that failed for a reason that is not their own, after which the engine's task fails."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +88,7 @@ class Worker:
         except GaveUpError as error:
             outcome = error.outcome
             self._failed += 1
-            if self._failed >= _HOPELESS:
+            if self._failed >= HOPELESS:
                 why = f"{outcome.error}: {outcome.message}"
                 raise RerankError(f"{self._failed} rows in a row failed, the last one with {why}") from None
         else:

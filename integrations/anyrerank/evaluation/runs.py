@@ -12,16 +12,11 @@ from hashlib import blake2b
 from typing import Any
 
 from anyrerank._core.client import Bar, BaseReranker, identity_of, is_local
+from anyrerank._core.engine import causes, is_final
 from anyrerank._core.pricing import Budget, estimated, together
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.cache import Cache
 from anyrerank.errors import (
-    AuthenticationError,
-    BudgetExceededError,
-    ConfigurationError,
-    FallbackError,
-    NotFoundError,
-    PermissionDeniedError,
     RateLimitError,
     RerankError,
 )
@@ -41,9 +36,6 @@ _OVERRIDES: Mapping[str, Any] = {
 
 _BATCH_SIZE = 64
 """Calls after which outcomes are cached, so that an interrupted comparison loses few."""
-
-_FINAL = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, BudgetExceededError)
-"""Errors that every further call would get too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,7 +146,7 @@ class RerankerRun:
                 limited = _rate_limit(error)
                 if limited is not None and self._pacer.refused(limited.retry_after):
                     continue
-                if limited is not None or _is_final(error):
+                if limited is not None or is_final(error):
                     self._final = error
                 return self._failed(query, error)
             self._pacer.succeeded()
@@ -192,16 +184,9 @@ def _batches(queries: Sequence[str]) -> Iterator[Sequence[str]]:
         yield queries[start : start + _BATCH_SIZE]
 
 
-def _is_final(error: RerankError) -> bool:
-    if isinstance(error, FallbackError):
-        return bool(error.errors) and all(isinstance(each, _FINAL) for each in error.errors)
-    return isinstance(error, _FINAL)
-
-
 def _rate_limit(error: RerankError) -> RateLimitError | None:
     """The 429 in an error, if waiting may help: of several models, the one with the shortest wait."""
-    errors = error.errors if isinstance(error, FallbackError) else (error,)
-    limits = [each for each in errors if isinstance(each, RateLimitError)]
+    limits = [each for each in causes(error) if isinstance(each, RateLimitError)]
     return min(limits, key=lambda each: each.retry_after or 0.0, default=None)
 
 

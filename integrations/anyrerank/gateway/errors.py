@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -10,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from anyrerank._core.engine import causes
 from anyrerank.errors import (
     APIConnectionError,
     APITimeoutError,
@@ -17,7 +20,6 @@ from anyrerank.errors import (
     BadRequestError,
     BudgetExceededError,
     ConfigurationError,
-    FallbackError,
     GuardrailRaisedError,
     NotFoundError,
     PermissionDeniedError,
@@ -26,6 +28,8 @@ from anyrerank.errors import (
     UnknownPriceError,
 )
 from anyrerank.gateway.advice import for_operator
+
+_log = logging.getLogger("anyrerank.gateway")
 
 STATUSES: Mapping[str, int] = {
     "invalid_request_error": 400,
@@ -85,6 +89,14 @@ class GatewayError(Exception):
         return headers
 
 
+def internal_error(error: Exception, request_id: str) -> GatewayError:
+    """A fault of ours. Its log line has everything but its message, which may quote the body."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    _log.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)
+    message = f"the gateway failed; its log has the details under request {request_id}"
+    return GatewayError(kind="internal_error", message=message)
+
+
 def bad_request(message: str, param: str | None = None) -> GatewayError:
     """The request itself is wrong."""
     return GatewayError(kind="invalid_request_error", message=message, param=param)
@@ -95,7 +107,7 @@ def gateway_error(error: RerankError) -> GatewayError:
 
     Of several errors the last one decides, apart from unknown prices: the client cannot do anything about them.
     """
-    errors = error.errors if isinstance(error, FallbackError) and error.errors else (error,)
+    errors = causes(error)
     message = "; ".join(dict.fromkeys(map(_message, errors)))
     last = [each for each in errors if not isinstance(each, UnknownPriceError)][-1:] or errors[-1:]
     return GatewayError(kind=_kind(last[0]), message=message, retry_after=last[0].retry_after)
@@ -103,7 +115,7 @@ def gateway_error(error: RerankError) -> GatewayError:
 
 def described(error: RerankError) -> str:
     """The class and the message of an error, for the one who runs the gateway; of several errors each one once."""
-    errors = error.errors if isinstance(error, FallbackError) and error.errors else (error,)
+    errors = causes(error)
     return "; ".join(dict.fromkeys(f"{type(each).__name__}: {_message(each)}" for each in errors))
 
 

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
@@ -22,14 +20,12 @@ from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.caller import Caller, Grant
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
 from anyrerank.gateway.dry_run import dry_run, is_dry_run
-from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error
+from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
 from anyrerank.gateway.noted import Noted
 from anyrerank.gateway.service import Service, check_scales, options_of_call
 from anyrerank.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
-
-_log = logging.getLogger("anyrerank.gateway")
 
 _LONGEST_USER = 256
 _END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
@@ -118,10 +114,7 @@ class RerankEndpoint:
             stopped = GatewayError(kind="unavailable", message="the gateway is shutting down", retry_after=1)
             body, headers = refused(exchange, stopped)
         except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection without an answer
-            where = "".join(traceback.format_tb(error.__traceback__))  # not the message, which may quote the body
-            _log.error("request %s failed: %s\n%s", exchange.request_id, type(error).__name__, where)
-            message = f"the gateway failed; its log has the details under request {exchange.request_id}"
-            body, headers = refused(exchange, GatewayError(kind="internal_error", message=message))
+            body, headers = refused(exchange, internal_error(error, exchange.request_id))
         exchange.seconds = time.perf_counter() - exchange.started
         self._host.ended(exchange)
         if exchange.status != 499:
@@ -130,7 +123,7 @@ class RerankEndpoint:
     async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
         service = self._host.service
         exchange.caller = caller = service.access.caller(scope)
-        with caller.present():  # first: whoever has no key, or has enough requests here, must not take a place
+        with caller.present():  # first: a caller without a key, or at its limit, must not take a place
             async with self._host.admission.place() as hold:
                 exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
                 exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)

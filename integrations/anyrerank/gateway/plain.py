@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
@@ -13,12 +11,10 @@ from starlette.types import Receive, Scope, Send
 
 from anyrerank.gateway.body import ClientGoneError, encoded
 from anyrerank.gateway.caller import Caller
-from anyrerank.gateway.errors import STATUSES, GatewayError, superset
+from anyrerank.gateway.errors import STATUSES, GatewayError, internal_error, superset
 from anyrerank.gateway.exchange import request_id_of
 from anyrerank.gateway.metrics import Metrics
 from anyrerank.gateway.service import Service
-
-_log = logging.getLogger("anyrerank.gateway")
 
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers a request; may raise a `GatewayError`."""
@@ -55,10 +51,7 @@ class Plain:
         except ClientGoneError:
             return
         except Exception as error:  # noqa: BLE001  a fault of ours must not end the connection without an answer
-            where = "".join(traceback.format_tb(error.__traceback__))
-            _log.error("request %s failed: %s\n%s", request_id, type(error).__name__, where)
-            message = f"the gateway failed; its log has the details under request {request_id}"
-            response = refusal(GatewayError(kind="internal_error", message=message))
+            response = refusal(internal_error(error, request_id))
         response.headers["x-request-id"] = request_id
         self._host.metrics.served(self._route, response.status_code)
         await response(scope, receive, send)
@@ -80,7 +73,7 @@ def master(service: Service, scope: Scope) -> Caller:
     """The caller of a request that only the master may make.
 
     Raises:
-        GatewayError: It is somebody else.
+        GatewayError: The caller is not the master.
     """
     caller = service.access.caller(scope)
     if not caller.is_master:

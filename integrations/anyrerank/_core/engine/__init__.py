@@ -27,7 +27,7 @@ from anyrerank._core.engine.making import (
 from anyrerank._core.engine.options import CONNECTION, Fuse, Options, RerankerOptions
 from anyrerank._core.engine.provider_options import option_names, provider_options
 from anyrerank._core.engine.ranking import order
-from anyrerank._core.engine.retry import RetryPolicy, retryable, wait_before
+from anyrerank._core.engine.retry import RetryPolicy, causes, is_final, retryable, wait_before
 from anyrerank._core.engine.score_cache import warn_once
 from anyrerank._core.engine.signatures import lists_options
 from anyrerank._core.engine.slots import Slots
@@ -51,11 +51,13 @@ __all__ = [
     "ask",
     "blanks",
     "candidates",
+    "causes",
     "checked_documents",
     "checked_query",
     "connect",
     "guarded_query",
     "identity_key",
+    "is_final",
     "key_from_environment",
     "lists_options",
     "made",

@@ -9,10 +9,23 @@ from dataclasses import dataclass
 
 from anyrerank._core.runtime import Flow, Sleep
 from anyrerank._core.types import Answer
-from anyrerank.errors import APIConnectionError, APITimeoutError, BadRequestError, RateLimitError, RerankError
+from anyrerank.errors import (
+    APIConnectionError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    BudgetExceededError,
+    ConfigurationError,
+    FallbackError,
+    NotFoundError,
+    PermissionDeniedError,
+    RateLimitError,
+    RerankError,
+)
 
 _STATUSES = frozenset({408, 409, 425, 429})
 _NOT_IMPLEMENTED = 501
+_FINAL = (AuthenticationError, PermissionDeniedError, NotFoundError, ConfigurationError, BudgetExceededError)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +56,16 @@ def retryable(error: RerankError) -> bool:
     of_the_request = isinstance(error, BadRequestError) or error.too_large
     temporary = status >= 500 and status != _NOT_IMPLEMENTED and not of_the_request
     return status in _STATUSES or temporary or isinstance(error, RateLimitError)
+
+
+def causes(error: RerankError) -> tuple[RerankError, ...]:
+    """The errors behind a `FallbackError`; any other error alone."""
+    return error.errors if isinstance(error, FallbackError) and error.errors else (error,)
+
+
+def is_final(error: RerankError) -> bool:
+    """Whether every further call to the same models would fail too."""
+    return all(isinstance(each, _FINAL) for each in causes(error))
 
 
 def wait_before(retry: int, error: RerankError, policy: RetryPolicy) -> float | None:
