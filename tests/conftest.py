@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import is_hypothesis_test
@@ -13,6 +16,10 @@ from anyrerank.testing import forbid_network
 from tests.support.clock import replace_waits
 from tests.support.harness import Mode, credentials
 from tests.support.loopback import Loopback, Script, well
+
+if TYPE_CHECKING:
+    from tests.support.postgres_server import PostgresServer
+    from tests.support.redis_server import RedisServer
 
 PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
@@ -81,6 +88,71 @@ def serve() -> Iterator[Callable[..., Loopback]]:
 def server(serve: Callable[..., Loopback]) -> Loopback:
     """A server on this machine that ranks until its `script` is replaced."""
     return serve()
+
+
+@pytest.fixture(scope="session")
+def _redis() -> Iterator[str]:
+    from tests.support import redis_server
+    from tests.support.server_process import new_server
+
+    if (given := redis_server.given_url()) is not None:
+        yield given
+        return
+    with new_server(redis_server.RedisServer) as server:
+        server.start()
+        yield server.url
+
+
+@pytest.fixture
+def redis_url(_redis: str) -> str:
+    """An empty database of a Redis server, as `redis://host:port/number`."""
+    from redis import Redis
+
+    with Redis.from_url(_redis) as client:
+        client.flushdb()
+    return _redis
+
+
+@pytest.fixture(scope="session")
+def _postgres() -> Iterator[str]:
+    from tests.support import postgres_server
+    from tests.support.server_process import new_server
+
+    if (given := postgres_server.given_url()) is not None:
+        yield given
+        return
+    with new_server(postgres_server.PostgresServer) as server:
+        server.start()
+        yield server.url
+
+
+@pytest.fixture
+def database_url(_postgres: str) -> Iterator[str]:
+    """A new database of a PostgreSQL server, as `postgresql://user:password@host:port/name`."""
+    from tests.support.postgres_server import new_database
+
+    with new_database(_postgres) as url:
+        yield url
+
+
+@pytest.fixture
+def new_redis() -> Iterator[Callable[..., RedisServer]]:
+    """Makes Redis servers that only this test uses, which it may pause and kill; `start` starts one."""
+    from tests.support.redis_server import RedisServer
+    from tests.support.server_process import new_server
+
+    with ExitStack() as servers:
+        yield lambda **options: servers.enter_context(new_server(partial(RedisServer, **options)))
+
+
+@pytest.fixture
+def new_postgres() -> Iterator[Callable[[], PostgresServer]]:
+    """Makes PostgreSQL servers that only this test uses, which it may pause and kill; `start` starts one."""
+    from tests.support.postgres_server import PostgresServer
+    from tests.support.server_process import new_server
+
+    with ExitStack() as servers:
+        yield lambda: servers.enter_context(new_server(PostgresServer))
 
 
 @pytest.fixture
