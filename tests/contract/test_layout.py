@@ -1,4 +1,4 @@
-"""The house: its rooms, their faces, and its picture in CONTRIBUTING.md."""
+"""The house: its rooms, their faces, and its pictures in CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -21,7 +21,12 @@ else:
 PACKAGE = Path(str(anyrerank.__file__)).parent
 ROOT = PACKAGE.parents[1]
 ROOMS = (
-    *(f"anyrerank._core.{path.name}" for path in (PACKAGE / "_core").iterdir() if (path / "__init__.py").exists()),
+    *(
+        f"anyrerank.{house}.{path.name}"
+        for house in ("_core", "gateway")
+        for path in (PACKAGE / house).iterdir()
+        if (path / "__init__.py").exists()
+    ),
     *(
         f"anyrerank.{name}"
         for name in (
@@ -66,17 +71,22 @@ def test_nothing_reaches_past_the_face_of_a_room(path: Path) -> None:
     assert past == []
 
 
-def contract() -> list[str]:
+def layers_of(contract: str) -> list[str]:
     settings: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    layers: list[str] = settings["tool"]["importlinter"]["contracts"][0]["layers"]
+    contracts = settings["tool"]["importlinter"]["contracts"]
+    layers: list[str]
+    (layers,) = (each["layers"] for each in contracts if each["name"] == contract)
     return layers
 
 
-def test_the_picture_shows_the_floors_of_the_import_contract() -> None:
+@pytest.mark.parametrize(
+    ("top", "contract"), [("__main__", "floors"), ("server", "every room of the gateway has a floor")]
+)
+def test_a_picture_shows_the_floors_of_an_import_contract(top: str, contract: str) -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-    (picture,) = re.findall(r"```text\n(__main__.*?)```", page, re.DOTALL)
+    (picture,) = re.findall(rf"```text\n({top}\b.*?)```", page, re.DOTALL)
     floors = [re.split(r"\s{2,}", line)[0] for line in picture.strip().splitlines()]
-    assert floors == contract()
+    assert floors == layers_of(contract)
 
 
 def test_the_package_has_few_entries_and_small_modules() -> None:

@@ -6,9 +6,8 @@ from starlette.types import Scope
 from tests.support.gateway import entry, gateway_of, running
 
 from anyrerank import MemoryCache
-from anyrerank.gateway.caller import Caller, key_of
-from anyrerank.gateway.config import config_of_models, service_of
-from anyrerank.gateway.isolation import Isolation
+from anyrerank.gateway.configuration import config_of_models, service_of
+from anyrerank.gateway.rerank import Caller, Isolation, key_of
 from anyrerank.testing import StubServer
 
 ASK = {"model": "rerank", "query": "red planet", "documents": ["Venus", "Mars"]}

@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from tests.support.keys import keyring_of, serving
 
 from anyrerank.errors import ConfigurationError
-from anyrerank.gateway.config import config_of_models, service_of
+from anyrerank.gateway.configuration import config_of_models, service_of
 from anyrerank.gateway.keys import Database, Keyring, Store, migrating, opened, token_of
 from anyrerank.gateway.keys.migrating import known_versions, migrate
 from anyrerank.gateway.keys.tables import VERSION, metadata

@@ -13,7 +13,7 @@ from tests.support.gateway import running
 
 from anyrerank.cli.serve import _notes
 from anyrerank.gateway import Gateway
-from anyrerank.gateway.config import GatewayConfig, config_of_file, config_of_models, service_of
+from anyrerank.gateway.configuration import GatewayConfig, config_of_file, config_of_models, service_of
 from anyrerank.gateway.keys import Keyring
 
 ASK: dict[str, Any] = {"query": "red planet", "documents": ["Venus", "Mars is the red planet"]}

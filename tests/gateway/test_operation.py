@@ -16,9 +16,9 @@ from tests.support.keys import EACH, paid, serving
 from anyrerank import MemoryCache, Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway import Gateway, Service
-from anyrerank.gateway.caller import Caller, key_of
-from anyrerank.gateway.health import LIVENESS, READINESS
-from anyrerank.gateway.series import Names
+from anyrerank.gateway.operation import LIVENESS, READINESS
+from anyrerank.gateway.operation.series import Names
+from anyrerank.gateway.rerank import Caller, key_of
 from anyrerank.testing import StubServer
 
 ASK = {"model": "rerank", "query": "red planet", "documents": ["Venus", "Mars is the red planet"]}
@@ -229,7 +229,7 @@ def test_metrics_do_not_grow_with_what_clients_send() -> None:
 def test_metrics_do_not_grow_with_the_names_that_a_wildcard_stands_for(
     vendor: StubServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("anyrerank.gateway.metrics.Names", partial(Names, limit=2))
+    monkeypatch.setattr("anyrerank.gateway.operation.metrics.Names", partial(Names, limit=2))
     models = [entry("any/*", "cohere/*", api_key="vendor-key-3f9", api_base=vendor.url)]
     with running(gateway_of(models)) as url, httpx.Client(base_url=url, headers=HEADERS) as client:
         for number in range(5):

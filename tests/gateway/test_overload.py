@@ -11,7 +11,7 @@ from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 from tests.support.loopback import PATIENCE
 
 from anyrerank.gateway import Gateway
-from anyrerank.gateway.health import LIVENESS, READINESS
+from anyrerank.gateway.operation import LIVENESS, READINESS
 from anyrerank.testing import StubServer
 
 ASK = {"model": "rerank", "query": "red planet", "documents": ["Venus", "Mars is the red planet"]}

@@ -16,7 +16,7 @@ from tests.support.gateway import MASTER_KEY, running
 from tests.support.keys import ASK, EACH, bearer, keyring_of, paid
 
 from anyrerank.gateway import Gateway
-from anyrerank.gateway.config import config_of_file, service_of
+from anyrerank.gateway.configuration import config_of_file, service_of
 from anyrerank.gateway.keys import Keyring
 from anyrerank.ledger import LedgerError
 from anyrerank.testing import StubServer

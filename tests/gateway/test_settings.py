@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from anyrerank.errors import ConfigurationError
-from anyrerank.gateway.config import GatewayConfig, config_of_file
+from anyrerank.gateway.configuration import GatewayConfig, config_of_file
 
 LOCAL = {"model_name": "good", "litellm_params": {"model": "local/lexical"}}
 

@@ -9,8 +9,7 @@ from typing import Any
 
 from anyrerank import Router
 from anyrerank.gateway import Gateway, GatewaySettings, Service
-from anyrerank.gateway.caller import Access, MasterKey, Open
-from anyrerank.gateway.isolation import isolation_of
+from anyrerank.gateway.rerank import Access, MasterKey, Open, isolation_of
 from anyrerank.gateway.server import Server, listen
 
 MASTER_KEY = "sk-master-4Fq8Zr1uXw"

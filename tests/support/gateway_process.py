@@ -18,7 +18,7 @@ from typing import Any
 from anyrerank import Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway import Gateway, GatewaySettings, Service
-from anyrerank.gateway.caller import Open
+from anyrerank.gateway.rerank import Open
 from anyrerank.gateway.server import Server, listen
 from anyrerank.ledger import Ledger
 

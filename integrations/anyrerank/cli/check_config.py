@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from anyrerank._core.engine import Deployment
     from anyrerank._core.routing import LeftOut
-    from anyrerank.gateway.config import GatewayConfig
+    from anyrerank.gateway.configuration import GatewayConfig
 
 _OF_SEVERAL = frozenset({"cache", "default_fallbacks", "fallbacks", "model_group_alias"})
 """Arguments of a router that name other models, or that would answer without a call."""
@@ -35,7 +35,7 @@ def check_config(path: Path, *, call: bool = False) -> None:
         typer.Exit: A model in it cannot be called.
     """
     from anyrerank._core.client import deployments_of
-    from anyrerank.gateway.config import config_of_file, service_of
+    from anyrerank.gateway.configuration import config_of_file, service_of
 
     config = config_of_file(path)
     deployments = deployments_of(service_of(config).router)

@@ -17,7 +17,7 @@ from anyrerank.errors import ConfigurationError, RerankError
 
 if TYPE_CHECKING:
     from anyrerank.gateway import Gateway
-    from anyrerank.gateway.config import GatewayConfig
+    from anyrerank.gateway.configuration import GatewayConfig
 
 _DEFAULT_MODEL = "local/lexical"
 
@@ -45,7 +45,7 @@ def serve(
     """
     with one_line_errors():
         from anyrerank.gateway import Gateway
-        from anyrerank.gateway.config import service_of
+        from anyrerank.gateway.configuration import service_of
         from anyrerank.gateway.keys import opened
         from anyrerank.gateway.server import Server, check_host, keep_what_is_loaded, listen
 
@@ -81,7 +81,7 @@ def serve(
 
 def _read(config: Path | None, models: list[str] | None, host: str) -> GatewayConfig:
     """The configuration, if it may be served on this address."""
-    from anyrerank.gateway.config import config_of_file, config_of_models
+    from anyrerank.gateway.configuration import config_of_file, config_of_models
 
     found = config_of_models(models or [_DEFAULT_MODEL]) if config is None else config_of_file(config)
     if found.settings.master_key is None and not _is_loopback(host):

@@ -14,7 +14,7 @@ except ImportError as error:
     raise MissingExtraError(f"the gateway needs {error.name}: pip install 'anyrerank[gateway]'") from error
 
 from anyrerank.gateway.app import Gateway, application
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.rerank import Service
 from anyrerank.gateway.settings import GatewaySettings
 
 __all__ = ["Gateway", "GatewaySettings", "Service", "application"]

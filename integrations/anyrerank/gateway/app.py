@@ -14,22 +14,12 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from anyrerank.errors import ConfigurationError
-from anyrerank.gateway.access_log import AccessLog
-from anyrerank.gateway.admission import Admission
-from anyrerank.gateway.browsers import Browsers
 from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
-from anyrerank.gateway.exchange import Exchange, Listener, RerankEndpoint, request_id_of
-from anyrerank.gateway.facts import Facts, KeyCheck
-from anyrerank.gateway.health import Dependency
+from anyrerank.gateway.http import Browsers, Handler, Plain, Traced, instead_of, without_repeats, without_slashes
 from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
-from anyrerank.gateway.metrics import Metrics
-from anyrerank.gateway.operation import operation_routes
-from anyrerank.gateway.paths import instead_of, without_repeats, without_slashes
-from anyrerank.gateway.plain import Handler, Plain
-from anyrerank.gateway.playground import playground
-from anyrerank.gateway.service import Service
-from anyrerank.gateway.tracing import Traced
+from anyrerank.gateway.operation import AccessLog, Dependency, Facts, KeyCheck, Metrics, operation_routes
+from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
 
 _log = logging.getLogger("anyrerank.gateway")
 
@@ -112,7 +102,6 @@ def application(gateway: Gateway) -> ASGIApp:
     endpoints = {path: Traced(each, path, gateway) for path, each in rerank_endpoints(gateway).items()}
     with_model = tuple(path.partition("{")[0] for path in endpoints if "{" in path)
     routes = [
-        Route("/", Plain(gateway, "/", playground), methods=["GET"]),
         *operation_routes(gateway),
         *key_routes(gateway),
         *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),

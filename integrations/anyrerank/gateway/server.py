@@ -18,7 +18,7 @@ import uvicorn
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.app import Gateway, application
-from anyrerank.gateway.connection import Connection
+from anyrerank.gateway.http import Connection
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients and load balancers keep a connection: who closes it first must not be the server."""

@@ -10,12 +10,12 @@ from typing import Any
 from anyrerank._core.engine import Options
 from anyrerank._core.pricing import Budget
 from anyrerank._core.types import RerankResponse, tokens_to_read
-from anyrerank.gateway.caller import Caller, Grant
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.store import Customer
+from anyrerank.gateway.rerank import Caller, Grant
 from anyrerank.hooks import Hook
 
 

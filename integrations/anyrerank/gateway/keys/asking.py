@@ -13,13 +13,13 @@ from starlette.routing import Route
 
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.gateway.body import json_object
-from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.http import Host, Plain, json_answer
 from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.keyring import Keyring
-from anyrerank.gateway.plain import Host, Plain, json_answer
+from anyrerank.gateway.rerank import Caller
 
 _LARGEST_BODY = 2**20
 _LARGEST_PAGE = 100

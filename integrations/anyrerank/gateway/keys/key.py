@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from anyrerank.gateway.caller import digest
+from anyrerank.gateway.rerank import digest
 
 _SHOWN = 4
 _TAG = 16

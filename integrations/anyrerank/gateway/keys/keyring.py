@@ -13,7 +13,6 @@ from starlette.types import Scope
 
 from anyrerank._core.pricing import Budget
 from anyrerank.errors import RerankError
-from anyrerank.gateway.caller import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.account import Account, Shared
 from anyrerank.gateway.keys.database import DatabaseError
@@ -22,6 +21,7 @@ from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.networks import Networks
 from anyrerank.gateway.keys.past import Past
 from anyrerank.gateway.keys.store import Customer, Store
+from anyrerank.gateway.rerank import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
 from anyrerank.ledger import Ledger
 
 _log = logging.getLogger("anyrerank.gateway")

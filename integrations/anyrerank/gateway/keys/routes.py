@@ -14,12 +14,12 @@ from starlette.routing import Route
 
 from anyrerank._core.pricing import Budget
 from anyrerank.gateway.errors import GatewayError, bad_request
+from anyrerank.gateway.http import Host
 from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.asking import Ask, Asking
 from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
-from anyrerank.gateway.plain import Host
 
 
 def key_routes(host: Host) -> list[Route]:

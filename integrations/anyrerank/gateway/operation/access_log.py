@@ -9,8 +9,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from anyrerank.gateway.body import encoded
-from anyrerank.gateway.exchange import Exchange
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.rerank import Exchange, Service
 
 _log = logging.getLogger("anyrerank.gateway.access")
 

@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from asyncio import TimerHandle
 from http import HTTPStatus
-from typing import Any, Protocol
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from anyrerank.gateway.errors import superset
-from anyrerank.gateway.metrics import Metrics
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.http.host import Host
 
 MAX_HEADER_BYTES = 64 * 1024
 MAX_HEADER_LINES = 100
@@ -28,14 +27,6 @@ _REASONS = {
     408: "the headers of the request did not arrive in time",
     431: f"the headers of a request may have {MAX_HEADER_BYTES // 1024} KiB and {MAX_HEADER_LINES} lines",
 }
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
-    metrics: Metrics
-    connections: int
 
 
 class Connection(HttpToolsProtocol):

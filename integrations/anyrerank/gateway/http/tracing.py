@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyrerank._core.runtime import tracing
 from anyrerank.gateway.body import header
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.rerank import Service
 
 if TYPE_CHECKING:
     from anyrerank.telemetry import OpenTelemetry, Serving

@@ -11,29 +11,34 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from anyrerank.errors import RerankError
-from anyrerank.gateway import health, models, plain
+from anyrerank.gateway import http
 from anyrerank.gateway.body import header
-from anyrerank.gateway.browsers import is_loopback
 from anyrerank.gateway.errors import bad_request
-from anyrerank.gateway.health import LIVENESS, READINESS, Health
-from anyrerank.gateway.models import Models
-from anyrerank.gateway.openapi import openapi
-from anyrerank.gateway.plain import Plain, json_answer, master
+from anyrerank.gateway.http import Plain, is_loopback, json_answer, master
+from anyrerank.gateway.operation import health
+from anyrerank.gateway.operation.health import LIVENESS, READINESS, Health
+from anyrerank.gateway.operation.metrics import Metrics
+from anyrerank.gateway.operation.models import Models
+from anyrerank.gateway.operation.openapi import openapi
+from anyrerank.gateway.operation.playground import playground
 
 _PROXY_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 
 
-class Host(health.Host, models.Host, plain.Host, Protocol):
+class Host(http.Host, health.Host, Protocol):
     """What is needed of the gateway."""
+
+    metrics: Metrics
 
     def reload(self) -> None:
         """Read the configuration again."""
 
 
 def operation_routes(host: Host) -> Iterable[BaseRoute]:
-    """Health, metrics, models, and the reload of the configuration."""
+    """The playground, health, metrics, models, and the reload of the configuration."""
     states, lists, operation = Health(host), Models(host), _Operation(host)
     handlers = {
+        "/": playground,
         **dict.fromkeys(LIVENESS, states.alive),
         **dict.fromkeys(READINESS, states.ready),
         "/health": states.overview,

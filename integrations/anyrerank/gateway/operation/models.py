@@ -12,8 +12,8 @@ from anyrerank._core.client import deployments_of
 from anyrerank._core.engine import Deployment
 from anyrerank._core.pricing import Price
 from anyrerank.errors import RerankError
-from anyrerank.gateway.plain import json_answer
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.http import json_answer
+from anyrerank.gateway.rerank import Service
 
 _CREATED = 1677610602
 """LiteLLM's and OpenAI's constant for models of an unknown age."""

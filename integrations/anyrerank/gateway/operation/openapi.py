@@ -13,7 +13,7 @@ import anyrerank
 from anyrerank.gateway.body import encoded
 from anyrerank.gateway.dialects import CohereStyle, Dialect, dialects
 from anyrerank.gateway.errors import STATUSES, phrase
-from anyrerank.gateway.health import LIVENESS, READINESS
+from anyrerank.gateway.operation.health import LIVENESS, READINESS
 
 _NOT_OF_RERANK = {405, 499}
 _TEXT = {"type": "string", "pattern": r"\S"}

@@ -26,7 +26,7 @@ async def playground(_: Request) -> Response:
 
 @cache
 def _page() -> tuple[str, str]:
-    content = files("anyrerank.gateway").joinpath("playground.html").read_text("utf-8")
+    content = files("anyrerank.gateway.operation").joinpath("playground.html").read_text("utf-8")
     script, style = (_digest(content, tag) for tag in ("script", "style"))
     policy = (
         f"default-src 'none'; script-src {script}; style-src {style}; connect-src 'self'; img-src data:; "

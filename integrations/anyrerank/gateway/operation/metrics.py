@@ -12,10 +12,8 @@ from prometheus_client.registry import Collector
 
 from anyrerank._core.client import deployments_of
 from anyrerank._core.types import Attempt, RerankResponse
-from anyrerank.gateway.admission import Admission
-from anyrerank.gateway.exchange import Exchange
-from anyrerank.gateway.series import Durations, Names, Totals
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.operation.series import Durations, Names, Totals
+from anyrerank.gateway.rerank import Admission, Exchange, Service
 
 
 class Host(Protocol):

@@ -4,25 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address
-from typing import Protocol
 from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyrerank.gateway.errors import superset
-from anyrerank.gateway.metrics import Metrics
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.http.host import Host
 
 Headers = list[tuple[bytes, bytes]]
 
 _EXPOSED = b"x-request-id, retry-after, x-anyrerank-cost, x-anyrerank-cache, x-anyrerank-deployment"
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
-    metrics: Metrics
 
 
 class Browsers:

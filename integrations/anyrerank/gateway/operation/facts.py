@@ -9,9 +9,8 @@ from starlette.responses import Response
 
 from anyrerank.gateway.dialects import Dialect
 from anyrerank.gateway.errors import STATUSES, GatewayError
-from anyrerank.gateway.exchange import request_id_of
-from anyrerank.gateway.plain import json_answer
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.http import json_answer
+from anyrerank.gateway.rerank import Service, request_id_of
 
 
 class Host(Protocol):

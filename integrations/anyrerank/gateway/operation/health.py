@@ -16,11 +16,10 @@ from starlette.responses import Response
 import anyrerank
 from anyrerank._core.client import DeploymentStatus, Router, deployments_of
 from anyrerank.errors import RerankError
-from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError, described
-from anyrerank.gateway.plain import json_answer, master
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.http import json_answer, master
+from anyrerank.gateway.rerank import Caller, Service
 
 LIVENESS = ("/health/liveliness", "/health/liveness", "/liveness", "/livez", "/healthz")
 READINESS = ("/health/readiness", "/readiness", "/readyz")

@@ -13,7 +13,7 @@ from anyrerank._core.engine import Deployment, Plan
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import header
 from anyrerank.gateway.dialects import Asked
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.rerank.service import Service
 
 
 def is_dry_run(scope: Scope) -> bool:

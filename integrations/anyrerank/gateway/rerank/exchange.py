@@ -14,15 +14,15 @@ from starlette.types import Receive, Scope, Send
 from anyrerank._core.client import BaseReranker, scales_of, supported_options
 from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
-from anyrerank.gateway.admission import Admission, Hold
-from anyrerank.gateway.answers import ranked
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
-from anyrerank.gateway.caller import Caller, Grant
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
-from anyrerank.gateway.dry_run import dry_run, is_dry_run
 from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
-from anyrerank.gateway.noted import Noted
-from anyrerank.gateway.service import Service, check_scales, options_of_call
+from anyrerank.gateway.rerank.admission import Admission, Hold
+from anyrerank.gateway.rerank.answers import ranked
+from anyrerank.gateway.rerank.caller import Caller, Grant
+from anyrerank.gateway.rerank.dry_run import dry_run, is_dry_run
+from anyrerank.gateway.rerank.noted import Noted
+from anyrerank.gateway.rerank.service import Service, check_scales, options_of_call
 from anyrerank.gateway.settings import GatewaySettings
 
 T = TypeVar("T")

@@ -10,9 +10,9 @@ from anyrerank import providers
 from anyrerank._core.client import BaseReranker, Router
 from anyrerank._core.types import Scale
 from anyrerank.errors import BadRequestError
-from anyrerank.gateway.caller import Access, Caller
 from anyrerank.gateway.errors import GatewayError, bad_request
-from anyrerank.gateway.isolation import Isolation
+from anyrerank.gateway.rerank.caller import Access, Caller
+from anyrerank.gateway.rerank.isolation import Isolation
 from anyrerank.gateway.settings import GatewaySettings
 
 _MOST_FALLBACKS = 5

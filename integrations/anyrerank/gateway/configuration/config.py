@@ -12,11 +12,9 @@ from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.gateway.advice import for_operator
-from anyrerank.gateway.caller import MasterKey, Open
-from anyrerank.gateway.general_settings import honoured, may_be_ignored, refuse_wrong_names
-from anyrerank.gateway.isolation import isolation_of
+from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
 from anyrerank.gateway.keys import Keyring, Past, restore
-from anyrerank.gateway.service import Absent, Service
+from anyrerank.gateway.rerank import Absent, MasterKey, Open, Service, isolation_of
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 
 _DEFAULTS = {"drop_params": True}

@@ -3,28 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from anyrerank.gateway.body import ClientGoneError, encoded
-from anyrerank.gateway.caller import Caller
 from anyrerank.gateway.errors import STATUSES, GatewayError, internal_error, superset
-from anyrerank.gateway.exchange import request_id_of
-from anyrerank.gateway.metrics import Metrics
-from anyrerank.gateway.service import Service
+from anyrerank.gateway.http.host import Host
+from anyrerank.gateway.rerank import Caller, Service, request_id_of
 
 Handler = Callable[[Request], Awaitable[Response]]
 """Answers a request; may raise a `GatewayError`."""
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
-    metrics: Metrics
 
 
 class Plain:

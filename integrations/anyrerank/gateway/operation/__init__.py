@@ -1,0 +1,18 @@
+"""What operators and clients ask apart from rerankings: health, metrics, logs, models, OpenAPI and the playground."""
+
+from anyrerank.gateway.operation.access_log import AccessLog
+from anyrerank.gateway.operation.facts import Facts, KeyCheck
+from anyrerank.gateway.operation.health import LIVENESS, READINESS, Dependency
+from anyrerank.gateway.operation.metrics import Metrics
+from anyrerank.gateway.operation.routes import operation_routes
+
+__all__ = [
+    "LIVENESS",
+    "READINESS",
+    "AccessLog",
+    "Dependency",
+    "Facts",
+    "KeyCheck",
+    "Metrics",
+    "operation_routes",
+]

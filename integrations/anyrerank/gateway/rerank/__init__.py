@@ -1,0 +1,40 @@
+"""One request for a reranking: who asks, what is served, how many are let in, and the answer."""
+
+from anyrerank.gateway.rerank.admission import Admission
+from anyrerank.gateway.rerank.caller import (
+    ANONYMOUS,
+    MASTER,
+    Access,
+    Caller,
+    Grant,
+    MasterKey,
+    Open,
+    digest,
+    key_of,
+    wrong_key,
+)
+from anyrerank.gateway.rerank.exchange import Exchange, Listener, RerankEndpoint, request_id_of
+from anyrerank.gateway.rerank.isolation import Isolation, isolation_of
+from anyrerank.gateway.rerank.service import Absent, Service
+
+__all__ = [
+    "ANONYMOUS",
+    "MASTER",
+    "Absent",
+    "Access",
+    "Admission",
+    "Caller",
+    "Exchange",
+    "Grant",
+    "Isolation",
+    "Listener",
+    "MasterKey",
+    "Open",
+    "RerankEndpoint",
+    "Service",
+    "digest",
+    "isolation_of",
+    "key_of",
+    "request_id_of",
+    "wrong_key",
+]
