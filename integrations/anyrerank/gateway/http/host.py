@@ -1,10 +1,10 @@
-"""What the parts of this room need of the gateway."""
+"""What this room needs of the gateway."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
-from anyrerank.gateway.rerank import Service
+from anyrerank.gateway import rerank
 
 
 class Counter(Protocol):
@@ -14,10 +14,9 @@ class Counter(Protocol):
         """Count a request that was answered."""
 
 
-class Host(Protocol):
-    """What is needed of the gateway."""
+class Host(rerank.Host, Protocol):
+    """What HTTP needs of the gateway, apart from rerankings."""
 
-    service: Service
     connections: int
 
     @property

@@ -7,24 +7,19 @@ from __future__ import annotations
 
 import re
 import sys
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from anyrerank._core.runtime import tracing
 from anyrerank.gateway.body import header
+from anyrerank.gateway.http.host import Host
 from anyrerank.gateway.rerank import Service
 
 if TYPE_CHECKING:
     from anyrerank.telemetry import OpenTelemetry, Serving
 
 _TRACEPARENT = re.compile(r"(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
 
 
 class Traced:

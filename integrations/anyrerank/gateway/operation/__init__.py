@@ -2,7 +2,8 @@
 
 from anyrerank.gateway.operation.access_log import AccessLog
 from anyrerank.gateway.operation.facts import Facts, KeyCheck
-from anyrerank.gateway.operation.health import LIVENESS, READINESS, Dependency
+from anyrerank.gateway.operation.health import LIVENESS, READINESS
+from anyrerank.gateway.operation.host import Dependency
 from anyrerank.gateway.operation.metrics import Metrics
 from anyrerank.gateway.operation.routes import operation_routes
 

@@ -6,18 +6,12 @@ import logging
 import sys
 import time
 from contextlib import suppress
-from typing import Protocol
 
 from anyrerank.gateway.body import encoded
-from anyrerank.gateway.rerank import Exchange, Service
+from anyrerank.gateway.operation.host import Host
+from anyrerank.gateway.rerank import Exchange
 
 _log = logging.getLogger("anyrerank.gateway.access")
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
 
 
 class AccessLog:

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Protocol
-
 from starlette.requests import Request
 from starlette.responses import Response
 
 from anyrerank.gateway.dialects import Dialect
 from anyrerank.gateway.errors import STATUSES, GatewayError
 from anyrerank.gateway.http import json_answer
-from anyrerank.gateway.rerank import Service, request_id_of
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
+from anyrerank.gateway.operation.host import Host
+from anyrerank.gateway.rerank import request_id_of
 
 
 class Facts:

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, MutableMapping
-from typing import Any, Protocol
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -19,6 +19,7 @@ from anyrerank.errors import RerankError
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError, described
 from anyrerank.gateway.http import json_answer, master
+from anyrerank.gateway.operation.host import Host
 from anyrerank.gateway.rerank import Caller, Service
 
 LIVENESS = ("/health/liveliness", "/health/liveness", "/liveness", "/livez", "/healthz")
@@ -29,17 +30,6 @@ _ASKED = Asked(
 )
 _DEEP_SECONDS = 60.0
 """For how long the outcome of a deep check holds: it costs money."""
-
-Dependency = Callable[[], str | None]
-"""Why the gateway is not ready because of something that it depends on, or `None`. It must not block."""
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
-    draining: bool
-    dependencies: MutableMapping[str, Dependency]
 
 
 class Health:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Protocol
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -12,16 +11,9 @@ from prometheus_client.registry import Collector
 
 from anyrerank._core.client import deployments_of
 from anyrerank._core.types import Attempt, RerankResponse
+from anyrerank.gateway.http import Host
 from anyrerank.gateway.operation.series import Durations, Names, Totals
-from anyrerank.gateway.rerank import Admission, Exchange, Service
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
-    admission: Admission
-    connections: int
+from anyrerank.gateway.rerank import Exchange, Service
 
 
 class Metrics(Collector):

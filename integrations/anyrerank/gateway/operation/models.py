@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -13,16 +13,10 @@ from anyrerank._core.engine import Deployment
 from anyrerank._core.pricing import Price
 from anyrerank.errors import RerankError
 from anyrerank.gateway.http import json_answer
-from anyrerank.gateway.rerank import Service
+from anyrerank.gateway.operation.host import Host
 
 _CREATED = 1677610602
 """LiteLLM's and OpenAI's constant for models of an unknown age."""
-
-
-class Host(Protocol):
-    """What is needed of the gateway."""
-
-    service: Service
 
 
 class Models:

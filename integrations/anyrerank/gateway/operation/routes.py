@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -11,27 +10,16 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import Scope
 
 from anyrerank.errors import RerankError
-from anyrerank.gateway import http
 from anyrerank.gateway.body import header
 from anyrerank.gateway.errors import bad_request
 from anyrerank.gateway.http import Plain, is_loopback, json_answer, master
-from anyrerank.gateway.operation import health
 from anyrerank.gateway.operation.health import LIVENESS, READINESS, Health
-from anyrerank.gateway.operation.metrics import Metrics
+from anyrerank.gateway.operation.host import Host
 from anyrerank.gateway.operation.models import Models
 from anyrerank.gateway.operation.openapi import openapi
 from anyrerank.gateway.operation.playground import playground
 
 _PROXY_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
-
-
-class Host(http.Host, health.Host, Protocol):
-    """What is needed of the gateway."""
-
-    metrics: Metrics
-
-    def reload(self) -> None:
-        """Read the configuration again."""
 
 
 def operation_routes(host: Host) -> Iterable[BaseRoute]:

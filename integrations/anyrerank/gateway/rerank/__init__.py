@@ -13,7 +13,7 @@ from anyrerank.gateway.rerank.caller import (
     key_of,
     wrong_key,
 )
-from anyrerank.gateway.rerank.exchange import Exchange, Listener, RerankEndpoint, request_id_of
+from anyrerank.gateway.rerank.exchange import Exchange, Host, Listener, RerankEndpoint, request_id_of
 from anyrerank.gateway.rerank.isolation import Isolation, isolation_of
 from anyrerank.gateway.rerank.service import Absent, Service
 
@@ -26,6 +26,7 @@ __all__ = [
     "Caller",
     "Exchange",
     "Grant",
+    "Host",
     "Isolation",
     "Listener",
     "MasterKey",

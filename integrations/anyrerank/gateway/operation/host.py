@@ -1,0 +1,23 @@
+"""What this room needs of the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, MutableMapping
+from typing import Protocol
+
+from anyrerank.gateway import http
+from anyrerank.gateway.operation.metrics import Metrics
+
+Dependency = Callable[[], str | None]
+"""Why the gateway is not ready because of something that it depends on, or `None`. It must not block."""
+
+
+class Host(http.Host, Protocol):
+    """What health, models, metrics and the reload need of the gateway, apart from its HTTP."""
+
+    metrics: Metrics
+    draining: bool
+    dependencies: MutableMapping[str, Dependency]
+
+    def reload(self) -> None:
+        """Read the configuration again."""
