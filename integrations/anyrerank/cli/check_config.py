@@ -51,12 +51,13 @@ def check_config(path: Path, *, call: bool = False) -> None:
 def _failed_calls(config: GatewayConfig) -> Iterator[str]:
     """Call each deployment on its own, and print what came back; the names of those that failed."""
     from anyrerank import Router
+    from anyrerank._core.routing import is_wildcard
 
     shared = {name: value for name, value in config.router.items() if name not in _OF_SEVERAL}
     for entry in config.router["model_list"]:
         name, model = entry["model_name"], entry["litellm_params"]["model"]
         what = f"call of {name} ({model})"
-        if "*" in name:
+        if is_wildcard(name):
             typer.echo(without_control_characters(f"{what}: not made, as it stands for any model"))
             continue
         try:

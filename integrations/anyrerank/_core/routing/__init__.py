@@ -10,7 +10,7 @@ from anyrerank._core.routing.litellm_arguments import options_of
 from anyrerank._core.routing.load import Load, Terms, available_at
 from anyrerank._core.routing.memory_state import MemoryState
 from anyrerank._core.routing.misspelt import refuse_misspelt
-from anyrerank._core.routing.names import Groups, groups_of
+from anyrerank._core.routing.names import Groups, groups_of, is_wildcard
 from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
 from anyrerank._core.routing.settings import RouterSettings, aliases_of
 from anyrerank._core.routing.state import RoutingState
@@ -43,6 +43,7 @@ __all__ = [
     "chains_of",
     "full_name",
     "groups_of",
+    "is_wildcard",
     "located",
     "none_found",
     "options_of",

@@ -169,7 +169,7 @@ def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transp
         name = str(given.get("model_name"))
         default_id = f"{name}-{len(named.get(name) or wildcards.get(name) or ()) + 1}"
         entry: Entry | WildcardEntry
-        if "*" in name:
+        if is_wildcard(name):
             entry = WildcardEntry.of(given, default_id, prices, transport)
             wildcards[name] = (*wildcards.get(name, ()), entry)
         else:
@@ -188,6 +188,11 @@ def located_entry(given: object, number: int) -> Located:
     if isinstance(given, Located):
         return given
     return Located(f"model_list[{number}]", given if isinstance(given, Mapping) else {})
+
+
+def is_wildcard(name: str) -> bool:
+    """Whether a name has asterisks, which stand for any text."""
+    return "*" in name
 
 
 def _is_open(params: Mapping[str, Any]) -> bool:

@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 import anyrerank
 from anyrerank._core.client import DeploymentStatus, Router, deployments_of
+from anyrerank._core.routing import is_wildcard
 from anyrerank.errors import RerankError
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError, described
@@ -79,7 +80,7 @@ class Health:
         async with self._checking:  # who comes meanwhile gets the same outcome
             known = self._checked
             if known is None or known[0] is not service or time.monotonic() - known[1] > _DEEP_SECONDS:
-                names = [name for name in service.router.model_names if "*" not in name]
+                names = [name for name in service.router.model_names if not is_wildcard(name)]
                 found = await asyncio.gather(*(_fault(service.router, name, payer) for name in names))
                 known = self._checked = (service, time.monotonic(), dict(zip(names, found, strict=True)))
             return known[2]
@@ -87,9 +88,7 @@ class Health:
 
 def _has_usable_model(router: Router) -> bool:
     """Whether something can be asked; what a wildcard stands for is not known before it is asked."""
-    return any("*" in name for name in router.model_names) or any(
-        each.fault() is None for _, each in deployments_of(router)
-    )
+    return any(map(is_wildcard, router.model_names)) or any(each.fault() is None for _, each in deployments_of(router))
 
 
 async def _fault(router: Router, name: str, payer: Caller) -> str | None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from anyrerank._core.client import deployments_of
 from anyrerank._core.engine import Deployment
 from anyrerank._core.pricing import Price
+from anyrerank._core.routing import is_wildcard
 from anyrerank.errors import RerankError
 from anyrerank.gateway.http import json_answer
 from anyrerank.gateway.operation.host import Host
@@ -70,7 +71,7 @@ class Models:
         router = service.router
         known = deployments_of(router)
         for name in self._names(request):
-            if "*" not in name and name not in service.absent.unavailable:
+            if not is_wildcard(name) and name not in service.absent.unavailable:
                 group = router.as_reranker(name).deployment
                 yield name, [each for other, each in known if other == group]
 

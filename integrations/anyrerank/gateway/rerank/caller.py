@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from starlette.types import Scope
 
 from anyrerank._core.engine import Options
+from anyrerank._core.routing import is_wildcard
 from anyrerank._core.types import RerankResponse
 from anyrerank.gateway.body import header
 from anyrerank.gateway.dialects import Asked
@@ -99,7 +100,7 @@ class Caller:
         """Whether it may use a model of the gateway."""
         if self.models is None or name in self.models:
             return True
-        return any("*" in each and matches(each, name) for each in self.models)
+        return any(is_wildcard(each) and matches(each, name) for each in self.models)
 
     def present(self) -> AbstractContextManager[None]:
         """Count a request that is here; see `Account.present`."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from anyrerank import providers
 from anyrerank._core.client import BaseReranker, Router
+from anyrerank._core.routing import is_wildcard
 from anyrerank._core.types import Scale
 from anyrerank.errors import BadRequestError
 from anyrerank.gateway.errors import GatewayError, bad_request
@@ -133,7 +134,7 @@ class Service:
     def _default(self, caller: Caller) -> str:
         known = dict.fromkeys((*self.absent.names, *self.router.model_names))
         served = {*self.router.model_names, *self.absent.unavailable}
-        mine = [name for name in known if name in served and "*" not in name and caller.may_use(name)]
+        mine = [name for name in known if name in served and not is_wildcard(name) and caller.may_use(name)]
         if self.settings.default_model is not None and (self.settings.default_model in mine or not mine):
             return self.settings.default_model
         return mine[0] if mine else ""
