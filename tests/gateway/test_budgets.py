@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -279,10 +279,42 @@ def test_pinned_end_user_cannot_be_renamed(per_user: Running) -> None:
     assert per_user.rerank(per_user.new_key(), user="bob").status_code == 200
 
 
-@pytest.mark.parametrize("user", ["a\0", "x" * 257, "\ud800"])
-def test_end_user_that_the_ledger_would_change_is_refused(per_user: Running, user: str) -> None:
-    body = json.dumps({**ASK, "user": user})
-    answer = httpx.post(f"{per_user.url}/rerank", content=body, headers=bearer(MASTER_KEY))
+NAMING: dict[str, tuple[str, Callable[[str], dict[str, Any]]]] = {
+    "/rerank": ("user", lambda name: {**ASK, "user": name}),
+    "/key/generate": ("metadata", lambda name: {"metadata": {"end_user": name}}),
+    "/customer/new": ("user_id", lambda name: {"user_id": name}),
+}
+"""Where an end user is named: the field, and a body."""
+
+
+@pytest.mark.parametrize("path", NAMING)
+@pytest.mark.parametrize(
+    ("name", "is_right"),
+    [
+        ("Zoë Müller", True),
+        ("x" * 256, True),
+        ("x" * 257, False),
+        ("a\nb", False),
+        ("a\0", False),
+        ("a\u200b", False),
+        ("\ud800", False),
+    ],
+    ids=ascii,
+)
+def test_name_of_an_end_user_has_one_rule(per_user: Running, path: str, name: str, is_right: bool) -> None:
+    field, body = NAMING[path]
+    answer = httpx.post(f"{per_user.url}{path}", content=json.dumps(body(name)), headers=bearer(MASTER_KEY))
+    if is_right:
+        assert answer.status_code == 200
+    else:
+        error = answer.json()["error"]
+        assert (answer.status_code, error["param"]) == (400, field)
+        assert "must be printable text of 1 to 256 characters" in error["message"]
+        assert name not in answer.text
+
+
+def test_end_user_in_a_header_must_be_printable(per_user: Running) -> None:
+    answer = per_user.rerank(per_user.new_key(), {"x-litellm-end-user-id": "a\u200b"})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, "user")
 
 

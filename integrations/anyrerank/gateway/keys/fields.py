@@ -11,11 +11,11 @@ from anyrerank._core.pricing import seconds_of
 from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.errors import bad_request
+from anyrerank.gateway.rerank import checked_end_user
 
 _NEVER = "-1"
 _LARGEST = 2**63 - 1
 _LONGEST = 36_500 * 86_400.0
-_LONGEST_USER = 256
 _ALL_MODELS = "all-proxy-models"
 _UNKNOWN_GROUPS = frozenset({"all-team-models", "no-default-models"})
 _KEY_TYPES = ("default", "llm_api")
@@ -104,7 +104,7 @@ class KeyFields(_Given):
 class CustomerFields(_Given):
     """What an end user may be given."""
 
-    user_id: Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_plain)]
+    user_id: str
     max_budget: _Dollars | None = None
     budget_duration: _Duration | None = None
     blocked: bool | None = None
@@ -133,7 +133,8 @@ def columns_of_key(body: Mapping[str, Any], now: float) -> dict[str, Any]:
     added = {name: value for name, value in (fields.model_extra or {}).items() if value is not None}
     if added or "metadata" in given:
         columns["metadata"] = {**(given.get("metadata") or {}), **added}
-        _check_end_user(columns["metadata"].get("end_user"))
+        if (pinned := columns["metadata"].get("end_user")) is not None:
+            checked_end_user(pinned, "metadata.end_user")  # one that is not understood would not be pinned
     return columns
 
 
@@ -144,6 +145,7 @@ def columns_of_customer(body: Mapping[str, Any]) -> dict[str, Any]:
         GatewayError: A field has a wrong value, or restricts the user in a way that is not supported.
     """
     fields = _checked(CustomerFields, body)
+    checked_end_user(fields.user_id, "user_id")
     columns = {name: getattr(fields, name) for name in fields.model_fields_set & CustomerFields.model_fields.keys()}
     if "blocked" in columns:
         columns["blocked"] = bool(columns["blocked"])
@@ -168,13 +170,6 @@ def _checked(model: type[T], body: Mapping[str, Any]) -> T:
         raise bad_request(f"{name}: {reason}", name) from None
     except TypeError:
         raise bad_request("a field has an invalid name") from None
-
-
-def _check_end_user(user: object) -> None:
-    """A key whose end user is not understood would have none."""
-    if user is not None and not (isinstance(user, str) and 0 < len(user) <= _LONGEST_USER and user.isprintable()):
-        message = f"metadata.end_user must be printable text of at most {_LONGEST_USER} characters"
-        raise bad_request(message, "metadata")
 
 
 def _restricts(name: str) -> bool:

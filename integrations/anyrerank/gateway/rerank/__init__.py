@@ -13,6 +13,7 @@ from anyrerank.gateway.rerank.caller import (
     key_of,
     wrong_key,
 )
+from anyrerank.gateway.rerank.end_user import checked_end_user
 from anyrerank.gateway.rerank.exchange import Exchange, Host, Listener, RerankEndpoint, request_id_of
 from anyrerank.gateway.rerank.isolation import Isolation, isolation_of
 from anyrerank.gateway.rerank.service import Absent, Service
@@ -33,6 +34,7 @@ __all__ = [
     "Open",
     "RerankEndpoint",
     "Service",
+    "checked_end_user",
     "digest",
     "isolation_of",
     "key_of",

@@ -16,18 +16,18 @@ from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
-from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
+from anyrerank.gateway.errors import STATUSES, GatewayError, gateway_error, internal_error
 from anyrerank.gateway.rerank.admission import Admission, Hold
 from anyrerank.gateway.rerank.answers import ranked
 from anyrerank.gateway.rerank.caller import Caller, Grant
 from anyrerank.gateway.rerank.dry_run import dry_run, is_dry_run
+from anyrerank.gateway.rerank.end_user import checked_end_user
 from anyrerank.gateway.rerank.noted import Noted
 from anyrerank.gateway.rerank.service import Service, check_scales, options_of_call
 from anyrerank.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
 
-_LONGEST_USER = 256
 _END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
 
 
@@ -182,17 +182,6 @@ class RerankEndpoint:
             raise gateway_error(error) from None
 
 
-def checked_user(user: str) -> str:
-    """The name of an end user, if the ledger can store it as it is.
-
-    Raises:
-        GatewayError: It cannot, so that two names would become one.
-    """
-    if len(user) > _LONGEST_USER or "\0" in user or any("\ud800" <= each <= "\udfff" for each in user):
-        raise bad_request(f"user must be text of at most {_LONGEST_USER} characters", "user")
-    return user
-
-
 def _text_in_header(scope: Scope, name: bytes) -> str | None:
     """The text of a header, so that a name means the same there and in a body."""
     text = header(scope, name)
@@ -251,7 +240,7 @@ def _options(asked: Asked, scope: Scope, caller: Caller, service: Service, scale
         or next(filter(None, (_text_in_header(scope, name) for name in _END_USER_HEADERS)), None)
     )
     if user is not None:
-        options["user"] = checked_user(user)
+        options["user"] = checked_end_user(user, "user")
     if "unknown" not in scales and (asked.unit_scores or len(scales) > 1):
         options["score_mode"] = "unit"
     if service.isolation is not None:
