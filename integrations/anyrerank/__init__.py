@@ -37,6 +37,7 @@ if _typing.TYPE_CHECKING:
         PermissionDeniedError,
         RateLimitError,
         RerankError,
+        StateUnavailableError,
         UnknownPriceError,
     )
 
@@ -71,6 +72,7 @@ __all__ = [
     "Results",
     "Router",
     "SQLiteCache",
+    "StateUnavailableError",
     "Tokens",
     "UnknownPriceError",
     "__version__",

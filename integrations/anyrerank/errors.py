@@ -15,6 +15,7 @@
       |     +-- UnknownPriceError      there is a budget, and the price of the model is not known
       +-- GuardrailRaisedError         a guardrail stopped the query
       +-- BudgetExceededError          the call would exceed a budget
+      +-- StateUnavailableError        what several processes share, such as a budget, cannot be reached
       +-- FallbackError                every model that was tried failed
 
 No message, `repr` or pickle of an error holds an API key, a query or a document.
@@ -154,6 +155,10 @@ class GuardrailRaisedError(RerankError):
 
 class BudgetExceededError(RerankError):
     """The call would exceed a budget; nothing was sent."""
+
+
+class StateUnavailableError(RerankError):
+    """What several processes share cannot be reached, and the call needs it; nothing was sent."""
 
 
 _CALLER_ERRORS = (BadRequestError, GuardrailRaisedError)

@@ -20,6 +20,7 @@ from anyrerank.errors import (
     BudgetExceededError,
     RateLimitError,
     RerankError,
+    StateUnavailableError,
 )
 
 _TRIES = 10
@@ -123,13 +124,17 @@ def _is_budget(error: RerankError) -> bool:
 
 def _passing(error: RerankError) -> RerankError | None:
     """The error after which the same row may be answered later: of several, the one with the shortest wait."""
-    passing = [each for each in causes(error) if retryable(each) or isinstance(each, RateLimitError)]
+    passing = [
+        each for each in causes(error) if retryable(each) or isinstance(each, RateLimitError | StateUnavailableError)
+    ]
     return min(passing, key=lambda each: each.retry_after or 0.0, default=None)
 
 
 def _is_of_all(error: RerankError) -> bool:
     """Whether other rows would get the error at this moment too, so that all of them wait."""
-    return isinstance(error, RateLimitError | APIConnectionError) or error.retry_after is not None
+    return (
+        isinstance(error, RateLimitError | APIConnectionError | StateUnavailableError) or error.retry_after is not None
+    )
 
 
 def _is_partly_answered(attempts: Sequence[Attempt]) -> bool:

@@ -25,6 +25,7 @@ from anyrerank.errors import (
     PermissionDeniedError,
     RateLimitError,
     RerankError,
+    StateUnavailableError,
     UnknownPriceError,
 )
 from anyrerank.gateway.advice import for_operator
@@ -145,6 +146,7 @@ _KINDS: tuple[tuple[type[RerankError] | tuple[type[RerankError], ...], str], ...
     (ConfigurationError, "internal_error"),
     (GuardrailRaisedError, "guardrail_raised"),
     (BudgetExceededError, "budget_exceeded"),
+    (StateUnavailableError, "unavailable"),
     (BadRequestError, "invalid_request_error"),
     ((AuthenticationError, PermissionDeniedError), "upstream_authentication_error"),
     (RateLimitError, "rate_limit_exceeded"),

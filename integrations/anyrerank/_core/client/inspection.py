@@ -30,10 +30,7 @@ def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
 
 def budgets_of(router: Router) -> dict[str, Budget]:
     """The budgets of the deployments of a router, by `model_id`; that of a wildcard is shared by its models."""
-    groups = router._groups
-    found = [(each.id, each.budget) for entries in groups.wildcards.values() for each in entries]
-    found += [(each.id, each.deployment.budget) for group in groups.named.values() for each in group.entries]
-    return {model_id: budget for model_id, budget in found if budget is not None}
+    return router._groups.budgets
 
 
 def deployment_names(reranker: BaseReranker) -> list[str]:

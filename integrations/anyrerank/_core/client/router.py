@@ -21,8 +21,8 @@ from anyrerank._core.routing import (
     Balancer,
     ConfigFile,
     Fallbacks,
-    MemoryState,
     RouterSettings,
+    SharedState,
     aliases_of,
     chain_of,
     chains_of,
@@ -32,6 +32,7 @@ from anyrerank._core.routing import (
     options_of,
     read_config,
     rerankers_of,
+    routing_state,
     warning_of,
 )
 from anyrerank._core.runtime import Flow, did_you_mean
@@ -109,6 +110,8 @@ class Router(KeepsConnections):
             `model_names` does not show.
         prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
+        state: Shares rate limits, cooldowns and budgets of deployments with the replicas of this router in other
+            processes: an `anyrerank.state.RedisState`. By default this process keeps them for itself.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
 
     Raises:
@@ -135,6 +138,7 @@ class Router(KeepsConnections):
         model_group_alias: Mapping[str, str | Mapping[str, Any]] | None = None,
         prices: PriceFile | None = None,
         http_client: Any = None,
+        state: SharedState | None = None,
         **options: Any,
     ) -> None:
         if fixed := sorted(CONNECTION & options.keys()):
@@ -159,8 +163,7 @@ class Router(KeepsConnections):
             Options,
             {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options, self._groups.providers)},
         )
-        state = MemoryState(settings.cooldowns, settings.latency_ttl)
-        self._balancer = Balancer(settings.rules, state, self._transport)
+        self._balancer = Balancer(settings.rules, routing_state(settings, state, self._groups), self._transport)
         self._aliases, self._hidden = aliases_of(names["alias"], self._groups)
         self._chains = chains_of(
             self._groups, names["fallbacks"], names["default_fallbacks"], settings.max_fallbacks, self._aliases

@@ -13,7 +13,7 @@ from anyrerank._core.engine.documents import identity
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.retry import RetryPolicy, retried
 from anyrerank._core.engine.score_cache import callwise, missing, pairwise, seed_of
-from anyrerank._core.pricing import Budget, Spending, charged, estimated, total
+from anyrerank._core.pricing import Payer, charged, estimated, reserved, total
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest, usual_units
 from anyrerank.cache import Cache
@@ -113,7 +113,7 @@ class _Asking:
         )
         if budgets := _budgets(options, self.deployment):
             estimate = self.deployment.estimate
-            spending = Spending.of(budgets, estimate(request, starts))
+            spending = yield from reserved(budgets, estimate(request, starts))
             flow = charged(flow, spending.settle, call.attempts, call.in_flight, estimate)
         return (yield from flow)
 
@@ -171,7 +171,7 @@ def _in_flight(flow: Flow[Answer], request: RerankRequest, call: Call) -> Flow[A
     return answer
 
 
-def _budgets(options: Options, deployment: Deployment) -> list[tuple[Budget, str | None]]:
+def _budgets(options: Options, deployment: Deployment) -> list[Payer]:
     """The budgets of a call and of the deployment, each with the user that it is for."""
     own = deployment.own
     of_own = [] if own is None else own.model_copy(update={"user": options.user}).budgets

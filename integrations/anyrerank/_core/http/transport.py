@@ -15,11 +15,19 @@ import httpx
 from anyrerank._core.http.async_client import AsyncClient
 from anyrerank._core.http.failures import translated
 from anyrerank._core.http.forbidden import check_allowed
-from anyrerank._core.http.loops import closed_with_loop
 from anyrerank._core.http.sync_client import SyncClient
 from anyrerank._core.http.tls import USUAL, Tls
 from anyrerank._core.http.user_client import asend_with, send_with
-from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse, Sender, reset_in_child, timeout, traced
+from anyrerank._core.runtime import (
+    Deadline,
+    HttpRequest,
+    HttpResponse,
+    Sender,
+    closed_with_loop,
+    reset_in_child,
+    timeout,
+    traced,
+)
 from anyrerank.errors import ConfigurationError
 
 _Loops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient]

@@ -1,6 +1,7 @@
 """What calls cost, and budgets."""
 
-from anyrerank._core.pricing.budget import Budget, Spending, charged, seconds_of
+from anyrerank._core.pricing.budget import Budget, seconds_of
+from anyrerank._core.pricing.budget_state import Balance, BudgetState, HasBudgets, Hold, RefusedError, SharedAccount
 from anyrerank._core.pricing.prices import (
     FREE,
     MAYBE_BILLED,
@@ -16,13 +17,21 @@ from anyrerank._core.pricing.prices import (
     together,
     total,
 )
+from anyrerank._core.pricing.spending import Payer, Spending, charged, reserved
 
 __all__ = [
     "FREE",
     "MAYBE_BILLED",
+    "Balance",
     "Budget",
+    "BudgetState",
+    "HasBudgets",
+    "Hold",
+    "Payer",
     "Price",
     "PriceFile",
+    "RefusedError",
+    "SharedAccount",
     "Spending",
     "Spent",
     "charged",
@@ -31,6 +40,7 @@ __all__ = [
     "listed",
     "price_dates",
     "read",
+    "reserved",
     "seconds_of",
     "spent",
     "together",

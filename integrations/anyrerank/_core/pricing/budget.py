@@ -6,16 +6,17 @@ import math
 import re
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from hashlib import sha256
+from typing import Any
+from uuid import uuid4
 
-from anyrerank._core.pricing.prices import owed
-from anyrerank._core.runtime import Flow, is_number, reset_in_child
-from anyrerank._core.types import Attempt, RerankRequest, public
-from anyrerank.errors import BudgetExceededError, ConfigurationError, RerankError
-
-T = TypeVar("T")
+from anyrerank._core.pricing.budget_state import Balance, BudgetState, HasBudgets, Hold, SharedAccount
+from anyrerank._core.runtime import is_number, reset_in_child, run
+from anyrerank._core.types import public
+from anyrerank.errors import BudgetExceededError, ConfigurationError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 _MINUTE = 60.0
@@ -46,29 +47,44 @@ class Budget:
 
     The estimated cost of a call is reserved, so that concurrent calls do not overspend together. When the call is over,
     its real cost replaces the estimate, unless that is unknown: after a timeout, or when the call was cut off. Spending
-    is counted in this process, from when the budget was made.
+    is counted in this process, from when the budget was made, or in a `state` that several processes share.
 
         Reranker("cohere/rerank-v3.5", budget=Budget(20, "1d"), user_budget=Budget(0.50, "1d"))
+        Budget(500, "1d", state=RedisState("redis://..."), name="nightly")  # one budget for all processes
 
-    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent. A
-    forked child counts on its own from what its parent had spent.
+    Thread-safe; several rerankers may share one. A copy or a pickle has the same limit and starts with nothing spent,
+    and a warning says so, unless there is a `state`. A forked child counts on its own from what its parent had spent.
 
     Args:
         dollars: How much may be spent in a window; 0 allows calls that are free.
         window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
             never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
+        state: Where to count, such as an `anyrerank.state.RedisState`.
+        name: What the budget is called there: budgets with the same name are the same.
 
     Raises:
-        ConfigurationError: `dollars` or `window` is invalid.
+        ConfigurationError: `dollars` or `window` is invalid, or `state` has no `name` to go with it.
     """
 
-    def __init__(self, dollars: float, window: float | str | None = None) -> None:
+    def __init__(
+        self,
+        dollars: float,
+        window: float | str | None = None,
+        *,
+        state: HasBudgets | None = None,
+        name: str | None = None,
+    ) -> None:
         if not (is_number(dollars) and dollars >= 0):
             raise ConfigurationError(f"a budget must be a number of US dollars of at least 0, got {dollars!r}")
+        if (state is None) != (name is None) or name == "":
+            raise ConfigurationError("a budget must have both state= and name=, or neither")
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
         self._book = _Book()
+        self._shared: _Shared | None = None
+        if state is not None and name is not None:
+            self.share(state, name)
         reset_in_child(self, Budget._reset)
 
     def _reset(self) -> None:
@@ -77,24 +93,84 @@ class Budget:
             account.reserved = 0.0  # for calls of the parent
 
     def __repr__(self) -> str:
-        return f"Budget({self.dollars:g}, {self.window!r})"
+        shared = "" if self._shared is None else f", state={self._shared.state!r}, name={self._shared.name!r}"
+        return f"Budget({self.dollars:g}, {self.window!r}{shared})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (Budget, (self.dollars, self.window))
+        if self._shared is None:
+            warnings.warn(
+                f"a copy of {self!r} counts on its own, so that several copies may spend several times as much: pass "
+                "state= and name= to let them share it",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+            return (Budget, (self.dollars, self.window))
+        return (_shared_budget, (self.dollars, self.window, self._shared.state, self._shared.name))
+
+    def share(self, state: HasBudgets, name: str, past: Callable[[], float] | None = None) -> None:
+        """Count in a state from now on.
+
+        Args:
+            state: Where to count.
+            name: What the budget is called there.
+            past: US dollars spent in the current window, for a state that does not know; it may block.
+        """
+        self._shared = _Shared(state, name, past)
+
+    @property
+    def shared_in(self) -> BudgetState | None:
+        """The state in which it counts; `None` for this process."""
+        return None if self._shared is None else self._shared.state.budgets
+
+    def saw(self, found: Balance) -> None:
+        """Remember what the state has just said of everyone's spending."""
+        if self._shared is not None:
+            self._shared.seen = found
+
+    @property
+    def known(self) -> Balance:
+        """What everyone has spent and reserved, as far as this process knows; the state is not asked."""
+        if self._shared is not None:
+            return self._shared.seen
+        with self._book.lock:
+            account = self._account(None)
+            return Balance(account.spent, account.reserved)
 
     def spent(self, spender: str | None = None) -> float:
-        """US dollars that `spender` (`None`: everyone) has spent in the current window."""
-        with self._book.lock:
-            return self._account(spender).spent
+        """US dollars that `spender` (`None`: everyone) has spent in the current window; a state is asked.
+
+        Raises:
+            StateUnavailableError: The state cannot be reached.
+        """
+        return self._found(spender).spent
 
     def left(self, spender: str | None = None) -> float:
-        """US dollars that `spender` can still spend in the current window, without those of calls in flight."""
+        """US dollars that `spender` can still spend in the current window, without those of calls in flight.
+
+        Raises:
+            StateUnavailableError: The state cannot be reached.
+        """
+        found = self._found(spender)
+        return max(0.0, self.dollars - found.spent - found.reserved)
+
+    def _found(self, spender: str | None) -> Balance:
+        if self._shared is not None:
+            return run(self._shared.state.budgets.found(self.account(spender)))
         with self._book.lock:
             account = self._account(spender)
-            return max(0.0, self.dollars - account.spent - account.reserved)
+            return Balance(account.spent, account.reserved)
 
     def add(self, dollars: float, spender: str | None = None) -> None:
-        """Count what `spender` has spent elsewhere in the current window, such as before a restart."""
+        """Count what `spender` has spent elsewhere in the current window, such as before a restart.
+
+        Raises:
+            StateUnavailableError: The state cannot be reached.
+        """
+        if self._shared is not None:
+            self._found(spender)  # a state that does not know the account yet begins with its past
+            account = self.account(spender)
+            self._shared.state.budgets.settle(Hold(uuid4().hex, [account], 0.0, []), dollars)
+            return
         with self._book.lock:
             self._account(spender).spent += dollars
 
@@ -106,7 +182,7 @@ class Budget:
         """
         if self._seconds != other._seconds:
             return False
-        self._book = other._book
+        self._book, self._shared = other._book, other._shared
         return True
 
     @property
@@ -129,7 +205,7 @@ class Budget:
         with self._book.lock:
             account = self._account(spender)
             if dollars and account.spent + account.reserved + dollars > self.dollars * (1 + 1e-9):
-                raise self._exceeded(account, dollars, spender)
+                raise self.exceeded(Balance(account.spent, account.reserved), dollars, spender)
             account.reserved += dollars
         return Reservation(self, spender, account.window, dollars)
 
@@ -141,6 +217,22 @@ class Budget:
                 account.reserved = max(0.0, account.reserved - reservation.dollars)
             account.spent += reservation.dollars if cost is None else cost
 
+    def account(self, spender: str | None) -> SharedAccount:
+        """What a state knows the spending of `spender` by.
+
+        Raises:
+            ConfigurationError: There is no state.
+        """
+        if self._shared is None:
+            raise ConfigurationError(f"{self!r} has no state")
+        whose = "" if spender is None else f":{sha256(spender.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
+        return SharedAccount(
+            f"{self._shared.name}{whose}",
+            self.dollars,
+            self._seconds,
+            self._shared.past if spender is None else None,
+        )
+
     def _account(self, spender: str | None) -> _Account:
         window = 0.0 if math.isinf(self._seconds) else time.time() // self._seconds
         book = self._book
@@ -149,21 +241,36 @@ class Budget:
             book.accounts.clear()
         return book.accounts.setdefault(spender, _Account(window))
 
-    def _exceeded(self, account: _Account, dollars: float, spender: str | None) -> BudgetExceededError:
+    def exceeded(self, found: Balance, dollars: float, spender: str | None) -> BudgetExceededError:
+        """The error for a call that costs more dollars than are left."""
         fits = dollars <= self.dollars * (1 + 1e-9)
-        starts = None if math.isinf(self._seconds) or not fits else (account.window + 1) * self._seconds
+        starts = self.ends if fits else None
         again = None if starts is None else max(0.0, starts - time.time())
         whose = "the budget" if spender is None else "the end user's budget"
         each = "" if self.window is None else f" for {_named(self.window)}"
-        reserved = f", {_shown(account.reserved)} reserved by calls in flight" if account.reserved else ""
+        reserved = f", {_shown(found.reserved)} reserved by calls in flight" if found.reserved else ""
         later = "" if fits else ", which is more than the whole budget"
         if starts is not None and again is not None:
             later = f"; the next window starts {_when(starts, again)}"
         return BudgetExceededError(
-            f"{whose} of {_shown(self.dollars)}{each} would be exceeded: {_shown(account.spent)} spent{reserved}, and "
+            f"{whose} of {_shown(self.dollars)}{each} would be exceeded: {_shown(found.spent)} spent{reserved}, and "
             f"this call costs about {_shown(dollars)}{later}",
             retry_after=again,
         )
+
+
+@dataclass(slots=True)
+class _Shared:
+    """Where a budget counts, if not in this process."""
+
+    state: HasBudgets
+    name: str
+    past: Callable[[], float] | None = None
+    seen: Balance = field(default_factory=Balance)
+
+
+def _shared_budget(dollars: float, window: float | str | None, state: HasBudgets, name: str) -> Budget:
+    return Budget(dollars, window, state=state, name=name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,61 +285,6 @@ class Reservation:
     def settle(self, cost: float | None) -> None:
         """Count what the call cost; `None`, if that is unknown, counts the estimate."""
         self.budget.settle(self, cost)
-
-
-@dataclass(slots=True)
-class Spending:
-    """What a call has reserved in its budgets."""
-
-    reservations: list[Reservation] = field(default_factory=list)
-
-    @classmethod
-    def of(cls, budgets: Sequence[tuple[Budget, str | None]], dollars: float) -> Spending:
-        """Reserve `dollars` in each budget, or in none if one of them raises."""
-        spending = cls()
-        try:
-            for budget, spender in budgets:
-                spending.reservations.append(budget.reserve(dollars, spender))
-        except BaseException:
-            spending.settle(0.0)
-            raise
-        return spending
-
-    def settle(self, cost: float | None) -> None:
-        """Count what the call cost."""
-        for reservation in self.reservations:
-            reservation.settle(cost)
-
-
-def charged(
-    flow: Flow[T],
-    settle: Callable[[float | None], None],
-    attempts: Sequence[Attempt],
-    in_flight: Mapping[object, RerankRequest],
-    estimate: Callable[[RerankRequest], float],
-) -> Flow[T]:
-    """`flow`, after which `settle` gets the cost of its attempts, or `None` if that is unknown.
-
-    Args:
-        flow: Sends requests.
-        settle: Gets the cost.
-        attempts: Those of the call; the flow adds its own.
-        in_flight: Requests of the call that have not ended: one that a concurrent failure cuts off may be billed.
-        estimate: About what a request costs.
-    """
-    before, others = len(attempts), set(in_flight)
-    try:
-        result = yield from flow
-    except RerankError:
-        known = owed(attempts[before:])
-        cut_off = [in_flight[each] for each in set(in_flight) - others]
-        settle(None if known is None else known + sum(map(estimate, cut_off)))
-        raise
-    except BaseException:  # cut off: what it cost is not known
-        settle(None)
-        raise
-    settle(owed(attempts[before:]))
-    return result
 
 
 def seconds_of(window: float | str) -> float:

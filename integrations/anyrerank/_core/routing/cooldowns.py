@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from anyrerank._core.routing.state import Failure
 
-_LONGEST = 3600.0
+LONGEST_COOLDOWN = 3600.0
 """Upper bound in seconds of a cooldown that a server asks for."""
 
 
@@ -31,6 +31,6 @@ class Cooldowns:
             half_open: Whether the deployment has not answered since its last cooldown.
         """
         if failure.retry_after is not None:
-            return min(failure.retry_after, _LONGEST)
+            return min(failure.retry_after, LONGEST_COOLDOWN)
         cools_down = half_open or failure.lasting or failures > self.allowed_fails
         return self.cooldown_time if cools_down else None

@@ -18,13 +18,14 @@ from anyrerank.errors import (
     PermissionDeniedError,
     RateLimitError,
     RerankError,
+    StateUnavailableError,
     UnknownPriceError,
 )
 
 _OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
 """Statuses for which the request is to blame, not the deployment."""
 
-_UNPAID = (BudgetExceededError, UnknownPriceError)
+_UNPAID = (BudgetExceededError, StateUnavailableError, UnknownPriceError)
 """Errors about who pays: nothing was sent, and another call may be paid for."""
 
 _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)

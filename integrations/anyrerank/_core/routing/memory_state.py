@@ -76,6 +76,20 @@ class MemoryState(RoutingState):
                 record.answer(now, outcome.seconds)
             return False
 
+    def impose(self, deployment_id: str, *, cooling: float, retry: float, half_open: bool) -> None:
+        """Let a deployment cool down as another process has decided, or end its cooldown.
+
+        Args:
+            deployment_id: Which deployment.
+            cooling: Seconds until the cooldown ends.
+            retry: Seconds until the time that the server named.
+            half_open: Whether it has failed, and has not answered since.
+        """
+        now = time.monotonic()
+        with self._lock:
+            record = self._record(deployment_id)
+            record.cooling_until, record.retry_at, record.half_open = now + cooling, now + retry, half_open
+
     def _record(self, deployment_id: str) -> _Record:
         record = self._records.get(deployment_id)
         if record is None:

@@ -121,6 +121,13 @@ class Groups:
             {*listed, *(split_model(each["model"], each.get("custom_llm_provider"))[0] for each in params)}
         )
 
+    @property
+    def budgets(self) -> dict[str, Budget]:
+        """The budgets of deployments by their id; that of a wildcard is shared by its models."""
+        found = [(each.id, each.budget) for entries in self.wildcards.values() for each in entries]
+        found += [(each.id, each.deployment.budget) for group in self.named.values() for each in group.entries]
+        return {model_id: budget for model_id, budget in found if budget is not None}
+
     def find(self, name: str) -> Group | None:
         """The group of a name, or `None`.
 

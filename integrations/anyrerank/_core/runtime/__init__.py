@@ -7,6 +7,7 @@ from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invo
 from anyrerank._core.runtime.extras import check_installed, needed
 from anyrerank._core.runtime.fork_lock import ForkLock
 from anyrerank._core.runtime.forks import reset_in_child
+from anyrerank._core.runtime.loops import closed_with_loop
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.sync_driver import run
 from anyrerank._core.runtime.timeouts import timed_out, timeout
@@ -30,6 +31,7 @@ __all__ = [
     "arun",
     "check_installed",
     "checked_path",
+    "closed_with_loop",
     "did_you_mean",
     "is_number",
     "needed",

@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from anyrerank._core.runtime import reset_in_child
+from anyrerank._core.runtime.forks import reset_in_child
 
 
 class Closable(Protocol):

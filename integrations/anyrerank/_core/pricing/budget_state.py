@@ -1,0 +1,105 @@
+"""The interface of what budgets of several processes share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from anyrerank._core.runtime import Flow
+
+
+@dataclass(frozen=True, slots=True)
+class SharedAccount:
+    """What one spender spends of one budget, wherever that happens.
+
+    Attributes:
+        name: The same in all processes.
+        dollars: The limit.
+        seconds: Length of a window; infinity if it never ends.
+        past: What was spent in the current window, where the state does not know it; it may block.
+    """
+
+    name: str
+    dollars: float
+    seconds: float
+    past: Callable[[], float] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Dollars of an account in its current window.
+
+    Attributes:
+        spent: What finished calls cost.
+        reserved: What calls in flight will cost.
+    """
+
+    spent: float = 0.0
+    reserved: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Dollars that are reserved in several accounts.
+
+    Attributes:
+        id: Of this reservation.
+        accounts: The accounts.
+        dollars: Reserved in each.
+        found: What each account has spent and reserved, these included.
+    """
+
+    id: str
+    accounts: Sequence[SharedAccount]
+    dollars: float
+    found: Sequence[Balance]
+
+
+class RefusedError(Exception):
+    """An account has less left than is to be reserved.
+
+    Args:
+        index: Which one.
+        found: What it has spent and reserved.
+    """
+
+    def __init__(self, index: int, found: Balance) -> None:
+        super().__init__(f"account {index} has too little left")
+        self.index = index
+        self.found = found
+
+
+class BudgetState(ABC):
+    """What budgets of several processes share. A call may wait in it for a network, through the effects of its flow."""
+
+    @abstractmethod
+    def reserve(self, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
+        """Reserve dollars in each account, or in none.
+
+        Raises:
+            RefusedError: One has too little left.
+            StateUnavailableError: The state cannot be reached.
+        """
+
+    @abstractmethod
+    def settle(self, hold: Hold, cost: float) -> None:
+        """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
+
+    @abstractmethod
+    def found(self, account: SharedAccount) -> Flow[Balance]:
+        """What an account has spent and reserved.
+
+        Raises:
+            StateUnavailableError: The state cannot be reached.
+        """
+
+
+class HasBudgets(Protocol):
+    """Something that several processes share, budgets among it."""
+
+    @property
+    def budgets(self) -> BudgetState:
+        """The state of the budgets."""
+        ...

@@ -1,0 +1,95 @@
+"""How a Redis client is made, and what its errors mean."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from anyrerank._core.redis.script import Command, in_full
+from anyrerank._core.redis.unavailable import RedisUnavailableError
+from anyrerank._core.runtime import needed
+from anyrerank.errors import ConfigurationError
+
+CONNECT_SECONDS = 1.0
+"""How long a connection may take to be made; with TLS to another region it takes longer than a command."""
+
+
+def checked_url(url: object) -> str:
+    """`url`, if it is a URL of a Redis server.
+
+    Raises:
+        ConfigurationError: It is not. The message does not repeat it, because it may hold a password.
+        MissingExtraError: The client library is not installed.
+    """
+    client = needed("redis", "redis")
+    try:
+        client.ConnectionPool.from_url(url).disconnect()
+    except (ValueError, TypeError, AttributeError):
+        raise ConfigurationError(
+            "a Redis URL must be redis://user:password@host:port/number, rediss:// for TLS or unix:///path, with "
+            "special characters in the password percent-encoded"
+        ) from None
+    return str(url)
+
+
+def shown(url: str) -> str:
+    """`url` without user and password."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
+
+
+def sync_client(url: str, timeout: float) -> Any:
+    """A thread-safe client whose commands take at most `timeout` seconds."""
+    return needed("redis", "redis").Redis.from_url(url, **_options(timeout))
+
+
+def async_client(url: str) -> Any:
+    """A client for one event loop. Its caller limits the time of commands."""
+    return needed("redis.asyncio", "redis").Redis.from_url(url, **_options(None))
+
+
+def _options(timeout: float | None) -> dict[str, Any]:
+    retry = needed("redis.retry", "redis").Retry(needed("redis.backoff", "redis").NoBackoff(), 0)
+    return {
+        "protocol": 2,
+        "socket_timeout": timeout,
+        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_keepalive": True,
+        "retry": retry,  # an operation that may have run must not run again unnoticed
+        "client_name": "anyrerank",
+    }
+
+
+def failures() -> tuple[type[Exception], ...]:
+    """What a client raises when the server cannot be used."""
+    return (needed("redis", "redis").RedisError, OSError, TimeoutError)
+
+
+def unknown_scripts(replies: Sequence[Any]) -> list[int]:
+    """Indexes of the commands whose script the server does not know."""
+    kind = needed("redis.exceptions", "redis").NoScriptError
+    return [index for index, reply in enumerate(replies) if isinstance(reply, kind)]
+
+
+def execute(pipeline: Any, commands: Sequence[Command]) -> Any:
+    """Send commands together; what this returns, a list or an awaitable of one, has a reply or an error for each."""
+    for command in commands:
+        pipeline.execute_command(*command)
+    return pipeline.execute(raise_on_error=False)
+
+
+def again(commands: Sequence[Command], indexes: Sequence[int]) -> list[Command]:
+    """The commands at `indexes`, with their scripts in full."""
+    return [in_full(commands[index]) for index in indexes]
+
+
+def unavailable(url: str, error: BaseException, timeout: float) -> RedisUnavailableError:
+    """The error for a server that cannot be used."""
+    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
+        return RedisUnavailableError(f"Redis at {shown(url)} did not answer within {timeout * 1000:.0f} ms")
+    return RedisUnavailableError(f"Redis at {shown(url)} cannot be used: {_reason(error)}")
+
+
+def _reason(error: BaseException) -> str:
+    """One line of the message: a server may repeat the arguments of a script after it."""
+    return " ".join(str(error).partition("\n")[0].split())[:200] or type(error).__name__

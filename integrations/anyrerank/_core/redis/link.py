@@ -1,0 +1,158 @@
+"""A link to one Redis server, for any number of threads and event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import weakref
+from collections import deque
+from typing import Any
+
+from anyrerank._core.redis.clients import (
+    CONNECT_SECONDS,
+    again,
+    checked_url,
+    execute,
+    failures,
+    shown,
+    sync_client,
+    unavailable,
+    unknown_scripts,
+)
+from anyrerank._core.redis.loop_link import LoopLink
+from anyrerank._core.redis.script import Command, repeated
+from anyrerank._core.redis.subscriber import Subscriber
+from anyrerank._core.redis.unavailable import RedisUnavailableError
+from anyrerank._core.runtime import reset_in_child
+
+_PAUSE = 0.25
+"""Seconds after a failure in which no thread tries again."""
+_LARGEST_BACKLOG = 10_000
+
+
+class RedisLink:
+    """Sends commands. Nothing is connected before the first one.
+
+    On an event loop, commands that wait at the same time share a pipeline. While the server does not answer, commands
+    fail at once, and the link tries to reach it again in the background; in synchronous code, one command in a quarter
+    of a second does so.
+
+    Args:
+        url: `redis://`, `rediss://` or `unix://`.
+        timeout: Seconds that a command may take.
+
+    Raises:
+        ConfigurationError: The URL is wrong.
+        MissingExtraError: The client library is not installed.
+    """
+
+    def __init__(self, url: str, *, timeout: float = 0.05) -> None:
+        self.url = checked_url(url)
+        self.timeout = timeout
+        self._reset()
+        reset_in_child(self, RedisLink._reset)
+
+    def _reset(self) -> None:
+        self._client: Any = None
+        self._lock = threading.Lock()
+        self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLink] = weakref.WeakKeyDictionary()
+        self._backlog: deque[Command] = deque(maxlen=_LARGEST_BACKLOG)
+        self._away: RedisUnavailableError | None = None
+        self._next_try = 0.0
+
+    def __repr__(self) -> str:
+        return f"RedisLink({shown(self.url)!r})"
+
+    def call(self, command: Command) -> Any:
+        """The reply to a command; blocks for at most `timeout`, or longer where a connection has to be made.
+
+        Raises:
+            RedisUnavailableError: There is none.
+        """
+        if self._away is not None and time.monotonic() < self._next_try:
+            raise RedisUnavailableError(str(self._away))
+        commands = [command]
+        try:
+            replies = self._replies(commands)
+            if self._backlog:
+                self._replies([self._backlog.popleft() for _ in range(len(self._backlog))])
+        except failures() as error:
+            self._next_try = time.monotonic() + _PAUSE
+            self._away = unavailable(self.url, error, self.timeout)
+            raise RedisUnavailableError(str(self._away)) from None
+        self._away = None
+        if isinstance(replies[0], Exception):
+            raise unavailable(self.url, replies[0], self.timeout)
+        return replies[0]
+
+    async def acall(self, command: Command) -> Any:
+        """`call`, on the running event loop; a connection does not take longer either.
+
+        Raises:
+            RedisUnavailableError: There is none.
+        """
+        return await self._on(asyncio.get_running_loop()).call(command)
+
+    def post(self, command: Command) -> None:
+        """Send a command whose reply does not matter; on an event loop without waiting.
+
+        If the server is away, the command is sent when it is back, with its last argument replaced by 1: the server may
+        have run it before. The newest 10,000 are kept.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            try:
+                self.call(command)
+            except RedisUnavailableError:
+                self._backlog.append(repeated(command))
+        else:
+            self._on(loop).post(command)
+
+    async def aclose(self) -> None:
+        """Send what is left on the running event loop, and close all connections."""
+        link = self._loops.pop(asyncio.get_running_loop(), None)
+        if link is not None:
+            await link.close()
+        self.close()
+
+    @property
+    def shown(self) -> str:
+        """The URL without user and password."""
+        return shown(self.url)
+
+    @property
+    def failures(self) -> tuple[type[Exception], ...]:
+        """What a `Subscriber` raises when the server cannot be used."""
+        return (*failures(), RedisUnavailableError)
+
+    def subscriber(self, channel: str) -> Subscriber:
+        """A connection that listens to a channel; one of `failures` if the server cannot be used."""
+        return Subscriber(sync_client(self.url, CONNECT_SECONDS), channel)
+
+    def close(self) -> None:
+        """Close the connections of synchronous commands."""
+        client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _on(self, loop: asyncio.AbstractEventLoop) -> LoopLink:
+        link = self._loops.get(loop)
+        if link is None:
+            with self._lock:
+                for closed in [each for each in self._loops if each.is_closed()]:
+                    del self._loops[closed]
+                link = self._loops[loop] = LoopLink(self.url, self.timeout, self._backlog)
+        return link
+
+    def _replies(self, commands: list[Command]) -> list[Any]:
+        with self._lock:
+            if self._client is None:
+                self._client = sync_client(self.url, self.timeout)
+        with self._client.pipeline(transaction=False) as pipeline:
+            replies: list[Any] = execute(pipeline, commands)
+            if unknown := unknown_scripts(replies):
+                for index, reply in zip(unknown, execute(pipeline, again(commands, unknown)), strict=True):
+                    replies[index] = reply
+        return replies

@@ -1,0 +1,45 @@
+"""The interface of what the routers of several processes share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from anyrerank._core.pricing import BudgetState
+from anyrerank._core.routing.cooldowns import Cooldowns
+from anyrerank._core.routing.memory_state import MemoryState
+from anyrerank._core.routing.names import Groups
+from anyrerank._core.routing.settings import RouterSettings
+from anyrerank._core.routing.state import RoutingState
+
+
+class SharedState(Protocol):
+    """What several processes share, such as an `anyrerank.state.RedisState`."""
+
+    @property
+    def budgets(self) -> BudgetState:
+        """The state of budgets."""
+        ...
+
+    def routing(self, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
+        """What a router shares with its replicas.
+
+        Args:
+            cooldowns: When a deployment cools down.
+            latency_ttl: Seconds for which a latency counts.
+        """
+        ...
+
+
+def routing_state(settings: RouterSettings, shared: SharedState | None, groups: Groups) -> RoutingState:
+    """The state of a router, after the budgets of its deployments were shared too.
+
+    Args:
+        settings: Those of the router.
+        shared: What it shares with its replicas; `None` if it has none.
+        groups: Its deployments.
+    """
+    if shared is None:
+        return MemoryState(settings.cooldowns, settings.latency_ttl)
+    for model_id, budget in groups.budgets.items():
+        budget.share(shared, f"deployment:{model_id}")
+    return shared.routing(settings.cooldowns, settings.latency_ttl)

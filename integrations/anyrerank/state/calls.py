@@ -1,0 +1,85 @@
+"""Requests, tokens and concurrency of one caller, in Redis."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+from anyrerank._core.redis import RedisLink, script
+from anyrerank._core.runtime import Flow
+from anyrerank.state.asked import asked
+
+_COUNT = script("anyrerank.state.scripts", "count")
+_CORRECT = script("anyrerank.state.scripts", "correct")
+_ENTER = script("anyrerank.state.scripts", "enter")
+_LEAVE = script("anyrerank.state.scripts", "leave")
+_LONGEST_CALL = 900
+"""Seconds after which a call that was counted as in flight, and never ended, counts no more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What was found when a call was counted, or refused.
+
+    Attributes:
+        second: In which it was counted; `None` if it was refused.
+        requests, tokens: Of the last minute; with those of this call, unless it was refused.
+        wait: Seconds until it would be counted, if it was refused.
+    """
+
+    second: int | None
+    requests: int
+    tokens: int
+    wait: float = 0.0
+
+
+class RedisCalls:
+    """Counts the calls of one caller, wherever they are made.
+
+    Args:
+        link: To the server.
+        key: Of what is counted.
+    """
+
+    def __init__(self, link: RedisLink, key: str) -> None:
+        self._link = link
+        self._key = key
+
+    def count(self, rpm: int | None, tpm: int | None, requests: int, tokens: int) -> Flow[Counted]:
+        """Count requests and tokens, if the limits per minute allow it. More than a limit waits for an empty minute.
+
+        Raises:
+            RedisUnavailableError: The server does not answer.
+        """
+        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens]
+        reply = yield from asked(self._link, _COUNT.command([self._key], args))
+        if reply[0]:
+            return Counted(int(reply[1]), int(reply[2]), int(reply[3]))
+        return Counted(None, int(reply[2]), int(reply[3]), int(reply[1]) / 1000)
+
+    def correct(self, second: int, requests: int, tokens: int) -> None:
+        """Count more, or less, in a second. On an event loop it does not wait; it never raises."""
+        self._link.post(_CORRECT.command([self._key], [second, requests, tokens, 0]))
+
+    def enter(self, limit: int) -> Flow[tuple[str | None, int]]:
+        """Count a call as in flight.
+
+        Returns:
+            Its id, for `leave`, or `None` if `limit` are in flight already; and how many are.
+
+        Raises:
+            RedisUnavailableError: The server does not answer.
+        """
+        call_id = uuid4().hex
+        try:
+            allowed, count = yield from asked(
+                self._link, _ENTER.command([f"{self._key}:in_flight"], [call_id, _LONGEST_CALL, limit])
+            )
+        except BaseException:  # cut off, perhaps after it was counted
+            self.leave(call_id)
+            raise
+        return (call_id if allowed else None), int(count)
+
+    def leave(self, call_id: str) -> None:
+        """Count a call as finished. On an event loop it does not wait; it never raises."""
+        self._link.post(_LEAVE.command([f"{self._key}:in_flight"], [call_id, 0]))

@@ -1,0 +1,98 @@
+"""The state of several processes, in a Redis server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from typing_extensions import Self
+
+from anyrerank._core.redis import RedisLink
+from anyrerank._core.routing import Cooldowns, RoutingState, resolved
+from anyrerank._core.types import public
+from anyrerank.errors import ConfigurationError
+from anyrerank.state.budgets import RedisBudgets
+from anyrerank.state.calls import RedisCalls
+from anyrerank.state.news import News
+from anyrerank.state.routing import RedisRouting
+
+
+@public("anyrerank.state")
+class RedisState:
+    """Budgets, rate limits and cooldowns that several processes share, in Redis (7.0 or later) or Valkey.
+
+        state = RedisState("os.environ/REDIS_URL")
+        router = Router(model_list, state=state)
+        budget = Budget(500, "1d", state=state, name="nightly")
+
+    Thread-safe; usable from any number of event loops. Nothing is connected before the first use. A pickle or a copy
+    connects anew to the same server; write the URL as `os.environ/NAME`, so that a pickle holds no password.
+
+    While the server does not answer, rate limits fall to a share of this process and cooldowns are its own. Budgets
+    refuse calls with a `StateUnavailableError`, unless `refuse_when_away` is false: then this process spends at most
+    what was left when it last heard of it. What calls have spent in the meantime is counted when the server is back.
+
+    Install it with `pip install 'anyrerank[redis]'`. One server, or the primary of several; not Redis Cluster.
+
+    Args:
+        url: `redis://user:password@host:port/number`, `rediss://` for TLS, `unix://path`, or `os.environ/NAME`.
+        prefix: Of all keys: processes with the same prefix share everything.
+        timeout: Seconds that a call waits at most for an answer of the server.
+        refuse_when_away: Whether budgets refuse calls while the server does not answer.
+
+    Raises:
+        ConfigurationError: The URL is wrong, or the variable is not set.
+        MissingExtraError: The client library is not installed.
+    """
+
+    def __init__(
+        self, url: str, *, prefix: str = "anyrerank", timeout: float = 0.05, refuse_when_away: bool = True
+    ) -> None:
+        if not (isinstance(prefix, str) and prefix):  # type: ignore[redundant-expr]
+            raise ConfigurationError(f"prefix must be a string that is not empty, got {prefix!r}")
+        self._arguments = {"prefix": prefix, "timeout": timeout, "refuse_when_away": refuse_when_away}
+        self._url = url
+        self.link = RedisLink(resolved(url, "url"), timeout=timeout)
+        self.prefix = prefix
+        self.budgets = RedisBudgets(self.link, prefix, refuse_when_away=refuse_when_away)
+        self.news = News(self.link, f"{prefix}:news")
+
+    def __repr__(self) -> str:
+        return f"RedisState({self.link.shown!r}, prefix={self.prefix!r})"
+
+    def __reduce__(self) -> tuple[Callable[..., RedisState], tuple[str, dict[str, Any]]]:
+        return (_state, (self._url, self._arguments))
+
+    def routing(self, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
+        """What a router shares with its replicas."""
+        return RedisRouting(self, cooldowns, latency_ttl)
+
+    def calls(self, name: str) -> RedisCalls:
+        """Counts requests, tokens and concurrency of one caller."""
+        return RedisCalls(self.link, f"{self.prefix}:calls:{name}")
+
+    def close(self) -> None:
+        """Close the connections of synchronous calls; the next call opens new ones."""
+        self.news.close()
+        self.link.close()
+
+    async def aclose(self) -> None:
+        """Send what is left on the running event loop, and close its connections and those of synchronous calls."""
+        self.news.close()
+        await self.link.aclose()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.aclose()
+
+
+def _state(url: str, arguments: dict[str, Any]) -> RedisState:
+    return RedisState(url, **arguments)

@@ -1,0 +1,249 @@
+"""What a router shares with its replicas, through Redis: rates, cooldowns, and who tries a deployment again."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+from uuid import uuid4
+
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, script
+from anyrerank._core.routing import (
+    LONGEST_COOLDOWN,
+    Claim,
+    Cooldowns,
+    Failure,
+    Load,
+    MemoryState,
+    Need,
+    Outcome,
+    Risk,
+    RoutingState,
+    Snapshot,
+    Terms,
+    available_at,
+)
+from anyrerank._core.runtime import Flow, arun, run
+from anyrerank.state.asked import asked
+from anyrerank.state.calls import RedisCalls
+from anyrerank.state.news import News, read
+
+_FAIL = script("anyrerank.state.scripts", "fail")
+_END_TRIAL = script("anyrerank.state.scripts", "end_trial")
+_COOLDOWNS = script("anyrerank.state.scripts", "cooldowns")
+_LONGEST_TRIAL = 60.0
+"""Seconds after which another process may try a deployment, if it has no timeout of its own."""
+_TRIAL_PAUSE = 0.5
+"""Seconds to wait while another process tries a deployment."""
+
+
+class Home(Protocol):
+    """The state that this is a part of."""
+
+    link: RedisLink
+    prefix: str
+    news: News
+
+    def routing(self, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
+        """Make this part."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Shared:
+    """What a claim holds in Redis: the second in which its use was counted, and whether it is a trial."""
+
+    second: int | None = None
+    is_trial: bool = False
+
+
+class RedisRouting(RoutingState):
+    """Loads and latencies of this process; rates and cooldowns of all.
+
+    A call at a deployment that works and has no limits asks nothing of the server: cooldowns arrive as news. The server
+    decides on limits, and on who tries a deployment that had failed.
+
+    Args:
+        home: Has the connection.
+        cooldowns: When a deployment cools down.
+        latency_ttl: Seconds for which a latency counts.
+    """
+
+    def __init__(self, home: Home, cooldowns: Cooldowns, latency_ttl: float) -> None:
+        self._home = home
+        self._cooldowns = cooldowns
+        self._latency_ttl = latency_ttl
+        self._local = MemoryState(cooldowns, latency_ttl)
+        self._full_until: dict[str, float] = {}
+        self._shared: dict[Claim, _Shared] = {}
+        home.news.add(self)
+
+    def __reduce__(self) -> tuple[Callable[..., RoutingState], tuple[Home, Cooldowns, float]]:
+        return (_routing, (self._home, self._cooldowns, self._latency_ttl))
+
+    def snapshot(self, ids: Sequence[str]) -> Snapshot:
+        """The loads of the deployments with these ids, as this process knows them."""
+        self._home.news.start()
+        found = self._local.snapshot(ids)
+        if not self._full_until:
+            return found
+        return Snapshot(found.now, {each: self._filled(each, load, found.now) for each, load in found.loads.items()})
+
+    def claim(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Claim | None:
+        """Count a call that starts at a deployment, or return `None` if it has become unavailable."""
+        return run(self._claiming(deployment_id, terms, need, risk))
+
+    async def aclaim(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Claim | None:
+        """`claim`, on the running event loop."""
+        return await arun(self._claiming(deployment_id, terms, need, risk))
+
+    def settle(self, claim: Claim, outcome: Outcome) -> bool:
+        """Replace what was claimed by how the call ended; returns whether the deployment starts to cool down."""
+        shared = self._shared.pop(claim, None)
+        if shared is None:
+            return False
+        was_half_open = self._half_open(claim.deployment_id)
+        starts = self._local.settle(claim, outcome)
+        if shared.second is not None:
+            requests = outcome.requests - claim.need.requests
+            tokens = 0 if outcome.tokens is None else math.ceil(outcome.tokens) - claim.need.tokens
+            if requests or tokens:
+                self._calls(claim.deployment_id).correct(shared.second, requests, tokens)
+        if outcome.failure is not None:
+            self._fail(claim.deployment_id, outcome.failure)
+        elif shared.is_trial or (was_half_open and outcome.answered):
+            self._end_trial(claim.deployment_id, answered=outcome.answered)
+        return starts
+
+    def connected(self) -> None:
+        """Learn the cooldowns that other processes have decided on."""
+        for text in self._home.link.call(_COOLDOWNS.command([self._key("cooldowns")], [])):
+            if (message := read(text)) is not None:
+                self.heard(message)
+
+    def heard(self, message: dict[str, Any]) -> None:
+        """Take over a cooldown, or its end."""
+        if "cooling" in message:
+            self._local.impose(
+                message["deployment"],
+                cooling=message["cooling"],
+                retry=message["retry"],
+                half_open=message["half_open"],
+            )
+
+    def _claiming(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Flow[Claim | None]:
+        is_trial = risk < Risk.HALF_OPEN and self._half_open(deployment_id)
+        claim = self._local.claim(deployment_id, terms, need, risk)
+        if claim is None:
+            return None
+        if not is_trial and terms.rpm is None and terms.tpm is None:
+            self._shared[claim] = _Shared()
+            return claim
+        try:
+            refused_until, shared = yield from self._asked(deployment_id, terms, need, is_trial=is_trial)
+        except RedisUnavailableError:
+            self._undo(claim)
+            return self._claimed_here(deployment_id, terms, need, risk)
+        except BaseException:
+            self._undo(claim)
+            raise
+        if refused_until is not None:
+            self._undo(claim)
+            self._full_until[deployment_id] = refused_until
+            return None
+        self._shared[claim] = shared
+        return claim
+
+    def _asked(
+        self, deployment_id: str, terms: Terms, need: Need, *, is_trial: bool
+    ) -> Flow[tuple[float | None, _Shared]]:
+        """Ask the server for a call; the time before which it refuses another one, or what the call holds."""
+        if is_trial:
+            milliseconds = int((terms.timeout or _LONGEST_TRIAL) * 1000)
+            command = ("SET", self._trial(deployment_id), "1", "NX", "PX", milliseconds)
+            if (yield from asked(self._home.link, command)) is None:
+                return time.monotonic() + _TRIAL_PAUSE, _Shared()
+        if terms.rpm is None and terms.tpm is None:
+            return None, _Shared(is_trial=is_trial)
+        counted = yield from self._calls(deployment_id).count(terms.rpm, terms.tpm, need.requests, need.tokens)
+        if counted.second is None:
+            if is_trial:
+                self._end_trial(deployment_id, answered=False)
+            return time.monotonic() + counted.wait, _Shared()
+        return None, _Shared(counted.second, is_trial)
+
+    def _claimed_here(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Claim | None:
+        """Claim within this process's share of the limits, while the server does not answer."""
+        terms = _share(terms, self._home.news.replicas)
+        claim = self._local.claim(deployment_id, terms, need, risk)
+        if claim is None:
+            found = self._local.snapshot([deployment_id])
+            when = available_at(terms, found.loads[deployment_id], need, found.now, risk)
+            self._full_until[deployment_id] = min(when, found.now + _TRIAL_PAUSE)
+            return None
+        self._shared[claim] = _Shared()
+        return claim
+
+    def _undo(self, claim: Claim) -> None:
+        self._local.settle(claim, Outcome(seconds=0.0, requests=0, tokens=0.0))
+
+    def _half_open(self, deployment_id: str) -> bool:
+        return self._local.snapshot([deployment_id]).loads[deployment_id].half_open
+
+    def _filled(self, deployment_id: str, load: Load, now: float) -> Load:
+        """A load with what the server said of its limits."""
+        until = self._full_until.get(deployment_id)
+        if until is None:
+            return load
+        if until <= now:
+            self._full_until.pop(deployment_id, None)
+            return load
+        return replace(load, cooling_until=max(load.cooling_until, until), retry_at=max(load.retry_at, until))
+
+    def _fail(self, deployment_id: str, failure: Failure) -> None:
+        asked_for = "" if failure.retry_after is None else min(failure.retry_after, LONGEST_COOLDOWN)
+        rules = self._cooldowns
+        self._home.link.post(
+            _FAIL.command(
+                [self._key("cooldowns"), self._trial(deployment_id), self._key("failures", deployment_id)],
+                [
+                    self._home.news.channel,
+                    deployment_id,
+                    rules.cooldown_time,
+                    rules.allowed_fails,
+                    failure.count,
+                    asked_for,
+                    int(failure.lasting),
+                    int(failure.rate_limited),
+                    uuid4().hex,
+                    0,
+                ],
+            )
+        )
+
+    def _end_trial(self, deployment_id: str, *, answered: bool) -> None:
+        keys = [self._key("cooldowns"), self._trial(deployment_id)]
+        self._home.link.post(_END_TRIAL.command(keys, [self._home.news.channel, deployment_id, int(answered), 0]))
+
+    def _calls(self, deployment_id: str) -> RedisCalls:
+        return RedisCalls(self._home.link, self._key("deployment", deployment_id))
+
+    def _trial(self, deployment_id: str) -> str:
+        return self._key("trial", deployment_id)
+
+    def _key(self, *parts: str) -> str:
+        return ":".join((self._home.prefix, *parts))
+
+
+def _routing(home: Home, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
+    return home.routing(cooldowns, latency_ttl)
+
+
+def _share(terms: Terms, replicas: int) -> Terms:
+    return replace(
+        terms,
+        rpm=None if terms.rpm is None else max(1, terms.rpm // replicas),
+        tpm=None if terms.tpm is None else max(1, terms.tpm // replicas),
+    )

@@ -1,0 +1,10 @@
+-- Counts a request as in flight, or refuses it.
+-- KEYS: sorted set of requests in flight by the time at which they are given up. ARGV: id, seconds, limit.
+-- Returns {1 or 0, how many are in flight}.
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+local count = redis.call('ZCARD', KEYS[1])
+if count >= tonumber(ARGV[3]) then return {0, count} end
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('EXPIRE', KEYS[1], tonumber(ARGV[2]) + 1)
+return {1, count + 1}

@@ -1,0 +1,26 @@
+-- Replaces what was reserved in several budgets by what was spent.
+-- KEYS: as for reserve.lua.
+-- ARGV: id; then for each budget: seconds of its window, reserved amount, spent amount; last, 1 if this may have run before.
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
+local repeated = ARGV[#ARGV] == '1'
+local function text(number) return string.format('%.0f', number) end
+for index = 1, #KEYS / 2 do
+  local hash, holds = KEYS[2 * index - 1], KEYS[2 * index]
+  local seconds, amount = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
+  local cost = tonumber(ARGV[3 * index + 1])
+  local held = redis.call('ZREM', holds, ARGV[1] .. ':' .. text(amount)) == 1
+  local found = redis.call('HMGET', hash, 'window', 'spent', 'reserved')
+  if found[1] and (held or not repeated) then
+    local window = seconds > 0 and math.floor(now / seconds) or 0
+    local spent, reserved = tonumber(found[2]), tonumber(found[3])
+    if tonumber(found[1]) ~= window then
+      spent, reserved, held = 0, 0, false
+      redis.call('DEL', holds)
+    end
+    if held then reserved = math.max(0, reserved - amount) end
+    redis.call('HSET', hash, 'window', window, 'spent', text(spent + cost), 'reserved', text(reserved))
+    if seconds > 0 then redis.call('EXPIREAT', hash, math.ceil((window + 1) * seconds) + 86400) end
+  end
+end
+return 1
