@@ -141,7 +141,8 @@ def test_a_copy_has_the_same_deployments_and_starts_without_load(
     here = World(mode, Clock())
     original = router_to_copy(server.url)
     assert [ids(here.ask(original, "alias")) for _ in range(2)] == [["a"], ["b"]]
-    other = copied(original)
+    with pytest.warns(RuntimeWarning, match="counts on its own"):
+        other = copied(original)
     assert (repr(other), other.model_names) == (repr(original), original.model_names)
     assert [each.requests for each in other.deployment_status()] == [0, 0]
     mode.run(original.aclose()) if mode.asynchronous else original.close()
@@ -157,7 +158,9 @@ def test_a_copy_warns_of_its_own_fallbacks(
 ) -> None:
     original = router_to_copy(server.url)
     here = sync_world()
-    with original, pickled(original) as other:
+    with pytest.warns(RuntimeWarning, match="counts on its own"):
+        copied = pickled(original)
+    with original, copied as other:
         for router in (original, other):
             assert [ids(here.ask(router)) for _ in range(2)] == [["a"], ["b"]]
     assert [record.levelname for record in caplog.records] == ["WARNING"] * 2
