@@ -42,6 +42,7 @@ ADVICE: Mapping[str, str] = {
     "MissingExtraError": "Run the `pip install` in the message.",
     "UnknownPriceError": "Give the price as `input_cost_per_query` or `input_cost_per_token`, or a file as `prices`.",
     "GuardrailRaisedError": "Tell the user that the query was refused. The message does not repeat the query.",
+    "StateUnavailableError": "Look after the Redis server; the call may be sent again after `retry_after` seconds.",
     "BudgetExceededError": "Wait until the window ends (`retry_after` seconds), or raise the budget.",
     "FallbackError": "Look at `errors`: the error of each model, in the order in which they were tried.",
 }

@@ -44,7 +44,7 @@ def _shown(default: object) -> str:
         return str(default).lower()
     if isinstance(default, int | float):
         return f"{default:,g}"
-    return {"None": "", "{}": "{}", "()": "[]"}[str(default)]
+    return {"None": "", "{}": "{}", "()": "[]"}.get(str(default), str(default))
 
 
 @pytest.mark.parametrize(("client", "base", "path"), rows("client"), ids=lambda cell: cell[:40])

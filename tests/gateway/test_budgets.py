@@ -16,7 +16,7 @@ from tests.support.keys import ASK, EACH, Running, bearer, paid, serving
 
 from anyrerank import Budget, MemoryCache
 from anyrerank.gateway.dialects import Asked
-from anyrerank.gateway.keys import Past, restore
+from anyrerank.gateway.keys import restore
 from anyrerank.testing import StubServer
 
 
@@ -149,12 +149,12 @@ def test_field_of_the_body_does_not_lift_a_budget(gateway: Running, vendor: Stub
     assert len(vendor.requests) == 0
 
 
-def test_options_of_a_dialect_do_not_decide_who_pays(gateway: Running) -> None:
+async def test_options_of_a_dialect_do_not_decide_who_pays(gateway: Running) -> None:
     key = gateway.new_key(max_budget=1)
     caller = gateway.keyring.caller({"type": "http", "headers": [(b"authorization", key.encode())]})
     asked = Asked(query="red planet", documents=["Venus", "Mars"])
     forged = {"budget": None, "metadata": {"tags": ["key:master"]}, "hooks": (), "top_n": 1}
-    with caller.admitted(asked, forged, gateway.router.options) as grant:
+    async with caller.admitted(asked, forged, gateway.router.options) as grant:
         token = gateway.get("/key/info", key).json()["key"]
         assert [each.dollars for each in grant.options["budget"]] == [1]
         assert grant.options["metadata"] == {"tags": [f"key:{token[:16]}"]}
@@ -329,7 +329,7 @@ def test_spend_of_the_router_survives_a_restart(tmp_path: Path, vendor: StubServ
         assert gateway.rerank(MASTER_KEY, model="small", user="bob").status_code == 200
     budgets = {"user_budget": Budget(2 * EACH), "budget": Budget(5 * EACH)}
     with serving(tmp_path, models, router=budgets) as gateway:
-        restore(gateway.router, Past(gateway.keyring.ledger))
+        restore(gateway.router, gateway.keyring.ledger)
         assert gateway.rerank(MASTER_KEY, model="small").status_code == 429
         assert gateway.rerank(MASTER_KEY, model="any/other").status_code == 429
         assert [gateway.rerank(MASTER_KEY, user="ann").status_code for _ in range(2)] == [200, 429]

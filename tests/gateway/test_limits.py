@@ -166,13 +166,13 @@ def test_no_minute_has_more_than_the_limits(calls: list[tuple[float, int, int]])
     for later, tokens, used in calls:
         clock.now += later
         try:
-            start = limits.count(key, tokens)
+            place = asyncio.run(limits.count(key, tokens))
         except GatewayError as error:
             waits.append(error.retry_after or 1.0)
             continue
         before = [each for moment, each in let_in if moment > clock.now - 60]
         assert len(before) < 5
         assert sum(before) + tokens <= 60
-        limits.correct(start, used - tokens)
+        limits.correct(place, used - tokens)
         let_in.append((clock.now, used))
     assert all(0 < wait <= 61 for wait in waits)

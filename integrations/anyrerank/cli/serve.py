@@ -37,6 +37,20 @@ def serve(
         ),
     ] = None,
     host: Annotated[str, typer.Option("--host", help="The address to listen on.")] = "127.0.0.1",
+    database_url: Annotated[
+        str | None,
+        typer.Option(
+            "--database-url", help="Where keys and spend are kept; replaces that of the file.", show_default=False
+        ),
+    ] = None,
+    redis_url: Annotated[
+        str | None,
+        typer.Option(
+            "--redis-url",
+            help="Where replicas share budgets, limits and cooldowns; replaces that of the file.",
+            show_default=False,
+        ),
+    ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 for one that is free.")] = 4000,
 ) -> None:
     """Serve models to every rerank client over HTTP: LiteLLM's, Cohere's, Jina's, Voyage's, TEI's, NIM's and others.
@@ -45,17 +59,24 @@ def serve(
     """
     with one_line_errors():
         from anyrerank.gateway import Gateway
-        from anyrerank.gateway.configuration import service_of
+        from anyrerank.gateway.configuration import service_of, shared_state
         from anyrerank.gateway.keys import opened
         from anyrerank.gateway.server import Server, check_host, keep_what_is_loaded, listen
 
         if config is not None and model:
             raise ConfigurationError("--config and --model exclude each other")
         check_host(host)
-        read = _read(config, model, host)
-        keyring = opened(read.settings)
+        own = {"database_url": database_url, "redis_url": redis_url}
+
+        def read_again() -> GatewayConfig:
+            return _read(config, model, host).with_settings(own)
+
+        read = read_again()
+        state = shared_state(read.settings)
+        keyring = opened(read.settings, state)
         gateway = Gateway(
-            service_of(read, keyring), reread=lambda: service_of(_read(config, model, host), keyring, gateway.service)
+            service_of(read, keyring, state=state),
+            reread=lambda: service_of(read_again(), keyring, gateway.service, state),
         )
         listener = listen(host, port)
     for note in [*_notes(read), *_faults(gateway)]:
@@ -65,6 +86,8 @@ def serve(
         keep_what_is_loaded()
         _print_start(url, gateway)
         typer.echo(f"keys and spend: {'not kept' if keyring is None else keyring.store.database}")
+        if state is not None:
+            typer.echo(f"shared with replicas: {state.link.shown}")
 
     def reload() -> None:
         try:

@@ -23,8 +23,13 @@ class GatewaySettings(BaseModel):
     """The key that may do everything. Without one the gateway answers on loopback only."""
     database_url: SecretStr | None = None
     """Where keys and spend are kept: `sqlite:///path` or a PostgreSQL URL."""
+    redis_url: SecretStr | None = None
+    """Where replicas share budgets, limits and cooldowns: `redis://user:password@host:port/number`."""
+    redis_prefix: Annotated[str, Field(min_length=1)] = "anyrerank"
+    """What all keys in Redis begin with: replicas of one gateway have the same, other gateways another."""
     allow_requests_on_db_unavailable: bool = False
-    """Whether the gateway starts, for the master key alone, while its database cannot be used."""
+    """Whether the gateway starts, for the master key alone, while its database cannot be used, and budgets allow
+    requests while Redis does not answer."""
     max_parallel_requests: _Count | None = None
     """Requests at the same time of a key that says nothing about it."""
     max_in_flight: _Count = 256

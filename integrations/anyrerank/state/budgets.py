@@ -9,13 +9,13 @@ from typing import Any
 from uuid import uuid4
 
 from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, script
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
-from anyrerank.errors import StateUnavailableError
+from anyrerank.errors import RerankError, StateUnavailableError
 from anyrerank.state.asked import asked
 
-_RESERVE = script("anyrerank.state.scripts", "reserve")
-_SETTLE = script("anyrerank.state.scripts", "settle")
+_RESERVE = Script("anyrerank.state.scripts", "reserve")
+_SETTLE = Script("anyrerank.state.scripts", "settle")
 _NANO = 1e9
 _HOLD_SECONDS = 900.0
 """How long a reservation lasts: that of a process that was killed comes back after it."""
@@ -80,8 +80,7 @@ class RedisBudgets(BudgetState):
             index = int(rest[0]) - 1
             if status == b"refused":
                 raise RefusedError(index, _balance(*rest[1:]))
-            past = accounts[index].past
-            bases[accounts[index].name] = 0.0 if past is None else (yield Blocking(past))
+            bases[accounts[index].name] = yield from _past(accounts[index])
 
     def settle(self, hold: Hold, cost: float) -> None:
         """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
@@ -128,6 +127,18 @@ class RedisBudgets(BudgetState):
 
     def _keys(self, accounts: Sequence[SharedAccount]) -> list[str]:
         return [f"{self._prefix}:budget:{account.name}{part}" for account in accounts for part in ("", ":reservations")]
+
+
+def _past(account: SharedAccount) -> Flow[float]:
+    """Dollars that were spent before."""
+    if account.past is None:
+        return 0.0
+    try:
+        spent: float = yield Blocking(account.past)
+    except RerankError as error:
+        message = f"it is not known what was spent before: {error.message}"
+        raise StateUnavailableError(message, retry_after=1.0) from None
+    return spent
 
 
 def _arguments(

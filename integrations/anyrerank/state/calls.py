@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import uuid4
 
-from anyrerank._core.redis import RedisLink, script
+from anyrerank._core.redis import RedisLink, Script
 from anyrerank._core.runtime import Flow
 from anyrerank.state.asked import asked
 
-_COUNT = script("anyrerank.state.scripts", "count")
-_CORRECT = script("anyrerank.state.scripts", "correct")
-_ENTER = script("anyrerank.state.scripts", "enter")
-_LEAVE = script("anyrerank.state.scripts", "leave")
+_COUNT = Script("anyrerank.state.scripts", "count")
+_CORRECT = Script("anyrerank.state.scripts", "correct")
+_ENTER = Script("anyrerank.state.scripts", "enter")
+_LEAVE = Script("anyrerank.state.scripts", "leave")
 _LONGEST_CALL = 900
 """Seconds after which a call that was counted as in flight, and never ended, counts no more."""
 

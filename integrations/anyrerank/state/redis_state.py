@@ -13,6 +13,7 @@ from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 from anyrerank.state.budgets import RedisBudgets
 from anyrerank.state.calls import RedisCalls
+from anyrerank.state.checking import check
 from anyrerank.state.news import News
 from anyrerank.state.routing import RedisRouting
 
@@ -70,6 +71,15 @@ class RedisState:
     def calls(self, name: str) -> RedisCalls:
         """Counts requests, tokens and concurrency of one caller."""
         return RedisCalls(self.link, f"{self.prefix}:calls:{name}")
+
+    def check(self) -> None:
+        """Raise if the server cannot be used. It may block for a few seconds.
+
+        Raises:
+            StateUnavailableError: It cannot be reached, or refuses the password.
+            ConfigurationError: It is read-only, evicts keys, is a cluster or is too old.
+        """
+        check(self.link)
 
     def close(self) -> None:
         """Close the connections of synchronous calls; the next call opens new ones."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 from uuid import uuid4
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, script
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.routing import (
     LONGEST_COOLDOWN,
     Claim,
@@ -30,9 +30,9 @@ from anyrerank.state.asked import asked
 from anyrerank.state.calls import RedisCalls
 from anyrerank.state.news import News, read
 
-_FAIL = script("anyrerank.state.scripts", "fail")
-_END_TRIAL = script("anyrerank.state.scripts", "end_trial")
-_COOLDOWNS = script("anyrerank.state.scripts", "cooldowns")
+_FAIL = Script("anyrerank.state.scripts", "fail")
+_END_TRIAL = Script("anyrerank.state.scripts", "end_trial")
+_COOLDOWNS = Script("anyrerank.state.scripts", "cooldowns")
 _LONGEST_TRIAL = 60.0
 """Seconds after which another process may try a deployment, if it has no timeout of its own."""
 _TRIAL_PAUSE = 0.5

@@ -177,7 +177,9 @@ def test_copies_choose_independently() -> None:
 
 def test_a_routed_model_can_be_copied(server: Loopback) -> None:
     routed = router_to_copy(server.url).as_reranker("alias")
-    for other in (copy.deepcopy(routed), pickled(routed)):
+    with pytest.warns(RuntimeWarning, match="counts on its own"):
+        copies = (copy.deepcopy(routed), pickled(routed))
+    for other in copies:
         with other:
             assert ids(other.rerank(QUERY, DOCUMENTS)) == ["a"]
             assert repr(other) == "RoutedModel('r')"

@@ -92,7 +92,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a budget for tags": ({"litellm_settings": {"tag_budget_config": {"a": {}}}}, "tag_budget_config is not supported"),
     "blocked users": ({"litellm_settings": {"blocked_user_list": ["a"]}}, "blocked_user_list is not supported"),
     "a callback that guards": ({"litellm_settings": {"callbacks": ["otel", "presidio"]}}, "presidio decides"),
-    "Redis for the load": ({"router_settings": {"redis_host": "os.environ/NOT_SET"}}, "redis_host: "),
+    "Redis that is not set": (
+        {"router_settings": {"redis_host": "os.environ/NOT_SET"}},
+        "the environment variable NOT_SET is not set",
+    ),
+    "two servers": ({"router_settings": {"redis_host": "h", "redis_url": "redis://h"}}, "not both"),
+    "a password for no server": ({"router_settings": {"redis_password": "p"}}, "redis_password needs a redis_host"),
+    "a cluster": ({"router_settings": {"redis_startup_nodes": [{"host": "h"}]}}, "Redis Cluster is not supported"),
     "a budget for a provider": (
         {"router_settings": {"provider_budget_config": {"cohere": {"budget_limit": 1, "time_period": "1d"}}}},
         "provider_budget_config is not supported",

@@ -12,6 +12,7 @@ from typing import Any
 from typing_extensions import Self, Unpack
 
 from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.config_arguments import arguments_of_file
 from anyrerank._core.client.connections import KeepsConnections
 from anyrerank._core.client.parity import same_parameters
 from anyrerank._core.engine import CONNECTION, Call, Deployment, Options, RouterCallKeywords, lists_options, made
@@ -19,7 +20,6 @@ from anyrerank._core.http import Transport
 from anyrerank._core.pricing import PriceFile, read
 from anyrerank._core.routing import (
     Balancer,
-    ConfigFile,
     Fallbacks,
     RouterSettings,
     SharedState,
@@ -28,12 +28,9 @@ from anyrerank._core.routing import (
     chains_of,
     groups_of,
     located,
-    none_found,
     options_of,
-    read_config,
     rerankers_of,
     routing_state,
-    warning_of,
 )
 from anyrerank._core.runtime import Flow, did_you_mean
 from anyrerank._core.types import Answer, Document, RerankResponse, public
@@ -178,8 +175,10 @@ class Router(KeepsConnections):
         """The router that a file of LiteLLM's describes. Reading YAML needs `pip install 'anyrerank[config]'`.
 
         It reads `model_list`, `router_settings`, and of `litellm_settings` the retries, timeouts, fallbacks, budgets,
-        certificates and a cache in memory; `os.environ/NAME` is resolved. One warning names the models that are left
-        out, because they are not for reranking or a variable is not set, another the settings that have no effect.
+        certificates and a cache in memory; `os.environ/NAME` is resolved. With a `redis_url` or `redis_host`, processes
+        that read the same file share rate limits, cooldowns and budgets of deployments. One warning names the models
+        that are left out, because they are not for reranking or a variable is not set, another the settings that have
+        no effect.
 
         Args:
             path: A YAML file.
@@ -189,15 +188,11 @@ class Router(KeepsConnections):
             ConfigurationError: The file cannot be read, or something in it is wrong, or it asks for something about
                 money, trust or access that is not supported. The message names the file, and the line if it is known.
         """
-        config = read_config(path)
-        _warn(config)
+        given, file = arguments_of_file(path, arguments)
         try:
-            given = {**config.router, **arguments}
-            if not given["model_list"]:
-                raise none_found(config.left_out)
             return cls(**given)
         except (BadRequestError, ConfigurationError) as error:
-            raise located(error, config.file) from None
+            raise located(error, file) from None
 
     def __repr__(self) -> str:
         return f"Router({self._groups!r})"
@@ -386,15 +381,3 @@ class RoutedModel(BaseReranker):
 
     def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
         return self._router._balancer.choose(call, self._asked)
-
-
-def _warn(config: ConfigFile) -> None:
-    """Log what a file says and a router does not do."""
-    if config.left_out:
-        _log.warning("%s: %s", config.file, warning_of(config.left_out))
-    if config.ignored:
-        _log.warning("%s: ignored settings: %s", config.file, ", ".join(config.ignored))
-    if unenforced := sorted(
-        {*config.general, *(name.partition(".")[2] for name in config.unset if name.startswith("general_settings"))}
-    ):
-        _log.warning("%s: a router enforces nothing of general_settings: %s", config.file, ", ".join(unenforced))

@@ -9,6 +9,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 from typing import Any
 from uuid import uuid4
@@ -107,13 +108,14 @@ class Budget:
             return (Budget, (self.dollars, self.window))
         return (_shared_budget, (self.dollars, self.window, self._shared.state, self._shared.name))
 
-    def share(self, state: HasBudgets, name: str, past: Callable[[], float] | None = None) -> None:
+    def share(self, state: HasBudgets, name: str, past: Callable[[str | None], float] | None = None) -> None:
         """Count in a state from now on.
 
         Args:
             state: Where to count.
             name: What the budget is called there.
-            past: US dollars spent in the current window, for a state that does not know; it may block.
+            past: US dollars that a spender has spent in the current window, for a state that does not know; it may
+                block.
         """
         self._shared = _Shared(state, name, past)
 
@@ -135,6 +137,12 @@ class Budget:
         with self._book.lock:
             account = self._account(None)
             return Balance(account.spent, account.reserved)
+
+    @property
+    def known_left(self) -> float:
+        """What everyone can still spend, as far as this process knows."""
+        found = self.known
+        return max(0.0, self.dollars - found.spent - found.reserved)
 
     def spent(self, spender: str | None = None) -> float:
         """US dollars that `spender` (`None`: everyone) has spent in the current window; a state is asked.
@@ -230,7 +238,7 @@ class Budget:
             f"{self._shared.name}{whose}",
             self.dollars,
             self._seconds,
-            self._shared.past if spender is None else None,
+            None if self._shared.past is None else partial(self._shared.past, spender),
         )
 
     def _account(self, spender: str | None) -> _Account:
@@ -265,7 +273,7 @@ class _Shared:
 
     state: HasBudgets
     name: str
-    past: Callable[[], float] | None = None
+    past: Callable[[str | None], float] | None = None
     seen: Balance = field(default_factory=Balance)
 
 

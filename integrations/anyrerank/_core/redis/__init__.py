@@ -1,7 +1,7 @@
 """Commands to a Redis server: synchronous, asynchronous, and without waiting for the reply."""
 
 from anyrerank._core.redis.link import RedisLink
-from anyrerank._core.redis.script import Command, Script, script
+from anyrerank._core.redis.script import Command, Script
 from anyrerank._core.redis.unavailable import RedisUnavailableError
 
-__all__ = ["Command", "RedisLink", "RedisUnavailableError", "Script", "script"]
+__all__ = ["Command", "RedisLink", "RedisUnavailableError", "Script"]

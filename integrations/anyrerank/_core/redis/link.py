@@ -29,6 +29,7 @@ from anyrerank._core.runtime import reset_in_child
 _PAUSE = 0.25
 """Seconds after a failure in which no thread tries again."""
 _LARGEST_BACKLOG = 10_000
+_SLOW_SECONDS = 5.0
 
 
 class RedisLink:
@@ -85,6 +86,18 @@ class RedisLink:
         if isinstance(replies[0], Exception):
             raise unavailable(self.url, replies[0], self.timeout)
         return replies[0]
+
+    def call_slowly(self, command: Command) -> Any:
+        """The reply to a command that may take seconds, on a connection of its own.
+
+        Raises:
+            RedisUnavailableError: There is none.
+        """
+        try:
+            with sync_client(self.url, _SLOW_SECONDS) as client:
+                return client.execute_command(*command)
+        except failures() as error:
+            raise unavailable(self.url, error, _SLOW_SECONDS) from None
 
     async def acall(self, command: Command) -> Any:
         """`call`, on the running event loop; a connection does not take longer either.

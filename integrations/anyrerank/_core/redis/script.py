@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 
 Part = bytes | str | int | float
@@ -17,30 +18,27 @@ _texts: dict[str, str] = {}
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """A Lua script that the server may know by its digest.
+    """A Lua script in a file of a package, which is read when it is used first.
 
     Attributes:
-        sha: The digest, in hexadecimal.
-    """
-
-    sha: str
-
-    def command(self, keys: Sequence[Part], args: Sequence[Part]) -> Command:
-        """The command that runs the script."""
-        return ("EVALSHA", self.sha, len(keys), *keys, *args)
-
-
-def script(package: str, name: str) -> Script:
-    """The script in a file of a package.
-
-    Args:
         package: Full name of the package.
         name: Name of the file, without `.lua`.
     """
-    text = files(package).joinpath(f"{name}.lua").read_text("utf-8")
+
+    package: str
+    name: str
+
+    def command(self, keys: Sequence[Part], args: Sequence[Part]) -> Command:
+        """The command that runs the script, by its digest."""
+        return ("EVALSHA", _digest(self), len(keys), *keys, *args)
+
+
+@cache
+def _digest(script: Script) -> str:
+    text = files(script.package).joinpath(f"{script.name}.lua").read_text("utf-8")
     sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
     _texts[sha] = text
-    return Script(sha)
+    return sha
 
 
 def in_full(command: Command) -> Command:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from anyrerank._core.routing.litellm_arguments import USED, refuse, refuse_missp
 from anyrerank._core.routing.litellm_settings import read_settings
 from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.recognition import LeftOut, absent_names, sorted_out, without
+from anyrerank._core.routing.redis_settings import CLUSTER, REDIS, redis_url_of
 from anyrerank._core.routing.references import first_unset, resolved, resolved_settings
 from anyrerank._core.runtime import checked_path
 from anyrerank.errors import ConfigurationError, RerankError
@@ -41,6 +42,7 @@ class ConfigFile:
         ignored: Settings that have no effect on a router, such as `litellm_settings.callbacks`.
         unset: Variables that are not set, by the setting that refers to them, such as `general_settings.master_key`;
             these settings are missing in `general`, `own` and `litellm`.
+        redis_url: Where `router_settings` say that Redis is.
     """
 
     file: Path
@@ -53,6 +55,7 @@ class ConfigFile:
     names: tuple[str, ...]
     ignored: tuple[str, ...]
     unset: Mapping[str, str]
+    redis_url: str | None = field(repr=False)
 
 
 def read_config(path: str | PathLike[str]) -> ConfigFile:
@@ -84,10 +87,14 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     _refuse_guardrails(document.get("guardrails"))
     settings = read_settings(section(document, "litellm_settings"), str(file))
     router = {name: value for name, value in section(document, "router_settings").items() if value is not None}
+    where = str(file)
     refuse_misspelt_in_file(router)
+    redis = resolved_settings(
+        {name: router.pop(name) for name in (*REDIS, CLUSTER) if name in router}, where, numbers=()
+    )
     refuse(router)
     used = {name: value for name, value in router.items() if name in USED}
-    arguments = {**settings.arguments, **resolved_settings(used, str(file), numbers=_NUMBERS)}
+    arguments = {**settings.arguments, **resolved_settings(used, where, numbers=_NUMBERS)}
     found, left_out = sorted_out(document["model_list"])
     absent = absent_names(found, left_out)
     bridge = bridged(arguments, absent & {each.name for each in left_out if each.variable is not None})
@@ -110,6 +117,7 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
             *sorted(map(str, document.keys() - _SECTIONS)),
         ),
         unset=unset,
+        redis_url=redis_url_of(redis, "router_settings"),
     )
 
 

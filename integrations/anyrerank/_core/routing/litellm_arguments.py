@@ -7,6 +7,7 @@ from collections.abc import Container, Mapping
 from typing import Any
 
 from anyrerank._core.routing.misspelt import refuse_misspelt
+from anyrerank._core.routing.redis_settings import CLUSTER, REDIS
 from anyrerank.errors import ConfigurationError
 
 _log = logging.getLogger("anyrerank")
@@ -68,11 +69,8 @@ UNUSED = frozenset(
     }
 )
 """Arguments of LiteLLM's `Router` that have no effect here."""
-_REDIS = "the load of a router cannot be shared through Redis: each process counts on its own; remove it"
 _REFUSED: Mapping[str, str] = {
-    **dict.fromkeys(
-        ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db", "redis_startup_nodes"), _REDIS
-    ),
+    **dict.fromkeys((*REDIS, CLUSTER), "pass state=anyrerank.state.RedisState(url) instead"),
     "guardrail_list": "it is not supported; pass guardrails to Router instead",
 }
 """What the user relies on, and why it is refused."""
@@ -84,7 +82,7 @@ def refuse(given: Mapping[str, object]) -> None:
     Raises:
         ConfigurationError: There is one.
     """
-    for name in sorted(given.keys() & _REFUSED):
+    for name in sorted(given.keys() & _REFUSED.keys()):
         if given[name] is not None:
             raise ConfigurationError(f"{name}: {_REFUSED[name]}")
 

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
 from anyrerank._core.client import Router
 from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
-from anyrerank.errors import BadRequestError, ConfigurationError
+from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailableError
 from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
-from anyrerank.gateway.keys import Keyring, Past, restore
+from anyrerank.gateway.keys import Keyring, restore
 from anyrerank.gateway.rerank import Absent, MasterKey, Open, Service, isolation_of
 from anyrerank.gateway.settings import GatewaySettings, settings_of
+from anyrerank.state import RedisState
 
 _DEFAULTS = {"drop_params": True}
 """Options of the router that differ in a gateway: some clients always send options that most vendors lack."""
@@ -40,6 +41,15 @@ class GatewayConfig:
     ignored: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def with_settings(self, given: Mapping[str, str | None]) -> GatewayConfig:
+        """The same configuration with other settings of the gateway, where they are given.
+
+        Raises:
+            ConfigurationError: One has an invalid value.
+        """
+        own = {name: value for name, value in given.items() if value is not None}
+        return replace(self, settings=settings_of({**dict(self.settings), **own}, "the command line")) if own else self
 
     @property
     def unavailable(self) -> dict[str, str]:
@@ -83,6 +93,8 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         given, ignored = honoured(file.general)
         if file.litellm.get("json_logs"):
             given["access_log"] = True
+        if file.redis_url is not None:
+            given["redis_url"] = file.redis_url
         settings = settings_of({**_from_environment(), **given, **file.own}, "anyrerank_settings")
     except ConfigurationError as error:
         raise located(error, file.file) from None
@@ -116,13 +128,19 @@ def config_of_models(models: Sequence[str]) -> GatewayConfig:
     return GatewayConfig(router={**_DEFAULTS, "model_list": entries}, settings=settings)
 
 
-def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Service | None = None) -> Service:
+def service_of(
+    config: GatewayConfig,
+    keyring: Keyring | None = None,
+    before: Service | None = None,
+    state: RedisState | None = None,
+) -> Service:
     """What a gateway with this configuration serves.
 
     Args:
         config: The configuration.
         keyring: Its keys, if it has a database.
         before: What it has served until now.
+        state: What it shares with its replicas.
 
     Raises:
         ConfigurationError: An argument of the router is wrong.
@@ -131,11 +149,11 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Se
     key = config.settings.master_key
     master_key = None if key is None else key.get_secret_value()
     try:
-        router = Router(max_wait=config.settings.queue_seconds, **config.router)
+        router = Router(max_wait=config.settings.queue_seconds, state=state, **config.router)
     except (BadRequestError, ConfigurationError) as error:
         raise ConfigurationError(for_operator(error.message)) from None
-    past = None if keyring is None else Past(keyring.ledger)
-    restore(router, past, None if before is None else before.router)
+    ledger = None if keyring is None else keyring.ledger
+    restore(router, ledger, None if before is None else before.router, state)
     if keyring is not None:  # last: an error must leave the keys as they were
         keyring.configure(
             master_key=master_key,
@@ -149,6 +167,26 @@ def service_of(config: GatewayConfig, keyring: Keyring | None = None, before: Se
         absent=config.absent,
         isolation=isolation_of(router, config.settings),
     )
+
+
+def shared_state(settings: GatewaySettings) -> RedisState | None:
+    """What a gateway shares with its replicas; `None` if it has none.
+
+    Raises:
+        ConfigurationError: The server cannot be used.
+    """
+    if settings.redis_url is None:
+        return None
+    try:
+        state = RedisState(
+            settings.redis_url.get_secret_value(),
+            prefix=settings.redis_prefix,
+            refuse_when_away=not settings.allow_requests_on_db_unavailable,
+        )
+        state.check()
+    except StateUnavailableError as error:
+        raise ConfigurationError(f"redis_url: {error.message}") from None
+    return state
 
 
 def _from_environment() -> dict[str, str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -13,7 +13,8 @@ from anyrerank._core.types import RerankResponse, tokens_to_read
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
-from anyrerank.gateway.keys.limits import Limits
+from anyrerank.gateway.keys.limits import Limits, Place
+from anyrerank.gateway.keys.past import Past
 from anyrerank.gateway.keys.store import Customer
 from anyrerank.gateway.rerank import Caller, Grant
 from anyrerank.hooks import Hook
@@ -26,10 +27,12 @@ class Shared:
     Attributes:
         hooks: Record what calls cost.
         customers: End users with a budget of their own, and that budget.
+        past: Reads what was spent by all replicas; `None` where there is only this process.
     """
 
     hooks: tuple[Hook, ...] = ()
     customers: Mapping[str, tuple[Customer, Budget | None]] = field(default_factory=dict)
+    past: Callable[[], Past] | None = None
 
 
 class Account:
@@ -55,24 +58,34 @@ class Account:
 
     @property
     def spend(self) -> float:
-        """US dollars in the current window of the budget, or without a budget in all time."""
-        return self.spent if self.budget is None else self.budget.spent()
+        """US dollars in the current window of the budget, or without one in all time, as far as is known here."""
+        return self.spent if self.budget is None else self.budget.known.spent
 
-    @contextmanager
-    def present(self) -> Iterator[None]:
+    def total(self) -> float:
+        """US dollars in the current window of the budget, or without one in all time, over all replicas. It may block.
+
+        Raises:
+            StateUnavailableError: What replicas share cannot be reached.
+        """
+        if self.budget is not None:
+            return self.budget.spent()
+        return self.spent if self._shared.past is None else self._shared.past().of_tag(self._tag, None)
+
+    @asynccontextmanager
+    async def present(self) -> AsyncIterator[None]:
         """Count a request among those at the same time; a body that never arrives takes the place of another one.
 
         Raises:
             GatewayError: There are as many as the key may have.
         """
-        self._limits.enter(self.key)
+        ticket = await self._limits.enter(self.key)
         try:
             yield
         finally:
-            self._limits.leave()
+            self._limits.leave(ticket)
 
-    @contextmanager
-    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> Iterator[Grant]:
+    @asynccontextmanager
+    async def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AsyncIterator[Grant]:
         """Let a request in and count it.
 
         Args:
@@ -88,8 +101,8 @@ class Account:
         tokens = (
             0 if key.tpm_limit is None else tokens_to_read(asked.query, asked.documents, options.get("rank_fields"))
         )
-        start = self._limits.count(key, tokens)
-        yield _Grant(self, {**options, **paid}, start, tokens)
+        place = await self._limits.count(key, tokens)
+        yield _Grant(self, {**options, **paid}, place, tokens)
 
     def headers(self) -> dict[str, str]:
         """The headers of an answer."""
@@ -97,17 +110,17 @@ class Account:
         found["x-litellm-key-spend"] = f"{self.spend:.12g}"
         if self.budget is not None:
             found["x-litellm-key-max-budget"] = f"{self.budget.dollars:.12g}"
-            found["x-anyrerank-budget-remaining"] = f"{self.budget.left():.12g}"
+            found["x-anyrerank-budget-remaining"] = f"{self.budget.known_left:.12g}"
         return found
 
-    def settle(self, response: RerankResponse, start: float, tokens: int) -> None:
+    def settle(self, response: RerankResponse, place: Place, tokens: int) -> None:
         """Count what a response cost, in place of what was estimated."""
         if response.cost is not None:
             self.spent += response.cost
         if self.key.tpm_limit is not None:
             used = _tokens(response)
             if used is not None:
-                self._limits.correct(start, used - tokens)
+                self._limits.correct(place, used - tokens)
 
     def _paid(self, options: Mapping[str, Any], defaults: Options) -> dict[str, Any]:
         """The options that decide who pays. No caller can choose them."""
@@ -134,11 +147,11 @@ class _Grant:
 
     account: Account
     options: Mapping[str, Any]
-    start: float
+    place: Place
     tokens: int
 
     def settle(self, response: RerankResponse) -> None:
-        self.account.settle(response, self.start, self.tokens)
+        self.account.settle(response, self.place, self.tokens)
 
     def headers(self) -> Mapping[str, str]:
         return self.account.headers()

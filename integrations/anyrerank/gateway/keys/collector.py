@@ -24,7 +24,7 @@ class KeyCollector(Collector):
         left: dict[str, float] = {}
         for account in self._keyring.accounts():
             if account.budget is not None and len(left) < _LARGEST:
-                left[account.caller.alias or "key"] = account.budget.left()
+                left[account.caller.alias or "key"] = account.budget.known_left
         budgets = GaugeMetricFamily(
             "anyrerank_budget_remaining_dollars", "US dollars that a key may still spend.", labels=["key_alias"]
         )

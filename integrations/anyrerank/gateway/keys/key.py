@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
@@ -57,6 +57,12 @@ class Key:
         """The end user of all its calls, if it has one."""
         found = self.metadata.get("end_user")
         return found if isinstance(found, str) and found else None
+
+    def share(self, replicas: int) -> Key:
+        """The same key with the share of its limits that one of several replicas has."""
+        names = ("rpm_limit", "tpm_limit", "max_parallel_requests")
+        limits = {name: limit for name in names if (limit := getattr(self, name)) is not None}
+        return replace(self, **{name: limit and max(1, limit // replicas) for name, limit in limits.items()})
 
     def shown(self) -> dict[str, Any]:
         """Its fields, as LiteLLM shows them."""

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from starlette.types import Scope
 
@@ -19,14 +20,17 @@ from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.networks import Networks
-from anyrerank.gateway.keys.past import Past
+from anyrerank.gateway.keys.past import Past, past_of
+from anyrerank.gateway.keys.shared_limits import SharedLimits
 from anyrerank.gateway.keys.store import Customer, Store
 from anyrerank.gateway.rerank import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
 from anyrerank.ledger import Ledger
+from anyrerank.state import RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
 
 _INTERVAL = 0.5
+_CHANGED = {"changed": "keys"}
 _NOBODY = Key(token="", key_name="")
 
 
@@ -42,6 +46,7 @@ class Keyring:
         master_key: The key that may do everything; `None` if everybody may.
         networks: Networks that need no key, and the alias of the key that counts for them.
         max_parallel_requests: The limit of keys that have none of their own.
+        state: Counts for all replicas of the gateway.
         clock: Seconds since 1970.
         monotonic: Seconds that only go up.
 
@@ -57,15 +62,17 @@ class Keyring:
         master_key: str | None,
         networks: Mapping[str, str] | None = None,
         max_parallel_requests: int | None = None,
+        state: RedisState | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.clock = clock
+        self.state = state
         self.configure(master_key=master_key, networks=networks, max_parallel_requests=max_parallel_requests)
         self._monotonic = monotonic
-        self._shared = Shared((ledger,))
+        self._shared = Shared((ledger,), past=None if state is None else lambda: Past(ledger))
         self._master = self._everything(MASTER)
         self._anonymous = self._everything(replace(ANONYMOUS, alias="anonymous"))
         self._accounts: Mapping[str, Account] = {}
@@ -73,6 +80,7 @@ class Keyring:
         self._opened = clock()
         self._refreshing = threading.Lock()
         self._stop = threading.Event()
+        self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
 
@@ -136,12 +144,35 @@ class Keyring:
             DatabaseError: They cannot be read.
         """
         self.refresh()
+        if self.state is not None:
+            self.state.news.add(self)
+            self.state.news.start()
         self._thread = threading.Thread(target=self._run, name="anyrerank-keys", daemon=True)
         self._thread.start()
+
+    def changed(self) -> None:
+        """Read the keys again after this process has changed them, and let other replicas do so.
+
+        Raises:
+            DatabaseError, LedgerError: They cannot be read.
+        """
+        if self.state is not None:
+            self.state.news.send(_CHANGED)
+        self.refresh()
+
+    def connected(self) -> None:
+        """Other replicas may have changed keys meanwhile."""
+        self._changed.set()
+
+    def heard(self, message: Mapping[str, Any]) -> None:
+        """Another replica has changed keys."""
+        if message == _CHANGED:
+            self._changed.set()
 
     def close(self) -> None:
         """Stop reading changes, and write what is left of the ledger."""
         self._stop.set()
+        self._changed.set()
         if self._thread is not None:
             self._thread.join()
         self.ledger.close()
@@ -192,11 +223,16 @@ class Keyring:
             account.budget.dollars = key.max_budget
 
     def _new(self, key: Key, past: Past) -> Account:
-        account = Account(key, self._shared, Limits(self._monotonic), caller=Caller(), tag=key.tag)
+        account = Account(key, self._shared, self._limits(key), caller=Caller(), tag=key.tag)
         self._change(account, key)
         if key.created_at < self._opened:
             account.spent = past.of_tag(key.tag, None)
         return account
+
+    def _limits(self, key: Key) -> Limits:
+        if self.state is None:
+            return Limits(self._monotonic)
+        return SharedLimits(self.state.calls(f"key:{key.token}"), self.state.news, self._monotonic)
 
     def _renew_budget(self, account: Account, past: Past) -> None:
         key = account.key
@@ -204,7 +240,11 @@ class Keyring:
             account.budget = None
         elif account.budget is None or account.budget.window != key.budget_duration:
             budget = Budget(key.max_budget, key.budget_duration)
-            budget.add(past.of_tag(key.tag, budget) if key.created_at < self._opened or account.spent else 0.0)
+            if self.state is not None:
+                name = f"key:{key.token}:{key.budget_duration}"
+                budget.share(self.state, name, past_of(self.ledger, budget, "tag", key.tag))
+            elif key.created_at < self._opened or account.spent:
+                budget.add(past.of_tag(key.tag, budget))
             account.budget = budget
 
     def _customers_budget(self, customer: Customer, past: Past) -> Budget | None:
@@ -215,7 +255,11 @@ class Keyring:
             before.dollars = customer.max_budget
             return before
         budget = Budget(customer.max_budget, customer.budget_duration)
-        budget.add(past.of_user(customer.user_id, budget), None)
+        if self.state is not None:
+            name = f"customer:{digest(customer.user_id).hex()}:{customer.budget_duration}"
+            budget.share(self.state, name, past_of(self.ledger, budget, "user", customer.user_id))
+        else:
+            budget.add(past.of_user(customer.user_id, budget))
         return budget
 
     def _everything(self, caller: Caller) -> Account:
@@ -229,7 +273,11 @@ class Keyring:
         return account.caller
 
     def _run(self) -> None:
-        while not self._stop.wait(_INTERVAL):
+        while True:
+            self._changed.wait(_INTERVAL)
+            self._changed.clear()
+            if self._stop.is_set():
+                return
             try:
                 self.refresh()
             except (DatabaseError, RerankError) as error:

@@ -5,10 +5,33 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from anyrerank._core.routing import Load, Need, Terms, Window, available_at
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What a key has used in the last minute.
+
+    Attributes:
+        requests, tokens: How many.
+        reset: Seconds until all of it is free again.
+    """
+
+    requests: int
+    tokens: int
+    reset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a request was counted: a slot of this process, and a second that all replicas share, if they do."""
+
+    slot: float
+    second: int | None = None
 
 
 class Limits:
@@ -25,19 +48,22 @@ class Limits:
         self._clock = clock
         self._window = Window()
 
-    def enter(self, key: Key) -> None:
-        """Count a request as in flight.
+    async def enter(self, key: Key) -> str | None:
+        """Count a request as in flight, and return what `leave` needs.
 
         Raises:
             GatewayError: As many are as its key may have.
         """
-        parallel = key.max_parallel_requests
-        if parallel is not None and self.in_flight >= parallel:
-            message = f"this key may have {parallel} requests at the same time, and has {self.in_flight}"
-            raise self._refused(key, message, 1.0 if parallel else None)
+        if key.max_parallel_requests is not None and self.in_flight >= key.max_parallel_requests:
+            raise self._too_parallel(key, self.in_flight)
         self.in_flight += 1
+        return None
 
-    def count(self, key: Key, tokens: int) -> float:
+    def leave(self, ticket: str | None) -> None:  # noqa: ARG002  replicas that share need it
+        """Count a request as finished."""
+        self.in_flight -= 1
+
+    async def count(self, key: Key, tokens: int) -> Place:
         """Count a request and its tokens, and return what `correct` needs.
 
         Args:
@@ -50,52 +76,70 @@ class Limits:
         now = self._clock()
         self._window.forget(now)
         self._check(key, tokens, now)
-        return self._window.add(now, Need(1, tokens))
+        return Place(self._window.add(now, Need(1, tokens)))
 
-    def leave(self) -> None:
-        """Count a request as finished."""
-        self.in_flight -= 1
-
-    def correct(self, start: float, tokens: int) -> None:
-        """Count more tokens, or fewer, for a request that was counted at `start`."""
-        self._window.change(start, 0, tokens)
+    def correct(self, place: Place, tokens: int) -> None:
+        """Count more tokens, or fewer, for a request that was counted before."""
+        self._window.change(place.slot, 0, tokens)
 
     def headers(self, key: Key) -> dict[str, str]:
         """Limit, what is left of it, and the seconds until all of it is free again, for each limit of the key."""
-        now = self._clock()
-        self._window.forget(now)
-        slots = self._window.slots
-        reset = 0.0 if not slots else available_at(Terms(rpm=1), self._load(), Need(1), now) - now
+        used = self._use()
         found: dict[str, str] = {}
-        for kind, limit, used in (
-            ("requests", key.rpm_limit, self._window.requests),
-            ("tokens", key.tpm_limit, self._window.tokens),
+        for kind, limit, amount in (
+            ("requests", key.rpm_limit, used.requests),
+            ("tokens", key.tpm_limit, used.tokens),
         ):
             if limit is not None:
                 found[f"x-ratelimit-limit-{kind}"] = str(limit)
-                found[f"x-ratelimit-remaining-{kind}"] = str(max(0, limit - used))
-                found[f"x-ratelimit-reset-{kind}"] = str(math.ceil(reset))
+                found[f"x-ratelimit-remaining-{kind}"] = str(max(0, limit - amount))
+                found[f"x-ratelimit-reset-{kind}"] = str(math.ceil(used.reset))
         return found
+
+    def _use(self) -> Use:
+        now = self._clock()
+        self._window.forget(now)
+        reset = available_at(Terms(rpm=1), self._load(), Need(1), now) - now if self._window.slots else 0.0
+        return Use(self._window.requests, self._window.tokens, reset)
 
     def _check(self, key: Key, tokens: int, now: float) -> None:
         rpm, tpm = key.rpm_limit, key.tpm_limit
+        self._check_ever(key, tokens)
         if rpm is not None and self._window.requests >= rpm:
-            message = f"this key may send {rpm} requests per minute, and has sent {self._window.requests}"
-            raise self._refused(key, message, self._wait(Terms(rpm=rpm), Need(1), now) if rpm else None)
+            raise self._too_many(key, self._window.requests, self._wait(Terms(rpm=rpm), Need(1), now))
         if tpm is not None and self._window.tokens + tokens > tpm:
-            message = (
-                f"this key may use {tpm} tokens per minute and has used {self._window.tokens}; this request needs "
-            )
-            if tokens > tpm:
-                raise self._refused(key, f"{message}about {tokens}: send fewer or shorter documents", None)
             wait = self._wait(Terms(tpm=tpm), Need(0, tokens), now)
-            raise self._refused(key, f"{message}about {tokens}", wait)
+            raise self._too_large(key, tokens, self._window.tokens, wait)
+
+    def _check_ever(self, key: Key, tokens: int) -> None:
+        """Raise for a request that no minute has room for."""
+        if key.rpm_limit == 0:
+            raise self._too_many(key, self._use().requests, None)
+        if key.tpm_limit is not None and tokens > key.tpm_limit:
+            raise self._too_large(key, tokens, self._use().tokens, None)
 
     def _wait(self, terms: Terms, need: Need, now: float) -> float:
         return available_at(terms, self._load(), need, now) - now
 
     def _load(self) -> Load:
         return Load(requests=self._window.requests, tokens=self._window.tokens, slots=self._window.slots)
+
+    def _too_parallel(self, key: Key, count: int) -> GatewayError:
+        limit = key.max_parallel_requests
+        message = f"this key may have {limit} requests at the same time, and has {count}"
+        return self._refused(key, message, 1.0 if limit else None)
+
+    def _too_many(self, key: Key, requests: int, wait: float | None) -> GatewayError:
+        message = f"this key may send {key.rpm_limit} requests per minute, and has sent {requests}"
+        return self._refused(key, message, wait)
+
+    def _too_large(self, key: Key, tokens: int, used: int, wait: float | None) -> GatewayError:
+        hint = ": send fewer or shorter documents" if wait is None else ""
+        message = (
+            f"this key may use {key.tpm_limit} tokens per minute and has used {used}; this request needs about "
+            f"{tokens}{hint}"
+        )
+        return self._refused(key, message, wait)
 
     def _refused(self, key: Key, message: str, wait: float | None) -> GatewayError:
         return GatewayError(kind="rate_limit_exceeded", message=message, retry_after=wait, headers=self.headers(key))

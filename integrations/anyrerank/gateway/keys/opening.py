@@ -12,23 +12,29 @@ from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.store import Store
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import Ledger
+from anyrerank.state import RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
 
 
-def opened(settings: GatewaySettings) -> Keyring | None:
+def opened(settings: GatewaySettings, state: RedisState | None = None) -> Keyring | None:
     """The keys of a gateway, ready for requests; `None` if it has to do without.
 
     It does without if the default database cannot be opened, or if one that is configured cannot and
     `allow_requests_on_db_unavailable` is set. Then only the master key is valid, and nothing is recorded; a warning
     says so.
 
+    Args:
+        settings: Those of the gateway.
+        state: What it shares with its replicas.
+
     Raises:
         ConfigurationError: The database that was asked for cannot be opened.
     """
     asked = settings.database_url is not None
     try:
-        return _opened(settings, settings.database_url.get_secret_value() if settings.database_url else default_url())
+        url = settings.database_url.get_secret_value() if settings.database_url else default_url()
+        return _opened(settings, url, state)
     except (DatabaseError, RerankError) as error:
         if (asked or settings.trusted_networks) and not settings.allow_requests_on_db_unavailable:
             raise ConfigurationError(f"{error}; the gateway needs it for keys and spend") from None
@@ -36,7 +42,7 @@ def opened(settings: GatewaySettings) -> Keyring | None:
         return None
 
 
-def _opened(settings: GatewaySettings, url: str) -> Keyring:
+def _opened(settings: GatewaySettings, url: str, state: RedisState | None) -> Keyring:
     with ExitStack() as opening:
         database = opening.enter_context(closing(Database(checked_url(url))))
         database.prepare()
@@ -48,6 +54,7 @@ def _opened(settings: GatewaySettings, url: str) -> Keyring:
             master_key=None if master is None else master.get_secret_value(),
             networks=settings.trusted_networks,
             max_parallel_requests=settings.max_parallel_requests,
+            state=state,
         )
         keyring.start()
         opening.pop_all()  # nothing failed, so that it stays open

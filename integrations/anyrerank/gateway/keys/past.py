@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
 
 from anyrerank._core.client import Router, budgets_of
 from anyrerank._core.pricing import Budget
 from anyrerank.ledger import By, Ledger
+from anyrerank.state import RedisState
 
 
 class Past:
@@ -29,22 +30,26 @@ class Past:
         """US dollars of calls of an end user."""
         return self._spent("user", budget).get(user, 0.0)
 
-    def add_to(self, budget: Budget, by: By | None, name: str | None) -> None:
-        """Count in a budget of the router what was spent in its current window.
+    def of(self, budget: Budget, by: By | None, name: str | None) -> float:
+        """US dollars in the current window of a budget of the router.
 
         Args:
             budget: The budget.
-            by: `"deployment"`, `"user"` for a budget of each end user, or `None` for one of everything.
-            name: The deployment.
+            by: `"deployment"`, `"user"`, or `None` for everything.
+            name: The deployment or end user.
         """
         if by is None:
-            budget.add(self._ledger.total(since=_since(budget.started)))
-        elif by == "deployment":
-            budget.add(self._spent(by, budget).get(name, 0.0))
-        else:
-            for user, dollars in self._spent(by, budget).items():
-                if user is not None:
-                    budget.add(dollars, user)
+            return self._ledger.total(since=_since(budget.started))
+        return self._spent(by, budget).get(name, 0.0)
+
+    def add_to(self, budget: Budget, by: By | None, name: str | None) -> None:
+        """Count in a budget of the router what was spent in its current window; see `of`."""
+        if by != "user":
+            budget.add(self.of(budget, by, name))
+            return
+        for user, dollars in self._spent(by, budget).items():
+            if user is not None:
+                budget.add(dollars, user)
 
     def _spent(self, by: By, budget: Budget | None) -> Mapping[str | None, float]:
         started = 0.0 if budget is None else budget.started
@@ -58,22 +63,39 @@ def _since(started: float) -> datetime | None:
     return datetime.fromtimestamp(started, timezone.utc) if started else None
 
 
-def restore(router: Router, past: Past | None, before: Router | None = None) -> None:
+def restore(
+    router: Router, ledger: Ledger | None, before: Router | None = None, state: RedisState | None = None
+) -> None:
     """Let the budgets of a router and of its deployments go on where they were.
 
     Args:
         router: The router.
-        past: What was spent before this process started, if that is known.
+        ledger: Knows what was spent before this process started.
         before: The router that it replaces in this process: it knows more, such as what its calls in flight will cost.
+        state: Where replicas count together.
 
     Raises:
         LedgerError: The ledger cannot be read.
     """
+    past = None if ledger is None else Past(ledger)
     known = {} if before is None else _budgets(before)
     for place, budget in _budgets(router).items():
+        if state is not None:
+            by, name = place
+            budget.share(state, f"{by or 'router'}:{name or 'each'}", past_of(ledger, budget, by, name))
+            continue
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
             past.add_to(budget, *place)
+
+
+def past_of(
+    ledger: Ledger | None, budget: Budget, by: By | None, name: str | None
+) -> Callable[[str | None], float] | None:
+    """What was spent in the current window of a budget, for a state that does not know it, read when it is asked."""
+    if ledger is None:
+        return None
+    return lambda spender: Past(ledger).of(budget, by, spender if by == "user" and name is None else name)
 
 
 def _budgets(router: Router) -> dict[tuple[By | None, str | None], Budget]:

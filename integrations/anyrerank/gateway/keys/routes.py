@@ -47,7 +47,7 @@ def key_routes(host: Host) -> list[Route]:
 def _generate(ask: Ask) -> Any:
     keyring = ask.keyring
     secret, key = keyring.store.create(columns_of_key(ask.body, keyring.clock()), keyring.clock())
-    keyring.refresh()
+    keyring.changed()
     return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0}
 
 
@@ -62,7 +62,7 @@ def _update(ask: Ask) -> Any:
     key = keyring.store.update(token, columns_of_key(given, keyring.clock()), keyring.clock())
     if key is None:
         raise _no_key()
-    keyring.refresh()
+    keyring.changed()
     return {"key": token, **key.shown()}
 
 
@@ -70,7 +70,7 @@ def _block(ask: Ask, *, blocked: bool) -> Any:
     key = ask.keyring.store.update(_token(ask.body.get("key")), {"blocked": blocked}, ask.keyring.clock())
     if key is None:
         raise _no_key()
-    ask.keyring.refresh()
+    ask.keyring.changed()
     return key.shown()
 
 
@@ -79,7 +79,7 @@ def _delete(ask: Ask) -> Any:
     if not keys and not aliases:
         raise bad_request("keys or key_aliases is required: a list", "keys")
     deleted = ask.keyring.store.delete([token_of(each) for each in keys], aliases)
-    ask.keyring.refresh()
+    ask.keyring.changed()
     if not deleted:
         raise _no_key()
     return {"deleted_keys": [each.token for each in deleted]}
@@ -101,7 +101,7 @@ def _new_customer(ask: Ask) -> Any:
     columns = columns_of_customer(ask.body)
     if not ask.keyring.store.set_customer(columns, new=True):
         raise bad_request("there is an end user with this user_id: use /customer/update", "user_id")
-    ask.keyring.refresh()
+    ask.keyring.changed()
     return _customer(ask, columns["user_id"])
 
 
@@ -113,13 +113,13 @@ def _update_customer(ask: Ask) -> Any:
     columns = columns_of_customer(ask.body)
     if not ask.keyring.store.set_customer(columns, new=False):
         raise _no_user()
-    ask.keyring.refresh()
+    ask.keyring.changed()
     return _customer(ask, columns["user_id"])
 
 
 def _delete_customers(ask: Ask) -> Any:
     deleted = ask.keyring.store.delete_customers(_strings(ask.body, "user_ids"))
-    ask.keyring.refresh()
+    ask.keyring.changed()
     if not deleted:
         raise _no_user()
     return {"deleted_customers": deleted}
@@ -134,7 +134,7 @@ def _customer(ask: Ask, user: str) -> dict[str, Any]:
 
 
 def _shown(account: Account) -> dict[str, Any]:
-    return {**account.key.shown(), **_window(account.budget), "spend": account.spend}
+    return {**account.key.shown(), **_window(account.budget), "spend": account.total()}
 
 
 def _window(budget: Budget | None) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 from collections.abc import Collection, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Protocol
@@ -41,7 +41,7 @@ class Grant(Protocol):
 class Account(Protocol):
     """Counts what a key uses."""
 
-    def present(self) -> AbstractContextManager[None]:
+    def present(self) -> AbstractAsyncContextManager[None]:
         """Count a request among those at the same time, from before its body arrives.
 
         Raises:
@@ -49,7 +49,9 @@ class Account(Protocol):
         """
         ...
 
-    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
+    def admitted(
+        self, asked: Asked, options: Mapping[str, Any], defaults: Options
+    ) -> AbstractAsyncContextManager[Grant]:
         """Let a request in.
 
         Args:
@@ -102,11 +104,13 @@ class Caller:
             return True
         return any(is_wildcard(each) and matches(each, name) for each in self.models)
 
-    def present(self) -> AbstractContextManager[None]:
+    def present(self) -> AbstractAsyncContextManager[None]:
         """Count a request that is here; see `Account.present`."""
         return nullcontext() if self.account is None else self.account.present()
 
-    def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AbstractContextManager[Grant]:
+    def admitted(
+        self, asked: Asked, options: Mapping[str, Any], defaults: Options
+    ) -> AbstractAsyncContextManager[Grant]:
         """Let a request in; see `Account.admitted`."""
         if self.account is None:
             return nullcontext(_Uncounted(options))

@@ -123,16 +123,16 @@ class RerankEndpoint:
     async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
         service = self._host.service
         exchange.caller = caller = service.access.caller(scope)
-        with caller.present():  # first: a caller without a key, or at its limit, must not take a place
-            async with self._host.admission.place() as hold:
-                exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
-                exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
-                options = _options(asked, scope, caller, service, scales_of(reranker))
-                with caller.admitted(asked, options, reranker.options) as grant:
-                    if is_dry_run(scope):
-                        return await self._estimated(service, exchange.model, reranker, asked, options)
-                    call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
-                    response = await self._response(exchange, call, receive, grant)
+        # The key first: a caller without one, or at its limit, must not take a place.
+        async with caller.present(), self._host.admission.place() as hold:
+            exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
+            exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
+            options = _options(asked, scope, caller, service, scales_of(reranker))
+            async with caller.admitted(asked, options, reranker.options) as grant:
+                if is_dry_run(scope):
+                    return await self._estimated(service, exchange.model, reranker, asked, options)
+                call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
+                response = await self._response(exchange, call, receive, grant)
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
         self._noted.ignored(exchange.dialect.name, asked.ignored)

@@ -1,0 +1,81 @@
+"""Requests, tokens and concurrency of one key, over all replicas of a gateway."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from anyrerank._core.redis import RedisUnavailableError
+from anyrerank._core.routing import Need
+from anyrerank._core.runtime import arun
+from anyrerank.gateway.keys.key import Key
+from anyrerank.gateway.keys.limits import Limits, Place, Use
+from anyrerank.state import Counted, News, RedisCalls
+
+_MINUTE = 60.0
+
+
+class SharedLimits(Limits):
+    """The server counts for all replicas. While it does not answer, each has its share of the limits.
+
+    Args:
+        calls: Counts for all replicas.
+        news: Knows how many there are.
+        clock: Seconds that only go up.
+    """
+
+    def __init__(self, calls: RedisCalls, news: News, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(clock)
+        self._calls = calls
+        self._news = news
+        self._last: Counted | None = None
+        self._last_at = 0.0
+
+    async def enter(self, key: Key) -> str | None:
+        """Count a request as in flight; see `Limits`."""
+        if key.max_parallel_requests is None:
+            return await super().enter(key)
+        try:
+            ticket, count = await arun(self._calls.enter(key.max_parallel_requests))
+        except RedisUnavailableError:
+            return await super().enter(key.share(self._news.replicas))
+        if ticket is None:
+            raise self._too_parallel(key, count)
+        self.in_flight += 1
+        return ticket
+
+    def leave(self, ticket: str | None) -> None:
+        """Count a request as finished."""
+        super().leave(ticket)
+        if ticket is not None:
+            self._calls.leave(ticket)
+
+    async def count(self, key: Key, tokens: int) -> Place:
+        """Count a request and its tokens; see `Limits`."""
+        if key.rpm_limit is None and key.tpm_limit is None:
+            return await super().count(key, tokens)
+        self._check_ever(key, tokens)
+        try:
+            counted = await arun(self._calls.count(key.rpm_limit, key.tpm_limit, 1, tokens))
+        except RedisUnavailableError:
+            self._last = None
+            return await super().count(key.share(self._news.replicas), tokens)
+        self._last, self._last_at = counted, self._clock()
+        if counted.second is None:
+            if key.rpm_limit is not None and counted.requests >= key.rpm_limit:
+                raise self._too_many(key, counted.requests, counted.wait)
+            raise self._too_large(key, tokens, counted.tokens, counted.wait)
+        return Place(self._window.add(self._clock(), Need(1, tokens)), counted.second)
+
+    def correct(self, place: Place, tokens: int) -> None:
+        """Count more tokens, or fewer, for a request that was counted before."""
+        super().correct(place, tokens)
+        if place.second is not None and tokens:
+            self._calls.correct(place.second, 0, tokens)
+
+    def _use(self) -> Use:
+        """As the server said last, if that was less than a minute ago."""
+        reset = self._last_at + _MINUTE - self._clock()
+        if self._last is None or reset <= 0:
+            return super()._use()
+        return Use(self._last.requests, self._last.tokens, reset)

@@ -1,0 +1,50 @@
+"""Whether a Redis server can hold what processes share."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from anyrerank._core.redis import RedisLink, RedisUnavailableError
+from anyrerank.errors import ConfigurationError, StateUnavailableError
+
+_OLDEST = (6, 2)
+_KEEPS_ALL = "noeviction"
+
+
+def check(link: RedisLink) -> None:
+    """Raise if a server cannot hold what processes share. It may block for a few seconds.
+
+    Raises:
+        StateUnavailableError: It cannot be reached, or refuses the password.
+        ConfigurationError: It is read-only, evicts keys, is a cluster or is too old.
+    """
+    try:
+        found = link.call_slowly(("INFO",))
+    except RedisUnavailableError as error:
+        raise StateUnavailableError(f"{error}; check the URL, and that the server runs") from None
+    facts = _facts(found)
+    where = f"Redis at {link.shown}"
+    if facts.get("role") == "slave" and facts.get("slave_read_only", "1") == "1":
+        raise ConfigurationError(f"{where} is a read-only replica: use the URL of its primary")
+    if facts.get("cluster_enabled") == "1":
+        raise ConfigurationError(f"{where} is a Redis Cluster, which is not supported: use one server")
+    policy = facts.get("maxmemory_policy", _KEEPS_ALL)
+    if facts.get("maxmemory", "0") != "0" and policy != _KEEPS_ALL:
+        raise ConfigurationError(
+            f"{where} has the maxmemory-policy {policy}, so that it would forget what was spent: set it to "
+            f"{_KEEPS_ALL}, or use another server"
+        )
+    if _version(facts.get("redis_version", "7.0")) < _OLDEST:
+        raise ConfigurationError(f"{where} has version {facts['redis_version']}: 6.2 or later is needed")
+
+
+def _facts(found: Any) -> dict[str, str]:
+    """The reply to INFO as a mapping; a client may have parsed it already."""
+    if isinstance(found, dict):
+        return {str(name): str(value) for name, value in found.items()}
+    lines = bytes(found).decode("utf-8", "replace").splitlines()
+    return {name: value.strip() for name, colon, value in (line.partition(":") for line in lines) if colon}
+
+
+def _version(text: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in text.split(".")[:2] if part.isdigit())
