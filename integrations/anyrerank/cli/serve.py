@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
+from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
+from socket import socket
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -18,6 +21,7 @@ from anyrerank.errors import ConfigurationError, RerankError
 if TYPE_CHECKING:
     from anyrerank.gateway import Gateway
     from anyrerank.gateway.configuration import GatewayConfig
+    from anyrerank.gateway.workers import Worker
 
 _DEFAULT_MODEL = "local/lexical"
 
@@ -52,42 +56,95 @@ def serve(
         ),
     ] = None,
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 for one that is free.")] = 4000,
+    workers: Annotated[
+        int, typer.Option("--workers", "--num_workers", min=1, help="Processes that serve the address; needs Redis.")
+    ] = 1,
 ) -> None:
     """Serve models to every rerank client over HTTP: LiteLLM's, Cohere's, Jina's, Voyage's, TEI's, NIM's and others.
 
     SIGHUP reads the file again.
     """
+    asked = _Asked(config, tuple(model or ()), host, {"database_url": database_url, "redis_url": redis_url})
     with one_line_errors():
-        from anyrerank.gateway import Gateway
-        from anyrerank.gateway.configuration import service_of, shared_state
-        from anyrerank.gateway.keys import opened
-        from anyrerank.gateway.server import Server, check_host, keep_what_is_loaded, listen
+        from anyrerank.gateway.server import check_host, listen
+        from anyrerank.gateway.workers import run_workers
 
         if config is not None and model:
             raise ConfigurationError("--config and --model exclude each other")
         check_host(host)
-        own = {"database_url": database_url, "redis_url": redis_url}
+        read = asked.read()
+        if workers > 1:
+            _check(read, workers)
+        listener = listen(host, port)
+    for note in _notes(read):
+        typer.echo(note, err=True)
+    with listener:
+        if workers == 1:
+            _serve(asked, read, listener)
+        else:
+            run_workers(workers, lambda worker: _serve(asked, read, listener, worker))
+    typer.echo("stopped")
 
-        def read_again() -> GatewayConfig:
-            return _read(config, model, host).with_settings(own)
 
-        read = read_again()
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the command line asks for."""
+
+    config: Path | None
+    models: tuple[str, ...]
+    host: str
+    settings: Mapping[str, str | None]
+
+    def read(self) -> GatewayConfig:
+        """The configuration, if it may be served on this address."""
+        return _read(self.config, self.models, self.host).with_settings(self.settings)
+
+
+def _check(read: GatewayConfig, workers: int) -> None:
+    """Raise if several workers cannot serve a configuration, once for all of them."""
+    from anyrerank.gateway.configuration import service_of, shared_state
+    from anyrerank.gateway.keys import opened
+
+    if read.settings.redis_url is None:
+        raise ConfigurationError(
+            f"--workers {workers} needs --redis-url: without it, each worker would allow all that a key allows"
+        )
+    state = shared_state(read.settings)
+    service_of(read)
+    keyring = opened(read.settings, state)
+    if keyring is not None:
+        keyring.close()
+    if state is not None:
+        state.close()
+
+
+def _serve(asked: _Asked, read: GatewayConfig, listener: socket, worker: Worker | None = None) -> None:
+    """Serve until a signal says to stop."""
+    from anyrerank.gateway import Gateway
+    from anyrerank.gateway.configuration import service_of, shared_state
+    from anyrerank.gateway.keys import opened
+    from anyrerank.gateway.server import Server, keep_what_is_loaded
+
+    with one_line_errors():
         state = shared_state(read.settings)
         keyring = opened(read.settings, state)
         gateway = Gateway(
             service_of(read, keyring, state=state),
-            reread=lambda: service_of(read_again(), keyring, gateway.service, state),
+            reread=lambda: service_of(asked.read(), keyring, gateway.service, state),
         )
-        listener = listen(host, port)
-    for note in [*_notes(read), *_faults(gateway)]:
-        typer.echo(note, err=True)
+    if worker is not None:
+        gateway.join(worker)
+    speaks = worker is None or worker.is_first
+    for fault in _faults(gateway) if speaks else ():
+        typer.echo(fault, err=True)
 
     def started(url: str) -> None:
         keep_what_is_loaded()
-        _print_start(url, gateway)
-        typer.echo(f"keys and spend: {'not kept' if keyring is None else keyring.store.database}")
-        if state is not None:
-            typer.echo(f"shared with replicas: {state.link.shown}")
+        if speaks:
+            _print_start(url, gateway)
+            typer.echo(f"keys and spend: {'not kept' if keyring is None else keyring.store.database}")
+            if state is not None:
+                typer.echo(f"shared with replicas: {state.link.shown}")
 
     def reload() -> None:
         try:
@@ -97,12 +154,11 @@ def serve(
         else:
             typer.echo("the configuration was reloaded", err=True)
 
-    with nullcontext() if keyring is None else closing(keyring):
+    with nullcontext() if keyring is None else closing(keyring), nullcontext() if state is None else closing(state):
         Server(gateway, started=started, reload=reload).run([listener])
-    typer.echo("stopped")
 
 
-def _read(config: Path | None, models: list[str] | None, host: str) -> GatewayConfig:
+def _read(config: Path | None, models: Sequence[str], host: str) -> GatewayConfig:
     """The configuration, if it may be served on this address."""
     from anyrerank.gateway.configuration import config_of_file, config_of_models
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, MutableMapping, Sequence
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -20,6 +21,7 @@ from anyrerank.gateway.http import Browsers, Handler, Plain, Traced, instead_of,
 from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
 from anyrerank.gateway.operation import AccessLog, Dependency, Facts, KeyCheck, Metrics, operation_routes
 from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
+from anyrerank.gateway.workers import Worker
 
 _log = logging.getLogger("anyrerank.gateway")
 
@@ -36,6 +38,7 @@ class Gateway:
         metrics: Its numbers.
         dependencies: What it needs to be ready, apart from models.
         reread: Reads the configuration again, for `reload`.
+        worker: Which of several processes this is.
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Gateway:
         self.dependencies: MutableMapping[str, Dependency] = {}
         self.reread = reread
         self.draining = False
+        self.worker: Worker | None = None
         if isinstance(service.access, Keyring):
             self.metrics.registry.register(KeyCollector(service.access))
             self.dependencies["database"] = self._database
@@ -69,6 +73,16 @@ class Gateway:
         if self.reread is None:
             raise ConfigurationError("this gateway has no configuration file")
         self.replace(self.reread())
+
+    def join(self, worker: Worker) -> None:
+        """Be one of several processes."""
+        self.worker = worker
+        self.metrics.share(Path(worker.folder), worker.number)
+
+    def tell_workers(self) -> None:
+        """Let the other workers read the configuration again, too."""
+        if self.worker is not None:
+            self.worker.tell_others()
 
     def replace(self, service: Service) -> None:
         """Serve something else from now on; calls in flight end where they began."""

@@ -19,9 +19,12 @@ import uvicorn
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.app import Gateway, application
 from anyrerank.gateway.http import Connection
+from anyrerank.gateway.operation import Together
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients and load balancers keep a connection: who closes it first must not be the server."""
+
+_METRICS_SECONDS = 1.0
 
 
 def keep_what_is_loaded() -> None:
@@ -107,6 +110,7 @@ class Server(uvicorn.Server):
         super().__init__(config)
         self._gateway = gateway
         self._started = started
+        self._writing: asyncio.Task[None] | None = None
         self._reload = reload
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -114,6 +118,14 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._started(f"http://{_shown(host, port)}")
+        if self._gateway.metrics.together is not None:
+            self._writing = asyncio.create_task(self._write_metrics(self._gateway.metrics.together))
+
+    async def _write_metrics(self, together: Together) -> None:
+        """Let the other workers know the metrics of this one."""
+        while True:
+            together.write()
+            await asyncio.sleep(_METRICS_SECONDS)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -6,6 +6,7 @@ from anyrerank.gateway.operation.health import LIVENESS, READINESS
 from anyrerank.gateway.operation.host import Dependency
 from anyrerank.gateway.operation.metrics import Metrics
 from anyrerank.gateway.operation.routes import operation_routes
+from anyrerank.gateway.operation.together import Together
 
 __all__ = [
     "LIVENESS",
@@ -15,5 +16,6 @@ __all__ = [
     "Facts",
     "KeyCheck",
     "Metrics",
+    "Together",
     "operation_routes",
 ]

@@ -19,5 +19,9 @@ class Host(http.Host, Protocol):
     draining: bool
     dependencies: MutableMapping[str, Dependency]
 
+    def tell_workers(self) -> None:
+        """Let the other workers read the configuration again."""
+        ...
+
     def reload(self) -> None:
         """Read the configuration again."""

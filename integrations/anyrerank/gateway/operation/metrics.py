@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
 from prometheus_client.core import GaugeMetricFamily, Metric
@@ -13,6 +14,7 @@ from anyrerank._core.client import deployments_of
 from anyrerank._core.types import Attempt, RerankResponse
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.operation.series import Durations, Names, Totals
+from anyrerank.gateway.operation.together import Together
 from anyrerank.gateway.rerank import Exchange, Service
 
 
@@ -20,7 +22,8 @@ class Metrics(Collector):
     """Counts the requests of one gateway. Belongs to its event loop.
 
     Attributes:
-        registry: What `/metrics` shows; others may add collectors of their own.
+        registry: The metrics of this process; others may add collectors of their own.
+        together: Adds those of other workers.
     """
 
     def __init__(self, host: Host) -> None:
@@ -49,9 +52,11 @@ class Metrics(Collector):
         self._pairs = Totals("anyrerank_cache_pairs", "Scores from the cache, and others.", "model", "result")
         self._fallbacks = Totals("anyrerank_fallbacks", "Answers that another model gave.", "model")
         self._degraded = Totals("anyrerank_degraded", "Answers in the incoming order, without scores.", "model")
+        self.together: Together | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
+        self._shown = self.registry
 
     def __call__(self, exchange: Exchange) -> None:
         """Count a request for a reranking."""
@@ -94,6 +99,17 @@ class Metrics(Collector):
         yield state
         yield load
 
+    def share(self, folder: Path, number: int) -> None:
+        """Show the metrics of all workers from now on.
+
+        Args:
+            folder: Where each worker writes its own.
+            number: Of this worker.
+        """
+        self.together = Together(self.registry, folder, number)
+        self._shown = CollectorRegistry()
+        self._shown.register(self.together)
+
     def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and their content type.
 
@@ -101,7 +117,7 @@ class Metrics(Collector):
             accept: The formats that the client can read.
         """
         encode, content_type = choose_encoder(accept)
-        return encode(self.registry), content_type
+        return encode(self._shown), content_type
 
     def _answered(self, model: str, response: RerankResponse, documents: int) -> None:
         self._documents.add(documents, model)

@@ -60,6 +60,7 @@ class _Operation:
             self._host.reload()
         except RerankError as error:
             raise bad_request(f"the configuration was not reloaded: {error.message}") from None
+        self._host.tell_workers()
         return json_answer({"status": "reloaded", "models": list(self._host.service.router.model_names)})
 
 
