@@ -14,8 +14,9 @@ try:
 except ImportError as error:
     raise MissingExtraError(f"SQLAlchemy cannot be imported ({error}): pip install 'anyrerank[ledger]'") from error
 
+from anyrerank.ledger.engine import server_engine
 from anyrerank.ledger.hook import Ledger, state_folder
 from anyrerank.ledger.spending import Filter, checked
 from anyrerank.ledger.store import By, LedgerError, Spend, Store
 
-__all__ = ["By", "Filter", "Ledger", "LedgerError", "Spend", "Store", "checked", "state_folder"]
+__all__ = ["By", "Filter", "Ledger", "LedgerError", "Spend", "Store", "checked", "server_engine", "state_folder"]

@@ -52,6 +52,21 @@ def new_engine(url: sa.URL) -> sa.Engine:
         raise ConfigurationError(f"{url.drivername} does not accept an option in the ledger's URL") from None
 
 
+def server_engine(url: sa.URL) -> sa.Engine:
+    """An engine for a database server. Its connections give up on PostgreSQL when it does not answer.
+
+    Raises:
+        ImportError: The driver is missing.
+        sqlalchemy.exc.ArgumentError, ValueError: SQLAlchemy has no such dialect, or an option in the URL is wrong.
+    """
+    engine = sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+    if engine.driver == "psycopg":
+        from anyrerank.ledger.postgresql import connected
+
+        sa.event.listen(engine, "do_connect", connected)
+    return engine
+
+
 def check_file(path: Path, *, create: bool) -> None:
     """Check what SQLite reports unclearly.
 
@@ -81,7 +96,7 @@ def _split(url: str) -> sa.URL:
 
 def _new_engine(url: sa.URL) -> sa.Engine:
     if url.get_backend_name() != "sqlite":
-        return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+        return server_engine(url)
     # without a pool: SQLite does not survive a fork with an open file; without a timeout: see `Store`
     engine = sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": 0})
     sa.event.listen(engine, "connect", _set_synchronous)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -12,6 +13,7 @@ from sqlalchemy.pool import NullPool
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.keys.tables import VERSION, VERSION_TABLE
+from anyrerank.ledger import server_engine
 
 _LOCK_SECONDS = 5.0
 _LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7218340911)"}
@@ -37,7 +39,7 @@ class Database:
         self._engine = _engine(self.url)
 
     def __str__(self) -> str:
-        return self.url.render_as_string(hide_password=True)
+        return self.url.set(query={}).render_as_string(hide_password=True)  # an option may be a password
 
     @contextmanager
     def begin(self) -> Iterator[sa.Connection]:
@@ -134,7 +136,7 @@ def _parsed(url: str) -> sa.URL:
 def _engine(url: sa.URL) -> sa.Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return sa.create_engine(url, hide_parameters=True, pool_pre_ping=True)
+            return server_engine(url)
         return sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": _LOCK_SECONDS})
     except (NoSuchModuleError, ArgumentError):
         raise ConfigurationError(f"database_url: SQLAlchemy has no driver named {url.drivername}") from None
@@ -145,4 +147,5 @@ def _engine(url: sa.URL) -> sa.Engine:
 def _reason(error: SQLAlchemyError, url: sa.URL) -> str:
     cause = error.orig if isinstance(error, DBAPIError) else error
     text = " ".join(str(cause).split())[:300]
-    return type(cause).__name__ if url.password and url.password in text else text
+    secrets = (url.password, *chain(*url.normalized_query.values()))
+    return type(cause).__name__ if any(secret in text for secret in secrets if secret) else text

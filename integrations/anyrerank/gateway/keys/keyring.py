@@ -31,6 +31,8 @@ _log = logging.getLogger("anyrerank.gateway")
 
 _INTERVAL = 0.5
 _CHANGED = {"changed": "keys"}
+_SILENT_SECONDS = 5.0
+"""A database that has not answered for so long is failing: a statement may hang for longer than that."""
 _NOBODY = Key(token="", key_name="")
 
 
@@ -83,6 +85,7 @@ class Keyring:
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
+        self._answered = monotonic()
 
     def configure(
         self, *, master_key: str | None, networks: Mapping[str, str] | None, max_parallel_requests: int | None
@@ -100,8 +103,9 @@ class Keyring:
 
     @property
     def is_failing(self) -> bool:
-        """Whether the database could not be read when it was last asked."""
-        return self._failing
+        """Whether the database could not be read when it was last asked, or does not answer."""
+        silent = self._thread is not None and self._monotonic() - self._answered > _SILENT_SECONDS
+        return self._failing or silent
 
     def caller(self, scope: Scope) -> Caller:
         """The caller of a request.
@@ -147,6 +151,7 @@ class Keyring:
         if self.state is not None:
             self.state.news.add(self)
             self.state.news.start()
+        self._answered = self._monotonic()
         self._thread = threading.Thread(target=self._run, name="anyrerank-keys", daemon=True)
         self._thread.start()
 
@@ -286,3 +291,4 @@ class Keyring:
                 self._failing = True
             else:
                 self._failing = False
+                self._answered = self._monotonic()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,7 +83,7 @@ class Store:
 
     def delete(self, tokens: Sequence[str], aliases: Sequence[str]) -> list[Key]:
         """Remove keys, and return those that there were."""
-        which = sa.or_(keys.c.token.in_(tokens), keys.c.key_alias.in_(aliases))
+        which = sa.or_(keys.c.token.in_(tokens), keys.c.key_alias.in_(_printable(aliases)))
         with self.database.begin() as connection:
             found = [_key(row) for row in connection.execute(sa.select(keys).where(which))]
             connection.execute(sa.delete(keys).where(which))
@@ -93,7 +93,7 @@ class Store:
     def set_customer(self, columns: Mapping[str, Any], *, new: bool) -> bool:
         """Make or change an end user; `False` if it is there already, or not there."""
         user = columns["user_id"]
-        with self.database.begin() as connection:
+        with suppress(IntegrityError), self.database.begin() as connection:  # another request made it meanwhile
             there = connection.execute(sa.select(customers.c.user_id).where(customers.c.user_id == user)).first()
             if (there is not None) == new:
                 return False
@@ -101,12 +101,14 @@ class Store:
             statement = sa.insert(customers) if new else sa.update(customers).where(customers.c.user_id == user)
             connection.execute(statement.values(**values))
             _changed(connection)
-        return True
+            return True
+        return False
 
     def delete_customers(self, users: Sequence[str]) -> int:
         """Remove end users, and return how many there were."""
+        which = customers.c.user_id.in_(_printable(users))
         with self.database.begin() as connection:
-            count = connection.execute(sa.delete(customers).where(customers.c.user_id.in_(users))).rowcount
+            count = connection.execute(sa.delete(customers).where(which)).rowcount
             _changed(connection)
         return count
 
@@ -117,6 +119,11 @@ def _unique_alias() -> Iterator[None]:
         yield
     except IntegrityError:
         raise bad_request("another key has this key_alias: choose another one", "key_alias") from None
+
+
+def _printable(names: Sequence[str]) -> list[str]:
+    """The names that a key or an end user can have; PostgreSQL refuses some of the others."""
+    return [name for name in names if name.isprintable()]
 
 
 def _changed(connection: sa.Connection) -> None:
