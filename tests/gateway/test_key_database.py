@@ -6,13 +6,17 @@ import logging
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from tests.support.keys import keyring_of, serving
+from tests.support.keys import EACH, keyring_of, paid, serving
+from tests.support.ledger_worker import listening
 
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.configuration import config_of_models, service_of
@@ -21,38 +25,59 @@ from anyrerank.gateway.keys.migrating import known_versions, migrate
 from anyrerank.gateway.keys.tables import VERSION, metadata
 from anyrerank.gateway.settings import settings_of
 from anyrerank.ledger import LedgerError
+from anyrerank.testing import StubServer
 
 
 def url_of(folder: Path) -> str:
     return f"sqlite:///{folder / 'keys.db'}"
 
 
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database without tables, of each kind."""
+    return url_of(tmp_path) if request.param == "sqlite" else str(request.getfixturevalue("database_url"))
+
+
+@contextmanager
+def opened_at(url: str) -> Iterator[Database]:
+    with closing(Database(url)) as database:
+        yield database
+
+
+def change(url: str, *statements: str) -> None:
+    """Change the tables in a way that the code itself does not."""
+    with opened_at(url) as database, database.begin() as connection:
+        for statement in statements:
+            connection.exec_driver_sql(statement)
+
+
 def settings(**given: Any) -> Any:
     return settings_of({"master_key": "sk-master", **given}, "test")
 
 
-def test_migrations_make_the_tables_that_the_code_uses(tmp_path: Path) -> None:
-    database = Database(url_of(tmp_path))
-    database.prepare()
-    with database.begin() as connection:
+def test_migrations_make_the_tables_that_the_code_uses(url: str) -> None:
+    with opened_at(url) as database, ExitStack() as stack:
+        database.prepare()
+        connection = stack.enter_context(database.begin())
         found = sa.inspect(connection)
         for table in metadata.sorted_tables:
             columns = {each["name"]: each for each in found.get_columns(table.name)}
             assert set(columns) == set(table.columns.keys())
             for column in table.columns:
                 made = columns[column.name]
-                assert (str(made["type"]), made["nullable"]) == (str(column.type), column.nullable), column
+                expected = column.type.compile(connection.dialect)
+                assert (str(made["type"]), made["nullable"]) == (expected, column.nullable), column
             assert found.get_pk_constraint(table.name)["constrained_columns"] == list(table.primary_key.columns.keys())
 
 
-def test_creation_that_was_cut_short_is_finished(tmp_path: Path) -> None:
-    Database(url_of(tmp_path)).prepare()
-    with sqlite3.connect(tmp_path / "keys.db") as connection:
-        connection.execute("DELETE FROM anyrerank_version")
-        connection.execute("DROP TABLE anyrerank_changes")
-    Database(url_of(tmp_path)).prepare()
-    secret, key = Store(Database(url_of(tmp_path))).create({}, 1.0)
-    assert keyring_of(tmp_path).account(key.token) is not None
+def test_creation_that_was_cut_short_is_finished(url: str, tmp_path: Path) -> None:
+    with opened_at(url) as database:
+        database.prepare()
+        change(url, "DELETE FROM anyrerank_version", "DROP TABLE anyrerank_changes")
+        database.prepare()
+        secret, key = Store(database).create({}, 1.0)
+    with closing(keyring_of(tmp_path, url=url)) as keyring:
+        assert keyring.account(key.token) is not None
     assert secret.startswith("sk-")
 
 
@@ -78,12 +103,14 @@ def test_tables_are_made_while_no_other_process_can_write(tmp_path: Path, monkey
 
 @pytest.mark.process
 @pytest.mark.slow
-def test_processes_that_start_together_make_the_tables_once(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "anyrerank", "keys", "create", "--db", url_of(tmp_path)]
-    processes = [subprocess.Popen(command, stdout=subprocess.DEVNULL) for _ in range(4)]  # noqa: S603
-    assert [each.wait(60) for each in processes] == [0] * 4
-    _, keys, _ = Store(Database(url_of(tmp_path))).all()
-    assert len(keys) == 4
+@pytest.mark.parametrize("command", [("keys", "create"), ("db", "upgrade")])
+def test_processes_that_start_together_make_the_tables_once(url: str, command: tuple[str, str]) -> None:
+    program = [sys.executable, "-m", "anyrerank", *command, "--db", url]
+    processes = [subprocess.Popen(program, stdout=subprocess.DEVNULL) for _ in range(3)]  # noqa: S603
+    assert [each.wait(60) for each in processes] == [0] * 3
+    with opened_at(url) as database:
+        number, keys, _ = Store(database).all()
+        assert (number, len(keys), database.version()) == ((3, 3, VERSION) if command[0] == "keys" else (0, 0, VERSION))
 
 
 def test_version_of_this_release_is_the_newest_that_it_can_make() -> None:
@@ -102,13 +129,13 @@ def test_database_that_is_up_to_date_needs_no_alembic(tmp_path: Path) -> None:
     assert subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout == "False\n"  # noqa: S603
 
 
-def test_unknown_version_is_refused_with_what_to_do(tmp_path: Path) -> None:
-    Database(url_of(tmp_path)).prepare()
-    with sqlite3.connect(tmp_path / "keys.db") as connection:
-        connection.execute("UPDATE anyrerank_version SET version_num = '999'")
-    for work in (Database(url_of(tmp_path)).prepare, Database(url_of(tmp_path)).upgrade):
-        with pytest.raises(ConfigurationError, match="has version 999, which this release does not know: upgrade"):
-            work()
+def test_unknown_version_is_refused_with_what_to_do(url: str) -> None:
+    with opened_at(url) as database:
+        database.prepare()
+        change(url, "UPDATE anyrerank_version SET version_num = '999'")
+        for work in (database.prepare, database.upgrade, lambda: opened(settings(database_url=url))):
+            with pytest.raises(ConfigurationError, match="has version 999, which this release does not know: upgrade"):
+                work()
 
 
 def test_gateway_opens_the_database_that_it_is_given(tmp_path: Path) -> None:
@@ -120,22 +147,60 @@ def test_gateway_opens_the_database_that_it_is_given(tmp_path: Path) -> None:
     assert min(path.name for path in tmp_path.iterdir() if path.is_file()) == "keys.db"
 
 
-def test_revoked_key_is_refused_although_the_ledger_cannot_be_read(tmp_path: Path) -> None:
-    with serving(tmp_path) as gateway:
+def test_revoked_key_is_refused_although_the_ledger_cannot_be_read(url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, url=url) as gateway, opened_at(url) as database:
         changed, revoked = gateway.new_key(max_budget=1), gateway.new_key(key_alias="revoked")
-        other = Store(Database(url_of(tmp_path)))
+        other = Store(database)
         other.update(token_of(changed), {"budget_duration": "1d"}, 1.0)
         other.delete([], ["revoked"])
-        with sqlite3.connect(tmp_path / "keys.db") as connection:
-            connection.execute("UPDATE anyrerank_keys SET created_at = 0")
-            connection.execute("ALTER TABLE anyrerank_calls RENAME TO away")
+        change(url, "UPDATE anyrerank_keys SET created_at = 0", "ALTER TABLE anyrerank_calls RENAME TO away")
         with pytest.raises(LedgerError):
             gateway.keyring.refresh()
         assert [gateway.rerank(key).status_code for key in (changed, revoked)] == [200, 401]
-        with sqlite3.connect(tmp_path / "keys.db") as connection:
-            connection.execute("ALTER TABLE away RENAME TO anyrerank_calls")
+        change(url, "ALTER TABLE away RENAME TO anyrerank_calls")
         gateway.keyring.refresh()
         assert gateway.get("/key/info", changed).json()["info"]["budget_reset_at"] is not None
+
+
+def test_keys_and_spend_survive_a_restart(url: str, tmp_path: Path) -> None:
+    with StubServer() as vendor:
+        with serving(tmp_path, [paid(vendor.url)], url=url) as gateway:
+            key = gateway.new_key(key_alias="rag", max_budget=2 * EACH, metadata={"a": 1})
+            assert gateway.rerank(key, user="ann").status_code == 200
+            assert gateway.post("/key/generate", key_alias="rag").status_code == 400
+            changed = gateway.post("/key/update", key=key, metadata={"b": "\0"}).json()
+            assert changed["metadata"] == {"a": 1, "b": "\0"}
+        with serving(tmp_path, [paid(vendor.url)], url=url) as gateway:
+            assert [gateway.rerank(key).status_code for _ in range(2)] == [200, 429]
+            (row,) = gateway.get("/spend/keys").json()
+            assert (row["key_alias"], row["spend"]) == ("rag", pytest.approx(2 * EACH))
+            assert gateway.post("/key/block", key=key).status_code == 200
+            assert gateway.rerank(key).status_code == 401
+            gateway.post("/key/delete", keys=[key])
+            assert gateway.get("/key/list").json()["total_count"] == 0
+
+
+def test_names_that_a_database_refuses_are_unknown(url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, url=url) as gateway:
+        assert gateway.post("/key/delete", key_aliases=["a\0"]).status_code == 404
+        assert gateway.post("/customer/delete", user_ids=["a\0"]).status_code == 404
+        assert gateway.get("/spend/logs", user_id="a\0").json() == []
+        assert gateway.post("/key/generate", key_alias="a\0").status_code == 400
+
+
+def test_end_user_that_is_made_twice_at_once_is_made_once(url: str) -> None:
+    both = threading.Barrier(2, timeout=10)
+
+    def wait(_connection: object, _cursor: object, statement: str, *_: object) -> None:
+        if statement.startswith("INSERT INTO anyrerank_customers"):
+            both.wait()
+
+    with opened_at(url) as database, ThreadPoolExecutor(2) as threads:
+        database.prepare()
+        store = Store(database)
+        with listening("before_cursor_execute", wait):
+            made = [threads.submit(store.set_customer, {"user_id": "ann"}, new=True) for _ in range(2)]
+            assert sorted(each.result() for each in made) == [False, True]
 
 
 def test_database_that_was_asked_for_must_work(tmp_path: Path) -> None:

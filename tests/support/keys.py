@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
+from tests.support.ledger_worker import NEVER
 
 from anyrerank import Router
 from anyrerank.gateway.keys import Database, Keyring, Store
@@ -55,11 +56,18 @@ class Running:
         return str(answer.json()["key"])
 
 
-def keyring_of(folder: Path, *, master_key: str | None = MASTER_KEY, url: str | None = None, **more: Any) -> Keyring:
-    """The keys in a database, read once; `refresh` reads them again."""
+def keyring_of(
+    folder: Path,
+    *,
+    master_key: str | None = MASTER_KEY,
+    url: str | None = None,
+    interval: float = NEVER,
+    **more: Any,
+) -> Keyring:
+    """The keys in a database, read once; `refresh` reads them again. The ledger is written every `interval` seconds."""
     database = Database(url or f"sqlite:///{folder / 'keys.db'}")
     database.prepare()
-    ledger = Ledger(database.url.render_as_string(hide_password=False), spool=folder / "spool", interval=1e6)
+    ledger = Ledger(database.url.render_as_string(hide_password=False), spool=folder / "spool", interval=interval)
     keyring = Keyring(Store(database), ledger, master_key=master_key, **more)
     keyring.refresh()
     return keyring
