@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from contextlib import closing, suppress
 from pathlib import Path
@@ -15,7 +14,6 @@ if TYPE_CHECKING:
     from anyrerank.gateway.keys import Key
 
 _IN_THIS_FOLDER = "spend.db"
-_POSTGRESQL = re.compile(r"postgres(ql)?://")
 _SHOWN_OF_A_TOKEN = 16
 """How much of the token of a key is in the tag of its calls."""
 
@@ -31,7 +29,7 @@ def ledger_of(given: str | None) -> str:
     if given is not None or Path(_IN_THIS_FOLDER).exists():
         return given or _IN_THIS_FOLDER
     if url := os.environ.get("DATABASE_URL"):
-        return _POSTGRESQL.sub("postgresql+psycopg://", url, count=1)
+        return url
     if (file := _file_of_the_gateway()) is not None and file.exists():
         return str(file)
     raise ConfigurationError(

@@ -12,12 +12,13 @@ from sqlalchemy.pool import NullPool
 
 from anyrerank.errors import ConfigurationError
 
+_POSTGRESQL = ("postgres", "postgresql")
 _IN_MEMORY = (None, "", ":memory:")
 _ESCAPING = "percent-encode special characters in the user and the password (@ as %40, / as %2F, : as %3A)"
 
 
 def parsed_url(url: str) -> sa.URL:
-    """A URL, with the absolute path of an SQLite file.
+    """A URL, with the absolute path of an SQLite file; PostgreSQL without a driver is served by psycopg.
 
     Args:
         url: Path of an SQLite file, or a URL of SQLAlchemy.
@@ -26,6 +27,8 @@ def parsed_url(url: str) -> sa.URL:
         ConfigurationError: The URL is malformed, or the database would be in memory.
     """
     parsed = _split(url) if "://" in url else sa.URL.create("sqlite", database=url)
+    if parsed.drivername in _POSTGRESQL:
+        return parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() != "sqlite":
         return parsed
     if parsed.database in _IN_MEMORY:

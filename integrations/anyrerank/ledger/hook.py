@@ -43,8 +43,8 @@ class Ledger:
 
     Args:
         url: Path of an SQLite file, which is created if it does not exist, or a URL of SQLAlchemy such as
-            `postgresql+psycopg://user:password@host/name`. A `pickle` holds the URL with its password; errors, logs and
-            `repr` do not.
+            `postgresql://user:password@host/name`, which psycopg serves. A `pickle` holds the URL with its password;
+            errors, logs and `repr` do not.
         spool: Folder of the spool, on a disk of this machine. The default for an SQLite file is a folder next to it,
             with `-spool` after its name; for a URL, a folder in the user's state directory
             (`~/.local/state/anyrerank`, `~/Library/Application Support/anyrerank` or `%LOCALAPPDATA%/anyrerank`).

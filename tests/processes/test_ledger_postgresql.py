@@ -1,93 +1,32 @@
-"""The ledger on a real PostgreSQL server, which the tests start and stop."""
+"""The ledger on a real PostgreSQL server."""
 
 from __future__ import annotations
 
 import multiprocessing
-import os
-import shutil
-import subprocess
-import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import sqlalchemy as sa
-
-from anyrerank.errors import ConfigurationError
-from anyrerank.ledger import Ledger, LedgerError
-from tests.servers.processes import free_port
 from tests.support import ledger_worker
 from tests.support.ledger_worker import COHERE, DAY, FAILED, NEVER, NOON, answer, call, tried
+from tests.support.postgres_server import PostgresServer
 
-pytest.importorskip("psycopg")
-
-PASSWORD = "pass-Word-1%/@"
-INITDB = shutil.which("initdb")
-NOBODY = 65_534
-"""PostgreSQL refuses to run as root."""
-
-
-class Server:
-    """A PostgreSQL server."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._port = free_port()
-        self._user = NOBODY if os.geteuid() == 0 else None
-        if self._user is not None:
-            os.chown(folder, NOBODY, NOBODY)
-        (folder / "password").write_text(PASSWORD)
-        (folder / "password").chmod(0o644)
-        self._run("initdb", "--auth=scram-sha-256", "--username=ledger", f"--pwfile={folder / 'password'}")
-
-    def url(self, password: str = PASSWORD) -> str:
-        url = sa.URL.create("postgresql+psycopg", "ledger", password, "127.0.0.1", self._port, "postgres")
-        return url.render_as_string(hide_password=False)
-
-    def start(self) -> None:
-        options = f"-p {self._port} -k {self._folder} -c listen_addresses=127.0.0.1 -c fsync=off"
-        self._run("pg_ctl", "--wait", "start", "-l", str(self._folder / "log"), "-o", options)
-
-    def stop(self) -> None:
-        self._run("pg_ctl", "--wait", "--mode=immediate", "stop")
-
-    def _run(self, program: str, *arguments: str) -> None:
-        path = Path(str(INITDB)).resolve().with_name(program)
-        command = [str(path), "-D", str(self._folder / "data"), *arguments]
-        subprocess.run(  # noqa: S603
-            command, check=True, cwd=self._folder, user=self._user, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL
-        )
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[Server]:
-    if INITDB is None:
-        pytest.skip("PostgreSQL is not installed")
-    folder = Path(tempfile.mkdtemp(prefix="ledger-"))  # the tests' own folders are closed to `nobody`
-    try:
-        made = Server(folder)
-        made.start()
-        yield made
-        made.stop()
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+from anyrerank.errors import ConfigurationError
+from anyrerank.ledger import Ledger, LedgerError, Store, postgresql
 
 
 @pytest.fixture
-def make(server: Server, tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
+def make(database_url: str, tmp_path: Path) -> Iterator[Callable[..., Ledger]]:
     """Makes ledgers in a database that is empty at first."""
-    engine = sa.create_engine(server.url())
-    with engine.begin() as connection:
-        for table in ("anyrerank_calls", "anyrerank_tags", "anyrerank_ledger"):
-            connection.exec_driver_sql(f"DROP TABLE IF EXISTS {table}")
-    engine.dispose()
     made: list[Ledger] = []
 
-    def new(**options: Any) -> Ledger:
-        made.append(Ledger(server.url(), **{"spool": tmp_path / "spool", "interval": NEVER, **options}))
+    def new(url: str = database_url, **options: Any) -> Ledger:
+        made.append(Ledger(url, **{"spool": tmp_path / "spool", "interval": NEVER, **options}))
         return made[-1]
 
     yield new
@@ -166,29 +105,50 @@ def test_ledgers_made_at_the_same_time_share_the_tables(make: Callable[..., Ledg
     assert len(make().spend("user")) == 6
 
 
-def test_calls_wait_while_the_server_is_down(make: Callable[..., Ledger], server: Server) -> None:
-    ledger = make()
+@pytest.mark.parametrize("outage", ["killed", "paused"])
+def test_calls_wait_while_the_server_is_away(
+    outage: str,
+    make: Callable[..., Ledger],
+    new_postgres: Callable[[], PostgresServer],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(postgresql, "ANSWER_SECONDS", 0.5)
+    monkeypatch.setattr(postgresql, "CONNECT_SECONDS", 1)
+    server = new_postgres()
+    server.start()
+    ledger = make(server.url)
     ledger(call("ann"))
     ledger.flush()
-    server.stop()
-    try:
-        ledger(call("bob"))
-        with pytest.raises(LedgerError) as caught:
-            ledger.flush()
-        with pytest.raises(ConfigurationError, match="refused") as refused:
-            make()
-    finally:
-        server.start()
+    (server.kill if outage == "killed" else server.pause)()
+    ledger(call("bob"))
+    with pytest.raises(LedgerError) as caught:
+        ledger.flush()
+    with pytest.raises(ConfigurationError, match=r"refused|timeout expired") as refused:
+        make(server.url)
+    (server.start if outage == "killed" else server.resume)()
     assert "pass-Word" not in f"{caught.value!r} {refused.value!r} {ledger!r}"
     assert users(ledger) == ["ann", "bob"]
 
 
+def test_statement_that_hangs_fails_and_its_calls_are_there_once(
+    make: Callable[..., Ledger], database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ledger = make()
+    ledger(call("ann"))
+    with psycopg.connect(database_url) as other, monkeypatch.context() as hasty:
+        other.execute("LOCK TABLE anyrerank_calls")
+        hasty.setattr(postgresql, "ANSWER_SECONDS", 0.2)
+        with pytest.raises(LedgerError, match=r"the server did not answer within 0\.2 seconds"):
+            ledger.flush()
+    assert users(ledger) == ["ann"]
+
+
 def test_parent_and_forked_child_record_each_call_once(
-    make: Callable[..., Ledger], server: Server, tmp_path: Path
+    make: Callable[..., Ledger], database_url: str, tmp_path: Path
 ) -> None:
     ledger = make()
     process = multiprocessing.get_context("forkserver").Process(
-        target=ledger_worker.record_on_both_sides_of_a_fork, args=(server.url(), str(tmp_path / "spool"))
+        target=ledger_worker.record_on_both_sides_of_a_fork, args=(database_url, str(tmp_path / "spool"))
     )
     process.start()
     process.join(60)
@@ -196,16 +156,31 @@ def test_parent_and_forked_child_record_each_call_once(
     assert users(ledger) == ["before", "child", "long before", "parent", "parent again"]
 
 
-def test_wrong_password_is_not_shown(server: Server, tmp_path: Path) -> None:
+def test_wrong_password_is_not_shown(make: Callable[..., Ledger], database_url: str) -> None:
+    url = sa.make_url(database_url).set(password="another-Word").render_as_string(hide_password=False)
     with pytest.raises(ConfigurationError, match="password authentication failed") as caught:
-        Ledger(server.url("another-Word"), spool=tmp_path)
+        make(url)
     assert "another-Word" not in f"{caught.value!r}"
 
 
-def test_default_spool_is_in_the_state_folder(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_database_that_is_no_ledger_or_of_another_version_is_refused(
+    make: Callable[..., Ledger], database_url: str
+) -> None:
+    with pytest.raises(ConfigurationError, match="holds no ledger"):
+        Store(database_url, create=False)
+    make().close()
+    with psycopg.connect(database_url) as connection:
+        connection.execute("UPDATE anyrerank_ledger SET version = 99")
+    with pytest.raises(ConfigurationError, match="is a ledger of version 99, expected 1: use another database"):
+        make()
+
+
+def test_default_spool_is_in_the_state_folder(
+    database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     for variable in ("XDG_STATE_HOME", "HOME", "LOCALAPPDATA"):
         monkeypatch.setenv(variable, str(tmp_path))
-    with Ledger(server.url(), interval=NEVER) as ledger:
+    with Ledger(database_url, interval=NEVER) as ledger:
         ledger(call("ann"))
         (file,) = (path for path in tmp_path.rglob("*") if path.is_file())
         assert "Word" not in str(file)
