@@ -16,7 +16,7 @@ from tests.support.keys import Running, keyring_of, paid, serving
 from tests.support.postgres_server import PASSWORD, PostgresServer
 
 from anyrerank.errors import ConfigurationError
-from anyrerank.gateway.keys import DatabaseError, keyring, opened
+from anyrerank.gateway.keys import DatabaseError, Keyring, keyring, opened
 from anyrerank.gateway.settings import settings_of
 from anyrerank.ledger import postgresql
 from anyrerank.testing import StubServer
@@ -97,6 +97,14 @@ def wait_for_readiness(gateway: Running, status: int) -> dict[str, Any]:
     return found
 
 
+def closes(keys: Keyring) -> bool:
+    """Whether the keys can be closed within the time of a test."""
+    thread = threading.Thread(target=keys.close)
+    thread.start()
+    thread.join(SECONDS)
+    return not thread.is_alive()
+
+
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_outage_in_the_middle_of_load_costs_no_call(outage: str, server: PostgresServer, tmp_path: Path) -> None:
@@ -122,6 +130,20 @@ def test_outage_in_the_middle_of_load_costs_no_call(outage: str, server: Postgre
             (user, 1) for user in load.answered
         )
         assert gateway.rerank(gateway.new_key()).status_code == 200
+
+
+def test_calls_wait_while_the_database_can_only_be_read(server: PostgresServer, tmp_path: Path) -> None:
+    with StubServer() as vendor, serving(tmp_path, [paid(vendor.url)], url=server.url) as gateway:
+        key = gateway.new_key()
+        server.stop()
+        server.start(default_transaction_read_only="on")
+        assert gateway.rerank(key, user="ann").status_code == 200
+        gateway.keyring.refresh()
+        answers = gateway.post("/key/generate"), gateway.get("/spend/users")
+        assert [(each.status_code, "read-only transaction" in each.text) for each in answers] == [(503, True)] * 2
+        server.stop()
+        server.start()
+        assert [row["user"] for row in gateway.get("/spend/users").json()] == ["ann"]
 
 
 def test_statement_that_hangs_is_an_outage_long_before_it_fails(
@@ -151,14 +173,25 @@ def test_gateway_ends_while_its_database_hangs_and_the_next_one_has_its_calls(
             server.pause()
             wait_for_readiness(gateway, 503)  # a statement hangs
             assert [gateway.rerank(key, user=name).status_code for name in ("ann", "bob")] == [200, 200]
-            end = threading.Thread(target=gateway.keyring.close)
-            end.start()
-            end.join(SECONDS)
-            ended = not end.is_alive()
+            ended = closes(gateway.keyring)
             server.resume()
         assert ended
         with closing(keyring_of(tmp_path, url=server.url)) as after:
             assert sorted(str(each.group["user"]) for each in after.ledger.spend("user")) == ["ann", "bob"]
+
+
+def test_gateway_does_not_wait_for_keys_when_it_ends(
+    server: PostgresServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyring, "_SILENT_SECONDS", 1.0)
+    monkeypatch.setattr(postgresql, "ANSWER_SECONDS", 1e6)
+    with serving(tmp_path, url=server.url) as gateway:
+        gateway.keyring.start()
+        server.pause()
+        wait_for_readiness(gateway, 503)
+        ended = closes(gateway.keyring)
+        server.resume()
+    assert ended
 
 
 @pytest.mark.usefixtures("hasty")

@@ -179,7 +179,7 @@ class Keyring:
         self._stop.set()
         self._changed.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_SILENT_SECONDS)  # it only reads, and a statement of its may hang
         self.ledger.close()
         self.store.database.close()
 
