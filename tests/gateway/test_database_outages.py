@@ -192,6 +192,8 @@ def test_gateway_does_not_wait_for_keys_when_it_ends(
         ended = closes(gateway.keyring)
         server.resume()
     assert ended
+    assert gateway.keyring._thread is not None
+    gateway.keyring._thread.join(SECONDS)
 
 
 @pytest.mark.usefixtures("hasty")

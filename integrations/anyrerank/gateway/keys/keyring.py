@@ -178,10 +178,11 @@ class Keyring:
         """Stop reading changes, and write what is left of the ledger."""
         self._stop.set()
         self._changed.set()
-        if self._thread is not None:
-            self._thread.join(_SILENT_SECONDS)  # it only reads, and a statement of its may hang
+        if self._thread is None:
+            self.store.database.close()
+        else:
+            self._thread.join(_SILENT_SECONDS)  # it only reads, and its statement may hang
         self.ledger.close()
-        self.store.database.close()
 
     def refresh(self) -> None:
         """Read the keys if they changed. Blocks: to be used in a thread.
@@ -282,6 +283,7 @@ class Keyring:
             self._changed.wait(_INTERVAL)
             self._changed.clear()
             if self._stop.is_set():
+                self.store.database.close()
                 return
             try:
                 self.refresh()
