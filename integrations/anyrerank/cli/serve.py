@@ -145,6 +145,11 @@ def _serve(asked: _Asked, read: GatewayConfig, listener: socket, worker: Worker 
             typer.echo(f"keys and spend: {'not kept' if keyring is None else keyring.store.database}")
             if state is not None:
                 typer.echo(f"shared with replicas: {state.link.shown}")
+            elif (count := read.settings.replicas) > 1:
+                typer.echo(
+                    "shared with replicas: keys and budgets, through the database; each replica has "
+                    f"1/{count} of every limit per minute, and cooldowns of its own (set redis_url to share these too)"
+                )
 
     def reload() -> None:
         try:

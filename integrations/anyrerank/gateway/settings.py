@@ -27,6 +27,8 @@ class GatewaySettings(BaseModel):
     """Where replicas share budgets, limits and cooldowns: `redis://user:password@host:port/number`."""
     redis_prefix: Annotated[str, Field(min_length=1)] = "anyrerank"
     """What all keys in Redis begin with: replicas of one gateway have the same, other gateways another."""
+    replicas: _Count = 1
+    """How many gateways share a PostgreSQL database without Redis; each has its share of every limit per minute."""
     allow_requests_on_db_unavailable: bool = False
     """Whether the gateway starts, for the master key alone, while its database cannot be used, and budgets allow
     requests while Redis does not answer."""

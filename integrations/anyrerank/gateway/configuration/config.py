@@ -149,11 +149,14 @@ def service_of(
     key = config.settings.master_key
     master_key = None if key is None else key.get_secret_value()
     try:
-        router = Router(max_wait=config.settings.queue_seconds, state=state, **config.router)
+        share = 1 if state is not None else config.settings.replicas
+        models = [_share(entry, share) for entry in config.router["model_list"]]
+        router = Router(**{**config.router, "model_list": models}, max_wait=config.settings.queue_seconds, state=state)
     except (BadRequestError, ConfigurationError) as error:
         raise ConfigurationError(for_operator(error.message)) from None
     ledger = None if keyring is None else keyring.ledger
-    restore(router, ledger, None if before is None else before.router, state)
+    sharing = None if keyring is None else keyring.sharing
+    restore(router, ledger, None if before is None else before.router, sharing)
     if keyring is not None:  # last: an error must leave the keys as they were
         keyring.configure(
             master_key=master_key,
@@ -167,6 +170,13 @@ def service_of(
         absent=config.absent,
         isolation=isolation_of(router, config.settings),
     )
+
+
+def _share(entry: Located, replicas: int) -> Located:
+    """An entry of `model_list` with the share of its limits per minute that one of several replicas has."""
+    params = entry["litellm_params"]
+    limits = {name: max(1, params[name] // replicas) for name in ("rpm", "tpm") if isinstance(params.get(name), int)}
+    return Located(entry.where, {**entry, "litellm_params": {**params, **limits}}) if replicas > 1 else entry
 
 
 def shared_state(settings: GatewaySettings) -> RedisState | None:

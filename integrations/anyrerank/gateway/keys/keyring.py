@@ -21,11 +21,10 @@ from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.networks import Networks
 from anyrerank.gateway.keys.past import Past, past_of
-from anyrerank.gateway.keys.shared_limits import SharedLimits
+from anyrerank.gateway.keys.sharing import Sharing
 from anyrerank.gateway.keys.store import Customer, Store
 from anyrerank.gateway.rerank import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
 from anyrerank.ledger import Ledger
-from anyrerank.state import RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
 
@@ -48,7 +47,7 @@ class Keyring:
         master_key: The key that may do everything; `None` if everybody may.
         networks: Networks that need no key, and the alias of the key that counts for them.
         max_parallel_requests: The limit of keys that have none of their own.
-        state: Counts for all replicas of the gateway.
+        sharing: Counts for all replicas of the gateway.
         clock: Seconds since 1970.
         monotonic: Seconds that only go up.
 
@@ -64,17 +63,17 @@ class Keyring:
         master_key: str | None,
         networks: Mapping[str, str] | None = None,
         max_parallel_requests: int | None = None,
-        state: RedisState | None = None,
+        sharing: Sharing | None = None,
         clock: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self.store = store
         self.ledger = ledger
         self.clock = clock
-        self.state = state
+        self.sharing = sharing
         self.configure(master_key=master_key, networks=networks, max_parallel_requests=max_parallel_requests)
         self._monotonic = monotonic
-        self._shared = Shared((ledger,), past=None if state is None else lambda: Past(ledger))
+        self._shared = Shared((ledger,), past=None if sharing is None else lambda: Past(ledger))
         self._master = self._everything(MASTER)
         self._anonymous = self._everything(replace(ANONYMOUS, alias="anonymous"))
         self._accounts: Mapping[str, Account] = {}
@@ -148,9 +147,8 @@ class Keyring:
             DatabaseError: They cannot be read.
         """
         self.refresh()
-        if self.state is not None:
-            self.state.news.add(self)
-            self.state.news.start()
+        if self.sharing is not None:
+            self.sharing.listen(self)
         self._answered = self._monotonic()
         self._thread = threading.Thread(target=self._run, name="anyrerank-keys", daemon=True)
         self._thread.start()
@@ -161,8 +159,8 @@ class Keyring:
         Raises:
             DatabaseError, LedgerError: They cannot be read.
         """
-        if self.state is not None:
-            self.state.news.send(_CHANGED)
+        if self.sharing is not None:
+            self.sharing.tell(_CHANGED)
         self.refresh()
 
     def connected(self) -> None:
@@ -176,6 +174,8 @@ class Keyring:
 
     def close(self) -> None:
         """Stop reading changes, and write what is left of the ledger."""
+        if self.sharing is not None:
+            self.sharing.close()
         self._stop.set()
         self._changed.set()
         if self._thread is None:
@@ -236,9 +236,7 @@ class Keyring:
         return account
 
     def _limits(self, key: Key) -> Limits:
-        if self.state is None:
-            return Limits(self._monotonic)
-        return SharedLimits(self.state.calls(f"key:{key.token}"), self.state.news, self._monotonic)
+        return Limits(self._monotonic) if self.sharing is None else self.sharing.limits(key.token, self._monotonic)
 
     def _renew_budget(self, account: Account, past: Past) -> None:
         key = account.key
@@ -246,9 +244,9 @@ class Keyring:
             account.budget = None
         elif account.budget is None or account.budget.window != key.budget_duration:
             budget = Budget(key.max_budget, key.budget_duration)
-            if self.state is not None:
+            if self.sharing is not None:
                 name = f"key:{key.token}:{key.budget_duration}"
-                budget.share(self.state, name, past_of(self.ledger, budget, "tag", key.tag))
+                budget.share(self.sharing, name, past_of(self.ledger, budget, "tag", key.tag))
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of_tag(key.tag, budget))
             account.budget = budget
@@ -261,9 +259,9 @@ class Keyring:
             before.dollars = customer.max_budget
             return before
         budget = Budget(customer.max_budget, customer.budget_duration)
-        if self.state is not None:
+        if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}:{customer.budget_duration}"
-            budget.share(self.state, name, past_of(self.ledger, budget, "user", customer.user_id))
+            budget.share(self.sharing, name, past_of(self.ledger, budget, "user", customer.user_id))
         else:
             budget.add(past.of_user(customer.user_id, budget))
         return budget

@@ -9,6 +9,7 @@ from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.location import checked_url, default_url
+from anyrerank.gateway.keys.sharing import sharing_of
 from anyrerank.gateway.keys.store import Store
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import Ledger
@@ -54,7 +55,7 @@ def _opened(settings: GatewaySettings, url: str, state: RedisState | None) -> Ke
             master_key=None if master is None else master.get_secret_value(),
             networks=settings.trusted_networks,
             max_parallel_requests=settings.max_parallel_requests,
-            state=state,
+            sharing=sharing_of(settings, state, database),
         )
         keyring.start()
         opening.pop_all()  # nothing failed, so that it stays open

@@ -7,8 +7,8 @@ from datetime import datetime, timezone
 
 from anyrerank._core.client import Router, budgets_of
 from anyrerank._core.pricing import Budget
+from anyrerank.gateway.keys.sharing import Sharing
 from anyrerank.ledger import By, Ledger
-from anyrerank.state import RedisState
 
 
 class Past:
@@ -64,7 +64,7 @@ def _since(started: float) -> datetime | None:
 
 
 def restore(
-    router: Router, ledger: Ledger | None, before: Router | None = None, state: RedisState | None = None
+    router: Router, ledger: Ledger | None, before: Router | None = None, sharing: Sharing | None = None
 ) -> None:
     """Let the budgets of a router and of its deployments go on where they were.
 
@@ -72,7 +72,7 @@ def restore(
         router: The router.
         ledger: Knows what was spent before this process started.
         before: The router that it replaces in this process: it knows more, such as what its calls in flight will cost.
-        state: Where replicas count together.
+        sharing: Where replicas count together.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -80,9 +80,9 @@ def restore(
     past = None if ledger is None else Past(ledger)
     known = {} if before is None else _budgets(before)
     for place, budget in _budgets(router).items():
-        if state is not None:
+        if sharing is not None:
             by, name = place
-            budget.share(state, f"{by or 'router'}:{name or 'each'}", past_of(ledger, budget, by, name))
+            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", past_of(ledger, budget, by, name))
             continue
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:

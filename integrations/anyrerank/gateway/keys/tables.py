@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = "1"
+VERSION = "2"
 """Version of the tables that this release uses: the newest of `migrations`."""
 VERSION_TABLE = "anyrerank_version"
 
@@ -43,4 +43,23 @@ changes = sa.Table(
     metadata,
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("number", sa.BigInteger, nullable=False),  # goes up with each change, so that gateways read it again
+)
+
+budgets = sa.Table(
+    "anyrerank_budgets",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("window_number", sa.BigInteger, nullable=False),  # of the current window, counted from 1970
+    sa.Column("spent", sa.BigInteger, nullable=False),  # billionths of a US dollar
+    sa.Column("reserved", sa.BigInteger, nullable=False),
+)
+
+reservations = sa.Table(
+    "anyrerank_reservations",
+    metadata,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("name", sa.Text, primary_key=True),  # of the budget
+    sa.Column("amount", sa.BigInteger, nullable=False),  # billionths of a US dollar
+    sa.Column("expires", sa.Double, nullable=False),  # seconds since 1970
+    sa.Index("anyrerank_reservations_of", "name", "expires"),
 )

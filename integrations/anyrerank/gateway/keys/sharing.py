@@ -1,0 +1,134 @@
+"""How the replicas of a gateway count together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Protocol
+
+from anyrerank._core.pricing import BudgetState
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.keys.database import Database
+from anyrerank.gateway.keys.database_budgets import DatabaseBudgets
+from anyrerank.gateway.keys.key import Key
+from anyrerank.gateway.keys.limits import Limits, Place
+from anyrerank.gateway.keys.shared_limits import SharedLimits
+from anyrerank.gateway.settings import GatewaySettings
+from anyrerank.state import Listener, RedisState
+
+
+class Sharing(Protocol):
+    """What replicas share."""
+
+    @property
+    def budgets(self) -> BudgetState:
+        """The state of all budgets."""
+        ...
+
+    def limits(self, token: str, clock: Callable[[], float]) -> Limits:
+        """Counts for a key."""
+        ...
+
+    def listen(self, listener: Listener) -> None:
+        """Let a listener hear what other replicas tell."""
+        ...
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Tell other replicas."""
+        ...
+
+    def close(self) -> None:
+        """Write what is left."""
+        ...
+
+
+class RedisSharing:
+    """Through Redis, which decides for all replicas."""
+
+    def __init__(self, state: RedisState) -> None:
+        self._state = state
+
+    @property
+    def budgets(self) -> BudgetState:
+        """The state of all budgets."""
+        return self._state.budgets
+
+    def limits(self, token: str, clock: Callable[[], float]) -> Limits:
+        """Counts for a key."""
+        return SharedLimits(self._state.calls(f"key:{token}"), self._state.news, clock)
+
+    def listen(self, listener: Listener) -> None:
+        """Let a listener hear what other replicas tell."""
+        self._state.news.add(listener)
+        self._state.news.start()
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """Tell other replicas."""
+        self._state.news.send(message)
+
+    def close(self) -> None:
+        """The state is closed by its owner."""
+
+
+class DatabaseSharing:
+    """Through PostgreSQL: budgets are those of all replicas, and each replica has its share of the other limits.
+
+    Args:
+        database: Of the keys.
+        replicas: How many there are.
+    """
+
+    def __init__(self, database: Database, replicas: int) -> None:
+        self._budgets = DatabaseBudgets(database)
+        self._replicas = replicas
+
+    @property
+    def budgets(self) -> BudgetState:
+        """The state of all budgets."""
+        return self._budgets
+
+    def limits(self, token: str, clock: Callable[[], float]) -> Limits:  # noqa: ARG002  each replica counts on its own
+        """Counts for a key."""
+        return _ShareOfLimits(self._replicas, clock)
+
+    def listen(self, listener: Listener) -> None:
+        """There is nothing to hear: every replica reads changes of keys from the database."""
+
+    def tell(self, message: dict[str, Any]) -> None:
+        """See `listen`."""
+
+    def close(self) -> None:
+        """Write what is left."""
+        self._budgets.close()
+
+
+class _ShareOfLimits(Limits):
+    """The share of a key's limits that one of several replicas has."""
+
+    def __init__(self, replicas: int, clock: Callable[[], float]) -> None:
+        super().__init__(clock)
+        self._replicas = replicas
+
+    async def enter(self, key: Key) -> str | None:
+        """See `Limits`."""
+        return await super().enter(key.share(self._replicas))
+
+    async def count(self, key: Key, tokens: int) -> Place:
+        """See `Limits`."""
+        return await super().count(key.share(self._replicas), tokens)
+
+
+def sharing_of(settings: GatewaySettings, state: RedisState | None, database: Database) -> Sharing | None:
+    """How a gateway counts together with its replicas; `None` if it has none.
+
+    Raises:
+        ConfigurationError: There are replicas, and nothing that they can share.
+    """
+    if state is not None:
+        return RedisSharing(state)
+    if settings.replicas == 1:
+        return None
+    if database.url.get_backend_name() != "postgresql":
+        raise ConfigurationError(
+            f"{settings.replicas} replicas need a redis_url, or a PostgreSQL database_url, to share budgets and keys"
+        )
+    return DatabaseSharing(database, settings.replicas)
