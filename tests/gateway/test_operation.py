@@ -66,6 +66,16 @@ def test_readiness_names_what_is_missing_and_liveness_stays(path: str) -> None:
     assert alive.status_code == 200
 
 
+def test_readiness_stays_where_replicas_can_do_without_for_a_while() -> None:
+    gateway = gateway_of()
+    gateway.helpers["database"] = lambda: "it does not answer"
+    with running(gateway) as url:
+        answer = httpx.get(f"{url}/readyz")
+    found = answer.json()
+    assert (answer.status_code, found["status"], found["reasons"]) == (200, "degraded", {})
+    assert found["degraded"] == {"database": "it does not answer"}
+
+
 def test_gateway_without_any_key_of_a_provider_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("COHERE_API_KEY", "CO_API_KEY"):
         monkeypatch.delenv(name, raising=False)

@@ -37,6 +37,7 @@ class Gateway:
         connections: How many are open.
         metrics: Its numbers.
         dependencies: What it needs to be ready, apart from models.
+        helpers: What it can do without for a while.
         reread: Reads the configuration again, for `reload`.
         worker: Which of several processes this is.
     """
@@ -52,12 +53,15 @@ class Gateway:
         self.metrics = Metrics(self)
         self.listeners: list[Listener] = [self.metrics, AccessLog(self), *listeners]
         self.dependencies: MutableMapping[str, Dependency] = {}
+        self.helpers: MutableMapping[str, Dependency] = {}
         self.reread = reread
         self.draining = False
         self.worker: Worker | None = None
         if isinstance(service.access, Keyring):
             self.metrics.registry.register(KeyCollector(service.access))
-            self.dependencies["database"] = self._database
+            # All replicas lose the database at once: to be unready would take the whole service away.
+            needed = self.dependencies if service.access.sharing is None else self.helpers
+            needed["database"] = self._database
 
     def _database(self) -> str | None:
         access, settings = self.service.access, self.service.settings

@@ -20,7 +20,7 @@ from anyrerank.errors import RerankError
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError, described
 from anyrerank.gateway.http import json_answer, master
-from anyrerank.gateway.operation.host import Host
+from anyrerank.gateway.operation.host import Dependency, Host
 from anyrerank.gateway.rerank import Caller, Service
 
 LIVENESS = ("/health/liveliness", "/health/liveness", "/liveness", "/livez", "/healthz")
@@ -47,11 +47,12 @@ class Health:
 
     async def ready(self, _: Request) -> Response:
         """Whether a load balancer may send requests, and why not."""
-        reasons = self.reasons()
+        reasons, degraded = self.reasons(), _found(self._host.helpers)
         status = 503 if reasons else 200
         body = {
-            "status": "unhealthy" if reasons else "healthy",
+            "status": "unhealthy" if reasons else "degraded" if degraded else "healthy",
             "reasons": reasons,
+            "degraded": degraded,
             "anyrerank_version": anyrerank.__version__,
         }
         return json_answer(body, status)
@@ -62,8 +63,8 @@ class Health:
         found = {"gateway": "it is shutting down" if host.draining else None}
         if not _has_usable_model(host.service.router):
             found["models"] = "no model has what it needs to be asked, such as a key"
-        found |= {name: reason() for name, reason in host.dependencies.items()}
-        return {name: reason for name, reason in found.items() if reason is not None}
+        own = {name: reason for name, reason in found.items() if reason is not None}
+        return own | _found(host.dependencies)
 
     async def overview(self, request: Request) -> Response:
         """The deployments of the models that the caller may use; numbers only for callers without a key."""
@@ -84,6 +85,12 @@ class Health:
                 found = await asyncio.gather(*(_fault(service.router, name, payer) for name in names))
                 known = self._checked = (service, time.monotonic(), dict(zip(names, found, strict=True)))
             return known[2]
+
+
+def _found(dependencies: Mapping[str, Dependency]) -> dict[str, str]:
+    """What is wrong with each dependency that does not work."""
+    found = {name: reason() for name, reason in dependencies.items()}
+    return {name: reason for name, reason in found.items() if reason is not None}
 
 
 def _has_usable_model(router: Router) -> bool:

@@ -18,6 +18,7 @@ class Host(http.Host, Protocol):
     metrics: Metrics
     draining: bool
     dependencies: MutableMapping[str, Dependency]
+    helpers: MutableMapping[str, Dependency]
 
     def tell_workers(self) -> None:
         """Let the other workers read the configuration again."""
