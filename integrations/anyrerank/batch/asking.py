@@ -100,7 +100,7 @@ class Asker:
                 if _is_partly_answered(error.attempts):
                     options["max_retries"] = _RETRIES_OF_A_PART  # what was answered is not asked for again
                 left = began + self._max_wait - time.monotonic()
-                wait = self._pace.refused(passing.retry_after) if _is_of_all(passing) else _back_off(tries)
+                wait = self._pace.refused(passing.retry_after) if _is_of_all(passing) else back_off(tries)
                 if wait > left:
                     raise GaveUpError(failed(error, attempts)) from None
             else:
@@ -141,6 +141,7 @@ def _is_partly_answered(attempts: Sequence[Attempt]) -> bool:
     return any(attempt.error is None for attempt in attempts)
 
 
-def _back_off(tries: int) -> float:
+def back_off(tries: int) -> float:
+    """Seconds to wait after the last of some tries."""
     bound = min(_LONGEST_WAIT, _FIRST_WAIT * 2.0 ** min(tries - 1, 32))
     return bound * (0.5 + random.random() / 2)  # noqa: S311  jitter

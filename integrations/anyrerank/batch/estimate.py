@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from anyrerank._core.client import BaseReranker, plans_of
 from anyrerank._core.engine import Plan
@@ -13,7 +14,11 @@ from anyrerank._core.types import public
 from anyrerank.batch.formats import Sample
 from anyrerank.batch.rows import Columns, Row
 from anyrerank.batch.source import InputFile
+from anyrerank.batch.voyage_batches import DISCOUNT, HOURS, MAX_TOKENS
 from anyrerank.errors import BadRequestError, RerankError
+
+Via: TypeAlias = Literal["requests", "batch-api"]
+"""How rows are asked for: one by one, or through the batch API of the vendor."""
 
 _FILES = 20
 _ROWS_OF_A_FILE = 50
@@ -34,6 +39,7 @@ class Estimate:
         dollars: US dollars, or `None` if the price is unknown.
         tokens: Tokens, where they are what costs.
         rpm: Requests per minute that are allowed, or `None` if no limit was given.
+        via: How rows are asked for; the price is the one of this way.
     """
 
     model: str
@@ -45,21 +51,29 @@ class Estimate:
     dollars: float | None
     tokens: int | None
     rpm: float | None
+    via: Via = "requests"
 
     @property
     def hours(self) -> float | None:
-        """Duration at the given rate, or `None` without one."""
+        """Duration at the given rate, or `None` without one. With a batch API, the longest that it may take."""
+        if self.via == "batch-api":
+            return float(HOURS * max(1, -(-(self.tokens or 0) // MAX_TOKENS)))
         return self.requests / self.rpm / 60 if self.rpm else None
 
     def __str__(self) -> str:
         about = "" if self.exact else "about "
         tokens = "" if self.tokens is None else f", about {self.tokens:,} tokens"
         cost = "price unknown" if self.dollars is None else f"estimated cost ${self.dollars:,.4f}"
-        time = "" if self.hours is None else f", {_duration(self.hours)} at {self.rpm:g} requests per minute"
         return (
             f"{self.model}: {about}{self.rows:,} rows in {self.files} files, {self.requests:,} requests, "
-            f"{self.documents:,} documents{tokens}, {cost}{time}"
+            f"{self.documents:,} documents{tokens}, {cost}{self._time}"
         )
+
+    @property
+    def _time(self) -> str:
+        if self.via == "batch-api":
+            return f" ({DISCOUNT:.0%} less through the Batch API), within {self.hours:g} hours"
+        return "" if self.hours is None else f", {_duration(self.hours)} at {self.rpm:g} requests per minute"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,7 +93,7 @@ class Sampled:
     dollars: float | None
     tokens: float | None
 
-    def of_rest(self, reranker: BaseReranker, files: int, rows: int, rpm: float | None) -> Estimate:
+    def of_rest(self, reranker: BaseReranker, files: int, rows: int, *, rpm: float | None, via: Via) -> Estimate:
         """The estimate for `rows` rows."""
         return Estimate(
             model=reranker.deployment,
@@ -91,6 +105,7 @@ class Sampled:
             dollars=None if self.dollars is None else rows * self.dollars,
             tokens=None if self.tokens is None else round(rows * self.tokens),
             rpm=rpm,
+            via=via,
         )
 
 

@@ -9,7 +9,7 @@ from anyrerank._core.client import BaseReranker, deployment_names, identity_of
 from anyrerank.batch.rows import Columns
 
 
-def facts_of(reranker: BaseReranker, columns: Columns, *, chunk_rows: int, shards: int) -> dict[str, Any]:
+def facts_of(reranker: BaseReranker, columns: Columns, *, chunk_rows: int, shards: int, via: str) -> dict[str, Any]:
     """The facts by name, as JSON. There is no key among them, and instructions are in a digest only."""
     options = reranker.options
     guardrails = [getattr(each, "__qualname__", type(each).__qualname__) for each in options.guardrails]
@@ -24,5 +24,6 @@ def facts_of(reranker: BaseReranker, columns: Columns, *, chunk_rows: int, shard
         **columns.names,
         "chunk_rows": chunk_rows,
         "shards": shards,
+        **({} if via == "requests" else {"via": via}),
         "digest of base URL and options": blake2b(rest.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest(),
     }

@@ -3,6 +3,7 @@
     out/part-<file>-<chunk>.jsonl             whole, or not there
     out/_anyrerank/manifest-<shard>.jsonl     what is done
     out/_anyrerank/journal/<file>-<chunk>     the answered rows of chunks that are not done
+    out/_anyrerank/batches-<shard>.jsonl      what a vendor's batch API has
 
 The order of the steps is the protocol: journal, part under another name, rename, manifest, and only then is the journal
 deleted. Whichever step the process ends at, the next run goes on from there without asking for an answered row again.
@@ -46,6 +47,14 @@ class Folder:
         """The manifest of a shard."""
         index, count = shard
         return self.own / ("manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl")
+
+    def submissions_path(self, shard: tuple[int, int]) -> Path:
+        """What a shard submitted to a batch API."""
+        return self.own / self.manifest_path(shard).name.replace("manifest", "batches")
+
+    def submissions_paths(self) -> list[Path]:
+        """All of these files that are there."""
+        return sorted(self.own.glob("batches*.jsonl"))
 
     def manifests(self) -> list[Manifest]:
         """All manifests that are there."""

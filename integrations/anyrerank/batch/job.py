@@ -12,6 +12,8 @@ from typing import Any
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.pricing import Budget
 from anyrerank.batch.asking import Asker
+from anyrerank.batch.batch_api import BatchApi
+from anyrerank.batch.chunks import Chunks, Output, Work
 from anyrerank.batch.estimate import Estimate, sampled
 from anyrerank.batch.facts import facts_of
 from anyrerank.batch.folder import Folder
@@ -20,10 +22,12 @@ from anyrerank.batch.manifest import Manifest, Writing, input_file
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.progress import Meter
 from anyrerank.batch.report import Report
-from anyrerank.batch.runner import Output, Runner, Work
+from anyrerank.batch.runner import Runner
 from anyrerank.batch.settings import Settings
 from anyrerank.batch.signals import heard
 from anyrerank.batch.source import Inputs, input_files
+from anyrerank.batch.submissions import Submissions
+from anyrerank.batch.submitting import SubmittingRunner
 from anyrerank.batch.tally import Tally
 from anyrerank.errors import BudgetExceededError, ConfigurationError, UnknownPriceError
 
@@ -39,10 +43,17 @@ class Job:
         settings.check()
         self.files = input_files(inputs)
         reranker.check()
-        self.reranker = reranker
         self.settings = settings
+        self.api = BatchApi(reranker) if settings.via == "batch-api" else None
+        self.reranker = reranker if self.api is None else self.api.reranker
         self.folder = Folder(Path(out))
-        self.facts = facts_of(reranker, settings.columns, chunk_rows=settings.chunk_rows, shards=settings.shard[1])
+        self.facts = facts_of(
+            reranker,
+            settings.columns,
+            chunk_rows=settings.chunk_rows,
+            shards=settings.shard[1],
+            via=settings.via,
+        )
         manifest = Manifest(self.folder.manifest_path(settings.shard))
         manifest.check(self.facts, self.files)
         self.done = _done(self.folder, manifest, settings.shard)
@@ -61,7 +72,7 @@ class Job:
         found = sampled(self.reranker, self.files, self.settings.columns)
         rows = -(-found.rows // self.settings.shard[1])
         left = 0 if self.is_finished else max(0, rows - self.done.rows) + errors
-        return found.of_rest(self.reranker, len(self.files), left, self.settings.rpm)
+        return found.of_rest(self.reranker, len(self.files), left, rpm=self.settings.rpm, via=self.settings.via)
 
     @property
     def budget(self) -> float | None:
@@ -99,22 +110,30 @@ class Job:
                 columns=settings.columns,
                 shard=settings.shard,
                 chunk_rows=settings.chunk_rows,
-                in_flight=settings.in_flight,
                 retry_errors=settings.retry_errors,
             )
-            is_proven = self.done.rows > sum(self.done.errors.values())
-            asker = Asker(self.reranker, pace, settings.max_wait, self._overrides(), is_proven=is_proven)
-            runner = Runner(work, Output(self.folder, manifest), asker, pace, Meter(settings.progress, self.total))
+            chunks = Chunks(work, Output(self.folder, manifest), Meter(settings.progress, self.total))
+            submissions = Submissions(self.folder.submissions_path(settings.shard))
+            runner = self._runner(chunks, submissions, pace)
             with heard(runner.stop):
                 await _finished(runner)
             complete = manifest.is_complete(settings.shard)
             return Report.of(
                 _done(self.folder, manifest, settings.shard),
                 complete=complete,
+                waiting=submissions.rows,
                 stopped=None if complete else runner.stopped,
-                sent=runner.sent,
+                sent=chunks.sent,
                 seconds=time.monotonic() - began,
             )
+
+    def _runner(self, chunks: Chunks, submissions: Submissions, pace: Pace) -> Runner | SubmittingRunner:
+        settings = self.settings
+        if self.api is not None:
+            return SubmittingRunner(chunks, self.api, submissions, pace, max_wait=settings.max_wait, budget=self.budget)
+        is_proven = self.done.rows > sum(self.done.errors.values())
+        asker = Asker(self.reranker, pace, settings.max_wait, self._overrides(), is_proven=is_proven)
+        return Runner(chunks, asker, pace, settings.in_flight)
 
     def _manifest(self) -> Writing:
         try:
@@ -146,7 +165,7 @@ def _done(folder: Folder, manifest: Manifest, shard: tuple[int, int]) -> Tally:
     return total
 
 
-async def _finished(runner: Runner) -> None:
+async def _finished(runner: Runner | SubmittingRunner) -> None:
     """Run to the end; a cancellation waits for what is in flight, which is paid for."""
     running = asyncio.ensure_future(runner.run())
     try:

@@ -23,6 +23,7 @@ class Progress:
         failed: How many of the rows that are done failed.
         cost: US dollars so far.
         rows_per_second: Rate of the last half minute.
+        waiting: Rows that a vendor's batch API has.
         seconds_left: Until the end at this rate, or `None` if there is no rate yet.
     """
 
@@ -31,6 +32,7 @@ class Progress:
     failed: int
     cost: float
     rows_per_second: float
+    waiting: int = 0
 
     @property
     def seconds_left(self) -> float | None:
@@ -56,7 +58,7 @@ class Meter:
         self._next = 0.0
         self._since: tuple[float, int] | None = None
 
-    def show(self, done: int, failed: int, cost: float, *, now: bool = False) -> None:
+    def show(self, done: int, failed: int, cost: float, *, waiting: int = 0, now: bool = False) -> None:
         """Report, unless that was done a moment ago."""
         if self._report is None:
             return
@@ -71,4 +73,4 @@ class Meter:
         if time_ - began > _RECENT:
             self._since = time_, done
         total = max(self._total, done)
-        self._report(Progress(done=done, total=total, failed=failed, cost=cost, rows_per_second=rate))
+        self._report(Progress(done=done, total=total, failed=failed, cost=cost, rows_per_second=rate, waiting=waiting))

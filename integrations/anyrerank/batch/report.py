@@ -10,6 +10,7 @@ from anyrerank._core.types import public
 from anyrerank.batch.folder import Folder
 from anyrerank.batch.journal import outcomes_in
 from anyrerank.batch.manifest import Manifest
+from anyrerank.batch.submissions import Submissions
 from anyrerank.batch.tally import Tally
 from anyrerank.errors import ConfigurationError
 
@@ -26,6 +27,7 @@ class Report:
         cost: US dollars of the rows whose cost is known.
         unknown_costs: How many rows have an unknown cost.
         saved: US dollars that cached scores cost when they were computed.
+        waiting: Rows that a vendor's batch API has.
         complete: Whether every row is done.
         stopped: Why the run ended before that, or `None`.
         sent: Rows that this run did.
@@ -38,6 +40,7 @@ class Report:
     cost: float = 0.0
     unknown_costs: int = 0
     saved: float = 0.0
+    waiting: int = 0
     complete: bool = False
     stopped: str | None = None
     sent: int = 0
@@ -45,7 +48,14 @@ class Report:
 
     @classmethod
     def of(
-        cls, tally: Tally, *, complete: bool, stopped: str | None = None, sent: int = 0, seconds: float = 0.0
+        cls,
+        tally: Tally,
+        *,
+        complete: bool,
+        waiting: int = 0,
+        stopped: str | None = None,
+        sent: int = 0,
+        seconds: float = 0.0,
     ) -> Report:
         """The report on sums."""
         return cls(
@@ -55,6 +65,7 @@ class Report:
             cost=tally.cost,
             unknown_costs=tally.unknown,
             saved=tally.saved,
+            waiting=waiting,
             complete=complete,
             stopped=stopped,
             sent=sent,
@@ -76,7 +87,8 @@ class Report:
         failed = f", {self.failed} of them failed ({each})" if self.failed else ""
         unknown = f" and {self.unknown_costs} rows of unknown cost" if self.unknown_costs else ""
         saved = f", ${self.saved:.4f} saved by the cache" if self.saved else ""
-        text = f"{self.rows} rows done{failed}; {self.attempts} requests, ${self.cost:.4f}{unknown}{saved}"
+        waiting = f", {self.waiting} rows at the batch API" if self.waiting else ""
+        text = f"{self.rows} rows done{failed}{waiting}; {self.attempts} requests, ${self.cost:.4f}{unknown}{saved}"
         if self.complete:
             return f"complete: {text}"
         return f"stopped: {self.stopped}; {text}" if self.stopped else f"not complete: {text}"
@@ -96,12 +108,15 @@ def status(out: str | Path) -> Report:
     for each in manifests:
         total.merge(each.total())
     open_rows = {path.stem: outcomes_in(path) for path in folder.journals()}
-    done = {f"{file}-{number:06d}" for each in manifests for file, number in each.done}
+    written = {folder.journal_name(*key) for each in manifests for key in each.done}
     for name, outcomes in open_rows.items():
-        if name not in done:  # else its journal is about to be deleted
+        if name not in written:  # else its journal is about to be deleted
             journaled.merge(Tally.of(outcomes.values()))
     total.merge(journaled)
-    return Report.of(total, complete=_all_complete(manifests))
+    done = {key for each in manifests for key in each.done}
+    submitted = [each for path in folder.submissions_paths() for each in Submissions(path).open.values()]
+    waiting = sum(each.rows for each in submitted if each.key not in done)
+    return Report.of(total, complete=_all_complete(manifests), waiting=waiting)
 
 
 def _all_complete(manifests: list[Manifest]) -> bool:

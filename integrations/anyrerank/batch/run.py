@@ -75,6 +75,7 @@ def run(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: 
             shard: `(i, n)` to do every n-th chunk only, beginning at chunk i.
             budget: US dollars for the whole job, over all runs; each of n shards gets an n-th part.
             retry_errors: Ask again for the rows that failed in earlier runs.
+            via: `"requests"`, or `"batch-api"` for Voyage's Batch API: cheaper, and answers within hours.
             announce: Gets the `Estimate` before anything is sent; the run does not begin if it raises.
             progress: Gets a `Progress` now and then.
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 from typing_extensions import TypedDict
 
-from anyrerank.batch.estimate import Estimate
+from anyrerank.batch.estimate import Estimate, Via
 from anyrerank.batch.outcomes import COLUMNS
 from anyrerank.batch.progress import Progress
 from anyrerank.batch.rows import QUERY, Columns
+from anyrerank.batch.voyage_batches import MAX_ROWS
 from anyrerank.errors import BadRequestError
 
 
@@ -29,6 +30,7 @@ class RunKeywords(TypedDict, total=False):
     shard: tuple[int, int]
     budget: float | None
     retry_errors: bool
+    via: Via
     announce: Callable[[Estimate], object] | None
     progress: Callable[[Progress], object] | None
 
@@ -48,6 +50,7 @@ class Settings:
     shard: tuple[int, int] = (0, 1)
     budget: float | None = None
     retry_errors: bool = False
+    via: Via = "requests"
     announce: Callable[[Estimate], object] | None = None
     progress: Callable[[Progress], object] | None = None
 
@@ -68,6 +71,14 @@ class Settings:
                 raise BadRequestError(f"{name} must be at least {least}, got {value}")
         if self.rpm is not None and not self.rpm > 0:
             raise BadRequestError(f"rpm must be a positive number of requests per minute, got {self.rpm}")
+        if self.via not in get_args(Via):
+            raise BadRequestError(f"via must be {' or '.join(get_args(Via))}, got {self.via!r}")
+        if self.via == "batch-api" and self.chunk_rows > MAX_ROWS:
+            raise BadRequestError(
+                f"chunk_rows must be at most {MAX_ROWS:,} with via='batch-api', got {self.chunk_rows}"
+            )
+        if self.via == "batch-api" and self.rpm is not None:
+            raise BadRequestError("rpm has no effect with via='batch-api': leave it out")
         index, count = self.shard
         if not 0 <= index < count:
             raise BadRequestError(f"the index of a shard must be from 0 to {count - 1}, got {index}/{count}")

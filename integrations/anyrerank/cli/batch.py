@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
 
@@ -21,6 +21,7 @@ from anyrerank.errors import BadRequestError
 if TYPE_CHECKING:
     from anyrerank._core.client import BaseReranker
     from anyrerank.batch import Estimate, Progress, Report, RunKeywords
+    from anyrerank.batch.estimate import Via
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _LINE_INTERVAL = 30.0
@@ -70,6 +71,9 @@ def batch(
     retry_errors: Annotated[
         bool, typer.Option("--retry-errors", help="Ask again for the rows that failed in earlier runs.")
     ] = False,
+    via: Annotated[
+        str, typer.Option(help="requests, or batch-api: Voyage's Batch API, cheaper and within hours.")
+    ] = "requests",
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Print what the rest will take, and send nothing.")
     ] = False,
@@ -111,6 +115,7 @@ def batch(
             "shard": _shard(shard),
             "budget": budget,
             "retry_errors": retry_errors,
+            "via": cast("Via", via),
         }
         if estimate:
             typer.echo(without_control_characters(str(room.estimate(inputs, out, reranker, **arguments))))
@@ -212,6 +217,7 @@ def _text(progress: Progress) -> str:
     left = progress.seconds_left
     parts = [
         f"{progress.done:,}/{progress.total:,} rows",
+        *([f"{progress.waiting:,} at the batch API"] if progress.waiting else []),
         f"{progress.rows_per_second:.0f} rows/s",
         f"${progress.cost:,.4f}",
         *([f"{progress.failed:,} failed"] if progress.failed else []),

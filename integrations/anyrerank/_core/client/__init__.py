@@ -3,6 +3,7 @@
 from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
+from anyrerank._core.client.elsewhere import Elsewhere
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
     budgets_of,
@@ -22,6 +23,7 @@ __all__ = [
     "Bar",
     "BaseReranker",
     "DeploymentStatus",
+    "Elsewhere",
     "FunctionKeywords",
     "Reranker",
     "RerankerKeywords",

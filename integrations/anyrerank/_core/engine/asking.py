@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
-from anyrerank._core.engine.batching import batched
+from anyrerank._core.engine.batching import batched, part_of
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.cutting import LOCAL, cut
 from anyrerank._core.engine.deployment import Deployment
@@ -184,16 +184,21 @@ class Plan:
     """What a call would send to a deployment.
 
     Attributes:
-        requests: Number of requests after splitting.
+        parts: The requests after splitting.
         documents: Number of documents in them; the scores of the others are cached, or the same.
         units: Search units, as most providers count them.
         dollars: US dollars, or `None` if the price is not known.
     """
 
-    requests: int
+    parts: Sequence[RerankRequest] = field(default=(), repr=False)
     documents: int
     units: int
     dollars: float | None
+
+    @property
+    def requests(self) -> int:
+        """Number of requests."""
+        return len(self.parts)
 
 
 def planned(call: Call, deployment: Deployment) -> Plan:
@@ -212,12 +217,12 @@ def planned(call: Call, deployment: Deployment) -> Plan:
         request = replace(request, documents=[request.documents[index] for index in indexes], top_n=None)
     count = len(request.documents)
     if not count:
-        return Plan(requests=0, documents=0, units=0, dollars=0.0)
+        return Plan(documents=0, units=0, dollars=0.0)
     starts = provider.batch_starts(request, options.batch_size or provider.max_documents(request.options) or count)
     _may_split(provider, options, starts, count)
     ends = (*starts[1:], count)
     return Plan(
-        requests=len(starts),
+        parts=[part_of(request, start, end) for start, end in zip(starts, ends, strict=True)],
         documents=count,
         units=sum(usual_units(end - start) for start, end in zip(starts, ends, strict=True)),
         dollars=estimated(deployment.price(), request.query, request.documents, request.rank_fields, starts=starts),

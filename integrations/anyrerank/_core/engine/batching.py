@@ -37,7 +37,7 @@ def batched(
         return send(request)
     ends = [*starts[1:], len(request.documents)]
     parts = zip(starts, ends, strict=True)
-    flows = [_sent_or_halved(send, index_of, _part(request, start, end), start) for start, end in parts]
+    flows = [_sent_or_halved(send, index_of, part_of(request, start, end), start) for start, end in parts]
     return flows[0] if len(flows) == 1 else _gathered(flows, limit)
 
 
@@ -58,12 +58,13 @@ def _sent_or_halved(send: Send, index_of: Callable[[int], int], part: RerankRequ
     else:
         return _moved(answer, offset)
     count, middle = len(part.documents), len(part.documents) // 2
-    first = yield from _sent_or_halved(send, index_of, _part(part, 0, middle), offset)
-    second = yield from _sent_or_halved(send, index_of, _part(part, middle, count), offset + middle)
+    first = yield from _sent_or_halved(send, index_of, part_of(part, 0, middle), offset)
+    second = yield from _sent_or_halved(send, index_of, part_of(part, middle, count), offset + middle)
     return merged([first, second])
 
 
-def _part(request: RerankRequest, start: int, stop: int) -> RerankRequest:
+def part_of(request: RerankRequest, start: int, stop: int) -> RerankRequest:
+    """The request for some of the documents."""
     if (start, stop) == (0, len(request.documents)):
         return request
     top_n = None if request.top_n is None else min(request.top_n, stop - start)

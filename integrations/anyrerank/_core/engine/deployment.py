@@ -115,6 +115,15 @@ class Deployment:
         other.own = own
         return other
 
+    def elsewhere(self, sender: Sender, discount: float) -> Deployment:
+        """A copy whose requests are answered by `sender`, at prices that are lower by the share `discount`."""
+        other, price = copy.copy(self), self.price()
+        other.sender, other.slots = sender, None
+        other._price = Price() if price is None else price.less(discount)
+        for name in ("_given_price", "_listed_price"):
+            other.__dict__.pop(name, None)
+        return other
+
     def in_slot(self, flow: Flow[T]) -> Flow[T]:
         """Run the flow of one request, once a slot is free."""
         sent = flow if self._forward_trace else untraced(flow)

@@ -18,7 +18,7 @@ def extend(content: bytearray, chunk: bytes, request: HttpRequest) -> None:
     Raises:
         APIResponseValidationError: It is too much.
     """
-    if len(content) + len(chunk) > MAX_RESPONSE_BYTES:
+    if len(content) + len(chunk) > MAX_RESPONSE_BYTES and not request.is_download:
         raise APIResponseValidationError(
             f"the response is larger than {MAX_RESPONSE_BYTES // 2**20} MiB and was not read completely; check that "
             "the base URL is a rerank endpoint",

@@ -49,6 +49,13 @@ class Price:
     def __bool__(self) -> bool:
         return self.per_query is not None or self.per_token is not None
 
+    def less(self, discount: float) -> Price:
+        """This price, lower by a share from 0 to 1."""
+        per_query, per_token = (
+            None if each is None else each * (1 - discount) for each in (self.per_query, self.per_token)
+        )
+        return Price(per_query=per_query, per_token=per_token)
+
 
 FREE = Price(per_query=0.0, per_token=0.0)
 """The price of a model that runs on this machine."""

@@ -28,6 +28,7 @@ class HttpRequest:
 
     Attributes:
         timeout: Seconds for this exchange, if the deadline is later; `None` for the deadline alone.
+        is_download: Whether the response is a file, whose size is not limited.
     """
 
     method: str
@@ -35,6 +36,7 @@ class HttpRequest:
     headers: Mapping[str, str] = field(repr=False)
     content: bytes = field(default=b"", repr=False)
     timeout: float | None = None
+    is_download: bool = False
 
     def deadline_within(self, deadline: Deadline) -> Deadline:
         """When this exchange must have finished.
