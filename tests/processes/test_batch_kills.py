@@ -6,11 +6,13 @@ import random
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tests.support.batch import expected, ids, paid_twice, parts, row, sends, write_rows
+from tests.support.voyage_batches import VoyageStandIn
 
 from anyrerank.batch import status
 from anyrerank.testing import Exchange, StubServer
@@ -137,3 +139,37 @@ def test_garbage_in_journal_and_manifest_is_left_out(stub: StubServer, rows: Pat
     assert end(start(stub, rows, out)) == 0
     assert ids(out) == expected(ROWS)
     assert paid_twice(stub) <= IN_FLIGHT
+
+
+def test_killed_at_each_request_to_a_batch_api_no_row_is_paid_twice(tmp_path: Path) -> None:
+    """The vendor has done what was asked, and the process ends before it knows: after uploads, submissions, results."""
+    path = write_rows(tmp_path / "rows.jsonl", map(row, range(20)))
+    kills = 0
+    while _killed_at(kills, path, tmp_path / str(kills)):
+        kills += 1
+    assert kills == 8
+
+
+def _killed_at(number: int, rows: Path, out: Path) -> bool:
+    """Kill a run at one of its requests, and say whether there was that many; then run again, and look at the rows."""
+    running: list[subprocess.Popen[str]] = []
+    is_running = threading.Event()
+
+    def killing(exchange: Exchange) -> None:
+        if exchange.number == number:
+            is_running.wait(30)
+            running[0].kill()
+            running[0].wait()
+        vendor.handle(exchange)
+
+    with VoyageStandIn() as vendor:
+        vendor.server.handler = killing
+        running.append(start(vendor.server, rows, out, "via=batch-api", chunk_rows=10))
+        is_running.set()
+        is_killed = end(running[0]) == -signal.SIGKILL
+        vendor.server.handler = vendor.handle
+        assert end(start(vendor.server, rows, out, "via=batch-api", chunk_rows=10)) == 0
+        assert ids(out) == expected(20)
+        assert set(vendor.paid.values()) == {1}
+        assert len(vendor.batches) == 2
+    return is_killed

@@ -53,6 +53,11 @@ def reranker(url: str, **options: Any) -> Reranker:
     return Reranker("cohere_compatible/m", api_base=url, api_key="k", input_cost_per_query=0.001, **options)
 
 
+def voyage(url: str, **options: Any) -> Reranker:
+    """A model that has a batch API; see `VoyageStandIn`."""
+    return Reranker("voyage/rerank-2.5", api_base=url, api_key="pa-key", **options)
+
+
 def die_at(step: int) -> None:
     """Kill this process at the given step of writing to files: the `step`-th call that changes what is on the disk."""
     count = 0
@@ -76,7 +81,7 @@ def die_at(step: int) -> None:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run a batch: URL, input, output, rows of a chunk, rows in flight; what to keep, where to die, a size limit."""
+    """Run a batch: URL, input, output, rows of a chunk, rows in flight; way, kept, where to die, a size limit."""
     url, inputs, out, chunk_rows, in_flight, *more = arguments
     options: dict[str, Any] = {"chunk_rows": int(chunk_rows), "in_flight": int(in_flight), "max_wait": 30}
     for each in more:
@@ -85,11 +90,14 @@ def main(arguments: Sequence[str]) -> None:
             options["keep"] = value.split(",")
         elif name == "die_at":
             die_at(int(value))
+        elif name == "via":
+            options["via"] = value
         elif name == "file_size":
             import resource
 
             resource.setrlimit(resource.RLIMIT_FSIZE, (int(value), resource.RLIM_INFINITY))
-    report = run(inputs, out, reranker(url), **options)
+    target = voyage(url) if "via" in options else reranker(url)
+    report = run(inputs, out, target, **options)
     sys.stdout.write(str(report))
     raise SystemExit(report.exit_code)
 

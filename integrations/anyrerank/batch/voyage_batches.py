@@ -2,7 +2,7 @@
 
 What it is used for here is in Voyage's documentation, as read in November 2026:
 
-- https://docs.voyageai.com/docs/batch-inference: a line has a `custom_id` and a `body` of `query` and `documents` alone,
+- https://docs.voyageai.com/docs/batch-inference: a line has a `custom_id` and a `body` of `query` and `documents`,
   other parameters are those of the batch (`request_params`); at most 100,000 lines; 33 % cheaper; answers within 12
   hours; an organisation may have 100 batches and a billion tokens in them at a time, more is refused with 429, after
   which half an hour is long enough to wait; requests that were not executed in time are in the error file

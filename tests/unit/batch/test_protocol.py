@@ -15,7 +15,8 @@ from unittest.mock import patch
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.support.batch import expected, ids, parts, row, write_rows
+from tests.support.batch import expected, ids, parts, row, voyage, write_rows
+from tests.support.voyage_batches import VoyageStandIn
 
 from anyrerank import Reranker
 from anyrerank.batch import run
@@ -106,6 +107,26 @@ def test_a_crash_at_each_step_in_turn_leaves_every_row_once(chunk_rows: int, tmp
         start()
         assert ids(out) == expected(ROWS)
         assert len(fake.calls) <= ROWS + IN_FLIGHT, f"step {last}"
+    assert last > ROWS
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("polls", [0, 1])
+def test_a_crash_at_each_step_of_a_batch_api_pays_no_row_twice(
+    polls: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyrerank.batch.submitting._POLL_SECONDS", 0.0)
+    path, last, is_crashed = write_rows(tmp_path / "rows.jsonl", map(row, range(ROWS))), 0, True
+    while is_crashed:
+        last += 1
+        out = tmp_path / str(last)
+        with VoyageStandIn(polls) as vendor:
+            start = partial(run, path, out, voyage(vendor.url), chunk_rows=7, max_wait=0, via="batch-api")
+            is_crashed = crashed(Disk(last), start)
+            start()
+            assert ids(out) == expected(ROWS)
+            assert set(vendor.paid.values()) == {1}, f"step {last}"
+            assert len(vendor.batches) == 4
     assert last > ROWS
 
 
