@@ -109,7 +109,7 @@ class VoyageBatches:
         if not self._root.path.endswith("/rerank"):
             raise ConfigurationError("the base URL must end in /v1 for Voyage's Batch API, such as https://host/v1")
 
-    async def submit(self, lines: Iterable[bytes], parameters: Mapping[str, Any], token: str) -> str:
+    async def submit(self, lines: Sequence[bytes], parameters: Mapping[str, Any], token: str) -> str:
         """Upload requests, start a batch of them, and return its id.
 
         Args:
@@ -120,11 +120,10 @@ class VoyageBatches:
         Raises:
             RerankError: It was refused, or it is not known whether it was.
         """
-        content = b"".join(lines)
         headers = {**self._provider.headers(), "content-type": f"multipart/form-data; boundary={token}"}
-        form = _form(token, f"anyrerank-{token}.jsonl", content)
+        form = _form(token, lines)
         upload = self._request("POST", "files", headers=headers, content=form, seconds=_SECONDS_OF_A_FILE)
-        file = await self._json(upload, quoted=content)
+        file = await self._json(upload, quoted=lines)
         created = {
             "endpoint": _ENDPOINT,
             "completion_window": f"{HOURS}h",
@@ -133,7 +132,7 @@ class VoyageBatches:
             "metadata": {"anyrerank": token},
         }
         request = self._request("POST", "batches", content=orjson.dumps(created))
-        return str((await self._json(request, quoted=content))["id"])
+        return str((await self._json(request, quoted=lines))["id"])
 
     async def find(self, token: str) -> str | None:
         """The id of the batch that a token is stored with, or `None`."""
@@ -193,7 +192,7 @@ class VoyageBatches:
             is_download=is_download,
         )
 
-    async def _json(self, request: HttpRequest, *, needed: str = "id", quoted: bytes = b"") -> dict[str, Any]:
+    async def _json(self, request: HttpRequest, *, needed: str = "id", quoted: Sequence[bytes] = ()) -> dict[str, Any]:
         """The JSON object in a response.
 
         Args:
@@ -221,14 +220,14 @@ class VoyageBatches:
         return await self._sender.asend(request, Deadline.after(request.timeout))
 
 
-def _form(boundary: str, name: str, content: bytes) -> bytes:
-    """The body of an upload. The boundary is random, so that it is not in the content."""
+def _form(boundary: str, lines: Sequence[bytes]) -> bytes:
+    """The body of an upload. The boundary is random, so that it is in no line."""
     head = (
         f'--{boundary}\r\nContent-Disposition: form-data; name="purpose"\r\n\r\nbatch\r\n'
-        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+        f'--{boundary}\r\nContent-Disposition: form-data; name="file"; filename="anyrerank.jsonl"\r\n'
         "Content-Type: application/octet-stream\r\n\r\n"
     )
-    return b"".join((head.encode(), content, f"\r\n--{boundary}--\r\n".encode()))
+    return b"".join((head.encode(), *lines, f"\r\n--{boundary}--\r\n".encode()))
 
 
 def line(custom_id: str, content: bytes) -> bytes:
@@ -261,9 +260,9 @@ def _result(response: Any) -> Result:
     return Result(status, orjson.dumps({"detail": response.get("message")} if body is None else body))
 
 
-def _texts(lines: bytes) -> RerankRequest:
+def _texts(lines: Iterable[bytes]) -> RerankRequest:
     """A request that holds every text of some lines, for the redaction of errors."""
-    bodies = [orjson.loads(each)["body"] for each in lines.splitlines()]
+    bodies = [orjson.loads(each)["body"] for each in lines]
     return RerankRequest(query="", documents=[text for body in bodies for text in (body["query"], *body["documents"])])
 
 

@@ -211,6 +211,18 @@ def test_errors_of_rows_are_written_without_the_texts(
     assert len(vendor.batches) == 3
 
 
+def test_a_row_that_is_too_large_for_the_vendor_is_an_error_row(
+    vendor: VoyageStandIn, go: Callable[..., Report], out: Path
+) -> None:
+    problem = refused(400, "The number of tokens exceeds the limit.")
+    vendor.line = lambda query, _number: problem if "(7)" in query else None
+    assert go().exit_code == 3
+    failed = parts(out)[7]
+    assert (failed["error"], failed["attempts"]) == ("BadRequestError", 1)
+    assert "requests of a batch are not halved" in failed["message"]
+    assert len(vendor.batches) == 3
+
+
 def test_bad_rows_are_written_and_not_submitted(vendor: VoyageStandIn, tmp_path: Path, out: Path) -> None:
     blank = {"id": "blank", "query": "q", "candidates": [" ", ""]}
     path = write_rows(

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from tests.support.batch import expected, ids, row, write_rows
+from tests.support.voyage_batches import VoyageStandIn
 from tests.unit.cli.running import run
 
 from anyrerank.testing import StubServer
@@ -52,6 +53,23 @@ def test_batch_asks_nobody_and_does_not_start(batch: Callable[..., Any], stub: S
     assert "--yes or --budget" in done.stderr
     assert not (tmp_path / "out").exists()
     assert batch("--budget", "1").exit_code == 0
+
+
+def test_batch_goes_through_the_batch_api_of_voyage(tmp_path: Path) -> None:
+    rows, out = write_rows(tmp_path / "rows.jsonl", map(row, range(25))), str(tmp_path / "out")
+    with VoyageStandIn() as vendor:
+        connection = ["--model", "voyage/rerank-2.5", "--api-base", vendor.url, "--api-key", "pa-key"]
+        done = run("batch", str(rows), "--out", out, *connection, "--via", "batch-api", "--yes", columns=200)
+        assert done.exit_code == 0, done.output
+        assert "(33% less through the Batch API), within 12 hours" in done.stderr
+        assert done.stdout.startswith("complete: 25 rows done; 25 requests")
+        assert set(vendor.paid.values()) == {1}
+
+
+def test_batch_says_who_has_a_batch_api(batch: Callable[..., Any], stub: StubServer) -> None:
+    done = batch("--yes", "--via", "batch-api")
+    assert (done.exit_code, stub.requests) == (2, [])
+    assert "only Voyage AI has one, for voyage/rerank-2.5 and voyage/rerank-2.5-lite" in done.stderr
 
 
 def test_batch_estimates_without_sending(batch: Callable[..., Any], stub: StubServer) -> None:
