@@ -17,6 +17,7 @@ _MODULES = {
     "batches": "batches",
     "own_time": "own_time",
     "memory": "memory",
+    "offline": "offline",
     "router": "routing",
     "ledger": "spending",
     "compare": "comparing",

@@ -146,7 +146,7 @@ class VoyageStandIn:
         }
 
     def _polled(self, batch: Submitted) -> dict[str, Any]:
-        if batch.status not in ("completed", "failed", "cancelled"):
+        if batch.status in ("validating", "in_progress"):
             batch.polls -= 1
             batch.status = self.ends_as if batch.polls < 0 else "in_progress"
             if batch.polls < 0:

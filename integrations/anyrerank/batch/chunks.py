@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -95,6 +96,7 @@ class Chunks:
         self._folder, self._manifest = output
         self._meter = meter
         self._counted: set[Key] = set()
+        self._writer = ThreadPoolExecutor(1, "anyrerank-parts")  # each thread that writes keeps memory of its own
         self.tally = self._manifest.total()
         self.sent = 0
 
@@ -173,10 +175,14 @@ class Chunks:
         self.sent += 1
         self.show()
 
-    async def close(self, opened: Open) -> None:
+    async def finish(self, opened: Open) -> None:
         """Write the part of a chunk whose rows are all done."""
         opened.is_closing = True
-        await asyncio.to_thread(self._commit, opened)
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._commit, opened)
+
+    def close(self) -> None:
+        """Wait until the parts are written."""
+        self._writer.shutdown()
 
     def _commit(self, opened: Open) -> None:
         key, format_ = opened.key, opened.file.format

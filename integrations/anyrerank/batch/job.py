@@ -115,7 +115,7 @@ class Job:
             chunks = Chunks(work, Output(self.folder, manifest), Meter(settings.progress, self.total))
             submissions = Submissions(self.folder.submissions_path(settings.shard))
             runner = self._runner(chunks, submissions, pace)
-            with heard(runner.stop):
+            with closing(chunks), heard(runner.stop):
                 await _finished(runner)
             complete = manifest.is_complete(settings.shard)
             return Report.of(

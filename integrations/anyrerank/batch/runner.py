@@ -119,7 +119,7 @@ class Runner:
         """Write the part of a chunk, if all of its rows are done."""
         if not opened.is_done or opened.is_closing:
             return
-        await self._chunks.close(opened)
+        await self._chunks.finish(opened)
         self._open.remove(opened)
         self._closed.set()
 

@@ -222,8 +222,7 @@ class SubmittingRunner:
         for file in batch.files:
             results.update(results_in(await self._call(partial(self._api.vendor.download, file))))
         self._api.answers.take(batch.id, results)
-        is_complete = batch.status == "completed"
-        is_last = is_complete and self._submissions.tries[submission.key] + 1 >= _TRIES
+        is_last = not batch.is_broken_off and self._submissions.tries[submission.key] + 1 >= _TRIES
         with closing(self._chunks.again(submission.key, self._submissions.marks)) as found:
             opened = next(found)
             for row in opened.chunk.rows:
@@ -234,7 +233,7 @@ class SubmittingRunner:
                     self._chunks.record(opened, row.index, outcome)
             await self._end(opened)
         self._submissions.collected(submission)
-        if not is_complete:
+        if batch.is_broken_off:
             errors = f": {', '.join(batch.errors[:5])}" if batch.errors else ""
             self.stopped = self.stopped or f"the vendor reports batch {batch.id} as {batch.status}{errors}"
         elif not opened.is_done:
@@ -246,7 +245,7 @@ class SubmittingRunner:
         opened.is_read = True
         opened.journal.sync()
         if opened.is_done:
-            await self._chunks.close(opened)
+            await self._chunks.finish(opened)
         else:
             opened.journal.close()
 

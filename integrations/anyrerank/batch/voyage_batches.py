@@ -44,6 +44,7 @@ _OF_A_LINE = ("query", "documents")
 _TOP_K = "top_k"
 """Not sent: it may differ by row. All scores come back, at the same price, and are cut here."""
 _ENDED = frozenset({"completed", "failed", "cancelled"})
+_RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 _SECONDS, _SECONDS_OF_A_FILE = 60.0, 1800.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 3
@@ -67,8 +68,13 @@ class Batch:
 
     @property
     def has_ended(self) -> bool:
-        """Whether nothing more will happen to it."""
-        return self.status in _ENDED
+        """Whether nothing more will happen to it. A status that is not documented ends it once there are results."""
+        return self.status in _ENDED or (self.status not in _RUNNING and bool(self.files))
+
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether it was refused or cancelled."""
+        return self.status in ("failed", "cancelled")
 
 
 @dataclass(frozen=True, slots=True)

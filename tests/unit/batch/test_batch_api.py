@@ -174,9 +174,11 @@ def test_a_vendor_that_is_full_is_waited_for(vendor: VoyageStandIn, go: Callable
     assert clock.now - began >= 2 * 1800
 
 
+@pytest.mark.parametrize("ends_as", ["completed", "partially_completed"])
 def test_rows_that_were_not_executed_are_sent_again_and_only_those(
-    vendor: VoyageStandIn, go: Callable[..., Report], out: Path
+    ends_as: str, vendor: VoyageStandIn, go: Callable[..., Report], out: Path
 ) -> None:
+    vendor.ends_as = ends_as
     vendor.line = lambda query, number: EXPIRED if number < 3 and int(query[22:-1]) % 4 == 0 else None
     report = go()
     assert (report.exit_code, report.attempts) == (0, ROWS)
