@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,7 +21,6 @@ from anyrerank.errors import BadRequestError
 if TYPE_CHECKING:
     from anyrerank._core.client import BaseReranker
     from anyrerank.batch import Estimate, Progress, Report, RunKeywords
-    from anyrerank.batch.estimate import Via
 
 _SHARD = re.compile(r"(\d+)/(\d+)")
 _LINE_INTERVAL = 30.0
@@ -72,7 +71,7 @@ def batch(
         bool, typer.Option("--retry-errors", help="Ask again for the rows that failed in earlier runs.")
     ] = False,
     via: Annotated[
-        str, typer.Option(help="requests, or batch-api: Voyage's Batch API, cheaper and within hours.")
+        Literal["requests", "batch-api"], typer.Option(help="batch-api: Voyage's Batch API, cheaper and within hours.")
     ] = "requests",
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Print what the rest will take, and send nothing.")
@@ -115,7 +114,7 @@ def batch(
             "shard": _shard(shard),
             "budget": budget,
             "retry_errors": retry_errors,
-            "via": cast("Via", via),
+            "via": via,
         }
         if estimate:
             typer.echo(without_control_characters(str(room.estimate(inputs, out, reranker, **arguments))))
