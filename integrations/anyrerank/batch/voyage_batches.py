@@ -15,6 +15,7 @@ What it is used for here is in Voyage's documentation, as read in November 2026:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -48,6 +49,7 @@ _RUNNING = frozenset({"validating", "in_progress", "finalizing", "cancelling"})
 _SECONDS, _SECONDS_OF_A_FILE = 60.0, 1800.0
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _MOST_REDIRECTS = 3
+_CODE = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +60,7 @@ class Batch:
         id: The vendor's id.
         status: Such as `in_progress` or `completed`.
         files: Ids of the files with results and errors.
-        errors: Why it was refused: code, line and parameter of each error. The message is left out, as it may quote.
+        errors: Why it was refused: code and line of each error. The message is left out, because it may quote a text.
     """
 
     id: str
@@ -276,6 +278,7 @@ def _problems(errors: Any) -> Iterator[str]:
     found = errors.get("data") if isinstance(errors, dict) else None
     for each in found if isinstance(found, list) else ():
         if isinstance(each, dict):
-            code = str(each.get("code") or "no code")[:64]
+            found_code = _CODE.fullmatch(str(each.get("code")))
+            code = found_code[0] if found_code else "an error"
             line_ = f" in line {each['line']}" if isinstance(each.get("line"), int) else ""
             yield f"{code}{line_}"
