@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from anyrerank._core.redis import RedisLink
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.routing import Cooldowns, RoutingState, resolved
 from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
@@ -16,6 +16,8 @@ from anyrerank.state.calls import RedisCalls
 from anyrerank.state.checking import check
 from anyrerank.state.news import News
 from anyrerank.state.routing import RedisRouting
+
+_AGREE = Script("anyrerank.state.scripts", "agree")
 
 
 @public("anyrerank.state")
@@ -71,6 +73,21 @@ class RedisState:
     def calls(self, name: str) -> RedisCalls:
         """Counts requests, tokens and concurrency of one caller."""
         return RedisCalls(self.link, f"{self.prefix}:calls:{name}")
+
+    def agree(self, name: str, value: str, seconds: int) -> bool:
+        """Whether all processes agree on a value, which is then remembered for some seconds.
+
+        It is taken for agreed while the server does not answer.
+
+        Args:
+            name: What it is about.
+            value: That of this process.
+            seconds: For how long it holds after this call.
+        """
+        try:
+            return bool(self.link.call(_AGREE.command([f"{self.prefix}:agreed:{name}"], [value, seconds])))
+        except RedisUnavailableError:
+            return True
 
     def check(self) -> None:
         """Raise if the server cannot be used. It may block for a few seconds.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -94,6 +95,20 @@ class Database:
             self._check_known(_version(connection))
             migrate(connection)
         return VERSION
+
+    def identity(self) -> str:
+        """What tells this database from others, by whatever URL it is reached.
+
+        Raises:
+            DatabaseError: It cannot be read.
+        """
+        if self.url.get_backend_name() != "postgresql":
+            return f"{socket.gethostname()}:{self.url.database}"
+        with self.begin() as connection:
+            row = connection.execute(
+                sa.text("SELECT system_identifier, current_database() FROM pg_control_system()")
+            ).one()
+        return f"{row[0]}:{row[1]}"
 
     def close(self) -> None:
         """Close the connections."""

@@ -32,6 +32,7 @@ _INTERVAL = 0.5
 _CHANGED = {"changed": "keys"}
 _SILENT_SECONDS = 5.0
 """A database that has not answered for so long is failing: a statement may hang for longer than that."""
+_RENEWAL_SECONDS = 10.0
 _NOBODY = Key(token="", key_name="")
 
 
@@ -84,7 +85,7 @@ class Keyring:
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
-        self._answered = monotonic()
+        self._answered = self._renewed = monotonic()
 
     def configure(
         self, *, master_key: str | None, networks: Mapping[str, str] | None, max_parallel_requests: int | None
@@ -276,6 +277,11 @@ class Keyring:
             raise wrong_key()
         return account.caller
 
+    def _renew(self) -> None:
+        if self.sharing is not None and self._monotonic() - self._renewed > _RENEWAL_SECONDS:
+            self.sharing.renew()
+            self._renewed = self._monotonic()
+
     def _run(self) -> None:
         while True:
             self._changed.wait(_INTERVAL)
@@ -285,6 +291,7 @@ class Keyring:
                 return
             try:
                 self.refresh()
+                self._renew()
             except (DatabaseError, RerankError) as error:
                 if not self._failing:
                     _log.warning("the keys cannot be read again: %s; those in memory stay valid", error)

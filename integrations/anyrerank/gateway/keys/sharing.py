@@ -15,6 +15,8 @@ from anyrerank.gateway.keys.shared_limits import SharedLimits
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.state import Listener, RedisState
 
+_AGREED_SECONDS = 60
+
 
 class Sharing(Protocol):
     """What replicas share."""
@@ -36,6 +38,10 @@ class Sharing(Protocol):
         """Tell other replicas."""
         ...
 
+    def renew(self) -> None:
+        """Called every few seconds."""
+        ...
+
     def close(self) -> None:
         """Write what is left."""
         ...
@@ -44,8 +50,10 @@ class Sharing(Protocol):
 class RedisSharing:
     """Through Redis, which decides for all replicas."""
 
-    def __init__(self, state: RedisState) -> None:
+    def __init__(self, state: RedisState, database: Database) -> None:
         self._state = state
+        self._identity = database.identity()
+        self.renew()
 
     @property
     def budgets(self) -> BudgetState:
@@ -64,6 +72,18 @@ class RedisSharing:
     def tell(self, message: dict[str, Any]) -> None:
         """Tell other replicas."""
         self._state.news.send(message)
+
+    def renew(self) -> None:
+        """Say which database the replicas have, for a minute.
+
+        Raises:
+            ConfigurationError: Other replicas have another one.
+        """
+        if not self._state.agree("database", self._identity, _AGREED_SECONDS):
+            raise ConfigurationError(
+                f"redis_url: gateways that use this Redis with the prefix {self._state.prefix} have another database: use "
+                "the same database_url, or set another redis_prefix"
+            )
 
     def close(self) -> None:
         """The state is closed by its owner."""
@@ -96,6 +116,9 @@ class DatabaseSharing:
     def tell(self, message: dict[str, Any]) -> None:
         """See `listen`."""
 
+    def renew(self) -> None:
+        """There is nothing to renew."""
+
     def close(self) -> None:
         """Write what is left."""
         self._budgets.close()
@@ -124,7 +147,7 @@ def sharing_of(settings: GatewaySettings, state: RedisState | None, database: Da
         ConfigurationError: There are replicas, and nothing that they can share.
     """
     if state is not None:
-        return RedisSharing(state)
+        return RedisSharing(state, database)
     if settings.replicas == 1:
         return None
     if database.url.get_backend_name() != "postgresql":
