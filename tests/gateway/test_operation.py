@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from prometheus_client.core import GaugeMetricFamily
 from starlette.types import Scope
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 from tests.support.keys import EACH, paid, serving
@@ -18,6 +19,7 @@ from anyrerank.errors import ConfigurationError
 from anyrerank.gateway import Gateway, Service
 from anyrerank.gateway.operation import LIVENESS, READINESS
 from anyrerank.gateway.operation.series import Names
+from anyrerank.gateway.operation.together import merged
 from anyrerank.gateway.rerank import Caller, key_of
 from anyrerank.testing import StubServer
 
@@ -210,6 +212,45 @@ def test_metrics_count_cached_scores_and_answers_without_scores(vendor: StubServ
     pairs = values(text, "anyrerank_cache_pairs_total")
     assert pairs['model="rerank",result="hit"'] == 2
     assert values(text, "anyrerank_degraded_total") == {'model="rerank"': 1}
+
+
+def test_metrics_count_the_cooldowns_of_each_deployment(vendor: StubServer) -> None:
+    with StubServer() as other:
+        models = [
+            at(vendor) | {"model_info": {"id": "first"}},
+            at(other) | {"model_info": {"id": "second"}},
+            entry("spare"),
+        ]
+        with running(gateway_of(models, fallbacks=[{"rerank": ["spare"]}], num_retries=0)) as url:
+            vendor.fail(401)
+            other.fail(401)
+            for _ in range(4):
+                httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
+            cooldowns = values(httpx.get(f"{url}/metrics").text, "anyrerank_cooldowns_total")
+
+    assert {labels.split('id="')[1].split('"')[0]: count for labels, count in cooldowns.items()} == {
+        "first": 1,
+        "second": 1,
+        "spare-1": 0,
+    }
+
+
+def test_metrics_show_what_the_ledger_has_not_written_yet(tmp_path: Path, vendor: StubServer) -> None:
+    with serving(tmp_path, [paid(vendor.url)]) as gateway:
+        gateway.rerank(MASTER_KEY)
+        waiting = values(httpx.get(f"{gateway.url}/metrics").text, "anyrerank_ledger_queue_bytes")
+        gateway.keyring.ledger.flush()
+        text = httpx.get(f"{gateway.url}/metrics").text
+
+    assert waiting[""] > 100
+    assert values(text, "anyrerank_ledger_queue_bytes") == {"": 0}
+    assert values(text, "anyrerank_ledger_dropped_total") == {"": 0}
+
+
+def test_spool_that_workers_share_is_shown_once() -> None:
+    sizes = [GaugeMetricFamily("anyrerank_ledger_queue_bytes", "", value) for value in (700.0, 700.0)]
+    (family,) = merged(sizes)
+    assert [sample.value for sample in family.samples] == [700.0]
 
 
 def test_metrics_count_every_route_and_unknown_paths_as_one(vendor: StubServer) -> None:

@@ -19,7 +19,15 @@ from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.http import Browsers, Handler, Plain, Traced, instead_of, without_repeats, without_slashes
 from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
-from anyrerank.gateway.operation import AccessLog, Dependency, Facts, KeyCheck, Metrics, operation_routes
+from anyrerank.gateway.operation import (
+    AccessLog,
+    Dependency,
+    Facts,
+    KeyCheck,
+    LedgerCollector,
+    Metrics,
+    operation_routes,
+)
 from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
 from anyrerank.gateway.workers import Worker
 
@@ -59,6 +67,7 @@ class Gateway:
         self.worker: Worker | None = None
         if isinstance(service.access, Keyring):
             self.metrics.registry.register(KeyCollector(service.access))
+            self.metrics.registry.register(LedgerCollector(service.access.ledger))
             # All replicas lose the database at once: to be unready would take the whole service away.
             needed = self.dependencies if service.access.sharing is None else self.helpers
             needed["database"] = self._database

@@ -28,6 +28,9 @@ class Copier:
         spool: Where the lines wait.
         store: The database.
         interval: Seconds between two copies.
+
+    Attributes:
+        lost: How many lines were given up because the spool could not be written.
     """
 
     def __init__(self, spool: Spool, store: Store, interval: float) -> None:
@@ -35,7 +38,8 @@ class Copier:
         self._store = store
         self._interval = min(interval, threading.TIMEOUT_MAX)
         self._file: SpoolFile | None = None
-        self._unwritten: deque[bytes] = deque(maxlen=_MOST_UNWRITTEN)
+        self.lost = 0
+        self._unwritten: deque[bytes] = deque()
         self._thread: threading.Thread | None = None
         self._stop = threading.Event()
         self._lock = threading.Lock()  # file, lines that are not in it, and thread
@@ -53,8 +57,17 @@ class Copier:
             try:
                 self._write()
             finally:
+                if len(self._unwritten) > _MOST_UNWRITTEN:
+                    self._unwritten.popleft()
+                    self.lost += 1
                 if self._thread is None:
                     self._start()
+
+    def waiting(self) -> int:
+        """Bytes of the lines that are not in the database yet, those of other processes with this spool included."""
+        with self._lock:
+            unwritten = sum(map(len, self._unwritten))
+        return unwritten + self._spool.size()
 
     def flush(self) -> None:
         """Copy everything that was added so far.

@@ -134,6 +134,16 @@ class Ledger:
         self.flush()
         return self._store.total(which)
 
+    @property
+    def waiting_bytes(self) -> int:
+        """Size of what is not in the database yet, in the spool or in memory. Looks at each file of the spool."""
+        return self._copier.waiting()
+
+    @property
+    def lost_calls(self) -> int:
+        """How many calls this process gave up because the spool could not be written: more than 50,000 waited."""
+        return self._copier.lost
+
     def flush(self) -> None:
         """Write what was recorded so far to the database.
 

@@ -97,6 +97,17 @@ class Spool:
             if file := _locked(path):
                 yield file
 
+    def size(self) -> int:
+        """Bytes of all its files."""
+        return sum(map(_size, self.folder.glob(f"*{_SUFFIX}")))
+
+
+def _size(path: Path) -> int:
+    """Bytes of a file; 0 if it is gone by now."""
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
 
 def _locked(path: Path) -> SpoolFile | None:
     """The file, unless it is empty, locked by another process, deleted meanwhile, or of another user."""

@@ -8,7 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -161,6 +161,34 @@ def test_new_ledger_gives_up_after_the_lock_timeout(db: Path) -> None:
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(ConfigurationError, match="locked"):
             Ledger(db, lock_timeout=0)
+
+
+def test_size_of_what_waits_falls_to_zero_once_the_database_has_it(db: Path) -> None:
+    with Ledger(db, interval=NEVER, lock_timeout=0.01) as ledger:
+        with locked(db):
+            ledger(call("ann"))
+            one = ledger.waiting_bytes
+            with pytest.raises(LedgerError, match="locked"):
+                ledger.flush()
+            ledger(call("bob"))
+            both = ledger.waiting_bytes
+        ledger.flush()
+        assert (one > 0, both, ledger.waiting_bytes, ledger.lost_calls) == (True, 2 * one, 0, 0)
+
+
+@POSIX
+@pytest.mark.slow
+def test_calls_that_the_full_disk_never_took_are_counted(db: Path) -> None:
+    event = call("ann")
+    with Ledger(db, interval=NEVER) as ledger:
+        with limited_files(0):
+            for _ in range(50_002):
+                with suppress(OSError):
+                    ledger(event)
+            before = ledger.waiting_bytes
+        assert ledger.lost_calls == 2
+        assert [spend.calls for spend in ledger.spend(())] == [50_000]
+        assert (before > 0, ledger.waiting_bytes) == (True, 0)
 
 
 @POSIX

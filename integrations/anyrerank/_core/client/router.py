@@ -50,6 +50,7 @@ class DeploymentStatus:
         deployment: Its `provider/model`.
         in_flight: Number of calls in flight.
         cooldown: Seconds until its cooldown ends, or 0.
+        cooldowns: How many cooldowns began with a call of this router, in this process.
         requests, tokens: Used in the last minute; tokens where a strategy or a limit counts them.
         error: How it failed last, if it has not answered since.
     """
@@ -61,6 +62,7 @@ class DeploymentStatus:
     cooldown: float
     requests: int
     tokens: int
+    cooldowns: int = 0
     error: RerankError | None = field(default=None, compare=False)
 
 
@@ -329,6 +331,7 @@ class Router(KeepsConnections):
                 cooldown=max(0.0, snapshot.loads[entry.id].cooling_until - snapshot.now),
                 requests=snapshot.loads[entry.id].requests,
                 tokens=snapshot.loads[entry.id].tokens,
+                cooldowns=self._balancer.cooldowns(entry.id),
                 error=self._balancer.fault(entry.id),
             )
             for name, entry in entries

@@ -6,6 +6,7 @@ import logging
 import math
 import random
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from copy import copy
@@ -28,7 +29,8 @@ from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitErr
 
 _log = logging.getLogger("anyrerank")
 
-_MOST_FAULTS = 1_000
+_MOST_NAMES = 1_000
+"""Entries that are remembered: only names that callers make up for a wildcard are more."""
 _WARN_AGAIN = 60.0
 """Seconds between two warnings about the same fallback."""
 
@@ -59,6 +61,7 @@ class Balancer:
         self.sender = sender
         self._warned: dict[tuple[str, str], float] = {}
         self._faults: dict[str, RerankError] = {}
+        self._cooldowns: Counter[str] = Counter()
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (Balancer, (self.rules, self.state, self.sender))
@@ -95,14 +98,24 @@ class Balancer:
         """The last failure of an entry that has not answered since."""
         return self._faults.get(entry_id)
 
+    def cooldowns(self, entry_id: str) -> int:
+        """How many cooldowns of an entry began with a call of this process."""
+        return self._cooldowns[entry_id]
+
     def ended(self, entry: Entry, outcome: Outcome, error: RerankError | None) -> None:
         """Remember how a call at an entry ended."""
         if outcome.answered:
             self._faults.pop(entry.id, None)
         elif error is not None and outcome.failure is not None:
-            if len(self._faults) >= _MOST_FAULTS:  # only names that callers make up for a wildcard are that many
+            if len(self._faults) >= _MOST_NAMES:
                 self._faults.clear()
             self._faults[entry.id] = copy(error)  # a copy holds no frames of the call
+
+    def began_to_cool_down(self, entry: Entry) -> None:
+        """Count a cooldown."""
+        if len(self._cooldowns) >= _MOST_NAMES and entry.id not in self._cooldowns:
+            self._cooldowns.clear()
+        self._cooldowns[entry.id] += 1
 
     def _warn(self, first: Group, entry: Entry, failed: Sequence[FailedAttempt]) -> None:
         """Log that a fallback answered, once a minute for each pair."""
@@ -259,6 +272,7 @@ class _GroupCall:
             state.settle(claim, outcome)
             raise
         if cools_down and error is not None:
+            self.balancer.began_to_cool_down(entry)
             _log.warning("%s starts to cool down: %s: %s", entry.label, type(error).__name__, error.message)
 
     def _sent(self, entry: Entry, claim: Claim) -> Flow[Answer]:

@@ -4,6 +4,7 @@ from anyrerank.gateway.operation.access_log import AccessLog
 from anyrerank.gateway.operation.facts import Facts, KeyCheck
 from anyrerank.gateway.operation.health import LIVENESS, READINESS
 from anyrerank.gateway.operation.host import Dependency
+from anyrerank.gateway.operation.ledger_metrics import LedgerCollector
 from anyrerank.gateway.operation.metrics import Metrics
 from anyrerank.gateway.operation.routes import operation_routes
 from anyrerank.gateway.operation.together import Together
@@ -15,6 +16,7 @@ __all__ = [
     "Dependency",
     "Facts",
     "KeyCheck",
+    "LedgerCollector",
     "Metrics",
     "Together",
     "operation_routes",

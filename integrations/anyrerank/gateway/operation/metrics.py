@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -92,12 +92,13 @@ class Metrics(Collector):
         labels = ("model", "deployment", "id")
         state = GaugeMetricFamily("anyrerank_deployment_state", "1, or 0 while it cools down.", labels=labels)
         load = GaugeMetricFamily("anyrerank_deployment_in_flight", "Calls in flight.", labels=labels)
+        pauses = CounterMetricFamily("anyrerank_cooldowns", "Cooldowns that this process began.", labels=labels)
         for each in self._host.service.router.deployment_status():
             names = (each.model_name, each.deployment, each.model_id)
             state.add_metric(names, 0.0 if each.cooldown else 1.0)
             load.add_metric(names, each.in_flight)
-        yield state
-        yield load
+            pauses.add_metric(names, each.cooldowns)
+        yield from (state, load, pauses)
 
     def share(self, folder: Path, number: int) -> None:
         """Show the metrics of all workers from now on.

@@ -16,6 +16,7 @@ _LOWEST = frozenset(
         "anyrerank_budget_remaining_dollars",
         "anyrerank_database_up",
         "anyrerank_deployment_state",
+        "anyrerank_ledger_queue_bytes",  # the workers have one spool
         "anyrerank_redis_up",
         "process_start_time_seconds",
     }
