@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import signal
+import socket
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,9 +71,28 @@ def test_sigterm_lets_load_balancers_notice_before_it_stops(vendor: StubServer, 
             alive = client.get("/livez")
 
         assert unready.status_code == 503
+        assert {each.headers["connection"] for each in (call, alive)} == {"close"}
         assert "shutting down" in unready.json()["reasons"]["gateway"]
         assert (call.status_code, alive.status_code) == (200, 200)
         gateway.signal(signal.SIGTERM)
+        assert gateway.exit_code() == 0
+
+
+def test_request_on_a_connection_from_before_the_port_was_closed_is_answered(
+    vendor: StubServer, tmp_path: Path
+) -> None:
+    with gateway_process(tmp_path, [vendor.url], {"drain_delay": 0.1}) as gateway:
+        url = httpx.URL(gateway.url)
+        with socket.create_connection((url.host, url.port or 0), timeout=PATIENCE) as connection:
+            gateway.signal(signal.SIGTERM)
+            wait_until_nobody_listens(gateway.url)
+            body = json.dumps(ASK)
+            head = f"POST /rerank HTTP/1.1\r\nhost: {url.host}\r\ncontent-length: {len(body)}\r\n\r\n"
+            connection.sendall((head + body).encode())
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+        assert answer.startswith(b"HTTP/1.1 200 ")
+        assert b"\r\nconnection: close\r\n" in answer
         assert gateway.exit_code() == 0
 
 

@@ -23,6 +23,8 @@ from anyrerank.gateway.operation import Together
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients and load balancers keep a connection: who closes it first must not be the server."""
+_ON_THE_WAY_SECONDS = 1.0
+"""How long the request of a connection may take that was opened just before the listener closed."""
 
 _METRICS_SECONDS = 1.0
 
@@ -73,6 +75,16 @@ def _reason(error: OSError) -> str:
     if error.errno == errno.EADDRNOTAVAIL:
         return "this machine does not have this address; choose another --host"
     return error.strerror or str(error)
+
+
+def _waiting(listener: socket.socket) -> Iterator[socket.socket]:
+    """The connections that the system has opened, and that nothing has accepted yet; the listener must not block."""
+    while True:
+        try:
+            connection, _ = listener.accept()
+        except OSError:
+            return
+        yield connection
 
 
 class Server(uvicorn.Server):
@@ -151,6 +163,28 @@ class Server(uvicorn.Server):
         finally:
             for number, handler in before.items():
                 signal.signal(number, handler)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop listening, answer what was sent until then, and close all connections.
+
+        A load balancer must not send a call again whose connection was closed, because the call may have been paid for.
+        So connections that wait to be accepted are served, and new ones get a moment to send their request.
+        """
+        if self._gateway.draining and not self.force_exit:
+            loop = asyncio.get_running_loop()
+            waiting = [each for listener in sockets or () for each in _waiting(listener)]
+            for each in (*self.servers, *(sockets or ())):
+                each.close()
+            for each in waiting:
+                await loop.connect_accepted_socket(self._connection, each)
+            await asyncio.sleep(_ON_THE_WAY_SECONDS)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> asyncio.Protocol:
+        made: asyncio.Protocol = cast("Any", self.config.http_protocol_class)(
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
+        return made
 
     def _stop(self, number: int) -> None:
         if self._gateway.draining:

@@ -1,7 +1,8 @@
 """One connection of a client: uvicorn's parser, with the limits that uvicorn does not have.
 
 A client must send the headers of a request within `header_seconds`, in at most 64 KiB and 100 lines, and name its host.
-A client that does not read its answer loses the connection.
+A client that does not read its answer loses the connection. While the gateway drains, each answer is the last of its
+connection.
 """
 
 from __future__ import annotations
@@ -87,6 +88,8 @@ class Connection(HttpToolsProtocol):
         if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
             raise ValueError
         super().on_headers_complete()
+        if self._host.draining:
+            self.cycle.keep_alive = False  # or the next request could arrive while the connection is being closed
 
     def on_response_complete(self) -> None:
         """Let the client read the rest of the answer, but not forever."""

@@ -18,6 +18,7 @@ class Host(rerank.Host, Protocol):
     """What HTTP needs of the gateway, apart from rerankings."""
 
     connections: int
+    draining: bool
 
     @property
     def metrics(self) -> Counter:

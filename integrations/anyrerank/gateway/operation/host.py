@@ -16,7 +16,6 @@ class Host(http.Host, Protocol):
     """What health, models, metrics and the reload need of the gateway, apart from its HTTP."""
 
     metrics: Metrics
-    draining: bool
     dependencies: MutableMapping[str, Dependency]
     helpers: MutableMapping[str, Dependency]
 
