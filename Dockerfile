@@ -4,7 +4,7 @@ WORKDIR /src
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY integrations integrations
 RUN python -m venv /opt/anyrerank \
-    && /opt/anyrerank/bin/pip install --no-cache-dir --constraint constraints.txt ".[gateway,otel]" "psycopg[binary]>=3.2,<4"
+    && /opt/anyrerank/bin/pip install --no-cache-dir --constraint constraints.txt ".[gateway,otel,postgres,redis]"
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 anyrerank && mkdir /data && chown anyrerank /data
