@@ -81,8 +81,8 @@ class RedisSharing:
         """
         if not self._state.agree("database", self._identity, _AGREED_SECONDS):
             raise ConfigurationError(
-                f"redis_url: gateways that use this Redis with the prefix {self._state.prefix} have another database: use "
-                "the same database_url, or set another redis_prefix"
+                f"redis_url: gateways that use this Redis with the prefix {self._state.prefix} have another database: "
+                "use the same database_url, or set another redis_prefix"
             )
 
     def close(self) -> None:
