@@ -25,6 +25,7 @@ _MODULES = {
     "concurrency": "concurrency",
     "gateways": "gateways",
     "overload": "overload",
+    "replicas": "replicas",
 }
 
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["ms", "s", "req/s", "MB", "modules"]
-_DIGITS: dict[Unit, int] = {"ms": 2, "s": 3, "req/s": 0, "MB": 1, "modules": 0}
+Unit = Literal["ms", "s", "req/s", "MB", "modules", "calls"]
+_DIGITS: dict[Unit, int] = {"ms": 2, "s": 3, "req/s": 0, "MB": 1, "modules": 0, "calls": 0}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -31,7 +32,7 @@ from tests.benchmarks.loopback import QUERY, ROOT, serving, texts
 _IN_FLIGHT = 64
 _REQUESTS = 3_000
 _ALONE = 500
-_KEY = "sk-bench"
+KEY = "sk-bench"
 _TICKS = os.sysconf("SC_CLK_TCK")
 _START_SECONDS = 60.0
 
@@ -100,16 +101,16 @@ async def _measured(
     upstream: str, commands: Mapping[str, tuple[list[str], str]]
 ) -> tuple[Load, dict[str, Load], list[Figure]]:
     port = int(upstream.rpartition(":")[2])
-    direct = await _load(Running(port, os.getpid(), "/rerank", 0.0), 1, _ALONE)
+    direct = await load(Running(port, os.getpid(), "/rerank", 0.0), 1, _ALONE)
     loads: dict[str, Load] = {}
     figures: list[Figure] = []
     for name, (command, path) in commands.items():
-        with _started(command, path) as gateway:
+        with started(command, path) as gateway:
             idle = gateway.memory
-            await _load(gateway, _IN_FLIGHT, 300)
+            await load(gateway, _IN_FLIGHT, 300)
             if name == "ours":
                 figures += await _alone(gateway, direct, idle)
-            loads[name] = await _load(gateway, _IN_FLIGHT, _REQUESTS)
+            loads[name] = await load(gateway, _IN_FLIGHT, _REQUESTS)
     ours = loads["ours"]
     if peer := loads.get("litellm"):
         figures.append(reaches_ratio("gateway", "LiteLLM's proxy, 64", ours.rate, peer.rate, "req/s", limit=10))
@@ -121,10 +122,10 @@ async def _measured(
 
 async def _alone(gateway: Running, direct: Load, idle: float) -> list[Figure]:
     """One request at a time, and what the process needs beside that."""
-    alone = await _load(gateway, 1, _ALONE)
-    await _load(gateway, _IN_FLIGHT, 1_000)
+    alone = await load(gateway, 1, _ALONE)
+    await load(gateway, _IN_FLIGHT, 1_000)
     before = gateway.memory
-    await _load(gateway, _IN_FLIGHT, 20_000)
+    await load(gateway, _IN_FLIGHT, 20_000)
     return [
         adds("gateway", "upstream alone, one at a time, p50", alone.p50, direct.p50, "ms", limit=0.8),
         adds("gateway", "upstream alone, one at a time, p99", alone.p99, direct.p99, "ms", limit=3.0),
@@ -144,7 +145,7 @@ model_list:
       api_key: vendor-key
       api_base: {upstream}
 general_settings:
-  master_key: {_KEY}
+  master_key: {KEY}
 {more}
 """
     )
@@ -152,7 +153,7 @@ general_settings:
 
 
 @contextmanager
-def _started(command: list[str], path: str) -> Iterator[Running]:
+def started(command: list[str], path: str) -> Iterator[Running]:
     with TemporaryDirectory() as state:
         given = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_LOG": "ERROR", "XDG_STATE_HOME": state}
         with _process(command, path, given) as running:
@@ -202,29 +203,39 @@ def _wait(port: int) -> None:
     raise TimeoutError(f"nothing answers on port {port}")
 
 
-async def _load(gateway: Running, connections: int, requests: int) -> Load:
-    """`requests` requests on `connections` connections."""
+async def load(gateway: Running, connections: int, requests: int, key: str = KEY) -> Load:
+    """`requests` requests on `connections` connections, all of which are answered."""
+    statuses: Counter[int] = Counter()
+    found = await counted(gateway, connections, requests, statuses, key)
+    assert statuses == {200: requests}, statuses
+    return found
+
+
+async def counted(gateway: Running, connections: int, requests: int, statuses: Counter[int], key: str = KEY) -> Load:
+    """`requests` requests on `connections` connections; their statuses are counted."""
     body = json.dumps({"model": "rerank", "query": QUERY, "documents": texts(100), "return_documents": False}).encode()
     head = (
-        f"POST {gateway.path} HTTP/1.1\r\nhost: 127.0.0.1:{gateway.port}\r\nauthorization: Bearer {_KEY}\r\n"
+        f"POST {gateway.path} HTTP/1.1\r\nhost: 127.0.0.1:{gateway.port}\r\nauthorization: Bearer {key}\r\n"
         f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     )
     request, latencies = head.encode() + body, list[float]()
     left = iter(range(requests))
     cpu, began = gateway.cpu, time.perf_counter()
-    await asyncio.gather(*(_connection(gateway.port, request, left, latencies) for _ in range(connections)))
+    await asyncio.gather(*(_connection(gateway.port, request, left, latencies, statuses) for _ in range(connections)))
     seconds = time.perf_counter() - began
     cuts = quantiles(latencies, n=100)
     return Load(requests / seconds, 1000 * median(latencies), 1000 * cuts[98], 1000 * (gateway.cpu - cpu) / requests)
 
 
-async def _connection(port: int, request: bytes, left: Iterator[int], latencies: list[float]) -> None:
+async def _connection(
+    port: int, request: bytes, left: Iterator[int], latencies: list[float], statuses: Counter[int]
+) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     for _ in left:
         began = time.perf_counter()
         writer.write(request)
         head = await reader.readuntil(b"\r\n\r\n")
-        assert head.startswith(b"HTTP/1.1 200"), head
+        statuses[int(head.split(b" ", 2)[1])] += 1
         fields = dict(line.lower().split(b": ", 1) for line in head.split(b"\r\n")[1:] if line)
         await reader.readexactly(int(fields[b"content-length"]))
         latencies.append(time.perf_counter() - began)
