@@ -39,6 +39,7 @@ ROOMS = (
             "langchain",
             "ledger",
             "llama_index",
+            "state",
             "telemetry",
         )
     ),

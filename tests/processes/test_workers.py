@@ -6,9 +6,12 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from tests.support.gateway import MASTER_KEY
 from tests.support.keys import bearer
 from tests.support.processes import eventually
 
-from anyrerank.testing import StubServer
+from anyrerank.testing import Exchange, StubServer
 
 ASK = {"query": "Which planet is red?", "documents": ["Venus is bright.", "Mars is red."]}
 
@@ -137,3 +140,34 @@ def test_workers_need_something_that_they_share(config: Path) -> None:
     assert done.returncode == 1
     message = "--workers 2 needs --redis-url: without it, each worker would allow all that a key allows"
     assert done.stderr.strip() == f"error: {message}"
+
+
+def test_nothing_accepts_connections_while_the_last_calls_end(config: Path, redis_url: str) -> None:
+    hangs, goes_on = threading.Event(), threading.Event()
+
+    def slowly(exchange: Exchange) -> None:
+        hangs.set()
+        assert goes_on.wait(20)
+        exchange.rank()
+
+    with StubServer(handler=slowly) as vendor:
+        document = json.loads(config.read_text())
+        document["model_list"][0]["litellm_params"]["api_base"] = vendor.url
+        config.write_text(json.dumps(document))
+        with served(config, redis_url) as (url, supervisor), ThreadPoolExecutor(1) as pool:
+            last = pool.submit(call, url)
+            assert hangs.wait(10)
+            supervisor.terminate()
+            eventually(lambda: not _accepts(url))
+            goes_on.set()
+            assert last.result(20) == 200
+            assert supervisor.wait(30) == 0
+
+
+def _accepts(url: str) -> bool:
+    host, _, port = url.removeprefix("http://").partition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except ConnectionRefusedError:
+        return False
+    return True

@@ -82,7 +82,7 @@ def serve(
         if workers == 1:
             _serve(asked, read, listener)
         else:
-            run_workers(workers, lambda worker: _serve(asked, read, listener, worker))
+            run_workers(workers, listener, lambda worker: _serve(asked, read, listener, worker))
     typer.echo("stopped")
 
 

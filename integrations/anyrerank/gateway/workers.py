@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from socket import socket
 from tempfile import TemporaryDirectory
 from types import FrameType
 from typing import NoReturn
@@ -42,13 +43,14 @@ class Worker:
         os.kill(os.getppid(), signal.SIGHUP)
 
 
-def run_workers(count: int, serve: Callable[[Worker], None]) -> None:
+def run_workers(count: int, listener: socket, serve: Callable[[Worker], None]) -> None:
     """Run workers until a signal says to stop; one that dies is replaced.
 
     SIGTERM, SIGINT and SIGHUP are passed on to the workers. If this process is killed, the workers stop.
 
     Args:
         count: How many.
+        listener: What they serve.
         serve: What a worker does, in a process of its own.
 
     Raises:
@@ -57,12 +59,13 @@ def run_workers(count: int, serve: Callable[[Worker], None]) -> None:
     if not hasattr(os, "fork"):
         raise ConfigurationError("--workers needs a system that can fork; start several gateways on several ports")
     with TemporaryDirectory(prefix="anyrerank-workers-") as folder:
-        _Supervisor(count, serve, folder).run()
+        _Supervisor(count, listener, serve, folder).run()
 
 
 class _Supervisor:
-    def __init__(self, count: int, serve: Callable[[Worker], None], folder: str) -> None:
+    def __init__(self, count: int, listener: socket, serve: Callable[[Worker], None], folder: str) -> None:
         self._count = count
+        self._listener = listener
         self._serve = serve
         self._folder = folder
         self._alive: dict[int, tuple[int, float]] = {}
@@ -134,6 +137,7 @@ class _Supervisor:
 
     def _stop(self, number: int) -> None:
         self._is_stopping = True
+        self._listener.close()  # or connections that no worker accepts any more would wait in it
         self._pass_on(number)
 
     def _pass_on(self, number: int) -> None:
