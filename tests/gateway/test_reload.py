@@ -118,3 +118,37 @@ def test_reload_that_cannot_read_what_was_spent_leaves_the_keys_as_they_are(
         monkeypatch.setattr(store, "total", lambda _: (_ for _ in ()).throw(LedgerError("out of reach")))
         assert gateway.reload().status_code == 400
         assert gateway.rerank() == 200
+
+
+def test_limits_of_a_deployment_go_on_unless_it_is_another_one(tmp_path: Path, vendor: StubServer) -> None:
+    entry = paid(vendor.url)
+    entry["litellm_params"]["rpm"] = 2
+    with reloadable(tmp_path, [entry]) as gateway:
+        assert [gateway.rerank(), gateway.rerank(), gateway.rerank()] == [200, 200, 503]
+        assert gateway.reload().status_code == 200
+        assert gateway.rerank() == 503
+        other = {**entry, "litellm_params": {**entry["litellm_params"], "model": "cohere/rerank-v4.0-pro"}}
+        gateway.write(model_list=[other])
+        assert gateway.reload().status_code == 200
+        assert gateway.rerank() == 200
+
+
+def test_cooldown_goes_on(tmp_path: Path, vendor: StubServer) -> None:
+    with reloadable(tmp_path, [paid(vendor.url)], cooldown_time=60, num_retries=0) as gateway:
+        vendor.fail(401, times=1)
+        assert gateway.rerank() == 502
+        assert gateway.reload().status_code == 200
+        assert gateway.rerank() == 503
+    assert len(vendor.requests) == 1
+
+
+@pytest.mark.parametrize(("ttl", "asked"), [(600, 1), (60, 2)])
+def test_cache_in_memory_goes_on_with_the_same_settings(
+    tmp_path: Path, vendor: StubServer, ttl: int, asked: int
+) -> None:
+    with reloadable(tmp_path, [paid(vendor.url)], cache=True, cache_params={"ttl": 600}) as gateway:
+        assert gateway.rerank() == 200
+        gateway.write(litellm_settings={"cache": True, "cache_params": {"ttl": ttl}})
+        assert gateway.reload().status_code == 200
+        assert gateway.rerank() == 200
+    assert len(vendor.requests) == asked

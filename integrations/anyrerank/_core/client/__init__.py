@@ -7,6 +7,7 @@ from anyrerank._core.client.elsewhere import Elsewhere
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
     budgets_of,
+    continue_routing,
     deployment_names,
     deployments_of,
     identity_of,
@@ -34,6 +35,7 @@ __all__ = [
     "attributes",
     "budgets_of",
     "completed",
+    "continue_routing",
     "deployment_names",
     "deployments_of",
     "driven",

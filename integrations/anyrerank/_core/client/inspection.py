@@ -10,6 +10,7 @@ from anyrerank._core.client.calls import add_documents, prepared
 from anyrerank._core.client.router import Router
 from anyrerank._core.engine import Call, Deployment, Plan, planned, provider_options
 from anyrerank._core.pricing import Budget
+from anyrerank._core.routing import Entry, MemoryState
 from anyrerank._core.types import Document, Scale
 from anyrerank.errors import RerankError
 
@@ -31,6 +32,23 @@ def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
 def budgets_of(router: Router) -> dict[str, Budget]:
     """The budgets of the deployments of a router, by `model_id`; that of a wildcard is shared by its models."""
     return router._groups.budgets
+
+
+def continue_routing(router: Router, before: Router) -> None:
+    """Let a router go on with the limits, loads and cooldowns of the one that it replaces.
+
+    They hold for deployments with the same id that ask the same model. What is shared with other processes goes on by
+    itself.
+    """
+    state, old = router._balancer.state, before._balancer.state
+    if isinstance(state, MemoryState) and isinstance(old, MemoryState):
+        known = {entry.id: entry.deployment.identity(before.options) for entry in _entries(before)}
+        same = [each.id for each in _entries(router) if known.get(each.id) == each.deployment.identity(router.options)]
+        state.succeed(old, same)
+
+
+def _entries(router: Router) -> list[Entry]:
+    return [entry for group in router._groups for entry in group.entries]
 
 
 def deployment_names(reranker: BaseReranker) -> list[str]:

@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.load import Load, Risk, Terms, available_at
@@ -75,6 +75,17 @@ class MemoryState(RoutingState):
             if outcome.answered:
                 record.answer(now, outcome.seconds)
             return False
+
+    def succeed(self, other: MemoryState, ids: Iterable[str]) -> None:
+        """Go on with what another state knows of some deployments, calls in flight included.
+
+        Args:
+            other: It may go on, too.
+            ids: Of the deployments.
+        """
+        with other._lock:
+            self._lock = other._lock  # one lock for records that both have
+            self._records |= {each: other._records[each] for each in ids if each in other._records}
 
     def impose(self, deployment_id: str, *, cooling: float, retry: float, half_open: bool) -> None:
         """Let a deployment cool down as another process has decided, or end its cooldown.

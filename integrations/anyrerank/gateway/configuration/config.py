@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from os import PathLike
 from typing import Any
 
-from anyrerank._core.client import Router
+from anyrerank._core.client import Router, continue_routing
 from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
+from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailableError
 from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
@@ -151,12 +152,15 @@ def service_of(
     try:
         share = 1 if state is not None else config.settings.replicas
         models = [_share(entry, share) for entry in config.router["model_list"]]
-        router = Router(**{**config.router, "model_list": models}, max_wait=config.settings.queue_seconds, state=state)
+        given = {**config.router, "model_list": models, **_kept_cache(config.router.get("cache"), before)}
+        router = Router(**given, max_wait=config.settings.queue_seconds, state=state)
     except (BadRequestError, ConfigurationError) as error:
         raise ConfigurationError(for_operator(error.message)) from None
     ledger = None if keyring is None else keyring.ledger
     sharing = None if keyring is None else keyring.sharing
     restore(router, ledger, None if before is None else before.router, sharing)
+    if before is not None:
+        continue_routing(router, before.router)
     if keyring is not None:  # last: an error must leave the keys as they were
         keyring.configure(
             master_key=master_key,
@@ -170,6 +174,15 @@ def service_of(
         absent=config.absent,
         isolation=isolation_of(router, config.settings),
     )
+
+
+def _kept_cache(wanted: Cache | None, before: Service | None) -> dict[str, Cache]:
+    """The cache that was used until now, if the one that is wanted would only be an empty one of the same kind."""
+    cache = None if before is None else before.router.options.cache
+    if not (isinstance(cache, MemoryCache) and isinstance(wanted, MemoryCache)):
+        return {}
+    same = (cache.max_bytes, cache.ttl) == (wanted.max_bytes, wanted.ttl)
+    return {"cache": cache} if same else {}
 
 
 def _share(entry: Located, replicas: int) -> Located:
