@@ -135,8 +135,8 @@ def test_limits_of_a_deployment_go_on_unless_it_is_another_one(tmp_path: Path, v
 
 def test_cooldown_goes_on(tmp_path: Path, vendor: StubServer) -> None:
     with reloadable(tmp_path, [paid(vendor.url)], cooldown_time=60, num_retries=0) as gateway:
-        vendor.fail(401, times=1)
-        assert gateway.rerank() == 502
+        vendor.fail(429, times=1, headers={"retry-after": "30"})
+        assert gateway.rerank() == 429
         assert gateway.reload().status_code == 200
         assert gateway.rerank() == 503
     assert len(vendor.requests) == 1
