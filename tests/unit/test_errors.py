@@ -22,6 +22,7 @@ from anyrerank.errors import (
     PermissionDeniedError,
     RateLimitError,
     RerankError,
+    StateUnavailableError,
     UnknownPriceError,
     class_for_status,
     public_url,
@@ -43,6 +44,7 @@ CLASSES = [
     UnknownPriceError,
     GuardrailRaisedError,
     BudgetExceededError,
+    StateUnavailableError,
     FallbackError,
 ]
 

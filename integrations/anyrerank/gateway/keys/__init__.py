@@ -2,6 +2,7 @@
 
 from anyrerank.gateway.keys.collector import KeyCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError
+from anyrerank.gateway.keys.described import described_routes
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, token_of
 from anyrerank.gateway.keys.keyring import Keyring
@@ -23,6 +24,7 @@ __all__ = [
     "checked_url",
     "columns_of_key",
     "default_url",
+    "described_routes",
     "key_routes",
     "opened",
     "restore",

@@ -13,9 +13,11 @@ import anyrerank
 from anyrerank.gateway.body import encoded
 from anyrerank.gateway.dialects import CohereStyle, Dialect, dialects
 from anyrerank.gateway.errors import STATUSES, phrase
+from anyrerank.gateway.keys import described_routes
 from anyrerank.gateway.operation.health import LIVENESS, READINESS
 
 _NOT_OF_RERANK = {405, 499}
+_OF_KEYS = (400, 401, 403, 404, 413, 503)
 _TEXT = {"type": "string", "pattern": r"\S"}
 _FLAG = {"anyOf": [{"type": "boolean"}, {"enum": ["true", "false", 0, 1]}, {"type": "null"}]}
 _COUNT = {"anyOf": [{"type": "integer", "minimum": 1}, {"type": "string", "pattern": "^[0-9]+$"}, {"type": "null"}]}
@@ -73,7 +75,11 @@ _ERROR = {
     },
 }
 _MODELS = {"type": "object", "required": ["data"], "properties": {"data": {"type": "array", "items": _OBJECT}}}
-_READY = {"type": "object", "required": ["status"], "properties": {"status": {"enum": ["healthy", "unhealthy"]}}}
+_READY = {
+    "type": "object",
+    "required": ["status"],
+    "properties": {"status": {"enum": ["healthy", "degraded", "unhealthy"]}},
+}
 _HEALTH = {"type": "object", "required": ["healthy_count", "unhealthy_count"]}
 
 _GETS: Mapping[str, tuple[str, Any, Iterable[int]]] = {
@@ -97,14 +103,15 @@ def _encoded() -> bytes:
 
 
 def description() -> dict[str, Any]:
-    """The description: the paths of all dialects, and those that tell about the gateway and its models."""
+    """The description: the paths of all dialects, those about the gateway and its models, and those about keys."""
     rerank = {path: {"post": _rerank(dialect, path)} for dialect in dialects() for path in dialect.paths}
     facts = {path: _fact(dialect, path) for dialect in dialects() for path in dialect.facts}
     gets = {path: {"get": _get(*about)} for path, about in _GETS.items()}
+    keys = described_routes(_errors(_OF_KEYS, _ref("Error")))
     return {
         "openapi": "3.1.0",
         "info": {"title": "anyrerank", "version": anyrerank.__version__},
-        "paths": {**rerank, **facts, **gets},
+        "paths": {**rerank, **facts, **gets, **keys},
         "components": {
             "schemas": {"RerankAnswer": _ANSWER, "Error": _ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},

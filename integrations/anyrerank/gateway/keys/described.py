@@ -1,0 +1,74 @@
+"""The routes for keys, end users and spend, as OpenAPI describes them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from anyrerank.gateway.keys.fields import CustomerFields, KeyFields
+
+_KEY = {"key": {"type": "string", "description": "The key, or its token."}}
+_LISTS = {
+    "/key/delete": ("keys", "key_aliases"),
+    "/customer/delete": ("user_ids",),
+}
+_POSTS: Mapping[str, tuple[str, type[BaseModel] | None]] = {
+    "/key/generate": ("Make a key.", KeyFields),
+    "/key/update": ("Change a key.", KeyFields),
+    "/key/block": ("Refuse a key until it is unblocked.", None),
+    "/key/unblock": ("Let a key in again.", None),
+    "/key/delete": ("Revoke keys for ever.", None),
+    "/customer/new": ("Give an end user a budget, or block it.", CustomerFields),
+    "/customer/update": ("Change an end user.", CustomerFields),
+    "/customer/delete": ("Forget end users.", None),
+}
+_GETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    "/key/info": ("A key, and what it has spent; by default the one that asks.", ("key",)),
+    "/key/list": ("The keys.", ("key_alias", "user_id", "page", "size", "return_full_object")),
+    "/customer/info": ("An end user, and what it has spent.", ("end_user_id",)),
+    "/spend/logs": ("What was spent, by day.", ("start_date", "end_date", "api_key", "user_id")),
+    "/spend/keys": ("What each key has spent.", ()),
+    "/spend/users": ("What each end user has spent.", ()),
+    "/global/spend/report": ("What was spent, by day and group.", ("start_date", "end_date", "group_by")),
+}
+
+
+def described_routes(errors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The paths, for the description of the service.
+
+    Args:
+        errors: The answers to requests that are refused.
+    """
+    posts = {
+        path: {"post": _operation(summary, errors, _body(path, model))} for path, (summary, model) in _POSTS.items()
+    }
+    gets = {
+        path: {"get": _operation(summary, errors, {"parameters": list(_parameters(names))})}
+        for path, (summary, names) in _GETS.items()
+    }
+    return {**posts, **gets}
+
+
+def _operation(summary: str, errors: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    answer = {"description": "OK", "content": {"application/json": {"schema": {}}}}
+    return {"summary": summary, "tags": ["keys and spend"], **more, "responses": {"200": answer, **errors}}
+
+
+def _body(path: str, model: type[BaseModel] | None) -> dict[str, Any]:
+    if model is not None:
+        schema = model.model_json_schema()
+        needed = _KEY if path == "/key/update" else {}
+        schema["properties"] = {**needed, **schema["properties"]}
+    elif path in _LISTS:
+        strings = {"type": "array", "items": {"type": "string"}}
+        schema = {"type": "object", "properties": dict.fromkeys(_LISTS[path], strings)}
+    else:
+        schema = {"type": "object", "required": ["key"], "properties": _KEY}
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _parameters(names: tuple[str, ...]) -> Iterator[dict[str, Any]]:
+    for name in names:
+        yield {"name": name, "in": "query", "required": False, "schema": {"type": "string"}}
