@@ -339,6 +339,31 @@ def test_num_retries_is_an_alias_of_max_retries(value: int | None) -> None:
     assert made(Options, {"num_retries": value}).max_retries == (2 if value is None else value)
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"num_retries": 1, "max_retries": 3},
+        {"num_retries": 0, "max_retries": 3},
+        {"base_url": "https://a.test", "api_base": "https://b.test"},
+    ],
+)
+def test_two_names_of_one_option_must_not_have_different_values(given: dict[str, Any]) -> None:
+    first, second = given
+    with pytest.raises(BadRequestError, match=f"{second} and {first}.*pass"):
+        made(RerankerOptions, given)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"num_retries": 1, "max_retries": 1},
+        {"num_retries": None, "max_retries": 1},
+    ],
+)
+def test_two_names_of_one_option_may_have_the_same_value(given: dict[str, Any]) -> None:
+    assert made(RerankerOptions, given).max_retries == 1
+
+
 def test_base_url_and_extra_headers_are_aliases() -> None:
     options = made(RerankerOptions, {"base_url": "https://host.test", "extra_headers": {"x": "1"}})
     assert (options.api_base, options.headers) == ("https://host.test", {"x": "1"})

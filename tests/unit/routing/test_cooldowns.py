@@ -40,7 +40,7 @@ def test_failures_more_than_a_minute_apart_are_tolerated(sync_world: Worlds, clo
         clock.now += 20.0
 
 
-@pytest.mark.parametrize("code", [401, 403, 404, 410, 429])
+@pytest.mark.parametrize("code", [401, 403, 404, 410, 418, 429, 451])
 def test_a_lasting_failure_cools_down_at_once(world: Worlds, code: int) -> None:
     here = world(a=fails(code))
     router = here.router()

@@ -18,19 +18,20 @@ ALIASES: Mapping[str, str] = {"num_retries": "max_retries", "base_url": "api_bas
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
     """`given` with our names for options. An alias that is `None` does not count.
 
-    Headers are merged. `num_retries` replaces `max_retries`, as LiteLLM takes both and they may differ there.
+    Headers are merged; those of `headers` come before those of `extra_headers`.
 
     Raises:
-        BadRequestError: Both names of the base URL are given, and differ.
+        BadRequestError: Two names of one option have different values.
     """
     found = {name: value for name, value in given.items() if name not in ALIASES}
     for alias, name in ALIASES.items():
         value = given.get(alias)
         if value is None:
             continue
-        if name == "headers":
-            value = {**value, **(found.get(name) or {})} if isinstance(value, Mapping) else value
-        elif name == "api_base" and found.get(name) not in (None, value):
+        own = found.get(name)
+        if name == "headers" and isinstance(value, Mapping) and isinstance(own, Mapping):
+            value = {**value, **own}
+        elif own is not None and own != value:
             raise two_values(name, alias)
         found[name] = value
     return found

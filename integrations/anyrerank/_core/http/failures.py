@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
+from contextlib import suppress
 
 import httpcore
 import httpx
@@ -39,7 +41,7 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     if isinstance(error, RuntimeError) and str(error) in _CLOSED:
         return APIConnectionError("the connection failed: it was closed during the request", url=request.url)
     if isinstance(error, _TIMEOUTS):
-        return _late(request, deadline)
+        return _late(error, request, deadline)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the response cannot be decompressed", url=request.url)
     if isinstance(error, _CONNECTIONS) or type(error).__module__.startswith("aiohttp."):
@@ -47,11 +49,28 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     return error
 
 
-def _late(request: HttpRequest, deadline: Deadline) -> APITimeoutError:
+def _late(error: Exception, request: HttpRequest, deadline: Deadline) -> APITimeoutError:
     if deadline.allows(_ABOUT):
-        problem = f"timed out: no connection within {CONNECT_SECONDS:.0f} s, or a limit of http_client was reached"
-        return APITimeoutError(problem, url=request.url)
+        return APITimeoutError(f"timed out: {_limit(error)}", url=request.url)
     return timed_out(deadline, "no complete response was received", request.url)
+
+
+_LIMITS: Mapping[type[Exception], tuple[str, str]] = {
+    httpx.ReadTimeout: ("read", "no data was received for {:g} s, the read timeout of http_client"),
+    httpx.WriteTimeout: ("write", "no data could be sent for {:g} s, the write timeout of http_client"),
+    httpx.PoolTimeout: ("pool", "http_client had no free connection for {:g} s, its pool timeout"),
+}
+"""What a timeout of a client of the user's is called in httpx, and what to say."""
+
+
+def _limit(error: Exception) -> str:
+    """The limit that ended a request before its deadline."""
+    name, text = _LIMITS.get(type(error), ("connect", "no connection within {:g} s"))
+    seconds = None
+    if isinstance(error, httpx.TimeoutException):
+        with suppress(RuntimeError):  # it may have no request
+            seconds = error.request.extensions.get("timeout", {}).get(name)
+    return text.format(CONNECT_SECONDS if seconds is None else seconds)
 
 
 def _reason(error: Exception) -> str:

@@ -25,6 +25,9 @@ from anyrerank.errors import (
 _OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
 """Statuses for which the request is to blame, not the deployment."""
 
+_LASTING_STATUSES = frozenset({418, 451})
+"""With 410, which is a `NotFoundError`: what services answer for a model that they do not offer here any more."""
+
 _UNPAID = (BudgetExceededError, StateUnavailableError, UnknownPriceError)
 """Errors about who pays: nothing was sent, and another call may be paid for."""
 
@@ -61,7 +64,7 @@ def failure_of(error: RerankError, requests: int) -> Failure | None:
     return Failure(
         count=max(1, requests),
         retry_after=error.retry_after,
-        lasting=isinstance(error, _LASTING),
+        lasting=isinstance(error, _LASTING) or error.status_code in _LASTING_STATUSES,
         rate_limited=isinstance(error, RateLimitError),
     )
 
