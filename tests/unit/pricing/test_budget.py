@@ -381,7 +381,7 @@ def test_a_forked_child_keeps_what_was_spent_but_not_what_was_reserved() -> None
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.tuples(st.floats(0, 1), st.none() | st.floats(0, 1), st.integers(0, 3)), max_size=40))
 def test_no_more_is_reserved_than_is_left(clock: Clock, calls: list[tuple[float, float | None, int]]) -> None:
-    """Whatever is reserved and settled in whatever windows, what is allowed fits into what is left."""
+    """What is allowed fits into what is left, in any windows; a free call is always allowed."""
     budget, clock.now = Budget(1.0, 60.0), 1_000_000.0
     spent, window = 0.0, clock.now // 60
     for dollars, cost, later in calls:

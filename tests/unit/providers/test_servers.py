@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from tests.support.harness import Mode
 
-from anyrerank import APIResponseValidationError, InternalServerError, Reranker, Router
+from anyrerank import APIResponseValidationError, BadRequestError, InternalServerError, Reranker, Router
 from anyrerank.testing import Exchange, StubServer
 
 
@@ -21,11 +22,33 @@ def test_full_url_is_not_extended(path: str, mode: Mode) -> None:
     assert [request.target for request in server.requests] == [path.rstrip("/")]
 
 
-def test_server_out_of_memory_gets_fewer_documents(mode: Mode) -> None:
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (500, "CUDA out of memory"),
+        (503, "CUDA error: out of memory"),
+        (500, "torch.OutOfMemoryError: HIP out of memory. Tried to allocate 2 GiB"),
+        (500, "MPS backend out of memory"),
+        (500, "DefaultCPUAllocator: can't allocate memory"),
+        (500, "CUBLAS_STATUS_ALLOC_FAILED"),
+        (500, "input is too large to process. increase the physical batch size"),
+        (400, "only 2 documents are supported"),
+        (400, "inputs must have less than 512 tokens"),
+        (422, "documents.length should be less than or equal to 2"),
+        (422, "the number of documents should be between 1 and 2"),
+        (400, "the request contains 7 documents; reduce it to 2 or fewer"),
+        (400, "Please reduce the length of the documents"),
+        (400, "7 sources, maximum 2"),
+        (400, "token count 9000 is above 8192"),
+        (400, "9000 tokens are over the limit"),
+        (400, "文档数量超过限制"),
+    ],
+)
+def test_server_with_too_little_room_gets_fewer_documents(status: int, words: str, mode: Mode) -> None:
     def handler(exchange: Exchange) -> None:
         documents = exchange.request.json["documents"]
         if len(documents) > 2:
-            exchange.respond(500, {"detail": "CUDA out of memory"})
+            exchange.respond(status, {"detail": words})
         else:
             rows = [{"index": index, "relevance_score": 0.5} for index in range(len(documents))]
             exchange.respond(200, {"results": rows})
@@ -37,12 +60,29 @@ def test_server_out_of_memory_gets_fewer_documents(mode: Mode) -> None:
     assert sizes.count(7) == 1
 
 
-def test_other_server_error_is_not_split(mode: Mode) -> None:
-    with StubServer() as server:
-        server.fail(500)
-        with pytest.raises(InternalServerError):
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (500, "something broke"),
+        (500, "upstream time limit exceeded"),
+        (500, "deadline exceeded"),
+        (400, "you exceeded your current quota"),
+        (400, "top_n must be less than 100"),
+        (400, "there is no such model"),
+    ],
+)
+def test_other_error_is_not_split(status: int, words: str, mode: Mode) -> None:
+    with StubServer(handler=lambda exchange: exchange.respond(status, {"detail": words})) as server:
+        with pytest.raises((BadRequestError, InternalServerError)):
             mode.rerank(Reranker("cohere_compatible/m", api_base=server.url, max_retries=0), "q", ["a", "b"])
     assert len(server.requests) == 1
+
+
+@pytest.mark.parametrize("body", [{}, [], None])
+def test_error_without_words_says_so(body: Any, sync_mode: Mode) -> None:
+    with StubServer(handler=lambda exchange: exchange.respond(400, body)) as server:
+        with pytest.raises(BadRequestError, match="answered 400: no message"):
+            sync_mode.rerank(Reranker("cohere_compatible/m", api_base=server.url), "q", ["a"])
 
 
 @pytest.mark.parametrize(
@@ -55,9 +95,16 @@ def test_other_server_error_is_not_split(mode: Mode) -> None:
         {"error_code": 17, "error_msg": "there is no credit"},
         {"base_resp": {"status_code": 1008, "status_msg": "there is no credit"}},
         {"status": "error", "detail": {"message": "there is no credit"}},
+        {"status": {"code": 7, "message": "there is no credit"}},
+        {"fault": {"faultstring": "there is no credit", "detail": {"errorcode": "x"}}},
+        {"error": None, "error_description": "there is no credit"},
+        {"success": False, "errors": [{"code": 7, "message": "there is no credit"}]},
+        {"code": 500, "data": {"message": "there is no credit"}},
+        [{"error": {"message": "there is no credit"}}],
+        json.dumps("there is no credit"),
     ],
 )
-def test_error_in_a_200_response_is_reported(body: dict[str, Any], mode: Mode) -> None:
+def test_error_in_a_200_response_is_reported(body: Any, mode: Mode) -> None:
     with StubServer(handler=lambda exchange: exchange.respond(200, body)) as server:
         reranker = Reranker("cohere_compatible/m", api_base=server.url)
         with pytest.raises(APIResponseValidationError, match="the response reports: there is no credit"):

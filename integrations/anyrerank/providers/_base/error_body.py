@@ -14,22 +14,34 @@ from anyrerank.providers._base.answers import dig
 
 _MESSAGES = (
     ("error", "message"),
+    ("error", "msg"),
     ("error", "reason"),
+    ("error", "detail"),
     ("error",),
     ("detail", "error"),
     ("detail", "message"),
+    ("detail", "msg"),
     ("detail",),
+    ("errors", "message"),
     ("errors",),
     ("Error", "Message"),
+    ("fault", "faultstring"),
+    ("status", "message"),
     ("base_resp", "status_msg"),
+    ("error_description",),
     ("message",),
     ("Message",),
     ("msg",),
     ("error_msg",),
     ("error_message",),
+    ("errmsg",),
+    ("err_msg",),
     ("reason",),
+    ("description",),
     ("title",),
     ("errorMessage",),
+    ("data", "message"),
+    ("result", "message"),
 )
 _CODES = (("error", "code"), ("error", "type"), ("error", "status"), ("code",), ("errorCode",), ("type",))
 _REQUEST_IDS = (("requestId",), ("request_id",), ("trace",), ("id",))
@@ -48,6 +60,10 @@ def message_in(body: Any, content: bytes) -> str:
 
     Of a list of validation errors, only locations and messages are read: the rest quotes the request.
     """
+    if isinstance(body, str):
+        return body.strip()
+    if isinstance(body, list) and body:
+        return message_in(body[0], b"")
     for path in _MESSAGES:
         found = dig(body, *path)
         if isinstance(found, str) and found.strip():
@@ -55,9 +71,12 @@ def message_in(body: Any, content: bytes) -> str:
         if isinstance(found, list) and found:
             return "; ".join(_validation_error(item) for item in found[:5])
     text = " ".join(content[:10_000].decode("utf-8", "replace").split())
+    if text in _EMPTY:
+        return ""
     return _page(text) if text.startswith("<") else text
 
 
+_EMPTY = frozenset({"{}", "[]", "null"})
 _TITLE = re.compile(r"<title[^>]*>([^<]*)</title>", re.IGNORECASE)
 
 
