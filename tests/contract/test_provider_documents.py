@@ -112,3 +112,12 @@ def test_documents_are_cut_where_the_provider_does_not(name: str, form: Callable
     sent = [text for request in requests for text in _strings(json.loads(request.content))]
     cut = [] if not requests else ["short", "capital of Canada capital of C", "オタワは首都オタワは"]
     assert all(text in sent for text in (texts if "max_tokens_per_doc" in dialect.kind.options and requests else cut))
+
+
+@each_http_provider
+def test_document_whose_text_is_none_is_blank(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    documents = [{"text": "Lisbon"}, {"text": None}, {"text": "Ottawa"}]
+    response, _ = dialect.rerank(mode, dialect.answer([(0, 0.5), (1, 0.25)]), documents)
+    assert [each.index for each in response.results] == [0, 2, 1]
+    assert response.results[2].relevance_score is None

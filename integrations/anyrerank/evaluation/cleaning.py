@@ -65,6 +65,29 @@ def whole_grade(value: Any, where: str) -> int:
     return int(number)
 
 
+def known_queries(queries: Mapping[str, Any], skipped: Skipped) -> dict[str, str]:
+    """The queries that have a text: no reranker can be asked without one."""
+    found = {}
+    for query, text in queries.items():
+        if isinstance(text, str) and text.strip():
+            found[query] = text
+        else:
+            skipped.add("queries without a text", f"for example {query}")
+    return found
+
+
+def known_documents(documents: Mapping[str, Any], skipped: Skipped) -> Mapping[str, Any]:
+    """The documents, blank where the text is missing: `None`, or the NaN of a data frame."""
+    blank = [
+        document
+        for document, text in documents.items()
+        if text is None or (isinstance(text, float) and math.isnan(text))
+    ]
+    for document in blank:
+        skipped.add("texts of documents, which are missing", f"for example {document}")
+    return {**documents, **dict.fromkeys(blank, "")} if blank else documents
+
+
 def known_labels(
     labels: Mapping[str, Mapping[str, Any]], queries: Collection[str], documents: Collection[str], skipped: Skipped
 ) -> dict[str, dict[str, int]]:

@@ -5,7 +5,13 @@ from dataclasses import dataclass, field, replace
 
 from anyrerank._core.types import Document, public, text_of
 from anyrerank.errors import BadRequestError
-from anyrerank.evaluation.cleaning import known_candidates, known_labels, one_warning
+from anyrerank.evaluation.cleaning import (
+    known_candidates,
+    known_documents,
+    known_labels,
+    known_queries,
+    one_warning,
+)
 from anyrerank.providers.local import lexical_scores
 
 Labels = Mapping[str, Mapping[str, int]]
@@ -34,8 +40,9 @@ class FoundCandidates(dict[str, Sequence[str]]):
 class Dataset:
     """Queries, documents, labels and candidates. Everything refers to everything else by id.
 
-    Labels and candidates that refer to unknown queries or documents are left out, and so is a candidate that is listed
-    again for the same query; one warning counts them.
+    Labels and candidates that refer to unknown queries or documents are left out, and so are queries without a text,
+    and a candidate that is listed again for the same query. A document whose text is missing is blank. One warning
+    counts them.
 
     Attributes:
         name: Name of the dataset in reports.
@@ -56,11 +63,15 @@ class Dataset:
     candidates: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.queries:
-            raise BadRequestError("queries must not be empty")
         with one_warning(self.name) as skipped:
-            labels = known_labels(self.labels, self.queries, self.documents, skipped)
-            candidates = known_candidates(self.candidates, self.queries, self.documents, skipped)
+            queries = known_queries(self.queries, skipped)
+            documents = known_documents(self.documents, skipped)
+            if not queries:
+                raise BadRequestError("queries must not be empty")
+            labels = known_labels(self.labels, queries, documents, skipped)
+            candidates = known_candidates(self.candidates, queries, documents, skipped)
+        object.__setattr__(self, "queries", queries)
+        object.__setattr__(self, "documents", documents)
         object.__setattr__(self, "labels", labels)
         object.__setattr__(self, "candidates", _same_source(self.candidates, candidates))
 

@@ -18,7 +18,8 @@ def from_beir(folder: str | PathLike[str], *, split: str = "test", name: str | N
     """Read a folder in BEIR's format: `corpus.jsonl`, `queries.jsonl` and `qrels/<split>.tsv`.
 
     As in BEIR, only queries with labels are included, and a title is prepended to its text. Repeated rows are left out,
-    and so are labels of queries or documents that are missing; one warning counts them.
+    and so are labels of queries or documents that are missing, and queries without a text; warnings count them. The id
+    of a row may be named `id` instead of `_id`.
 
     Args:
         folder: Path of the folder.
@@ -118,14 +119,16 @@ def _is_number(text: str) -> bool:
 def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
     """Read a run in TREC's format (`query Q0 document rank score tag`): the documents of each query, best first.
 
-    Sorted by score, as trec_eval does; documents with equal scores are sorted by rank. A document that is listed again
+    A heading is optional. Sorted by score, as trec_eval does; documents with equal scores are sorted by rank. A document that is listed again
     for the same query counts once, at its best position; one warning counts such rows.
 
     Raises:
         BadRequestError: The file cannot be read, or a line is malformed.
     """
     rows: dict[str, list[tuple[float, float, str]]] = {}
-    for number, cells in _cells(Path(path)):
+    for index, (number, cells) in enumerate(_cells(Path(path))):
+        if index == 0 and len(cells) in (5, 6) and not any(map(_is_number, cells)):
+            continue  # a heading
         try:
             query, _, document, rank, score, *_ = cells
             place = (-float(score), float(rank), document)
@@ -186,7 +189,7 @@ def _texts(path: Path, skipped: Skipped) -> dict[str, str]:
     texts: dict[str, str] = {}
     lines: dict[str, int] = {}
     for number, row in _json_rows(path):
-        name, text = str(row["_id"]), _text_with_title(row)
+        name, text = str(_id_of(row)), _text_with_title(row)
         first = lines.setdefault(name, number)
         if texts.setdefault(name, text) != text:
             raise BadRequestError(f"{path}, line {number}: the id {name} has another text in line {first}")
@@ -196,8 +199,12 @@ def _texts(path: Path, skipped: Skipped) -> dict[str, str]:
 
 
 def _text_with_title(row: Mapping[str, Any]) -> str:
-    title = str(row.get("title") or "").strip()
-    return f"{title}\n{row['text']}" if title else str(row["text"])
+    title, text = str(row.get("title") or "").strip(), str(row.get("text") or "")
+    return f"{title}\n{text}" if title else text
+
+
+def _id_of(row: Mapping[str, Any]) -> Any:
+    return row.get("_id", row.get("id"))
 
 
 def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -208,7 +215,8 @@ def _json_rows(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
             row = json.loads(line)
         except (ValueError, RecursionError):
             row = None
-        if not isinstance(row, dict) or type(row.get("_id")) not in (str, int) or not isinstance(row.get("text"), str):
+        is_row = isinstance(row, dict) and type(_id_of(row)) in (str, int)
+        if not (is_row and isinstance(row.get("text"), str | None)):
             raise BadRequestError(f"{path}, line {number}: expected a JSON object with _id and text, both strings")
         yield number, row
 

@@ -77,7 +77,14 @@ def test_document_that_is_no_string_or_mapping_is_refused(server: Server, wrong:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{}, {"title": "t"}, {"text": None}, {"text": 3}, {"image": "data:image/png;base64,"}]
+    "wrong",
+    [
+        {},
+        {"title": "t"},
+        {"text": 3},
+        {"image": "data:image/png;base64,"},
+        {"text": None, "image": "data:image/png;base64,"},
+    ],
 )
 @pytest.mark.parametrize("first", ["a", {"text": "a"}])
 def test_mapping_without_a_text_is_refused(server: Server, first: Any, wrong: Any) -> None:

@@ -49,6 +49,20 @@ def test_dataset_with_unknown_ids_leaves_them_out_and_warns_once() -> None:
         assert part in str(warning.message)
 
 
+@pytest.mark.parametrize("missing", [None, float("nan")], ids=repr)
+def test_dataset_with_missing_texts_leaves_out_queries_and_has_blank_documents(missing: Any) -> None:
+    with pytest.warns(UserWarning, match="2 queries without a text .*1 texts of documents"):
+        data = Dataset(
+            queries={"q1": "red?", "q2": missing, "q3": " "},
+            documents={"d1": "Mars is red", "d2": missing},
+            labels={"q1": {"d1": 1, "d2": 0}},
+            candidates={"q1": ["d2", "d1"]},
+        )
+    assert (data.queries, data.documents) == ({"q1": "red?"}, {"d1": "Mars is red", "d2": ""})
+    report = evaluation.compare({"lexical": "local/lexical"}, data, announce=lambda _: None)
+    assert not report.rows["lexical"].failures
+
+
 SELF = Dataset(
     queries={"a": "Uniforms reduce bullying", "b": "sugar  TAXES work"},
     documents={"a": "Uniforms reduce bullying", "c": "Health\nSugar taxes work", "d": "Uniforms", "e": "Sugar"},

@@ -86,6 +86,22 @@ def test_from_beir_with_small_faults_reads_the_rest_and_warns_once(tmp_path: Pat
         assert part in str(warning.message)
 
 
+def test_from_beir_reads_rows_without_a_text_and_other_names_of_the_id(tmp_path: Path) -> None:
+    corpus = '{"id": "d1", "text": "Mars"}\n{"_id": "d2", "text": null}\n{"_id": "d3", "title": "Venus"}\n'
+    queries = '{"id": "q1", "text": "red?"}\n{"_id": "q2", "text": null}\n'
+    with pytest.warns(UserWarning, match="1 queries without a text"):
+        data = from_beir(beir_folder(tmp_path, corpus_jsonl=corpus, queries_jsonl=queries))
+    assert data.queries == {"q1": "red?"}
+    assert data.documents == {"d1": "Mars", "d2": "", "d3": "Venus\n"}
+
+
+@pytest.mark.parametrize("heading", ["query Q0 doc rank score tag", "qid\titer\tdocno\trank\tsim\trun_id"])
+def test_read_run_skips_a_heading(tmp_path: Path, heading: str) -> None:
+    path = tmp_path / "bm25.run"
+    path.write_text(f"{heading}\nq1 Q0 d2 2 0.5 bm25\nq1 Q0 d1 1 0.9 bm25\n")
+    assert read_run(path) == {"q1": ["d1", "d2"]}
+
+
 @pytest.mark.parametrize(
     "text",
     [

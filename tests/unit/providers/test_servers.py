@@ -72,17 +72,20 @@ def test_server_with_too_little_room_gets_fewer_documents(status: int, words: st
     ],
 )
 def test_other_error_is_not_split(status: int, words: str, mode: Mode) -> None:
+    kinds = (BadRequestError, InternalServerError)
     with StubServer(handler=lambda exchange: exchange.respond(status, {"detail": words})) as server:
-        with pytest.raises((BadRequestError, InternalServerError)):
-            mode.rerank(Reranker("cohere_compatible/m", api_base=server.url, max_retries=0), "q", ["a", "b"])
+        reranker = Reranker("cohere_compatible/m", api_base=server.url, max_retries=0)
+        with pytest.raises(kinds):
+            mode.rerank(reranker, "q", ["a", "b"])
     assert len(server.requests) == 1
 
 
 @pytest.mark.parametrize("body", [{}, [], None])
 def test_error_without_words_says_so(body: Any, sync_mode: Mode) -> None:
     with StubServer(handler=lambda exchange: exchange.respond(400, body)) as server:
+        reranker = Reranker("cohere_compatible/m", api_base=server.url)
         with pytest.raises(BadRequestError, match="answered 400: no message"):
-            sync_mode.rerank(Reranker("cohere_compatible/m", api_base=server.url), "q", ["a"])
+            sync_mode.rerank(reranker, "q", ["a"])
 
 
 @pytest.mark.parametrize(

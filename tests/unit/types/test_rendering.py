@@ -166,3 +166,11 @@ def test_results_without_documents_can_be_shown() -> None:
     bare = response([0.5], results=Ranking([7], [0.5]))
     assert str(bare).splitlines()[2].endswith("7")
     assert ">7<" in html_of(bare)
+
+
+def test_half_characters_are_shown_as_replacement_characters() -> None:
+    found = response([1.0], [{"text": "let \ud835 be"}])
+    for shown in (str(found), html_of(found)):
+        assert "let \ufffd be" in shown
+        shown.encode()
+    assert found.results[0].document == {"text": "let \ud835 be"}

@@ -128,6 +128,9 @@ def blanks(documents: Sequence[Document], rank_fields: Sequence[str] | None, *, 
     return [index for index, document in enumerate(documents) if _is_blank(document, index, rank_fields, images)]
 
 
+_NO_TEXT = object()
+
+
 def _is_blank(document: object, index: int, rank_fields: Sequence[str] | None, images: bool) -> bool:
     if isinstance(document, str):
         return not document.strip()
@@ -141,7 +144,9 @@ def _is_blank(document: object, index: int, rank_fields: Sequence[str] | None, i
         return False
     if rank_fields:
         return not any(str(document[name]).strip() for name in rank_fields if document.get(name) is not None)
-    text = document.get("text")
+    text = document.get("text", _NO_TEXT)
+    if text is None and image is None:
+        return True
     if not isinstance(text, str):
         what = "an 'image', which this provider cannot rank, but no" if "image" in document else "no"
         raise BadRequestError(f"documents[{index}] has {what} 'text' string: add one, or pass rank_fields")

@@ -2,6 +2,7 @@
 
 from anyrerank._core.types.answer import Answer, Scale
 from anyrerank._core.types.documents import Document
+from anyrerank._core.types.half_characters import repaired, repaired_tree
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import shortened
 from anyrerank._core.types.request import RerankRequest
@@ -27,6 +28,8 @@ __all__ = [
     "Spans",
     "Tokens",
     "public",
+    "repaired",
+    "repaired_tree",
     "shortened",
     "text_of",
     "texts_of",

@@ -10,6 +10,8 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from anyrerank._core.types.half_characters import repaired
+
 TableRow: TypeAlias = tuple[int, float | None, Mapping[str, Any] | None]
 
 _BAR = 16
@@ -77,7 +79,8 @@ def _bar_lengths(scores: Sequence[float | None]) -> list[float]:
 
 def _snippet(document: Mapping[str, Any] | None, width: int) -> str:
     document = document or {}
-    return shortened(" ".join(str(document.get("text") or next(iter(document.values()), "")).split()), width)
+    text = str(document.get("text") or next(iter(document.values()), ""))
+    return shortened(" ".join(repaired(text).split()), width)  # half a character cannot be printed
 
 
 def shortened(text: str, width: int) -> str:

@@ -16,9 +16,8 @@ from typing import Any, TypeAlias
 from typing_extensions import override
 
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
-from anyrerank._core.types import Answer, RerankRequest, texts_of
+from anyrerank._core.types import Answer, RerankRequest, repaired, texts_of
 from anyrerank.errors import APIResponseValidationError, InternalServerError, NotFoundError, RerankError
-from anyrerank.providers._base.half_characters import repaired
 from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.redaction import Redactor
 

@@ -29,7 +29,7 @@ _OF_SIZE = re.compile(
     r"|over the (?:\w+ )?(?:limit|maximum)|limit of \d|context (?:length|size|window)|batch size"
     r"|(?:token|size|length|batch|payload|document|text|input|item|character|context)s? (?:count )?limit"
     r"|max(?:imum)?\b.*\b(?:tokens?|documents?|texts?|inputs?|length|size|is|\d+)\b|max(?:items|length)"
-    r"|超过|超出|过长|过大|过多|太长|太多|上限|最多"  # noqa: RUF001
+    r"|超过|超出|过长|过大|过多|太长|太多|上限|最多"
 )
 """What providers write in a 400, 422 or 500 when fewer documents could pass, in lower case.
 

@@ -13,13 +13,12 @@ import orjson
 from typing_extensions import Self
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
-from anyrerank._core.types import Answer, RerankRequest, Scale, public
+from anyrerank._core.types import Answer, RerankRequest, Scale, public, repaired_tree
 from anyrerank.providers._base.answers import UnusableAnswerError, UnusableScoreError
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
 from anyrerank.providers._base.error_body import description_of
 from anyrerank.providers._base.errors import ProviderErrors
-from anyrerank.providers._base.half_characters import repaired_tree
 from anyrerank.providers._base.urls import is_http_url
 
 EMPTY_REQUEST = RerankRequest(query="", documents=())

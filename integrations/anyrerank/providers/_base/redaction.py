@@ -8,8 +8,7 @@ from urllib.parse import unquote_plus
 
 from pydantic_core import SchemaValidator, core_schema
 
-from anyrerank._core.types import RerankRequest
-from anyrerank.providers._base.half_characters import repaired
+from anyrerank._core.types import RerankRequest, repaired
 
 _SHOWN, _SEARCHED = 300, 600
 """Characters of a message that are shown at most, and that are searched: a quotation may go on after the cut."""
