@@ -119,8 +119,8 @@ def _is_number(text: str) -> bool:
 def read_run(path: str | PathLike[str]) -> dict[str, list[str]]:
     """Read a run in TREC's format (`query Q0 document rank score tag`): the documents of each query, best first.
 
-    A heading is optional. Sorted by score, as trec_eval does; documents with equal scores are sorted by rank. A document that is listed again
-    for the same query counts once, at its best position; one warning counts such rows.
+    A heading is optional. Sorted by score, as trec_eval does; documents with equal scores are sorted by rank. A
+    document that is listed again for the same query counts once, at its best position; one warning counts such rows.
 
     Raises:
         BadRequestError: The file cannot be read, or a line is malformed.

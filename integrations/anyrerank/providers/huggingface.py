@@ -44,7 +44,7 @@ class HuggingFace(Provider):
 
     prefix = "huggingface"
     title = "Hugging Face"
-    key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN", "HF_API_TOKEN")
+    key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN", "HF_API_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
     base_variables = ("HF_API_BASE", "HUGGINGFACE_API_BASE")
     default_base = _ROUTER
     sends_top_n = False

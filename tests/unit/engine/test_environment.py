@@ -298,3 +298,24 @@ def test_error_names_the_variable_of_the_base_url(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("CO_API_URL", "gw.example")
     with pytest.raises(ConfigurationError, match="the base URL for Cohere in CO_API_URL must be an http"):
         connect("cohere/m", api_key="k").check()
+
+
+@pytest.mark.parametrize(
+    ("model", "example"),
+    [
+        ("jina-reranker-v2-base-multilingual", "jina_ai/jina-reranker-v2-base-multilingual"),
+        ("amazon.rerank-v1:0", "bedrock/amazon.rerank-v1:0"),
+        ("nvidia:some-model", "nvidia_nim/some-model"),
+        ("some-model", "cohere/some-model"),
+    ],
+)
+def test_model_without_a_provider_is_refused_with_a_fitting_example(model: str, example: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"for example {example};"):
+        connect(model)
+
+
+@pytest.mark.parametrize(
+    ("model", "provider"), [("cohere_chat/rerank-v3.5", None), ("rerank-v3.5", "cohere_chat"), ("cohere/m", "cohere")]
+)
+def test_cohere_chat_is_cohere(model: str, provider: str | None) -> None:
+    assert connect(model, custom_llm_provider=provider, api_key="k").prefix == "cohere"

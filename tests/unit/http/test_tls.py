@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.support.harness import Mode
 
 from anyrerank import Reranker, Router
+from anyrerank._core.engine import RerankerOptions, made
 from anyrerank.errors import APIConnectionError, BadRequestError, ConfigurationError, FallbackError, NotFoundError
 
 
@@ -160,3 +161,8 @@ def test_file_that_is_no_certificate_is_refused_at_once(tmp_path: Path) -> None:
 def test_ssl_verify_of_another_type_is_refused() -> None:
     with pytest.raises(BadRequestError, match="ssl_verify must be"):
         Reranker("cohere_compatible/m", ssl_verify=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("spelled", "flag"), [("False", False), (" true ", True)])
+def test_a_flag_in_a_string_is_a_flag(spelled: str, flag: bool) -> None:
+    assert made(RerankerOptions, {"ssl_verify": spelled}).ssl_verify is flag

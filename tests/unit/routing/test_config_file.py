@@ -236,7 +236,7 @@ WRONG: dict[str, tuple[str, str]] = {
         LOCAL + "router_settings: {timeout: os.environ/NOT_SET}",
         "config.yaml: the environment variable NOT_SET is not set",
     ),
-    "no params": ("model_list:\n- model_name: r\n", "config.yaml, line 2 must be a mapping with a model_name"),
+    "no params": ("model_list:\n- model_name: r\n", "config.yaml: no entry of model_list is for reranking"),
     "no mapping": ("model_list:\n- r\n", "config.yaml: model_list[0] must be a mapping with a model_name"),
     "a number": ("model_list: [5]\n", "config.yaml: model_list[0] must be a mapping with a model_name"),
     "info that is a string": (

@@ -108,6 +108,14 @@ def test_a_reference_takes_numbers_from_the_environment(monkeypatch: pytest.Monk
     assert only.deployment.connected().connection.headers == {"x-team": "7"}
 
 
+def test_numbers_may_be_strings_as_quotes_and_yaml_write_them() -> None:
+    numbers = {"rpm": "100", "weight": "0.5", "timeout": "30", "max_budget": "5", "max_parallel_requests": "4"}
+    (only,) = read({**entry(**numbers), "model_info": {"input_cost_per_token": "1e-6"}})
+    assert only.terms == Terms(weight=0.5, rpm=100, timeout=30)
+    assert (repr(only.deployment.budget), only.deployment.price()) == ("Budget(5, None)", Price(per_token=1e-6))
+    assert only.deployment.slots is not None
+
+
 @pytest.mark.parametrize("text", ["many", "nan", "0", "1e999"])
 def test_a_reference_to_a_variable_that_is_not_a_number_is_refused(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
     monkeypatch.setenv("MY_RPM", text)
@@ -134,7 +142,13 @@ WRONG: dict[str, tuple[Any, str]] = {
     "no name": ({"litellm_params": {}}, FORM),
     "a number for a name": (entry(5), FORM),
     "a blank name": (entry(""), FORM),
-    "no params": ({"model_name": "r"}, FORM),
+    "no params": ({"model_name": "r"}, "model_list[0] (r): it has no litellm_params"),
+    "a reranker without params": ({"model_name": "r", "model_info": {"mode": "rerank"}}, FORM),
+    "params no mapping": ({"model_name": "r", "litellm_params": COHERE}, FORM),
+    "a wildcard under a plain name": (
+        {**entry(model="cohere/*"), "model_info": {"mode": "rerank"}},
+        "model_list[0] (r): model is a wildcard, so model_name must be one too",
+    ),
     "info no mapping": ({**entry(), "model_info": [1]}, FORM),
     "no model": ({"model_name": "r", "litellm_params": {}}, "model_list[0] (r): model "),
     "a number for a model": (entry(model=5), "model_list[0] (r): model "),
@@ -145,7 +159,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "several unknown": (entry(rmp=3, zzz=1), "litellm_params has no rmp, zzz; did you mean rpm?"),
     "a negative weight": (entry(weight=-1), "model_list[0] (r): weight must be a number of at least 0, got -1"),
     "rpm of 0": (entry(rpm=0), "model_list[0] (r): rpm must be a positive number, got 0"),
-    "tpm as a string": (entry(tpm="100"), "model_list[0] (r): tpm must be a positive number, got a value of type str"),
+    "tpm as a word": (entry(tpm="many"), "model_list[0] (r): tpm must be a positive number, got a value of type str"),
     "timeout of infinity": (entry(timeout=math.inf), "model_list[0] (r): timeout must be a positive number"),
     "weight of NaN": (entry(weight=math.nan), "model_list[0] (r): weight must be a number of at least 0"),
     "order of true": (entry(order=True), "model_list[0] (r): order must be a positive number"),

@@ -103,6 +103,15 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"router_settings": {"provider_budget_config": {"cohere": {"budget_limit": 1, "time_period": "1d"}}}},
         "provider_budget_config is not supported",
     ),
+    "an address for all": ({"litellm_settings": {"api_base": "http://own.test"}}, "set api_base in each"),
+    "certificates for all calls": (
+        {"router_settings": {"default_litellm_params": {"ssl_verify": "ca.pem", "timeout": 3}}},
+        "default_litellm_params: ssl_verify would have no effect",
+    ),
+    "a guardrail of the first form that is on": (
+        {"litellm_settings": {"guardrails": [{"pii": {"callbacks": ["presidio"], "default_on": True}}]}},
+        "guardrails: pii is on by default",
+    ),
     "a guardrail that is on": (
         {"guardrails": [{"guardrail_name": "g", "litellm_params": {"guardrail": "presidio", "default_on": True}}]},
         "a guardrail that is on by default",

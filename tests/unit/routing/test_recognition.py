@@ -49,6 +49,9 @@ OTHERS: dict[str, dict[str, Any]] = {
     "another mode": entry("cohere/rerank-v3.5", mode="chat"),
     "a variable that is not set": entry("cohere/rerank-v3.5", api_key="os.environ/NOT_SET"),
     "another variable that is not set": {**entry("cohere/rerank-v3.5"), "model_info": {"id": "os.environ/NOT_SET"}},
+    "no params": {"model_name": "x"},
+    "params that are null": {"model_name": "x", "litellm_params": None},
+    "a wildcard under a plain name": entry("cohere/*"),
     "a blocked model": {**entry("cohere/rerank-v3.5"), "model_info": {"mode": "rerank", "blocked": True}},
 }
 
@@ -76,6 +79,11 @@ RERANKERS: dict[str, tuple[dict[str, Any], str]] = {
     "the same with its mode": (entry("cohere_chat/rerank-v3.5", mode="rerank"), "cohere/rerank-v3.5"),
     "the provider apart": (entry("rerank-v3.5", custom_llm_provider="cohere"), "cohere/rerank-v3.5"),
     "what is switched off": (entry("cohere/rerank-v3.5", merge_reasoning=False, stop=None), ""),
+    "what is empty": (entry("cohere/rerank-v3.5", guardrails=[], model_info={}, watsonx_region_name=""), ""),
+    "Cohere in LiteLLM's words, apart": (
+        entry("rerank-v3.5", mode="rerank", custom_llm_provider="cohere_chat"),
+        "cohere/rerank-v3.5",
+    ),
 }
 
 

@@ -14,6 +14,7 @@ from pydantic import SecretStr
 
 from anyrerank import providers
 from anyrerank._core.engine.making import two_values
+from anyrerank._core.pricing import list_prices
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import Connection, Provider
 
@@ -33,16 +34,29 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
     if custom_llm_provider:
         given = custom_llm_provider
         name = given if isinstance(given, str) else providers.validate_class(given).prefix
-        return name, model.removeprefix(f"{name}/")
+        return _SAME_AS.get(name, name), model.removeprefix(f"{name}/")
     prefix, separator, rest = _parts(model)
     if separator and not rest:
         raise ConfigurationError(f"model '{model[:80]}' names a provider but no model: write it as provider/model")
     if not separator:
         raise ConfigurationError(
-            f"model '{model[:80]}' names no provider: write it as provider/model, for example cohere/{prefix[:60]}; "
+            f"model '{model[:80]}' names no provider: write it as provider/model, for example {_example(model)[:80]}; "
             "`anyrerank providers` lists all"
         )
-    return prefix, rest
+    return _SAME_AS.get(prefix, prefix), rest
+
+
+_SAME_AS = {"cohere_chat": "cohere"}
+"""LiteLLM's user interface writes rerank models of Cohere with its prefix for chat models."""
+
+
+def _example(model: str) -> str:
+    """How a model without a provider may be meant."""
+    name, colon, rest = model.partition(":")
+    if colon and (meant := providers.also_called(name)):
+        return f"{meant}/{rest}"
+    listed = (full for full in list_prices() if full.partition("/")[2].casefold() == model.casefold())
+    return next(listed, f"cohere/{model}")
 
 
 def _parts(model: str) -> tuple[str, str, str]:

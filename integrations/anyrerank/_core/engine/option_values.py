@@ -18,6 +18,11 @@ def seconds(value: Any) -> Any:
     return getattr(value, "read", value)
 
 
+def flag_or_path(value: Any) -> Any:
+    """`value`; a flag that is spelled, as in an environment variable, is one."""
+    return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
+
+
 def functions(value: Any) -> tuple[Any, ...]:
     """A list of functions."""
     if not (isinstance(value, list | tuple) and all(map(callable, value))):

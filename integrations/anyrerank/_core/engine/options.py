@@ -205,7 +205,9 @@ class RerankerOptions(Options):
     response.
     """
     ssl_verify: Annotated[
-        StrictBool | StrictStr | None, Must("True, False, the path of a PEM file or folder, or None")
+        StrictBool | StrictStr | None,
+        BeforeValidator(option_values.flag_or_path),
+        Must("True, False, the path of a PEM file or folder, or None"),
     ] = None
     """Which server certificates to trust: a file or folder of certificate authorities, or `False` for any server.
 

@@ -46,7 +46,7 @@ _NAMES_OF_OPTIONS = _OPTIONS | {alias for alias, name in ALIASES.items() if name
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
 _BUDGET = ("budget", "max_budget", "budget_duration")
 _TRACE = "forward_trace"
-_NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget"})
+_NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget", "max_parallel_requests"})
 _IGNORED = frozenset(
     {
         "additional_drop_params",
@@ -106,8 +106,8 @@ def parameters(kind: type[Provider]) -> frozenset[str]:
 
 
 def given_names(params: Mapping[str, Any]) -> list[str]:
-    """The names in `litellm_params`, without what is switched off, as LiteLLM's user interface writes it."""
-    return [str(name) for name, value in params.items() if value is not None and value is not False]
+    """The names in `litellm_params`, without what is switched off or empty, as LiteLLM's user interface writes it."""
+    return [str(name) for name, value in params.items() if not (value is False or value in (None, "", [], {}))]
 
 
 def entry_of(given: Mapping[str, Any], default_id: str, prices: Mapping[str, Price], transport: Transport) -> Entry:

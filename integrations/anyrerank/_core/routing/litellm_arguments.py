@@ -76,12 +76,23 @@ _REFUSED: Mapping[str, str] = {
 """What the user relies on, and why it is refused."""
 
 
+_OF_EACH = frozenset(
+    {"api_base", "base_url", "budget_duration", "guardrails", "max_budget", "ssl_certificate", "ssl_verify"}
+)
+"""What must not be dropped from `default_litellm_params`."""
+
+
 def refuse(given: Mapping[str, object]) -> None:
     """Raise for settings about money, trust or shared state that would have no effect.
 
     Raises:
         ConfigurationError: There is one.
     """
+    defaults = given.get("default_litellm_params")
+    if isinstance(defaults, Mapping) and (names := sorted(_OF_EACH & defaults.keys())):
+        raise ConfigurationError(
+            f"default_litellm_params: {', '.join(names)} would have no effect: set it in each litellm_params"
+        )
     for name in sorted(given.keys() & _REFUSED.keys()):
         if given[name] is not None:
             raise ConfigurationError(f"{name}: {_REFUSED[name]}")

@@ -57,8 +57,11 @@ _GUARDING = frozenset(
     }
 )
 """Callbacks that decide what may be sent."""
-_REFUSED = frozenset({"banned_keywords_list", "blocked_user_list", "tag_budget_config"})
-"""Settings about money and access that are not supported."""
+_REFUSED: Mapping[str, str] = {
+    **dict.fromkeys(("banned_keywords_list", "blocked_user_list", "tag_budget_config"), "remove it"),
+    "api_base": "documents would be sent elsewhere; set api_base in each litellm_params",
+}
+"""Settings about money, access, and where documents go that are not supported, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +85,7 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
     Raises:
         ConfigurationError: A wrong value, a variable that is not set, or a setting that must not be ignored.
     """
-    refuse_misspelt("litellm_settings", section, _USED | _REFUSED)
+    refuse_misspelt("litellm_settings", section, {*_USED, *_REFUSED})
     _refuse(section)
     set_ = {name: value for name, value in section.items() if name in _USED and value is not None}
     if isinstance(params := set_.get("cache_params"), Mapping):
@@ -103,9 +106,17 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
 
 
 def _refuse(section: Mapping[str, Any]) -> None:
-    for name in sorted(_REFUSED & section.keys()):
+    for name in sorted(_REFUSED.keys() & section.keys()):
         if section[name]:
-            raise ConfigurationError(f"litellm_settings: {name} is not supported; remove it")
+            raise ConfigurationError(f"litellm_settings: {name} is not supported: {_REFUSED[name]}")
+    guardrails = section.get("guardrails")
+    for each in guardrails if isinstance(guardrails, list) else ():
+        for name, settings in each.items() if isinstance(each, Mapping) else ():
+            if isinstance(settings, Mapping) and settings.get("default_on"):
+                raise ConfigurationError(
+                    f"litellm_settings: guardrails: {str(name)[:40]} is on by default, and is not supported; remove "
+                    "it, and pass guardrails to Router"
+                )
     for name, value in section.items():
         names = value if isinstance(value, list) else [value]
         guarding = [each for each in names if isinstance(each, str) and each in _GUARDING]

@@ -180,6 +180,7 @@ def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transp
             entry = WildcardEntry.of(given, default_id, prices, transport)
             wildcards[name] = (*wildcards.get(name, ()), entry)
         else:
+            _refuse_wildcard(given)
             entry = entry_of(given, default_id, prices, transport)
             named[name] = (*named.get(name, ()), entry)
         if entry.id in ids:
@@ -188,6 +189,15 @@ def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transp
         if ignored := ignored_in(given):
             _log.warning("%s (%s): ignored in litellm_params: %s", given.where, name, ", ".join(ignored))
     return Groups({name: Group(name, entries) for name, entries in named.items()}, wildcards)
+
+
+def _refuse_wildcard(given: Located) -> None:
+    """Raise for a name that would ask for the model `*`."""
+    params = given.get("litellm_params")
+    if isinstance(params, Mapping) and "*" in str(params.get("model")):
+        raise ConfigurationError(
+            f"{given.where} ({given.get('model_name')}): model is a wildcard, so model_name must be one too, such as *"
+        )
 
 
 def located_entry(given: object, number: int) -> Located:

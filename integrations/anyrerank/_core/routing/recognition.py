@@ -133,16 +133,19 @@ def without(absent: Set[str], value: Any) -> Any:
 def _left_out(given: Located) -> LeftOut | None:
     """Why an entry is left out, or `None`."""
     params, info = given.get("litellm_params"), given.get("model_info")
-    if not isinstance(params, Mapping):
-        return None
     name, where = str(given.get("model_name")), given.where
+    mode = info.get("mode") if isinstance(info, Mapping) else None
+    if not isinstance(params, Mapping):
+        is_bare = params is None and given.get("model_name") and mode is None
+        return LeftOut(name, where, "it has no litellm_params") if is_bare else None
     if isinstance(info, Mapping) and info.get("blocked") is True:
         return LeftOut(name, where, "it is blocked")
-    mode = info.get("mode") if isinstance(info, Mapping) else None
     if mode is not None and mode != "rerank":
         return LeftOut(name, where, f"its mode is {str(mode)[:40]}")
     variable = first_unset(params.get("model"))
     if variable is None and mode is None:
+        if "*" in str(params.get("model")) and "*" not in name:
+            return LeftOut(name, where, "its model is a wildcard, but its name is not")
         try:
             reason = _other_than_reranker(params, resolved(params.get("model"), where))
         except ConfigurationError as error:

@@ -46,9 +46,12 @@ def first_unset(value: Any) -> str | None:
 
 
 def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Container[str]) -> dict[str, Any]:
-    """`resolved`, with numbers in place of strings for the variables of settings that are `numbers`."""
+    """`resolved`, with numbers in place of strings for settings that are `numbers`.
+
+    Such a string comes from a variable, from quotes, or from YAML, which reads `1e-6` as one.
+    """
     found = {name: resolved(value, where) for name, value in given.items()}
-    spelled = [name for name in found if name in numbers and _is_reference(given[name])]
+    spelled = [name for name in found if name in numbers and isinstance(found[name], str)]
     return {**found, **{name: _number(found[name]) for name in spelled}}
 
 
