@@ -27,6 +27,8 @@ from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load, names
 
 BASE_FORMS = ("plain", "slash", "version", "version and slash", "endpoint", "endpoint and slash", "path", "query")
+OTHER_ENDINGS = frozenset({"bedrock", "cloudflare", "elasticsearch", "vertex_ai", "watsonx"})
+"""Providers whose URLs end in a model, a project or an operation with another name."""
 VALUES: dict[str, Any] = {"max_chunks_per_doc": 1, "priority": 1, "relevant_spans": True}
 """Valid values of the options that are not strings."""
 
@@ -50,6 +52,19 @@ def test_building_and_reading_do_no_io(name: str, monkeypatch: pytest.MonkeyPatc
 
     assert first == second
     assert sorted(scores) == ROWS
+
+
+@each_http_provider
+@pytest.mark.parametrize("path", ["/v1/rerank", "/api/v1/reranking", "/v1/reranks/", "/score", "/x/invocations?a=b"])
+def test_full_url_is_not_extended(name: str, path: str, mode: Mode) -> None:
+    if name in OTHER_ENDINGS:
+        pytest.skip("its full URLs end in something else")
+    dialect = Dialect(name)
+    replay = answering({})
+    reranker = dialect.reranker(mode, replay, api_base=f"http://own.test/x{path}")
+    with pytest.raises(anyrerank.RerankError):
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert replay.seen[-1].url.path == f"/x{path}".partition("?")[0].rstrip("/")
 
 
 @each_http_provider

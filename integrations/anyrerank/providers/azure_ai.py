@@ -20,11 +20,11 @@ from typing_extensions import Self, override
 
 from anyrerank._core.runtime import Blocking, Flow, check_installed, needed
 from anyrerank.errors import RerankError
-from anyrerank.providers._base import CohereVersions, Setting, endpoint
+from anyrerank.providers._base import CohereVersions, Setting, endpoint, is_endpoint
 
 _FOUNDRY = ".services.ai.azure.com"
 _SCOPES = {"foundry": "https://cognitiveservices.azure.com/.default", "serverless": "https://ml.azure.com/.default"}
-_OF_OTHER_MODELS = re.compile(r"(/openai(/v1)?|/models|/api/projects/[^/]+)?")
+_OF_OTHER_MODELS = re.compile(r"|/(openai|models|anthropic|api/projects)(/.*)?")
 """Paths that Azure's portal shows for a Foundry resource, under which there is no reranking."""
 _SAME_RESOURCE = (".cognitiveservices.azure.com", ".openai.azure.com")
 _KEY_HEADERS = ("authorization", "api-key")
@@ -134,7 +134,7 @@ class AzureAi(CohereVersions):
     def versioned_url(self, options: Mapping[str, Any]) -> str:
         parts = urlsplit(self.base)
         path = parts.path.rstrip("/")
-        if self._is_foundry and _OF_OTHER_MODELS.fullmatch(path):
+        if self._is_foundry and _OF_OTHER_MODELS.fullmatch(path) and not is_endpoint(path):
             return endpoint(urlunsplit(parts._replace(path="")), root="/providers/cohere/v2")
         if self._is_foundry and path == "/providers/cohere":
             return endpoint(self.base, root="/v2")

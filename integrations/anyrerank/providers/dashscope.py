@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, texts_of
-from anyrerank.providers._base import Provider, dig, first_at, ranked, usage
+from anyrerank.providers._base import Provider, dig, first_at, is_endpoint, ranked, usage
 
 _COMPATIBLE = "/compatible-api/v1/reranks"
 _NATIVE = "/api/v1/services/rerank/text-rerank/text-rerank"
@@ -24,7 +24,8 @@ _LIMITS = {"qwen3-vl-rerank": 100}
 class DashScope(Provider):
     """At most 500 documents per request, 100 for `qwen3-vl-rerank`.
 
-    A base URL that ends in `/v1` alone is that of a gateway with the compatible API. For accounts outside China, pass `api_base="https://dashscope-intl.aliyuncs.com"`.
+    A base URL that ends in `/v1` alone is that of a gateway with the compatible API. For accounts outside China, pass
+    `api_base="https://dashscope-intl.aliyuncs.com"`.
     """
 
     prefix = "dashscope"
@@ -49,7 +50,7 @@ class DashScope(Provider):
         for version in ("/compatible-mode/v1", "/compatible-api/v1", "/api/v1"):
             path = path.removesuffix(version)
         path = path.replace("/compatible-mode/v1/reranks", _COMPATIBLE)
-        if not path.endswith(("/reranks", "/text-rerank")):
+        if not (is_endpoint(path) or path.endswith("/text-rerank")):
             path += _NATIVE if self._is_native else _COMPATIBLE
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
@@ -79,10 +80,10 @@ class DashScope(Provider):
         path = urlsplit(self.base).path.rstrip("/")
         if path.endswith(("/text-rerank", "/api/v1")):
             return True
-        if _is_gateway(path):
+        if _is_gateway(path) or is_endpoint(path):
             return False
         return self.connection.model != _COMPATIBLE_MODEL and not path.endswith(
-            ("/reranks", "/compatible-api/v1", "/compatible-mode/v1")
+            ("/compatible-api/v1", "/compatible-mode/v1")
         )
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, Scale, texts_of
-from anyrerank.providers._base import Provider, UnusableAnswerError, dig, dollars, finite_float, usage
+from anyrerank.providers._base import Provider, UnusableAnswerError, dig, dollars, finite_float, is_endpoint, usage
 
 
 class DeepInfra(Provider):
@@ -36,7 +36,7 @@ class DeepInfra(Provider):
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base)
         path = parts.path.rstrip("/").removesuffix("/openai")
-        if "/inference/" not in path:
+        if "/inference/" not in path and not is_endpoint(path):
             path = f"{path.removesuffix('/inference')}/inference/{self.connection.model}"
         return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 

@@ -2,8 +2,8 @@
 
 Hosted: `nvidia_nim/<model>` calls `https://ai.api.nvidia.com/v1/retrieval/<model>/reranking`
 (https://docs.api.nvidia.com/nim/reference). Self-hosted: `nvidia_nim/ranking/<model>` calls `<api_base>/v1/ranking`
-(https://docs.nvidia.com/nim/nemo-retriever/text-reranking), or `<api_base>` itself if that ends in `/rerank`: the newer
-route, which speaks Cohere's dialect.
+(https://docs.nvidia.com/nim/nemo-retriever/text-reranking), or `<api_base>` itself if that is a full URL. One that ends
+in `/rerank` is the newer route, which speaks Cohere's dialect.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
 from anyrerank._core.types import Answer, Document, RerankRequest, Scale, text_of, texts_of
-from anyrerank.providers._base import Provider, dig, ranked, truncate_word, usage
+from anyrerank.providers._base import Provider, dig, is_endpoint, ranked, truncate_word, usage
 
 _RANKING = "ranking/"
 _HOST, _CHAT_HOST = "ai.api.nvidia.com", "integrate.api.nvidia.com"
@@ -105,7 +105,7 @@ class NvidiaNim(Provider):
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base.replace(f"//{_CHAT_HOST}", f"//{_HOST}", 1))
         path = parts.path.rstrip("/")
-        if "/retrieval/" not in path and not path.endswith(("/ranking", "/rerank")):
+        if "/retrieval/" not in path and not path.endswith("/ranking") and not is_endpoint(path):
             path = path.removesuffix("/v1") + (
                 "/v1/ranking" if self._self_hosted else f"/v1/retrieval/{_model_path(self.connection.model)}"
             )
@@ -145,7 +145,7 @@ class NvidiaNim(Provider):
         return (
             self.connection.model.startswith(_RANKING)
             or urlsplit(self.base).path.rstrip("/").endswith("/ranking")
-            or (self._is_cohere_shaped and not _is_nvidia(self.base))
+            or (is_endpoint(urlsplit(self.base).path) and not (_is_nvidia(self.base) or "/retrieval/" in self.base))
         )
 
     @property

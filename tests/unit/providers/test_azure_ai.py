@@ -23,7 +23,16 @@ SERVERLESS = "https://rank-1.eastus2.models.ai.azure.com"
 TOKEN = "entra-token-7Hq2LmXw"
 ANSWER = ranking(DOCUMENTS)
 
-PORTAL_PATHS = ("/models", "/openai", "/openai/v1/", "/api/projects/my-project")
+PORTAL_PATHS = (
+    "/models",
+    "/models/chat/completions",
+    "/openai",
+    "/openai/v1/",
+    "/openai/v1/chat/completions",
+    "/openai/deployments/my-deployment",
+    "/anthropic",
+    "/api/projects/my-project",
+)
 """Paths of a resource as Azure's portal shows them."""
 
 

@@ -20,13 +20,17 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
     """
     parts = urlsplit(base)
     path = parts.path.rstrip("/")
-    full = (f"/{operation}", *(_FULL if operation in _RERANKING else ()))
-    if not path.endswith(full):
+    if not (path.endswith(f"/{operation}") or (operation in _RERANKING and is_endpoint(path))):
         head, _, version = root.rpartition("/")
         if head and path.endswith(head):
             root = f"/{version}"
         path += f"/{operation}" if _VERSION.search(path) else f"{root}/{operation}"
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
+
+
+def is_endpoint(path: str) -> bool:
+    """Whether a path ends in a name that servers give to reranking, so that it is used as it is."""
+    return path.rstrip("/").endswith(_FULL)
 
 
 _RERANKING = frozenset({"rerank", "reranking", "rerankings", "models/rerank"})
