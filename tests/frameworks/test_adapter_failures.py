@@ -13,6 +13,7 @@ from tests.support.loopback import PATIENCE
 
 from anyrerank import (
     APITimeoutError,
+    BadRequestError,
     ConfigurationError,
     FallbackError,
     GuardrailRaisedError,
@@ -146,3 +147,11 @@ def test_fallback_can_be_a_reranker(face: Face) -> None:
     spare = Reranker(NVIDIA, api_key="other-key", http_client=wire.client(asynchronous=face.asynchronous))
     assert face.ranked(face.make(broken, fallbacks=[spare]), ITEMS) == RANKED
     assert (len(broken.requests), wire.requests[0].headers["authorization"]) == (1, "Bearer other-key")
+
+
+def test_nothing_in_place_of_documents_is_refused(face: Face) -> None:
+    adapter = face.make()
+    of_langchain = face.framework == "langchain"
+    rerank = adapter.compress_documents if of_langchain else adapter.postprocess_nodes
+    with pytest.raises(BadRequestError, match="must be a list, got NoneType"):
+        rerank(None, **{"query" if of_langchain else "query_str": "q"})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import pickle
 import re
 from typing import Any
 
@@ -158,3 +159,18 @@ def test_subclass_can_set_the_model(framework: Face) -> None:
     assert made(num_retries=7).max_retries == 7
     with pytest.raises(BadRequestError, match="options"):
         made(options=[1], max_tokens_per_doc=5)
+
+
+def test_wrong_field_is_a_value_error_too(face: Face) -> None:
+    with pytest.raises(ValueError, match="did you mean top_n") as caught:
+        face.make(topn=3)
+    assert isinstance(caught.value, BadRequestError)
+    assert type(pickle.loads(pickle.dumps(caught.value))) is type(caught.value)  # noqa: S301
+
+
+def test_unknown_attribute_is_refused(face: Face) -> None:
+    adapter = face.make()
+    with pytest.raises(BadRequestError, match="did you mean top_n"):
+        adapter.topn = 3
+    adapter.top_n = 2
+    assert adapter.top_n == 2

@@ -4,8 +4,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from anyrerank._core.engine import problem
+from anyrerank._core.engine import problem, unknown_option
 from anyrerank.errors import BadRequestError
+
+
+class WrongFieldError(BadRequestError, ValueError):
+    """A field is wrong; pydantic's own errors are `ValueError`s too."""
 
 
 class CheckedModel(BaseModel):
@@ -17,4 +21,12 @@ class CheckedModel(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise BadRequestError(problem(error, type(self), fields)) from None
+            raise WrongFieldError(problem(error, type(self), fields)) from None
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        try:
+            super().__setattr__(name, value)
+        except ValidationError as error:
+            raise WrongFieldError(problem(error, type(self), {name: value})) from None
+        except ValueError:
+            raise WrongFieldError(unknown_option(name, type(self), type(self).model_fields)) from None

@@ -5,11 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+from anyrerank.errors import BadRequestError
+
 T = TypeVar("T")
 
 
 def as_list(items: Iterable[T]) -> list[T]:
-    """`items` as a list, which can be read more than once."""
+    """`items` as a list, which can be read more than once.
+
+    Raises:
+        BadRequestError: They are not a collection.
+    """
+    if not isinstance(items, Iterable):
+        raise BadRequestError(f"what is reranked must be a list, got {type(items).__name__}")
     return items if isinstance(items, list) else list(items)
 
 

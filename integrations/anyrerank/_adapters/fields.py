@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
 from typing_extensions import Self
 
-from anyrerank._adapters.checked import CheckedModel
+from anyrerank._adapters.checked import CheckedModel, WrongFieldError
 from anyrerank._adapters.secrets import check_query_string, has_login
 from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
 from anyrerank._core.engine import Fuse, RerankerOptions, provider_class, two_values, unknown_option, without_aliases
-from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
+from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.providers import Provider
 
 
@@ -77,7 +77,7 @@ class RerankFields(RerankerOptions, CheckedModel):
         known = cls.model_fields.keys() | kind.options | kind.settings.keys()
         for name in plain.keys() - cls.model_fields.keys():
             if name not in known:
-                raise BadRequestError(unknown_option(name, cls, known))
+                raise WrongFieldError(unknown_option(name, cls, known))
             where = "credentials" if name in secret else "options"
             plain[where] = {**(plain.get(where) or {}), name: plain.pop(name)}
         return plain
@@ -85,16 +85,16 @@ class RerankFields(RerankerOptions, CheckedModel):
     def _check(self) -> None:
         """Refuse fields that contradict each other, and secrets that a dump would show."""
         if (self.model is None) == (self.reranker is None) and not isinstance(self.reranker, Router):
-            raise BadRequestError("pass either model='provider/model' or reranker=Reranker(...)")
+            raise WrongFieldError("pass either model='provider/model' or reranker=Reranker(...)")
         if self.reranker is not None and (others := self._set_with_reranker()):
-            raise BadRequestError(f"{', '.join(others)} cannot be set with reranker=: set it where that is made")
+            raise WrongFieldError(f"{', '.join(others)} cannot be set with reranker=: set it where that is made")
         for where in ("options", "credentials"):
             if fields := sorted((getattr(self, where) or {}).keys() & self._fields_alone()):
-                raise BadRequestError(f"{where} must not hold {', '.join(fields)}: pass it by its own name")
+                raise WrongFieldError(f"{where} must not hold {', '.join(fields)}: pass it by its own name")
         if secret := self._secret_options():
-            raise BadRequestError(f"options must not hold {', '.join(secret)}, as dumps show them: use credentials")
+            raise WrongFieldError(f"options must not hold {', '.join(secret)}, as dumps show them: use credentials")
         if has_login(self.api_base):
-            raise BadRequestError(
+            raise WrongFieldError(
                 "api_base must not hold a login, as dumps show it: use an Authorization header in headers"
             )
 

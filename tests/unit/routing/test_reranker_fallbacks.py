@@ -12,6 +12,7 @@ import orjson
 import pytest
 from tests.support.clock import Clock
 from tests.support.frameworks import Answer
+from tests.support.harness import Mode
 
 from anyrerank import (
     APITimeoutError,
@@ -26,6 +27,7 @@ from anyrerank import (
     Reranker,
 )
 from anyrerank.guardrails import DenyList
+from anyrerank.testing import StubServer
 
 COHERE, NIM = "cohere/rerank-v3.5", "nvidia_nim/nvidia/rerank-qa"
 OWN_NIM = "nvidia_nim/ranking/nvidia/rerank-qa"
@@ -324,6 +326,19 @@ def test_a_fallback_that_answered_is_logged_once_a_minute(clock: Clock, caplog: 
     messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert len(messages) == 2
     assert all(message.startswith(f"{NIM} answered as a fallback for {COHERE}") for message in messages)
+
+
+def test_calls_of_the_functions_are_logged_once_a_minute_together(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    model = f"cohere/logged-once-{mode.asynchronous}"  # other calls of this process count
+    given: dict[str, Any] = {"query": "q", "documents": ["a"], "api_key": "k", "fallbacks": ["local/lexical"]}
+    with StubServer(handler=lambda exchange: exchange.respond(401, {"message": "expired"})) as server:
+        for _ in range(3):
+            assert mode.function(model=model, api_base=server.url, max_retries=0, **given).provider == "local"
+    messages = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert [message.split(":")[0] for message in messages] == [
+        f"{model} starts to cool down",
+        f"local/lexical answered as a fallback for {model}",
+    ]
 
 
 def test_an_unknown_fallback_is_refused_when_the_reranker_is_made() -> None:

@@ -388,3 +388,18 @@ def test_str_is_the_table() -> None:
 
 def test_notebook_shows_the_table() -> None:
     assert response()._repr_html_().count("<tr>") == 4
+
+
+@pytest.mark.parametrize("given", [{}, {"id": None, "results": None, "meta": None}, {"results": []}])
+def test_response_needs_no_field(given: dict[str, Any]) -> None:
+    response = RerankResponse(**given)
+    assert response.id.startswith("rerank-")
+    assert len(response.results) == 0
+
+
+def test_response_may_be_made_of_coheres_json() -> None:
+    units = {"search_units": 1, "images": 0, "input_tokens": 7}
+    row = {"index": 0, "relevance_score": 0.5}
+    response = RerankResponse(id="a", results=[row], meta={"billed_units": units, "cached_tokens": 3})
+    assert response.meta.billed_units == BilledUnits(search_units=1)
+    assert response.results == [row]

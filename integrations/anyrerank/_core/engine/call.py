@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -92,7 +91,7 @@ class Call:
     ) -> RerankResponse:
         """The response of the call."""
         return RerankResponse(
-            id=answer.id or f"rerank-{uuid.uuid4().hex}",
+            id=answer.id,
             results=ranked,
             meta=answer.meta,
             model=model,

@@ -7,12 +7,13 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
 from anyrerank._core.pricing import estimated
@@ -32,7 +33,9 @@ _log = logging.getLogger("anyrerank")
 _MOST_NAMES = 1_000
 """Entries that are remembered: only names that callers make up for a wildcard are more."""
 _WARN_AGAIN = 60.0
-"""Seconds between two warnings about the same fallback."""
+"""Seconds between two warnings about the same fallback or cooldown."""
+_warned: MutableMapping[Sender, dict[tuple[str, ...], float]] = WeakKeyDictionary()
+"""When there was a warning about what; shared by the calls of `anyrerank.rerank`, whose balancers live for one call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +62,7 @@ class Balancer:
         self.rules = rules
         self.state = state
         self.sender = sender
-        self._warned: dict[tuple[str, str], float] = {}
+        self._warned = _warned.setdefault(sender, {})
         self._faults: dict[str, RerankError] = {}
         self._cooldowns: Counter[str] = Counter()
 
@@ -119,10 +122,18 @@ class Balancer:
 
     def _warn(self, first: Group, entry: Entry, failed: Sequence[FailedAttempt]) -> None:
         """Log that a fallback answered, once a minute for each pair."""
-        pair, now = (first.name, entry.id), time.monotonic()
-        if now - self._warned.get(pair, -math.inf) >= _WARN_AGAIN:
-            self._warned[pair] = now
+        if self.may_warn(first.name, entry.label):
             _log.warning("%s answered as a fallback for %s: %s", entry.label, first.name, summary(failed))
+
+    def may_warn(self, *about: str) -> bool:
+        """Whether there was no warning about the same in the last minute."""
+        now = time.monotonic()
+        if now - self._warned.get(about, -math.inf) < _WARN_AGAIN:
+            return False
+        if len(self._warned) >= _MOST_NAMES:
+            self._warned.clear()
+        self._warned[about] = now
+        return True
 
 
 @dataclass(slots=True, kw_only=True)
@@ -273,7 +284,8 @@ class _GroupCall:
             raise
         if cools_down and error is not None:
             self.balancer.began_to_cool_down(entry)
-            _log.warning("%s starts to cool down: %s: %s", entry.label, type(error).__name__, error.message)
+            if self.balancer.may_warn("cooldown", entry.label, type(error).__name__):
+                _log.warning("%s starts to cool down: %s: %s", entry.label, type(error).__name__, error.message)
 
     def _sent(self, entry: Entry, claim: Claim) -> Flow[Answer]:
         """The answer of an entry within its share of the time, sent with its own connections."""

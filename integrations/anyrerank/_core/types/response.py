@@ -1,5 +1,6 @@
 """The response to a call, and its attempts."""
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -43,6 +44,10 @@ class Attempt(Value):
         return self.error is None if self.status is None else 200 <= self.status < 300
 
 
+def _new_id() -> str:
+    return f"rerank-{uuid.uuid4().hex}"
+
+
 @public("anyrerank")
 class RerankResponse(Value):
     """The response to a call.
@@ -66,7 +71,7 @@ class RerankResponse(Value):
         saved: US dollars that the `cached` scores cost when they were computed, or `None` if unknown.
     """
 
-    id: str
+    id: Annotated[str, BeforeValidator(lambda value: value or _new_id())] = Field(default_factory=_new_id)
     results: Results = Field(default_factory=Results)
     meta: Annotated[Meta, BeforeValidator(lambda value: Meta() if value is None else value)] = Meta()
     model: str = ""
@@ -88,7 +93,7 @@ class RerankResponse(Value):
         def __init__(
             self,
             *,
-            id: str,  # noqa: A002  as in LiteLLM
+            id: str | None = None,  # noqa: A002  as in LiteLLM
             results: Ranking | Iterable[Mapping[str, Any]] | None = None,
             meta: Meta | Mapping[str, Any] | None = None,
             **others: Any,

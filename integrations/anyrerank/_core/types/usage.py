@@ -11,7 +11,7 @@ from anyrerank._core.types.public import public
 
 
 @public("anyrerank")
-class BilledUnits(Value):
+class BilledUnits(Value, extra="ignore"):
     """What the provider bills for; `None` where it reports nothing."""
 
     search_units: int | float | None = None
@@ -19,7 +19,7 @@ class BilledUnits(Value):
 
 
 @public("anyrerank")
-class Tokens(Value):
+class Tokens(Value, extra="ignore"):
     """Tokens that the provider read and wrote; `None` where it reports nothing."""
 
     input_tokens: int | float | None = None
@@ -27,7 +27,7 @@ class Tokens(Value):
 
 
 @public("anyrerank")
-class Meta(Value):
+class Meta(Value, extra="ignore"):
     """Usage, and warnings of the provider. `estimated` marks numbers that the provider does not report."""
 
     api_version: Mapping[str, Any] | None = None
