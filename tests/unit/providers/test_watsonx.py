@@ -85,6 +85,57 @@ def test_key_is_exchanged_for_a_token(mode: Mode) -> None:
     assert len(response.attempts) == 1
 
 
+class OnPremises(Cloud):
+    """An installation on premises."""
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        if request.url.path != "/icp4d-api/v1/authorize":
+            return super().__call__(request)
+        self.exchanges.append(request)
+        return httpx.Response(200, json={"_messageCode_": "200", "message": "Success", "token": "t-1"})
+
+
+@pytest.mark.parametrize("given", [{"password": "pass-7Hq2", "api_key": None}, {"api_key": "key-7Hq2"}])
+@pytest.mark.parametrize("path", ["", "/ml/v1/text/rerank"])
+def test_user_name_is_exchanged_for_a_token_on_premises(given: dict[str, Any], path: str, mode: Mode) -> None:
+    cloud = OnPremises()
+    reranker = cloud.reranker(mode, api_base=f"https://cpd.test{path}", username="ann", **given)
+    for _ in range(2):
+        assert len(mode.rerank(reranker, QUERY, DOCUMENTS).results) == 3
+    (exchange,) = cloud.exchanges
+    assert (exchange.method, str(exchange.url)) == ("POST", "https://cpd.test/icp4d-api/v1/authorize")
+    secret = {name: value for name, value in given.items() if value}
+    assert json.loads(exchange.content) == {"username": "ann", **secret}
+    assert cloud.authorizations == ["Bearer t-1"] * 2
+    assert str(cloud.ranked[0].url) == "https://cpd.test/ml/v1/text/rerank?version=2024-03-13"
+
+
+def test_user_name_and_password_come_from_the_environment(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"WATSONX_USERNAME": "ann", "WATSONX_PASSWORD": "p", "WATSONX_URL": "https://cpd.test"}.items():
+        monkeypatch.setenv(name, value)
+    cloud = OnPremises()
+    mode.rerank(cloud.reranker(mode, api_key=None, api_base=None), QUERY, DOCUMENTS)
+    assert json.loads(cloud.exchanges[0].content) == {"username": "ann", "password": "p"}
+
+
+def test_password_without_a_user_name_is_refused(mode: Mode) -> None:
+    reranker = OnPremises().reranker(mode, api_key=None, password="pass-7Hq2")
+    with pytest.raises(ConfigurationError, match="pass username=, or set WATSONX_USERNAME"):
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+
+
+def test_refused_password_is_in_no_error(mode: Mode) -> None:
+    def refuse(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(401, json={"message": f"refused {request.content.decode()}"})
+
+    client = mode.client(transport=httpx.MockTransport(refuse))
+    given = {**PROJECT, "username": "ann", "password": "pass-7Hq2", "api_key": None, "http_client": client}
+    reranker = mode.reranker(MODEL, **given)
+    with pytest.raises(AuthenticationError) as caught:
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert not leaks(caught.value, ["pass-7Hq2"])
+
+
 def test_token_is_fetched_over_real_connections(mode: Mode, serve: Callable[..., Loopback]) -> None:
     def script(line: Line) -> None:
         if line.hit.target == "/identity/token":

@@ -69,10 +69,12 @@ class SettingKeywords(TypedDict, total=False):
     dtype: str | None
     iam_url: str | None
     max_length: int | None
+    password: str | SecretStr | None
     project_id: str | None
     space_id: str | None
     threads: int | None
     token: str | SecretStr | None
+    username: str | None
     vertex_ai_credentials: Any
     vertex_ai_location: str | None
     vertex_ai_project: str | None
