@@ -84,6 +84,8 @@ def _document(value: str | dict[str, Any], where: str) -> Document:
     if isinstance(value, str):
         return value
     name = next((name for name in _TEXT_FIELDS if isinstance(value.get(name), str)), None)
+    if name is None and any(field in value and value[field] is None for field in _TEXT_FIELDS):
+        return {**value, "text": ""}
     if name is None:
         fields = ", ".join(sorted(value))[:80] or "none"
         raise BadRequestError(f"{where} must be a JSON object with a string 'text', its fields: {fields}")

@@ -28,6 +28,7 @@ ARRAY = [{"text": "one", "content": "one", "id": 1}, {"text": "two", "page_conte
         (b'["one", {"text": "two"}]', ["one", {"text": "two"}]),
         (b'\xef\xbb\xbf[\n  {"content": "one", "id": 1},\n  {"page_content": "two"}\n]\n', ARRAY),
         (b'{"content": "one", "id": 1}\n{"page_content": "two"}', ARRAY),
+        (b'{"text": "one"}\n{"text": null}', [{"text": "one"}, {"text": ""}]),
         (b"[1, 2]", ["[1, 2]"]),
         (b"[note] a line of text", ["[note] a line of text"]),
     ],
