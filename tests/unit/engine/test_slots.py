@@ -4,10 +4,11 @@ import asyncio
 import pickle
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import pytest
 
-from anyrerank import Reranker, Router
+from anyrerank import Reranker, Router, rerank
 from anyrerank._core.engine.slots import Slots
 from anyrerank._core.runtime import Blocking, Deadline, Flow, Invoke, arun, run
 from anyrerank.errors import APITimeoutError
@@ -138,6 +139,25 @@ def test_max_parallel_requests_of_a_reranker_waits_until_the_deadline() -> None:
         assert entered.wait(10)
         with pytest.raises(APITimeoutError):
             reranker.rerank("other", ["a"], timeout=0.05)
+        leave.set()
+        assert len(first.result(10).results) == 1
+    assert len(server.requests) == 1
+
+
+def test_max_parallel_requests_limits_calls_of_the_function_together() -> None:
+    entered, leave = threading.Event(), threading.Event()
+
+    def handler(exchange: Exchange) -> None:
+        entered.set()
+        leave.wait(10)
+        exchange.rank()
+
+    with StubServer(handler=handler) as server, ThreadPoolExecutor(1) as pool:
+        given: dict[str, Any] = {"model": "cohere_compatible/m", "api_base": server.url, "max_parallel_requests": 1}
+        first = pool.submit(rerank, query="q", documents=["a"], **given)
+        assert entered.wait(10)
+        with pytest.raises(APITimeoutError):
+            rerank(query="other", documents=["a"], timeout=0.05, **given)
         leave.set()
         assert len(first.result(10).results) == 1
     assert len(server.requests) == 1

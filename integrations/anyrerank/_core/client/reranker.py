@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from pydantic import SecretStr
@@ -73,12 +74,17 @@ class Reranker(BaseReranker):
 
     @classmethod
     def _for_one_call(cls, given: Mapping[str, Any], transport: Transport) -> Reranker:
-        """A reranker that shares its connections with other calls."""
+        """A reranker that shares its connections, and the limit of concurrent requests, with other calls."""
         made = object.__new__(cls)
-        made._make(given, transport if given.get("http_client") is None else None)
+        made._make(given, transport if given.get("http_client") is None else None, slots_of=_shared_slots)
         return made
 
-    def _make(self, given: Mapping[str, Any], transport: Transport | None = None) -> None:
+    def _make(
+        self,
+        given: Mapping[str, Any],
+        transport: Transport | None = None,
+        slots_of: Callable[[str, str | None, int | None], Slots | None] = lambda _model, _base, n: Slots.of(n),
+    ) -> None:
         options = dict(given)
         model, custom_llm_provider = options.pop("model"), options.pop("custom_llm_provider")
         kind = provider_class(model, custom_llm_provider)
@@ -96,7 +102,7 @@ class Reranker(BaseReranker):
             price=Price(per_query=checked.input_cost_per_query, per_token=checked.input_cost_per_token),
             prices={} if checked.prices is None else read(checked.prices),
             sender=self._transport.secured(Tls.from_options(checked.ssl_verify, checked.ssl_certificate)),
-            slots=Slots.of(checked.max_parallel_requests),
+            slots=slots_of(f"{kind.prefix}/{model}", checked.api_base, checked.max_parallel_requests),
         )
         self.provider, self.model = self._first.provider, self._first.model
         self._fallbacks = tuple(member for other in checked.fallbacks for member in self._fallback(other))
@@ -154,6 +160,12 @@ class Reranker(BaseReranker):
         sender = self._first.sender
         answer: Answer = (yield from flow) if sender is self._transport else (yield Scope(flow, sender=sender))
         return self._first, answer
+
+
+@lru_cache(maxsize=1024)
+def _shared_slots(model: str, api_base: str | None, n: int | None) -> Slots | None:
+    """The slots of one model at one address, for calls that have no `Reranker` in common."""
+    return Slots.of(n)
 
 
 _MADE = frozenset({"provider", "model", "_options", "_transport", "_first", "_fallbacks", "_groups", "_balancer"})
