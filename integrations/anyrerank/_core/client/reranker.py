@@ -163,7 +163,7 @@ class Reranker(BaseReranker):
 
 
 @lru_cache(maxsize=1024)
-def _shared_slots(model: str, api_base: str | None, n: int | None) -> Slots | None:
+def _shared_slots(_model: str, _base: str | None, n: int | None) -> Slots | None:
     """The slots of one model at one address, for calls that have no `Reranker` in common."""
     return Slots.of(n)
 
