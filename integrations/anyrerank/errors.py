@@ -80,6 +80,7 @@ class RerankError(Exception):
                 ("provider", self.provider),
                 ("model", self.model),
                 ("status", self.status_code),
+                ("attempts", len(self.attempts) if len(self.attempts) > 1 else None),
                 ("request_id", self.request_id),
                 ("retry_after", self.retry_after),
                 ("url", self.url),

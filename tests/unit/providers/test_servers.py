@@ -129,3 +129,32 @@ def test_cohere_chat_in_a_router_is_cohere(mode: Mode) -> None:
         router = Router([{"model_name": "best", "litellm_params": params, "model_info": {"mode": "rerank"}}])
         assert len(mode.rerank(router.as_reranker("best"), "q", ["a"]).results) == 1
     assert server.requests[0].json["model"] == "rerank-v3.5"
+
+
+@pytest.mark.parametrize(
+    ("row", "what"),
+    [
+        ({"index": 7, "relevance_score": 0.5}, "index is not an integer from 0 to 0 but 7"),
+        ({"index": True, "relevance_score": 0.5}, "from 0 to 0 but true"),
+        ({"index": "a secret", "relevance_score": 0.5}, "from 0 to 0 but a string"),
+        ({"relevance_score": 0.5}, "from 0 to 0 but missing"),
+        ({"index": 0, "relevance_score": None}, "relevance_score is not a number but null"),
+        ({"index": 0, "relevance_score": "a secret"}, "is not a number but a string"),
+        ({"index": 0, "points": 0.5}, "relevance_score is missing"),
+    ],
+)
+def test_wrong_value_in_an_answer_is_shown_unless_it_is_a_text(row: dict[str, Any], what: str, sync_mode: Mode) -> None:
+    with StubServer(handler=lambda exchange: exchange.respond(200, {"results": [row]})) as server:
+        reranker = Reranker("cohere_compatible/m", api_base=server.url)
+        with pytest.raises(APIResponseValidationError, match=what) as caught:
+            sync_mode.rerank(reranker, "q", ["a"])
+    assert "a secret" not in str(caught.value)
+
+
+def test_error_after_several_attempts_says_how_many(mode: Mode, waits: list[float]) -> None:
+    with StubServer() as server:
+        server.fail(503)
+        reranker = Reranker("cohere_compatible/m", api_base=server.url, max_retries=2)
+        with pytest.raises(InternalServerError, match="attempts=3"):
+            mode.rerank(reranker, "q", ["a"])
+    assert len(waits) == 2

@@ -128,15 +128,32 @@ def _fault(items: Sequence[Any], count: int, rows: str, index_key: str, score_ke
             return UnusableAnswerError(f"{name} is not an object")
         index = item.get(index_key)
         if type(index) is not int or not 0 <= index < count:
-            return UnusableAnswerError(f"{name}.{index_key} is not an integer from 0 to {count - 1}")
+            return UnusableAnswerError(
+                f"{name}.{index_key} is not an integer from 0 to {count - 1} but {_got(item, index_key)}"
+            )
         if index in seen:
             return UnusableAnswerError(f"{name}.{index_key} repeats {index}")
         seen.add(index)
+        if score_key not in item:
+            return UnusableScoreError(f"{name}.{score_key} is missing")
         try:
-            finite_float(item.get(score_key), f"{name}.{score_key}")
+            finite_float(item[score_key], f"{name}.{score_key}")
         except UnusableScoreError as error:
             return error
     return UnusableAnswerError(f"'{rows}' cannot be read")
+
+
+def _got(item: Mapping[str, Any], key: str) -> str:
+    """The value at `key` for an error message; a text is not shown, as it may quote the request."""
+    return _shown(item[key]) if key in item else "missing"
+
+
+def _shown(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    if isinstance(value, int | float):
+        return f"{value}"[:40]
+    return {str: "a string", dict: "an object"}.get(type(value), "a list")
 
 
 def finite_float(value: Any, name: str) -> float:
@@ -146,7 +163,7 @@ def finite_float(value: Any, name: str) -> float:
         UnusableAnswerError: It is not a number, or NaN or infinite; a bool is not a number.
     """
     if type(value) is not float and type(value) is not int:
-        raise UnusableScoreError(f"{name} is not a number")
+        raise UnusableScoreError(f"{name} is not a number but {_shown(value)}")
     try:
         number = float(value)
     except OverflowError:
