@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -149,11 +150,10 @@ def _got(item: Mapping[str, Any], key: str) -> str:
 
 
 def _shown(value: Any) -> str:
-    if value is None or isinstance(value, bool):
-        return {None: "null", True: "true", False: "false"}[value]
-    if isinstance(value, int | float):
-        return f"{value}"[:40]
-    return {str: "a string", dict: "an object"}.get(type(value), "a list")
+    if value is None or isinstance(value, bool | int | float):
+        return json.dumps(value)[:40]
+    kinds = ((str, "a string"), (dict, "an object"))
+    return next((words for kind, words in kinds if isinstance(value, kind)), "a list")
 
 
 def finite_float(value: Any, name: str) -> float:
