@@ -128,11 +128,11 @@ def test_a_reference_to_a_variable_that_is_not_set_is_refused() -> None:
 
 
 def test_ignored_parameters_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:
-    Router([entry(num_retries=3, stream_timeout=5, rpm=1)])
+    Router([entry(num_retries=3, stream_timeout=5, top_n=3, rpm=1)])
     (record,) = caplog.records
     assert record.levelno == logging.WARNING
     assert "model_list[0] (r)" in record.getMessage()
-    assert "num_retries, stream_timeout" in record.getMessage()
+    assert "num_retries, stream_timeout, top_n" in record.getMessage()
 
 
 FORM = "model_list[0] must be a mapping with a model_name and litellm_params"

@@ -59,14 +59,17 @@ _IGNORED = frozenset(
         "litellm_trace_id",
         "max_file_size_mb",
         "max_retries",
+        "metadata",
         "mock_response",
         "num_retries",
         "organization",
         "output_cost_per_token",
         "region_name",
         "request_timeout",
+        "return_documents",
         "stream_timeout",
         "tags",
+        "top_n",
         "use_in_pass_through",
     }
 )
