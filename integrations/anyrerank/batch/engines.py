@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from anyrerank._core.client import BaseReranker, Reranker, RerankerKeywords
-from anyrerank._core.engine import variable
+from anyrerank._core.runtime import variable
 from anyrerank._core.types import public
 from anyrerank.batch.outcomes import COLUMNS, Outcome
 from anyrerank.batch.rows import IDS, QUERY, Columns, Row, checked

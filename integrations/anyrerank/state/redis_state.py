@@ -8,7 +8,8 @@ from typing import Any
 from typing_extensions import Self
 
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
-from anyrerank._core.routing import Cooldowns, RoutingState, resolved
+from anyrerank._core.routing import Cooldowns, RoutingState
+from anyrerank._core.runtime import resolved
 from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 from anyrerank.state.budgets import RedisBudgets

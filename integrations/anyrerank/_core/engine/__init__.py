@@ -11,7 +11,7 @@ from anyrerank._core.engine.documents import (
     checked_query,
     identity_key,
 )
-from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, split_model, variable
+from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, split_model
 from anyrerank._core.engine.guarding import guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, ConnectionKeywords, KeywordOnly, RouterCallKeywords
 from anyrerank._core.engine.making import (
@@ -73,7 +73,6 @@ __all__ = [
     "split_model",
     "two_values",
     "unknown_option",
-    "variable",
     "wait_before",
     "warn_once",
     "without_aliases",

@@ -1,9 +1,8 @@
-"""Makes providers from arguments and environment variables; nothing else in the package reads `os.environ`."""
+"""Makes providers from arguments and environment variables."""
 
 from __future__ import annotations
 
 import base64
-import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic import SecretStr
 from anyrerank import providers
 from anyrerank._core.engine.making import two_values
 from anyrerank._core.pricing import list_prices
+from anyrerank._core.runtime import variable
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import Connection, Provider
 
@@ -81,11 +81,6 @@ def provider_class(model: str, custom_llm_provider: str | type[Provider] | None 
 def key_from_environment(kind: type[Provider]) -> str | None:
     """The API key in the first environment variable of the provider that is set."""
     return _key(kind)[1]
-
-
-def variable(name: str) -> str | None:
-    """The value of an environment variable without surrounding white space, or `None` if nothing is left."""
-    return os.environ.get(name, "").strip() or None
 
 
 def connect(

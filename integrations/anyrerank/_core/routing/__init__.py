@@ -12,7 +12,6 @@ from anyrerank._core.routing.memory_state import MemoryState
 from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.names import Groups, groups_of, is_wildcard
 from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
-from anyrerank._core.routing.references import resolved
 from anyrerank._core.routing.settings import RouterSettings, aliases_of
 from anyrerank._core.routing.shared import SharedState, routing_state
 from anyrerank._core.routing.state import Claim, Failure, Outcome, RoutingState, Snapshot
@@ -59,7 +58,6 @@ __all__ = [
     "read_config",
     "refuse_misspelt",
     "rerankers_of",
-    "resolved",
     "routing_state",
     "warning_of",
 ]

@@ -16,8 +16,7 @@ from anyrerank._core.routing.litellm_settings import read_settings
 from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.recognition import LeftOut, absent_names, sorted_out, without
 from anyrerank._core.routing.redis_settings import CLUSTER, REDIS, redis_url_of
-from anyrerank._core.routing.references import first_unset, resolved, resolved_settings
-from anyrerank._core.runtime import checked_path
+from anyrerank._core.runtime import checked_path, first_unset, resolved, resolved_settings
 from anyrerank.errors import ConfigurationError, RerankError
 
 _OF_NAMES = ("default_fallbacks", "fallbacks", "model_group_alias")

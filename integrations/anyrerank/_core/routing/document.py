@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from anyrerank._core.routing.entries import Located
-from anyrerank._core.routing.references import PREFIX
 from anyrerank._core.routing.yaml_file import read_yaml
+from anyrerank._core.runtime import REFERENCE
 from anyrerank.errors import ConfigurationError
 
 _RESOLVED = ("credential_list", "environment_variables", "include")
@@ -71,8 +71,8 @@ def _filled_in(value: Any, variables: Mapping[str, Any]) -> Any:
         return Located(value.where, content) if isinstance(value, Located) else content
     if isinstance(value, list):
         return [_filled_in(each, variables) for each in value]
-    if isinstance(value, str) and value.startswith(PREFIX):
-        return variables.get(value.removeprefix(PREFIX), value)
+    if isinstance(value, str) and value.startswith(REFERENCE):
+        return variables.get(value.removeprefix(REFERENCE), value)
     return value
 
 

@@ -22,8 +22,7 @@ from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price, list_prices
 from anyrerank._core.routing.groups import Entry
 from anyrerank._core.routing.load import Terms
-from anyrerank._core.routing.references import resolved_settings
-from anyrerank._core.runtime import did_you_mean, is_number
+from anyrerank._core.runtime import did_you_mean, is_number, resolved_settings
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import Provider, is_http_url

@@ -8,7 +8,7 @@ from typing import Any
 
 from anyrerank._core.pricing import Budget
 from anyrerank._core.routing.misspelt import refuse_misspelt
-from anyrerank._core.routing.references import resolved_settings
+from anyrerank._core.runtime import resolved_settings
 from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import ConfigurationError
 

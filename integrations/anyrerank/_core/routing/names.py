@@ -13,7 +13,7 @@ from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.entries import Located, budget_of, entry_of, full_name, ignored_in, settings_of
 from anyrerank._core.routing.groups import Entry, Group
-from anyrerank._core.routing.references import PREFIX
+from anyrerank._core.runtime import REFERENCE
 from anyrerank.errors import BadRequestError, ConfigurationError
 from anyrerank.providers import names
 
@@ -76,7 +76,7 @@ class WildcardEntry:
         """
         params = self.given["litellm_params"]
         model = _filled(str(params["model"]), name, segments)
-        if model.startswith(PREFIX):  # the name comes from a caller, who must not read the environment
+        if model.startswith(REFERENCE):  # the name comes from a caller, who must not read the environment
             raise ConfigurationError(f"{name[:80]} is not the name of a model")
         given = Located(self.given.where, {**self.given, "litellm_params": {**params, "model": model}})
         entry = entry_of(given, self.id, self.prices, self.transport)

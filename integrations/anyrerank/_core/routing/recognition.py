@@ -14,7 +14,7 @@ from anyrerank._core.engine import split_model
 from anyrerank._core.pricing import list_prices
 from anyrerank._core.routing.entries import Located, full_name, given_names, parameters
 from anyrerank._core.routing.names import located_entry
-from anyrerank._core.routing.references import first_unset, resolved
+from anyrerank._core.runtime import first_unset, resolved
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider
 

@@ -9,12 +9,14 @@ from anyrerank._core.runtime.fork_lock import ForkLock
 from anyrerank._core.runtime.forks import reset_in_child
 from anyrerank._core.runtime.loops import closed_with_loop
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
+from anyrerank._core.runtime.references import REFERENCE, first_unset, resolved, resolved_settings, variable
 from anyrerank._core.runtime.sync_driver import run
 from anyrerank._core.runtime.timeouts import timed_out, timeout
 from anyrerank._core.runtime.trace import traced, tracing, untraced
 
 __all__ = [
     "NO_DEADLINE",
+    "REFERENCE",
     "Blocking",
     "Deadline",
     "Effect",
@@ -33,13 +35,17 @@ __all__ = [
     "checked_path",
     "closed_with_loop",
     "did_you_mean",
+    "first_unset",
     "is_number",
     "needed",
     "reset_in_child",
+    "resolved",
+    "resolved_settings",
     "run",
     "timed_out",
     "timeout",
     "traced",
     "tracing",
     "untraced",
+    "variable",
 ]

@@ -8,8 +8,8 @@ from os import PathLike
 from typing import Any
 
 from anyrerank._core.client import Router, continue_routing
-from anyrerank._core.engine import variable
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
+from anyrerank._core.runtime import variable
 from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailableError
 from anyrerank.gateway.advice import for_operator

@@ -1,15 +1,21 @@
-"""`os.environ/NAME`: how a configuration in LiteLLM's form refers to the environment."""
+"""Environment variables, and `os.environ/NAME`, which refers to one, as in configurations of LiteLLM's."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Container, Mapping
 from contextlib import suppress
 from typing import Any
 
-from anyrerank._core.engine import variable
 from anyrerank.errors import ConfigurationError
 
-PREFIX = "os.environ/"
+REFERENCE = "os.environ/"
+"""What a reference begins with."""
+
+
+def variable(name: str) -> str | None:
+    """The value of an environment variable without surrounding white space, or `None` if nothing is left."""
+    return os.environ.get(name, "").strip() or None
 
 
 def resolved(value: Any, where: str) -> Any:
@@ -28,7 +34,7 @@ def resolved(value: Any, where: str) -> Any:
         return [resolved(each, where) for each in value]
     if not _is_reference(value):
         return value
-    name = value.removeprefix(PREFIX)
+    name = value.removeprefix(REFERENCE)
     found = variable(name)
     if found is None:
         raise ConfigurationError(f"{where}: the environment variable {name} is not set")
@@ -41,7 +47,7 @@ def first_unset(value: Any) -> str | None:
         return first_unset(list(value.values()))
     if isinstance(value, list):
         return next(filter(None, map(first_unset, value)), None)
-    name = value.removeprefix(PREFIX) if _is_reference(value) else None
+    name = value.removeprefix(REFERENCE) if _is_reference(value) else None
     return name if name is not None and variable(name) is None else None
 
 
@@ -56,7 +62,7 @@ def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Containe
 
 
 def _is_reference(value: object) -> bool:
-    return isinstance(value, str) and value.startswith(PREFIX)
+    return isinstance(value, str) and value.startswith(REFERENCE)
 
 
 def _number(text: str) -> int | float | str:
