@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -27,8 +28,12 @@ class Cache(ABC):
 
     Keys are digests of 16 to 32 bytes; values have 8 bytes to some 10 kB. Neither contains text.
 
+    `get` and `put` are enough. A cache that is natively asynchronous also has `aget` and `aput`; `aput` may return
+    before the entries are stored.
+
     Attributes:
-        blocking: Whether `get` and `put` wait for a disk or a network; asynchronous calls then run them in a thread.
+        blocking: Whether `get` and `put` wait for a disk or a network; asynchronous calls then await `aget` and `aput`,
+            which by default run them in a thread.
         failed: Whether its failure was logged; set by calls.
     """
 
@@ -42,6 +47,14 @@ class Cache(ABC):
     @abstractmethod
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Store `entries` by key, replacing what was stored under the same keys."""
+
+    async def aget(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """`get`, without blocking the event loop."""
+        return await asyncio.to_thread(self.get, keys)
+
+    async def aput(self, entries: Mapping[bytes, bytes]) -> None:
+        """`put`, without blocking the event loop."""
+        await asyncio.to_thread(self.put, entries)
 
     @abstractmethod
     def clear(self) -> None:

@@ -233,6 +233,63 @@ def test_call_goes_on_without_a_cache_that_fails(
     ]
 
 
+class Native(Odd):
+    """A cache that waits, and that tells on which thread each of its methods ran."""
+
+    blocking = True
+
+    def __init__(self) -> None:
+        self.called: list[tuple[str, bool]] = []
+        self.entries: dict[bytes, bytes] = {}
+
+    def note(self, method: str) -> None:
+        self.called.append((method, threading.current_thread() is threading.main_thread()))
+
+    def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        self.note("get")
+        return {key: self.entries[key] for key in keys if key in self.entries}
+
+    def put(self, entries: Mapping[bytes, bytes]) -> None:
+        self.note("put")
+        self.entries.update(entries)
+
+
+class NativelyAsync(Native):
+    async def aget(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        self.note("aget")
+        return {key: self.entries[key] for key in keys if key in self.entries}
+
+    async def aput(self, entries: Mapping[bytes, bytes]) -> None:
+        self.note("aput")
+        self.entries.update(entries)
+
+
+@pytest.mark.parametrize(
+    ("kind", "asynchronous"),
+    [(Native, [("get", False), ("put", False)]), (NativelyAsync, [("aget", True), ("aput", True)])],
+)
+def test_a_cache_that_waits_never_does_so_on_the_event_loop(
+    mode: Mode, kind: type[Native], asynchronous: list[tuple[str, bool]]
+) -> None:
+    cache = kind()
+    reranker = served(mode, Wire(), cache=cache)
+    assert mode.rerank(reranker, QUERY, TEXTS).cached == 0
+    assert mode.rerank(reranker, QUERY, TEXTS).cached == 3
+    first = asynchronous if mode.asynchronous else [("get", True), ("put", True)]
+    assert cache.called == [*first, first[0]]
+
+
+def test_a_failure_of_a_native_method_does_not_break_the_call(mode: Mode) -> None:
+    class Broken(NativelyAsync):
+        async def aget(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+            raise OSError("away")
+
+        def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+            raise OSError("away")
+
+    assert mode.rerank(served(mode, Wire(), cache=Broken()), QUERY, TEXTS).results.indexes == (1, 2, 0)
+
+
 WRONG = [b"", b"short", bytes(16)[:15], bytes(17), b"\xff" * 16, b"\xff" * 20, bytes(8), bytes(8) + b"\xff" * 12]
 
 

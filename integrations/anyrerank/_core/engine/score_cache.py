@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import struct
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from hashlib import blake2b
@@ -20,7 +20,7 @@ import orjson
 
 from anyrerank._core.engine.batching import merged
 from anyrerank._core.engine.single_flight import SingleFlight, Values
-from anyrerank._core.runtime import Blocking, Flow
+from anyrerank._core.runtime import Flow, Invoke
 from anyrerank._core.types import Answer, RerankRequest
 from anyrerank.cache import Cache
 
@@ -108,13 +108,22 @@ def missing(texts: Sequence[str], *, cache: Cache, seed: bytes, together: bool) 
     """
     if together:
         key = _call_key(texts, seed)
-        known = cache.get([key]).get(key)
+        known = _found(cache, [key]).get(key)
         return [] if known is not None and _is_call(known, len(texts)) else list(range(len(texts)))
     first: dict[bytes, int] = {}
     for index, key in enumerate(_pair_keys(texts, seed)):
         first.setdefault(key, index)
-    found = cache.get(list(first))
+    found = _found(cache, list(first))
     return [index for key, index in first.items() if key not in found or not _is_pair(found[key])]
+
+
+def _found(cache: Cache, keys: Sequence[bytes]) -> Values:
+    """What is cached; nothing if the cache fails."""
+    try:
+        return cache.get(keys)
+    except Exception as error:  # noqa: BLE001  a cache may be a user's class, and must not break the call
+        warn_once(cache, error)
+        return {}
 
 
 def _pair_keys(texts: Sequence[str], seed: bytes) -> list[bytes]:
@@ -140,12 +149,12 @@ def _cached(
     computed: set[bytes] = set()
 
     def look_up_or_compute(missing: Sequence[bytes]) -> Flow[Values]:
-        found = (yield from _try(cache, partial(cache.get, missing))) or {}
+        found = (yield from _try(cache, partial(cache.get, missing), partial(cache.aget, missing))) or {}
         values = {key: found[key] for key in missing if key in found and is_valid(found[key])}
         if unknown := [key for key in missing if key not in values]:
             fresh = yield from compute(unknown)
             computed.update(fresh)
-            yield from _try(cache, partial(cache.put, fresh))
+            yield from _try(cache, partial(cache.put, fresh), partial(cache.aput, fresh))
             values |= fresh
         return values
 
@@ -153,12 +162,12 @@ def _cached(
     return values, computed
 
 
-def _try(cache: Cache, operation: Callable[[], T]) -> Flow[T | None]:
+def _try(cache: Cache, operation: Callable[[], T], asynchronous: Callable[[], Awaitable[T]]) -> Flow[T | None]:
     """The result of a cache operation, or `None` if it fails: the call then goes on without the cache."""
     try:
         if not cache.blocking:
             return operation()
-        result: T = yield Blocking(operation)
+        result: T = yield Invoke(operation, asynchronous)
     except Exception as error:  # noqa: BLE001  a cache may be a user's class, and must not break the call
         warn_once(cache, error)
         return None

@@ -46,9 +46,18 @@ class IsolatedCache(Cache):
         own = {self._own(key): key for key in keys}
         return {own[key]: value for key, value in self._cache.get(list(own)).items()}
 
+    async def aget(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
+        """`get`, in the way of the shared cache."""
+        own = {self._own(key): key for key in keys}
+        return {own[key]: value for key, value in (await self._cache.aget(list(own))).items()}
+
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Store values for this caller."""
         self._cache.put({self._own(key): value for key, value in entries.items()})
+
+    async def aput(self, entries: Mapping[bytes, bytes]) -> None:
+        """`put`, in the way of the shared cache."""
+        await self._cache.aput({self._own(key): value for key, value in entries.items()})
 
     def clear(self) -> None:
         """Remove the entries of all callers: a cache cannot tell them apart."""
