@@ -20,7 +20,7 @@ if _typing.TYPE_CHECKING:
         Results,
         Tokens,
     )
-    from anyrerank.cache import MemoryCache, SQLiteCache
+    from anyrerank.cache import MemoryCache, RedisCache, SQLiteCache
     from anyrerank.errors import (
         APIConnectionError,
         APIResponseValidationError,
@@ -65,6 +65,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
+    "RedisCache",
     "RerankError",
     "RerankResponse",
     "RerankResult",
@@ -85,6 +86,7 @@ _HOMES = {
     "Budget": "_core.pricing",
     "DeploymentStatus": "_core.client",
     "MemoryCache": "cache",
+    "RedisCache": "cache",
     "Reranker": "_core.client",
     "Router": "_core.client",
     "SQLiteCache": "cache",

@@ -19,6 +19,7 @@ _MODULES = {
     "memory": "memory",
     "offline": "offline",
     "router": "routing",
+    "cache": "caching",
     "ledger": "spending",
     "compare": "comparing",
     "adapters": "adapters",

@@ -38,22 +38,22 @@ def shown(url: str) -> str:
     return f"{scheme}://{rest.rpartition('@')[2].partition('?')[0]}"
 
 
-def sync_client(url: str, timeout: float) -> Any:
-    """A thread-safe client whose commands take at most `timeout` seconds."""
-    return needed("redis", "redis").Redis.from_url(url, **_options(timeout))
+def sync_client(url: str, timeout: float, connect_timeout: float = CONNECT_SECONDS) -> Any:
+    """A thread-safe client whose commands take at most `timeout` seconds, and a connection `connect_timeout`."""
+    return needed("redis", "redis").Redis.from_url(url, **_options(timeout, connect_timeout))
 
 
 def async_client(url: str) -> Any:
     """A client for one event loop. Its caller limits the time of commands."""
-    return needed("redis.asyncio", "redis").Redis.from_url(url, **_options(None))
+    return needed("redis.asyncio", "redis").Redis.from_url(url, **_options(None, CONNECT_SECONDS))
 
 
-def _options(timeout: float | None) -> dict[str, Any]:
+def _options(timeout: float | None, connect_timeout: float) -> dict[str, Any]:
     retry = needed("redis.retry", "redis").Retry(needed("redis.backoff", "redis").NoBackoff(), 0)
     return {
         "protocol": 2,
         "socket_timeout": timeout,
-        "socket_connect_timeout": CONNECT_SECONDS,
+        "socket_connect_timeout": connect_timeout,
         "socket_keepalive": True,
         "retry": retry,  # an operation that may have run must not run again unnoticed
         "client_name": "anyrerank",

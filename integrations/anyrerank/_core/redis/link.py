@@ -28,7 +28,6 @@ from anyrerank._core.runtime import reset_in_child
 
 _PAUSE = 0.25
 """Seconds after a failure in which no thread tries again."""
-_LARGEST_BACKLOG = 10_000
 _SLOW_SECONDS = 5.0
 
 
@@ -42,15 +41,22 @@ class RedisLink:
     Args:
         url: `redis://`, `rediss://` or `unix://`.
         timeout: Seconds that a command may take.
+        connect_timeout: Seconds that a connection may take while a caller waits for it.
+        backlog: How many posted commands to keep while the server is away; with 0, those that it is too slow for are
+            lost too.
 
     Raises:
         ConfigurationError: The URL is wrong.
         MissingExtraError: The client library is not installed.
     """
 
-    def __init__(self, url: str, *, timeout: float = 0.05) -> None:
+    def __init__(
+        self, url: str, *, timeout: float = 0.05, connect_timeout: float = CONNECT_SECONDS, backlog: int = 10_000
+    ) -> None:
         self.url = checked_url(url)
         self.timeout = timeout
+        self._connect_timeout = connect_timeout
+        self._largest_backlog = backlog
         self._reset()
         reset_in_child(self, RedisLink._reset)
 
@@ -58,7 +64,7 @@ class RedisLink:
         self._client: Any = None
         self._lock = threading.Lock()
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLink] = weakref.WeakKeyDictionary()
-        self._backlog: deque[Command] = deque(maxlen=_LARGEST_BACKLOG)
+        self._backlog: deque[Command] = deque(maxlen=self._largest_backlog)
         self._away: RedisUnavailableError | None = None
         self._next_try = 0.0
 
@@ -99,6 +105,22 @@ class RedisLink:
         except failures() as error:
             raise unavailable(self.url, error, _SLOW_SECONDS) from None
 
+    def unlink(self, pattern: bytes) -> None:
+        """Remove the keys that match a pattern, on a connection of its own; it may take seconds.
+
+        Raises:
+            RedisUnavailableError: The server cannot be used; some keys may be removed.
+        """
+        try:
+            with sync_client(self.url, _SLOW_SECONDS) as client:
+                cursor = None
+                while cursor != 0:
+                    cursor, keys = client.scan(cursor or 0, match=pattern, count=1000)
+                    if keys:
+                        client.unlink(*keys)
+        except failures() as error:
+            raise unavailable(self.url, error, _SLOW_SECONDS) from None
+
     async def acall(self, command: Command) -> Any:
         """`call`, on the running event loop; a connection does not take longer either.
 
@@ -111,7 +133,7 @@ class RedisLink:
         """Send a command whose reply does not matter; on an event loop without waiting.
 
         If the server is away, the command is sent when it is back, with its last argument replaced by 1: the server may
-        have run it before. The newest 10,000 are kept.
+        have run it before. The newest ones are kept, as many as the backlog takes.
         """
         try:
             loop = asyncio.get_running_loop()
@@ -122,6 +144,12 @@ class RedisLink:
                 self._backlog.append(repeated(command))
         else:
             self._on(loop).post(command)
+
+    async def apost(self, command: Command) -> None:
+        """`post`, on the running event loop, whose end waits for the command to be sent."""
+        link = self._on(asyncio.get_running_loop())
+        await link.register()
+        link.post(command)
 
     async def aclose(self) -> None:
         """Send what is left on the running event loop, and close all connections."""
@@ -156,13 +184,15 @@ class RedisLink:
             with self._lock:
                 for closed in [each for each in self._loops if each.is_closed()]:
                     del self._loops[closed]
-                link = self._loops[loop] = LoopLink(self.url, self.timeout, self._backlog)
+                link = self._loops[loop] = LoopLink(
+                    self.url, self.timeout, max(self.timeout, self._connect_timeout), self._backlog
+                )
         return link
 
     def _replies(self, commands: list[Command]) -> list[Any]:
         with self._lock:
             if self._client is None:
-                self._client = sync_client(self.url, self.timeout)
+                self._client = sync_client(self.url, self.timeout, self._connect_timeout)
         with self._client.pipeline(transaction=False) as pipeline:
             replies: list[Any] = execute(pipeline, commands)
             if unknown := unknown_scripts(replies):

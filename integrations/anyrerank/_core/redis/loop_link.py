@@ -19,9 +19,11 @@ from anyrerank._core.redis.clients import (
 )
 from anyrerank._core.redis.script import Command, repeated
 from anyrerank._core.redis.unavailable import RedisUnavailableError
-from anyrerank._core.runtime import closed_with_loop, timeout
+from anyrerank._core.runtime import closed_with_loop, finished_within, timeout
 
 _LARGEST_PIPELINE = 256
+_LONGEST_QUEUE = 1_000
+"""Commands that wait to be sent, where further posted ones may be lost."""
 _PAUSE = 0.25
 """Seconds between two attempts to reach a server that does not answer."""
 
@@ -34,18 +36,22 @@ class LoopLink:
     Args:
         url: Of the server.
         seconds: How long a pipeline may take.
-        backlog: Gets the commands that no caller waits for, and that could not be sent.
+        longest: How long a call may wait, also for the first connection.
+        backlog: Gets the commands that no caller waits for, and that could not be sent; if it has no room for any, they
+            may be lost.
     """
 
-    def __init__(self, url: str, seconds: float, backlog: deque[Command]) -> None:
+    def __init__(self, url: str, seconds: float, longest: float, backlog: deque[Command]) -> None:
         self._url = url
         self._seconds = seconds
+        self._longest = longest
         self._backlog = backlog
         self._client = async_client(url)
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._away: RedisUnavailableError | None = None
         self._is_registered = False
+        self._was_connected = False
 
     async def call(self, command: Command) -> Any:
         """The reply to a command.
@@ -57,22 +63,36 @@ class LoopLink:
             raise RedisUnavailableError(str(self._away))
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._enqueue(command, reply)
-        return await reply
+        try:
+            if await finished_within(self._longest, reply):
+                return reply.result()
+        finally:
+            reply.cancel()
+        raise unavailable(self._url, TimeoutError(), self._longest)
 
     def post(self, command: Command) -> None:
         """Send a command whose reply does not matter; later, if the server is away."""
-        if self._away is None:
-            self._enqueue(command, None)
-        else:
+        if self._away is not None:
             self._backlog.append(command)
+        elif self._backlog.maxlen or len(self._waiting) < _LONGEST_QUEUE:
+            self._enqueue(command, None)
+
+    async def register(self) -> None:
+        """Let the end of the event loop send what is left."""
+        if not self._is_registered:
+            self._is_registered = True
+            await closed_with_loop(self)
 
     async def close(self) -> None:
         """Send what is left, unless the server is away, and close the connections."""
         if self._task is not None:
+            if self._away is None:
+                await finished_within(self._longest, self._task)
             self._task.cancel()
             await asyncio.wait((self._task,))
-        if self._away is None and (self._waiting or self._backlog):
+        if self._away is None:
             self._take_backlog()
+        while self._away is None and self._waiting:
             await self._send_waiting()
         await self._client.aclose()
 
@@ -82,9 +102,9 @@ class LoopLink:
             self._task = asyncio.get_running_loop().create_task(self._run())
 
     async def _run(self) -> None:
-        if not self._is_registered:
-            self._is_registered = True
-            await closed_with_loop(self)
+        await self.register()
+        if not self._was_connected:
+            self._was_connected = True
             await self._connect()
         while self._waiting:
             await self._send_waiting()
@@ -101,18 +121,29 @@ class LoopLink:
         """Send one pipeline."""
         batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_PIPELINE))]
         try:
-            async with timeout(self._seconds):
-                replies = await self._replies([command for command, _ in batch])
+            replies = await self._replies_in_time([command for command, _ in batch])
         except failures() as error:
             self._away = unavailable(self._url, error, self._seconds)
             self._refuse((*batch, *self._waiting), self._away)
             self._waiting.clear()
         except asyncio.CancelledError:  # the loop ends
             self._refuse(batch, RedisUnavailableError("the event loop ended"))
+            if not self._backlog.maxlen:
+                self._waiting.extend(each for each in batch if each[1] is None)
             raise
         else:
             for (_, future), reply in zip(batch, replies, strict=True):
                 self._answer(future, reply)
+
+    async def _replies_in_time(self, commands: Sequence[Command]) -> list[Any]:
+        sending = asyncio.get_running_loop().create_task(self._replies(commands))
+        try:
+            if await finished_within(self._seconds, sending):
+                return sending.result()
+            raise TimeoutError
+        finally:
+            sending.cancel()
+            await asyncio.wait((sending,))
 
     async def _replies(self, commands: Sequence[Command]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipeline:

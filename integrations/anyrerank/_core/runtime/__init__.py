@@ -11,7 +11,7 @@ from anyrerank._core.runtime.loops import closed_with_loop
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.references import REFERENCE, first_unset, resolved, resolved_settings, variable
 from anyrerank._core.runtime.sync_driver import run
-from anyrerank._core.runtime.timeouts import timed_out, timeout
+from anyrerank._core.runtime.timeouts import finished_within, timed_out, timeout
 from anyrerank._core.runtime.trace import traced, tracing, untraced
 
 __all__ = [
@@ -35,6 +35,7 @@ __all__ = [
     "checked_path",
     "closed_with_loop",
     "did_you_mean",
+    "finished_within",
     "first_unset",
     "is_number",
     "needed",
