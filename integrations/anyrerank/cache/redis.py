@@ -67,7 +67,7 @@ class RedisCache(Cache):
         return f"RedisCache({self._link.shown!r}, ttl={self.ttl}, prefix={self.prefix!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (partial(type(self), self._url, ttl=self.ttl, prefix=self.prefix), ())
+        return (_made, (type(self), self._url, self.ttl, self.prefix))
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The values of those `keys` that are cached and not expired."""
@@ -122,6 +122,10 @@ class RedisCache(Cache):
     def _storing(self, entries: Mapping[bytes, bytes]) -> Command:
         parts = [part for key, value in entries.items() for part in (key, _checksum(key, value) + value)]
         return _STORE.command([], [self._start, self._milliseconds, _packed(parts)])
+
+
+def _made(kind: type[RedisCache], url: str, ttl: float | None, prefix: str) -> RedisCache:
+    return kind(url, ttl=ttl, prefix=prefix)
 
 
 def _packed(parts: Sequence[bytes]) -> bytes:

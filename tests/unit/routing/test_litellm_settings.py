@@ -11,7 +11,7 @@ import pytest
 from tests.support.frameworks import Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY
 
-from anyrerank import BadRequestError, BudgetExceededError, ConfigurationError, MemoryCache, Router
+from anyrerank import BadRequestError, BudgetExceededError, ConfigurationError, MemoryCache, RedisCache, Router
 from anyrerank._core.routing import read_config
 
 COHERE = {"model_name": "r", "litellm_params": {"model": "cohere/rerank-v3.5", "api_key": KEY}}
@@ -81,10 +81,66 @@ def test_a_cache_in_memory_is_used(tmp_path: Path, settings: dict[str, Any], ttl
     assert (cache.ttl if isinstance(cache, MemoryCache) else None) == ttl
 
 
+PLACES: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
+    "url": ({"url": "rediss://h:1/2"}, {}, "rediss://h:1/2"),
+    "host": ({"host": "h"}, {}, "redis://h:6379/0"),
+    "all": (
+        {"host": "::1", "port": 7, "username": "u", "password": "p/w", "db": 3, "ssl": True},
+        {},
+        "rediss://u:p%2Fw@[::1]:7/3",
+    ),
+    "variables in the file": (
+        {"host": "os.environ/H", "port": "os.environ/P", "password": "os.environ/W"},
+        {"H": "h", "P": "7", "W": "w"},
+        "redis://:w@h:7/0",
+    ),
+    "REDIS_URL": ({}, {"REDIS_URL": "redis://h:9/0", "REDIS_HOST": "other"}, "os.environ/REDIS_URL"),
+    "a url in a variable": ({"url": "os.environ/URL"}, {"URL": "redis://h:9/0"}, "os.environ/URL"),
+    "REDIS_HOST": ({}, {"REDIS_HOST": "h", "REDIS_PASSWORD": "w", "REDIS_SSL": "true"}, "rediss://:w@h:6379/0"),
+}
+
+
+@pytest.mark.parametrize(("params", "variables", "url"), PLACES.values(), ids=PLACES.keys())
+def test_a_cache_in_redis_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, params: dict[str, Any], variables: dict[str, str], url: str
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    settings = {"cache": True, "cache_params": {"type": "redis", "ttl": 60, "namespace": "n", **params}}
+    router = Router.from_config(written(tmp_path, litellm_settings=settings))
+    assert router.as_reranker().options.cache.__reduce__() == RedisCache(url, ttl=60, prefix="n").__reduce__()
+
+
+def test_a_cache_in_redis_answers_for_another_process(tmp_path: Path, redis_url: str) -> None:
+    wire = Wire()
+    path = written(tmp_path, litellm_settings={"cache": True, "cache_params": {"type": "redis", "url": redis_url}})
+    for cached in (0, 2):
+        with httpx.Client(transport=httpx.MockTransport(wire)) as client:
+            response = Router.from_config(path, http_client=client).rerank("r", QUERY, ["a 0.1", "b 0.9"])
+        assert response.cached == cached
+    assert len(wire.requests) == 1
+
+
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
-    "Redis as a cache": (
+    "a cache of another type": (
+        {"litellm_settings": {"cache": True, "cache_params": {"type": "s3"}}},
+        "a cache of type s3 is not supported",
+    ),
+    "a cache in Redis that is not set": (
         {"litellm_settings": {"cache": True, "cache_params": {"type": "redis", "host": "os.environ/NOT_SET"}}},
-        "a cache of type redis is not supported",
+        "the environment variable NOT_SET is not set",
+    ),
+    "a cache in no Redis": (
+        {"litellm_settings": {"cache": True, "cache_params": {"type": "redis"}}},
+        "needs a host or a url",
+    ),
+    "a cache in two servers": (
+        {"litellm_settings": {"cache": True, "cache_params": {"type": "redis", "host": "h", "url": "redis://h"}}},
+        "set either url or host",
+    ),
+    "a cache in a cluster": (
+        {"litellm_settings": {"cache": True, "cache_params": {"type": "redis", "redis_startup_nodes": [{}]}}},
+        "Redis Cluster is not supported",
     ),
     "a cache that is no mapping": ({"litellm_settings": {"cache": True, "cache_params": "local"}}, "must be a mapping"),
     "a duration alone": ({"litellm_settings": {"budget_duration": "1d"}}, "budget_duration needs a max_budget"),

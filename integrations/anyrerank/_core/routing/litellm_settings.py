@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyrerank._core.pricing import Budget
+from anyrerank._core.routing.litellm_cache import cache_of
 from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.runtime import resolved_settings
-from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import ConfigurationError
 
 _ARGUMENTS = {
@@ -25,7 +25,6 @@ _ARGUMENTS = {
 _TLS = frozenset({"ssl_verify", "ssl_certificate"})
 _BUDGETS = {"budget": ("max_budget", "budget_duration"), "user_budget": ("max_end_user_budget", None)}
 _CACHE = frozenset({"cache", "cache_params"})
-_CACHE_PARAMS = frozenset({"mode", "supported_call_types", "ttl", "type"})
 _KEPT_ANYWAY = frozenset({"redact_messages_in_exceptions", "redact_user_api_key_info", "turn_off_message_logging"})
 """Nothing is logged that these would keep out of the logs."""
 _USED = frozenset({*_ARGUMENTS, *_TLS, "max_budget", "budget_duration", "max_end_user_budget", *_CACHE, *_KEPT_ANYWAY})
@@ -87,9 +86,7 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
     """
     refuse_misspelt("litellm_settings", section, {*_USED, *_REFUSED})
     _refuse(section)
-    set_ = {name: value for name, value in section.items() if name in _USED and value is not None}
-    if isinstance(params := set_.get("cache_params"), Mapping):
-        set_["cache_params"] = {name: value for name, value in params.items() if name in _CACHE_PARAMS}
+    set_ = {name: value for name, value in section.items() if name in _USED - _CACHE and value is not None}
     given = resolved_settings(set_, where, numbers=_NUMBERS)
     arguments = {ours: given[theirs] for theirs, ours in _ARGUMENTS.items() if theirs in given}
     if given.get("budget_duration") is not None and given.get("max_budget") is None:
@@ -97,7 +94,7 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
     for argument, (dollars, window) in _BUDGETS.items():
         if given.get(dollars) is not None:
             arguments[argument] = _budget(dollars, given[dollars], given.get(window) if window else None)
-    cache = _cache(given.get("cache"), given.get("cache_params") or {})
+    cache = cache_of(section, where)
     return FromLiteLLM(
         arguments={**arguments, **({} if cache is None else {"cache": cache})},
         params={name: given[name] for name in _TLS & given.keys()},
@@ -133,24 +130,3 @@ def _budget(name: str, dollars: Any, window: Any) -> Budget:
         return Budget(dollars, window)
     except ConfigurationError as error:
         raise ConfigurationError(f"litellm_settings: {name}: {error.message}") from None
-
-
-def _cache(wanted: object, params: object) -> Cache | None:
-    """The cache that `cache` and `cache_params` describe."""
-    if not isinstance(params, Mapping):
-        raise ConfigurationError("litellm_settings: cache_params must be a mapping")
-    calls = params.get("supported_call_types")
-    if wanted is not True or params.get("mode") == "default_off" or (calls is not None and not _has_rerank(calls)):
-        return None
-    kind = params.get("type", "local")
-    if kind != "local":
-        raise ConfigurationError(
-            f"litellm_settings: cache_params: a cache of type {str(kind)[:40]} is not supported; write type: local for "
-            "one in memory, or cache: false"
-        )
-    ttl = params.get("ttl")
-    return MemoryCache() if ttl is None else MemoryCache(ttl=ttl)
-
-
-def _has_rerank(calls: object) -> bool:
-    return isinstance(calls, list) and bool({"rerank", "arerank"} & set(map(str, calls)))

@@ -11,32 +11,36 @@ from anyrerank.errors import ConfigurationError
 REDIS = ("redis_url", "redis_host", "redis_port", "redis_password", "redis_db")
 """Names in `router_settings`."""
 CLUSTER = "redis_startup_nodes"
+_PARTS = ("url", "host", "port", "username", "password", "db", "ssl")
 
 
-def redis_url_of(settings: Mapping[str, Any], section: str) -> str | None:
+def redis_url_of(settings: Mapping[str, Any], section: str, *, prefix: str = "redis_") -> str | None:
     """The URL that `redis_url`, or `redis_host` and its companions, describe; `None` if there are none.
 
     Args:
         settings: Without references to variables.
         section: Their name in the file.
+        prefix: What the names begin with.
 
     Raises:
         ConfigurationError: They contradict each other, or describe a cluster.
     """
-    given = {name: settings[name] for name in (*REDIS, CLUSTER) if settings.get(name) is not None}
-    if CLUSTER in given:
+    if settings.get(CLUSTER) is not None:
         raise ConfigurationError(
             f"{section}: {CLUSTER}: Redis Cluster is not supported; use one server, or its primary"
         )
+    given = {name: settings[prefix + name] for name in _PARTS if settings.get(prefix + name) is not None}
     if not given:
         return None
-    if "redis_url" in given:
+    if "url" in given:
         if len(given) > 1:
-            raise ConfigurationError(f"{section}: set either redis_url or redis_host, not both")
-        return str(given["redis_url"])
-    if "redis_host" not in given:
-        raise ConfigurationError(f"{section}: {min(given)} needs a redis_host")
-    password = f":{quote(str(given['redis_password']), safe='')}@" if "redis_password" in given else ""
-    host = str(given["redis_host"])
+            raise ConfigurationError(f"{section}: set either {prefix}url or {prefix}host, not both")
+        return str(given["url"])
+    if "host" not in given:
+        raise ConfigurationError(f"{section}: {prefix}{min(given)} needs a {prefix}host")
+    user, password = (quote(str(given.get(name, "")), safe="") for name in ("username", "password"))
+    login = f"{user}:{password}@" if user or password else ""
+    host = str(given["host"])
     shown = f"[{host}]" if ":" in host else host
-    return f"redis://{password}{shown}:{given.get('redis_port', 6379)}/{given.get('redis_db', 0)}"
+    scheme = "rediss" if given.get("ssl") in (True, "true", "True") else "redis"
+    return f"{scheme}://{login}{shown}:{given.get('port', 6379)}/{given.get('db', 0)}"
