@@ -9,6 +9,7 @@ import typing as _typing
 
 if _typing.TYPE_CHECKING:
     from anyrerank._core.client import DeploymentStatus, Reranker, Router, arerank, rerank, using_attributes
+    from anyrerank._core.limits import Limit
     from anyrerank._core.pricing import Budget
     from anyrerank._core.types import (
         Attempt,
@@ -32,6 +33,7 @@ if _typing.TYPE_CHECKING:
         FallbackError,
         GuardrailRaisedError,
         InternalServerError,
+        LimitReachedError,
         MissingExtraError,
         NotFoundError,
         PermissionDeniedError,
@@ -59,6 +61,8 @@ __all__ = [
     "FallbackError",
     "GuardrailRaisedError",
     "InternalServerError",
+    "Limit",
+    "LimitReachedError",
     "MemoryCache",
     "Meta",
     "MissingExtraError",
@@ -85,6 +89,7 @@ __all__ = [
 _HOMES = {
     "Budget": "_core.pricing",
     "DeploymentStatus": "_core.client",
+    "Limit": "_core.limits",
     "MemoryCache": "cache",
     "RedisCache": "cache",
     "Reranker": "_core.client",

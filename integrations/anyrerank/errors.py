@@ -6,6 +6,7 @@
       +-- NotFoundError                no such model or path
       +-- BadRequestError              the call is wrong; sending it again will not help
       +-- RateLimitError               too many requests, or a quota is used up
+      |     +-- LimitReachedError      a `Limit` would have let it go too late; nothing was sent
       +-- APITimeoutError              no answer within `timeout`
       +-- APIConnectionError           refused, reset, DNS, TLS
       +-- InternalServerError          the provider failed
@@ -120,6 +121,10 @@ class BadRequestError(RerankError):
 
 class RateLimitError(RerankError):
     """Too many requests or tokens (429); `retry_after` holds the wait that the provider asks for."""
+
+
+class LimitReachedError(RateLimitError):
+    """A `Limit` would have let a request go after the timeout of its call; it was not sent."""
 
 
 class APITimeoutError(RerankError):

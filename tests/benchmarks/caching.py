@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from itertools import count
 from statistics import median
+from typing import Any
 
 from anyrerank import RedisCache, Reranker
 from tests.benchmarks.cores import CLIENT, SERVER, pin
@@ -40,7 +41,7 @@ def run() -> list[Figure]:
 async def _rates(address: str, url: str) -> tuple[float, ...]:
     documents = texts(_DOCUMENTS)
     cache, rounds = RedisCache(url), [list[float]() for _ in range(3)]
-    connection = {"api_key": KEY, "api_base": address}
+    connection: dict[str, Any] = {"api_key": KEY, "api_base": address}
     async with Reranker(MODEL, **connection) as bare, Reranker(MODEL, **connection, cache=cache) as caching:
         for number in range(1 + _ROUNDS):
             found = [

@@ -9,10 +9,12 @@ from typing import Any
 
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.engine import causes, is_final, retryable
+from anyrerank._core.limits import Limit
 from anyrerank._core.types import Attempt
 from anyrerank.batch.outcomes import Outcome, answered, failed
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.rows import Row
+from anyrerank.batch.turns import RowTurns
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -56,16 +58,25 @@ class Asker:
         pace: When to ask.
         max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
         overrides: Options for every call, such as a budget.
+        limit: What the requests wait for, in addition to the limit that the reranker has.
         is_proven: Whether rows were answered before, so that one that is refused is to blame itself.
     """
 
     def __init__(
-        self, reranker: BaseReranker, pace: Pace, max_wait: float, overrides: Mapping[str, Any], *, is_proven: bool
+        self,
+        reranker: BaseReranker,
+        pace: Pace,
+        max_wait: float,
+        overrides: Mapping[str, Any],
+        *,
+        limit: Limit | None,
+        is_proven: bool,
     ) -> None:
         self._reranker = reranker
         self._pace = pace
         self._max_wait = max_wait
         self._is_proven = is_proven
+        self._limits = [each for each in (reranker.options.limit, limit) if each is not None]
         # One request of a row at a time: so as many requests are in flight as rows.
         self._options = {**overrides, "return_documents": False, "on_error": "raise", "max_concurrency": 1}
 
@@ -85,6 +96,7 @@ class Asker:
             try:
                 await self._pace.enter()
                 try:
+                    options["limit"] = RowTurns(self._limits, self._pace) if self._limits else None
                     response = await self._reranker.arerank(row.query, row.documents, **options)
                 finally:
                     self._pace.leave()

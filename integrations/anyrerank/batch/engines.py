@@ -15,6 +15,7 @@ from anyrerank._core.runtime import variable
 from anyrerank._core.types import public
 from anyrerank.batch.outcomes import COLUMNS, Outcome
 from anyrerank.batch.rows import IDS, QUERY, Columns, Row, checked
+from anyrerank.batch.settings import limit_of
 from anyrerank.batch.worker import Spec, Worker, worker
 from anyrerank.errors import AuthenticationError, BadRequestError
 
@@ -46,11 +47,12 @@ class RerankBatch:
         documents: Name of the candidates; by default `candidates` or `documents`.
         keep: Names of the columns that are copied to the output; by default `id` or `custom_id`.
         in_flight: Maximum number of requests in flight, for each process.
-        rpm: Maximum number of rows sent per minute, for each process.
+        rpm, tpm: Maximum number of requests and of tokens per minute, for each process.
         max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
         api_key_env: Name of the environment variable that holds the key on the workers; by default that of the
             provider.
-        options: Other options of `Reranker`, except `api_key`, `headers`, `http_client` and budgets.
+        options: Other options of `Reranker`, such as a `limit` with a `state` that all processes share; not `api_key`,
+            `headers`, `http_client` and budgets.
 
     Raises:
         RerankError: An invalid option.
@@ -65,6 +67,7 @@ class RerankBatch:
         keep: Sequence[str] | None = None,
         in_flight: int = 64,
         rpm: float | None = None,
+        tpm: float | None = None,
         max_wait: float = 3600.0,
         api_key_env: str | None = None,
         **options: Unpack[RerankerKeywords],
@@ -74,7 +77,8 @@ class RerankBatch:
                 raise BadRequestError(f"{name} {why}")
         self._columns = Columns(query, documents, None if keep is None else tuple(keep))
         make = partial(_made, model, api_key_env, {**options})
-        self._spec = Spec(make=make, in_flight=in_flight, rpm=rpm, max_wait=max_wait)
+        self._spec = Spec(make=make, in_flight=in_flight, rpm=rpm, tpm=tpm, max_wait=max_wait)
+        limit_of(rpm, tpm)
         Reranker(model, **options)  # checks the options here, not on a worker
 
     def __repr__(self) -> str:

@@ -9,6 +9,7 @@ from typing import Literal, TypeAlias
 
 from anyrerank._core.client import BaseReranker, plans_of
 from anyrerank._core.engine import Plan
+from anyrerank._core.limits import Limit
 from anyrerank._core.pricing import together
 from anyrerank._core.types import public
 from anyrerank.batch.formats import Sample
@@ -38,7 +39,7 @@ class Estimate:
         documents: Candidates that are sent.
         dollars: US dollars, or `None` if the price is unknown.
         tokens: Tokens, where they are what costs.
-        rpm: Requests per minute that are allowed, or `None` if no limit was given.
+        rpm, tpm: Requests and tokens per minute that are allowed, or `None` if no limit was given.
         via: How rows are asked for; the price is the one of this way.
     """
 
@@ -51,14 +52,21 @@ class Estimate:
     dollars: float | None
     tokens: int | None
     rpm: float | None
+    tpm: float | None
     via: Via = "requests"
 
     @property
     def hours(self) -> float | None:
-        """Duration at the given rate, or `None` without one. With a batch API, the longest that it may take."""
+        """Duration at the given rates, or `None` without one. With a batch API, the longest that it may take."""
         if self.via == "batch-api":
             return float(HOURS * max(1, -(-(self.tokens or 0) // MAX_TOKENS)))
-        return self.requests / self.rpm / 60 if self.rpm else None
+        return max((count / rate / 60 for count, rate, _ in self._rates), default=None)
+
+    @property
+    def _rates(self) -> list[tuple[int, float, str]]:
+        """How many there are of what is limited, the limit, and its name; tokens as far as they are known."""
+        pairs = ((self.requests, self.rpm, "requests"), (self.tokens, self.tpm, "tokens"))
+        return [(count, rate, name) for count, rate, name in pairs if count is not None and rate is not None]
 
     def __str__(self) -> str:
         about = "" if self.exact else "about "
@@ -73,7 +81,8 @@ class Estimate:
     def _time(self) -> str:
         if self.via == "batch-api":
             return f" ({DISCOUNT:.0%} less through the Batch API), within {self.hours:g} hours"
-        return "" if self.hours is None else f", {_duration(self.hours)} at {self.rpm:g} requests per minute"
+        rates = " and ".join(f"{rate:g} {name}" for _, rate, name in self._rates)
+        return "" if self.hours is None else f", {_duration(self.hours)} at {rates} per minute"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +102,7 @@ class Sampled:
     dollars: float | None
     tokens: float | None
 
-    def of_rest(self, reranker: BaseReranker, files: int, rows: int, *, rpm: float | None, via: Via) -> Estimate:
+    def of_rest(self, reranker: BaseReranker, files: int, rows: int, *, limit: Limit | None, via: Via) -> Estimate:
         """The estimate for `rows` rows."""
         return Estimate(
             model=reranker.deployment,
@@ -104,7 +113,8 @@ class Sampled:
             documents=round(rows * self.documents),
             dollars=None if self.dollars is None else rows * self.dollars,
             tokens=None if self.tokens is None else round(rows * self.tokens),
-            rpm=rpm,
+            rpm=None if limit is None else limit.rpm,
+            tpm=None if limit is None else limit.tpm,
             via=via,
         )
 

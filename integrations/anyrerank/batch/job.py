@@ -23,7 +23,7 @@ from anyrerank.batch.pace import Pace
 from anyrerank.batch.progress import Meter
 from anyrerank.batch.report import Report
 from anyrerank.batch.runner import Runner
-from anyrerank.batch.settings import Settings
+from anyrerank.batch.settings import Settings, limit_of
 from anyrerank.batch.signals import heard
 from anyrerank.batch.source import Inputs, input_files
 from anyrerank.batch.submissions import Submissions
@@ -46,6 +46,7 @@ class Job:
         self.settings = settings
         self.api = BatchApi(reranker) if settings.via == "batch-api" else None
         self.reranker = reranker if self.api is None else self.api.reranker
+        self.limit = settings.limit or limit_of(settings.rpm, settings.tpm)
         self.folder = Folder(Path(out))
         self.facts = facts_of(
             reranker,
@@ -72,7 +73,7 @@ class Job:
         found = sampled(self.reranker, self.files, self.settings.columns)
         rows = -(-found.rows // self.settings.shard[1])
         left = 0 if self.is_finished else max(0, rows - self.done.rows) + errors
-        return found.of_rest(self.reranker, len(self.files), left, rpm=self.settings.rpm, via=self.settings.via)
+        return found.of_rest(self.reranker, len(self.files), left, limit=self.limit, via=self.settings.via)
 
     @property
     def budget(self) -> float | None:
@@ -104,7 +105,7 @@ class Job:
         """Do what is left."""
         settings, began = self.settings, time.monotonic()
         with self.folder.locked(settings.shard), closing(self._manifest()) as manifest:
-            pace = Pace(settings.in_flight, settings.rpm)
+            pace = Pace(settings.in_flight)
             work = Work(
                 files=self.files,
                 columns=settings.columns,
@@ -132,7 +133,7 @@ class Job:
         if self.api is not None:
             return SubmittingRunner(chunks, self.api, submissions, pace, max_wait=settings.max_wait, budget=self.budget)
         is_proven = self.done.rows > sum(self.done.errors.values())
-        asker = Asker(self.reranker, pace, settings.max_wait, self._overrides(), is_proven=is_proven)
+        asker = Asker(self.reranker, pace, settings.max_wait, self._overrides(), limit=self.limit, is_proven=is_proven)
         return Runner(chunks, asker, pace, settings.in_flight)
 
     def _manifest(self) -> Writing:

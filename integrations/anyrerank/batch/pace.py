@@ -1,4 +1,4 @@
-"""When the next request may be sent: how many are in flight, a rate, and waits after a refusal."""
+"""When the next request may be sent: how many are in flight, and waits after a refusal."""
 
 from __future__ import annotations
 
@@ -22,20 +22,18 @@ class Pace:
 
     Args:
         in_flight: Maximum number of rows in flight.
-        rpm: Maximum number of rows started per minute, or `None`.
 
     Attributes:
         answers: How many rows were answered so far.
         stopped: Whether the run stops.
     """
 
-    def __init__(self, in_flight: int, rpm: float | None = None) -> None:
+    def __init__(self, in_flight: int) -> None:
         self.answers = 0
         self.stopped = False
         self._most = self._allowed = float(in_flight)
-        self._interval = 60.0 / rpm if rpm else 0.0
         self._in_flight = 0
-        self._next_start = self._held_until = 0.0
+        self._held_until = 0.0
         self._wait = _FIRST_WAIT
         self._queue: deque[asyncio.Future[None]] = deque()
         self._resting: set[asyncio.Task[None]] = set()
@@ -50,11 +48,9 @@ class Pace:
             turn = asyncio.get_running_loop().create_future()
             self._queue.append(turn)
             await turn
-        start = max(time.monotonic(), self._next_start)
-        self._next_start = start + self._interval
         self._in_flight += 1
         try:
-            while (seconds := max(start, self._held_until) - time.monotonic()) > 0:
+            while (seconds := self._held_until - time.monotonic()) > 0:
                 await self.rest(seconds)
         except BaseException:
             self.leave()

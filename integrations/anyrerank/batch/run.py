@@ -69,7 +69,9 @@ def run(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: 
             keep: Names of the columns that are copied to the output; by default `id` or `custom_id`.
             options: Options of the `Reranker`, where `reranker` is a string.
             in_flight: Maximum number of requests in flight.
-            rpm: Maximum number of rows sent per minute.
+            rpm: Maximum number of requests per minute.
+            tpm: Maximum number of tokens per minute, as far as they are known before a request is sent.
+            limit: A `Limit` in place of `rpm` and `tpm`, such as one that several processes share.
             max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
             chunk_rows: Rows in each file of the output.
             shard: `(i, n)` to do every n-th chunk only, beginning at chunk i.

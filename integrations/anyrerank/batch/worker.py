@@ -16,6 +16,7 @@ from anyrerank.batch.asking import HOPELESS, Asker, GaveUpError
 from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.rows import Row
+from anyrerank.batch.settings import limit_of
 from anyrerank.errors import RerankError
 
 T = TypeVar("T")
@@ -28,13 +29,14 @@ class Spec:
     Attributes:
         make: Makes the reranker.
         in_flight: Maximum number of requests in flight in a process.
-        rpm: Maximum number of rows started per minute in a process.
+        rpm, tpm: Maximum number of requests and of tokens per minute in a process.
         max_wait: Seconds for which a row is tried again.
     """
 
     make: Callable[[], BaseReranker]
     in_flight: int
     rpm: float | None
+    tpm: float | None
     max_wait: float
 
 
@@ -43,8 +45,9 @@ class Worker:
 
     def __init__(self, spec: Spec) -> None:
         self._in_flight = spec.in_flight
-        self._pace = Pace(spec.in_flight, spec.rpm)
-        self._asker = Asker(spec.make(), self._pace, spec.max_wait, {}, is_proven=True)
+        self._pace = Pace(spec.in_flight)
+        limit = limit_of(spec.rpm, spec.tpm)
+        self._asker = Asker(spec.make(), self._pace, spec.max_wait, {}, limit=limit, is_proven=True)
         self._failed = 0
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="anyrerank-batch", daemon=True).start()

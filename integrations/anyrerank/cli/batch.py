@@ -55,7 +55,16 @@ def batch(
     ] = None,
     in_flight: Annotated[int, typer.Option(min=1, help="Maximum number of requests in flight.")] = 64,
     rpm: Annotated[
-        float | None, typer.Option(help="Maximum number of rows sent per minute.", show_default=False)
+        float | None, typer.Option(help="Maximum number of requests per minute.", show_default=False)
+    ] = None,
+    tpm: Annotated[float | None, typer.Option(help="Maximum number of tokens per minute.", show_default=False)] = None,
+    limit: Annotated[
+        str | None,
+        typer.Option(
+            metavar="REDIS_URL",
+            help="Redis, in which all jobs for this model share --rpm and --tpm: redis://..., os.environ/NAME.",
+            show_default=False,
+        ),
     ] = None,
     max_wait: Annotated[
         float, typer.Option(min=0, help="Seconds to wait for a server that is down or limits the rate.")
@@ -108,7 +117,7 @@ def batch(
             "documents": documents,
             "keep": None if keep is None else [name.strip() for name in keep.split(",") if name.strip()],
             "in_flight": in_flight,
-            "rpm": rpm,
+            **_limits(rpm, tpm, limit, reranker.deployment),
             "max_wait": max_wait,
             "chunk_rows": chunk_rows,
             "shard": _shard(shard),
@@ -138,6 +147,16 @@ def _reranker(model: str | None, config: Path | None, options: dict[str, Any]) -
     if refused := sorted({"api_key", "api_base"} & given.keys()):
         raise BadRequestError(f"{', '.join(refused)} cannot be given with --config: write it in the file")
     return anyrerank.Router.from_config(config, **given).as_reranker(model)
+
+
+def _limits(rpm: float | None, tpm: float | None, url: str | None, model: str) -> RunKeywords:
+    if url is None:
+        return {"rpm": rpm, "tpm": tpm}
+    from anyrerank.state import RedisState
+
+    state = RedisState(url)
+    state.check()
+    return {"limit": anyrerank.Limit(rpm, tpm, state=state, name=f"batch:{model}")}
 
 
 def _shard(text: str) -> tuple[int, int]:

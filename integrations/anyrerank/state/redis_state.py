@@ -15,6 +15,7 @@ from anyrerank.errors import ConfigurationError
 from anyrerank.state.budgets import RedisBudgets
 from anyrerank.state.calls import RedisCalls
 from anyrerank.state.checking import check
+from anyrerank.state.limits import RedisLimits
 from anyrerank.state.news import News
 from anyrerank.state.routing import RedisRouting
 
@@ -28,6 +29,7 @@ class RedisState:
         state = RedisState("os.environ/REDIS_URL")
         router = Router(model_list, state=state)
         budget = Budget(500, "1d", state=state, name="nightly")
+        limit = Limit(rpm=1_000, state=state, name="voyage")
 
     Thread-safe; usable from any number of event loops. Nothing is connected before the first use. A pickle or a copy
     connects anew to the same server; write the URL as `os.environ/NAME`, so that a pickle holds no password.
@@ -60,6 +62,7 @@ class RedisState:
         self.prefix = prefix
         self.budgets = RedisBudgets(self.link, prefix, refuse_when_away=refuse_when_away)
         self.news = News(self.link, f"{prefix}:news")
+        self.limits = RedisLimits(self.link, prefix, self.news)
 
     def __repr__(self) -> str:
         return f"RedisState({self.link.shown!r}, prefix={self.prefix!r})"

@@ -10,7 +10,7 @@ import pytest
 from tests.support.clock import Clock
 
 from anyrerank._core.engine import RetryPolicy, retryable, wait_before
-from anyrerank._core.engine.retry import retried
+from anyrerank._core.engine.retry import recorded, retried
 from anyrerank._core.runtime import Deadline, Effect, Flow, HttpRequest, HttpResponse, Sleep, run
 from anyrerank._core.types import Answer
 from anyrerank.errors import (
@@ -84,7 +84,7 @@ def exchange() -> Flow[Answer]:
 def tried(outcomes: Sequence[Any], **policy: Any) -> Driven:
     """What `retried` does when requests have these outcomes."""
     driven = Driven()
-    return driven.drive(retried(exchange, RetryPolicy(**policy), driven.record), outcomes)
+    return driven.drive(retried(lambda: recorded(exchange(), driven.record), RetryPolicy(**policy)), outcomes)
 
 
 def test_success_is_not_retried() -> None:
@@ -150,7 +150,7 @@ def test_each_attempt_starts_a_new_flow() -> None:
         return exchange()
 
     driven = Driven()
-    driven.drive(retried(start, RetryPolicy(), driven.record), [of_status(503), ANSWER])
+    driven.drive(retried(lambda: recorded(start(), driven.record), RetryPolicy()), [of_status(503), ANSWER])
     assert started == [0, 1]
 
 
@@ -195,8 +195,9 @@ def test_server_that_asks_for_too_long_a_wait_is_not_retried() -> None:
 @pytest.mark.parametrize("asked", [10.0, 11.0, 59.0])
 def test_wait_past_the_deadline_raises_the_original_error_at_once(asked: float, clock: Clock) -> None:
     error = of_status(429, asked)
+    flow = retried(lambda: recorded(exchange(), Driven().record), RetryPolicy())
     with pytest.raises(RateLimitError) as caught:
-        run(retried(exchange, RetryPolicy(), Driven().record), failing(error, clock), Deadline.after(10.0))
+        run(flow, failing(error, clock), Deadline.after(10.0))
     assert caught.value is error
     assert clock.now == 1000.0
 
@@ -204,7 +205,7 @@ def test_wait_past_the_deadline_raises_the_original_error_at_once(asked: float, 
 def test_wait_before_the_deadline_is_made(clock: Clock) -> None:
     with pytest.raises(RateLimitError):
         run(
-            retried(exchange, RetryPolicy(max_retries=1), Driven().record),
+            retried(lambda: recorded(exchange(), Driven().record), RetryPolicy(max_retries=1)),
             failing(of_status(429, 9.5), clock),
             Deadline.after(10.0),
         )
@@ -215,7 +216,7 @@ def test_duration_of_requests_counts_towards_the_deadline(clock: Clock) -> None:
     driven = Driven()
     with pytest.raises(InternalServerError):
         run(
-            retried(exchange, RetryPolicy(max_retries=9), driven.record),
+            retried(lambda: recorded(exchange(), driven.record), RetryPolicy(max_retries=9)),
             failing(of_status(503), clock, seconds=2.0),
             Deadline.after(3.0),
         )
@@ -234,7 +235,7 @@ def failing(error: RerankError, clock: Clock, seconds: float = 0.0) -> Any:
 
 def test_nothing_is_sent_after_the_deadline(clock: Clock) -> None:
     with pytest.raises(APITimeoutError) as caught:
-        run(retried(exchange, RetryPolicy(), Driven().record), deadline=Deadline(clock.now, 10.0))
+        run(retried(lambda: recorded(exchange(), Driven().record), RetryPolicy()), deadline=Deadline(clock.now, 10.0))
     assert "secret" not in str(caught.value)
 
 
@@ -250,7 +251,7 @@ def test_each_attempt_is_reported_with_start_and_duration(clock: Clock) -> None:
         return outcome
 
     driven = Driven()
-    run(retried(exchange, RetryPolicy(), driven.record), send, Deadline.after(60.0))
+    run(retried(lambda: recorded(exchange(), driven.record), RetryPolicy()), send, Deadline.after(60.0))
     assert driven.attempts == [(errors[0], 1000.0, 0.5), (errors[1], 1001.5, 0.5), (ANSWER, 1003.0, 0.5)]
 
 

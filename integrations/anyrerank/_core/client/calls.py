@@ -104,12 +104,7 @@ async def adriven(target: Target, call: Call, flow: Flow[T]) -> T:
 
 def responded(target: Target, call: Call) -> Flow[RerankResponse]:
     """Run the guardrails of a call, and complete it."""
-    return _guarded_and_completed(target, call) if call.options.guardrails else completed(target, call)
-
-
-def _guarded_and_completed(target: Target, call: Call) -> Flow[RerankResponse]:
-    yield from guarded(call)
-    return (yield from completed(target, call))
+    return completed(target, call, guards=True)
 
 
 def guarded(call: Call) -> Flow[None]:
@@ -122,12 +117,19 @@ def guarded(call: Call) -> Flow[None]:
         call.refuse(error)
 
 
-def completed(target: Target, call: Call) -> Flow[RerankResponse]:
+def completed(target: Target, call: Call, *, guards: bool = False) -> Flow[RerankResponse]:
     """Ask, and pass the outcome to the hooks and the log.
+
+    Args:
+        target: Gets the call.
+        call: With its documents.
+        guards: Whether to run the guardrails first.
 
     Raises:
         RerankError: The call was refused, or failed.
     """
+    if guards and call.options.guardrails:
+        yield from guarded(call)
     response, failure, hooks = None, None, call.options.hooks
     try:
         response = yield from _answered(target, call)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from anyrerank._core.engine.batching import batched, part_of
 from anyrerank._core.engine.call import Call
@@ -11,8 +12,10 @@ from anyrerank._core.engine.cutting import LOCAL, cut
 from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import identity
 from anyrerank._core.engine.options import Options
-from anyrerank._core.engine.retry import RetryPolicy, retried
+from anyrerank._core.engine.pacing import paced
+from anyrerank._core.engine.retry import RetryPolicy, recorded, retried
 from anyrerank._core.engine.score_cache import callwise, missing, pairwise, seed_of
+from anyrerank._core.limits import Turns
 from anyrerank._core.pricing import Payer, charged, estimated, reserved, total
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest, usual_units
@@ -119,11 +122,14 @@ class _Asking:
 
     def _send_one(self, request: RerankRequest) -> Flow[Answer]:
         """The answer to one request, with retries."""
-        return retried(
-            lambda: self.deployment.in_slot(self.provider.flow(request)),
-            self.policy,
-            lambda outcome, started, seconds: self._record(request, outcome, started, seconds),
-        )
+        return retried(lambda: self._attempt(request), self.policy)
+
+    def _attempt(self, request: RerankRequest) -> Flow[Answer]:
+        """The answer to a request that is sent once, at its turn: so the wait for a slot comes first."""
+        flow = recorded(self.provider.flow(request), partial(self._record, request))
+        if limits := _limits(self.call.options, self.deployment):
+            flow = paced(flow, limits, request, self.call.deadline)
+        return self.deployment.in_slot(flow)
 
     def _send_one_of_several(self, request: RerankRequest) -> Flow[Answer]:
         """`_send_one`, for a request that the failure of another one may cut off."""
@@ -177,6 +183,12 @@ def _budgets(options: Options, deployment: Deployment) -> list[Payer]:
     of_own = [] if own is None else own.model_copy(update={"user": options.user}).budgets
     of_deployment = [] if deployment.budget is None else [(deployment.budget, None)]
     return [*options.budgets, *of_own, *of_deployment]
+
+
+def _limits(options: Options, deployment: Deployment) -> list[Turns]:
+    """The limits of a call and of the deployment; one that is both counts once."""
+    found = [options.limit, None if deployment.own is None else deployment.own.limit]
+    return list(dict.fromkeys(each for each in found if each is not None))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

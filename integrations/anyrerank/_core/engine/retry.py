@@ -78,31 +78,38 @@ def wait_before(retry: int, error: RerankError, policy: RetryPolicy) -> float | 
     return bound * (0.5 + random.random() / 2)  # noqa: S311  jitter
 
 
-def retried(
-    start: Callable[[], Flow[Answer]],
-    policy: RetryPolicy,
-    on_attempt: Callable[[Answer | RerankError, float, float], None],
-) -> Flow[Answer]:
+def recorded(flow: Flow[Answer], on_attempt: Callable[[Answer | RerankError, float, float], None]) -> Flow[Answer]:
+    """Run the flow of one attempt.
+
+    Args:
+        flow: Sends a request.
+        on_attempt: Gets the outcome, the start in seconds since the epoch, and the duration.
+    """
+    began, started = time.monotonic(), time.time()
+    try:
+        answer = yield from flow
+    except RerankError as error:
+        on_attempt(error, started, time.monotonic() - began)
+        raise
+    on_attempt(answer, started, time.monotonic() - began)
+    return answer
+
+
+def retried(start: Callable[[], Flow[Answer]], policy: RetryPolicy) -> Flow[Answer]:
     """Run the flow that `start` returns, and again after a temporary error, if the deadline allows the wait.
 
     Args:
         start: Returns a new flow for each attempt.
         policy: How often to retry, and how long to wait.
-        on_attempt: Gets the outcome of each attempt, its start in seconds since the epoch, and its duration.
     """
     retry = 0
     while True:
-        began, started = time.monotonic(), time.time()
         try:
-            answer = yield from start()
+            return (yield from start())
         except RerankError as error:
-            on_attempt(error, started, time.monotonic() - began)
             retry += 1
             wait = wait_before(retry, error, policy)
             if wait is None:
                 raise
             failure = error
-        else:
-            on_attempt(answer, started, time.monotonic() - began)
-            return answer
         yield Sleep(wait, otherwise=failure)

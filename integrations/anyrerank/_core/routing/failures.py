@@ -14,6 +14,7 @@ from anyrerank.errors import (
     ConfigurationError,
     FallbackError,
     GuardrailRaisedError,
+    LimitReachedError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -28,8 +29,8 @@ _OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
 _LASTING_STATUSES = frozenset({418, 451})
 """With 410, which is a `NotFoundError`: what services answer for a model that they do not offer here any more."""
 
-_UNPAID = (BudgetExceededError, StateUnavailableError, UnknownPriceError)
-"""Errors about who pays: nothing was sent, and another call may be paid for."""
+_REFUSED = (BudgetExceededError, LimitReachedError, StateUnavailableError, UnknownPriceError)
+"""Errors of budgets and limits: nothing was sent, and another call may be allowed."""
 
 _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)
 """Errors that the next call would meet too."""
@@ -59,7 +60,7 @@ def failure_of(error: RerankError, requests: int) -> Failure | None:
     """
     if error.too_large or error.status_code in _OF_THE_REQUEST:
         return None
-    if isinstance(error, (*_UNPAID, GuardrailRaisedError)) or not error.should_fail_over:
+    if isinstance(error, (*_REFUSED, GuardrailRaisedError)) or not error.should_fail_over:
         return None
     return Failure(
         count=max(1, requests),
@@ -95,7 +96,7 @@ def no_price(failed: Sequence[FailedAttempt]) -> bool:
 
 def _is_refusal(error: RerankError) -> bool:
     """Whether the call was refused here, before anything was sent."""
-    return isinstance(error, _UNPAID) or not error.should_fail_over
+    return isinstance(error, _REFUSED) or not error.should_fail_over
 
 
 def summary(failed: Sequence[FailedAttempt]) -> str:

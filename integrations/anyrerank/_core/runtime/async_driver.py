@@ -106,7 +106,7 @@ async def _invoke(effect: Invoke, context: Context) -> Any:
 
 async def _scope(effect: Scope, context: Context) -> Any:
     send = context.send if effect.sender is None else effect.sender.asend
-    return await _drive(effect.flow, Context(send, context.deadline.earliest(effect.deadline)))
+    return await _drive(effect.flow, Context(send, effect.deadline_within(context.deadline)))
 
 
 async def _wait(effect: Wait, context: Context) -> Any:

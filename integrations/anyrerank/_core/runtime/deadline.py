@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +41,10 @@ class Deadline:
         """The end of the first of `n` equal parts of the remaining time."""
         left = self.remaining()
         return self if left is None or n == 1 else Deadline.after(left / n)
+
+    def later(self, seconds: float) -> Deadline:
+        """The deadline some seconds later."""
+        return replace(self, at=self.at + seconds)
 
     def earliest(self, other: Deadline) -> Deadline:
         """Whichever comes first."""

@@ -89,11 +89,23 @@ class Sender(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Scope:
-    """Run a flow with another sender, or until the deadline if that is earlier; the outcome is its result."""
+    """Run a flow with another sender, or with another deadline; the outcome is its result.
+
+    Attributes:
+        flow: What to run.
+        deadline: When it must have finished, if that is earlier than without.
+        sender: Sends its requests.
+        postponed: Seconds by which the deadline is later than without, because a wait does not count.
+    """
 
     flow: Flow[Any]
     deadline: Deadline = NO_DEADLINE
     sender: Sender | None = None
+    postponed: float = 0.0
+
+    def deadline_within(self, outer: Deadline) -> Deadline:
+        """When the flow must have finished."""
+        return (outer.later(self.postponed) if self.postponed else outer).earliest(self.deadline)
 
 
 @dataclass(frozen=True, slots=True)

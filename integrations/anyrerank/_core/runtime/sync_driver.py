@@ -99,7 +99,7 @@ def _invoke(effect: Invoke, _: Context) -> Any:
 
 def _scope(effect: Scope, context: Context) -> Any:
     send = context.send if effect.sender is None else effect.sender.send
-    return _drive(effect.flow, Context(send, context.deadline.earliest(effect.deadline), context.stop))
+    return _drive(effect.flow, Context(send, effect.deadline_within(context.deadline), context.stop))
 
 
 def _wait(effect: Wait, context: Context) -> Any:

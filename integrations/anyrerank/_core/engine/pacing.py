@@ -1,0 +1,40 @@
+"""Requests that wait for limits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from anyrerank._core.limits import Turns
+from anyrerank._core.runtime import Deadline, Flow, Scope
+from anyrerank._core.types import Answer, RerankRequest, tokens_to_read
+
+
+def paced(flow: Flow[Answer], limits: Sequence[Turns], request: RerankRequest, deadline: Deadline) -> Flow[Answer]:
+    """Run the flow of a request once all limits allow it.
+
+    Args:
+        flow: Sends the request.
+        limits: What it waits for.
+        request: What is sent.
+        deadline: That of the call.
+
+    Raises:
+        LimitReachedError: It would have to wait for too long.
+    """
+    counted = any(limit.counts_tokens for limit in limits)
+    estimate = tokens_to_read(request.query, request.documents, request.rank_fields) if counted else 0
+    for limit in limits:
+        yield from limit.wait(estimate, deadline.remaining())
+    postponed = sum(limit.postponed for limit in limits)
+    answer: Answer = (yield Scope(flow, postponed=postponed)) if postponed else (yield from flow)
+    if counted and (tokens := _tokens(answer)) is not None:
+        for limit in limits:
+            limit.correct(tokens - estimate)
+    return answer
+
+
+def _tokens(answer: Answer) -> int | None:
+    """The tokens that an answer reports."""
+    billed, tokens = answer.meta.billed_units, answer.meta.tokens
+    found = (billed and billed.total_tokens) or (tokens and tokens.input_tokens)
+    return round(found) if found else None

@@ -1,0 +1,8 @@
+"""Limits of rates that calls wait for."""
+
+from anyrerank._core.limits.limit import Limit
+from anyrerank._core.limits.limit_state import HasLimits, LimitState
+from anyrerank._core.limits.pace import Need, Pace, Rates
+from anyrerank._core.limits.turns import Turns
+
+__all__ = ["HasLimits", "Limit", "LimitState", "Need", "Pace", "Rates", "Turns"]

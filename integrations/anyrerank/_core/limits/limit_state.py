@@ -1,0 +1,30 @@
+"""The interface of what limits of several processes share."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Protocol
+
+from anyrerank._core.limits.pace import Need, Rates
+from anyrerank._core.runtime import Flow
+
+
+class LimitState(ABC):
+    """Says when requests may be sent, to all processes."""
+
+    @abstractmethod
+    def book(self, name: str, rates: Rates, need: Need, longest: float | None) -> Flow[float]:
+        """Seconds until a request may be sent; if they are at most `longest`, its place is taken."""
+
+    @abstractmethod
+    def correct(self, name: str, rates: Rates, more: Need) -> None:
+        """Count more, or less, than was booked. On an event loop it does not wait; it never raises."""
+
+
+class HasLimits(Protocol):
+    """A state with limits, such as `anyrerank.state.RedisState`."""
+
+    @property
+    def limits(self) -> LimitState:
+        """Where limits count."""
+        ...

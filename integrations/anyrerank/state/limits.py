@@ -1,0 +1,65 @@
+"""Limits in Redis."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+from anyrerank._core.limits import LimitState, Need, Pace, Rates
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
+from anyrerank._core.runtime import Flow, reset_in_child
+from anyrerank.state.asked import asked
+from anyrerank.state.news import News
+
+_BOOK = Script("anyrerank.state.scripts", "book")
+_REBOOK = Script("anyrerank.state.scripts", "rebook")
+_MICRO = 1_000_000
+
+
+class RedisLimits(LimitState):
+    """When requests may be sent, for all processes; while the server does not answer, this one has its share.
+
+    Args:
+        link: To the server.
+        prefix: Of its keys.
+        news: Knows how many processes there are.
+    """
+
+    def __init__(self, link: RedisLink, prefix: str, news: News) -> None:
+        self._link = link
+        self._prefix = prefix
+        self._news = news
+        self._local: dict[str, Pace] = {}
+        self._reset()
+        reset_in_child(self, RedisLimits._reset)
+
+    def _reset(self) -> None:
+        self._lock = threading.Lock()
+
+    def book(self, name: str, rates: Rates, need: Need, longest: float | None) -> Flow[float]:
+        """Seconds until a request may be sent; if they are at most `longest`, its place is taken."""
+        self._news.start()
+        args = [
+            round(need.requests * rates.request * _MICRO),
+            round(need.tokens * rates.token * _MICRO),
+            round(rates.tolerance * _MICRO),
+            "" if longest is None else round(longest * _MICRO),
+        ]
+        try:
+            microseconds = yield from asked(self._link, _BOOK.command([self._key(name)], args))
+        except RedisUnavailableError:
+            return self._booked_here(name, rates, need, longest)
+        return int(microseconds) / _MICRO
+
+    def correct(self, name: str, rates: Rates, more: Need) -> None:
+        """Count more, or less, than was booked. On an event loop it does not wait; it never raises."""
+        args = [round(more.requests * rates.request * _MICRO), round(more.tokens * rates.token * _MICRO), 0]
+        self._link.post(_REBOOK.command([self._key(name)], args))
+
+    def _booked_here(self, name: str, rates: Rates, need: Need, longest: float | None) -> float:
+        with self._lock:
+            pace = self._local.setdefault(name, Pace())
+            return pace.book(rates.slower(self._news.replicas), need, time.monotonic(), longest)
+
+    def _key(self, name: str) -> str:
+        return f"{self._prefix}:limit:{name}"
