@@ -49,7 +49,11 @@ class RedisLimits(LimitState):
             microseconds = yield from asked(self._link, _BOOK.command([self._key(name)], args))
         except RedisUnavailableError:
             return self._booked_here(name, rates, need, longest)
-        return int(microseconds) / _MICRO
+        seconds = int(microseconds) / _MICRO
+        if longest is None or seconds <= longest:
+            with self._lock:
+                self._pace(name).follow(rates, time.monotonic() + seconds)
+        return seconds
 
     def correct(self, name: str, rates: Rates, more: Need) -> None:
         """Count more, or less, than was booked. On an event loop it does not wait; it never raises."""
@@ -58,8 +62,14 @@ class RedisLimits(LimitState):
 
     def _booked_here(self, name: str, rates: Rates, need: Need, longest: float | None) -> float:
         with self._lock:
-            pace = self._local.setdefault(name, Pace())
-            return pace.book(rates.slower(self._news.replicas), need, time.monotonic(), longest)
+            share = rates.slower(self._news.replicas)
+            seconds = self._pace(name).book(share, need, time.monotonic(), longest)
+        if longest is None or seconds <= longest:
+            self.correct(name, rates, need)  # counts when the server is back
+        return seconds
+
+    def _pace(self, name: str) -> Pace:
+        return self._local.setdefault(name, Pace())
 
     def _key(self, name: str) -> str:
         return f"{self._prefix}:limit:{name}"

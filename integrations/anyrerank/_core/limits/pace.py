@@ -68,6 +68,11 @@ class Pace:
             self._tokens_due = max(self._tokens_due, start) + need.tokens * rates.token
         return start - now
 
+    def follow(self, rates: Rates, start: float) -> None:
+        """Let no request go before one that was booked elsewhere."""
+        self._requests_due = max(self._requests_due, start + rates.tolerance)
+        self._tokens_due = max(self._tokens_due, start + rates.tolerance)
+
     def correct(self, rates: Rates, more: Need) -> None:
         """Count more, or less, than was booked."""
         self._requests_due += more.requests * rates.request
