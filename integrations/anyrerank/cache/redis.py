@@ -60,24 +60,26 @@ class RedisCache(Cache):
         self._start = f"{prefix}:score:".encode()
         self._milliseconds = 0 if ttl is None else max(1, round(ttl * 1000))
         link = partial(RedisLink, resolved(url, "url"), timeout=_SECONDS, connect_timeout=_SECONDS, backlog=0)
-        self._link = link()
+        self._reading = (link(), link())  # in turns, so that some calls go on while others wait for the server
         self._writing = link()  # so that no call waits for what others store
+        self._turn = 0
 
     def __repr__(self) -> str:
-        return f"RedisCache({self._link.shown!r}, ttl={self.ttl}, prefix={self.prefix!r})"
+        return f"RedisCache({self._writing.shown!r}, ttl={self.ttl}, prefix={self.prefix!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_made, (type(self), self._url, self.ttl, self.prefix))
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The values of those `keys` that are cached and not expired."""
-        return _sound(keys, self._link.call(self._reading(keys))) if keys else {}
+        return _sound(keys, self._reading[0].call(self._fetching(keys))) if keys else {}
 
     async def aget(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """`get`, on the running event loop; commands of concurrent calls share a round trip."""
         if not keys:
             return {}
-        return _sound(keys, await self._link.acall(self._reading(keys)))
+        self._turn = 1 - self._turn
+        return _sound(keys, await self._reading[self._turn].acall(self._fetching(keys)))
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
         """Store `entries` by key, unless the server is away."""
@@ -96,19 +98,19 @@ class RedisCache(Cache):
             StateUnavailableError: The server cannot be used; some entries may be removed.
         """
         try:
-            self._link.unlink(_GLOB.sub(rb"\\\1", self._start) + b"*")
+            self._writing.unlink(_GLOB.sub(rb"\\\1", self._start) + b"*")
         except RedisUnavailableError as error:
             raise StateUnavailableError(f"{error}, so the cache cannot be cleared; try again") from None
 
     def close(self) -> None:
         """Close the connections of synchronous calls; the next call opens new ones."""
-        self._link.close()
-        self._writing.close()
+        for link in (*self._reading, self._writing):
+            link.close()
 
     async def aclose(self) -> None:
         """Store what is left on the running event loop, and close its connections and those of synchronous calls."""
-        await self._link.aclose()
-        await self._writing.aclose()
+        for link in (*self._reading, self._writing):
+            await link.aclose()
 
     async def __aenter__(self) -> Self:
         return self
@@ -116,7 +118,7 @@ class RedisCache(Cache):
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
 
-    def _reading(self, keys: Sequence[bytes]) -> Command:
+    def _fetching(self, keys: Sequence[bytes]) -> Command:
         return _FETCH.command([], [self._start, _packed(keys)])
 
     def _storing(self, entries: Mapping[bytes, bytes]) -> Command:

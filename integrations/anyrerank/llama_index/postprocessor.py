@@ -70,12 +70,12 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         """The options, without the key, `headers`, `credentials`, `hooks`, `cache` and `http_client`.
 
         Raises:
-            ConfigurationError: There are guardrails, budgets, a `text_fn`, a `reranker`, a `Reranker` among the
+            ConfigurationError: There are guardrails, budgets, a limit, a `text_fn`, a `reranker`, a `Reranker` among the
                 fallbacks or a `Provider` class, which a dict cannot hold, and without which the copy would behave
                 differently; or the query string of `api_base` seems to hold a secret.
         """
-        if self.guardrails or self.budget or self.user_budget:
-            raise ConfigurationError("guardrails and budgets cannot be dumped: dump a copy without them")
+        if self.guardrails or self.budget or self.user_budget or self.limit:
+            raise ConfigurationError("guardrails, budgets and limits cannot be dumped: dump a copy without them")
         if self.reranker is not None:
             raise ConfigurationError("a reranker or router cannot be dumped")
         if undumpable := self._undumpable():
