@@ -186,7 +186,15 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
             ConfigurationError: The query string of `api_base` seems to hold a secret.
         """
         check_query_string(self.api_base)
-        objects = (*self.guardrails, *self.hooks, self.http_client, self.cache, self.budget, self.user_budget, self.limit)
+        objects = (
+            *self.guardrails,
+            *self.hooks,
+            self.http_client,
+            self.cache,
+            self.budget,
+            self.user_budget,
+            self.limit,
+        )
         if any(each is not None for each in objects) or self._undumpable() or self._secret_options():
             return self.to_json_not_implemented()
         written = super().to_json()

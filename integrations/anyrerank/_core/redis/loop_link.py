@@ -22,6 +22,8 @@ from anyrerank._core.redis.unavailable import RedisUnavailableError
 from anyrerank._core.runtime import closed_with_loop, finished_within, timeout
 
 _LARGEST_PIPELINE = 256
+_STEPS = 10
+"""Parts of the longest wait: a time in which the event loop was held up counts as one of them at most."""
 _LONGEST_QUEUE = 1_000
 """Commands that wait to be sent, where further posted ones may be lost."""
 _PAUSE = 0.25
@@ -50,6 +52,9 @@ class LoopLink:
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
         self._away: RedisUnavailableError | None = None
+        self._unanswered: dict[asyncio.Future[Any], int] = {}
+        self._tick = 0
+        self._timer: asyncio.TimerHandle | None = None
         self._is_registered = False
         self._was_connected = False
 
@@ -63,12 +68,9 @@ class LoopLink:
             raise RedisUnavailableError(str(self._away))
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._enqueue(command, reply)
-        try:
-            if await finished_within(self._longest, reply):
-                return reply.result()
-        finally:
-            reply.cancel()
-        raise unavailable(self._url, TimeoutError(), self._longest)
+        self._unanswered[reply] = self._tick
+        self._watch()
+        return await reply
 
     def post(self, command: Command) -> None:
         """Send a command whose reply does not matter; later, if the server is away."""
@@ -100,6 +102,23 @@ class LoopLink:
         self._waiting.append((command, reply))
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
+
+    def _watch(self) -> None:
+        """Refuse calls that wait for too long. One timer for all of them takes far less time than one for each."""
+        if self._timer is None and self._unanswered:
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_later(self._longest / _STEPS, self._refuse_late)
+
+    def _refuse_late(self) -> None:
+        self._timer = None
+        self._tick += 1
+        for reply, tick in list(self._unanswered.items()):
+            if self._tick - tick <= _STEPS:
+                break
+            del self._unanswered[reply]
+            if not reply.done():
+                reply.set_exception(unavailable(self._url, TimeoutError(), self._longest))
+        self._watch()
 
     async def _run(self) -> None:
         await self.register()
@@ -155,7 +174,10 @@ class LoopLink:
         return replies
 
     def _answer(self, future: asyncio.Future[Any] | None, reply: Any) -> None:
-        if future is None or future.done():
+        if future is None:
+            return
+        self._unanswered.pop(future, None)
+        if future.done():
             return
         if isinstance(reply, Exception):
             future.set_exception(unavailable(self._url, reply, self._seconds))
@@ -166,7 +188,9 @@ class LoopLink:
         for command, future in batch:
             if future is None:
                 self._backlog.append(repeated(command))
-            elif not future.done():
+                continue
+            self._unanswered.pop(future, None)
+            if not future.done():
                 future.set_exception(RedisUnavailableError(str(error)))
 
     async def _come_back(self) -> None:
