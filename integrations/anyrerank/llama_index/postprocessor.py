@@ -70,8 +70,8 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         """The options, without the key, `headers`, `credentials`, `hooks`, `cache` and `http_client`.
 
         Raises:
-            ConfigurationError: There are guardrails, budgets, a limit, a `text_fn`, a `reranker`, a `Reranker` among the
-                fallbacks or a `Provider` class, which a dict cannot hold, and without which the copy would behave
+            ConfigurationError: There are guardrails, budgets, a limit, a `text_fn`, a `reranker`, a `Reranker` among
+                the fallbacks or a `Provider` class, which a dict cannot hold, and without which the copy would behave
                 differently; or the query string of `api_base` seems to hold a secret.
         """
         if self.guardrails or self.budget or self.user_budget or self.limit:

@@ -10,7 +10,7 @@ from typing import Any
 from anyrerank._core.client import Router, continue_routing
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
 from anyrerank._core.runtime import variable
-from anyrerank.cache import Cache, MemoryCache
+from anyrerank.cache import Cache, MemoryCache, RedisCache
 from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailableError
 from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
@@ -177,12 +177,13 @@ def service_of(
 
 
 def _kept_cache(wanted: Cache | None, before: Service | None) -> dict[str, Cache]:
-    """The cache that was used until now, if the one that is wanted would only be an empty one of the same kind."""
+    """The cache that was used until now, if the one that is wanted would be empty, or connect anew, and else the same."""
     cache = None if before is None else before.router.options.cache
-    if not (isinstance(cache, MemoryCache) and isinstance(wanted, MemoryCache)):
-        return {}
-    same = (cache.max_bytes, cache.ttl) == (wanted.max_bytes, wanted.ttl)
-    return {"cache": cache} if same else {}
+    if isinstance(cache, MemoryCache) and isinstance(wanted, MemoryCache):
+        return {"cache": cache} if (cache.max_bytes, cache.ttl) == (wanted.max_bytes, wanted.ttl) else {}
+    if isinstance(cache, RedisCache) and isinstance(wanted, RedisCache):
+        return {"cache": cache} if cache.__reduce__() == wanted.__reduce__() else {}
+    return {}
 
 
 def _share(entry: Located, replicas: int) -> Located:
