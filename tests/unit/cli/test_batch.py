@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 from tests.support.batch import expected, ids, row, write_rows
+from tests.support.redis_server import RedisServer
 from tests.support.voyage_batches import VoyageStandIn
 from tests.unit.cli.running import run
 
@@ -131,3 +133,21 @@ def test_batch_takes_a_router(tmp_path: Path, stub: StubServer) -> None:
     assert run(*given).exit_code == 0
     assert len(stub.requests) == 5
     assert run(*given, "--api-key", "k").exit_code == 2
+
+
+def test_jobs_share_a_limit_in_redis(
+    batch: Callable[..., Any], redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SHARED", redis_url)
+    done = batch("--yes", "--rpm", "60000", "--tpm", "6000000", "--limit", "os.environ/SHARED")
+    assert done.exit_code == 0, done.output
+    with Redis.from_url(redis_url) as server:
+        assert list(server.scan_iter()) == [f"anyrerank:limit:batch:{MODEL}".encode()]
+
+
+def test_a_limit_in_redis_needs_a_rate_and_a_server(
+    batch: Callable[..., Any], stub: StubServer, redis_url: str, new_redis: Callable[..., RedisServer]
+) -> None:
+    for more in (["--limit", redis_url], ["--rpm", "60", "--limit", new_redis().url]):
+        assert batch("--yes", *more).exit_code == 2
+    assert stub.requests == []

@@ -120,7 +120,7 @@ def test_a_turn_after_the_timeout_is_refused_at_once(mode: Mode, clock: Clock) -
             mode.rerank(reranker, QUERY, TEXTS)
         assert caught.value.retry_after == pytest.approx(60 / 0.99 - 0.6)
         assert caught.value.attempts == ()
-    assert isinstance(caught.value, RateLimitError)
+        assert isinstance(caught.value, RateLimitError)
     assert (len(wire.times), clock.waits) == (1, [])
     assert mode.rerank(reranker, QUERY, TEXTS, on_error="passthrough").degraded
     clock.now += 60
@@ -257,8 +257,7 @@ def test_no_minute_has_more_than_the_limit(needs: list[tuple[float, int]], rpm: 
 @given(rpm=st.integers(1, 100_000))
 def test_a_limit_is_used_up_by_calls_that_wait(rpm: int) -> None:
     pace, rates = Pace(), Rates.of(rpm, None)
-    for _ in range(rpm):
-        last = pace.book(rates, Need(1, 0), 0.0, None)
+    last = max(pace.book(rates, Need(1, 0), 0.0, None) for _ in range(rpm))
     assert last <= 60.01
     assert (rpm - 1) / rpm * 60 * 0.97 - 1 <= last
 

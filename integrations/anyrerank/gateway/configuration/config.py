@@ -177,7 +177,7 @@ def service_of(
 
 
 def _kept_cache(wanted: Cache | None, before: Service | None) -> dict[str, Cache]:
-    """The cache that was used until now, if the one that is wanted would be empty, or connect anew, and else the same."""
+    """The cache that was used until now, if the one that is wanted would be the same, but empty or not connected."""
     cache = None if before is None else before.router.options.cache
     if isinstance(cache, MemoryCache) and isinstance(wanted, MemoryCache):
         return {"cache": cache} if (cache.max_bytes, cache.ttl) == (wanted.max_bytes, wanted.ttl) else {}
