@@ -18,6 +18,7 @@ import pytest
 from redis import Redis
 from tests.support.frameworks import Wire
 from tests.support.harness import QUERY, Mode
+from tests.support.redis_cache import afetched, fetched
 from tests.support.redis_server import RedisServer
 
 from anyrerank import ConfigurationError, RedisCache, Reranker, RerankResponse, StateUnavailableError
@@ -47,6 +48,7 @@ def stored(mode: Mode, cache: RedisCache) -> None:
 
 
 def reranked(mode: Mode, wire: Wire, cache: RedisCache, model: str = "cohere/rerank-v3.5") -> RerankResponse:
+    mode.run(afetched(cache, [b"none" * 4])) if mode.asynchronous else fetched(cache, [b"none" * 4])
     response = mode.rerank(served(mode, wire, cache, model), QUERY, TEXTS)
     stored(mode, cache)
     assert [result.index for result in response.results] == [1, 2, 0]
@@ -110,7 +112,7 @@ def test_a_damaged_or_foreign_value_counts_as_not_cached(redis_url: str, server:
     cache = RedisCache(redis_url)
     cache.put(ENTRIES)
     for _ in damage(server):
-        assert (asyncio.run(cache.aget(list(ENTRIES))) if asynchronous else cache.get(list(ENTRIES))) == {}
+        assert (asyncio.run(afetched(cache, list(ENTRIES))) if asynchronous else fetched(cache, list(ENTRIES))) == {}
 
 
 def test_a_damaged_score_is_asked_for_again(mode: Mode, redis_url: str, server: Redis) -> None:
@@ -156,7 +158,7 @@ def test_threads_and_event_loops_share_a_cache(redis_url: str) -> None:
     async def once(number: int) -> dict[bytes, bytes]:
         await cache.aput({bytes([number]) * 16: b"x" * 8})
         await cache.aclose()
-        return await cache.aget([bytes([number]) * 16])
+        return await afetched(cache, [bytes([number]) * 16])
 
     with ThreadPoolExecutor(4) as pool:
         assert all(pool.map(lambda number: asyncio.run(once(number)), range(8)))
