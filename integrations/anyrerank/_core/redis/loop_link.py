@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from anyrerank._core.redis.clients import (
@@ -21,11 +21,18 @@ from anyrerank._core.redis.script import Command, repeated
 from anyrerank._core.redis.unavailable import RedisUnavailableError
 from anyrerank._core.runtime import closed_with_loop, timeout
 
-_LARGEST_PIPELINE = 256
+LARGEST_PIPELINE = 256
 _PAUSE = 0.25
 """Seconds between two attempts to reach a server that does not answer."""
 
 _Waiting: TypeAlias = tuple[Command, asyncio.Future[Any] | None]
+
+
+@dataclass(slots=True)
+class Reach:
+    """What all threads and loops know of a server: a new loop does not wait long for one that was away just now."""
+
+    is_away: bool = False
 
 
 class LoopLink:
@@ -35,16 +42,18 @@ class LoopLink:
         url: Of the server.
         seconds: How long a pipeline may take.
         backlog: Gets the commands that no caller waits for, and that could not be sent.
+        reach: Whether the server was away just now.
     """
 
-    def __init__(self, url: str, seconds: float, backlog: deque[Command]) -> None:
+    def __init__(self, url: str, seconds: float, backlog: deque[Command], reach: Reach) -> None:
         self._url = url
         self._seconds = seconds
         self._backlog = backlog
+        self._reach = reach
         self._client = async_client(url)
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._away: RedisUnavailableError | None = None
+        self._away: str | None = None
         self._is_registered = False
 
     async def call(self, command: Command) -> Any:
@@ -54,30 +63,33 @@ class LoopLink:
             RedisUnavailableError: There is none.
         """
         if self._away is not None:
-            raise RedisUnavailableError(str(self._away))
+            self._keep_running()
+            raise RedisUnavailableError(self._away)
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(command, reply)
+        self._waiting.append((command, reply))
+        self._keep_running()
         return await reply
 
     def post(self, command: Command) -> None:
         """Send a command whose reply does not matter; later, if the server is away."""
         if self._away is None:
-            self._enqueue(command, None)
+            self._waiting.append((command, None))
         else:
             self._backlog.append(command)
+        self._keep_running()
 
     async def close(self) -> None:
         """Send what is left, unless the server is away, and close the connections."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait((self._task,))
-        if self._away is None and (self._waiting or self._backlog):
+        if self._away is None:
             self._take_backlog()
+        while self._waiting:
             await self._send_waiting()
         await self._client.aclose()
 
-    def _enqueue(self, command: Command, reply: asyncio.Future[Any] | None) -> None:
-        self._waiting.append((command, reply))
+    def _keep_running(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -85,34 +97,62 @@ class LoopLink:
         if not self._is_registered:
             self._is_registered = True
             await closed_with_loop(self)
-            await self._connect()
-        while self._waiting:
-            await self._send_waiting()
+            await self._connect(self._seconds if self._reach.is_away else CONNECT_SECONDS)
+        while self._waiting or self._away is not None:
+            if self._away is None:
+                await self._send_waiting()
+                continue
+            await self._connect(CONNECT_SECONDS)
             if self._away is not None:
-                await self._come_back()
+                await asyncio.sleep(_PAUSE)
 
-    async def _connect(self) -> None:
-        """Make the first connection, which may take longer than a command."""
-        with suppress(*failures()):
-            async with timeout(CONNECT_SECONDS):
+    async def _connect(self, seconds: float) -> None:
+        """Find out whether the server answers; a connection may take longer than a command."""
+        try:
+            async with timeout(seconds):
                 await self._client.ping()
+        except failures() as error:
+            self._lose((), error, seconds)
+        else:
+            self._away, self._reach.is_away = None, False
+            self._take_backlog()
 
     async def _send_waiting(self) -> None:
         """Send one pipeline."""
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_PIPELINE))]
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_PIPELINE))]
         try:
-            async with timeout(self._seconds):
-                replies = await self._replies([command for command, _ in batch])
+            replies = await self._in_time([command for command, _ in batch])
         except failures() as error:
-            self._away = unavailable(self._url, error, self._seconds)
-            self._refuse((*batch, *self._waiting), self._away)
-            self._waiting.clear()
+            self._lose(batch, error, self._seconds)
         except asyncio.CancelledError:  # the loop ends
-            self._refuse(batch, RedisUnavailableError("the event loop ended"))
+            self._refuse(batch, "the event loop ended", may_have_run=True)
             raise
         else:
             for (_, future), reply in zip(batch, replies, strict=True):
                 self._answer(future, reply)
+
+    def _lose(self, batch: Sequence[_Waiting], error: Exception, seconds: float) -> None:
+        """Refuse commands until the server answers again."""
+        self._away, self._reach.is_away = unavailable(self._url, error, seconds), True
+        self._refuse(batch, self._away, may_have_run=True)
+        self._refuse(self._waiting, self._away, may_have_run=False)
+        self._waiting.clear()
+
+    async def _in_time(self, commands: Sequence[Command]) -> list[Any]:
+        """The replies. Time in which the loop was busy with something else does not count."""
+        loop = asyncio.get_running_loop()
+        task, began = loop.create_task(self._replies(commands)), loop.time()
+        try:
+            await asyncio.wait((task,), timeout=self._seconds)
+            if loop.time() - began > 2 * self._seconds:
+                await asyncio.wait((task,), timeout=self._seconds)
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait((task,))
+        if task.cancelled():
+            raise asyncio.TimeoutError
+        return task.result()
 
     async def _replies(self, commands: Sequence[Command]) -> list[Any]:
         async with self._client.pipeline(transaction=False) as pipeline:
@@ -127,28 +167,16 @@ class LoopLink:
         if future is None or future.done():
             return
         if isinstance(reply, Exception):
-            future.set_exception(unavailable(self._url, reply, self._seconds))
+            future.set_exception(RedisUnavailableError(unavailable(self._url, reply, self._seconds)))
         else:
             future.set_result(reply)
 
-    def _refuse(self, batch: Sequence[_Waiting], error: RedisUnavailableError) -> None:
+    def _refuse(self, batch: Iterable[_Waiting], why: str, *, may_have_run: bool) -> None:
         for command, future in batch:
             if future is None:
-                self._backlog.append(repeated(command))
+                self._backlog.append(repeated(command) if may_have_run else command)
             elif not future.done():
-                future.set_exception(RedisUnavailableError(str(error)))
-
-    async def _come_back(self) -> None:
-        """Wait until the server answers."""
-        while self._away is not None:
-            try:
-                async with timeout(CONNECT_SECONDS):
-                    await self._client.ping()
-            except failures():
-                await asyncio.sleep(_PAUSE)
-            else:
-                self._away = None
-        self._take_backlog()
+                future.set_exception(RedisUnavailableError(why, may_have_run=may_have_run))
 
     def _take_backlog(self) -> None:
         while self._backlog:
