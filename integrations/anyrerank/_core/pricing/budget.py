@@ -235,7 +235,7 @@ class Budget:
             raise ConfigurationError(f"{self!r} has no state")
         whose = "" if spender is None else f":{sha256(spender.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
         return SharedAccount(
-            f"{self._shared.name}{whose}",
+            f"{self._shared.name}:{self._seconds:.17g}{whose}",
             self.dollars,
             self._seconds,
             None if self._shared.past is None else partial(self._shared.past, spender),
