@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -225,15 +225,16 @@ def test_new_window_starts_empty_and_gets_the_cost_of_calls_that_end_in_it(link:
     assert found(budgets, one) == (0.2, 0)
 
 
+@pytest.mark.parametrize("is_held", [True, False])
 @pytest.mark.parametrize("is_confirmed", [True, False])
-def test_settlement_whose_reply_was_lost_counts_once(link: TimedLink, *, is_confirmed: bool) -> None:
+def test_settlement_whose_reply_was_lost_counts_once(link: TimedLink, *, is_held: bool, is_confirmed: bool) -> None:
     budgets, one = budgets_of(link), account()
     sent: list[Any] = []
-    made = hold(budgets, 0.7, one)
-    made = Hold(made.id, made.accounts, made.dollars, made.found, is_confirmed)
+    made = replace(hold(budgets, 0.7 if is_held else 0.0, one), dollars=0.7, is_confirmed=is_confirmed)
     post, link.post = link.post, sent.append  # type: ignore[method-assign, assignment]
     budgets.settle(made, 0.4)
-    for command in (sent[0], repeated(sent[0]), repeated(sent[0])):
+    first = sent[0] if is_held or is_confirmed else repeated(sent[0])  # what only this process decided on is not held
+    for command in (first, repeated(sent[0]), repeated(sent[0])):
         post(command)
         assert found(budgets, one) == (0.4, 0)
 

@@ -51,7 +51,7 @@ _LIMITS = st.tuples(st.none() | st.integers(1, 6), st.none() | st.integers(1, 60
 _STEPS = st.one_of(
     st.tuples(st.just("count"), st.integers(0, 3), st.integers(0, 40)),
     st.tuples(st.just("correct"), st.integers(0, 9), st.integers(-10, 40)),
-    st.tuples(st.just("move"), st.integers(0, 130_000), st.just(0)),
+    st.tuples(st.just("move"), st.sampled_from([1, 400, 1000, 20_000, 59_500, 60_000]), st.just(0)),
     st.tuples(st.just("wait"), st.just(0), st.just(0)),
 )
 
