@@ -169,7 +169,7 @@ async def test_calls_that_are_cancelled_while_they_enter_are_not_in_flight(redis
             task.cancel()
             (done,) = await asyncio.gather(task, return_exceptions=True)
             if isinstance(done, tuple):
-                calls.leave(done[0])
+                calls.leave(str(done[0]))
             ticket, count = await arun(calls.enter(5))
             assert ticket is not None
             assert count == 1
