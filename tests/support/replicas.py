@@ -48,7 +48,8 @@ class Replica:
     ) -> None:
         self.state = RedisState(url, timeout=timeout)
         self.client = httpx.Client(transport=httpx.MockTransport(vendors.answer))
-        self.router = Router(entries, **{"state": self.state, "http_client": self.client, "num_retries": 0, **options})
+        given = {"state": self.state, "http_client": self.client, "num_retries": 0, **options}
+        self.router = Router(entries, **given)
 
     def ask(self, model: str = "r", **options: Any) -> str | None:
         """Who answered, or `None` if nobody did."""

@@ -113,7 +113,9 @@ class _Reading:
                     self._read(channel)
             except self._link.failures as error:
                 if not self._is_away:
-                    _log.warning("%s; cooldowns of other processes are not known until it is back", error)
+                    _log.warning(
+                        "Redis at %s: %s; news of other processes are missed until it is back", self._link.shown, error
+                    )
                 self._is_away = True
                 self.stop.wait(_PAUSE)
 
@@ -126,6 +128,7 @@ class _Reading:
                 greeted.add(listener)
             if (now := time.monotonic()) >= ask_at:
                 self.replicas, ask_at = max(1, channel.listeners()), now + _POLL
+            self._link.flush()
             self._is_away = False
             if (text := channel.next(_POLL)) and (message := read(text)):
                 for listener in list(self.listeners):

@@ -116,6 +116,15 @@ class RedisLink:
         else:
             self._on(loop).post(command)
 
+    def flush(self) -> None:
+        """Send what was posted while the server was away.
+
+        Raises:
+            RedisUnavailableError: It still is.
+        """
+        while self._backlog:
+            self._after_backlog([])
+
     async def aclose(self) -> None:
         """Send what is left on the running event loop, and close all connections."""
         link = self._loops.pop(asyncio.get_running_loop(), None)
@@ -133,6 +142,10 @@ class RedisLink:
         """What a `Subscriber` raises when the server cannot be used."""
         return (*failures(), RedisUnavailableError)
 
+    def reason(self, error: Exception) -> str:
+        """What one of `failures` means."""
+        return str(error) if isinstance(error, RedisUnavailableError) else unavailable(self.url, error, CONNECT_SECONDS)
+
     def subscriber(self, channel: str) -> Subscriber:
         """A connection that listens to a channel; one of `failures` if the server cannot be used."""
         return Subscriber(sync_client(self.url, CONNECT_SECONDS), channel)
@@ -140,8 +153,7 @@ class RedisLink:
     def close(self) -> None:
         """Send what is left, if the server answers, and close the connections of synchronous commands."""
         with suppress(RedisUnavailableError):
-            while self._backlog:
-                self._after_backlog([])
+            self.flush()
         client, self._client = self._client, None
         if client is not None:
             client.close()
