@@ -10,7 +10,6 @@ import subprocess
 import sys
 import warnings
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 from redis import Redis
@@ -65,7 +64,11 @@ def test_processes_that_race_never_overspend_even_if_one_is_killed(redis_url: st
     assert processes[0].stdout is not None
     processes[0].stdout.readline()
     processes[0].kill()
-    paid = 1 + sum(each.communicate()[0].count("paid") for each in processes)
+    paid = 1
+    for each in processes:
+        assert each.stdout is not None
+        paid += each.stdout.read().count("paid")
+        each.communicate()
     with RedisState(redis_url) as state:
         budget = Budget(1.0, "365d", state=state, name="race")
         held = (1 - budget.left()) - budget.spent()  # by the process that was killed, until it expires
@@ -113,9 +116,9 @@ def test_router_and_reranker_pickle_with_their_state(redis_url: str, server: Loo
             copied.rerank("r", QUERY, DOCUMENTS)
     reranker = Reranker("cohere/rerank-v3.5", api_base=server.url, api_key=KEY, budget=budget)
     other: Reranker = pickle.loads(pickle.dumps(reranker))  # noqa: S301
-    for each in (reranker, other):
-        each.rerank(QUERY, DOCUMENTS)
-        each.close()
+    for one in (reranker, other):
+        one.rerank(QUERY, DOCUMENTS)
+        one.close()
     assert budget.spent() == pytest.approx(0.004)
 
 
@@ -179,9 +182,13 @@ def test_state_that_is_forgotten_leaves_no_thread_and_no_connection(redis_url: s
             return sum(each["name"] == "anyrerank" for each in client.client_list())
 
         before = connections()
-        for _ in range(5):
-            copied: Any = pickle.loads(pickle.dumps(RedisState(redis_url, timeout=5.0)))  # noqa: S301
+        text = pickle.dumps(RedisState(redis_url, timeout=5.0))
+
+        def use() -> None:
+            copied: RedisState = pickle.loads(text)  # noqa: S301
             copied.news.start()
             copied.link.call(("PING",))
-        del copied
+
+        for _ in range(5):
+            use()
         assert eventually(lambda: connections() == before)

@@ -19,7 +19,7 @@ class TimedLink(RedisLink):
     """
 
     def __init__(self, url: str, now: float = 3_000_000_000.0) -> None:
-        super().__init__(url)
+        super().__init__(url, timeout=5.0)
         self._clock = Redis.from_url(url)
         self.now = now
         self.move(0)

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -23,6 +24,8 @@ _HOLD_SECONDS = 900.0
 _LARGEST = 9e6
 """Dollars whose billionths a script still counts exactly."""
 _MOST_REMEMBERED = 10_000
+_PAST_SECONDS = 1.0
+"""How long what was read of the past counts: it matters only until the first call of the account is reserved."""
 
 
 class RedisBudgets(BudgetState):
@@ -43,11 +46,13 @@ class RedisBudgets(BudgetState):
         self._refuse_when_away = refuse_when_away
         self._hold_seconds = hold_seconds
         self._last: dict[tuple[str, float], Balance] = {}
-        self._lock = threading.Lock()
+        self._pasts: dict[tuple[str, float], tuple[float, float | RerankError]] = {}
+        self._reset()
         reset_in_child(self, RedisBudgets._reset)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def reserve(self, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
         """Reserve dollars in each account, or in none.
@@ -89,7 +94,29 @@ class RedisBudgets(BudgetState):
             index = int(rest[0]) - 1
             if status == b"refused":
                 raise RefusedError(index, _balance(*rest[1:]))
-            bases[accounts[index].name] = yield from _past(accounts[index])
+            bases[accounts[index].name] = yield from self._past(accounts[index])
+
+    def _past(self, account: SharedAccount) -> Flow[float]:
+        """Dollars that were spent before."""
+        found: float | RerankError = yield Blocking(partial(self._read_past, account))
+        if isinstance(found, RerankError):
+            message = f"it is not known what was spent before: {found.message}"
+            raise StateUnavailableError(message, retry_after=1.0)
+        return found
+
+    def _read_past(self, account: SharedAccount) -> float | RerankError:
+        """The past, read once for all calls: those of an account that the server does not know come all at once."""
+        with self._reading:
+            when, found = self._pasts.get(_place(account), (-math.inf, 0.0))
+            if when < time.monotonic() - _PAST_SECONDS:
+                try:
+                    found = 0.0 if account.past is None else account.past()
+                except RerankError as error:
+                    found = error.with_traceback(None)
+                if len(self._pasts) >= _MOST_REMEMBERED:
+                    self._pasts.clear()
+                self._pasts[_place(account)] = time.monotonic(), found
+            return found
 
     def settle(self, hold: Hold, cost: float) -> None:
         """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
@@ -139,18 +166,6 @@ class RedisBudgets(BudgetState):
 
     def _keys(self, accounts: Sequence[SharedAccount]) -> list[str]:
         return [f"{self._prefix}:{kind}:{account.name}" for account in accounts for kind in ("budget", "reservations")]
-
-
-def _past(account: SharedAccount) -> Flow[float]:
-    """Dollars that were spent before."""
-    if account.past is None:
-        return 0.0
-    try:
-        spent: float = yield Blocking(account.past)
-    except RerankError as error:
-        message = f"it is not known what was spent before: {error.message}"
-        raise StateUnavailableError(message, retry_after=1.0) from None
-    return spent
 
 
 def _limits(accounts: Sequence[SharedAccount], dollars: float, bases: dict[str, float]) -> list[str | int | float]:

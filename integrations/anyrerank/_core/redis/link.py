@@ -148,7 +148,7 @@ class RedisLink:
 
     def subscriber(self, channel: str) -> Subscriber:
         """A connection that listens to a channel; one of `failures` if the server cannot be used."""
-        return Subscriber(sync_client(self.url, CONNECT_SECONDS), channel)
+        return Subscriber(sync_client(self.url, CONNECT_SECONDS), channel, CONNECT_SECONDS)
 
     def close(self) -> None:
         """Send what is left, if the server answers, and close the connections of synchronous commands."""

@@ -25,6 +25,11 @@ LARGEST_PIPELINE = 256
 _PAUSE = 0.25
 """Seconds between two attempts to reach a server that does not answer."""
 
+_BUSY = 1.1
+"""A loop is busy if a wait takes longer by this factor: a reply may have arrived that it has not read yet."""
+_PERIODS = 4
+"""How often a pipeline gets its time on a loop that is busy."""
+
 _Waiting: TypeAlias = tuple[Command, asyncio.Future[Any] | None]
 
 
@@ -139,13 +144,15 @@ class LoopLink:
         self._waiting.clear()
 
     async def _in_time(self, commands: Sequence[Command]) -> list[Any]:
-        """The replies. Time in which the loop was busy with something else does not count."""
+        """The replies. Time in which the loop was busy with something else hardly counts."""
         loop = asyncio.get_running_loop()
-        task, began = loop.create_task(self._replies(commands)), loop.time()
+        task = loop.create_task(self._replies(commands))
         try:
-            await asyncio.wait((task,), timeout=self._seconds)
-            if loop.time() - began > 2 * self._seconds:
+            for _ in range(_PERIODS):
+                began = loop.time()
                 await asyncio.wait((task,), timeout=self._seconds)
+                if task.done() or loop.time() - began < _BUSY * self._seconds:
+                    break
         finally:
             if not task.done():
                 task.cancel()
