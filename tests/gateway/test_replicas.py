@@ -127,7 +127,8 @@ def test_reload_keeps_shared_budgets(gateways: Gateways) -> None:
     one, two = gateways.pair()
     assert [each.ask(MASTER).status_code for each in (one, two)] == [200, 200]
     gateways.write(anyrerank_settings={"queue": 65})
-    assert one.post("/config/reload").status_code == 200
+    one.signal(signal.SIGHUP)
+    assert eventually(lambda: "the configuration was reloaded" in (gateways.config.parent / "errors").read_text())
     assert [each.ask(MASTER).status_code for each in (one, two, one, two)] == [200, 200, 429, 429]
     three = gateways.start()
     assert three.ask(MASTER).status_code == 429

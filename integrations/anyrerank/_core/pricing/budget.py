@@ -61,7 +61,7 @@ class Budget:
         window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
             never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
         state: Where to count, such as an `anyrerank.state.RedisState`.
-        name: What the budget is called there: budgets with the same name are the same.
+        name: What the budget is called there: budgets with the same name and length of window are the same.
 
     Raises:
         ConfigurationError: `dollars` or `window` is invalid, or `state` has no `name` to go with it.
