@@ -126,7 +126,7 @@ async def test_trial_that_is_cut_off_lets_another_one_begin(redis_url: str, term
             (claim,) = await asyncio.gather(task, return_exceptions=True)
             if isinstance(claim, Claim):
                 await routing.asettle(claim, Outcome(seconds=0.0, requests=1, tokens=None))
-            await state.link.acall(("PING",))  # a script that is new to the server runs after the others of its pipeline
+            await state.link.acall(("PING",))  # what the server did not know runs after the rest of its pipeline
             assert await state.link.acall(("EXISTS", "anyrerank:trial:a")) == 0
             assert routing.snapshot(["a"]).loads["a"].in_flight == 0
 
