@@ -127,6 +127,8 @@ def _message(error: RerankError) -> str:
         return f"{where} cannot be reached"
     if isinstance(error, AuthenticationError | PermissionDeniedError) and error.status_code is not None:
         return f"{where} refused the key of the gateway"
+    if isinstance(error, StateUnavailableError):
+        return "it is not known whether a budget allows this call, because the gateway cannot read it; try again"
     return for_operator(error.message)
 
 

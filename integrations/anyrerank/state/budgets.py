@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import math
 import threading
+import time
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -18,10 +21,11 @@ _RESERVE = Script("anyrerank.state.scripts", "reserve")
 _SETTLE = Script("anyrerank.state.scripts", "settle")
 _NANO = 1e9
 _HOLD_SECONDS = 900.0
-"""How long a reservation lasts: that of a process that was killed comes back after it."""
 _LARGEST = 9e6
 """Dollars whose billionths a script still counts exactly."""
 _MOST_REMEMBERED = 10_000
+_PAST_SECONDS = 1.0
+"""How long what was read of the past counts: it matters only until the first call of the account is reserved."""
 
 
 class RedisBudgets(BudgetState):
@@ -31,18 +35,24 @@ class RedisBudgets(BudgetState):
         link: To the server.
         prefix: Of its keys.
         refuse_when_away: Whether to refuse while the server does not answer; else to spend what was left.
+        hold_seconds: How long a reservation lasts: that of a process that was killed comes back after it.
     """
 
-    def __init__(self, link: RedisLink, prefix: str, *, refuse_when_away: bool) -> None:
+    def __init__(
+        self, link: RedisLink, prefix: str, *, refuse_when_away: bool, hold_seconds: float = _HOLD_SECONDS
+    ) -> None:
         self._link = link
         self._prefix = prefix
         self._refuse_when_away = refuse_when_away
-        self._last: dict[str, Balance] = {}
-        self._lock = threading.Lock()
+        self._hold_seconds = hold_seconds
+        self._last: dict[tuple[str, float], Balance] = {}
+        self._pasts: dict[tuple[str, float], tuple[float, float | RerankError]] = {}
+        self._reset()
         reset_in_child(self, RedisBudgets._reset)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
+        self._reading = threading.Lock()
 
     def reserve(self, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
         """Reserve dollars in each account, or in none.
@@ -52,18 +62,20 @@ class RedisBudgets(BudgetState):
             StateUnavailableError: The server does not answer, and that refuses calls.
         """
         hold_id = uuid4().hex
+        perhaps = Hold(hold_id, accounts, dollars, ())
         try:
             found = yield from self._asked(hold_id, accounts, dollars)
-        except RedisUnavailableError as error:
-            if self._refuse_when_away:
-                raise StateUnavailableError(
-                    f"{error}, so it is not known whether the budget allows this call; try again", retry_after=1.0
-                ) from None
-            return self._reserved_here(hold_id, accounts, dollars)
         except RefusedError:
             raise
+        except RedisUnavailableError as error:
+            try:
+                return self._reserved_here(perhaps, error)
+            except BaseException:
+                if error.may_have_run:
+                    self.settle(perhaps, 0.0)
+                raise
         except BaseException:  # cut off, perhaps after the reservation was made
-            self.settle(Hold(hold_id, accounts, dollars, ()), 0.0)
+            self.settle(perhaps, 0.0)
             raise
         return Hold(hold_id, accounts, dollars, found)
 
@@ -71,7 +83,9 @@ class RedisBudgets(BudgetState):
         """Ask the server, and tell it the past of an account that it does not know."""
         bases: dict[str, float] = {}
         while True:
-            command = _RESERVE.command(self._keys(accounts), _arguments(hold_id, accounts, dollars, bases))
+            command = _RESERVE.command(
+                self._keys(accounts), [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)]
+            )
             status, *rest = yield from asked(self._link, command)
             if status == b"held":
                 found = [_balance(*pair) for pair in zip(rest[::2], rest[1::2], strict=True)]
@@ -80,7 +94,29 @@ class RedisBudgets(BudgetState):
             index = int(rest[0]) - 1
             if status == b"refused":
                 raise RefusedError(index, _balance(*rest[1:]))
-            bases[accounts[index].name] = yield from _past(accounts[index])
+            bases[accounts[index].name] = yield from self._past(accounts[index])
+
+    def _past(self, account: SharedAccount) -> Flow[float]:
+        """Dollars that were spent before."""
+        found: float | RerankError = yield Blocking(partial(self._read_past, account))
+        if isinstance(found, RerankError):
+            message = f"it is not known what was spent before: {found.message}"
+            raise StateUnavailableError(message, retry_after=1.0)
+        return found
+
+    def _read_past(self, account: SharedAccount) -> float | RerankError:
+        """The past, read once for all calls: those of an account that the server does not know come all at once."""
+        with self._reading:
+            when, found = self._pasts.get(_place(account), (-math.inf, 0.0))
+            if when < time.monotonic() - _PAST_SECONDS:
+                try:
+                    found = 0.0 if account.past is None else account.past()
+                except RerankError as error:
+                    found = error.with_traceback(None)
+                if len(self._pasts) >= _MOST_REMEMBERED:
+                    self._pasts.clear()
+                self._pasts[_place(account)] = time.monotonic(), found
+            return found
 
     def settle(self, hold: Hold, cost: float) -> None:
         """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
@@ -88,7 +124,7 @@ class RedisBudgets(BudgetState):
         for account in hold.accounts:
             args += [_seconds(account), _nano(hold.dollars, up=True), _nano(cost)]
             self._change(account, spent=cost, reserved=-hold.dollars)
-        self._link.post(_SETTLE.command(self._keys(hold.accounts), [*args, 0]))
+        self._link.post(_SETTLE.command(self._keys(hold.accounts), [*args, int(hold.is_confirmed), 0]))
 
     def found(self, account: SharedAccount) -> Flow[Balance]:
         """What an account has spent and reserved.
@@ -99,16 +135,19 @@ class RedisBudgets(BudgetState):
         hold = yield from self.reserve([account], 0.0)
         return hold.found[0]
 
-    def _reserved_here(self, hold_id: str, accounts: Sequence[SharedAccount], dollars: float) -> Hold:
+    def _reserved_here(self, hold: Hold, error: RedisUnavailableError) -> Hold:
         """Reserve from what was left when the server last answered, as far as this process knows."""
+        if self._refuse_when_away:
+            message = f"{error}, so it is not known whether the budget allows this call; try again"
+            raise StateUnavailableError(message, retry_after=1.0) from None
         with self._lock:
-            found = [self._last.get(account.name, Balance()) for account in accounts]
-            for index, (account, balance) in enumerate(zip(accounts, found, strict=True)):
-                if dollars and balance.spent + balance.reserved + dollars > account.dollars * (1 + 1e-9):
+            found = [self._last.get(_place(account), Balance()) for account in hold.accounts]
+            for index, (account, balance) in enumerate(zip(hold.accounts, found, strict=True)):
+                if hold.dollars and balance.spent + balance.reserved + hold.dollars > account.dollars * (1 + 1e-9):
                     raise RefusedError(index, balance)
-            for account, balance in zip(accounts, found, strict=True):
-                self._last[account.name] = Balance(balance.spent, balance.reserved + dollars)
-        return Hold(hold_id, accounts, dollars, found)
+            found = [Balance(balance.spent, balance.reserved + hold.dollars) for balance in found]
+            self._last.update(zip(map(_place, hold.accounts), found, strict=True))
+        return replace(hold, found=found, is_confirmed=False)
 
     def _remember(self, accounts: Sequence[SharedAccount], found: Sequence[Balance]) -> None:
         if self._refuse_when_away:
@@ -117,34 +156,20 @@ class RedisBudgets(BudgetState):
             if len(self._last) >= _MOST_REMEMBERED:
                 self._last.clear()
             for account, balance in zip(accounts, found, strict=True):
-                self._last[account.name] = balance
+                self._last[_place(account)] = balance
 
     def _change(self, account: SharedAccount, *, spent: float, reserved: float) -> None:
         with self._lock:
-            before = self._last.get(account.name)
+            before = self._last.get(_place(account))
             if before is not None:
-                self._last[account.name] = Balance(before.spent + spent, max(0.0, before.reserved + reserved))
+                self._last[_place(account)] = Balance(before.spent + spent, max(0.0, before.reserved + reserved))
 
     def _keys(self, accounts: Sequence[SharedAccount]) -> list[str]:
-        return [f"{self._prefix}:budget:{account.name}{part}" for account in accounts for part in ("", ":reservations")]
+        return [f"{self._prefix}:{kind}:{account.name}" for account in accounts for kind in ("budget", "reservations")]
 
 
-def _past(account: SharedAccount) -> Flow[float]:
-    """Dollars that were spent before."""
-    if account.past is None:
-        return 0.0
-    try:
-        spent: float = yield Blocking(account.past)
-    except RerankError as error:
-        message = f"it is not known what was spent before: {error.message}"
-        raise StateUnavailableError(message, retry_after=1.0) from None
-    return spent
-
-
-def _arguments(
-    hold_id: str, accounts: Sequence[SharedAccount], dollars: float, bases: dict[str, float]
-) -> list[str | int | float]:
-    args: list[str | int | float] = [hold_id, _HOLD_SECONDS]
+def _limits(accounts: Sequence[SharedAccount], dollars: float, bases: dict[str, float]) -> list[str | int | float]:
+    args: list[str | int | float] = []
     for account in accounts:
         base = bases.get(account.name)
         known = base is not None or account.past is None
@@ -155,6 +180,11 @@ def _arguments(
             _nano(base or 0.0) if known else "",
         ]
     return args
+
+
+def _place(account: SharedAccount) -> tuple[str, float]:
+    """The account and its current window."""
+    return account.name, time.time() // account.seconds
 
 
 def _seconds(account: SharedAccount) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import uuid4
 
-from anyrerank._core.redis import RedisLink, Script
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Flow
 from anyrerank.state.asked import asked
 
@@ -75,8 +75,9 @@ class RedisCalls:
             allowed, count = yield from asked(
                 self._link, _ENTER.command([f"{self._key}:in_flight"], [call_id, _LONGEST_CALL, limit])
             )
-        except BaseException:  # cut off, perhaps after it was counted
-            self.leave(call_id)
+        except BaseException as error:  # perhaps after it was counted
+            if not isinstance(error, RedisUnavailableError) or error.may_have_run:
+                self.leave(call_id)
             raise
         return (call_id if allowed else None), int(count)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -109,7 +110,7 @@ class RedisState:
 
     async def aclose(self) -> None:
         """Send what is left on the running event loop, and close its connections and those of synchronous calls."""
-        self.news.close()
+        await asyncio.to_thread(self.news.close)
         await self.link.aclose()
 
     def __enter__(self) -> Self:

@@ -12,6 +12,7 @@ from uuid import uuid4
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.routing import (
     LONGEST_COOLDOWN,
+    MINUTE,
     Claim,
     Cooldowns,
     Failure,
@@ -21,13 +22,14 @@ from anyrerank._core.routing import (
     Outcome,
     Risk,
     RoutingState,
+    Slot,
     Snapshot,
     Terms,
     available_at,
 )
 from anyrerank._core.runtime import Flow, arun, run
 from anyrerank.state.asked import asked
-from anyrerank.state.calls import RedisCalls
+from anyrerank.state.calls import Counted, RedisCalls
 from anyrerank.state.news import News, read
 
 _FAIL = Script("anyrerank.state.scripts", "fail")
@@ -53,10 +55,26 @@ class Home(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What a claim holds in Redis: the second in which its use was counted, and whether it is a trial."""
+    """What a claim holds in Redis: the second in which its use was counted, and the id of its trial."""
 
     second: int | None = None
-    is_trial: bool = False
+    trial: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Refusal:
+    """Until when a deployment takes no call, or if `used` is known, no call that is too large to be added to that."""
+
+    until: float
+    used: Counted | None = None
+
+    def seen_in(self, load: Load) -> Load:
+        """The load with what the server knows of it."""
+        if self.used is None:
+            until = self.until
+            return replace(load, cooling_until=max(load.cooling_until, until), retry_at=max(load.retry_at, until))
+        slot = Slot(self.until - MINUTE, max(load.requests, self.used.requests), max(load.tokens, self.used.tokens))
+        return replace(load, requests=slot.requests, tokens=slot.tokens, slots=(slot,))
 
 
 class RedisRouting(RoutingState):
@@ -76,7 +94,7 @@ class RedisRouting(RoutingState):
         self._cooldowns = cooldowns
         self._latency_ttl = latency_ttl
         self._local = MemoryState(cooldowns, latency_ttl)
-        self._full_until: dict[str, float] = {}
+        self._refusals: dict[str, _Refusal] = {}
         self._shared: dict[Claim, _Shared] = {}
         home.news.add(self)
 
@@ -87,7 +105,7 @@ class RedisRouting(RoutingState):
         """The loads of the deployments with these ids, as this process knows them."""
         self._home.news.start()
         found = self._local.snapshot(ids)
-        if not self._full_until:
+        if not self._refusals:
             return found
         return Snapshot(found.now, {each: self._filled(each, load, found.now) for each, load in found.loads.items()})
 
@@ -113,8 +131,8 @@ class RedisRouting(RoutingState):
                 self._calls(claim.deployment_id).correct(shared.second, requests, tokens)
         if outcome.failure is not None:
             self._fail(claim.deployment_id, outcome.failure)
-        elif shared.is_trial or (was_half_open and outcome.answered):
-            self._end_trial(claim.deployment_id, answered=outcome.answered)
+        elif shared.trial is not None or (was_half_open and outcome.answered):
+            self._end_trial(claim.deployment_id, shared.trial, answered=outcome.answered)
         return starts
 
     def connected(self) -> None:
@@ -125,13 +143,14 @@ class RedisRouting(RoutingState):
 
     def heard(self, message: dict[str, Any]) -> None:
         """Take over a cooldown, or its end."""
-        if "cooling" in message:
-            self._local.impose(
-                message["deployment"],
-                cooling=message["cooling"],
-                retry=message["retry"],
-                half_open=message["half_open"],
-            )
+        match message:
+            case {
+                "deployment": str(deployment_id),
+                "cooling": int() | float() as cooling,
+                "retry": int() | float() as retry,
+                "half_open": bool(half_open),
+            }:
+                self._local.impose(deployment_id, cooling=cooling, retry=retry, half_open=half_open)
 
     def _claiming(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Flow[Claim | None]:
         is_trial = risk < Risk.HALF_OPEN and self._half_open(deployment_id)
@@ -142,37 +161,41 @@ class RedisRouting(RoutingState):
             self._shared[claim] = _Shared()
             return claim
         try:
-            refused_until, shared = yield from self._asked(deployment_id, terms, need, is_trial=is_trial)
+            found = yield from self._asked(deployment_id, terms, need, is_trial=is_trial)
         except RedisUnavailableError:
             self._undo(claim)
             return self._claimed_here(deployment_id, terms, need, risk)
         except BaseException:
             self._undo(claim)
             raise
-        if refused_until is not None:
+        if isinstance(found, _Refusal):
             self._undo(claim)
-            self._full_until[deployment_id] = refused_until
+            self._refusals[deployment_id] = found
             return None
-        self._shared[claim] = shared
+        self._shared[claim] = found
         return claim
 
-    def _asked(
-        self, deployment_id: str, terms: Terms, need: Need, *, is_trial: bool
-    ) -> Flow[tuple[float | None, _Shared]]:
-        """Ask the server for a call; the time before which it refuses another one, or what the call holds."""
-        if is_trial:
-            milliseconds = int((terms.timeout or _LONGEST_TRIAL) * 1000)
-            command = ("SET", self._trial(deployment_id), "1", "NX", "PX", milliseconds)
-            if (yield from asked(self._home.link, command)) is None:
-                return time.monotonic() + _TRIAL_PAUSE, _Shared()
-        if terms.rpm is None and terms.tpm is None:
-            return None, _Shared(is_trial=is_trial)
-        counted = yield from self._calls(deployment_id).count(terms.rpm, terms.tpm, need.requests, need.tokens)
-        if counted.second is None:
-            if is_trial:
-                self._end_trial(deployment_id, answered=False)
-            return time.monotonic() + counted.wait, _Shared()
-        return None, _Shared(counted.second, is_trial)
+    def _asked(self, deployment_id: str, terms: Terms, need: Need, *, is_trial: bool) -> Flow[_Shared | _Refusal]:
+        """Ask the server for a call."""
+        trial = uuid4().hex if is_trial else None
+        try:
+            if trial is not None:
+                milliseconds = int((terms.timeout or _LONGEST_TRIAL) * 1000)
+                command = ("SET", self._trial(deployment_id), trial, "NX", "PX", milliseconds)
+                if (yield from asked(self._home.link, command)) is None:
+                    return _Refusal(time.monotonic() + _TRIAL_PAUSE)
+            if terms.rpm is None and terms.tpm is None:
+                return _Shared(trial=trial)
+            counted = yield from self._calls(deployment_id).count(terms.rpm, terms.tpm, need.requests, need.tokens)
+        except BaseException:
+            if trial is not None:
+                self._end_trial(deployment_id, trial, answered=False)
+            raise
+        if counted.second is not None:
+            return _Shared(counted.second, trial)
+        if trial is not None:
+            self._end_trial(deployment_id, trial, answered=False)
+        return _Refusal(time.monotonic() + counted.wait, counted)
 
     def _claimed_here(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Claim | None:
         """Claim within this process's share of the limits, while the server does not answer."""
@@ -181,7 +204,7 @@ class RedisRouting(RoutingState):
         if claim is None:
             found = self._local.snapshot([deployment_id])
             when = available_at(terms, found.loads[deployment_id], need, found.now, risk)
-            self._full_until[deployment_id] = min(when, found.now + _TRIAL_PAUSE)
+            self._refusals[deployment_id] = _Refusal(min(when, found.now + _TRIAL_PAUSE))
             return None
         self._shared[claim] = _Shared()
         return claim
@@ -193,14 +216,14 @@ class RedisRouting(RoutingState):
         return self._local.snapshot([deployment_id]).loads[deployment_id].half_open
 
     def _filled(self, deployment_id: str, load: Load, now: float) -> Load:
-        """A load with what the server said of its limits."""
-        until = self._full_until.get(deployment_id)
-        if until is None:
+        """A load with what the server said when it refused a call."""
+        refusal = self._refusals.get(deployment_id)
+        if refusal is None:
             return load
-        if until <= now:
-            self._full_until.pop(deployment_id, None)
+        if refusal.until <= now:
+            self._refusals.pop(deployment_id, None)
             return load
-        return replace(load, cooling_until=max(load.cooling_until, until), retry_at=max(load.retry_at, until))
+        return refusal.seen_in(load)
 
     def _fail(self, deployment_id: str, failure: Failure) -> None:
         asked_for = "" if failure.retry_after is None else min(failure.retry_after, LONGEST_COOLDOWN)
@@ -223,9 +246,10 @@ class RedisRouting(RoutingState):
             )
         )
 
-    def _end_trial(self, deployment_id: str, *, answered: bool) -> None:
+    def _end_trial(self, deployment_id: str, trial: str | None, *, answered: bool) -> None:
         keys = [self._key("cooldowns"), self._trial(deployment_id)]
-        self._home.link.post(_END_TRIAL.command(keys, [self._home.news.channel, deployment_id, int(answered), 0]))
+        args: list[str | int] = [self._home.news.channel, deployment_id, trial or "", int(answered), 0]
+        self._home.link.post(_END_TRIAL.command(keys, args))
 
     def _calls(self, deployment_id: str) -> RedisCalls:
         return RedisCalls(self._home.link, self._key("deployment", deployment_id))

@@ -61,7 +61,7 @@ class Budget:
         window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
             never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
         state: Where to count, such as an `anyrerank.state.RedisState`.
-        name: What the budget is called there: budgets with the same name are the same.
+        name: What the budget is called there: budgets with the same name and length of window are the same.
 
     Raises:
         ConfigurationError: `dollars` or `window` is invalid, or `state` has no `name` to go with it.
@@ -235,7 +235,7 @@ class Budget:
             raise ConfigurationError(f"{self!r} has no state")
         whose = "" if spender is None else f":{sha256(spender.encode('utf-8', 'surrogatepass')).hexdigest()[:32]}"
         return SharedAccount(
-            f"{self._shared.name}{whose}",
+            f"{self._shared.name}:{self._seconds:.17g}{whose}",
             self.dollars,
             self._seconds,
             None if self._shared.past is None else partial(self._shared.past, spender),

@@ -49,12 +49,14 @@ class Hold:
         accounts: The accounts.
         dollars: Reserved in each.
         found: What each account has spent and reserved, these included.
+        is_confirmed: Whether the state has confirmed it; else this process decided while the state was away.
     """
 
     id: str
     accounts: Sequence[SharedAccount]
     dollars: float
     found: Sequence[Balance]
+    is_confirmed: bool = True
 
 
 class RefusedError(Exception):

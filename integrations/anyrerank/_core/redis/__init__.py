@@ -2,6 +2,7 @@
 
 from anyrerank._core.redis.link import RedisLink
 from anyrerank._core.redis.script import Command, Script
+from anyrerank._core.redis.subscriber import Subscriber
 from anyrerank._core.redis.unavailable import RedisUnavailableError
 
-__all__ = ["Command", "RedisLink", "RedisUnavailableError", "Script"]
+__all__ = ["Command", "RedisLink", "RedisUnavailableError", "Script", "Subscriber"]

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from anyrerank._core.redis.script import Command, in_full
-from anyrerank._core.redis.unavailable import RedisUnavailableError
 from anyrerank._core.runtime import needed
 from anyrerank.errors import ConfigurationError
 
@@ -62,7 +62,7 @@ def _options(timeout: float | None, connect_timeout: float) -> dict[str, Any]:
 
 def failures() -> tuple[type[Exception], ...]:
     """What a client raises when the server cannot be used."""
-    return (needed("redis", "redis").RedisError, OSError, TimeoutError)
+    return (needed("redis", "redis").RedisError, OSError, asyncio.TimeoutError)
 
 
 def unknown_scripts(replies: Sequence[Any]) -> list[int]:
@@ -83,11 +83,11 @@ def again(commands: Sequence[Command], indexes: Sequence[int]) -> list[Command]:
     return [in_full(commands[index]) for index in indexes]
 
 
-def unavailable(url: str, error: BaseException, timeout: float) -> RedisUnavailableError:
-    """The error for a server that cannot be used."""
-    if isinstance(error, TimeoutError) or type(error).__name__ == "TimeoutError":
-        return RedisUnavailableError(f"Redis at {shown(url)} did not answer within {timeout * 1000:.0f} ms")
-    return RedisUnavailableError(f"Redis at {shown(url)} cannot be used: {_reason(error)}")
+def unavailable(url: str, error: BaseException, timeout: float) -> str:
+    """Why a server cannot be used."""
+    if type(error).__name__ == "TimeoutError":
+        return f"Redis at {shown(url)} did not answer within {timeout * 1000:.0f} ms"
+    return f"Redis at {shown(url)} cannot be used: {_reason(error)}"
 
 
 def _reason(error: BaseException) -> str:

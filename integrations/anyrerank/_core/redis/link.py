@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from contextlib import suppress
 from typing import Any
 
 from anyrerank._core.redis.clients import (
@@ -20,7 +21,7 @@ from anyrerank._core.redis.clients import (
     unavailable,
     unknown_scripts,
 )
-from anyrerank._core.redis.loop_link import LoopLink
+from anyrerank._core.redis.loop_link import LARGEST_PIPELINE, LoopLink, Reach
 from anyrerank._core.redis.script import Command, repeated
 from anyrerank._core.redis.subscriber import Subscriber
 from anyrerank._core.redis.unavailable import RedisUnavailableError
@@ -65,7 +66,8 @@ class RedisLink:
         self._lock = threading.Lock()
         self._loops: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, LoopLink] = weakref.WeakKeyDictionary()
         self._backlog: deque[Command] = deque(maxlen=self._largest_backlog)
-        self._away: RedisUnavailableError | None = None
+        self._reach = Reach()
+        self._away: str | None = None
         self._next_try = 0.0
 
     def __repr__(self) -> str:
@@ -78,20 +80,11 @@ class RedisLink:
             RedisUnavailableError: There is none.
         """
         if self._away is not None and time.monotonic() < self._next_try:
-            raise RedisUnavailableError(str(self._away))
-        commands = [command]
-        try:
-            replies = self._replies(commands)
-            if self._backlog:
-                self._replies([self._backlog.popleft() for _ in range(len(self._backlog))])
-        except failures() as error:
-            self._next_try = time.monotonic() + _PAUSE
-            self._away = unavailable(self.url, error, self.timeout)
-            raise RedisUnavailableError(str(self._away)) from None
-        self._away = None
-        if isinstance(replies[0], Exception):
-            raise unavailable(self.url, replies[0], self.timeout)
-        return replies[0]
+            raise RedisUnavailableError(self._away)
+        reply = self._after_backlog([command])[-1]
+        if isinstance(reply, Exception):
+            raise RedisUnavailableError(unavailable(self.url, reply, self.timeout))
+        return reply
 
     def call_slowly(self, command: Command) -> Any:
         """The reply to a command that may take seconds, on a connection of its own.
@@ -103,7 +96,7 @@ class RedisLink:
             with sync_client(self.url, _SLOW_SECONDS) as client:
                 return client.execute_command(*command)
         except failures() as error:
-            raise unavailable(self.url, error, _SLOW_SECONDS) from None
+            raise RedisUnavailableError(unavailable(self.url, error, _SLOW_SECONDS)) from None
 
     def unlink(self, pattern: bytes) -> None:
         """Remove the keys that match a pattern, on a connection of its own; it may take seconds.
@@ -119,10 +112,10 @@ class RedisLink:
                     if keys:
                         client.unlink(*keys)
         except failures() as error:
-            raise unavailable(self.url, error, _SLOW_SECONDS) from None
+            raise RedisUnavailableError(unavailable(self.url, error, _SLOW_SECONDS)) from None
 
     async def acall(self, command: Command) -> Any:
-        """`call`, on the running event loop; a connection does not take longer either.
+        """`call`, on the running event loop.
 
         Raises:
             RedisUnavailableError: There is none.
@@ -132,16 +125,17 @@ class RedisLink:
     def post(self, command: Command) -> None:
         """Send a command whose reply does not matter; on an event loop without waiting.
 
-        If the server is away, the command is sent when it is back, with its last argument replaced by 1: the server may
-        have run it before. The newest ones are kept, as many as the backlog takes.
+        If the server is away, the command is sent when it is back. If it was sent before without a reply, its last
+        argument is then replaced by 1: the server may have run it. The newest ones are kept, as many as the backlog
+        takes.
         """
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
             try:
                 self.call(command)
-            except RedisUnavailableError:
-                self._backlog.append(repeated(command))
+            except RedisUnavailableError as error:
+                self._backlog.append(repeated(command) if error.may_have_run else command)
         else:
             self._on(loop).post(command)
 
@@ -151,12 +145,31 @@ class RedisLink:
         await link.register()
         link.post(command)
 
+    def flush(self) -> None:
+        """Send what was posted while the server was away.
+
+        Raises:
+            RedisUnavailableError: It still is.
+        """
+        while self._backlog:
+            self._after_backlog([])
+
     async def aclose(self) -> None:
         """Send what is left on the running event loop, and close all connections."""
         link = self._loops.pop(asyncio.get_running_loop(), None)
         if link is not None:
             await link.close()
         self.close()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the server did not answer the last command."""
+        return self._reach.is_away
+
+    @property
+    def errors(self) -> int:
+        """How often the server did not answer a command, or several that were sent together."""
+        return self._reach.errors
 
     @property
     def shown(self) -> str:
@@ -168,12 +181,18 @@ class RedisLink:
         """What a `Subscriber` raises when the server cannot be used."""
         return (*failures(), RedisUnavailableError)
 
+    def reason(self, error: Exception) -> str:
+        """What one of `failures` means."""
+        return str(error) if isinstance(error, RedisUnavailableError) else unavailable(self.url, error, CONNECT_SECONDS)
+
     def subscriber(self, channel: str) -> Subscriber:
         """A connection that listens to a channel; one of `failures` if the server cannot be used."""
-        return Subscriber(sync_client(self.url, CONNECT_SECONDS), channel)
+        return Subscriber(sync_client(self.url, CONNECT_SECONDS), channel, CONNECT_SECONDS)
 
     def close(self) -> None:
-        """Close the connections of synchronous commands."""
+        """Send what is left, if the server answers, and close the connections of synchronous commands."""
+        with suppress(RedisUnavailableError):
+            self.flush()
         client, self._client = self._client, None
         if client is not None:
             client.close()
@@ -185,9 +204,23 @@ class RedisLink:
                 for closed in [each for each in self._loops if each.is_closed()]:
                     del self._loops[closed]
                 link = self._loops[loop] = LoopLink(
-                    self.url, self.timeout, max(self.timeout, self._connect_timeout), self._backlog
+                    self.url, self.timeout, max(self.timeout, self._connect_timeout), self._backlog, self._reach
                 )
         return link
+
+    def _after_backlog(self, commands: list[Command]) -> list[Any]:
+        """The replies to late posts and then to these commands."""
+        late = [self._backlog.popleft() for _ in range(min(len(self._backlog), LARGEST_PIPELINE))]
+        try:
+            replies = self._replies([*late, *commands])
+        except failures() as error:
+            self._backlog.extendleft(map(repeated, reversed(late)))
+            self._next_try = time.monotonic() + _PAUSE
+            self._away = unavailable(self.url, error, self.timeout)
+            self._reach.lost()
+            raise RedisUnavailableError(self._away, may_have_run=True) from None
+        self._away, self._reach.is_away = None, False
+        return replies
 
     def _replies(self, commands: list[Command]) -> list[Any]:
         with self._lock:

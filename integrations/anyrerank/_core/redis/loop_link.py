@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from anyrerank._core.redis.clients import (
@@ -21,7 +21,7 @@ from anyrerank._core.redis.script import Command, repeated
 from anyrerank._core.redis.unavailable import RedisUnavailableError
 from anyrerank._core.runtime import closed_with_loop, finished_within, timeout
 
-_LARGEST_PIPELINE = 256
+LARGEST_PIPELINE = 256
 _STEPS = 10
 """Parts of the longest wait: a time in which the event loop was held up counts as one of them at most."""
 _LONGEST_QUEUE = 1_000
@@ -30,6 +30,24 @@ _PAUSE = 0.25
 """Seconds between two attempts to reach a server that does not answer."""
 
 _Waiting: TypeAlias = tuple[Command, asyncio.Future[Any] | None]
+
+
+@dataclass(slots=True)
+class Reach:
+    """What all threads and loops know of a server.
+
+    Attributes:
+        is_away: Whether it did not answer just now: a new loop does not wait long for it.
+        errors: How often it did not answer.
+    """
+
+    is_away: bool = False
+    errors: int = 0
+
+    def lost(self) -> None:
+        """It did not answer."""
+        self.is_away = True
+        self.errors += 1
 
 
 class LoopLink:
@@ -41,17 +59,19 @@ class LoopLink:
         longest: How long a call may wait, also for the first connection.
         backlog: Gets the commands that no caller waits for, and that could not be sent; if it has no room for any, they
             may be lost.
+        reach: What is known of the server.
     """
 
-    def __init__(self, url: str, seconds: float, longest: float, backlog: deque[Command]) -> None:
+    def __init__(self, url: str, seconds: float, longest: float, backlog: deque[Command], reach: Reach) -> None:
         self._url = url
         self._seconds = seconds
         self._longest = longest
         self._backlog = backlog
+        self._reach = reach
         self._client = async_client(url)
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._away: RedisUnavailableError | None = None
+        self._away: str | None = None
         self._unanswered: dict[asyncio.Future[Any], int] = {}
         self._tick = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -65,9 +85,11 @@ class LoopLink:
             RedisUnavailableError: There is none.
         """
         if self._away is not None:
-            raise RedisUnavailableError(str(self._away))
+            self._keep_running()
+            raise RedisUnavailableError(self._away)
         reply: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._enqueue(command, reply)
+        self._waiting.append((command, reply))
+        self._keep_running()
         self._unanswered[reply] = self._tick
         self._watch()
         return await reply
@@ -77,7 +99,8 @@ class LoopLink:
         if self._away is not None:
             self._backlog.append(command)
         elif self._backlog.maxlen or len(self._waiting) < _LONGEST_QUEUE:
-            self._enqueue(command, None)
+            self._waiting.append((command, None))
+        self._keep_running()
 
     async def register(self) -> None:
         """Let the end of the event loop send what is left."""
@@ -98,8 +121,7 @@ class LoopLink:
             await self._send_waiting()
         await self._client.aclose()
 
-    def _enqueue(self, command: Command, reply: asyncio.Future[Any] | None) -> None:
-        self._waiting.append((command, reply))
+    def _keep_running(self) -> None:
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._run())
 
@@ -117,36 +139,43 @@ class LoopLink:
                 break
             del self._unanswered[reply]
             if not reply.done():
-                reply.set_exception(unavailable(self._url, TimeoutError(), self._longest))
+                why = unavailable(self._url, asyncio.TimeoutError(), self._longest)
+                reply.set_exception(RedisUnavailableError(why, may_have_run=True))
         self._watch()
 
     async def _run(self) -> None:
         await self.register()
         if not self._was_connected:
             self._was_connected = True
-            await self._connect()
-        while self._waiting:
-            await self._send_waiting()
+            await self._connect(self._seconds if self._reach.is_away else CONNECT_SECONDS)
+        while self._waiting or self._away is not None:
+            if self._away is None:
+                await self._send_waiting()
+                continue
+            await self._connect(CONNECT_SECONDS)
             if self._away is not None:
-                await self._come_back()
+                await asyncio.sleep(_PAUSE)
 
-    async def _connect(self) -> None:
-        """Make the first connection, which may take longer than a command."""
-        with suppress(*failures()):
-            async with timeout(CONNECT_SECONDS):
+    async def _connect(self, seconds: float) -> None:
+        """Find out whether the server answers; a connection may take longer than a command."""
+        try:
+            async with timeout(seconds):
                 await self._client.ping()
+        except failures() as error:
+            self._lose((), error, seconds)
+        else:
+            self._away, self._reach.is_away = None, False
+            self._take_backlog()
 
     async def _send_waiting(self) -> None:
         """Send one pipeline."""
-        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), _LARGEST_PIPELINE))]
+        batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_PIPELINE))]
         try:
             replies = await self._replies_in_time([command for command, _ in batch])
         except failures() as error:
-            self._away = unavailable(self._url, error, self._seconds)
-            self._refuse((*batch, *self._waiting), self._away)
-            self._waiting.clear()
+            self._lose(batch, error, self._seconds)
         except asyncio.CancelledError:  # the loop ends
-            self._refuse(batch, RedisUnavailableError("the event loop ended"))
+            self._refuse(batch, "the event loop ended", may_have_run=True)
             if not self._backlog.maxlen:
                 self._waiting.extend(each for each in batch if each[1] is None)
             raise
@@ -154,12 +183,20 @@ class LoopLink:
             for (_, future), reply in zip(batch, replies, strict=True):
                 self._answer(future, reply)
 
+    def _lose(self, batch: Sequence[_Waiting], error: Exception, seconds: float) -> None:
+        """Refuse commands until the server answers again."""
+        self._away = unavailable(self._url, error, seconds)
+        self._reach.lost()
+        self._refuse(batch, self._away, may_have_run=True)
+        self._refuse(self._waiting, self._away, may_have_run=False)
+        self._waiting.clear()
+
     async def _replies_in_time(self, commands: Sequence[Command]) -> list[Any]:
         sending = asyncio.get_running_loop().create_task(self._replies(commands))
         try:
             if await finished_within(self._seconds, sending):
                 return sending.result()
-            raise TimeoutError
+            raise asyncio.TimeoutError
         finally:
             sending.cancel()
             await asyncio.wait((sending,))
@@ -180,30 +217,18 @@ class LoopLink:
         if future.done():
             return
         if isinstance(reply, Exception):
-            future.set_exception(unavailable(self._url, reply, self._seconds))
+            future.set_exception(RedisUnavailableError(unavailable(self._url, reply, self._seconds)))
         else:
             future.set_result(reply)
 
-    def _refuse(self, batch: Sequence[_Waiting], error: RedisUnavailableError) -> None:
+    def _refuse(self, batch: Iterable[_Waiting], why: str, *, may_have_run: bool) -> None:
         for command, future in batch:
             if future is None:
-                self._backlog.append(repeated(command))
+                self._backlog.append(repeated(command) if may_have_run else command)
                 continue
             self._unanswered.pop(future, None)
             if not future.done():
-                future.set_exception(RedisUnavailableError(str(error)))
-
-    async def _come_back(self) -> None:
-        """Wait until the server answers."""
-        while self._away is not None:
-            try:
-                async with timeout(CONNECT_SECONDS):
-                    await self._client.ping()
-            except failures():
-                await asyncio.sleep(_PAUSE)
-            else:
-                self._away = None
-        self._take_backlog()
+                future.set_exception(RedisUnavailableError(why, may_have_run=may_have_run))
 
     def _take_backlog(self) -> None:
         while self._backlog:

@@ -30,7 +30,12 @@ class Script:
 
     def command(self, keys: Sequence[Part], args: Sequence[Part]) -> Command:
         """The command that runs the script, by its digest."""
-        return ("EVALSHA", _digest(self), len(keys), *keys, *args)
+        return ("EVALSHA", _digest(self), len(keys), *map(_encoded, keys), *map(_encoded, args))
+
+
+def _encoded(part: Part) -> Part:
+    """A name that a caller made up may have half of a surrogate pair, which the client refuses to send."""
+    return part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
 
 
 @cache

@@ -11,15 +11,20 @@ class Subscriber:
     Args:
         client: Made for this subscriber, which closes it.
         channel: Name of the channel.
+        timeout: Seconds that the server may take to confirm it.
+
+    Raises:
+        TimeoutError: It took longer.
     """
 
-    def __init__(self, client: Any, channel: str) -> None:
+    def __init__(self, client: Any, channel: str, timeout: float) -> None:
         self._client = client
         self._channel = channel
-        self._pubsub = client.pubsub(ignore_subscribe_messages=True)
+        self._pubsub = client.pubsub()
         try:
             self._pubsub.subscribe(channel)
-            self._pubsub.get_message(timeout=None)
+            if self._pubsub.get_message(timeout=timeout) is None:
+                raise TimeoutError
         except BaseException:
             self.close()
             raise
@@ -27,7 +32,7 @@ class Subscriber:
     def next(self, seconds: float) -> bytes | None:
         """The next message, or `None` if there is none for some seconds."""
         message = self._pubsub.get_message(timeout=seconds)
-        return None if message is None else message["data"]
+        return message["data"] if message is not None and message["type"] == "message" else None
 
     def listeners(self) -> int:
         """How many connections listen to the channel."""

@@ -16,10 +16,11 @@ from anyrerank._core.routing.settings import RouterSettings, aliases_of
 from anyrerank._core.routing.shared import SharedState, routing_state
 from anyrerank._core.routing.state import Claim, Failure, Outcome, RoutingState, Snapshot
 from anyrerank._core.routing.strategies import STRATEGIES
-from anyrerank._core.routing.window import Need, Window
+from anyrerank._core.routing.window import MINUTE, Need, Slot, Window
 
 __all__ = [
     "LONGEST_COOLDOWN",
+    "MINUTE",
     "STRATEGIES",
     "Balancer",
     "Claim",
@@ -41,6 +42,7 @@ __all__ = [
     "RoutingState",
     "Rules",
     "SharedState",
+    "Slot",
     "Snapshot",
     "Terms",
     "Window",

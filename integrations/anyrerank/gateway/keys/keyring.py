@@ -246,8 +246,7 @@ class Keyring:
         elif account.budget is None or account.budget.window != key.budget_duration:
             budget = Budget(key.max_budget, key.budget_duration)
             if self.sharing is not None:
-                name = f"key:{key.token}:{key.budget_duration}"
-                budget.share(self.sharing, name, past_of(self.ledger, budget, "tag", key.tag))
+                budget.share(self.sharing, f"key:{key.token}", past_of(self.ledger, budget, "tag", key.tag))
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of_tag(key.tag, budget))
             account.budget = budget
@@ -261,7 +260,7 @@ class Keyring:
             return before
         budget = Budget(customer.max_budget, customer.budget_duration)
         if self.sharing is not None:
-            name = f"customer:{digest(customer.user_id).hex()}:{customer.budget_duration}"
+            name = f"customer:{digest(customer.user_id).hex()}"
             budget.share(self.sharing, name, past_of(self.ledger, budget, "user", customer.user_id))
         else:
             budget.add(past.of_user(customer.user_id, budget))

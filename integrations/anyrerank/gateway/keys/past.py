@@ -95,7 +95,16 @@ def past_of(
     """What was spent in the current window of a budget, for a state that does not know it, read when it is asked."""
     if ledger is None:
         return None
-    return lambda spender: Past(ledger).of(budget, by, spender if by == "user" and name is None else name)
+
+    def past(spender: str | None) -> float:
+        since = _since(budget.started)
+        if by == "tag":
+            return ledger.total(since=since, tag=name)
+        if by == "user":
+            return ledger.total(since=since, user=name or spender)
+        return Past(ledger).of(budget, by, name)
+
+    return past
 
 
 def _budgets(router: Router) -> dict[tuple[By | None, str | None], Budget]:

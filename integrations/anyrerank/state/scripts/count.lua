@@ -1,7 +1,7 @@
 -- Counts requests and tokens of the last minute, or refuses them.
 -- KEYS: a hash: r and t are the sums, h the first second that counts, r:<second> and t:<second> what was used in it.
 -- ARGV: requests and tokens per minute ('' for no limit), requests, tokens.
--- Returns {1, second, requests, tokens}, or {0, milliseconds to wait (-1: it never fits), requests, tokens}.
+-- Returns {1, second, requests, tokens}, or {0, milliseconds to wait, requests, tokens}.
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second + tonumber(time[2]) / 1e6
@@ -9,8 +9,9 @@ local key = KEYS[1]
 local rpm, tpm = tonumber(ARGV[1]) or math.huge, tonumber(ARGV[2]) or math.huge
 local more_requests, more_tokens = tonumber(ARGV[3]), tonumber(ARGV[4])
 local found = redis.call('HMGET', key, 'h', 'r', 't')
-local head, requests, tokens = tonumber(found[1] or second), tonumber(found[2] or 0), tonumber(found[3] or 0)
-local first = head
+local requests, tokens = tonumber(found[2] or 0), tonumber(found[3] or 0)
+local first = tonumber(found[1] or second)
+local head = math.min(first, second)  -- the clock may have been set back
 while head < second - 60 do  -- a second counts until its end is a minute old
   local used = redis.call('HMGET', key, 'r:' .. head, 't:' .. head)
   if used[1] or used[2] then

@@ -1,9 +1,10 @@
 -- Replaces what was reserved in several budgets by what was spent.
 -- KEYS: as for reserve.lua.
--- ARGV: id; then for each budget: seconds of its window, reserved amount, spent amount; last, 1 if this may have run before.
+-- ARGV: id; then for each budget: seconds of its window, reserved amount, spent amount; then 1 if the server is known to
+--       have made the reservation; last, 1 if this may have run before.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
-local repeated = ARGV[#ARGV] == '1'
+local confirmed, repeated = ARGV[#ARGV - 1] == '1', ARGV[#ARGV] == '1'
 local function text(number) return string.format('%.0f', number) end
 for index = 1, #KEYS / 2 do
   local hash, holds = KEYS[2 * index - 1], KEYS[2 * index]
@@ -11,7 +12,12 @@ for index = 1, #KEYS / 2 do
   local cost = tonumber(ARGV[3 * index + 1])
   local held = redis.call('ZREM', holds, ARGV[1] .. ':' .. text(amount)) == 1
   local found = redis.call('HMGET', hash, 'window', 'spent', 'reserved')
-  if found[1] and (held or not repeated) then
+  local due = held or not repeated
+  if not confirmed and found[1] then  -- the absence of a reservation does not say that this ran before: leave a trace
+    due = redis.call('ZADD', holds, 'NX', now + 900, ARGV[1] .. ':0') == 1
+    redis.call('EXPIRE', holds, 86400)
+  end
+  if found[1] and due then
     local window = seconds > 0 and math.floor(now / seconds) or 0
     local spent, reserved = tonumber(found[2]), tonumber(found[3])
     if tonumber(found[1]) ~= window then

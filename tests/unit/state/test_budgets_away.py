@@ -1,0 +1,116 @@
+"""Budgets in a Redis server that does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+from tests.support.clock import Clock
+from tests.support.redis_server import RedisServer
+from tests.support.spending import pay, spends
+from tests.support.waiting import eventually
+
+from anyrerank import Budget
+from anyrerank._core.pricing.spending import reserved
+from anyrerank._core.runtime import arun
+from anyrerank.errors import StateUnavailableError
+from anyrerank.state import RedisState
+
+
+@pytest.fixture
+def server(new_redis: Callable[..., RedisServer]) -> RedisServer:
+    made = new_redis()
+    made.start()
+    return made
+
+
+def test_calls_are_refused_while_the_server_is_away_and_hold_nothing(server: RedisServer) -> None:
+    with RedisState(server.url) as state:
+        budget = Budget(1, state=state, name="away")
+        pay(budget, 0.1).settle(0.1)
+        in_flight = pay(budget, 0.3)
+        server.pause()
+        for _ in range(3):
+            with pytest.raises(StateUnavailableError, match="try again") as caught:
+                pay(budget, 0.2)
+            assert caught.value.retry_after is not None
+        in_flight.settle(0.2)
+        server.resume()
+        assert eventually(lambda: balance(budget) == (0.3, 0.7))
+
+
+async def test_async_calls_are_refused_too_and_hold_nothing(server: RedisServer) -> None:
+    async with RedisState(server.url) as state:
+        budget = Budget(1, state=state, name="away")
+        in_flight = await arun(reserved([(budget, None)], 0.3))
+        server.pause()
+        calls = [arun(reserved([(budget, None)], 0.01)) for _ in range(20)]
+        refused = await asyncio.gather(*calls, return_exceptions=True)
+        assert {type(each) for each in refused} == {StateUnavailableError}
+        in_flight.settle(0.2)
+        server.resume()
+        for _ in range(400):
+            await asyncio.sleep(0.01)
+            if balance(budget) == (0.2, 0.8):
+                break
+        assert balance(budget) == (0.2, 0.8)
+
+
+def balance(budget: Budget) -> tuple[float, float] | None:
+    try:
+        return round(budget.spent(), 9), round(budget.left(), 9)
+    except StateUnavailableError:
+        return None
+
+
+def test_a_process_may_spend_what_was_left_when_that_is_allowed(server: RedisServer) -> None:
+    with RedisState(server.url, refuse_when_away=False) as state, RedisState(server.url) as other:
+        budget = Budget(1, state=state, name="away")
+        everywhere = Budget(1, state=other, name="away")
+        pay(budget, 0.5).settle(0.5)
+        server.pause()
+        assert [spends(budget, 0.2) for _ in range(3)] == [True, True, False]
+        server.resume()
+        assert balance(budget) == (0.9, 0.1)
+        assert eventually(lambda: spends(budget, 0.0) and balance(everywhere) == (0.9, 0.1))
+
+
+def test_what_was_spent_meanwhile_counts_when_the_state_is_closed(server: RedisServer) -> None:
+    with RedisState(server.url, refuse_when_away=False) as state:
+        budget = Budget(1, state=state, name="away")
+        pay(budget, 0.5).settle(0.5)
+        server.pause()
+        assert spends(budget, 0.2)
+        server.resume()
+    with RedisState(server.url) as other:
+        assert balance(Budget(1, state=other, name="away")) == (0.7, 0.3)
+
+
+async def test_what_was_spent_meanwhile_counts_on_a_loop_too(server: RedisServer) -> None:
+    async with RedisState(server.url, refuse_when_away=False) as state:
+        budget = Budget(1, state=state, name="away")
+        (await arun(reserved([(budget, None)], 0.1))).settle(0.1)
+        server.pause()
+        for _ in range(3):
+            (await arun(reserved([(budget, None)], 0.1))).settle(0.1)
+        server.resume()
+        for _ in range(400):
+            await asyncio.sleep(0.01)
+            if balance(budget) == (0.4, 0.6):
+                break
+        assert balance(budget) == (0.4, 0.6)
+
+
+def test_window_that_ended_while_the_server_is_away_does_not_refuse_calls(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock(1e9)
+    with RedisState(server.url, refuse_when_away=False) as state:
+        budget = Budget(1, "365d", state=state, name="away")
+        pay(budget, 1).settle(1)
+        server.pause()
+        assert not spends(budget, 0.5)
+        monkeypatch.setattr("time.time", clock)
+        assert spends(budget, 0.5)
+        monkeypatch.undo()
