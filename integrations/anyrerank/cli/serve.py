@@ -131,6 +131,7 @@ def _serve(asked: _Asked, read: GatewayConfig, listener: socket, worker: Worker 
         gateway = Gateway(
             service_of(read, keyring, state=state),
             reread=lambda: service_of(asked.read(), keyring, gateway.service, state),
+            state=state,
         )
     if worker is not None:
         gateway.join(worker)

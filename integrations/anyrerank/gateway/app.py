@@ -18,7 +18,7 @@ from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.http import Browsers, Handler, Plain, Traced, instead_of, without_repeats, without_slashes
-from anyrerank.gateway.keys import KeyCollector, Keyring, key_routes
+from anyrerank.gateway.keys import KeyCollector, Keyring, StateCollector, key_routes
 from anyrerank.gateway.operation import (
     AccessLog,
     Dependency,
@@ -30,6 +30,7 @@ from anyrerank.gateway.operation import (
 )
 from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
 from anyrerank.gateway.workers import Worker
+from anyrerank.state import RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
 
@@ -47,11 +48,16 @@ class Gateway:
         dependencies: What it needs to be ready, apart from models.
         helpers: What it can do without for a while.
         reread: Reads the configuration again, for `reload`.
+        state: What it shares with its replicas.
         worker: Which of several processes this is.
     """
 
     def __init__(
-        self, service: Service, listeners: Sequence[Listener] = (), reread: Callable[[], Service] | None = None
+        self,
+        service: Service,
+        listeners: Sequence[Listener] = (),
+        reread: Callable[[], Service] | None = None,
+        state: RedisState | None = None,
     ) -> None:
         settings = service.settings
         self.service = service
@@ -64,6 +70,7 @@ class Gateway:
         self.helpers: MutableMapping[str, Dependency] = {}
         self.reread = reread
         self.draining = False
+        self.state = state
         self.worker: Worker | None = None
         if isinstance(service.access, Keyring):
             self.metrics.registry.register(KeyCollector(service.access))
@@ -71,6 +78,9 @@ class Gateway:
             # All replicas lose the database at once: to be unready would take the whole service away.
             needed = self.dependencies if service.access.sharing is None else self.helpers
             needed["database"] = self._database
+        if state is not None:
+            self.metrics.registry.register(StateCollector(state))
+            self.helpers["redis"] = lambda: "Redis does not answer" if state.link.is_away else None
 
     def _database(self) -> str | None:
         access, settings = self.service.access, self.service.settings

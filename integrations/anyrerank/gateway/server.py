@@ -127,6 +127,8 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and report where."""
+        if self._gateway.state is not None:
+            await self._gateway.state.connect()
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._started(f"http://{_shown(host, port)}")

@@ -27,6 +27,8 @@ class GatewaySettings(BaseModel):
     """Where replicas share budgets, limits and cooldowns: `redis://user:password@host:port/number`."""
     redis_prefix: Annotated[str, Field(min_length=1)] = "anyrerank"
     """What all keys in Redis begin with: replicas of one gateway have the same, other gateways another."""
+    redis_seconds: _Seconds = 0.05
+    """How long a call waits for Redis, in seconds; a call that a budget limits is refused after that."""
     replicas: _Count = 1
     """How many gateways share a PostgreSQL database without Redis; each has its share of every limit per minute."""
     allow_requests_on_db_unavailable: bool = False

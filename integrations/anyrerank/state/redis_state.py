@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from typing_extensions import Self
@@ -102,6 +103,11 @@ class RedisState:
             ConfigurationError: It is read-only, evicts keys, is a cluster or is too old.
         """
         check(self.link)
+
+    async def connect(self) -> None:
+        """Open a connection on the running event loop, so that the first call need not; it never raises."""
+        with suppress(RedisUnavailableError):
+            await self.link.acall(("PING",))
 
     def close(self) -> None:
         """Close the connections of synchronous calls; the next call opens new ones."""

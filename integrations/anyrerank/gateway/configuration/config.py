@@ -205,6 +205,7 @@ def shared_state(settings: GatewaySettings) -> RedisState | None:
         state = RedisState(
             settings.redis_url.get_secret_value(),
             prefix=settings.redis_prefix,
+            timeout=settings.redis_seconds,
             refuse_when_away=not settings.allow_requests_on_db_unavailable,
         )
         state.check()

@@ -1,6 +1,6 @@
 """Virtual keys: who may call, what each key may use and spend, and where that is stored."""
 
-from anyrerank.gateway.keys.collector import KeyCollector
+from anyrerank.gateway.keys.collector import KeyCollector, StateCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.described import described_routes
 from anyrerank.gateway.keys.fields import columns_of_key
@@ -20,6 +20,7 @@ __all__ = [
     "KeyCollector",
     "Keyring",
     "Past",
+    "StateCollector",
     "Store",
     "checked_url",
     "columns_of_key",

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from anyrerank.gateway.keys.keyring import Keyring
+from anyrerank.state import RedisState
 
 _LARGEST = 1000
 """Keys with a budget that are shown."""
@@ -35,4 +36,18 @@ class KeyCollector(Collector):
             "anyrerank_database_up",
             "Whether the database of the keys answers.",
             0.0 if self._keyring.is_failing else 1.0,
+        )
+
+
+class StateCollector(Collector):
+    """Whether Redis answers, and how often it did not."""
+
+    def __init__(self, state: RedisState) -> None:
+        self._link = state.link
+
+    def collect(self) -> Iterable[Metric]:
+        """For the registry."""
+        yield GaugeMetricFamily("anyrerank_redis_up", "Whether Redis answers.", 0.0 if self._link.is_away else 1.0)
+        yield CounterMetricFamily(
+            "anyrerank_redis_errors", "Commands and groups of commands that Redis did not answer.", self._link.errors
         )
