@@ -7,7 +7,7 @@ from typing import Any
 from anyrerank._core.redis import RedisLink, RedisUnavailableError
 from anyrerank.errors import ConfigurationError, StateUnavailableError
 
-_OLDEST = (6, 2)
+_OLDEST = (7, 0)
 _KEEPS_ALL = "noeviction"
 
 
@@ -35,7 +35,7 @@ def check(link: RedisLink) -> None:
             f"{_KEEPS_ALL}, or use another server"
         )
     if _version(facts.get("redis_version", "7.0")) < _OLDEST:
-        raise ConfigurationError(f"{where} has version {facts['redis_version']}: 6.2 or later is needed")
+        raise ConfigurationError(f"{where} has version {facts['redis_version']}: 7.0 or later is needed")
 
 
 def _facts(found: Any) -> dict[str, str]:

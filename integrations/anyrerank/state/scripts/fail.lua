@@ -18,6 +18,7 @@ if asked then
 elseif not (known.half_open or lasting or redis.call('ZCARD', KEYS[3]) > allowed) then
   return 0
 end
+if not found and redis.call('HLEN', KEYS[1]) >= 10000 then return 0 end  -- names that callers make up for a wildcard
 known.cooling = math.max(known.cooling, now + pause)
 known.half_open = known.half_open or not limited
 if limited or asked then known.retry = math.max(known.retry, now + pause) end
