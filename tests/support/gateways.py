@@ -68,15 +68,21 @@ class Gateways:
         folder: For the configuration.
         vendor_url: Where the model is.
         redis_url, database_url: What they share.
+        seconds: How long they wait for Redis.
     """
 
-    def __init__(self, folder: Path, vendor_url: str, redis_url: str, database_url: str) -> None:
+    def __init__(self, folder: Path, vendor_url: str, redis_url: str, database_url: str, seconds: float = 0.05) -> None:
         params = {"model": "cohere/rerank-v3.5", "api_key": "vendor-key", "api_base": vendor_url}
         self.document: dict[str, dict[str, Any] | list[Any]] = {
             "model_list": [{"model_name": "rerank", "litellm_params": params, "model_info": {"id": "a"}}],
             "router_settings": {"num_retries": 0},
             "general_settings": {"master_key": MASTER, "database_url": database_url},
-            "anyrerank_settings": {"redis_url": redis_url, "max_in_flight": 2000, "drain_delay": 0},
+            "anyrerank_settings": {
+                "redis_url": redis_url,
+                "redis_seconds": seconds,
+                "max_in_flight": 2000,
+                "drain_delay": 0,
+            },
         }
         self.config = folder / "config.yaml"
         self.write()

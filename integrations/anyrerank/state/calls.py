@@ -51,11 +51,15 @@ class RedisCalls:
         Raises:
             RedisUnavailableError: The server does not answer.
         """
-        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens]
+        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens, 0]
         reply = yield from asked(self._link, _COUNT.command([self._key], args))
         if reply[0]:
             return Counted(int(reply[1]), int(reply[2]), int(reply[3]))
         return Counted(None, int(reply[2]), int(reply[3]), int(reply[1]) / 1000)
+
+    def add(self, requests: int, tokens: int) -> None:
+        """Count what was allowed without asking. On an event loop it does not wait; it never raises."""
+        self._link.post(_COUNT.command([self._key], ["", "", requests, tokens, 0]))
 
     def correct(self, second: int, requests: int, tokens: int) -> None:
         """Count more, or less, in a second. On an event loop it does not wait; it never raises."""

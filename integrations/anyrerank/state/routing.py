@@ -162,9 +162,12 @@ class RedisRouting(RoutingState):
             return claim
         try:
             found = yield from self._asked(deployment_id, terms, need, is_trial=is_trial)
-        except RedisUnavailableError:
+        except RedisUnavailableError as error:
             self._undo(claim)
-            return self._claimed_here(deployment_id, terms, need, risk)
+            claim = self._claimed_here(deployment_id, terms, need, risk)
+            if claim is not None and not error.may_have_run:
+                self._calls(deployment_id).add(need.requests, need.tokens)
+            return claim
         except BaseException:
             self._undo(claim)
             raise

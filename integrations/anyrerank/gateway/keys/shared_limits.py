@@ -30,6 +30,7 @@ class SharedLimits(Limits):
         self._news = news
         self._last: Counted | None = None
         self._last_at = 0.0
+        self._since = Need(0, 0)
 
     async def enter(self, key: Key) -> str | None:
         """Count a request as in flight; see `Limits`."""
@@ -57,15 +58,34 @@ class SharedLimits(Limits):
         self._check_ever(key, tokens)
         try:
             counted = await arun(self._calls.count(key.rpm_limit, key.tpm_limit, 1, tokens))
-        except RedisUnavailableError:
-            self._last = None
-            return await super().count(key.share(self._news.replicas), tokens)
-        self._last, self._last_at = counted, self._clock()
+        except RedisUnavailableError as error:
+            place = await self._count_here(key, tokens)
+            if not error.may_have_run:
+                self._calls.add(1, tokens)
+            return place
+        self._last, self._last_at, self._since = counted, self._clock(), Need(0, 0)
         if counted.second is None:
             if key.rpm_limit is not None and counted.requests >= key.rpm_limit:
                 raise self._too_many(key, counted.requests, counted.wait)
             raise self._too_large(key, tokens, counted.tokens, counted.wait)
         return Place(self._window.add(self._clock(), Need(1, tokens)), counted.second)
+
+    async def _count_here(self, key: Key, tokens: int) -> Place:
+        """Count within the share of this replica, while the server does not answer.
+
+        It is a share of what was left when the server last answered, if that was less than a minute ago.
+        """
+        replicas, wait = self._news.replicas, self._last_at + _MINUTE - self._clock()
+        if self._last is None or wait <= 0:
+            self._last = None
+            return await super().count(key.share(replicas), tokens)
+        now, last = self._since, self._last
+        if key.rpm_limit is not None and now.requests >= (key.rpm_limit - last.requests) // replicas:
+            raise self._too_many(key, last.requests + now.requests, wait)
+        if key.tpm_limit is not None and now.tokens + tokens > (key.tpm_limit - last.tokens) // replicas:
+            raise self._too_large(key, tokens, last.tokens + now.tokens, wait)
+        self._since = Need(now.requests + 1, now.tokens + tokens)
+        return Place(self._window.add(self._clock(), Need(1, tokens)))
 
     def correct(self, place: Place, tokens: int) -> None:
         """Count more tokens, or fewer, for a request that was counted before."""
@@ -78,4 +98,4 @@ class SharedLimits(Limits):
         reset = self._last_at + _MINUTE - self._clock()
         if self._last is None or reset <= 0:
             return super()._use()
-        return Use(self._last.requests, self._last.tokens, reset)
+        return Use(self._last.requests + self._since.requests, self._last.tokens + self._since.tokens, reset)

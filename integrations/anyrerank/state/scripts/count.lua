@@ -1,7 +1,9 @@
 -- Counts requests and tokens of the last minute, or refuses them.
 -- KEYS: a hash: r and t are the sums, h the first second that counts, r:<second> and t:<second> what was used in it.
--- ARGV: requests and tokens per minute ('' for no limit), requests, tokens.
+-- ARGV: requests and tokens per minute ('' for no limit), requests, tokens; last, 1 if this may have run before, after
+--       which nothing is counted.
 -- Returns {1, second, requests, tokens}, or {0, milliseconds to wait, requests, tokens}.
+if ARGV[5] == '1' then return 0 end
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second + tonumber(time[2]) / 1e6

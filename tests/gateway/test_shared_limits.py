@@ -1,0 +1,87 @@
+"""Limits of a key over replicas, while Redis does not answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from tests.support.clock import Clock
+from tests.support.redis_server import RedisServer
+
+from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.keys.key import Key
+from anyrerank.gateway.keys.shared_limits import SharedLimits
+from anyrerank.state import News, RedisState
+
+
+@pytest.fixture
+def server(new_redis: Callable[..., RedisServer]) -> RedisServer:
+    """A Redis server of the test's own."""
+    server = new_redis()
+    server.start()
+    return server
+
+
+class _Two(News):
+    """News of two replicas."""
+
+    @property
+    def replicas(self) -> int:
+        return 2
+
+
+@pytest.fixture
+async def state(server: RedisServer) -> AsyncIterator[RedisState]:
+    """The state of a replica; it waits long, so that only a server that is down does not answer."""
+    async with RedisState(server.url, timeout=2.0) as made:
+        yield made
+
+
+def limits_of(state: RedisState) -> SharedLimits:
+    return SharedLimits(state.calls("key"), _Two(state.link, "news"), Clock())
+
+
+async def allowed(limits: SharedLimits, key: Key, tokens: int = 0) -> bool:
+    try:
+        await limits.count(key, tokens)
+    except GatewayError:
+        return False
+    return True
+
+
+async def test_share_of_what_was_left_is_allowed(state: RedisState, server: RedisServer) -> None:
+    key = Key(token="t", key_name="k", rpm_limit=10)
+    one, two = limits_of(state), limits_of(state)
+    assert [await allowed(each, key) for each in (one, one, one, one, two)] == [True] * 5
+    server.kill()
+    assert [await allowed(two, key) for _ in range(4)] == [True, True, False, False]  # half of 5 that were left
+    assert [await allowed(one, key) for _ in range(4)] == [True, True, True, False]  # it had heard of 4
+    assert two.headers(key)["x-ratelimit-remaining-requests"] == "3"
+
+
+async def test_nothing_more_is_allowed_where_nothing_was_left(state: RedisState, server: RedisServer) -> None:
+    key = Key(token="t", key_name="k", tpm_limit=100)
+    limits = limits_of(state)
+    assert [await allowed(limits, key, 60) for _ in range(2)] == [True, False]
+    server.kill()
+    assert [await allowed(limits, key, 30), await allowed(limits, key, 20)] == [False, True]
+
+
+async def test_what_was_allowed_counts_when_the_server_is_back(state: RedisState, server: RedisServer) -> None:
+    key = Key(token="t", key_name="k", rpm_limit=10)
+    limits = limits_of(state)
+    await state.connect()
+    server.kill()
+    found = [await allowed(limits, key) for _ in range(6)]
+    assert found == [True] * 5 + [False]  # its share, as it has not heard of any
+    server.start()
+    await until_connected(state)
+    counted = [await allowed(limits, key) for _ in range(10)]
+    assert counted.count(True) <= 10 - found.count(True) + 1  # the call that was under way may have run
+
+
+async def until_connected(state: RedisState) -> None:
+    while state.link.is_away:
+        await state.connect()
+        await asyncio.sleep(0.01)
