@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 PROCESSES = Path(__file__).with_name("processes")
 _PROXIES = ("http_proxy", "https_proxy", "all_proxy", "no_proxy")
 _GATEWAY = ("DATABASE_URL", "LITELLM_MASTER_KEY", "REDIS_HOST", "REDIS_URL")
+os.environ["HAYSTACK_TELEMETRY_ENABLED"] = "False"  # read when it is imported
 _VARIABLES = frozenset({*credentials(), *_GATEWAY, *_PROXIES, *map(str.upper, _PROXIES)})
 
 

@@ -36,6 +36,7 @@ ROOMS = (
             "cli",
             "demo",
             "evaluation",
+            "haystack",
             "langchain",
             "ledger",
             "llama_index",

@@ -20,7 +20,7 @@ sockets = []
 sys.addaudithook(lambda event, arguments: sockets.append(event) if event.startswith("socket.") else None)
 import anyrerank
 anyrerank.Reranker("cohere/rerank-v3.5", fallbacks=["nvidia_nim/nvidia/rerank-qa"])
-heavy = ("langchain_core", "llama_index", "aiohttp", "sklearn", "torch", "numpy", "tqdm", "IPython")
+heavy = ("haystack", "langchain_core", "llama_index", "aiohttp", "sklearn", "torch", "numpy", "tqdm", "IPython")
 print([name for name in heavy if name in sys.modules], [event for event in sockets if event != "socket.gethostname"])
 """
     assert python(code) == "[] []"
@@ -49,6 +49,7 @@ print("anyrerank.providers._table" in sys.modules, {LOADED})
 @pytest.mark.parametrize(
     ("module", "absent", "extra"),
     [
+        ("anyrerank.haystack", "haystack", "anyrerank[haystack]"),
         ("anyrerank.langchain", "langchain_core", "anyrerank[langchain]"),
         ("anyrerank.llama_index", "llama_index", "anyrerank[llama-index]"),
         ("anyrerank.telemetry", "opentelemetry", "anyrerank[otel]"),

@@ -1,4 +1,4 @@
-"""The fields that both adapters share, and the `Reranker` made of them."""
+"""The fields that the adapters share, and the `Reranker` made of them."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -184,6 +184,21 @@ class RerankFields(RerankerOptions, CheckedModel):
         if self.metadata:
             found["metadata"] = {**(core.options.metadata or {}), **self.metadata, **around.get("metadata", {})}
         return found
+
+    def check_dumpable(self) -> None:
+        """Refuse to dump fields that JSON cannot hold, and without which the copy would behave differently.
+
+        Raises:
+            ConfigurationError: There are guardrails, budgets, limits, a `text_fn`, a `reranker`, a `Reranker` among the
+                fallbacks or a `Provider` class; or the query string of `api_base` seems to hold a secret.
+        """
+        if self.guardrails or self.budget or self.user_budget or self.limit:
+            raise ConfigurationError("guardrails, budgets and limits cannot be dumped: dump a copy without them")
+        if self.reranker is not None:
+            raise ConfigurationError("a reranker or router cannot be dumped")
+        if undumpable := self._undumpable():
+            raise ConfigurationError(f"{', '.join(undumpable)} cannot be dumped: dump a copy without it")
+        check_query_string(self.api_base)
 
     def _undumpable(self) -> list[str]:
         """The fields that change the result and cannot be dumped."""

@@ -7,12 +7,12 @@ from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import ConfigDict, Field
 
-from anyrerank._adapters import RerankFields, check_query_string, lists_fields
+from anyrerank._adapters import RerankFields, lists_fields
 from anyrerank._core.client import BaseReranker, add_documents, adriven, completed, driven, guarded, prepared
 from anyrerank._core.engine import Call
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import RerankResponse, public
-from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
+from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.llama_index.events import dispatcher, reported
 from anyrerank.llama_index.nodes import ImagePolicy, TextFunction, Texts, checked_nodes, scored
 
@@ -74,13 +74,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
                 the fallbacks or a `Provider` class, which a dict cannot hold, and without which the copy would behave
                 differently; or the query string of `api_base` seems to hold a secret.
         """
-        if self.guardrails or self.budget or self.user_budget or self.limit:
-            raise ConfigurationError("guardrails, budgets and limits cannot be dumped: dump a copy without them")
-        if self.reranker is not None:
-            raise ConfigurationError("a reranker or router cannot be dumped")
-        if undumpable := self._undumpable():
-            raise ConfigurationError(f"{', '.join(undumpable)} cannot be dumped: dump a copy without it")
-        check_query_string(self.api_base)
+        self.check_dumpable()
         return dict(super().to_dict(**kwargs))
 
     def _postprocess_nodes(

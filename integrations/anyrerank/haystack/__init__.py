@@ -1,0 +1,18 @@
+"""Haystack: a ranker over any provider, synchronously and asynchronously.
+
+    AnyReranker   a component for `Pipeline` and `AsyncPipeline`
+
+Needs haystack-ai 2 (`pip install 'anyrerank[haystack]'`).
+"""
+
+from anyrerank.errors import MissingExtraError
+
+try:
+    from haystack import component  # noqa: F401  for the error below; farm-haystack 1 has none
+except ImportError as error:
+    raise MissingExtraError("Haystack 2 is not installed: pip install 'anyrerank[haystack]'") from error
+
+from anyrerank.haystack.component import AnyReranker
+from anyrerank.haystack.documents import TextFunction
+
+__all__ = ["AnyReranker", "TextFunction"]
