@@ -71,11 +71,13 @@ def test_the_code_runs(
             exec(compile(code, "README.md", "exec"), given)  # noqa: S102
             shown.append(capsys.readouterr().out)
 
-    one_call, many, langchain, _, llama_index, nvidia, router, ledger, error, compared, gateway, fake, stub, _ = shown
+    one_call, many, langchain, _, llama_index, haystack, *later = shown
+    nvidia, router, ledger, error, compared, gateway, fake, stub, _ = later
     assert one_call == "{'text': 'Mars is the red planet.'}\n"
     assert many == "[0, 1]\n"
     for scores in (re.findall(r"^0\.\d+ ", found, flags=re.MULTILINE) for found in (langchain, llama_index)):
         assert len(scores) == 3
+    assert haystack == "Mars is the red planet.\n"
     assert nvidia == "1.0\n"
     assert server.hits[0].json["truncate"] == "END"
     assert router == "lexical 0.0 [('spare-1', None)]\n"
