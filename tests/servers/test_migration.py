@@ -26,12 +26,15 @@ def test_the_code_before_prints_what_the_page_shows(page: Path, environment: Cal
         with StubServer() as server:
             code = block.replace("http://localhost:8000", server.url)
             code = code.replace('(model="rerank-v3.5")', f'(model="rerank-v3.5", base_url="{server.url}")')
+            code = code.replace('(model="rerank-2.5"', f'(model="rerank-2.5", base_url="{server.url}/v1"')
+            code = code.replace("verbose=0", f'verbose=0, url="{server.url}/v1/rerank"')
             done = subprocess.run(  # noqa: S603
                 [python, "-W", "ignore", "-c", code],
                 env={
                     **os.environ,
                     "COHERE_API_KEY": "a-key-of-the-pages",
                     "COHERE_API_BASE": server.url,
+                    "VOYAGE_API_KEY": "a-key-of-the-pages",
                     "LITELLM_LOCAL_MODEL_COST_MAP": "True",
                 },
                 capture_output=True,
