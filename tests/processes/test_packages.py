@@ -1,0 +1,178 @@
+"""The wheel and the sdist: what they hold, and that they work; and that extras and constraints agree."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tarfile
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import Distribution, distribution, distributions
+from pathlib import Path
+from typing import Any
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from packaging.version import Version
+from tests.support.pages import ROOT
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+EXTRAS: dict[str, list[str]] = SETTINGS["project"]["optional-dependencies"]
+CONSTRAINTS = ("constraints.txt", "constraints-floors.txt")
+NOT_IN_ALL = {"all", "guardrails", "haystack", "sentence-transformers"}
+
+
+def run(*command: str | Path, cwd: Path) -> str:
+    environment = {**os.environ, "PYTHONPATH": str(cwd / "integrations")}
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The unpacked sdist."""
+    folder = tmp_path_factory.mktemp("sdist")
+    run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", folder, cwd=ROOT)
+    (archive,) = folder.glob("*.tar.gz")
+    with tarfile.open(archive) as opened:
+        opened.extractall(folder, filter="data")
+    return archive.with_name(archive.name.removesuffix(".tar.gz"))
+
+
+@pytest.fixture(scope="module")
+def wheel(sdist: Path) -> Path:
+    """The wheel, built from the sdist."""
+    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", sdist.parent, cwd=sdist)
+    (found,) = sdist.parent.glob("*.whl")
+    return found
+
+
+def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
+    source = ROOT / "integrations"
+    kept = (path for path in source.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    names = set(zipfile.ZipFile(wheel).namelist())
+    assert {name for name in names if ".dist-info/" not in name} == {str(path.relative_to(source)) for path in kept}
+
+
+def test_the_wheel_names_its_licences_and_its_command(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        files = {name.partition(".dist-info/")[2]: opened.read(name).decode() for name in opened.namelist()}
+    licences = {name.removeprefix("licenses/") for name in files if name.startswith("licenses/")}
+    assert licences == set(SETTINGS["project"]["license-files"])
+    assert "anyrerank = anyrerank.__main__:main" in files["entry_points.txt"]
+
+
+def test_the_wheel_reranks_with_the_dependencies_that_it_declares_alone(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    run(
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "--quiet",
+        "--no-deps",
+        "--no-index",
+        "--target",
+        site,
+        wheel,
+        cwd=tmp_path,
+    )
+    (installed,) = distributions(name="anyrerank", path=[str(site)])
+    for name in required(installed):
+        link_into(site, name)
+    code = f"""
+import sys
+sys.path.append({str(site)!r})
+import anyrerank
+response = anyrerank.rerank("local/lexical", "Which planet is red?", ["Venus is hot.", "Mars is the red planet."])
+print(anyrerank.__file__, response.results[0].index, "langchain_core" in sys.modules)
+"""
+    printed = run(sys.executable, "-I", "-S", "-c", code, cwd=tmp_path)
+    assert printed.split() == [str(site / "anyrerank" / "__init__.py"), "1", "False"]
+
+
+def required(of: Distribution) -> set[str]:
+    """What a distribution requires without extras, and what that requires."""
+    found: set[str] = set()
+    waiting = [of]
+    while waiting:
+        for line in waiting.pop().requires or ():
+            requirement = Requirement(line)
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            if (name := canonicalize_name(requirement.name)) not in found:
+                found.add(name)
+                waiting.append(distribution(name))
+    return found
+
+
+def link_into(site: Path, name: str) -> None:
+    """Make the modules of an installed distribution importable from `site`."""
+    installed = distribution(name)
+    for top in {path.parts[0] for path in installed.files or () if path.parts[0] not in ("..", "__pycache__")}:
+        link = site / top
+        if not link.exists():
+            link.symlink_to(Path(str(installed.locate_file(top))))
+
+
+def test_the_sdist_holds_what_its_tests_need(sdist: Path) -> None:
+    run("make", "--dry-run", "quick", cwd=sdist)
+    some = ("tests/contract/test_layout.py", "tests/unit/test_catalog.py")
+    assert " passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *some, cwd=sdist)
+    for page in ("README.md", "CONTRIBUTING.md", "SECURITY.md"):
+        links = re.findall(r"\]\(((?!https?:|#)[^)#]+)", (sdist / page).read_text(encoding="utf-8"))
+        assert [link for link in links if not (sdist / link).exists()] == []
+
+
+def requirements() -> Iterator[tuple[str, Requirement]]:
+    """Every requirement of another package, with the place that names it."""
+    places = {"dependencies": SETTINGS["project"]["dependencies"], **EXTRAS, **SETTINGS["dependency-groups"]}
+    for place, lines in places.items():
+        for line in lines:
+            requirement = Requirement(line)
+            if requirement.name != "anyrerank" and place != "sentence-transformers":  # which is large, and not pinned
+                yield place, requirement
+
+
+@pytest.mark.parametrize("name", CONSTRAINTS)
+def test_every_requirement_is_pinned_to_a_version_that_it_allows(name: str) -> None:
+    pins = [Requirement(line) for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
+    versions: dict[str, list[Version]] = {}
+    for pin in pins:
+        (clause,) = pin.specifier
+        versions.setdefault(canonicalize_name(pin.name), []).append(Version(clause.version))
+    wrong = [
+        f"{place}: {requirement}"
+        for place, requirement in requirements()
+        if not any(map(requirement.specifier.contains, versions.get(canonicalize_name(requirement.name), [])))
+    ]
+    assert wrong == []
+
+
+def test_every_extra_is_in_all_or_left_out_on_purpose() -> None:
+    (of_all,) = (Requirement(line) for line in EXTRAS["all"])
+    assert of_all.extras == EXTRAS.keys() - NOT_IN_ALL
+
+
+def test_the_extras_that_an_extra_includes_exist() -> None:
+    included = {name for lines in EXTRAS.values() for line in lines for name in _own_extras(Requirement(line))}
+    assert included <= EXTRAS.keys()
+
+
+def _own_extras(requirement: Requirement) -> set[str]:
+    return requirement.extras if requirement.name == "anyrerank" else set()
+
+
+def test_the_table_of_the_readme_lists_every_extra() -> None:
+    table = re.search(r"^\| extra \|.*\n(?:\|.*\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert table is not None
+    assert set(re.findall(r"^\| `([\w-]+)` \|", table[0], re.MULTILINE)) == EXTRAS.keys()
