@@ -5,13 +5,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CONSTRAINTS := constraints.txt
-COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group dev --group docs --universal --python-version 3.10 --upgrade \
+COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group audit --group dev --group docs --universal --python-version 3.10 --upgrade \
 	--no-emit-index-url --no-header --no-annotate --quiet
 ARGS ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test lint types layers docs pages unit quick test-local test-servers test-engines bench chaos floors pins clean
+.PHONY: demo test lint types layers docs pages unit quick test-local test-servers test-engines bench chaos floors licences sbom pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -62,6 +62,14 @@ chaos: $(VENV)/.dev ## a router over deployments that misbehave
 floors: ## the tests with the oldest version of each dependency that pyproject.toml allows, whose own warnings may stand
 	$(MAKE) unit VENV=.venv-floors CONSTRAINTS=constraints-floors.txt ARGS="-W default $(ARGS)"
 
+licences: .venv-audit/.done ## the licences of what [all] installs; one that pyproject.toml does not accept is an error
+	.venv-audit/bin/pip-licenses --python .venv-runtime/bin/python --allow-only "" --ignore-packages anyrerank
+	@.venv-audit/bin/pip-licenses --python .venv-runtime/bin/python >/dev/null
+
+sbom: .venv-audit/.done ## the components of what [all] installs, as CycloneDX in sbom.json
+	.venv-audit/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
+		--output-file sbom.json .venv-runtime/bin/python
+
 pins: $(VENV)/.dev ## write both constraint files anew
 	$(PIP) uv
 	$(COMPILE) --output-file constraints.txt
@@ -88,6 +96,16 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	.venv-docs/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) --group docs
 	@touch $@
 
+.venv-audit/.done: pyproject.toml $(CONSTRAINTS)
+	@echo "installing what users run into .venv-runtime, and the tools that look at it into .venv-audit (once)"
+	$(PYTHON) -m venv .venv-audit
+	$(PYTHON) -m venv --clear --without-pip .venv-runtime
+	.venv-audit/bin/python -m pip install -qq --disable-pip-version-check --upgrade "pip>=25.1"
+	.venv-audit/bin/python -m pip install -qq --disable-pip-version-check --constraint $(CONSTRAINTS) --group audit
+	.venv-audit/bin/python -m pip --python .venv-runtime/bin/python install -qq --disable-pip-version-check \
+		--constraint $(CONSTRAINTS) ".[all]"
+	@touch $@
+
 .venv-local/.done: pyproject.toml
 	@echo "installing torch and what it takes into .venv-local (once)"
 	$(PYTHON) -m venv .venv-local
@@ -104,4 +122,4 @@ $(VENV)/.dev: pyproject.toml $(CONSTRAINTS) | $(VENV)/bin/python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) site .venv-docs .venv-engines .venv-floors .venv-local .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) site sbom.json .venv-audit .venv-docs .venv-engines .venv-floors .venv-local .venv-runtime .venv-servers .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
