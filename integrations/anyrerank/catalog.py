@@ -39,6 +39,7 @@ class Card:
         description: Its documentation in this package.
         needs_key: Whether a call needs a key.
         key_variables: Environment variables that may hold the key, in order of precedence.
+        key_page: Page of the vendor where keys are made, or that says how; `None` for a server of your own.
         base_variables: Environment variables that may hold the base URL, in order of precedence.
         default_base: Default base URL; `None` if there is no public one.
         settings: Further connection arguments, with the environment variables that may hold them.
@@ -56,6 +57,7 @@ class Card:
     description: str
     needs_key: bool
     key_variables: tuple[str, ...]
+    key_page: str | None
     base_variables: tuple[str, ...]
     default_base: str | None
     settings: Mapping[str, Setting]
@@ -91,6 +93,7 @@ def card(provider: type[Provider]) -> Card:
         description=inspect.getdoc(provider) or "",
         needs_key=provider.needs_key,
         key_variables=(*provider.key_variables, *provider.key_file_variables),
+        key_page=provider.key_page,
         base_variables=provider.base_variables,
         default_base=provider.default_base,
         settings=dict(provider.settings),
@@ -219,7 +222,7 @@ def _section(card: Card) -> str:
         default = base or ("that of the region" if not card.needs_key and _has_credentials(card) else "none")
         base = f"`api_base=` or {bases}; default: {default}"
     facts = {
-        "Key": _keys(card, _code),
+        "Key": _keys(card, _code) + (f"; from <{card.key_page}>" if card.key_page else ""),
         "Base URL": base,
         "Documents per request": limit,
         "Scores": scores + ("; some models read images" if card.supports_images else ""),

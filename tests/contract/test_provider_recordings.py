@@ -53,6 +53,8 @@ def test_provider_attributes_are_complete(name: str) -> None:
     for variable in (*kind.key_variables, *kind.base_variables):
         assert variable == variable.upper()
     assert kind.default_base is None or kind.default_base.startswith("https://")
+    assert kind.key_page is None or kind.key_page.startswith("https://")
+    assert kind.key_page or not kind.needs_key or kind.default_base is None, "say where a key of this vendor comes from"
     unified = {"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "priority", "truncate"}
     assert all(option.isidentifier() for option in kind.options)
     assert not kind.options & ((Options.model_fields.keys() - unified) | CONNECTION)

@@ -34,6 +34,7 @@ def test_card_repeats_what_the_class_declares() -> None:
         description=voyage.description,
         needs_key=True,
         key_variables=("VOYAGE_API_KEY", "VOYAGE_AI_API_KEY", "VOYAGE_AI_TOKEN", "VOYAGE_API_KEY_PATH"),
+        key_page="https://dashboard.voyageai.com/organization/api-keys",
         base_variables=("VOYAGE_API_BASE",),
         default_base="https://api.voyageai.com/v1",
         settings={},

@@ -42,6 +42,7 @@ class Contextual(CohereStyle):
 
     prefix = "contextual"
     title = "Contextual AI"
+    key_page = "https://app.contextual.ai"
     key_variables = ("CONTEXTUAL_API_KEY",)
     base_variables = ("CONTEXTUAL_API_BASE",)
     default_base = "https://api.contextual.ai/v1"
@@ -55,6 +56,7 @@ class Isaacus(CohereStyle):
 
     prefix = "isaacus"
     title = "Isaacus"
+    key_page = "https://platform.isaacus.com"
     key_variables = ("ISAACUS_API_KEY",)
     base_variables = ("ISAACUS_API_BASE",)
     default_base = "https://api.isaacus.com/v1"
@@ -81,6 +83,7 @@ class Mixedbread(CohereStyle):
 
     prefix = "mixedbread"
     title = "Mixedbread"
+    key_page = "https://platform.mixedbread.com/platform?next=api-keys"
     key_variables = ("MXBAI_API_KEY", "MIXEDBREAD_API_KEY")
     base_variables = ("MIXEDBREAD_API_BASE",)
     default_base = "https://api.mixedbread.com/v1"
@@ -100,6 +103,7 @@ class Novita(CohereStyle):
 
     prefix = "novita"
     title = "Novita AI"
+    key_page = "https://novita.ai/settings/key-management"
     key_variables = ("NOVITA_API_KEY",)
     base_variables = ("NOVITA_API_BASE",)
     default_base = "https://api.novita.ai/openai/v1"
@@ -111,6 +115,7 @@ class OpenRouter(CohereStyle):
 
     prefix = "openrouter"
     title = "OpenRouter"
+    key_page = "https://openrouter.ai/settings/keys"
     key_variables = ("OPENROUTER_API_KEY",)
     base_variables = ("OPENROUTER_API_BASE",)
     default_base = "https://openrouter.ai/api/v1"
@@ -134,6 +139,7 @@ class Scaleway(CohereStyle):
 
     prefix = "scaleway"
     title = "Scaleway"
+    key_page = "https://console.scaleway.com/iam/api-keys"
     key_variables = ("SCW_SECRET_KEY",)
     base_variables = ("SCALEWAY_API_BASE",)
     default_base = "https://api.scaleway.ai/v1"
@@ -163,6 +169,7 @@ class SiliconFlow(CohereStyle):
 
     prefix = "siliconflow"
     title = "SiliconFlow"
+    key_page = "https://cloud.siliconflow.cn/account/ak"
     key_variables = ("SILICONFLOW_API_KEY",)
     base_variables = ("SILICONFLOW_API_BASE",)
     default_base = "https://api.siliconflow.cn/v1"
@@ -192,6 +199,7 @@ class ZeroEntropy(CohereStyle):
 
     prefix = "zeroentropy"
     title = "ZeroEntropy"
+    key_page = "https://dashboard.zeroentropy.dev"
     key_variables = ("ZEROENTROPY_API_KEY",)
     base_variables = ("ZEROENTROPY_API_BASE",)
     default_base = "https://api.zeroentropy.dev/v1"

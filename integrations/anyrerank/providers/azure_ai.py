@@ -38,6 +38,7 @@ class AzureAi(CohereVersions):
 
     prefix = "azure_ai"
     title = "Azure AI"
+    key_page = "https://ai.azure.com"
     key_variables = ("AZURE_AI_API_KEY",)
     key_headers = _KEY_HEADERS
     base_variables = ("AZURE_AI_API_BASE",)

@@ -80,6 +80,7 @@ class Bedrock(Provider):
 
     prefix = "bedrock"
     title = "AWS Bedrock"
+    key_page = "https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html"
     sends_mappings = True
     ranks_mappings = True
     key_variables = ("AWS_BEARER_TOKEN_BEDROCK",)

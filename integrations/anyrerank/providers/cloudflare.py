@@ -36,6 +36,7 @@ class Cloudflare(Provider):
 
     prefix = "cloudflare"
     title = "Cloudflare Workers AI"
+    key_page = "https://dash.cloudflare.com/profile/api-tokens"
     key_variables = ("CLOUDFLARE_API_KEY", "CLOUDFLARE_API_TOKEN")
     base_variables = ("CLOUDFLARE_API_BASE",)
     default_base = "https://api.cloudflare.com/client/v4"

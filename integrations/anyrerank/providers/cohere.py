@@ -22,6 +22,7 @@ class Cohere(CohereVersions):
 
     prefix = "cohere"
     title = "Cohere"
+    key_page = "https://dashboard.cohere.com/api-keys"
     key_variables = ("COHERE_API_KEY", "CO_API_KEY")
     base_variables = ("COHERE_API_BASE", "CO_API_URL")
     default_base = "https://api.cohere.com"

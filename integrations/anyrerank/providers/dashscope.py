@@ -30,6 +30,7 @@ class DashScope(Provider):
 
     prefix = "dashscope"
     title = "Alibaba DashScope"
+    key_page = "https://www.alibabacloud.com/help/en/model-studio/get-api-key"
     key_variables = ("DASHSCOPE_API_KEY",)
     base_variables = ("DASHSCOPE_API_BASE_RERANK",)
     default_base = "https://dashscope.aliyuncs.com"

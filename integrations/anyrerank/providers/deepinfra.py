@@ -21,6 +21,7 @@ class DeepInfra(Provider):
 
     prefix = "deepinfra"
     title = "DeepInfra"
+    key_page = "https://deepinfra.com/dash/api_keys"
     key_variables = ("DEEPINFRA_API_KEY", "DEEPINFRA_TOKEN")
     base_variables = ("DEEPINFRA_API_BASE",)
     default_base = "https://api.deepinfra.com/v1"

@@ -19,6 +19,7 @@ class FireworksAi(CohereStyle):
 
     prefix = "fireworks_ai"
     title = "Fireworks AI"
+    key_page = "https://app.fireworks.ai/settings/users/api-keys"
     key_variables = ("FIREWORKS_API_KEY", "FIREWORKS_AI_API_KEY", "FIREWORKSAI_API_KEY", "FIREWORKS_AI_TOKEN")
     base_variables = ("FIREWORKS_API_BASE", "FIREWORKS_AI_API_BASE")
     default_base = "https://api.fireworks.ai/inference/v1"

@@ -44,6 +44,7 @@ class HuggingFace(Provider):
 
     prefix = "huggingface"
     title = "Hugging Face"
+    key_page = "https://huggingface.co/settings/tokens"
     key_variables = ("HUGGINGFACE_API_KEY", "HF_TOKEN", "HF_API_TOKEN", "HUGGINGFACEHUB_API_TOKEN")
     base_variables = ("HF_API_BASE", "HUGGINGFACE_API_BASE")
     default_base = _ROUTER

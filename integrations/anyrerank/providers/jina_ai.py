@@ -27,6 +27,7 @@ class JinaAi(CohereStyle):
 
     prefix = "jina_ai"
     title = "Jina AI"
+    key_page = "https://jina.ai/api-dashboard/key-manager"
     sends_mappings = True
     key_variables = ("JINA_AI_API_KEY", "JINA_API_KEY", "JINA_AI_TOKEN", "JINAAI_API_KEY")
     base_variables = ("JINA_AI_API_BASE",)

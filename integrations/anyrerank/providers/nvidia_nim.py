@@ -42,6 +42,7 @@ class NvidiaNim(Provider):
 
     prefix = "nvidia_nim"
     title = "NVIDIA NIM"
+    key_page = "https://build.nvidia.com/settings/api-keys"
     key_variables = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
     base_variables = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
     default_base = f"https://{_HOST}"

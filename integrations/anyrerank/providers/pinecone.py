@@ -25,6 +25,7 @@ class Pinecone(CohereStyle):
 
     prefix = "pinecone"
     title = "Pinecone"
+    key_page = "https://app.pinecone.io/organizations/-/keys"
     sends_mappings = True
     key_variables = ("PINECONE_API_KEY",)
     key_headers = ("api-key", "authorization")

@@ -23,6 +23,7 @@ class TogetherAi(CohereStyle):
 
     prefix = "together_ai"
     title = "Together AI"
+    key_page = "https://api.together.ai/settings/api-keys"
     sends_mappings = True
     key_variables = ("TOGETHER_API_KEY", "TOGETHER_AI_API_KEY", "TOGETHERAI_API_KEY", "TOGETHER_AI_TOKEN")
     base_variables = ("TOGETHER_AI_API_BASE", "TOGETHER_BASE_URL")

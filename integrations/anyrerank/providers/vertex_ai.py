@@ -49,6 +49,7 @@ class VertexAi(Provider):
 
     prefix = "vertex_ai"
     title = "Google Vertex AI"
+    key_page = "https://cloud.google.com/docs/authentication/provide-credentials-adc"
     sends_mappings = True
     ranks_mappings = True
     default_base = "https://discoveryengine.googleapis.com"

@@ -30,6 +30,7 @@ class Voyage(CohereStyle):
 
     prefix = "voyage"
     title = "Voyage AI"
+    key_page = "https://dashboard.voyageai.com/organization/api-keys"
     key_variables = ("VOYAGE_API_KEY", "VOYAGE_AI_API_KEY", "VOYAGE_AI_TOKEN")
     key_file_variables = ("VOYAGE_API_KEY_PATH",)
     base_variables = ("VOYAGE_API_BASE",)

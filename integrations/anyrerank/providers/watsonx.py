@@ -42,6 +42,7 @@ class Watsonx(Provider):
 
     prefix = "watsonx"
     title = "IBM watsonx.ai"
+    key_page = "https://cloud.ibm.com/iam/apikeys"
     key_variables = ("WATSONX_APIKEY", "WATSONX_API_KEY", "WX_API_KEY")
     base_variables = ("WATSONX_API_BASE", "WATSONX_URL", "WX_URL", "WML_URL")
     options = frozenset({"truncate_input_tokens"})

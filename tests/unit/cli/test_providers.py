@@ -30,6 +30,7 @@ def test_providers_with_a_prefix_shows_everything_about_it() -> None:
     bedrock = load("bedrock")
     for expected in (*bedrock.key_variables, *bedrock.base_variables, *bedrock.options):
         assert expected in shown
+    assert "https://docs.aws.amazon.com/bedrock/latest/userguide/api-keys.html" in shown
     assert card(bedrock).description.splitlines()[0] in shown
     assert "region (AWS_REGION_NAME, AWS_REGION, AWS_DEFAULT_REGION)" in shown
 

@@ -34,6 +34,8 @@ class Provider(ProviderErrors):
 
     key_variables: ClassVar[tuple[str, ...]] = ()
     """Environment variables that may hold the key; the first one that is set is used."""
+    key_page: ClassVar[str | None] = None
+    """Page of the vendor where keys are made, or that says how; `None` for a server of your own."""
     key_headers: ClassVar[tuple[str, ...]] = ("authorization",)
     """Headers that may hold a key, in lower case. A caller who passes one needs no `api_key`."""
     key_file_variables: ClassVar[tuple[str, ...]] = ()
