@@ -37,7 +37,6 @@ app = typer.Typer(
     cls=_Commands,
     help="Rerank documents through any provider.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,  # its tracebacks show local variables, which may hold a key
 )
 

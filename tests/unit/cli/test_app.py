@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -149,3 +150,28 @@ def test_command_without_its_extra_names_the_install_command(arguments: list[str
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert f"pip install '{install}'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.process
+@pytest.mark.skipif(shutil.which("bash") is None, reason="no bash on this machine")
+@pytest.mark.parametrize(("typed", "completed"), [("prov", "providers"), ("providers --mark", "--markdown")])
+def test_bash_completes_what_is_typed(typed: str, completed: str, tmp_path: Path) -> None:
+    command = tmp_path / "anyrerank"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m anyrerank "$@"\n', encoding="utf-8")
+    command.chmod(0o755)
+    script = f"""
+        source <(anyrerank --show-completion)
+        COMP_WORDS=(anyrerank {typed}) COMP_CWORD={len(typed.split())}
+        _anyrerank_completion anyrerank
+        echo "${{COMPREPLY[@]}}"
+    """
+    path = f"{tmp_path}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(  # noqa: S603
+        ["bash", "-c", script],  # noqa: S607
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.stdout, done.stderr) == (f"{completed}\n", "")
