@@ -3,12 +3,13 @@
 from pathlib import Path
 
 import httpx
+from haystack.utils import Secret
 from langchain_core.retrievers import BaseRetriever
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.schema import MetadataMode
 from pydantic import SecretStr
 
-from anyrerank import MemoryCache, Reranker, Router, langchain, llama_index
+from anyrerank import MemoryCache, Reranker, Router, haystack, langchain, llama_index
 
 COHERE = "cohere/rerank-v3.5"
 
@@ -38,3 +39,10 @@ def postprocessor(router: Router) -> None:
 def retriever(base: BaseRetriever, reranker: langchain.AnyRerank) -> None:
     langchain.RerankRetriever(base_retriever=base, reranker=reranker, top_n=3, tags=["a"])
     langchain.RerankRetriever(base_retriever=base, reranker=reranker, topn=3)  # type: ignore[call-arg]
+
+
+def ranker(router: Router) -> None:
+    haystack.AnyReranker(COHERE, api_key=Secret.from_env_var("KEY"), top_k=3, max_tokens_per_doc=3)
+    haystack.AnyReranker(reranker=router, text_fn=lambda document: document.content)
+    haystack.AnyReranker(COHERE, api_key="k")  # type: ignore[arg-type]
+    haystack.AnyReranker(COHERE, top_k="3")  # type: ignore[arg-type]
