@@ -11,6 +11,7 @@ from anyrerank._adapters import as_list
 from anyrerank._core.engine import two_values
 from anyrerank._core.types import public
 from anyrerank.errors import AuthenticationError, BadRequestError
+from anyrerank.haystack.documents import TextFunction
 from anyrerank.haystack.ranking import Ranking
 
 
@@ -32,7 +33,13 @@ class AnyReranker:
     """
 
     def __init__(
-        self, model: str | None = None, *, api_key: Secret | None = None, top_k: int | None = None, **options: Any
+        self,
+        model: str | None = None,
+        *,
+        api_key: Secret | None = None,
+        top_k: int | None = None,
+        text_fn: TextFunction | None = None,
+        **options: Any,
     ) -> None:
         """The constructor sends nothing and needs no key; a missing key is an error of the first call.
 
@@ -42,8 +49,9 @@ class AnyReranker:
             api_key: The key; by default from the environment variables of the provider. The variable of a `Secret` is
                 read at each call.
             top_k: How many documents to return; by default all.
-            options: Options of `anyrerank.Reranker`, and `text_fn`, `keep_retrieval_score`, `reranker`, `credentials`
-                and `options` as in `anyrerank.langchain.AnyRerank`.
+            text_fn: Returns the text to rank for a document; by default its content.
+            options: Options of `anyrerank.Reranker`, and `keep_retrieval_score`, `reranker`, `credentials` and
+                `options` as in `anyrerank.langchain.AnyRerank`.
 
         Raises:
             BadRequestError: Unknown option, or a value that an option cannot have.
@@ -59,7 +67,7 @@ class AnyReranker:
                 raise two_values("top_k", "top_n")
             options["top_n"] = top_k
         self._api_key = api_key
-        self._ranking = Ranking(model=model, **options)
+        self._ranking = Ranking(model=model, text_fn=text_fn, **options)
 
     @component.output_types(documents=list[Document])
     def run(self, query: str, documents: list[Document], top_k: int | None = None) -> dict[str, list[Document]]:
