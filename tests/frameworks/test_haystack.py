@@ -275,7 +275,7 @@ def test_a_loaded_pipeline_reranks() -> None:
         {"model": "m", "custom_llm_provider": load("cohere")},
         {"api_base": "http://host/v2?api_key=sk-very-secret"},
     ],
-    ids=str,
+    ids="-".join,
 )
 def test_what_a_file_cannot_hold_is_an_error(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="cannot be dumped"):
