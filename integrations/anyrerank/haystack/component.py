@@ -102,7 +102,7 @@ class AnyReranker:
 
         Raises:
             ValueError: `api_key` was made by `Secret.from_token()`, which Haystack never writes.
-            ConfigurationError: There are guardrails, budgets, a `text_fn`, a `reranker`, a `Reranker` among the
+            ConfigurationError: There are guardrails, budgets, limits, a `text_fn`, a `reranker`, a `Reranker` among the
                 fallbacks or a `Provider` class, which a dict cannot hold, and without which the copy would behave
                 differently; or the query string of `api_base` seems to hold a secret.
         """
