@@ -16,6 +16,6 @@ class Options(griffe.Extension):
             )
         for decorator in func.decorators:
             name, _, other = str(decorator.value).partition("(")
-            if name == "same_parameters" and func.docstring is None:
+            if name in {"same_parameters", "same_overloads"} and func.docstring is None:
                 text = f"The asynchronous form of `{other.rstrip(')')}`, with the same parameters."
                 func.docstring = griffe.Docstring(text, parent=func)

@@ -93,10 +93,13 @@ def methods(strings: list[str], many: list[list[str]]) -> None:
         assert_type(ours, Reranker)
         assert_type(ours.rerank("query", strings), RerankResponse)
         assert_type(ours.rerank(query="query", documents=strings, top_n=1), RerankResponse)
-        assert_type(ours.rerank_many(strings, many), list[RerankResponse | RerankError])
+        assert_type(ours.rerank_many(strings, many), list[RerankResponse])
+        assert_type(ours.rerank_many(strings, many, return_exceptions=False), list[RerankResponse])
+        assert_type(ours.rerank_many(strings, many, return_exceptions=True), list[RerankResponse | RerankError])
         assert_type(ours.model, str)
         assert_type(ours.provider, str)
         ours.rerank_many(strings, many, progress=True, return_exceptions=True, top_n=2)
+        ours.rerank_many(strings, many, top_n="2")  # type: ignore[call-overload]
         ours.rerank("query", strings, api_key="key")  # type: ignore[call-arg]
         ours.rerank("query")  # type: ignore[call-arg]
     Reranker(COHERE, "key")  # type: ignore[call-arg]
@@ -109,8 +112,9 @@ async def asynchronous_methods(strings: list[str], many: list[list[str]]) -> Non
         assert_type(await reranker.arerank("query", strings), RerankResponse)
         assert_type(await reranker.arerank(query="query", documents=strings, top_n=1), RerankResponse)
         assert_type(await asyncio.create_task(reranker.arerank("query", strings)), RerankResponse)
-        assert_type(await reranker.arerank_many(strings, many), list[RerankResponse | RerankError])
-        await reranker.arerank_many(strings, many, progress=False, return_exceptions=True)
+        assert_type(await reranker.arerank_many(strings, many), list[RerankResponse])
+        every = await reranker.arerank_many(strings, many, progress=False, return_exceptions=True)
+        assert_type(every, list[RerankResponse | RerankError])
         await reranker.arerank("query")  # type: ignore[call-arg]
 
 
@@ -120,3 +124,16 @@ async def routers(strings: list[str]) -> None:
     assert_type(await router.arerank("rerank", "query", strings), RerankResponse)
     assert_type(router.as_reranker("rerank").rerank("query", strings), RerankResponse)
     router.rerank("rerank", "query", strings, top_n="3")  # type: ignore[arg-type]
+
+
+async def many_queries_of_a_router(router: Router, strings: list[str], many: list[list[str]], choice: bool) -> None:
+    assert_type(router.rerank_many("rerank", strings, many, fallbacks=[]), list[RerankResponse])
+    every = router.rerank_many("rerank", strings, many, return_exceptions=choice)
+    assert_type(every, list[RerankResponse | RerankError])
+    assert_type(await router.arerank_many("rerank", strings, many), list[RerankResponse])
+    every = await router.arerank_many("rerank", strings, many, return_exceptions=True)
+    assert_type(every, list[RerankResponse | RerankError])
+    model = router.as_reranker("rerank")
+    assert_type(model.rerank_many(strings, many), list[RerankResponse])
+    assert_type(await model.arerank_many(strings, many), list[RerankResponse])
+    assert_type(model.rerank_many(strings, many, return_exceptions=True), list[RerankResponse | RerankError])

@@ -18,7 +18,8 @@ from anyrerank._core.client.inspection import (
 )
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.reranker import Reranker, RerankerKeywords
-from anyrerank._core.client.router import DeploymentStatus, Router
+from anyrerank._core.client.router import Router
+from anyrerank._core.client.status import DeploymentStatus
 
 __all__ = [
     "Bar",

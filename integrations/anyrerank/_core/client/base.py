@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
 
 from anyrerank._core.client.calls import add_documents, adriven, driven, prepared, responded
-from anyrerank._core.client.parity import same_parameters
+from anyrerank._core.client.parity import same_overloads, same_parameters
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.target import Target
 from anyrerank._core.engine import CallKeywords, Options, lists_options
@@ -44,6 +44,28 @@ class BaseReranker(Target):
         add_documents(self, call, documents)
         return await adriven(self, call, responded(self, call))
 
+    @overload
+    def rerank_many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: Literal[False] = False,
+        **overrides: Unpack[CallKeywords],
+    ) -> list[RerankResponse]: ...
+
+    @overload
+    def rerank_many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: bool,
+        **overrides: Unpack[CallKeywords],
+    ) -> list[RerankResponse | RerankError]: ...
+
     @lists_options(Options)
     def rerank_many(
         self,
@@ -53,7 +75,7 @@ class BaseReranker(Target):
         progress: bool | None = None,
         return_exceptions: bool = False,
         **overrides: Unpack[CallKeywords],
-    ) -> list[RerankResponse | RerankError]:
+    ) -> list[RerankResponse] | list[RerankResponse | RerankError]:
         """Rank documents for several queries, with at most `max_concurrency` concurrent requests.
 
         Args:
@@ -64,7 +86,7 @@ class BaseReranker(Target):
             {options}
 
         Returns:
-            The responses, in the order of the queries.
+            The responses, in the order of the queries; with `return_exceptions`, an error where a query failed.
 
         Raises:
             RerankError: As for `rerank`.
@@ -73,7 +95,29 @@ class BaseReranker(Target):
             flow = self._many(queries, documents, overrides, bar.advance, return_exceptions=return_exceptions)
             return run(flow, self._transport.send)
 
-    @same_parameters(rerank_many)
+    @overload
+    async def arerank_many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: Literal[False] = False,
+        **overrides: Unpack[CallKeywords],
+    ) -> list[RerankResponse]: ...
+
+    @overload
+    async def arerank_many(
+        self,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: bool,
+        **overrides: Unpack[CallKeywords],
+    ) -> list[RerankResponse | RerankError]: ...
+
+    @same_overloads(rerank_many)
     async def arerank_many(
         self,
         queries: Sequence[str],
@@ -82,7 +126,7 @@ class BaseReranker(Target):
         progress: bool | None = None,
         return_exceptions: bool = False,
         **overrides: Any,
-    ) -> list[RerankResponse | RerankError]:
+    ) -> list[RerankResponse] | list[RerankResponse | RerankError]:
         with Bar(len(queries) if _is_list(queries) else 0, progress) as bar:
             flow = self._many(queries, documents, overrides, bar.advance, return_exceptions=return_exceptions)
             return await arun(flow, self._transport.asend)

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
 from inspect import signature
 from os import PathLike
-from typing import Any
+from typing import Any, Literal, overload
 
 from typing_extensions import Self, Unpack
 
-from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.config_arguments import arguments_of_file
 from anyrerank._core.client.connections import KeepsConnections
-from anyrerank._core.client.parity import same_parameters
-from anyrerank._core.engine import CONNECTION, Call, Deployment, Options, RouterCallKeywords, lists_options, made
+from anyrerank._core.client.parity import same_overloads, same_parameters
+from anyrerank._core.client.routed import RoutedModel
+from anyrerank._core.client.status import DeploymentStatus, statuses
+from anyrerank._core.engine import CONNECTION, Options, RouterCallKeywords, lists_options, made
 from anyrerank._core.http import Transport
 from anyrerank._core.pricing import PriceFile, read
 from anyrerank._core.routing import (
@@ -32,38 +31,9 @@ from anyrerank._core.routing import (
     rerankers_of,
     routing_state,
 )
-from anyrerank._core.runtime import Flow, did_you_mean
-from anyrerank._core.types import Answer, Document, RerankResponse, public
+from anyrerank._core.runtime import did_you_mean
+from anyrerank._core.types import Document, RerankResponse, public
 from anyrerank.errors import BadRequestError, ConfigurationError, RerankError
-
-_log = logging.getLogger("anyrerank")
-
-
-@public("anyrerank")
-@dataclass(frozen=True, slots=True)
-class DeploymentStatus:
-    """How a deployment of a router is doing.
-
-    Attributes:
-        model_name: The name that it belongs to.
-        model_id: Its id.
-        deployment: Its `provider/model`.
-        in_flight: Number of calls in flight.
-        cooldown: Seconds until its cooldown ends, or 0.
-        cooldowns: How many cooldowns began with a call of this router, in this process.
-        requests, tokens: Used in the last minute; tokens where a strategy or a limit counts them.
-        error: How it failed last, if it has not answered since.
-    """
-
-    model_name: str
-    model_id: str
-    deployment: str
-    in_flight: int
-    cooldown: float
-    requests: int
-    tokens: int
-    cooldowns: int = 0
-    error: RerankError | None = field(default=None, compare=False)
 
 
 @public("anyrerank")
@@ -238,8 +208,7 @@ class Router(KeepsConnections):
         Raises:
             BadRequestError: There is no such name, or several could be meant.
         """
-        names = None if fallbacks is None else tuple(map(self._name_of, fallbacks))
-        return RoutedModel(self, self._name_of(model), names)
+        return self._model(self._name_of(model), None if fallbacks is None else map(self._name_of, fallbacks))
 
     def _name_of(self, model: object) -> str:
         if model is None:
@@ -280,6 +249,30 @@ class Router(KeepsConnections):
         routed, options = self._routed(model, overrides)
         return await routed.arerank(query, documents, **options)
 
+    @overload
+    def rerank_many(
+        self,
+        model: str,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: Literal[False] = False,
+        **overrides: Unpack[RouterCallKeywords],
+    ) -> list[RerankResponse]: ...
+
+    @overload
+    def rerank_many(
+        self,
+        model: str,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: bool,
+        **overrides: Unpack[RouterCallKeywords],
+    ) -> list[RerankResponse | RerankError]: ...
+
     @lists_options(Options)
     def rerank_many(
         self,
@@ -290,7 +283,7 @@ class Router(KeepsConnections):
         progress: bool | None = None,
         return_exceptions: bool = False,
         **overrides: Unpack[RouterCallKeywords],
-    ) -> list[RerankResponse | RerankError]:
+    ) -> list[RerankResponse] | list[RerankResponse | RerankError]:
         """`Reranker.rerank_many` for one of the names.
 
         Args:
@@ -302,7 +295,31 @@ class Router(KeepsConnections):
         routed, options = self._routed(model, overrides)
         return routed.rerank_many(queries, documents, progress=progress, return_exceptions=return_exceptions, **options)
 
-    @same_parameters(rerank_many)
+    @overload
+    async def arerank_many(
+        self,
+        model: str,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: Literal[False] = False,
+        **overrides: Unpack[RouterCallKeywords],
+    ) -> list[RerankResponse]: ...
+
+    @overload
+    async def arerank_many(
+        self,
+        model: str,
+        queries: Sequence[str],
+        documents: Sequence[Sequence[Document]],
+        *,
+        progress: bool | None = None,
+        return_exceptions: bool,
+        **overrides: Unpack[RouterCallKeywords],
+    ) -> list[RerankResponse | RerankError]: ...
+
+    @same_overloads(rerank_many)
     async def arerank_many(
         self,
         model: str,
@@ -312,7 +329,7 @@ class Router(KeepsConnections):
         progress: bool | None = None,
         return_exceptions: bool = False,
         **overrides: Any,
-    ) -> list[RerankResponse | RerankError]:
+    ) -> list[RerankResponse] | list[RerankResponse | RerankError]:
         routed, options = self._routed(model, overrides)
         return await routed.arerank_many(
             queries, documents, progress=progress, return_exceptions=return_exceptions, **options
@@ -320,67 +337,20 @@ class Router(KeepsConnections):
 
     def deployment_status(self) -> list[DeploymentStatus]:
         """How each deployment is doing."""
-        entries = [(group.name, entry) for group in self._groups for entry in group.entries]
-        snapshot = self._balancer.state.snapshot([entry.id for _, entry in entries])
-        return [
-            DeploymentStatus(
-                model_name=name,
-                model_id=entry.id,
-                deployment=entry.deployment.name,
-                in_flight=snapshot.loads[entry.id].in_flight,
-                cooldown=max(0.0, snapshot.loads[entry.id].cooling_until - snapshot.now),
-                requests=snapshot.loads[entry.id].requests,
-                tokens=snapshot.loads[entry.id].tokens,
-                cooldowns=self._balancer.cooldowns(entry.id),
-                error=self._balancer.fault(entry.id),
-            )
-            for name, entry in entries
-        ]
+        return statuses(self._groups, self._balancer)
 
     def _routed(self, model: str, overrides: Mapping[str, Any]) -> tuple[RoutedModel, dict[str, Any]]:
         """One of the names with the fallbacks of this call, and the other options of the call."""
         options, name = dict(overrides), self._name_of(model)
         if "fallbacks" not in options:
-            return RoutedModel(self, name), options
+            return self._model(name), options
         names = options.pop("fallbacks") or ()
         if not isinstance(names, list | tuple):
             raise BadRequestError(f"fallbacks must be a list of names, or None, got {type(names).__name__}")
-        return RoutedModel(self, name, tuple(map(self._name_of, names))), options
+        return self._model(name, map(self._name_of, names)), options
 
-
-class RoutedModel(BaseReranker):
-    """One name of a router, with the methods of a `Reranker`."""
-
-    def __init__(self, router: Router, name: str, fallbacks: Sequence[str] | None = None) -> None:
-        self._router = router
-        others = chain_of(name, router._groups, router._chains) if fallbacks is None else fallbacks
-        self._asked = [group for each in (name, *others) if (group := router._groups.find(each)) is not None]
-        self._options = router._options
-        self._transport = router._transport
-        self.model_group = name
-        first = self._members()[0]
-        self.provider, self.model = first.provider, first.model
-
-    def __repr__(self) -> str:
-        return f"RoutedModel({self.deployment!r})"
-
-    @property
-    def deployment(self) -> str:
-        """The name in the router."""
-        return self._asked[0].name
-
-    def check(self) -> None:
-        """Raise what would keep a call from being sent, if no deployment of the name can be asked. Sends nothing."""
-        entries = self._asked[0].entries
-        errors = [error for entry in entries if (error := entry.deployment.fault()) is not None]
-        if len(errors) == len(entries):
-            raise errors[0]
-
-    def _members(self) -> Sequence[Deployment]:
-        return [entry.deployment for group in self._asked for entry in group.entries]
-
-    def _fixed(self) -> frozenset[str]:
-        return CONNECTION
-
-    def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
-        return self._router._balancer.choose(call, self._asked)
+    def _model(self, name: str, fallbacks: Iterable[str] | None = None) -> RoutedModel:
+        """A name with its fallbacks, or with those given."""
+        others = chain_of(name, self._groups, self._chains) if fallbacks is None else fallbacks
+        asked = [group for each in (name, *others) if (group := self._groups.find(each)) is not None]
+        return RoutedModel(name, asked, self._balancer, self._options, self._transport)
