@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 import json
-import re
-import signal
-import subprocess
-import sys
-from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from tests.support.frameworks import Wire, in_turn, refusing, well
+from tests.support.frameworks import Wire, refusing, well
 from tests.support.harness import KEY
-from tests.support.loopback import Line, Loopback, ranking
-from tests.support.loopback import well as answer_well
+from tests.unit.evaluation.comparing import DATA, reranker_on, run
 
 from anyrerank import (
-    AuthenticationError,
     BadRequestError,
     Budget,
     BudgetExceededError,
@@ -30,31 +23,13 @@ from anyrerank import (
     Router,
     SQLiteCache,
 )
-from anyrerank.evaluation import Dataset, compare
+from anyrerank.evaluation import compare
 from anyrerank.evaluation.pacing import Pacer
-
-# The wire scores a document by the number at its end.
-DATA = Dataset(
-    name="small",
-    queries={"q1": "one", "q2": "two", "q3": "three"},
-    documents={"a": "a 0.9", "b": "b 0.5", "c": "c 0.1"},
-    labels={"q1": {"a": 1, "b": 0}, "q2": {"c": 2, "a": 1}, "q3": {"b": 0}},
-    candidates={"q1": ["c", "b", "a"], "q2": ["c", "b", "a"], "q3": ["a", "b", "c"]},
-)
-
-
-def reranker_on(wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
-    client = httpx.Client(transport=httpx.MockTransport(wire))
-    return Reranker(model, **{"api_key": KEY, "http_client": client, "max_retries": 0, **options})
 
 
 def numbers_in(text: str) -> list[int]:
     """A first stage that returns no ids."""
     return [len(text)]
-
-
-def run(rerankers: Mapping[str, Any], data: Dataset = DATA, **options: Any) -> Any:
-    return compare(rerankers, data, **{"cache": None, "announce": lambda line: None, **options})
 
 
 def test_compare_asks_every_query_once_and_reports_a_row() -> None:
@@ -127,64 +102,6 @@ def test_compare_with_a_reranker_budget_keeps_that_budget() -> None:
     assert own.spent() == pytest.approx(0.004)
 
 
-def test_compare_with_a_failed_call_marks_and_counts_it() -> None:
-    report = run({"ours": reranker_on(Wire(in_turn(well, refusing(500), well)))}, max_concurrency=1)
-    text = str(report)
-    (line,) = (line for line in text.splitlines() if line.startswith("ours"))
-    assert re.search(r"^ours +0\.\d{3}\* .*1 of 3", line)
-    assert "1 of 3 calls failed, 1 x InternalServerError" in text
-    with pytest.raises(AssertionError, match="1 of 3 calls of ours failed"):
-        report.assert_better("ours")
-
-
-@pytest.mark.parametrize(("status", "calls"), [(401, 1), (403, 1), (404, 1), (400, 3), (500, 3)])
-def test_compare_with_only_failures_reports_no_numbers_and_stops_where_no_call_can_pass(
-    status: int, calls: int
-) -> None:
-    wire = Wire(refusing(status))
-    report = run({"ours": reranker_on(wire), "lexical": "local/lexical"})
-    assert len(wire.requests) == calls
-    row = report.rows["ours"]
-    assert (row.failed, row.means, row.difference, row.calls) == (True, {}, None, 3)
-    assert list(report.rows)[-1] == "ours"
-    (line,) = (line for line in str(report).splitlines() if re.match("ours +failed", line))
-    assert not re.search(r"\d\.\d", line)
-    assert str(status) in str(row.message)
-    assert str(row.message) in str(report)
-    for text in (report.to_html(), report._repr_html_()):
-        assert "failed" in text
-    (flat,) = (each for each in json.loads(report.to_json())["rows"] if each["name"] == "ours")
-    assert (flat["nDCG@10"], flat["low"], flat["failures"]) == (None, None, 3)
-    assert report.rows["lexical"].means
-    with pytest.raises(BadRequestError, match="every call of ours failed"):
-        report.difference("ours")
-
-
-def test_compare_with_a_failed_baseline_reports_no_differences() -> None:
-    rerankers = {"ours": reranker_on(Wire(refusing(401))), "lexical": "local/lexical"}
-    assert run(rerankers, baseline="ours").rows["lexical"].difference is None
-
-
-def test_compare_with_a_chain_whose_keys_are_all_refused_stops() -> None:
-    wire = Wire(refusing(401))
-    run({"ours": reranker_on(wire, fallbacks=[reranker_on(wire, "cohere/other")])})
-    assert len(wire.requests) == 2
-
-
-def test_compare_after_a_rate_limit_asks_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Pacer, "wait", lambda pacer: None)
-    wire = Wire(in_turn(well, refusing(429), well))
-    report = run({"ours": reranker_on(wire)}, max_concurrency=1)
-    assert (report.rows["ours"].failures, len(wire.requests)) == ({}, 4)
-
-
-def test_compare_with_a_wait_of_a_day_stops_and_says_so() -> None:
-    wire = Wire(lambda request: httpx.Response(429, headers={"retry-after": "86400"}, json={"message": "quota"}))
-    row = run({"ours": reranker_on(wire)}).rows["ours"]
-    assert (row.failures, len(wire.requests)) == ({"RateLimitError": 3}, 1)
-    assert "86400" in str(row.message)
-
-
 def test_compare_with_rpm_spaces_its_calls(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[float | None] = []
     create = Pacer.__init__
@@ -219,23 +136,6 @@ def test_compare_with_a_first_stage_uses_its_documents(tmp_path: Path) -> None:
     assert list(report.outcomes["first_stage"]["q1"].ranking) == ["b"]
 
 
-def test_compare_with_a_failed_call_counts_the_order_of_the_first_stage() -> None:
-    report = run({"ours": reranker_on(Wire(in_turn(well, refusing(500), well)))}, max_concurrency=1)
-    assert report.rows["ours"].failures == {"InternalServerError": 1}
-    assert list(report.outcomes["ours"]["q2"].ranking) == ["c", "b", "a"]
-    assert report.scores["ours"]["RR@10"]["q2"] == report.scores["first_stage"]["RR@10"]["q2"]
-    assert "1 x InternalServerError" in str(report)
-
-
-@pytest.mark.parametrize("score", ["NaN", "Infinity", '"high"', "null"])
-def test_compare_with_an_invalid_score_counts_a_failure(score: str) -> None:
-    def answer(_: httpx.Request) -> httpx.Response:
-        rows = ",".join(f'{{"index": {index}, "relevance_score": {score}}}' for index in range(3))
-        return httpx.Response(200, text=f'{{"results": [{rows}]}}')
-
-    assert run({"ours": reranker_on(Wire(answer))}).rows["ours"].failures == {"APIResponseValidationError": 3}
-
-
 def test_compare_when_repeated_is_free_and_gives_the_same_rows(tmp_path: Path) -> None:
     wire = Wire()
     for cache in (MemoryCache(), SQLiteCache(tmp_path / "outcomes.db")):
@@ -249,21 +149,6 @@ def test_compare_when_repeated_is_free_and_gives_the_same_rows(tmp_path: Path) -
         assert again.outcomes["ours"] == first.outcomes["ours"]
         assert again.rows == first.rows
         cache.close()
-
-
-def test_compare_with_a_cached_failure_or_other_inputs_asks_again() -> None:
-    wire, cache = Wire(in_turn(refusing(500), well)), MemoryCache()
-    for _ in range(2):
-        run({"ours": reranker_on(wire)}, cache=cache, max_concurrency=1)
-    assert len(wire.requests) == 4
-    run({"ours": reranker_on(wire)}, cache=cache, max_concurrency=2)  # latencies differ
-    assert len(wire.requests) == 7
-    run({"ours": reranker_on(wire, guardrails=[str.upper])}, cache=cache, max_concurrency=1)
-    assert wire.bodies[-1]["query"].isupper()
-    run({"ours": reranker_on(wire, max_tokens_per_doc=64)}, cache=cache)
-    run({"ours": reranker_on(wire)}, replace(DATA, queries={**DATA.queries, "q1": "uno"}), cache=cache)
-    run({"ours": reranker_on(wire)}, cache=cache, shuffle=True)
-    assert 16 < len(wire.requests) <= 19  # a shuffle may leave an order unchanged
 
 
 def test_compare_with_options_that_hide_results_ignores_them() -> None:
@@ -346,30 +231,9 @@ def test_compare_with_invalid_arguments_raises_and_sends_nothing(changed: dict[s
     assert wire.requests == []
 
 
-def test_compare_with_an_unusable_reranker_raises_before_another_is_paid_for() -> None:
-    wire = Wire()
-    with pytest.raises(AuthenticationError, match="COHERE_API_KEY"):
-        run({"ours": reranker_on(wire), "theirs": "cohere/rerank-v3.5"})
-    assert wire.requests == []
-
-
 def test_compare_with_a_fallback_that_has_no_key_runs() -> None:
     report = run({"ours": Reranker("local/lexical", fallbacks=["cohere/rerank-v3.5"])}, cache=MemoryCache())
     assert report.rows["ours"].failures == {}
-
-
-class FullCache(MemoryCache):
-    """A cache that cannot store anything."""
-
-    def put(self, entries: Mapping[bytes, bytes]) -> None:
-        raise OSError("no space left")
-
-
-def test_compare_with_a_failing_cache_warns_once_and_loses_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    wire = Wire()
-    assert run({"ours": reranker_on(wire)}, cache=FullCache()).rows["ours"].failures == {}
-    (record,) = caplog.records
-    assert "FullCache failed with OSError" in record.getMessage()
 
 
 def test_report_states_how_many_calls_were_concurrent() -> None:
@@ -379,52 +243,3 @@ def test_report_states_how_many_calls_were_concurrent() -> None:
 
 def test_report_of_few_queries_warns_about_narrow_intervals() -> None:
     assert "fewer than 20 queries" in str(run({"ours": reranker_on(Wire())}))
-
-
-# Interrupted
-
-_LONG_COMPARISON = """
-import signal
-import sys
-from anyrerank import Reranker, SQLiteCache
-from anyrerank.evaluation import Dataset, compare
-from anyrerank.evaluation.pacing import Pacer
-
-data = Dataset(
-    queries={f"q{n}": f"query {n}" for n in range(500)},
-    documents={"a": "text 1", "b": "text 2"},
-    labels={f"q{n}": {"a": 1} for n in range(500)},
-    candidates={f"q{n}": ["a", "b"] for n in range(500)},
-)
-reranker = Reranker("cohere/m", api_key="k", api_base=sys.argv[1], max_retries=0)
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell starts background jobs without it
-try:
-    compare({"x": reranker}, data, cache=SQLiteCache(sys.argv[2]), max_concurrency=4, announce=print)
-except KeyboardInterrupt:
-    print("interrupted")
-"""
-
-
-@pytest.mark.process
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGINT for a child process")
-def test_compare_when_interrupted_stops_and_caches_what_was_answered(
-    serve: Callable[..., Loopback], tmp_path: Path
-) -> None:
-    """The stop button of a notebook interrupts in the same way."""
-    running: list[subprocess.Popen[str]] = []
-
-    def answer(line: Line) -> None:
-        if line.number == 150:
-            running[0].send_signal(signal.SIGINT)
-        line.answer(body=ranking(line.hit.documents))
-
-    server, cache = serve(answer), str(tmp_path / "outcomes.db")
-    command = [sys.executable, "-c", _LONG_COMPARISON, server.url, cache]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603
-        running.append(process)
-        output, _ = process.communicate(timeout=60)
-    assert output.splitlines()[-1] == "interrupted"
-    assert 150 < len(server.hits) < 250
-    server.script = answer_well
-    again = subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)  # noqa: S603
-    assert again.stdout.startswith("371 calls")  # without the first call and two batches of 64
