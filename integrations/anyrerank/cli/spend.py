@@ -82,16 +82,23 @@ def spend(
         if markdown:
             typer.echo(spending.markdown(groups, spends, total), nl=False)
             return
-        shown = console()
-        head, rows = spending.head(groups), [*spending.lines(groups, spends, total)]
-        columns = [head.index("cost"), *(index for index, name in enumerate(head) if name != "cost")]
-        while len(columns) > 1 + len(groups) and not fits(shown, _columns(head, rows, columns)):
-            columns.pop()
-        shown.print(_columns(head, rows, columns))
-        if hidden := [name for index, name in enumerate(head) if index not in columns]:
-            shown.print(Text(f"not shown, as the terminal is too narrow: {', '.join(hidden)}; see --json"))
-        for remark in spending.remarks(groups, total):
-            shown.print(Text(remark))
+        _show(groups, spends, total)
+
+
+def _show(groups: Sequence[By], spends: Sequence[Spend], total: Spend) -> None:
+    """Print a table, without the columns for which the terminal has no room."""
+    from anyrerank.ledger import table as spending
+
+    shown = console()
+    head, rows = spending.head(groups), [*spending.lines(groups, spends, total)]
+    columns = [head.index("cost"), *(index for index, name in enumerate(head) if name != "cost")]
+    while len(columns) > 1 + len(groups) and not fits(shown, _columns(head, rows, columns)):
+        columns.pop()
+    shown.print(_columns(head, rows, columns))
+    if hidden := [name for index, name in enumerate(head) if index not in columns]:
+        shown.print(Text(f"not shown, as the terminal is too narrow: {', '.join(hidden)}; see --json"))
+    for remark in spending.remarks(groups, total):
+        shown.print(Text(remark))
 
 
 def _of_keys(

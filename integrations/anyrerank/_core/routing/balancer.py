@@ -18,14 +18,15 @@ from weakref import WeakKeyDictionary
 from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
 from anyrerank._core.pricing import estimated
 from anyrerank._core.routing.decisions import Ask, Decision, WaitUntil, decide
-from anyrerank._core.routing.failures import FailedAttempt, all_failed, failure_of, no_price, summary
+from anyrerank._core.routing.failures import FailedAttempt, all_failed, no_price, summary
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.load import available_at
+from anyrerank._core.routing.outcomes import needs_of, outcome_of
 from anyrerank._core.routing.state import Claim, Outcome, RoutingState, Snapshot
 from anyrerank._core.routing.strategies import Basis, Strategy, Target
 from anyrerank._core.routing.window import Need
 from anyrerank._core.runtime import Deadline, Flow, Invoke, Scope, Sender, Sleep
-from anyrerank._core.types import Answer, Attempt, tokens_to_read
+from anyrerank._core.types import Answer
 from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitError, RerankError
 
 _log = logging.getLogger("anyrerank")
@@ -175,7 +176,7 @@ class _GroupCall:
             groups_left=groups_left,
             policy=policy,
             deadline=call.deadline.share((attempts + groups_left) / attempts),
-            needs=_needs(call, group, counts_tokens=balancer.rules.counts_tokens),
+            needs=needs_of(call, group, counts_tokens=balancer.rules.counts_tokens),
             failed=failed,
         )
 
@@ -259,7 +260,7 @@ class _GroupCall:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model
 
         def outcome(answer: Answer | None = None, error: RerankError | None = None) -> Outcome:
-            return _outcome(call.attempts[before:], claim.need, time.monotonic() - began, answer, error)
+            return outcome_of(call.attempts[before:], claim.need, time.monotonic() - began, answer, error)
 
         try:
             answer = yield from self._sent(entry, claim)
@@ -328,52 +329,6 @@ class _GroupCall:
         entry, *others = self.group.entries
         load = snapshot.loads[entry.id]
         return not others and available_at(entry.terms, load, self.needs[entry], snapshot.now) <= snapshot.now
-
-
-def _needs(call: Call, group: Group, *, counts_tokens: bool) -> dict[Entry, Need]:
-    """About how much a call will use at each entry; tokens only where they matter."""
-    documents, options = call.candidates.documents, call.options
-    counted = counts_tokens or any(entry.terms.tpm for entry in group.entries)
-    tokens = tokens_to_read(call.query, documents, options.rank_fields) if counted else 0
-    sizes = [options.batch_size or entry.deployment.kind.documents_per_request for entry in group.entries]
-    return {
-        entry: Need(math.ceil(len(documents) / (size or len(documents))), tokens)
-        for entry, size in zip(group.entries, sizes, strict=True)
-    }
-
-
-def _outcome(
-    attempts: Sequence[Attempt], need: Need, seconds: float, answer: Answer | None, error: RerankError | None
-) -> Outcome:
-    """How a call at an entry ended.
-
-    Args:
-        attempts: Those at this entry.
-        need: What was claimed.
-        seconds: How long it took.
-        answer: What it answered, if it did.
-        error: How it failed. Neither an answer nor an error means that it was cut off.
-    """
-    sent = len(attempts)
-    is_complete = answer is not None or (error is not None and not sent)
-    requests = sent if is_complete else max(sent, need.requests)
-    return Outcome(
-        seconds=seconds,
-        requests=requests,
-        tokens=_tokens(answer, requests),
-        answered=answer is not None and sent > 0,
-        failure=None if error is None else failure_of(error, sum(each.error is not None for each in attempts)),
-    )
-
-
-def _tokens(answer: Answer | None, requests: int) -> float | None:
-    """The tokens that an answer reports; `None` to keep the estimate."""
-    if not requests:
-        return 0
-    if answer is None:
-        return None
-    billed, tokens = answer.meta.billed_units, answer.meta.tokens
-    return (billed and billed.total_tokens) or (tokens and tokens.input_tokens) or None
 
 
 def _unavailable(name: str, seconds: float | None) -> RateLimitError:

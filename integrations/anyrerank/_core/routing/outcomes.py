@@ -1,0 +1,60 @@
+"""How much a call will use at each entry of a group, and how a call at an entry ended."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from anyrerank._core.engine import Call
+from anyrerank._core.routing.failures import failure_of
+from anyrerank._core.routing.groups import Entry, Group
+from anyrerank._core.routing.state import Outcome
+from anyrerank._core.routing.window import Need
+from anyrerank._core.types import Answer, Attempt, tokens_to_read
+from anyrerank.errors import RerankError
+
+
+def needs_of(call: Call, group: Group, *, counts_tokens: bool) -> dict[Entry, Need]:
+    """About how much a call will use at each entry; tokens only where they matter."""
+    documents, options = call.candidates.documents, call.options
+    counted = counts_tokens or any(entry.terms.tpm for entry in group.entries)
+    tokens = tokens_to_read(call.query, documents, options.rank_fields) if counted else 0
+    sizes = [options.batch_size or entry.deployment.kind.documents_per_request for entry in group.entries]
+    return {
+        entry: Need(math.ceil(len(documents) / (size or len(documents))), tokens)
+        for entry, size in zip(group.entries, sizes, strict=True)
+    }
+
+
+def outcome_of(
+    attempts: Sequence[Attempt], need: Need, seconds: float, answer: Answer | None, error: RerankError | None
+) -> Outcome:
+    """How a call at an entry ended.
+
+    Args:
+        attempts: Those at this entry.
+        need: What was claimed.
+        seconds: How long it took.
+        answer: What it answered, if it did.
+        error: How it failed. Neither an answer nor an error means that it was cut off.
+    """
+    sent = len(attempts)
+    is_complete = answer is not None or (error is not None and not sent)
+    requests = sent if is_complete else max(sent, need.requests)
+    return Outcome(
+        seconds=seconds,
+        requests=requests,
+        tokens=_tokens(answer, requests),
+        answered=answer is not None and sent > 0,
+        failure=None if error is None else failure_of(error, sum(each.error is not None for each in attempts)),
+    )
+
+
+def _tokens(answer: Answer | None, requests: int) -> float | None:
+    """The tokens that an answer reports; `None` to keep the estimate."""
+    if not requests:
+        return 0
+    if answer is None:
+        return None
+    billed, tokens = answer.meta.billed_units, answer.meta.tokens
+    return (billed and billed.total_tokens) or (tokens and tokens.input_tokens) or None
