@@ -1,20 +1,19 @@
+"""Responses: their fields, dumps and schema, and access as in LiteLLM."""
+
 import copy
 import dataclasses
 import json
 import pickle
 from collections.abc import Callable
-from functools import partial
 from types import MappingProxyType
 from typing import Any
 
-import orjson
 import pytest
-from pydantic import TypeAdapter, ValidationError
+from pydantic import ValidationError
+from tests.unit.types.examples import ROWS, response, some_ranking, some_results
 
 from anyrerank._core.types import (
-    Attempt,
     BilledUnits,
-    Document,
     Meta,
     Ranking,
     RerankRequest,
@@ -23,112 +22,6 @@ from anyrerank._core.types import (
     Results,
     Tokens,
 )
-
-DOCUMENTS: list[Document] = ["alpha", {"text": "beta", "page": 3}, ""]
-ROWS = [
-    RerankResult(index=2, relevance_score=0.75, document={"text": "alpha"}),
-    RerankResult(index=0, relevance_score=0.25, document={"text": "beta", "page": 3}),
-    RerankResult(index=1, relevance_score=None, document={"text": ""}),
-]
-
-
-def some_ranking() -> Ranking:
-    return Ranking([2, 0, 1], [0.75, 0.25, None], DOCUMENTS)
-
-
-def some_results() -> Results:
-    return Results(some_ranking())
-
-
-def response(**given: Any) -> RerankResponse:
-    return RerankResponse(
-        **{
-            "id": "rerank-1",
-            "results": some_ranking(),
-            "meta": Meta(
-                api_version={"version": "2"},
-                billed_units=BilledUnits(search_units=1),
-                tokens=Tokens(input_tokens=12, output_tokens=0),
-                warnings=("old model",),
-            ),
-            "model": "rerank-v3.5",
-            "provider": "cohere",
-            "cost": 0.002,
-            "latency": 0.125,
-            "attempts": (Attempt(deployment="cohere/rerank-v3.5", status=200, seconds=0.1),),
-            "request_id": "req-1",
-            **given,
-        }
-    )
-
-
-def test_results_are_a_list() -> None:
-    results = response().results
-    assert isinstance(results, list)
-    assert len(results) == 3
-    assert list(results) == ROWS
-    assert [results[place] for place in range(3)] == ROWS
-    assert [results[place] for place in (-3, -2, -1)] == ROWS
-    assert list(reversed(results)) == ROWS[::-1]
-    assert ROWS[1] in results
-    assert (results.index(ROWS[2]), results.count(ROWS[0])) == (2, 1)
-    assert all(type(result) is RerankResult for result in results)
-
-
-@pytest.mark.parametrize("place", [3, -4])
-def test_index_out_of_range_is_an_index_error(place: int) -> None:
-    with pytest.raises(IndexError):
-        some_results()[place]
-
-
-def test_document_is_a_mapping_and_a_given_mapping_is_not_copied() -> None:
-    results = some_results()
-    assert results[0].document == {"text": "alpha"}
-    assert results[1].document is DOCUMENTS[1]
-    assert [result.document for result in Ranking([0, 1], [1.0, 0.5])] == [None, None]
-
-
-def test_results_have_indexes_and_scores() -> None:
-    results = some_results()
-    assert (results.indexes, results.scores) == ((2, 0, 1), (0.75, 0.25, None))
-    assert list(results.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
-
-
-def test_ranking_is_what_the_results_say_and_creates_none() -> None:
-    answer = response()
-    for _ in range(2):
-        ranking = answer.ranking
-        assert (ranking.indexes, ranking.scores, len(ranking)) == ((2, 0, 1), (0.75, 0.25, None), 3)
-        assert list(ranking.pairs()) == [(2, 0.75), (0, 0.25), (1, None)]
-        assert answer.results is answer.results
-    assert type(response().ranking) is Ranking
-    assert response(results=Ranking()).ranking == Results()
-
-
-def test_equal_results_are_equal() -> None:
-    assert some_results() == some_results()
-    assert some_results() == ROWS
-    assert Results() == Results()
-    assert not Results()
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        Ranking(),
-        Ranking([2, 0, 1], [0.75, 0.25, None]),
-        Ranking([2, 0, 1], [0.75, 0.25, 0.0], DOCUMENTS),
-        Ranking([2, 1, 0], [0.75, 0.25, None], DOCUMENTS),
-        Ranking([2, 0], [0.75, 0.25], DOCUMENTS[:2]),
-        Ranking([2, 0, 1], [0.75, 0.25, None], ["other", *DOCUMENTS[1:]]),
-        "results",
-        None,
-    ],
-)
-def test_different_results_are_not_equal(other: object) -> None:
-    assert some_results() != other
-    assert some_ranking() != other
-    assert response() != response(results=other if isinstance(other, Ranking) else None)
 
 
 @pytest.mark.parametrize(
@@ -177,21 +70,6 @@ def test_dump_can_be_validated_again(given: dict[str, Any]) -> None:
         assert type(copied.results) is Results
 
 
-def test_results_can_be_given_as_rows() -> None:
-    assert response(results=[{"index": 0, "relevance_score": 1, "document": {"text": "a"}}]).results == Ranking(
-        [0], [1.0], ["a"]
-    )
-    assert response(results=ROWS).results == some_results()
-
-
-@pytest.mark.parametrize(
-    "wrong", ["results", [{"relevance_score": 1.0}], [{"index": "first", "relevance_score": 1.0}], [3]]
-)
-def test_invalid_results_are_refused(wrong: Any) -> None:
-    with pytest.raises(ValidationError):
-        response(results=wrong)
-
-
 def test_response_has_a_json_schema() -> None:
     for mode in ("validation", "serialization"):
         schema = RerankResponse.model_json_schema(mode=mode)
@@ -213,35 +91,6 @@ def test_response_has_a_json_schema() -> None:
 def test_values_are_frozen(value: Any, name: str) -> None:
     with pytest.raises((ValidationError, dataclasses.FrozenInstanceError, AttributeError)):
         setattr(value, name, None)
-
-
-PLAIN = [
-    {"index": 2, "relevance_score": 0.75, "document": {"text": "alpha"}},
-    {"index": 0, "relevance_score": 0.25, "document": {"text": "beta", "page": 3}},
-    {"index": 1, "relevance_score": None, "document": {"text": ""}},
-]
-
-
-@pytest.mark.parametrize("dumps", [json.dumps, partial(json.dumps, indent=1), orjson.dumps])
-def test_results_are_plain_json(dumps: Callable[[Any], str]) -> None:
-    assert json.loads(dumps(response().results)) == PLAIN
-    assert json.loads(dumps(response().results[1])) == PLAIN[1]
-    assert json.loads(dumps(response()["results"])) == json.loads(dumps(dict(response())["results"])) == PLAIN
-
-
-def test_results_are_a_list_for_what_reads_lists_natively() -> None:
-    answer = response()
-    assert TypeAdapter(list[dict[str, Any]]).validate_python(answer.results) == PLAIN
-    assert [*answer.results, *[]] == answer.results + [] == PLAIN  # noqa: RUF005
-    assert sorted(answer.results, key=lambda row: row["index"]) == [PLAIN[1], PLAIN[2], PLAIN[0]]
-
-
-def test_result_is_a_dict() -> None:
-    first = response().results[0]
-    assert isinstance(first, dict)
-    assert first == PLAIN[0]
-    assert list(first.items()) == list(PLAIN[0].items())
-    assert (list(first), len(first)) == (["index", "relevance_score", "document"], 3)
 
 
 def test_response_can_be_made_of_what_litellm_needs() -> None:

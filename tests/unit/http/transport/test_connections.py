@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 
 import httpx
-import pytest
 from tests.support.harness import KEY, Mode
 from tests.support.loopback import Line, Loopback, well
 from tests.unit.http.transport.network import DOCUMENTS, QUERY, failure, works
@@ -39,21 +38,6 @@ def test_a_server_that_accepts_no_connection_is_told_from_a_slow_one(mode: Mode)
     client = mode.client(transport=httpx.MockTransport(fails))
     error = failure(mode, mode.reranker(http_client=client, timeout=60))
     assert (type(error), error.message) == (APITimeoutError, "timed out: no connection within 10 s")
-
-
-@pytest.mark.parametrize("kind", ["connect", "read", "write", "pool"])
-def test_a_timeout_of_a_client_of_the_caller_names_it_and_its_seconds(kind: str, mode: Mode) -> None:
-    raised = getattr(httpx, f"{kind.title()}Timeout")
-
-    def fails(request: httpx.Request) -> httpx.Response:
-        raise raised("made by the test", request=request)
-
-    limits = httpx.Timeout(20.0, **{kind: 2.5})
-    client = mode.client(transport=httpx.MockTransport(fails), timeout=limits)
-    error = failure(mode, mode.reranker(http_client=client, timeout=60, max_retries=0))
-    assert type(error) is APITimeoutError
-    assert " 2.5 s" in error.message
-    assert ("http_client" in error.message, f"{kind} timeout" in error.message) == (kind != "connect",) * 2
 
 
 def test_context_managers_close(server: Loopback) -> None:

@@ -9,6 +9,7 @@ from tests.support.loopback import Loopback
 from tests.unit.http.transport.network import DOCUMENTS, QUERY, failure, works
 
 from anyrerank import (
+    APITimeoutError,
     ConfigurationError,
     Reranker,
 )
@@ -76,3 +77,18 @@ def test_a_client_without_limits_in_a_call_without_one(mode: Mode) -> None:
     client = mode.client(transport=httpx.MockTransport(answer), timeout=None)
     mode.rerank(mode.reranker(http_client=client, timeout=None), QUERY, DOCUMENTS[:1])
     assert seen == [{"connect": None, "read": None, "write": None, "pool": None}]
+
+
+@pytest.mark.parametrize("kind", ["connect", "read", "write", "pool"])
+def test_a_timeout_of_a_client_of_the_caller_names_it_and_its_seconds(kind: str, mode: Mode) -> None:
+    raised = getattr(httpx, f"{kind.title()}Timeout")
+
+    def fails(request: httpx.Request) -> httpx.Response:
+        raise raised("made by the test", request=request)
+
+    limits = httpx.Timeout(20.0, **{kind: 2.5})
+    client = mode.client(transport=httpx.MockTransport(fails), timeout=limits)
+    error = failure(mode, mode.reranker(http_client=client, timeout=60, max_retries=0))
+    assert type(error) is APITimeoutError
+    assert " 2.5 s" in error.message
+    assert ("http_client" in error.message, f"{kind} timeout" in error.message) == (kind != "connect",) * 2
