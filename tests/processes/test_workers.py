@@ -49,7 +49,7 @@ def served(config: Path, redis_url: str, *options: str) -> Iterator[tuple[str, p
     """The URL of a gateway with two workers, and the process that supervises them."""
     command = [sys.executable, "-m", "anyrerank", "serve", "--config", str(config), "--port", "0", "--workers", "2"]
     command += ["--redis-url", redis_url, *options]
-    environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, "PYTHONUNBUFFERED": "1", "TMPDIR": str(config.parent)}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:  # noqa: S603
         assert process.stdout is not None
         supervisor = psutil.Process(process.pid)
