@@ -9,12 +9,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 import yaml
+from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from tests.support.gateway import entry
 from tests.support.keys import paid, serving
 from tests.support.pages import ROOT
 
 from anyrerank import MemoryCache
+from anyrerank.gateway.keys import StateCollector
+from anyrerank.state import RedisState
 from anyrerank.testing import StubServer
 
 BOARD = json.loads((ROOT / "deploy" / "grafana" / "anyrerank.json").read_text(encoding="utf-8"))
@@ -29,7 +32,7 @@ _METRIC = re.compile(r"\b((?:anyrerank|process)_[a-z_]+)(?:\{([^}]*)\})?")
 
 
 @pytest.fixture(scope="module")
-def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
+def exposed(tmp_path_factory: pytest.TempPathFactory, _redis: str) -> dict[str, set[str]]:
     """The labels of each metric that has a value."""
     folder = tmp_path_factory.mktemp("gateway")
     with StubServer() as vendor:
@@ -49,6 +52,10 @@ def exposed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
                 assert gateway.rerank(key, model=model, query="blue planet").status_code == 200
             assert gateway.rerank("sk-unknown").status_code == 401
             text = httpx.get(f"{gateway.url}/metrics").text
+    with RedisState(_redis) as state:  # what a gateway with replicas has in addition
+        registry = CollectorRegistry()
+        registry.register(StateCollector(state))
+        text += generate_latest(registry).decode()
     return {
         sample.name: set(sample.labels) for family in text_string_to_metric_families(text) for sample in family.samples
     }
