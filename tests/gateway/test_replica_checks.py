@@ -60,6 +60,7 @@ def test_server_that_is_down_or_refuses_the_password_is_named_without_it(new_red
     with pytest.raises(ConfigurationError, match=r"redis_url: Redis at .* cannot be used: .*; check") as refused:
         shared_state(settings_of(server, redis_url=wrong))
     assert "horse" not in f"{down.value!r}{refused.value!r}"
+    assert ".;" not in f"{down.value}{refused.value}"
     state = shared_state(settings_of(server))
     assert state is not None
     assert "horse" not in repr(state)

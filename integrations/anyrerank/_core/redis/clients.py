@@ -92,4 +92,4 @@ def unavailable(url: str, error: BaseException, timeout: float) -> str:
 
 def _reason(error: BaseException) -> str:
     """One line of the message: a server may repeat the arguments of a script after it."""
-    return " ".join(str(error).partition("\n")[0].split())[:200] or type(error).__name__
+    return " ".join(str(error).partition("\n")[0].split())[:200].rstrip(".") or type(error).__name__
