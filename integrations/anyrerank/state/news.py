@@ -114,7 +114,9 @@ class _Reading:
             except self._link.failures as error:
                 if not self._is_away:
                     _log.warning(
-                        "Redis at %s: %s; news of other processes are missed until it is back", self._link.shown, error
+                        "%s; until it is back, rate limits are a share of this process, budgets may refuse calls, and "
+                        "cooldowns are its own",
+                        self._link.reason(error),
                     )
                 self._is_away = True
                 self.stop.wait(_PAUSE)

@@ -107,6 +107,13 @@ def test_news_are_heard_again_after_a_restart(server: RedisServer) -> None:
         assert took(lambda: eventually(lambda: two.cooldown() > 50)) < 2
 
 
+def test_a_warning_says_what_an_outage_changes(server: RedisServer, caplog: pytest.LogCaptureFixture) -> None:
+    with replicas(1, server.url, Vendors(), [entry("a")]) as (one,):
+        one.ask()
+        server.kill()
+        assert eventually(lambda: "budgets may refuse calls" in caplog.text)
+
+
 def test_closing_does_not_wait_for_the_next_message(redis_url: str) -> None:
     before = set(threading.enumerate())
     state = RedisState(redis_url)
