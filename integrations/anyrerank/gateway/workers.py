@@ -83,7 +83,7 @@ class _Supervisor:
                 ended = os.waitstatus_to_exitcode(status)
                 if number < 0 or self._is_stopping:
                     continue
-                _log.warning("worker %d ended with %d, and is replaced", number, ended)
+                _log.warning("worker %d ended with %s, and is replaced", number, _cause(ended))
                 if time.monotonic() - since < _SHORT_LIFE:
                     time.sleep(_SHORT_LIFE)
                 if not self._is_stopping:
@@ -150,3 +150,8 @@ def _end_with_parent(parent: int) -> None:
     """Stop when the parent has ended, which closes its end of the pipe."""
     os.read(parent, 1)
     os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _cause(ended: int) -> str:
+    """What ended a process, by its exit code, which is negative for a signal."""
+    return f"signal {-ended}" if ended < 0 else f"exit code {ended}"
