@@ -33,8 +33,12 @@ class RedisState:
         budget = Budget(500, "1d", state=state, name="nightly")
         limit = Limit(rpm=1_000, state=state, name="voyage")
 
-    Thread-safe; usable from any number of event loops. Nothing is connected before the first use. A pickle or a copy
-    connects anew to the same server; write the URL as `os.environ/NAME`, so that a pickle holds no password.
+    The `state` of a router shares its rate limits, cooldowns and the budgets of its deployments. A `Budget` that is
+    passed to it needs a `state` and a `name` of its own.
+
+    Nothing is connected before the first use, so call `check` once at the start of a program: it finds a wrong password
+    and a server that evicts keys. Thread-safe; usable from any number of event loops. A pickle or a copy connects anew
+    to the same server; write the URL as `os.environ/NAME`, so that a pickle holds no password.
 
     While the server does not answer, rate limits fall to a share of this process and cooldowns are its own. Budgets
     refuse calls with a `StateUnavailableError`, unless `refuse_when_away` is false: then this process spends at most
