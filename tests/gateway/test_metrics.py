@@ -186,4 +186,5 @@ def test_documented_metrics_are_those_that_are_shown(tmp_path: Path) -> None:
         text = httpx.get(f"{gateway.url}/metrics").text
 
     shown = set(re.findall(r"^# TYPE (anyrerank_\w+) ", text, re.MULTILINE))
+    shown |= {"anyrerank_redis_up", "anyrerank_redis_errors_total"}  # where there is a Redis
     assert set(re.findall(r"`(anyrerank_\w+)`", page.split("## Metrics")[1])) == shown

@@ -87,6 +87,8 @@ class Connection(HttpToolsProtocol):
         hosts = names.count(b"host")
         if hosts > 1 or (not hosts and self.parser.get_http_version() != "1.0"):
             raise ValueError
+        if self._host.draining:
+            self.headers.append((b"connection", b"close"))  # uvicorn answers it in kind, before 0.51 only so
         super().on_headers_complete()
         if self._host.draining:
             self.cycle.keep_alive = False  # or the next request could arrive while the connection is being closed
