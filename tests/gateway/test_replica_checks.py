@@ -7,14 +7,20 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from tests.support.gateway import entry
+from tests.support.keys import EACH, paid, serving
 from tests.support.redis_server import RedisServer
 
+from anyrerank import Budget, Limit, Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.configuration import shared_state
+from anyrerank.gateway.keys import KeyCollector, opened
 from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.state import RedisState
+from anyrerank.state import budgets as state_budgets
+from anyrerank.testing import StubServer
 
 
 def test_replicas_must_have_the_same_database(tmp_path: Path, redis_url: str, database_url: str) -> None:
@@ -64,3 +70,54 @@ def test_server_that_is_down_or_refuses_the_password_is_named_without_it(new_red
     state = shared_state(settings_of(server))
     assert state is not None
     assert "horse" not in repr(state)
+
+
+def test_gateway_that_would_not_know_the_keys_of_its_replicas_does_not_start(
+    tmp_path: Path, redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with RedisState(redis_url) as state, closing(Database(database_url)) as first:
+        RedisSharing(state, first)
+        with pytest.raises(ConfigurationError, match="have another database: use the same database_url"):
+            opened(GatewaySettings(), state)  # with the default database
+
+
+def test_what_is_left_of_a_budget_is_shown_once_it_is_known(
+    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(state_budgets, "_PAST_SECONDS", 0.0)
+
+    def left() -> list[float]:
+        (found,) = (each for each in KeyCollector(keyring).collect() if each.name.startswith("anyrerank_budget"))
+        return [sample.value for sample in found.samples]
+
+    with (
+        StubServer() as vendor,
+        RedisState(redis_url) as state,
+        closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as database,
+        serving(tmp_path, [paid(vendor.url)], sharing=RedisSharing(state, database)) as gateway,
+    ):
+        keyring = gateway.keyring
+        key = gateway.new_key(max_budget=EACH)
+        assert left() == []
+        assert gateway.rerank(key).status_code == 200
+        assert left() == [0.0]
+        state.link.call(("FLUSHDB",))
+        gateway.keyring.ledger.flush()
+        assert gateway.rerank(key).status_code == 429
+        assert left() == [0.0]
+
+
+@pytest.mark.parametrize("url", ["redis://host/abc", "redis://host:port/0", "http://host", "redis://host/0/1"])
+def test_wrong_url_is_refused_without_being_repeated(url: str) -> None:
+    with pytest.raises(ConfigurationError, match="a Redis URL must be redis://user:password@host:port/number") as error:
+        RedisState(url)
+    assert "host/" not in str(error.value)
+
+
+@pytest.mark.parametrize("made", [Budget, Limit])
+def test_state_must_be_a_state(made: type[Budget] | type[Limit]) -> None:
+    with pytest.raises(ConfigurationError, match="state must be a RedisState, got str"):
+        made(1, state="redis://host", name="n")  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match="state must be a RedisState, got str"):
+        Router([entry("r")], state="redis://host")  # type: ignore[arg-type]

@@ -131,6 +131,8 @@ class _Reading:
             if (now := time.monotonic()) >= ask_at:
                 self.replicas, ask_at = max(1, channel.listeners()), now + _POLL
             self._link.flush()
+            if self._is_away:
+                _log.warning("Redis at %s answers again", self._link.shown)
             self._is_away = False
             if (text := channel.next(_POLL)) and (message := read(text)):
                 for listener in list(self.listeners):

@@ -58,6 +58,8 @@ class Limit(Turns):
             raise ConfigurationError("a limit must have rpm=, tpm= or both")
         if (state is None) != (name is None) or name == "":
             raise ConfigurationError("a limit must have both state= and name=, or neither")
+        if state is not None and not hasattr(state, "limits"):
+            raise ConfigurationError(f"state must be a RedisState, got {type(state).__name__}")
         self.rpm = rpm
         self.tpm = tpm
         self.counts_tokens = tpm is not None

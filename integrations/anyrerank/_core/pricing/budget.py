@@ -79,6 +79,8 @@ class Budget:
             raise ConfigurationError(f"a budget must be a number of US dollars of at least 0, got {dollars!r}")
         if (state is None) != (name is None) or name == "":
             raise ConfigurationError("a budget must have both state= and name=, or neither")
+        if state is not None and not hasattr(state, "budgets"):
+            raise ConfigurationError(f"state must be a RedisState, got {type(state).__name__}")
         self.dollars = float(dollars)
         self.window = window
         self._seconds = math.inf if window is None else seconds_of(window)
@@ -133,10 +135,15 @@ class Budget:
     def known(self) -> Balance:
         """What everyone has spent and reserved, as far as this process knows; the state is not asked."""
         if self._shared is not None:
-            return self._shared.seen
+            return self._shared.seen or Balance()
         with self._book.lock:
             account = self._account(None)
             return Balance(account.spent, account.reserved)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether `known` is more than a guess: a state has told this process what was spent."""
+        return self._shared is None or self._shared.seen is not None
 
     @property
     def known_left(self) -> float:
@@ -274,7 +281,7 @@ class _Shared:
     state: HasBudgets
     name: str
     past: Callable[[str | None], float] | None = None
-    seen: Balance = field(default_factory=Balance)
+    seen: Balance | None = None
 
 
 def _shared_budget(dollars: float, window: float | str | None, state: HasBudgets, name: str) -> Budget:

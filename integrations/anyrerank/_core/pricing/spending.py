@@ -70,6 +70,8 @@ def _held(state: BudgetState, payers: Sequence[Payer], dollars: float) -> Flow[H
         hold = yield from state.reserve([budget.account(spender) for budget, spender in payers], dollars)
     except RefusedError as refused:
         budget, spender = payers[refused.index]
+        if spender is None:
+            budget.saw(refused.found)
         raise budget.exceeded(refused.found, dollars, spender) from None
     for (budget, spender), found in zip(payers, hold.found, strict=True):
         if spender is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 from anyrerank._core.redis.script import Command, in_full
 from anyrerank._core.runtime import needed
@@ -24,12 +25,20 @@ def checked_url(url: object) -> str:
     client = needed("redis", "redis")
     try:
         client.ConnectionPool.from_url(url).disconnect()
+        _check_number(str(url))
     except (ValueError, TypeError, AttributeError):
         raise ConfigurationError(
             "a Redis URL must be redis://user:password@host:port/number, rediss:// for TLS or unix:///path, with "
             "special characters in the password percent-encoded"
         ) from None
     return str(url)
+
+
+def _check_number(url: str) -> None:
+    """Raise a `ValueError` for a database that is no number: the client would take database 0."""
+    parts = urlsplit(url)
+    if parts.scheme != "unix" and (path := parts.path.strip("/")):
+        int(path)
 
 
 def shown(url: str) -> str:

@@ -10,6 +10,7 @@ from anyrerank._core.routing.memory_state import MemoryState
 from anyrerank._core.routing.names import Groups
 from anyrerank._core.routing.settings import RouterSettings
 from anyrerank._core.routing.state import RoutingState
+from anyrerank.errors import ConfigurationError
 
 
 class SharedState(Protocol):
@@ -37,9 +38,14 @@ def routing_state(settings: RouterSettings, shared: SharedState | None, groups: 
         settings: Those of the router.
         shared: What it shares with its replicas; `None` if it has none.
         groups: Its deployments.
+
+    Raises:
+        ConfigurationError: `shared` is something else.
     """
     if shared is None:
         return MemoryState(settings.cooldowns, settings.latency_ttl)
+    if not hasattr(shared, "routing"):
+        raise ConfigurationError(f"state must be a RedisState, got {type(shared).__name__}")
     for model_id, budget in groups.budgets.items():
         budget.share(shared, f"deployment:{model_id}")
     return shared.routing(settings.cooldowns, settings.latency_ttl)

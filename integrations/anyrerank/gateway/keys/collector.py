@@ -24,7 +24,7 @@ class KeyCollector(Collector):
         """For the registry."""
         left: dict[str, float] = {}
         for account in self._keyring.accounts():
-            if account.budget is not None and len(left) < _LARGEST:
+            if account.budget is not None and account.budget.is_known and len(left) < _LARGEST:
                 left[account.caller.alias or "key"] = account.budget.known_left
         budgets = GaugeMetricFamily(
             "anyrerank_budget_remaining_dollars", "US dollars that a key may still spend.", labels=["key_alias"]
