@@ -17,7 +17,7 @@ from tests.support.frameworks import COHERE, NVIDIA_VL, Wire, in_turn, refusing,
 from tests.support.harness import KEY, QUERY
 
 from anyrerank import AuthenticationError, BadRequestError, Budget, ConfigurationError, RateLimitError, Reranker
-from anyrerank.haystack import AnyReranker
+from anyrerank.haystack import AnyRerank
 from anyrerank.providers import load
 
 TEXTS = ["c 0.3", "a 0.9", "b 0.5"]
@@ -30,17 +30,17 @@ class Face:
 
     asynchronous: bool
 
-    def make(self, wire: Wire, **options: Any) -> AnyReranker:
+    def make(self, wire: Wire, **options: Any) -> AnyRerank:
         given = {"model": COHERE, "api_key": Secret.from_token(KEY), "max_retries": 0, **options}
-        return AnyReranker(http_client=wire.client(asynchronous=self.asynchronous), **given)
+        return AnyRerank(http_client=wire.client(asynchronous=self.asynchronous), **given)
 
-    def rerank(self, ranker: AnyReranker, found: list[Any], query: str = QUERY, **options: Any) -> list[Document]:
+    def rerank(self, ranker: AnyRerank, found: list[Any], query: str = QUERY, **options: Any) -> list[Document]:
         documents = [Document(content=each) if isinstance(each, str) else each for each in found]
         if self.asynchronous:
             return asyncio.run(ranker.run_async(query=query, documents=documents, **options))["documents"]
         return ranker.run(query=query, documents=documents, **options)["documents"]
 
-    def ranked(self, ranker: AnyReranker, found: list[Any], **options: Any) -> list[tuple[str | None, float | None]]:
+    def ranked(self, ranker: AnyRerank, found: list[Any], **options: Any) -> list[tuple[str | None, float | None]]:
         return [(each.content, each.score) for each in self.rerank(ranker, found, **options)]
 
 
@@ -60,7 +60,7 @@ def store() -> InMemoryDocumentStore:
     return made
 
 
-def pipeline(kind: type[Any], ranker: AnyReranker) -> Any:
+def pipeline(kind: type[Any], ranker: AnyRerank) -> Any:
     made = kind()
     made.add_component("retriever", InMemoryBM25Retriever(store()))
     made.add_component("ranker", ranker)
@@ -169,7 +169,7 @@ def test_passthrough_marks_documents_until_a_rerank_succeeds(face: Face) -> None
     assert [(each.content, each.score, each.meta) for each in degraded] == [
         (text, None, {"degraded": True}) for text in TEXTS
     ]
-    again = Face(asynchronous=False).rerank(AnyReranker("local/lexical"), degraded, "a 0.9")
+    again = Face(asynchronous=False).rerank(AnyRerank("local/lexical"), degraded, "a 0.9")
     assert [each.meta for each in again] == [{}, {}, {}]
 
 
@@ -181,7 +181,7 @@ def test_guardrails_change_what_is_sent(face: Face, wire: Wire) -> None:
 def test_a_ready_reranker_is_used(wire: Wire) -> None:
     client: Any = wire.client(asynchronous=False)
     with Reranker(COHERE, api_key=KEY, http_client=client) as reranker:
-        found = Face(asynchronous=False).ranked(AnyReranker(reranker=reranker, top_k=1), TEXTS)
+        found = Face(asynchronous=False).ranked(AnyRerank(reranker=reranker, top_k=1), TEXTS)
     assert found == RANKED[:1]
 
 
@@ -209,7 +209,7 @@ def test_without_a_secret_the_variable_of_the_provider_is_read(
 def test_a_plain_key_is_refused_without_showing_it() -> None:
     plain: Any = "sk-very-secret"
     with pytest.raises(BadRequestError, match="api_key must be a Secret, got str") as caught:
-        AnyReranker(COHERE, api_key=plain)
+        AnyRerank(COHERE, api_key=plain)
     assert "sk-very-secret" not in str(caught.value)
 
 
@@ -224,12 +224,12 @@ def test_a_plain_key_is_refused_without_showing_it() -> None:
 )
 def test_wrong_options_are_errors_of_the_constructor(options: dict[str, Any], says: str) -> None:
     with pytest.raises(BadRequestError, match=says):
-        AnyReranker(**{"model": COHERE, **options})
+        AnyRerank(**{"model": COHERE, **options})
 
 
 def test_a_pipeline_file_holds_the_options_and_the_name_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KEY_OF_THE_TESTS", "sk-very-secret")
-    ranker = AnyReranker(
+    ranker = AnyRerank(
         COHERE,
         api_key=Secret.from_env_var("KEY_OF_THE_TESTS"),
         top_k=2,
@@ -243,7 +243,7 @@ def test_a_pipeline_file_holds_the_options_and_the_name_of_the_variable(monkeypa
     loaded: Any = Pipeline.loads(text).get_component("ranker")
     assert "sk-very-secret" not in text
     assert loaded.to_dict() == ranker.to_dict() == {
-        "type": "anyrerank.haystack.AnyReranker",
+        "type": "anyrerank.haystack.AnyRerank",
         "init_parameters": {
             "model": COHERE,
             "api_key": {"type": "env_var", "env_vars": ["KEY_OF_THE_TESTS"], "strict": True},
@@ -258,7 +258,7 @@ def test_a_pipeline_file_holds_the_options_and_the_name_of_the_variable(monkeypa
 
 def test_a_loaded_pipeline_reranks() -> None:
     made = Pipeline()
-    made.add_component("ranker", AnyReranker("local/lexical", top_k=1, fuse=None))
+    made.add_component("ranker", AnyRerank("local/lexical", top_k=1, fuse=None))
     documents = store().filter_documents()
     (found,) = Pipeline.loads(made.dumps()).run({"query": "b 0.5", "documents": documents})["ranker"]["documents"]
     assert found.meta["number"] == 2
@@ -279,16 +279,16 @@ def test_a_loaded_pipeline_reranks() -> None:
 )
 def test_what_a_file_cannot_hold_is_an_error(options: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match="cannot be dumped"):
-        AnyReranker(**{"model": COHERE, **options}).to_dict()
+        AnyRerank(**{"model": COHERE, **options}).to_dict()
 
 
 def test_a_key_that_was_passed_in_is_never_written() -> None:
     with pytest.raises(ValueError, match="token-based") as caught:
-        AnyReranker(COHERE, api_key=Secret.from_token("sk-very-secret")).to_dict()
+        AnyRerank(COHERE, api_key=Secret.from_token("sk-very-secret")).to_dict()
     assert "sk-very-secret" not in str(caught.value)
 
 
 def test_repr_shows_no_key() -> None:
-    ranker = AnyReranker(COHERE, api_key=Secret.from_token("sk-very-secret"))
+    ranker = AnyRerank(COHERE, api_key=Secret.from_token("sk-very-secret"))
     assert "sk-very-secret" not in repr(ranker)
     assert "documents: list[Document]" in repr(pipeline(Pipeline, ranker).get_component("ranker"))

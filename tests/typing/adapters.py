@@ -42,7 +42,7 @@ def retriever(base: BaseRetriever, reranker: langchain.AnyRerank) -> None:
 
 
 def ranker(router: Router) -> None:
-    haystack.AnyReranker(COHERE, api_key=Secret.from_env_var("KEY"), top_k=3, max_tokens_per_doc=3)
-    haystack.AnyReranker(reranker=router, text_fn=lambda document: document.content or "")
-    haystack.AnyReranker(COHERE, api_key="k")  # type: ignore[arg-type]
-    haystack.AnyReranker(COHERE, top_k="3")  # type: ignore[arg-type]
+    haystack.AnyRerank(COHERE, api_key=Secret.from_env_var("KEY"), top_k=3, max_tokens_per_doc=3)
+    haystack.AnyRerank(reranker=router, text_fn=lambda document: document.content or "")
+    haystack.AnyRerank(COHERE, api_key="k")  # type: ignore[arg-type]
+    haystack.AnyRerank(COHERE, top_k="3")  # type: ignore[arg-type]

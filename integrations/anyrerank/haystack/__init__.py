@@ -1,6 +1,6 @@
 """Haystack: a ranker over any provider, synchronously and asynchronously.
 
-    AnyReranker   a component for `Pipeline` and `AsyncPipeline`
+    AnyRerank   a component for `Pipeline` and `AsyncPipeline`
 
 Needs haystack-ai 2 (`pip install 'anyrerank[haystack]'`).
 """
@@ -12,7 +12,7 @@ try:
 except ImportError as error:
     raise MissingExtraError("Haystack 2 is not installed: pip install 'anyrerank[haystack]'") from error
 
-from anyrerank.haystack.component import AnyReranker
+from anyrerank.haystack.component import AnyRerank
 from anyrerank.haystack.documents import TextFunction
 
-__all__ = ["AnyReranker", "TextFunction"]
+__all__ = ["AnyRerank", "TextFunction"]

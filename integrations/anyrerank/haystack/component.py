@@ -17,7 +17,7 @@ from anyrerank.haystack.ranking import Ranking
 
 @component
 @public("anyrerank.haystack")
-class AnyReranker:
+class AnyRerank:
     """Ranks documents with any provider.
 
     Returns copies of the documents, best first, each with its score. A copy keeps `id`, `meta` and everything else.
@@ -28,7 +28,7 @@ class AnyReranker:
     is `True`.
 
     Example:
-        >>> pipeline.add_component("ranker", AnyReranker("cohere/rerank-v3.5", top_k=5))
+        >>> pipeline.add_component("ranker", AnyRerank("cohere/rerank-v3.5", top_k=5))
         >>> pipeline.connect("retriever.documents", "ranker.documents")
     """
 

@@ -1,4 +1,4 @@
-"""The fields of `AnyReranker`, and one rerank with them."""
+"""The fields of `AnyRerank`, and one rerank with them."""
 
 from functools import partial
 from typing import Any
