@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 from uuid import uuid4
 
-from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount
+from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount, billionths
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank.errors import RerankError, StateUnavailableError
@@ -19,7 +19,6 @@ from anyrerank.state.asked import asked
 
 _RESERVE = Script("anyrerank.state.scripts", "reserve")
 _SETTLE = Script("anyrerank.state.scripts", "settle")
-_NANO = 1e9
 _HOLD_SECONDS = 900.0
 _LARGEST = 9e6
 """Dollars whose billionths a script still counts exactly."""
@@ -192,10 +191,8 @@ def _seconds(account: SharedAccount) -> float:
 
 
 def _nano(dollars: float, *, up: bool = False) -> int:
-    """Billionths of a dollar: a sum of integers does not drift."""
-    billionths = min(dollars, _LARGEST) * _NANO
-    return math.ceil(billionths - 1e-6) if up else round(billionths)
+    return billionths(min(dollars, _LARGEST), up=up)
 
 
 def _balance(spent: bytes, reserved: bytes) -> Balance:
-    return Balance(int(spent) / _NANO, int(reserved) / _NANO)
+    return Balance.of(int(spent), int(reserved))

@@ -1,7 +1,15 @@
 """What calls cost, and budgets."""
 
 from anyrerank._core.pricing.budget import Budget, seconds_of
-from anyrerank._core.pricing.budget_state import Balance, BudgetState, HasBudgets, Hold, RefusedError, SharedAccount
+from anyrerank._core.pricing.budget_state import (
+    Balance,
+    BudgetState,
+    HasBudgets,
+    Hold,
+    RefusedError,
+    SharedAccount,
+    billionths,
+)
 from anyrerank._core.pricing.prices import (
     FREE,
     MAYBE_BILLED,
@@ -34,6 +42,7 @@ __all__ = [
     "SharedAccount",
     "Spending",
     "Spent",
+    "billionths",
     "charged",
     "estimated",
     "list_prices",

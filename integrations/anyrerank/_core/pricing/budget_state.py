@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from anyrerank._core.runtime import Flow
+
+NANO = 1e9
+"""Billionths of a dollar in a dollar: a state counts in integers, whose sum does not drift."""
+
+
+def billionths(dollars: float, *, up: bool = False) -> int:
+    """Dollars as billionths of a dollar, rounded up or to the nearest."""
+    return math.ceil(dollars * NANO - 1e-6) if up else round(dollars * NANO)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +47,11 @@ class Balance:
 
     spent: float = 0.0
     reserved: float = 0.0
+
+    @classmethod
+    def of(cls, spent: int, reserved: int) -> Balance:
+        """That of billionths of a dollar."""
+        return cls(spent / NANO, reserved / NANO)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from uuid import uuid4
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import insert
 
-from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount
+from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount, billionths
 from anyrerank._core.runtime import Blocking, Flow
 from anyrerank.errors import RerankError, StateUnavailableError
 from anyrerank.gateway.keys.database import Database, DatabaseError
@@ -22,7 +22,6 @@ from anyrerank.gateway.keys.tables import budgets, reservations
 
 _log = logging.getLogger("anyrerank.gateway")
 
-_NANO = 1e9
 _HOLD_SECONDS = 900.0
 """How long a reservation lasts: that of a process that was killed comes back after it."""
 _PAUSE = 0.5
@@ -105,7 +104,7 @@ class DatabaseBudgets(BudgetState):
 
     def _reserve(self, hold: Hold, bases: Mapping[str, float]) -> list[Balance] | SharedAccount:
         """What the accounts have spent and reserved, or one that the database does not know."""
-        amount = math.ceil(hold.dollars * _NANO - 1e-6)
+        amount = billionths(hold.dollars, up=True)
         refused: RefusedError | None = None
         with self._database.begin() as connection:
             now = float(connection.scalar(sa.select(_NOW)) or 0.0)
@@ -118,7 +117,7 @@ class DatabaseBudgets(BudgetState):
             for index, account in enumerate(hold.accounts):
                 row = rows[account.name]
                 row.turn(_window(account, now), connection)
-                if amount and row.spent + row.reserved + amount > round(account.dollars * _NANO):
+                if amount and row.spent + row.reserved + amount > billionths(account.dollars):
                     refused = refused or RefusedError(index, row.balance)
             if refused is None and amount:
                 for account in hold.accounts:
@@ -167,7 +166,7 @@ class DatabaseBudgets(BudgetState):
             for each in settlements:
                 for account in each.hold.accounts:
                     if account.name in rows:
-                        rows[account.name].spent += round(each.cost * _NANO)
+                        rows[account.name].spent += billionths(each.cost)
             _write(connection, rows)
 
 
@@ -182,7 +181,7 @@ class _Row:
 
     @property
     def balance(self) -> Balance:
-        return Balance(self.spent / _NANO, self.reserved / _NANO)
+        return Balance.of(self.spent, self.reserved)
 
     def turn(self, window: int, connection: sa.Connection) -> None:
         """Begin a window, if it is another one than before."""
@@ -207,7 +206,7 @@ def _add(connection: sa.Connection, accounts: Sequence[SharedAccount], bases: Ma
             row = {
                 "name": account.name,
                 "window_number": _window(account, now),
-                "spent": round(bases[account.name] * _NANO),
+                "spent": billionths(bases[account.name]),
                 "reserved": 0,
             }
             connection.execute(insert(budgets).values(row).on_conflict_do_nothing())
