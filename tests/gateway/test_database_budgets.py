@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from tests.support.keys import EACH, paid, serving
 from tests.support.postgres_server import PostgresServer
-from tests.support.processes import eventually
+from tests.support.waiting import eventually
 
 from anyrerank import Budget, BudgetExceededError, StateUnavailableError
 from anyrerank._core.pricing import reserved
@@ -63,7 +63,7 @@ def test_replicas_together_spend_no_more_than_there_is(replica: Replica) -> None
     for thread in threads:
         thread.join()
     assert (outcomes.count(True), outcomes.count(False)) == (50, 30)
-    eventually(lambda: [each.spent() for each in budgets] == [1.0, 1.0])
+    assert eventually(lambda: [each.spent() for each in budgets] == [1.0, 1.0])
 
 
 def test_all_budgets_of_a_call_are_reserved_or_none(replica: Replica) -> None:
@@ -88,7 +88,7 @@ def test_a_new_window_begins_with_nothing_spent(replica: Replica) -> None:
     def is_whole() -> bool:
         return old.left() == 1.0
 
-    eventually(is_whole)
+    assert eventually(is_whole)
 
 
 def test_what_was_spent_before_is_asked_for_once(replica: Replica) -> None:
@@ -123,7 +123,7 @@ def test_a_server_that_is_down_refuses_calls_and_gets_what_was_spent_later(
                 run(reserved([(mine, None)], 0.1))
             assert error.value.retry_after == 1.0
             server.start()
-            eventually(lambda: _spent(mine) == 0.4, seconds=30)
+            assert eventually(lambda: _spent(mine) == 0.4, within=30)
             assert mine.left() == pytest.approx(0.6)
 
 
@@ -159,4 +159,4 @@ def test_gateways_with_one_database_share_budgets_and_divide_limits(tmp_path: Pa
             429
         ] * 2
         assert [each.rerank(limited).status_code for each in [first] * 3 + [second] * 3] == [200, 200, 429] * 2
-        eventually(lambda: second.get("/key/info", poor).json()["info"]["spend"] == pytest.approx(3 * EACH))
+        assert eventually(lambda: second.get("/key/info", poor).json()["info"]["spend"] == pytest.approx(3 * EACH))

@@ -58,7 +58,7 @@ class Load:
         self._more = threading.Condition()
 
     def wait_for(self, calls: int) -> None:
-        """Wait until so many further calls were answered."""
+        """Wait until this number of further calls was answered."""
         with self._more:
             enough = len(self.answered) + calls
             assert self._more.wait_for(lambda: len(self.answered) >= enough, SECONDS)

@@ -20,7 +20,7 @@ import psutil
 import pytest
 from tests.support.gateway import MASTER_KEY
 from tests.support.keys import bearer
-from tests.support.processes import eventually
+from tests.support.waiting import eventually
 
 from anyrerank.testing import Exchange, StubServer
 
@@ -76,14 +76,14 @@ def total(url: str, metric: str) -> float:
 
 def test_workers_are_one_gateway(config: Path, redis_url: str) -> None:
     with served(config, redis_url) as (url, supervisor):
-        eventually(lambda: len(supervisor.children()) == 2)
+        assert eventually(lambda: len(supervisor.children()) == 2)
         made = httpx.post(f"{url}/key/generate", json={"rpm_limit": 5}, headers=bearer(MASTER_KEY))
         key = made.json()["key"]
 
         def is_known() -> bool:
             return all(httpx.get(f"{url}/key/info", headers=bearer(key)).status_code == 200 for _ in range(8))
 
-        eventually(is_known)  # to both workers
+        assert eventually(is_known)  # to both workers
         found = [call(url, key) for _ in range(20)]
         assert (found.count(200), found.count(429)) == (5, 15)
         supervisor.terminate()
@@ -92,20 +92,20 @@ def test_workers_are_one_gateway(config: Path, redis_url: str) -> None:
 
 def test_a_worker_that_dies_is_replaced_and_its_counts_stay(config: Path, redis_url: str) -> None:
     with served(config, redis_url) as (url, supervisor):
-        eventually(lambda: len(supervisor.children()) == 2)
+        assert eventually(lambda: len(supervisor.children()) == 2)
         assert {call(url) for _ in range(6)} == {200}
-        eventually(lambda: total(url, "anyrerank_requests_total") == 6)
+        assert eventually(lambda: total(url, "anyrerank_requests_total") == 6)
         first, second = supervisor.children()
         second.kill()
-        eventually(lambda: {first.pid, second.pid} != {each.pid for each in supervisor.children()}, seconds=20)
-        eventually(lambda: len(supervisor.children()) == 2, seconds=20)
+        assert eventually(lambda: {first.pid, second.pid} != {each.pid for each in supervisor.children()}, within=20)
+        assert eventually(lambda: len(supervisor.children()) == 2, within=20)
         assert {call(url) for _ in range(4)} == {200}
-        eventually(lambda: total(url, "anyrerank_requests_total") == 10)
+        assert eventually(lambda: total(url, "anyrerank_requests_total") == 10)
 
 
 def test_workers_stop_when_their_supervisor_is_killed(config: Path, redis_url: str) -> None:
     with served(config, redis_url) as (url, supervisor):
-        eventually(lambda: len(supervisor.children()) == 2)
+        assert eventually(lambda: len(supervisor.children()) == 2)
         workers = supervisor.children()
         supervisor.kill()
         gone, alive = psutil.wait_procs(workers, timeout=20)
@@ -117,7 +117,7 @@ def test_workers_stop_when_their_supervisor_is_killed(config: Path, redis_url: s
 @pytest.mark.parametrize("reload", ["route", "signal"])
 def test_a_reload_reaches_every_worker(config: Path, redis_url: str, reload: str) -> None:
     with served(config, redis_url) as (url, supervisor):
-        eventually(lambda: len(supervisor.children()) == 2)
+        assert eventually(lambda: len(supervisor.children()) == 2)
         document = json.loads(config.read_text())
         document["model_list"][0]["model_name"] = "other"
         config.write_text(json.dumps(document))
@@ -131,7 +131,7 @@ def test_a_reload_reaches_every_worker(config: Path, redis_url: str, reload: str
             found = [httpx.get(f"{url}/v1/models", headers=bearer(MASTER_KEY)).json() for _ in range(8)]
             return {each["id"] for answer in found for each in answer["data"]}
 
-        eventually(lambda: names() == {"other"})
+        assert eventually(lambda: names() == {"other"})
 
 
 def test_workers_need_something_that_they_share(config: Path) -> None:
@@ -158,7 +158,7 @@ def test_nothing_accepts_connections_while_the_last_calls_end(config: Path, redi
             last = pool.submit(call, url)
             assert hangs.wait(10)
             supervisor.terminate()
-            eventually(lambda: not _accepts(url))
+            assert eventually(lambda: not _accepts(url))
             goes_on.set()
             assert last.result(20) == 200
             assert supervisor.wait(30) == 0

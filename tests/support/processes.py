@@ -7,7 +7,6 @@ import select
 import signal
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -49,15 +48,3 @@ def forked(work: Callable[[], object]) -> str:
         with suppress(ProcessLookupError):
             os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-
-
-def eventually(holds: Callable[[], bool], *, seconds: float = 10.0) -> None:
-    """Wait until something holds.
-
-    Raises:
-        AssertionError: It did not within `seconds`.
-    """
-    deadline = time.monotonic() + seconds
-    while not holds():
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)

@@ -52,7 +52,7 @@ class Replica:
         self.router = Router(entries, **given)
 
     def ask(self, model: str = "r", **options: Any) -> str | None:
-        """Who answered, or `None` if nobody did."""
+        """The deployment that answered, or `None`."""
         try:
             return self.router.rerank(model, QUERY, DOCUMENTS, **options).attempts[-1].model_id
         except RerankError:

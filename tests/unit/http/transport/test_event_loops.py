@@ -71,7 +71,7 @@ def test_event_loops_at_once(server: Loopback, caplog: pytest.LogCaptureFixture)
 @pytest.mark.slow
 def test_a_loop_that_is_closed_without_a_farewell(server: Loopback, caplog: pytest.LogCaptureFixture) -> None:
     reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url)
-    # of sockets that were open when a loop was closed asyncio itself warns, whoever opened them
+    # of sockets that were open when a loop was closed asyncio itself warns, not this package
     with no_complaints(caplog, but=("unclosed <socket", "unclosed transport")):
         for _ in range(3):
             loop = asyncio.new_event_loop()
