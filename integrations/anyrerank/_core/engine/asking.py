@@ -18,7 +18,7 @@ from anyrerank._core.engine.score_cache import callwise, missing, pairwise, seed
 from anyrerank._core.limits import Turns
 from anyrerank._core.pricing import Payer, charged, estimated, reserved, total
 from anyrerank._core.runtime import Flow
-from anyrerank._core.types import Answer, RerankRequest, usual_units
+from anyrerank._core.types import Answer, RerankRequest, default_search_units
 from anyrerank.cache import Cache
 from anyrerank.errors import RerankError
 from anyrerank.providers import Provider
@@ -236,6 +236,6 @@ def planned(call: Call, deployment: Deployment) -> Plan:
     return Plan(
         parts=[part_of(request, start, end) for start, end in zip(starts, ends, strict=True)],
         documents=count,
-        units=sum(usual_units(end - start) for start, end in zip(starts, ends, strict=True)),
+        units=sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True)),
         dollars=estimated(deployment.price(), request.query, request.documents, request.rank_fields, starts=starts),
     )

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 from anyrerank._core.runtime import is_number
-from anyrerank._core.types import Attempt, Document, Meta, tokens_to_read, usual_units
+from anyrerank._core.types import Attempt, Document, Meta, default_search_units, tokens_to_read
 from anyrerank.errors import BadRequestError, ConfigurationError
 
 PriceFile: TypeAlias = str | os.PathLike[str] | Mapping[str, Mapping[str, Any]]
@@ -91,7 +91,7 @@ def spent(price: Price | None, meta: Meta | None, documents: int) -> Spent:
     if price.per_token and tokens is None:
         return Spent(None)
     estimated = price.per_query is not None and (units is None or bool(meta and meta.estimated))
-    units = usual_units(documents) if units is None else units
+    units = default_search_units(documents) if units is None else units
     return Spent((price.per_query or 0.0) * units + (price.per_token or 0.0) * (tokens or 0), estimated)
 
 
@@ -116,7 +116,7 @@ def estimated(
         return None
     by_token = price.per_token * tokens_to_read(query, documents, rank_fields) if price.per_token else 0.0
     ends = (*starts[1:], len(documents))
-    units = sum(usual_units(end - start) for start, end in zip(starts, ends, strict=True))
+    units = sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True))
     return by_token + (price.per_query or 0.0) * units
 
 

@@ -2,14 +2,14 @@
 
 from anyrerank._core.types.answer import Answer, Scale
 from anyrerank._core.types.documents import Document
-from anyrerank._core.types.half_characters import repaired, repaired_tree
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import shortened
 from anyrerank._core.types.request import RerankRequest
 from anyrerank._core.types.response import Attempt, RerankResponse
 from anyrerank._core.types.results import NO_SPANS, Ranking, RerankResult, Results, Spans
+from anyrerank._core.types.surrogates import repaired, repaired_tree
 from anyrerank._core.types.texts import BYTES_PER_TOKEN, text_of, texts_of, tokens_in, tokens_to_read
-from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, usual_units
+from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, default_search_units
 
 __all__ = [
     "BYTES_PER_TOKEN",
@@ -27,6 +27,7 @@ __all__ = [
     "Scale",
     "Spans",
     "Tokens",
+    "default_search_units",
     "public",
     "repaired",
     "repaired_tree",
@@ -35,5 +36,4 @@ __all__ = [
     "texts_of",
     "tokens_in",
     "tokens_to_read",
-    "usual_units",
 ]

@@ -10,7 +10,7 @@ from anyrerank._core.types.results import Spans
 from anyrerank._core.types.usage import Meta
 
 Scale: TypeAlias = Literal["unit", "logit", "unknown"]
-"""What scores are: between 0 and 1, logits, or on a scale that is not known."""
+"""The scale of scores: from 0 to 1, logits, or not known."""
 
 
 _NO_META = Meta()
@@ -22,7 +22,7 @@ class Answer:
 
     Attributes:
         scores: (index, score) pairs; each index at most once, every score finite.
-        spans: What of a document is relevant, by its index, where that was asked for.
+        spans: The relevant parts of each document, by its index, if they were requested.
         id: The provider's id of the answer.
         meta: Usage.
         request_id: The provider's id of the request.

@@ -1,11 +1,11 @@
-"""Access by key, as in LiteLLM's responses."""
+"""The base class of responses: a frozen model with access by key, as in LiteLLM."""
 
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
 
-class Value(BaseModel):
+class KeyedModel(BaseModel):
     """A frozen model with access by key: `response["results"]`, `meta.get("tokens")`, `{**response}`.
 
     As in LiteLLM, `in` and `get` treat a field that is `None` as missing.

@@ -10,7 +10,7 @@ import shutil
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
-from anyrerank._core.types.half_characters import repaired
+from anyrerank._core.types.surrogates import repaired
 
 TableRow: TypeAlias = tuple[int, float | None, Mapping[str, Any] | None]
 
@@ -80,7 +80,7 @@ def _bar_lengths(scores: Sequence[float | None]) -> list[float]:
 def _snippet(document: Mapping[str, Any] | None, width: int) -> str:
     document = document or {}
     text = str(document.get("text") or next(iter(document.values()), ""))
-    return shortened(" ".join(repaired(text).split()), width)  # half a character cannot be printed
+    return shortened(" ".join(repaired(text).split()), width)  # an unpaired surrogate cannot be printed
 
 
 def shortened(text: str, width: int) -> str:

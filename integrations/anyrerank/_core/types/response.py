@@ -1,4 +1,4 @@
-"""The response to a call, and its attempts."""
+"""The response to a call, with its attempts."""
 
 import uuid
 from collections.abc import Iterable, Iterator, Mapping
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from anyrerank._core.types.answer import Scale
-from anyrerank._core.types.keyed import Value
+from anyrerank._core.types.keyed import KeyedModel
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import TableRow, html_table, text_table
 from anyrerank._core.types.results import Ranking, Results
@@ -15,7 +15,7 @@ from anyrerank._core.types.usage import Meta
 
 
 @public("anyrerank")
-class Attempt(Value):
+class Attempt(KeyedModel):
     """One attempt to send a request.
 
     Attributes:
@@ -49,7 +49,7 @@ def _new_id() -> str:
 
 
 @public("anyrerank")
-class RerankResponse(Value):
+class RerankResponse(KeyedModel):
     """The response to a call.
 
     Attributes:
@@ -62,7 +62,7 @@ class RerankResponse(Value):
         cost_estimated: Whether the cost is computed from estimated usage.
         latency: Duration of the call in seconds, including retries and waits.
         attempts: Every attempt to send a request, in the order in which they ended.
-        request_id: The provider's id of the last request, for support tickets.
+        request_id: The provider's id of the last request, for a question to its support.
         score_scale: `"unit"` for scores from 0 to 1, `"logit"`, or `"unknown"`, as for fused scores.
         degraded: Whether the results are in the incoming order, without scores, because nothing was ranked.
         model_group: The name that a router was asked for; `None` without a router.
@@ -101,13 +101,13 @@ class RerankResponse(Value):
 
     @property
     def ranking(self) -> Ranking | Results:
-        """Indexes and scores, for those who do not need each result: reading them creates none."""
+        """Indexes and scores, without creating a `RerankResult` for each."""
         found: Ranking | Results = self.__dict__["results"]
         return found
 
     @property
     def _hidden_params(self) -> dict[str, Any]:
-        """What LiteLLM keeps under this name: `response._hidden_params["response_cost"]`."""
+        """What LiteLLM's responses have under this name: `response._hidden_params["response_cost"]`."""
         return {"response_cost": self.cost, "custom_llm_provider": self.provider, "model_id": self.model_id}
 
     def __iter__(self) -> Iterator[tuple[str, Any]]:  # type: ignore[override]  # as pydantic's

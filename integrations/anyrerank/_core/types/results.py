@@ -29,7 +29,7 @@ class RerankResult(dict[str, Any]):
             and if the response is degraded.
         document: Your document: `{"text": ...}` for a string, a mapping as passed. There is none with
             `return_documents=False`: the attribute is then `None`.
-        relevant_spans: Which parts of the text that was ranked are relevant: a list of `{"start": ..., "end": ...,
+        relevant_spans: The relevant parts of the text that was ranked: a list of `{"start": ..., "end": ...,
             "score": ...}`, in code points, best first. `None` unless the option `relevant_spans` asked for them and
             there are some.
     """
@@ -95,15 +95,14 @@ def _without_none(row: dict[str, Any]) -> RerankResult:
 
 
 _empty = cast("Callable[[], RerankResult]", RerankResult)
-"""A result without fields: filling it takes three quarters of the time that keyword arguments take."""
+"""A result without fields: setting them takes three quarters of the time that keyword arguments take."""
 _IN_REPR = 10
 
 
 class Ranking:
-    """The results of a call in columns, before anyone reads them.
+    """The results of a call in columns, from which each `RerankResult` is created when it is read.
 
-    Creating hundreds of results for a caller who reads none of them, such as an adapter, was the most expensive step
-    of a call.
+    Creating hundreds of them for a caller who reads none, such as an adapter, was the most expensive step of a call.
 
     Attributes:
         indexes: Index of each result in the `documents` of the call, best first.

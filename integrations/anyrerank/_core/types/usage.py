@@ -1,4 +1,4 @@
-"""Usage and billed units."""
+"""The usage that a response reports."""
 
 import math
 from collections.abc import Mapping
@@ -6,20 +6,25 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from anyrerank._core.types.keyed import Value
+from anyrerank._core.types.keyed import KeyedModel
 from anyrerank._core.types.public import public
 
 
 @public("anyrerank")
-class BilledUnits(Value, extra="ignore"):
-    """What the provider bills for; `None` where it reports nothing."""
+class BilledUnits(KeyedModel, extra="ignore"):
+    """What the provider bills for; `None` where it reports nothing.
+
+    Attributes:
+        search_units: Each is one query with up to 100 documents, at most providers.
+        total_tokens: Tokens of the query and the documents.
+    """
 
     search_units: int | float | None = None
     total_tokens: int | float | None = None
 
 
 @public("anyrerank")
-class Tokens(Value, extra="ignore"):
+class Tokens(KeyedModel, extra="ignore"):
     """Tokens that the provider read and wrote; `None` where it reports nothing."""
 
     input_tokens: int | float | None = None
@@ -27,8 +32,16 @@ class Tokens(Value, extra="ignore"):
 
 
 @public("anyrerank")
-class Meta(Value, extra="ignore"):
-    """Usage, and warnings of the provider. `estimated` marks numbers that the provider does not report."""
+class Meta(KeyedModel, extra="ignore"):
+    """The usage of a call, as far as the provider reports it.
+
+    Attributes:
+        api_version: As Cohere reports it: a mapping with `version`.
+        billed_units: What the provider bills for.
+        tokens: Tokens that it read and wrote.
+        warnings: Messages of the provider, such as one about a text that it truncated.
+        estimated: Whether the numbers are estimates, because the provider reports none.
+    """
 
     api_version: Mapping[str, Any] | None = None
     billed_units: BilledUnits | None = None
@@ -37,6 +50,6 @@ class Meta(Value, extra="ignore"):
     estimated: bool = False
 
 
-def usual_units(documents: int) -> int:
-    """Search units of a number of documents, if the provider reports none: one for each 100."""
+def default_search_units(documents: int) -> int:
+    """Search units of a request, if the provider reports none: one for every 100 documents."""
     return math.ceil(documents / 100)

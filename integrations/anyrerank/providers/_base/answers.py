@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Spans, Tokens, usual_units
+from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Spans, Tokens, default_search_units
 
 
 class UnusableAnswerError(Exception):
@@ -186,7 +186,7 @@ def _count(value: Any) -> int | float | None:
 
 def estimated_units(request: RerankRequest) -> Meta:
     """Usage for a provider that reports none."""
-    return usage(search_units=usual_units(len(request.documents)), estimated=True)
+    return usage(search_units=default_search_units(len(request.documents)), estimated=True)
 
 
 def dollars(value: Any) -> float | None:

@@ -90,7 +90,7 @@ class CrossEncoder(Provider):
         if request.extra_body:
             raise self.bad_request(f"extra_body is not supported by {self.title}: no request is sent")
         slot: Slot = yield Blocking(self._loaded_slot)
-        texts = list(map(repaired, texts_of(request)))  # tokenizers refuse half characters
+        texts = list(map(repaired, texts_of(request)))  # tokenizers refuse unpaired surrogates
         query = repaired(request.query)
         longest_first = sorted(range(len(texts)), key=lambda index: -len(texts[index]))
         scores: list[tuple[int, float]] = []

@@ -301,7 +301,7 @@ def _or_set(variables: Sequence[str]) -> str:
 
 
 def _json(body: Mapping[str, Any]) -> bytes:
-    """`body` as JSON; half characters are replaced only where there are some, as copying every body is slow.
+    """`body` as JSON; unpaired surrogates are replaced only where there are some: copying every body is slow.
 
     Raises:
         TypeError, RecursionError: It holds a value that JSON does not have.
@@ -313,7 +313,7 @@ def _json(body: Mapping[str, Any]) -> bytes:
 
 
 def _parsed(content: bytes) -> Any:
-    """The JSON in a response, with NaN, infinite numbers and half characters, which servers in Python may write.
+    """The JSON in a response; NaN, infinity and unpaired surrogates, which servers in Python may write, are read too.
 
     Raises:
         ValueError, RecursionError: It is not JSON.

@@ -67,7 +67,7 @@ def _texts(request: RerankRequest) -> Iterator[str]:
 
 
 def _squeezed(text: str) -> str:
-    """`text` in one letter case, without white space and half characters, which are sent as U+FFFD."""
+    """`text` in one letter case, without white space and unpaired surrogates, which are sent as U+FFFD."""
     folded = repaired(text).casefold().replace("\u00a0", "").replace("\u3000", "").replace("\ufffd", "")
     return folded.encode().translate(None, b" \t\n\r\v\f").decode()
 

@@ -1,4 +1,4 @@
-"""Half characters: unpaired surrogates, which text from PDFs may hold and UTF-8 cannot."""
+"""Replacing unpaired surrogates, which text from PDFs may contain and UTF-8 cannot encode."""
 
 from __future__ import annotations
 
