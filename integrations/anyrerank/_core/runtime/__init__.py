@@ -2,7 +2,7 @@
 
 from anyrerank._core.runtime.arguments import checked_path, did_you_mean, is_number
 from anyrerank._core.runtime.async_driver import arun
-from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
+from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline, timed_out
 from anyrerank._core.runtime.effects import Blocking, Effect, Flow, Gather, Invoke, Scope, Sender, Sleep, Wait
 from anyrerank._core.runtime.extras import check_installed, needed
 from anyrerank._core.runtime.fork_lock import ForkLock
@@ -11,7 +11,7 @@ from anyrerank._core.runtime.loops import closed_with_loop
 from anyrerank._core.runtime.messages import HttpRequest, HttpResponse
 from anyrerank._core.runtime.references import REFERENCE, first_unset, resolved, resolved_settings, variable
 from anyrerank._core.runtime.sync_driver import run
-from anyrerank._core.runtime.timeouts import finished_within, timed_out, timeout
+from anyrerank._core.runtime.timeouts import finished_within, timeout
 from anyrerank._core.runtime.trace import traced, tracing, untraced
 
 __all__ = [

@@ -27,7 +27,7 @@ def checked_path(path: object, name: str) -> str:
 
     Args:
         path: What the caller passed.
-        name: What it is, for the error message.
+        name: Name of the argument, for the error message.
 
     Raises:
         ConfigurationError: It is not a path.

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyrerank._core.runtime.checks import IDENTICAL, LOOK_UP, check_not_passed, check_time_for, no_sender
-from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline
+from anyrerank._core.runtime.deadline import NO_DEADLINE, Deadline, timed_out
 from anyrerank._core.runtime.effects import AsyncSend, Blocking, Effect, Flow, Gather, Invoke, Scope, Sleep, T, Wait
 from anyrerank._core.runtime.messages import HttpRequest
 from anyrerank._core.runtime.threads import in_daemon_thread
-from anyrerank._core.runtime.timeouts import timed_out, timeout
+from anyrerank._core.runtime.timeouts import timeout
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,13 +1,12 @@
-"""What both drivers check before they perform an effect."""
+"""The checks of both drivers before they perform an effect."""
 
 from __future__ import annotations
 
 from typing import Any
 
-from anyrerank._core.runtime.deadline import Deadline
+from anyrerank._core.runtime.deadline import Deadline, timed_out
 from anyrerank._core.runtime.effects import Sleep
 from anyrerank._core.runtime.messages import HttpRequest
-from anyrerank._core.runtime.timeouts import timed_out
 
 LOOK_UP = "a credential look-up, a guardrail or a cache took too long"
 IDENTICAL = "an identical request was still in flight"

@@ -6,6 +6,8 @@ import math
 import time
 from dataclasses import dataclass, replace
 
+from anyrerank.errors import APITimeoutError
+
 
 @dataclass(frozen=True, slots=True)
 class Deadline:
@@ -43,13 +45,18 @@ class Deadline:
         return self if left is None or n == 1 else Deadline.after(left / n)
 
     def later(self, seconds: float) -> Deadline:
-        """The deadline some seconds later."""
+        """The deadline, moved back by a number of seconds."""
         return replace(self, at=self.at + seconds)
 
     def earliest(self, other: Deadline) -> Deadline:
-        """Whichever comes first."""
+        """The earlier of the two."""
         return other if other.at < self.at else self
 
 
 NO_DEADLINE = Deadline(math.inf, math.inf)
 """No limit."""
+
+
+def timed_out(deadline: Deadline, problem: str, url: str | None = None) -> APITimeoutError:
+    """The error for something that did not finish before `deadline`."""
+    return APITimeoutError(f"timed out after {deadline.timeout:g} s: {problem}", url=url)

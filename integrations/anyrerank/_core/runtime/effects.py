@@ -23,7 +23,7 @@ class Sleep:
     """Wait; the outcome is `None`.
 
     Attributes:
-        seconds: How long.
+        seconds: Duration.
         otherwise: Raised at once if the deadline would pass during the wait; by default an `APITimeoutError`.
     """
 
@@ -93,9 +93,9 @@ class Scope:
 
     Attributes:
         flow: What to run.
-        deadline: When it must have finished, if that is earlier than without.
+        deadline: When it must have finished, if that is earlier than the deadline outside.
         sender: Sends its requests.
-        postponed: Seconds by which the deadline is later than without, because a wait does not count.
+        postponed: Seconds that are added to the deadline outside, for a wait that does not count.
     """
 
     flow: Flow[Any]

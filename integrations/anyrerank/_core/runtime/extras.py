@@ -37,7 +37,7 @@ def check_installed(module: str, extra: str) -> None:
     """
     try:
         found = sys.modules[module] if module in sys.modules else importlib.util.find_spec(module)
-    except ModuleNotFoundError:  # what it is a part of
+    except ModuleNotFoundError:  # its parent package
         found = None
     if found is None:
         raise MissingExtraError(f"{module} is not installed: pip install 'anyrerank[{extra}]'")

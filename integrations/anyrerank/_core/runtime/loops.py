@@ -1,4 +1,4 @@
-"""Closing what belongs to an event loop when the loop ends."""
+"""Closing clients of an event loop when the loop ends."""
 
 from __future__ import annotations
 

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 
-from anyrerank._core.runtime.deadline import Deadline
-from anyrerank._core.runtime.timeouts import timed_out
+from anyrerank._core.runtime.deadline import Deadline, timed_out
 from anyrerank.errors import public_url
 
 REQUEST_ID_HEADERS = (

@@ -1,4 +1,4 @@
-"""Environment variables, and `os.environ/NAME`, which refers to one, as in configurations of LiteLLM's."""
+"""Environment variables, and references to them: `os.environ/NAME`, as in LiteLLM's configuration."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 from anyrerank.errors import ConfigurationError
 
 REFERENCE = "os.environ/"
-"""What a reference begins with."""
+"""The prefix of a reference."""
 
 
 def variable(name: str) -> str | None:
@@ -23,7 +23,7 @@ def resolved(value: Any, where: str) -> Any:
 
     Args:
         value: A value of a configuration; mappings and lists are resolved inside.
-        where: Its position, for errors.
+        where: Where it is in the configuration, for error messages.
 
     Raises:
         ConfigurationError: A variable is not set.
@@ -52,7 +52,7 @@ def first_unset(value: Any) -> str | None:
 
 
 def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Container[str]) -> dict[str, Any]:
-    """`resolved`, with numbers in place of strings for settings that are `numbers`.
+    """`resolved`, with strings converted to numbers for the settings in `numbers`.
 
     Such a string comes from a variable, from quotes, or from YAML, which reads `1e-6` as one.
     """

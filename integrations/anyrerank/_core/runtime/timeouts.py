@@ -1,4 +1,4 @@
-"""Short waits: `asyncio.timeout`, which Python 3.10 lacks, and the error for a deadline that has passed."""
+"""Timeouts on an event loop."""
 
 from __future__ import annotations
 
@@ -6,28 +6,20 @@ import asyncio
 import sys
 from typing import Any
 
-from anyrerank._core.runtime.deadline import Deadline
-from anyrerank.errors import APITimeoutError
-
 if sys.version_info >= (3, 11):
     from asyncio import timeout
 else:
-    from async_timeout import timeout
+    from async_timeout import timeout  # the same, for Python 3.10
 
-__all__ = ["finished_within", "timed_out", "timeout"]
+__all__ = ["finished_within", "timeout"]
 
 _STEPS = 10
-
-
-def timed_out(deadline: Deadline, problem: str, url: str | None = None) -> APITimeoutError:
-    """The error for something that did not finish before `deadline`."""
-    return APITimeoutError(f"timed out after {deadline.timeout:g} s: {problem}", url=url)
 
 
 async def finished_within(seconds: float, future: asyncio.Future[Any]) -> bool:
     """Wait for `future`; returns whether it is done.
 
-    A time in which the event loop was held up counts as a tenth of `seconds` at most: what arrived meanwhile is not
+    Time during which the event loop was blocked counts as a tenth of `seconds` at most: what arrived meanwhile is not
     late.
     """
     for _ in range(_STEPS):

@@ -1,4 +1,4 @@
-"""The trace that a call belongs to, for the servers that it asks."""
+"""The `traceparent` header, by which servers join the trace of a call."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def tracing(traceparent: str | None) -> Iterator[None]:
     try:
         yield
     finally:
-        _parent.set(before)  # not by its token: a flow may be closed in another context
+        _parent.set(before)  # not `reset`: a flow may be closed in another context
 
 
 def traced(request: HttpRequest) -> HttpRequest:
-    """A request with the `traceparent` of its call."""
+    """`request` with the `traceparent` of its call."""
     parent = _parent.get()
     if parent is None or "traceparent" in request.headers:
         return request
