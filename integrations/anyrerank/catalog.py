@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from anyrerank._core.pricing import FREE, Price, list_prices, listed, price_dates
+from anyrerank._core.pricing import FREE, Price, list_price, list_prices, price_dates
 from anyrerank._core.types import Scale
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider, Setting, load, names
@@ -138,7 +138,7 @@ def _models(provider: type[Provider]) -> tuple[Model, ...]:
     """Some models: those without a list price first, then those in the table of prices."""
     named = {name: price for name, price in list_prices().items() if name.partition("/")[0] == provider.prefix}
     others = {
-        f"{provider.prefix}/{name}": listed([f"{provider.prefix}/*"]) for name in _UNPRICED.get(provider.prefix, ())
+        f"{provider.prefix}/{name}": list_price([f"{provider.prefix}/*"]) for name in _UNPRICED.get(provider.prefix, ())
     }
     found = {name: price for name, price in {**others, **named}.items() if not name.endswith("/*")}
     dates = price_dates()

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 from anyrerank._core.client import BaseReranker, plans_of
 from anyrerank._core.engine import Plan
 from anyrerank._core.limits import Limit
-from anyrerank._core.pricing import together
+from anyrerank._core.pricing import sum_costs
 from anyrerank._core.types import public
 from anyrerank.batch.formats import Sample
 from anyrerank.batch.rows import Columns, Row
@@ -135,7 +135,7 @@ def sampled(reranker: BaseReranker, files: Sequence[InputFile], columns: Columns
     plans = list(_plans(reranker, read))
     if not plans:
         return Sampled(rows=rows, exact=exact, requests=0, documents=0, dollars=0.0, tokens=None)
-    dollars = together(plan.dollars for plan in plans)
+    dollars = sum_costs(plan.dollars for plan in plans)
     price = reranker.price()
     per_token = price.per_token if price and not price.per_query else None
     count = len(read)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from anyrerank._core.pricing import together, total
+from anyrerank._core.pricing import sum_costs, total_cost
 from anyrerank._core.types import Attempt, RerankResponse
 from anyrerank.errors import RerankError
 
@@ -56,7 +56,7 @@ class Outcome:
 
     def after(self, earlier: Outcome) -> Outcome:
         """This outcome, with what an earlier try of the same row cost."""
-        return replace(self, attempts=self.attempts + earlier.attempts, cost=together((self.cost, earlier.cost)))
+        return replace(self, attempts=self.attempts + earlier.attempts, cost=sum_costs((self.cost, earlier.cost)))
 
 
 COLUMNS = tuple(field.name for field in fields(Outcome))
@@ -74,7 +74,7 @@ def answered(response: RerankResponse, attempts: Sequence[Attempt]) -> Outcome:
         ranking=response.ranking.indexes,
         scores=response.ranking.scores,
         attempts=len(attempts),
-        cost=total(attempts),
+        cost=total_cost(attempts),
         cost_estimated=response.cost_estimated,
         saved=response.saved,
         cached=response.cached,
@@ -91,7 +91,7 @@ def failed(error: RerankError, attempts: Sequence[Attempt] = ()) -> Outcome:
         message=error.message,
         http_status=error.status_code,
         attempts=len(attempts),
-        cost=total(attempts),
+        cost=total_cost(attempts),
         cost_estimated=any(attempt.estimated for attempt in attempts),
         seconds=round(attempts[-1].seconds, 6) if attempts else 0.0,
         deployment=f"{error.provider}/{error.model}" if error.provider else None,

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 from anyrerank._core.engine import retryable
-from anyrerank._core.pricing import together
+from anyrerank._core.pricing import sum_costs
 from anyrerank.batch.asking import back_off
 from anyrerank.batch.batch_api import BatchApi
 from anyrerank.batch.chunks import Chunks, Open
@@ -203,7 +203,7 @@ class SubmittingRunner:
         await self._end(opened)
         if parameters is None:
             return None
-        return _Requests(lines, parameters, len(dollars), together(dollars))
+        return _Requests(lines, parameters, len(dollars), sum_costs(dollars))
 
     async def _collect(self) -> bool:
         """Write down the results of the batches that have ended, and say whether there were any."""

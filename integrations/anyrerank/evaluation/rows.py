@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from anyrerank._core.pricing import together
+from anyrerank._core.pricing import sum_costs
 from anyrerank._core.types import public
 from anyrerank.evaluation.outcomes import Outcomes
 from anyrerank.evaluation.references import REFERENCES
@@ -88,7 +88,7 @@ def summarise(
     low, high = interval(list(next(iter(scores.values()), {}).values()))
     succeeded = [outcome for outcome in outcomes.values() if outcome.error is None]
     latencies = sorted(outcome.latency for outcome in succeeded if outcome.latency is not None)
-    cost = together(outcome.cost for outcome in succeeded)
+    cost = sum_costs(outcome.cost for outcome in succeeded)
     return Row(
         name=name,
         means={measure: _mean(list(by_query.values())) for measure, by_query in scores.items()},

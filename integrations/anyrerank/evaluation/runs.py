@@ -13,7 +13,7 @@ from typing import Any
 
 from anyrerank._core.client import Bar, BaseReranker, identity_of, is_local
 from anyrerank._core.engine import causes, is_final
-from anyrerank._core.pricing import Budget, estimated, together
+from anyrerank._core.pricing import Budget, estimate_cost, sum_costs
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.cache import Cache
 from anyrerank.errors import (
@@ -101,8 +101,8 @@ class RerankerRun:
         """Estimated US dollars for the missing queries; `None` if the price is unknown."""
         price, queries = self.reranker.price(), self._settings.data.queries
         fields = self.reranker.options.rank_fields
-        return together(
-            estimated(price, queries[query], self._settings.candidates(query), fields) for query in self.missing
+        return sum_costs(
+            estimate_cost(price, queries[query], self._settings.candidates(query), fields) for query in self.missing
         )
 
     def outcomes(self) -> Outcomes:

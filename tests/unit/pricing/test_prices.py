@@ -14,7 +14,7 @@ from tests.support.frameworks import FACES, Face, Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 
 from anyrerank import BadRequestError, ConfigurationError, Reranker, RerankResponse
-from anyrerank._core.pricing import Price, Spent, listed, read, spent, total
+from anyrerank._core.pricing import AttemptCost, Price, attempt_cost, list_price, read_prices, total_cost
 from anyrerank._core.types import Attempt, BilledUnits, Meta
 from anyrerank.hooks import CallEvent
 from anyrerank.providers import names
@@ -116,7 +116,7 @@ def test_a_changed_price_file_is_read_again(tmp_path: Path) -> None:
     for number, price in enumerate((0.1, 0.2), start=1):
         file.write_text(json.dumps({"a/b": {"input_cost_per_query": price}}))
         os.utime(file, ns=(number, number))
-        assert read(file) == {"a/b": Price(per_query=price)}
+        assert read_prices(file) == {"a/b": Price(per_query=price)}
 
 
 def test_the_costs_of_batches_are_added(mode: Mode) -> None:
@@ -178,14 +178,14 @@ def test_an_adapter_passes_prices_on(face: Face) -> None:
 
 
 def test_every_listed_price_belongs_to_a_known_provider() -> None:
-    path = Path(read.__code__.co_filename).parent / "data" / "prices.json"
+    path = Path(read_prices.__code__.co_filename).parent / "data" / "prices.json"
     models = json.loads(path.read_text(encoding="utf-8"))["models"]
     assert {name.partition("/")[0] for name in models} <= set(names())
     for name, entry in models.items():
         assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens", "source", "read"}
         assert len(entry.keys() - {"source", "read"}) == 1
-        assert listed([name.upper()]) is not None
-    assert listed(["nobody/nothing"]) is None
+        assert list_price([name.upper()]) is not None
+    assert list_price(["nobody/nothing"]) is None
 
 
 def test_a_price_file_in_litellms_format_is_read(tmp_path: Path) -> None:
@@ -209,7 +209,7 @@ def test_a_price_file_in_litellms_format_is_read(tmp_path: Path) -> None:
         "voyage/y": Price(per_token=5e-08),
         "jina_ai/bare": Price(per_query=0.5),
     }
-    assert read(file) == read(str(file)) == read(entries) == expected
+    assert read_prices(file) == read_prices(str(file)) == read_prices(entries) == expected
     assert Reranker("cohere/rerank-x", api_key=KEY, prices=str(file)).price() == Price(per_query=0.002)
 
 
@@ -253,12 +253,12 @@ def test_a_cost_is_known_if_price_and_usage_are(
     per_query: float | None, per_token: float | None, units: int | None, tokens: int | None, documents: int
 ) -> None:
     meta = Meta(billed_units=BilledUnits(search_units=units, total_tokens=tokens))
-    found = spent(Price(per_query=per_query, per_token=per_token), meta, documents)
+    found = attempt_cost(Price(per_query=per_query, per_token=per_token), meta, documents)
     if (per_query, per_token) == (None, None) or (per_token and tokens is None):
-        assert found == Spent(None)
+        assert found == AttemptCost(None)
         return
     if not (per_query or per_token):
-        assert found == Spent(0.0)
+        assert found == AttemptCost(0.0)
         return
     guessed = -(-documents // 100) if units is None else units
     assert found.dollars == pytest.approx((per_query or 0) * guessed + (per_token or 0) * (tokens or 0))
@@ -273,7 +273,7 @@ def test_the_total_is_that_of_the_billed_attempts(tries: list[tuple[int | None, 
     ]
     billed = [cost for status, failed, cost in tries if (not failed if status is None else status < 300)]
     expected = None if None in billed else sum(cost or 0 for cost in billed)
-    assert total(attempts) == pytest.approx(expected)
+    assert total_cost(attempts) == pytest.approx(expected)
 
 
 def test_an_attempt_that_may_have_been_billed_is_not_free(mode: Mode) -> None:

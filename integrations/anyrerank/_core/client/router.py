@@ -16,7 +16,7 @@ from anyrerank._core.client.routed import RoutedModel
 from anyrerank._core.client.status import DeploymentStatus, statuses
 from anyrerank._core.engine import CONNECTION, Options, RouterCallKeywords, lists_options, made
 from anyrerank._core.http import Transport
-from anyrerank._core.pricing import PriceFile, read
+from anyrerank._core.pricing import PriceFile, read_prices
 from anyrerank._core.routing import (
     Balancer,
     Fallbacks,
@@ -127,7 +127,7 @@ class Router(KeepsConnections):
             max_wait=max_wait,
         )
         self._transport = Transport(http_client)
-        self._groups = groups_of(models, {} if prices is None else read(prices), self._transport)
+        self._groups = groups_of(models, {} if prices is None else read_prices(prices), self._transport)
         self._options = made(
             Options,
             {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options, self._groups.providers)},

@@ -16,7 +16,7 @@ from anyrerank._core.engine.pacing import paced
 from anyrerank._core.engine.retry import RetryPolicy, recorded, retried
 from anyrerank._core.engine.score_cache import callwise, missing, pairwise, seed_of
 from anyrerank._core.limits import Turns
-from anyrerank._core.pricing import Payer, charged, estimated, reserved, total
+from anyrerank._core.pricing import Payer, charged, estimate_cost, reserved, total_cost
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest, default_search_units
 from anyrerank.cache import Cache
@@ -84,7 +84,7 @@ class _Asking:
             before = len(call.attempts)
             part = replace(request, documents=[request.documents[index] for index in indexes], top_n=None)
             answer = yield from self.send(part, lambda index: call.candidates.index_of(indexes[index]))
-            return answer, total(call.attempts[before:])
+            return answer, total_cost(call.attempts[before:])
 
         texts, seed = _cache_key(request, provider, call.options)
         answer, call.saved = yield from (callwise if provider.ranks_together else pairwise)(
@@ -237,5 +237,5 @@ def planned(call: Call, deployment: Deployment) -> Plan:
         parts=[part_of(request, start, end) for start, end in zip(starts, ends, strict=True)],
         documents=count,
         units=sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True)),
-        dollars=estimated(deployment.price(), request.query, request.documents, request.rank_fields, starts=starts),
+        dollars=estimate_cost(deployment.price(), request.query, request.documents, request.rank_fields, starts=starts),
     )

@@ -10,7 +10,7 @@ from anyrerank._core.engine.documents import NO_CANDIDATES, Candidates
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.ranking import results
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
-from anyrerank._core.pricing import MAYBE_BILLED, total
+from anyrerank._core.pricing import MAYBE_BILLED, total_cost
 from anyrerank._core.runtime import Deadline
 from anyrerank._core.types import (
     NO_SPANS,
@@ -96,7 +96,7 @@ class Call:
             meta=answer.meta,
             model=model,
             provider=provider,
-            cost=total(self.attempts),
+            cost=total_cost(self.attempts),
             cost_estimated=any(attempt.estimated or attempt.error in MAYBE_BILLED for attempt in self.attempts),
             latency=time.monotonic() - self.began,
             attempts=tuple(self.attempts),

@@ -11,7 +11,7 @@ from anyrerank._core.engine.environment import connect, provider_class, split_mo
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.engine.slots import Slots
-from anyrerank._core.pricing import FREE, Budget, Price, Spent, estimated, listed, spent
+from anyrerank._core.pricing import FREE, AttemptCost, Budget, Price, attempt_cost, estimate_cost, list_price
 from anyrerank._core.runtime import Flow, Sender, untraced
 from anyrerank._core.types import Answer, Attempt, RerankRequest, Scale
 from anyrerank.errors import RerankError, UnknownPriceError
@@ -119,7 +119,7 @@ class Deployment:
         """A copy whose requests are answered by `sender`, at prices that are lower by the share `discount`."""
         other, price = copy.copy(self), self.price()
         other.sender, other.slots = sender, None
-        other._price = Price() if price is None else price.less(discount)
+        other._price = Price() if price is None else price.discounted(discount)
         for name in ("_given_price", "_listed_price"):
             other.__dict__.pop(name, None)
         return other
@@ -213,23 +213,23 @@ class Deployment:
 
     @cached_property
     def _listed_price(self) -> Price | None:
-        return listed(self.connected().price_names)
+        return list_price(self.connected().price_names)
 
-    def spent(self, answer: Answer | None, documents: int) -> Spent:
+    def _cost(self, answer: Answer | None, documents: int) -> AttemptCost:
         """What an answer cost: by the user's prices, else as the provider reports it, else by the built-in list."""
         price = self._given_price
         if price is None and answer is not None and (reported := dollars(answer.cost)) is not None:
-            return Spent(reported)
-        return spent(price or self._listed_price, answer.meta if answer else None, documents)
+            return AttemptCost(reported)
+        return attempt_cost(price or self._listed_price, answer.meta if answer else None, documents)
 
     def attempt(self, outcome: Answer | RerankError, documents: int, *, started: float, seconds: float) -> Attempt:
         """The record of an attempt to rank `documents` documents here."""
         if isinstance(outcome, RerankError):
             status, error = outcome.status_code, type(outcome).__name__
             billed = status is not None and 200 <= status < 300  # the response could not be used
-            cost = self.spent(None, documents) if billed else Spent(None)
+            cost = self._cost(None, documents) if billed else AttemptCost(None)
         else:
-            status, error, cost = outcome.status, None, self.spent(outcome, documents)
+            status, error, cost = outcome.status, None, self._cost(outcome, documents)
         return Attempt(
             deployment=self.name,
             model_id=self.model_id,
@@ -251,7 +251,7 @@ class Deployment:
         Raises:
             UnknownPriceError: The price is unknown.
         """
-        cost = estimated(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
+        cost = estimate_cost(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
         if cost is None:
             raise UnknownPriceError(
                 f"a budget needs a price, and the price of {self.name} is not known: pass input_cost_per_query= or "

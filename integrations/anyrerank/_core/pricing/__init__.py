@@ -10,26 +10,14 @@ from anyrerank._core.pricing.budget_state import (
     SharedAccount,
     billionths,
 )
-from anyrerank._core.pricing.prices import (
-    FREE,
-    MAYBE_BILLED,
-    Price,
-    PriceFile,
-    Spent,
-    estimated,
-    list_prices,
-    listed,
-    price_dates,
-    read,
-    spent,
-    together,
-    total,
-)
+from anyrerank._core.pricing.costs import MAYBE_BILLED, AttemptCost, attempt_cost, estimate_cost, sum_costs, total_cost
+from anyrerank._core.pricing.prices import FREE, Price, PriceFile, list_price, list_prices, price_dates, read_prices
 from anyrerank._core.pricing.spending import Payer, Spending, charged, reserved
 
 __all__ = [
     "FREE",
     "MAYBE_BILLED",
+    "AttemptCost",
     "Balance",
     "Budget",
     "BudgetState",
@@ -41,17 +29,16 @@ __all__ = [
     "RefusedError",
     "SharedAccount",
     "Spending",
-    "Spent",
+    "attempt_cost",
     "billionths",
     "charged",
-    "estimated",
+    "estimate_cost",
+    "list_price",
     "list_prices",
-    "listed",
     "price_dates",
-    "read",
+    "read_prices",
     "reserved",
     "seconds_of",
-    "spent",
-    "together",
-    "total",
+    "sum_costs",
+    "total_cost",
 ]

@@ -26,7 +26,7 @@ _DURATION = re.compile(r"(\d+)\s*([smhdw])")
 
 @dataclass(slots=True)
 class _Account:
-    """What one spender spent in one window."""
+    """US dollars of one spender in one window."""
 
     window: float
     spent: float = 0.0
@@ -116,8 +116,8 @@ class Budget:
         Args:
             state: Where to count.
             name: What the budget is called there.
-            past: US dollars that a spender has spent in the current window, for a state that does not know; it may
-                block.
+            past: Returns the US dollars that a spender has spent in the current window, for a state that has no record
+                of them; it may block.
         """
         self._shared = _Shared(state, name, past)
 
@@ -126,14 +126,14 @@ class Budget:
         """The state in which it counts; `None` for this process."""
         return None if self._shared is None else self._shared.state.budgets
 
-    def saw(self, found: Balance) -> None:
-        """Remember what the state has just said of everyone's spending."""
+    def update_known(self, found: Balance) -> None:
+        """Store the balance for everyone that the state has just reported."""
         if self._shared is not None:
             self._shared.seen = found
 
     @property
     def known(self) -> Balance:
-        """What everyone has spent and reserved, as far as this process knows; the state is not asked."""
+        """The balance for everyone that the state last reported; the state is not queried."""
         if self._shared is not None:
             return self._shared.seen or Balance()
         with self._book.lock:
@@ -142,22 +142,22 @@ class Budget:
 
     @property
     def is_known(self) -> bool:
-        """Whether `known` is more than a guess: a state has told this process what was spent."""
+        """Whether `known` is a balance that the state reported, not an initial 0."""
         return self._shared is None or self._shared.seen is not None
 
     @property
     def known_left(self) -> float:
-        """What everyone can still spend, as far as this process knows."""
+        """US dollars that everyone can still spend, by `known`."""
         found = self.known
         return max(0.0, self.dollars - found.spent - found.reserved)
 
     def spent(self, spender: str | None = None) -> float:
-        """US dollars that `spender` (`None`: everyone) has spent in the current window; a state is asked.
+        """US dollars that `spender` (`None`: everyone) has spent in the current window; queries a `state`.
 
         Raises:
             StateUnavailableError: The state cannot be reached.
         """
-        return self._found(spender).spent
+        return self._balance(spender).spent
 
     def left(self, spender: str | None = None) -> float:
         """US dollars that `spender` can still spend in the current window, without those of calls in flight.
@@ -165,10 +165,10 @@ class Budget:
         Raises:
             StateUnavailableError: The state cannot be reached.
         """
-        found = self._found(spender)
+        found = self._balance(spender)
         return max(0.0, self.dollars - found.spent - found.reserved)
 
-    def _found(self, spender: str | None) -> Balance:
+    def _balance(self, spender: str | None) -> Balance:
         if self._shared is not None:
             return run(self._shared.state.budgets.found(self.account(spender)))
         with self._book.lock:
@@ -182,7 +182,9 @@ class Budget:
             StateUnavailableError: The state cannot be reached.
         """
         if self._shared is not None:
-            self._found(spender)  # a state that does not know the account yet begins with its past
+            self._balance(
+                spender
+            )  # so that a state without a record of the account first adds what it had spent before
             account = self.account(spender)
             self._shared.state.budgets.settle(Hold(uuid4().hex, [account], 0.0, []), dollars)
             return
@@ -190,10 +192,10 @@ class Budget:
             self._account(spender).spent += dollars
 
     def succeed(self, other: Budget) -> bool:
-        """Go on with what `other` has counted, and count its calls in flight with it.
+        """Take over what `other` has counted, together with its calls in flight.
 
         Returns:
-            Whether it does: not if the windows of the two have different lengths.
+            Whether it did: not if the windows of the two have different lengths.
         """
         if self._seconds != other._seconds:
             return False
@@ -214,8 +216,8 @@ class Budget:
         """Reserve `dollars` for a call of `spender`.
 
         Raises:
-            BudgetExceededError: They would exceed the budget; `retry_after` says when the next window starts, if they
-                would fit there.
+            BudgetExceededError: They would exceed the budget; `retry_after` is the time until the next window, if they
+                would fit in it.
         """
         with self._book.lock:
             account = self._account(spender)
@@ -233,7 +235,7 @@ class Budget:
             account.spent += reservation.dollars if cost is None else cost
 
     def account(self, spender: str | None) -> SharedAccount:
-        """What a state knows the spending of `spender` by.
+        """The account of `spender` in the state.
 
         Raises:
             ConfigurationError: There is no state.
@@ -276,7 +278,7 @@ class Budget:
 
 @dataclass(slots=True)
 class _Shared:
-    """Where a budget counts, if not in this process."""
+    """The state in which a budget counts, and the balance that it last reported."""
 
     state: HasBudgets
     name: str
@@ -319,7 +321,7 @@ def _named(window: float | str) -> str:
 
 
 def _when(starts: float, seconds: float) -> str:
-    """A moment as an operator reads it: how many seconds away it is, or if that is above a minute, its date."""
+    """A point in time for an error message: the seconds until then, or its date if that is over a minute away."""
     if seconds <= _MINUTE:
         return f"in {math.ceil(seconds)} s"
     minute = math.ceil(starts / _MINUTE) * _MINUTE

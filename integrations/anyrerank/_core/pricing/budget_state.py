@@ -1,4 +1,4 @@
-"""The interface of what budgets of several processes share."""
+"""The interface of a state in which budgets of several processes count."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def billionths(dollars: float, *, up: bool = False) -> int:
 
 @dataclass(frozen=True, slots=True)
 class SharedAccount:
-    """What one spender spends of one budget, wherever that happens.
+    """The spending of one spender from one budget, in all processes.
 
     Attributes:
         name: The same in all processes.
         dollars: The limit.
         seconds: Length of a window; infinity if it never ends.
-        past: What was spent in the current window, where the state does not know it; it may block.
+        past: Returns the US dollars spent in the current window, for a state that has no record of them; it may block.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Balance:
 
     @classmethod
     def of(cls, spent: int, reserved: int) -> Balance:
-        """That of billionths of a dollar."""
+        """The balance for amounts in billionths of a dollar."""
         return cls(spent / NANO, reserved / NANO)
 
 
@@ -59,11 +59,11 @@ class Hold:
     """Dollars that are reserved in several accounts.
 
     Attributes:
-        id: Of this reservation.
+        id: Id of the reservation.
         accounts: The accounts.
-        dollars: Reserved in each.
-        found: What each account has spent and reserved, these included.
-        is_confirmed: Whether the state has confirmed it; else this process decided while the state was away.
+        dollars: US dollars that are reserved in each.
+        found: Balance of each account, with this reservation.
+        is_confirmed: Whether the state has confirmed it; otherwise this process decided without the state.
     """
 
     id: str
@@ -77,8 +77,8 @@ class RefusedError(Exception):
     """An account has less left than is to be reserved.
 
     Args:
-        index: Which one.
-        found: What it has spent and reserved.
+        index: Index of the account.
+        found: Its balance.
     """
 
     def __init__(self, index: int, found: Balance) -> None:
@@ -88,7 +88,7 @@ class RefusedError(Exception):
 
 
 class BudgetState(ABC):
-    """What budgets of several processes share. A call may wait in it for a network, through the effects of its flow."""
+    """A state in which budgets of several processes count. Its flows may wait for a network."""
 
     @abstractmethod
     def reserve(self, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
@@ -105,7 +105,7 @@ class BudgetState(ABC):
 
     @abstractmethod
     def found(self, account: SharedAccount) -> Flow[Balance]:
-        """What an account has spent and reserved.
+        """The balance of an account.
 
         Raises:
             StateUnavailableError: The state cannot be reached.
@@ -113,7 +113,7 @@ class BudgetState(ABC):
 
 
 class HasBudgets(Protocol):
-    """Something that several processes share, budgets among it."""
+    """A shared state with budgets, such as `anyrerank.state.RedisState`."""
 
     @property
     def budgets(self) -> BudgetState:

@@ -1,4 +1,4 @@
-"""What a call reserves in its budgets, and what it leaves there."""
+"""Reserving the cost of a call in its budgets, and settling it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias, TypeVar
 
 from anyrerank._core.pricing.budget import Budget, Reservation
 from anyrerank._core.pricing.budget_state import Balance, BudgetState, Hold, RefusedError
-from anyrerank._core.pricing.prices import owed
+from anyrerank._core.pricing.costs import certain_cost
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Attempt, RerankRequest
 from anyrerank.errors import RerankError
@@ -21,11 +21,11 @@ Payer: TypeAlias = tuple[Budget, str | None]
 
 @dataclass(slots=True)
 class Spending:
-    """What a call has reserved.
+    """The reservations of a call.
 
     Attributes:
         reservations: In budgets of this process.
-        held: In states, with the budgets that are counted there.
+        held: In shared states, each with the budgets that count there.
     """
 
     reservations: list[Reservation] = field(default_factory=list)
@@ -41,7 +41,7 @@ class Spending:
             for budget, spender in payers:
                 if spender is None:
                     seen = budget.known
-                    budget.saw(Balance(seen.spent + dollars, max(0.0, seen.reserved - hold.dollars)))
+                    budget.update_known(Balance(seen.spent + dollars, max(0.0, seen.reserved - hold.dollars)))
 
 
 def reserved(payers: Sequence[Payer], dollars: float) -> Flow[Spending]:
@@ -71,11 +71,11 @@ def _held(state: BudgetState, payers: Sequence[Payer], dollars: float) -> Flow[H
     except RefusedError as refused:
         budget, spender = payers[refused.index]
         if spender is None:
-            budget.saw(refused.found)
+            budget.update_known(refused.found)
         raise budget.exceeded(refused.found, dollars, spender) from None
     for (budget, spender), found in zip(payers, hold.found, strict=True):
         if spender is None:
-            budget.saw(found)
+            budget.update_known(found)
     return hold
 
 
@@ -86,25 +86,25 @@ def charged(
     in_flight: Mapping[object, RerankRequest],
     estimate: Callable[[RerankRequest], float],
 ) -> Flow[T]:
-    """`flow`, after which `settle` gets the cost of its attempts, or `None` if that is unknown.
+    """Run `flow`, then call `settle` with the cost of its attempts, or with `None` if that is unknown.
 
     Args:
         flow: Sends requests.
-        settle: Gets the cost.
-        attempts: Those of the call; the flow adds its own.
+        settle: Called with US dollars.
+        attempts: The attempts of the call, to which the flow adds its own.
         in_flight: Requests of the call that have not ended: one that a concurrent failure cuts off may be billed.
-        estimate: About what a request costs.
+        estimate: Returns the estimated cost of a request.
     """
     before, others = len(attempts), set(in_flight)
     try:
         result = yield from flow
     except RerankError:
-        known = owed(attempts[before:])
+        known = certain_cost(attempts[before:])
         cut_off = [in_flight[each] for each in set(in_flight) - others]
         settle(None if known is None else known + sum(map(estimate, cut_off)))
         raise
-    except BaseException:  # cut off: what it cost is not known
+    except BaseException:  # cut off, so the cost is unknown
         settle(None)
         raise
-    settle(owed(attempts[before:]))
+    settle(certain_cost(attempts[before:]))
     return result

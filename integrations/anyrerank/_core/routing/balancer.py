@@ -16,7 +16,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
-from anyrerank._core.pricing import estimated
+from anyrerank._core.pricing import estimate_cost
 from anyrerank._core.routing.decisions import Ask, Decision, WaitUntil, decide
 from anyrerank._core.routing.failures import FailedAttempt, all_failed, no_price, summary
 from anyrerank._core.routing.groups import Entry, Group
@@ -250,7 +250,7 @@ class _GroupCall:
     def _cost(self, entry: Entry) -> float | None:
         with suppress(RerankError):  # it has no key, and will say so when it is asked
             price = entry.deployment.price()
-            return estimated(price, self.call.query, self.call.candidates.documents, self.call.options.rank_fields)
+            return estimate_cost(price, self.call.query, self.call.candidates.documents, self.call.options.rank_fields)
         return None
 
     def _asked(self, entry: Entry, claim: Claim) -> Flow[Answer]:
