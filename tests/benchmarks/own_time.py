@@ -6,7 +6,7 @@ import asyncio
 import json
 
 from anyrerank import Reranker
-from anyrerank._core.http import USUAL, Tls, Transport
+from anyrerank._core.http import DEFAULT_TLS, Tls, Transport
 from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse
 from tests.benchmarks.figures import Figure, within_ratio
 from tests.benchmarks.loopback import KEY, MODEL, QUERY, body, texts
@@ -24,10 +24,10 @@ class _Ready(Transport):
         super().__init__()
         self._response = HttpResponse(status=200, headers={}, content=scores_of(_COUNT))
 
-    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
+    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls = DEFAULT_TLS) -> HttpResponse:
         return self._response
 
-    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
+    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = DEFAULT_TLS) -> HttpResponse:
         return self._response
 
 

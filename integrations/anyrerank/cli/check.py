@@ -102,12 +102,12 @@ def _facts(provider: Provider, reranker: anyrerank.Reranker) -> Iterator[tuple[s
 
 def _price(provider: Provider, reranker: anyrerank.Reranker) -> Price | None:
     """The price of the model, from the list if the model cannot be called."""
-    from anyrerank._core.pricing import listed
+    from anyrerank._core.pricing import list_price
 
     try:
         return reranker.price()
     except RerankError:
-        return listed(provider.price_names)
+        return list_price(provider.price_names)
 
 
 def _url(provider: Provider) -> str:

@@ -27,7 +27,7 @@ from anyrerank._core.engine import (
     provider_class,
 )
 from anyrerank._core.http import Tls, Transport
-from anyrerank._core.pricing import Price, read
+from anyrerank._core.pricing import Price, read_prices
 from anyrerank._core.routing import STRATEGIES, Balancer, Cooldowns, Entry, Group, MemoryState, Rules
 from anyrerank._core.runtime import Flow, Scope
 from anyrerank._core.types import Answer, public
@@ -100,8 +100,8 @@ class Reranker(BaseReranker):
             headers=checked.headers,
             settings=settings,
             price=Price(per_query=checked.input_cost_per_query, per_token=checked.input_cost_per_token),
-            prices={} if checked.prices is None else read(checked.prices),
-            sender=self._transport.secured(Tls.from_options(checked.ssl_verify, checked.ssl_certificate)),
+            prices={} if checked.prices is None else read_prices(checked.prices),
+            sender=self._transport.with_tls(Tls.from_options(checked.ssl_verify, checked.ssl_certificate)),
             slots=slots_of(f"{kind.prefix}/{model}", checked.api_base, checked.max_parallel_requests),
         )
         self.provider, self.model = self._first.provider, self._first.model

@@ -1,4 +1,4 @@
-"""Our own asynchronous client, on aiohttp: httpx's asynchronous pool slows down from some 64 requests in flight on."""
+"""Our own asynchronous client, on aiohttp: httpx's asynchronous pool is slow with 64 or more requests in flight."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class AsyncClient:
         return proxy
 
     def discard(self) -> None:
-        """Close the session without waiting: aiohttp complains about sessions that are left open."""
+        """Close the session without waiting, so that aiohttp does not warn about it."""
         connector = self.session.connector
         self.session.detach()
         if connector is not None:
@@ -71,13 +71,13 @@ class AsyncClient:
 
 
 def _body(content: bytes) -> bytes | BytesIO | None:
-    """Aiohttp writes bytes at once, and warns if they are large; it sends a file piece by piece."""
+    """`content` as a file if it is large: aiohttp sends a file in chunks, and warns about large bytes."""
     return (content if len(content) <= _WRITTEN_AT_ONCE else BytesIO(content)) or None
 
 
 @lru_cache(maxsize=256)
 def _encoded(url: str) -> yarl.URL:
-    """`url` as httpx would write it, so that synchronous and asynchronous calls ask for the same path."""
+    """`url`, encoded as by httpx, so that synchronous and asynchronous calls request the same path."""
     from yarl import URL
 
     return URL(str(parsed(url)), encoded=True)

@@ -1,4 +1,4 @@
-"""What the HTTP libraries raise, as our errors. Their texts may hold URLs or headers, so few are repeated."""
+"""Translation of the HTTP libraries' exceptions. Their messages may contain URLs or headers, so few are repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyrerank.errors import APIConnectionError, APIResponseValidationError, API
 _CLOSED = frozenset(
     {"Cannot send a request, as the client has been closed.", "Session is closed", "Event loop is closed"}
 )
-"""What httpx, aiohttp and asyncio say in a `RuntimeError`."""
+"""The messages of `RuntimeError`s of httpx, aiohttp and asyncio."""
 
 _TIMEOUTS = (httpx.TimeoutException, httpcore.TimeoutException, TimeoutError, asyncio.TimeoutError)
 _CONNECTIONS = (
@@ -30,8 +30,8 @@ _CONNECTIONS = (
     ValueError,
 )
 _DISCONNECTED = (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)
-_ABOUT = 0.05
-"""Seconds by which a limit may end before the deadline that it was made of."""
+_TOLERANCE = 0.05
+"""Seconds by which a timeout may come before the deadline from which it was computed."""
 
 
 def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Exception:
@@ -41,7 +41,7 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     if isinstance(error, RuntimeError) and str(error) in _CLOSED:
         return APIConnectionError("the connection failed: it was closed during the request", url=request.url)
     if isinstance(error, _TIMEOUTS):
-        return _late(error, request, deadline)
+        return _timeout_error(error, request, deadline)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the response cannot be decompressed", url=request.url)
     if isinstance(error, _CONNECTIONS) or type(error).__module__.startswith("aiohttp."):
@@ -49,9 +49,9 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     return error
 
 
-def _late(error: Exception, request: HttpRequest, deadline: Deadline) -> APITimeoutError:
-    if deadline.allows(_ABOUT):
-        return APITimeoutError(f"timed out: {_limit(error)}", url=request.url)
+def _timeout_error(error: Exception, request: HttpRequest, deadline: Deadline) -> APITimeoutError:
+    if deadline.allows(_TOLERANCE):
+        return APITimeoutError(f"timed out: {_exceeded_limit(error)}", url=request.url)
     return timed_out(deadline, "no complete response was received", request.url)
 
 
@@ -60,21 +60,21 @@ _LIMITS: Mapping[type[Exception], tuple[str, str]] = {
     httpx.WriteTimeout: ("write", "no data could be sent for {:g} s, the write timeout of http_client"),
     httpx.PoolTimeout: ("pool", "http_client had no free connection for {:g} s, its pool timeout"),
 }
-"""What a timeout of a client of the user's is called in httpx, and what to say."""
+"""For each timeout of a user's client: its name in httpx, and our message."""
 
 
-def _limit(error: Exception) -> str:
-    """The limit that ended a request before its deadline."""
+def _exceeded_limit(error: Exception) -> str:
+    """The message for a limit that ended a request before its deadline."""
     name, text = _LIMITS.get(type(error), ("connect", "no connection within {:g} s"))
     seconds = None
     if isinstance(error, httpx.TimeoutException):
-        with suppress(RuntimeError):  # it may have no request
+        with suppress(RuntimeError):  # httpx raises it for an error without a request
             seconds = error.request.extensions.get("timeout", {}).get(name)
     return text.format(CONNECT_SECONDS if seconds is None else seconds)
 
 
 def _reason(error: Exception) -> str:
-    """What the system or a library says; nothing that may hold a URL or a header."""
+    """The reason that the system or a library reports, unless it may contain a URL or a header."""
     if isinstance(error, _DISCONNECTED) or type(error).__name__ == "ServerDisconnectedError":
         return "the server closed the connection before it had answered"
     if isinstance(error, OSError):

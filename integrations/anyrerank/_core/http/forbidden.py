@@ -1,4 +1,4 @@
-"""The switch that keeps tests from sending requests: `anyrerank.testing.forbid_network`."""
+"""`anyrerank.testing.forbid_network`: an error for every request that would leave the process."""
 
 import threading
 from collections.abc import Iterator
@@ -15,8 +15,8 @@ from anyrerank._core.types import public
 class NetworkForbiddenError(RuntimeError):
     """A request would have left the process while `anyrerank.testing.forbid_network` was in force; nothing was sent.
 
-    It is a mistake of a test and no `RerankError`, so neither a fallback nor `on_error="passthrough"` nor an
-    `except RerankError` hides it.
+    It is a mistake in a test and not a `RerankError`, so a fallback, `on_error="passthrough"` or `except RerankError`
+    does not hide it.
     """
 
 
@@ -29,15 +29,15 @@ _in_force: list[bool] = []
 def forbid_network(*, allow_loopback: bool = False) -> Iterator[None]:
     """Raise `NetworkForbiddenError` for every request to a provider that would leave the process. Also a decorator.
 
-    It holds for the whole process, all threads and event loops included, since a request may be sent by a thread that
-    knows nothing of the test. Where blocks are nested, or open in several threads, the strictest one counts.
+    It applies to the whole process, with all threads and event loops. If blocks are nested, or open in several threads,
+    the strictest one applies.
 
-    An `http_client` with an `httpx.MockTransport`, `ASGITransport` or `WSGITransport` sends nothing and is let through;
+    An `http_client` with an `httpx.MockTransport`, `ASGITransport` or `WSGITransport` sends nothing and is allowed, and
     so are providers that run on this machine. The credential libraries of Azure, AWS and Google, and downloads of
     models, do not send through anyrerank and are not stopped.
 
     Args:
-        allow_loopback: Let requests to this machine through, such as those to a `StubServer`.
+        allow_loopback: Allow requests to this machine, such as those to a `StubServer`.
     """
     with _LOCK:
         _in_force.append(allow_loopback)
@@ -53,7 +53,7 @@ def check_allowed(
     client: httpx.Client | httpx.AsyncClient | None,
     kind: type[httpx.Client | httpx.AsyncClient],
 ) -> None:
-    """Raise if a request to `url` is forbidden; `client` is the user's, and is what sends if it is of this `kind`."""
+    """Raise if a request to `url` is forbidden. A user's `client` of this `kind` would send it."""
     rules = tuple(_in_force)
     if not rules or (isinstance(client, kind) and _stays_inside(client)) or (all(rules) and _is_loopback(url)):
         return
@@ -64,7 +64,7 @@ def check_allowed(
 
 
 def _stays_inside(client: httpx.Client | httpx.AsyncClient) -> bool:
-    """Whether `client` sends nothing; httpx has no public name for the transport, so one that is not found is real."""
+    """Whether `client` sends nothing. Its transport has no public name in httpx; without it, `client` is forbidden."""
     inside = httpx.MockTransport | httpx.ASGITransport | httpx.WSGITransport
     return isinstance(getattr(client, "_transport", None), inside)
 

@@ -18,7 +18,7 @@ class Proxies:
         """The proxy for `url`, by HTTP_PROXY, HTTPS_PROXY, ALL_PROXY and NO_PROXY; `None` for a direct connection.
 
         Raises:
-            ConfigurationError: It is no proxy address.
+            ConfigurationError: It is not a proxy address.
         """
         origin = url[: url.find("/", len("https://"))]
         if origin not in self._known:

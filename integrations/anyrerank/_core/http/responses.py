@@ -9,14 +9,14 @@ from anyrerank._core.runtime import HttpRequest, HttpResponse
 from anyrerank.errors import APIResponseValidationError
 
 MAX_RESPONSE_BYTES = 64 * 2**20
-"""Larger responses are not read: no rerank response comes near it."""
+"""Rerank responses are far smaller."""
 
 
 def extend(content: bytearray, chunk: bytes, request: HttpRequest) -> None:
-    """Add a chunk to what was read.
+    """Add a chunk to `content`.
 
     Raises:
-        APIResponseValidationError: It is too much.
+        APIResponseValidationError: `content` would be larger than `MAX_RESPONSE_BYTES`.
     """
     if len(content) + len(chunk) > MAX_RESPONSE_BYTES and not request.is_download:
         raise APIResponseValidationError(

@@ -1,4 +1,4 @@
-"""What the synchronous and the asynchronous client have in common."""
+"""The settings of both the synchronous and the asynchronous client."""
 
 from __future__ import annotations
 

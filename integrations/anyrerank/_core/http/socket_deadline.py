@@ -1,7 +1,8 @@
-"""A deadline for synchronous requests that a server cannot extend by sending a byte now and then.
+"""A deadline for whole synchronous requests, which a server cannot extend by sending a byte now and then.
 
-httpx limits each read, not the whole response. So our own client connects through a network back end of httpcore whose
-reads and writes get what is left of the deadline. The deadline is a context variable: a request runs on one thread.
+httpx limits each read, not the whole response. So our own client connects through a network backend of httpcore that
+limits each read and write to the rest of the deadline. The deadline is a context variable: a request runs on one
+thread.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class DeadlineBackend(httpcore.SyncBackend):
     def connect_tcp(
         self, host: str, port: int, timeout: float | None = None, *args: Any, **kwargs: Any
     ) -> httpcore.NetworkStream:
-        """Open a connection; a timeout of 0 would not wait at all, and look like a broken connection."""
+        """Open a connection."""
         limit = _left(timeout, httpcore.ConnectTimeout)
         return _Stream(super().connect_tcp(host, port, limit, *args, **kwargs))
 
@@ -64,7 +65,7 @@ class _Stream(httpcore.NetworkStream):
 
 
 def _left(timeout: float | None, late: type[httpcore.TimeoutException]) -> float | None:
-    """What is left of `timeout` and of the deadline, whichever is less."""
+    """The rest of the deadline, at most `timeout`; raises at 0, since a socket with timeout 0 is non-blocking."""
     left = _DEADLINE.get().remaining()
     if left is None:
         return timeout

@@ -1,4 +1,4 @@
-"""Our own synchronous client: httpx over connection pools of httpcore that keep the deadline."""
+"""Our own synchronous client: httpx over connection pools of httpcore that enforce the deadline."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from anyrerank.errors import ConfigurationError
 
 
 class SyncClient:
-    """Sends requests directly or through the proxies in the environment, and keeps connections open."""
+    """Sends requests over pooled connections, directly or through the proxies in the environment."""
 
     def __init__(self) -> None:
         self._proxies = Proxies()
@@ -61,7 +61,7 @@ def read_sync(client: httpx.Client, prepared: httpx.Request, request: HttpReques
 
 
 def _prepared(request: HttpRequest, deadline: Deadline) -> httpx.Request:
-    """A request for our own client, without httpx's merging of defaults, which costs as much as a loopback exchange."""
+    """A request for our own client. `Client.build_request` would take as long as an exchange over loopback."""
     left = deadline.remaining()
     limits = {"connect": CONNECT_SECONDS if left is None else min(left, CONNECT_SECONDS)}
     limits |= {} if left is None else dict.fromkeys(("read", "write", "pool"), left)
@@ -96,13 +96,13 @@ def _pool(proxy: str | None, tls: Tls) -> httpcore.ConnectionPool:
     if parts.scheme.startswith("socks"):
         try:
             return httpcore.SOCKSProxy(address, proxy_auth=login, **options)
-        except (ImportError, RuntimeError):  # httpcore raises the latter without socksio
+        except (ImportError, RuntimeError):  # the latter comes from httpcore without socksio
             raise ConfigurationError("the environment names a SOCKS proxy: pip install 'httpx[socks]'") from None
     return httpcore.HTTPProxy(address, proxy_auth=login, **options)
 
 
 class _PoolTransport(httpx.BaseTransport):
-    """Lets httpx send through a pool of httpcore."""
+    """A transport of httpx over a pool of httpcore."""
 
     def __init__(self, pool: httpcore.ConnectionPool) -> None:
         self._pool = pool

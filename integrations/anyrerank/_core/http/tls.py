@@ -1,4 +1,4 @@
-"""Which certificates are trusted and shown."""
+"""TLS settings: certificate authorities and client certificates."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from anyrerank.errors import ConfigurationError
 
 @dataclass(frozen=True, slots=True)
 class Tls:
-    """How connections are secured.
+    """TLS settings of connections.
 
     Attributes:
-        verify: `True` for the usual certificate authorities (also honours `SSL_CERT_FILE` and `SSL_CERT_DIR`), the path
-            of a file or folder of certificate authorities, or `False` to trust any server.
-        certificate: Path of a client certificate in PEM form that holds its key too, or a pair of paths.
+        verify: `True` for the default certificate authorities, with `SSL_CERT_FILE` and `SSL_CERT_DIR`; the path of a
+            file or folder of certificate authorities; or `False` to trust any server.
+        certificate: Path of a PEM file with a client certificate and its key, or a pair of paths.
     """
 
     verify: bool | str = True
@@ -27,13 +27,13 @@ class Tls:
 
     @classmethod
     def from_options(cls, ssl_verify: bool | str | None, ssl_certificate: str | tuple[str, str] | None) -> Tls:
-        """What the options of the same names describe.
+        """The settings for the options of the same names.
 
         Raises:
             ConfigurationError: A file cannot be read, or is not a certificate.
         """
         tls = cls(True if ssl_verify is None else ssl_verify, ssl_certificate)
-        if tls != USUAL:
+        if tls != DEFAULT_TLS:
             tls.context()
         return tls
 
@@ -46,8 +46,8 @@ class Tls:
         return _context(self)
 
 
-USUAL = Tls()
-"""The usual certificate authorities, and no client certificate."""
+DEFAULT_TLS = Tls()
+"""The default certificate authorities, and no client certificate."""
 
 
 @lru_cache(maxsize=64)

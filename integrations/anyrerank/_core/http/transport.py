@@ -1,4 +1,4 @@
-"""`HttpRequest` in, `HttpResponse` out: the only place where bytes leave the process."""
+"""`Transport`: sends every HTTP request of the package."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyrerank._core.http.async_client import AsyncClient
 from anyrerank._core.http.failures import translated
 from anyrerank._core.http.forbidden import check_allowed
 from anyrerank._core.http.sync_client import SyncClient
-from anyrerank._core.http.tls import USUAL, Tls
+from anyrerank._core.http.tls import DEFAULT_TLS, Tls
 from anyrerank._core.http.user_client import asend_with, send_with
 from anyrerank._core.runtime import (
     Deadline,
@@ -39,7 +39,7 @@ _inherited: list[object] = []
 class Transport:
     """Sends requests, synchronously and asynchronously; safe for threads, forks and any number of event loops.
 
-    Clients are made when they are first needed: one per process for synchronous calls, one per running event loop for
+    Clients are created on first use: one per process for synchronous calls, one per running event loop for
     asynchronous ones, closed with their loop. Copies and pickles start without any.
 
     Args:
@@ -76,14 +76,11 @@ class Transport:
     def __deepcopy__(self, memo: dict[int, Any]) -> Transport:
         return Transport(self._user_client)
 
-    def secured(self, tls: Tls) -> Sender:
-        """A sender that is closed with this one, for servers with other certificates.
+    def with_tls(self, tls: Tls) -> Sender:
+        """A sender with other certificates, which is closed with this one; a user's client ignores `tls`."""
+        return self if tls == DEFAULT_TLS else _TlsSender(self, tls)
 
-        Calls with a user's client ignore `tls`.
-        """
-        return self if tls == USUAL else _Secured(self, tls)
-
-    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
+    def send(self, request: HttpRequest, deadline: Deadline, tls: Tls = DEFAULT_TLS) -> HttpResponse:
         """Send `request` and read the whole response.
 
         Raises:
@@ -100,7 +97,7 @@ class Transport:
         except Exception as error:  # noqa: BLE001  errors that are not of an HTTP library are raised unchanged
             raise self._failure(error, request, deadline) from None
 
-    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = USUAL) -> HttpResponse:
+    async def asend(self, request: HttpRequest, deadline: Deadline, tls: Tls = DEFAULT_TLS) -> HttpResponse:
         """`send`, on the running event loop; cancelling it aborts the request."""
         request = traced(request)
         try:
@@ -126,7 +123,7 @@ class Transport:
         if "aiohttp" not in sys.modules:
             await asyncio.to_thread(import_module, "aiohttp")
         with self._lock:
-            if (client := self._open_client()) is not None:  # made by a concurrent call
+            if (client := self._open_client()) is not None:  # created by a concurrent call
                 return client
             for closed in [loop for loop in self._loops if loop.is_closed()]:
                 self._loops.pop(closed).discard()
@@ -147,8 +144,8 @@ class Transport:
 
 
 @dataclass(frozen=True, slots=True)
-class _Secured:
-    """A transport with other certificates."""
+class _TlsSender:
+    """Sends through a transport, with other certificates."""
 
     transport: Transport
     tls: Tls

@@ -1,4 +1,4 @@
-"""Sending with an `httpx` client of the user's, which is used as it is and never closed."""
+"""Sending with a user's `httpx` client, which is never changed or closed."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _prepared(client: httpx.Client | httpx.AsyncClient, request: HttpRequest, de
 
 
 def _limits(own: httpx.Timeout, left: float | None) -> httpx.Timeout:
-    """The client's limits and what is left of the call, whichever is less; httpx's defaults are not the user's."""
+    """The client's limits, at most the rest of the call; httpx's default of 5 s is not the user's choice."""
     if own == _HTTPX_DEFAULT:
         own = httpx.Timeout(None, connect=CONNECT_SECONDS)
     return httpx.Timeout(**{name: _lowest(limit, left) for name, limit in own.as_dict().items()})

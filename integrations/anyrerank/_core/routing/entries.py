@@ -189,7 +189,7 @@ def _deployment(
         settings={name: params[name] for name in kind.settings.keys() & params.keys()},
         price=Price(per_query=options.input_cost_per_query, per_token=options.input_cost_per_token),
         prices=prices,
-        sender=transport.secured(Tls.from_options(options.ssl_verify, options.ssl_certificate)),
+        sender=transport.with_tls(Tls.from_options(options.ssl_verify, options.ssl_certificate)),
         slots=Slots.of(options.max_parallel_requests),
         defaults={name: params[name] for name in option_names(kind) & params.keys() if params[name] is not None},
         default_body=options.extra_body,
