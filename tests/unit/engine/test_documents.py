@@ -9,7 +9,7 @@ from tests.unit.engine.server import Server
 
 from anyrerank import BadRequestError
 from anyrerank._core.engine import blanks, checked_documents, checked_query
-from anyrerank._core.engine.documents import identity
+from anyrerank._core.engine.candidates import identity
 
 
 @pytest.fixture

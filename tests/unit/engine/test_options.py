@@ -5,7 +5,7 @@ import pytest
 from tests.unit.engine.server import COHERE, Server
 
 from anyrerank import BadRequestError, Reranker
-from anyrerank._core.engine import Options, RerankerOptions, made, merged
+from anyrerank._core.engine import Options, RerankerOptions, merged, parse_options
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank.providers import load
 
@@ -87,14 +87,14 @@ def test_message_says_what_is_expected_and_shows_only_numbers_and_choices(name: 
     ids=str,
 )
 def test_timeout_may_be_a_numeric_string_or_an_httpx_timeout(server: Server, value: Any, seconds: float) -> None:
-    assert made(Options, {"timeout": value}).timeout == seconds
+    assert parse_options(Options, {"timeout": value}).timeout == seconds
     server.rerank(timeout=value)
     Reranker(COHERE, api_key="key", http_client=server.http_client).rerank("q", ["a"], timeout=value)
     assert len(server.bodies) == 2
 
 
 def test_httpx_timeout_without_a_read_timeout_is_no_limit() -> None:
-    assert made(Options, {"timeout": httpx.Timeout(None)}).timeout is None
+    assert parse_options(Options, {"timeout": httpx.Timeout(None)}).timeout is None
 
 
 @pytest.mark.parametrize("name", ["truncate", "instruction", "no_such_option", "top_k"])
@@ -205,7 +205,7 @@ def test_message_shows_neither_query_nor_documents(server: Server) -> None:
 
 @pytest.mark.parametrize("value", [None, 0, 5])
 def test_num_retries_is_an_alias_of_max_retries(value: int | None) -> None:
-    assert made(Options, {"num_retries": value}).max_retries == (2 if value is None else value)
+    assert parse_options(Options, {"num_retries": value}).max_retries == (2 if value is None else value)
 
 
 @pytest.mark.parametrize(
@@ -219,7 +219,7 @@ def test_num_retries_is_an_alias_of_max_retries(value: int | None) -> None:
 def test_two_names_of_one_option_must_not_have_different_values(given: dict[str, Any]) -> None:
     first, second = given
     with pytest.raises(BadRequestError, match=f"{second} and {first}.*pass"):
-        made(RerankerOptions, given)
+        parse_options(RerankerOptions, given)
 
 
 @pytest.mark.parametrize(
@@ -230,29 +230,29 @@ def test_two_names_of_one_option_must_not_have_different_values(given: dict[str,
     ],
 )
 def test_two_names_of_one_option_may_have_the_same_value(given: dict[str, Any]) -> None:
-    assert made(RerankerOptions, given).max_retries == 1
+    assert parse_options(RerankerOptions, given).max_retries == 1
 
 
 def test_base_url_and_extra_headers_are_aliases() -> None:
-    options = made(RerankerOptions, {"base_url": "https://host.test", "extra_headers": {"x": "1"}})
+    options = parse_options(RerankerOptions, {"base_url": "https://host.test", "extra_headers": {"x": "1"}})
     assert (options.api_base, options.headers) == ("https://host.test", {"x": "1"})
 
 
 def test_two_base_urls_are_refused_unless_they_are_equal() -> None:
     with pytest.raises(BadRequestError, match=r"api_base and base_url .* differ") as caught:
-        made(RerankerOptions, {"api_base": "https://a.test/secret", "base_url": "https://b.test"})
+        parse_options(RerankerOptions, {"api_base": "https://a.test/secret", "base_url": "https://b.test"})
     assert "secret" not in str(caught.value)
     for given in ({"api_base": "https://a.test"}, {"api_base": None}):
-        assert made(RerankerOptions, {**given, "base_url": "https://a.test"}).api_base == "https://a.test"
+        assert parse_options(RerankerOptions, {**given, "base_url": "https://a.test"}).api_base == "https://a.test"
 
 
 def test_headers_and_extra_headers_are_merged() -> None:
-    options = made(RerankerOptions, {"headers": {"x": "1", "y": "1"}, "extra_headers": {"x": "2", "z": "2"}})
+    options = parse_options(RerankerOptions, {"headers": {"x": "1", "y": "1"}, "extra_headers": {"x": "2", "z": "2"}})
     assert options.headers == {"x": "1", "y": "1", "z": "2"}
 
 
 def test_overrides_replace_options_and_are_added_to_provider_options() -> None:
-    base = made(Options, {"top_n": 5, "truncate": "END", "priority": 1, "padding": True})
+    base = parse_options(Options, {"top_n": 5, "truncate": "END", "priority": 1, "padding": True})
     changed = merged(base, {"top_n": None, "truncate": None, "instruction": "i", "is_iql": True})
     assert changed.top_n is None
     assert changed.provider_options == {"priority": 1, "instruction": "i", "padding": True, "is_iql": True}
@@ -264,7 +264,7 @@ def test_overrides_replace_options_and_are_added_to_provider_options() -> None:
 @pytest.mark.parametrize("name", ["top_n", "max_chunks_per_doc", "priority"])
 def test_options_that_hold_a_field_are_refused(name: str) -> None:
     with pytest.raises(BadRequestError, match=f"options must not hold {name}"):
-        made(Options, {"options": {name: 0}})
+        parse_options(Options, {"options": {name: 0}})
     with pytest.raises(BadRequestError, match=f"options must not hold {name}"):
         merged(Options(), {"options": {name: 0}})
 

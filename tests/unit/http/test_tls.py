@@ -21,7 +21,7 @@ from cryptography.x509.oid import NameOID
 from tests.support.harness import Mode
 
 from anyrerank import Reranker, Router
-from anyrerank._core.engine import RerankerOptions, made
+from anyrerank._core.engine import RerankerOptions, parse_options
 from anyrerank.errors import APIConnectionError, BadRequestError, ConfigurationError, FallbackError, NotFoundError
 
 
@@ -165,4 +165,4 @@ def test_ssl_verify_of_another_type_is_refused() -> None:
 
 @pytest.mark.parametrize(("spelled", "flag"), [("False", False), (" true ", True)])
 def test_a_flag_in_a_string_is_a_flag(spelled: str, flag: bool) -> None:
-    assert made(RerankerOptions, {"ssl_verify": spelled}).ssl_verify is flag
+    assert parse_options(RerankerOptions, {"ssl_verify": spelled}).ssl_verify is flag

@@ -23,7 +23,7 @@ from anyrerank._core.engine import (
     Slots,
     ask,
     lists_options,
-    made,
+    parse_options,
     provider_class,
 )
 from anyrerank._core.http import Tls, Transport
@@ -89,7 +89,7 @@ class Reranker(BaseReranker):
         model, custom_llm_provider = options.pop("model"), options.pop("custom_llm_provider")
         kind = provider_class(model, custom_llm_provider)
         settings = {name: options.pop(name) for name in kind.settings.keys() & options.keys()}
-        checked = made(RerankerOptions, options)
+        checked = parse_options(RerankerOptions, options)
         self._options = Options.model_construct(**{name: getattr(checked, name) for name in Options.model_fields})
         self._transport = transport or Transport(checked.http_client)
         self._first = Deployment(

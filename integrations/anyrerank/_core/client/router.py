@@ -14,7 +14,7 @@ from anyrerank._core.client.connections import KeepsConnections
 from anyrerank._core.client.parity import same_overloads, same_parameters
 from anyrerank._core.client.routed import RoutedModel
 from anyrerank._core.client.status import DeploymentStatus, statuses
-from anyrerank._core.engine import CONNECTION, Options, RouterCallKeywords, lists_options, made
+from anyrerank._core.engine import CONNECTION, Options, RouterCallKeywords, lists_options, parse_options
 from anyrerank._core.http import Transport
 from anyrerank._core.pricing import PriceFile, read_prices
 from anyrerank._core.routing import (
@@ -128,7 +128,7 @@ class Router(KeepsConnections):
         )
         self._transport = Transport(http_client)
         self._groups = groups_of(models, {} if prices is None else read_prices(prices), self._transport)
-        self._options = made(
+        self._options = parse_options(
             Options,
             {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options, self._groups.providers)},
         )

@@ -1,4 +1,4 @@
-"""The state of one call."""
+"""The state of one call, from its arguments to its response."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from anyrerank._core.engine.documents import NO_CANDIDATES, Candidates
+from anyrerank._core.engine.candidates import NO_CANDIDATES, Candidates
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.ranking import results
 from anyrerank._core.engine.score_cache import NOTHING_SAVED, Saved
@@ -35,8 +35,8 @@ class Call:
         provider, model: The model that is asked first.
         model_group: The name that a router was asked for.
         options: Merged once, when the call was prepared.
-        query: Checked, then as the guardrails left it; empty if it was refused.
-        documents: Checked.
+        query: The checked query, later what the guardrails returned; empty if they refused it.
+        documents: The checked documents.
         candidates: The documents to send.
         error: Why the call will fail before anything is sent, or `None`.
         concurrency: Maximum number of concurrent requests.
@@ -65,11 +65,11 @@ class Call:
     saved: Saved = NOTHING_SAVED
 
     def refuse(self, error: RerankError) -> None:
-        """Let the call fail with `error` before anything is sent, and forget its query."""
+        """Let the call fail with `error` before anything is sent, and delete its query."""
         self.error, self.query = error, ""
 
     def results(self, ordered: Sequence[tuple[int, float]], blank: Sequence[int], spans: Spans = NO_SPANS) -> Ranking:
-        """The results, cut and with or without documents as the options say."""
+        """The results, with `top_n` and `return_documents` applied."""
         return results(
             ordered,
             blank,

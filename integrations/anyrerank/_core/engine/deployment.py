@@ -130,7 +130,7 @@ class Deployment:
         return sent if self.slots is None else self.slots.holding(sent)
 
     def connected(self) -> Provider:
-        """The provider with its key and base URL; they are looked up again at each call until they are found.
+        """The provider with its key and base URL, looked up at each call until both are found.
 
         Raises:
             RerankError: The key or the base URL is missing or malformed.
@@ -142,7 +142,7 @@ class Deployment:
         return self._connected
 
     def fault(self) -> RerankError | None:
-        """Why it cannot be asked, such as a missing key or a malformed base URL, or `None`."""
+        """The error that prevents calls, such as a missing key or a malformed base URL, or `None`."""
         try:
             self.connected()
         except RerankError as error:
@@ -172,10 +172,10 @@ class Deployment:
         return options.score_mode == "unit" and self._scale(options) == "logit"
 
     def check_score_mode(self, options: Options) -> None:
-        """Raise if `score_mode` asks to map scores whose scale is not known.
+        """Check that the scale is known if `score_mode` maps the scores.
 
         Raises:
-            BadRequestError: It does.
+            BadRequestError: It is not known.
         """
         if options.score_mode == "unit" and self._scale(options) == "unknown":
             raise self.connected().bad_request(
@@ -184,12 +184,12 @@ class Deployment:
             )
 
     def _scale(self, options: Options) -> Scale:
-        """The scale of the scores; the user says it where the provider does not."""
+        """The scale of the scores: the provider's if it is known, otherwise the user's `score_scale`."""
         scale = self.connected().score_scale(self.provider_options(options))
         return (self.own or options).score_scale or scale if scale == "unknown" else scale
 
     def scale_of_results(self, options: Options) -> Scale:
-        """The scale of the scores that a caller gets."""
+        """The scale of the scores in a response."""
         if self.fuse(options) is not None:
             return "unknown"
         return "unit" if options.score_mode == "unit" else self._scale(options)
@@ -216,7 +216,7 @@ class Deployment:
         return list_price(self.connected().price_names)
 
     def _cost(self, answer: Answer | None, documents: int) -> AttemptCost:
-        """What an answer cost: by the user's prices, else as the provider reports it, else by the built-in list."""
+        """The cost of an answer by the user's prices, else as the provider reports it, else by the built-in list."""
         price = self._given_price
         if price is None and answer is not None and (reported := dollars(answer.cost)) is not None:
             return AttemptCost(reported)

@@ -1,4 +1,4 @@
-"""Makes providers from arguments and environment variables."""
+"""Creating providers from arguments and environment variables."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit, urlunsplit
 from pydantic import SecretStr
 
 from anyrerank import providers
-from anyrerank._core.engine.making import two_values
+from anyrerank._core.engine.parsing import two_values
 from anyrerank._core.pricing import list_prices
 from anyrerank._core.runtime import variable
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
@@ -34,7 +34,7 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
     if custom_llm_provider:
         given = custom_llm_provider
         name = given if isinstance(given, str) else providers.validate_class(given).prefix
-        return _SAME_AS.get(name, name), model.removeprefix(f"{name}/")
+        return _PREFIX_ALIASES.get(name, name), model.removeprefix(f"{name}/")
     prefix, separator, rest = _parts(model)
     if separator and not rest:
         raise ConfigurationError(f"model '{model[:80]}' names a provider but no model: write it as provider/model")
@@ -43,15 +43,15 @@ def split_model(model: str, custom_llm_provider: str | type[Provider] | None = N
             f"model '{model[:80]}' names no provider: write it as provider/model, for example {_example(model)[:80]}; "
             "`anyrerank providers` lists all"
         )
-    return _SAME_AS.get(prefix, prefix), rest
+    return _PREFIX_ALIASES.get(prefix, prefix), rest
 
 
-_SAME_AS = {"cohere_chat": "cohere"}
+_PREFIX_ALIASES = {"cohere_chat": "cohere"}
 """LiteLLM's user interface writes rerank models of Cohere with its prefix for chat models."""
 
 
 def _example(model: str) -> str:
-    """How a model without a provider may be meant."""
+    """What a model without a provider probably means, for an error message."""
     name, colon, rest = model.partition(":")
     if colon and (meant := providers.also_called(name)):
         return f"{meant}/{rest}"
@@ -92,7 +92,7 @@ def connect(
     headers: Mapping[str, str] | None = None,
     settings: Mapping[str, Any] | None = None,
 ) -> Provider:
-    """The provider of `model`; what the arguments leave open is taken from the environment.
+    """The provider of `model`. Environment variables set what the arguments do not.
 
     Args:
         settings: Values of the provider's `settings`.
@@ -100,11 +100,11 @@ def connect(
     Raises:
         ConfigurationError: Unknown provider, or a malformed base URL.
         BadRequestError: An argument has the wrong type.
-        AuthenticationError: A key or setting contains a character that no HTTP header can hold.
+        AuthenticationError: A key or setting contains a character that is not allowed in an HTTP header.
     """
     kind = provider_class(model, custom_llm_provider)
     prefix, name = split_model(model, custom_llm_provider)
-    given = _without_second_names(kind, {"api_base": api_base, **(settings or {})})
+    given = _without_aliases(kind, {"api_base": api_base, **(settings or {})})
     given_base = _text("api_base", given.pop("api_base", None))
     given_key = _text("api_key", api_key)
     key_variable, key = (None, given_key) if given_key else _key(kind)
@@ -133,7 +133,7 @@ def connect(
 
 
 def _check_secrets(kind: type[Provider], connection: Connection) -> None:
-    """Raise if the key, or a setting that is sent in a header, contains a character that no header can hold."""
+    """Raise if the key, or a setting that is sent in a header, contains a character that is not allowed there."""
     sent = {name: value for name, value in connection.settings.items() if kind.settings[name].sent}
     for what, value in {"the API key": connection.api_key, **sent}.items():
         if isinstance(value, str) and not _fits_a_header(value):
@@ -174,8 +174,8 @@ def _settings(kind: type[Provider]) -> dict[str, str]:
     return {name: value for name, value in found if value is not None}
 
 
-def _without_second_names(kind: type[Provider], settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Settings that are given, under our names.
+def _without_aliases(kind: type[Provider], settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The given settings, with our names in place of aliases.
 
     Raises:
         BadRequestError: Two names of one setting have different values.

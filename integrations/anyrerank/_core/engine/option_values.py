@@ -1,4 +1,4 @@
-"""What options accept besides the type that they have. Each function raises a `ValueError` for anything else."""
+"""Validators of options that accept more than one type. Each raises a `ValueError` for a value that is not valid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def seconds(value: Any) -> Any:
 
 
 def flag_or_path(value: Any) -> Any:
-    """`value`; a flag that is spelled, as in an environment variable, is one."""
+    """`value`; the strings "true" and "false", as in an environment variable, are converted."""
     return {"true": True, "false": False}.get(value.strip().lower(), value) if isinstance(value, str) else value
 
 

@@ -214,14 +214,14 @@ class RerankerOptions(Options):
     ] = None
     """Which server certificates to trust: a file or folder of certificate authorities, or `False` for any server.
 
-    By default the usual authorities, or those of `SSL_CERT_FILE` or `SSL_CERT_DIR`. An `http_client` ignores it.
+    By default those in `certifi`, or those of `SSL_CERT_FILE` or `SSL_CERT_DIR`. An `http_client` ignores it.
     """
     ssl_certificate: Annotated[
         StrictStr | tuple[str, str] | None, Must("the path of a PEM file, a pair of paths, or None")
     ] = None
     """Client certificate: a PEM file that holds its key too, or a pair of files."""
     max_parallel_requests: _CountOrNone = None
-    """Maximum number of concurrent requests over all calls, threads and event loops; further ones wait in line."""
+    """Maximum number of concurrent requests over all calls, threads and event loops; further ones wait."""
     fallbacks: Annotated[
         Sequence[Any], PlainValidator(option_values.fallback_list), Must("a list of model strings and Rerankers")
     ] = ()

@@ -1,4 +1,4 @@
-"""Requests that wait for limits."""
+"""Waiting for rate limits before a request is sent."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ def paced(flow: Flow[Answer], limits: Sequence[Turns], request: RerankRequest, d
 
     Args:
         flow: Sends the request.
-        limits: What it waits for.
-        request: What is sent.
-        deadline: That of the call.
+        limits: The limits to wait for.
+        request: The request that is sent.
+        deadline: The deadline of the call.
 
     Raises:
         LimitReachedError: It would have to wait for too long.

@@ -1,4 +1,4 @@
-"""Options that not every provider has."""
+"""Options that only some providers have."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
-from anyrerank._core.engine.cutting import LOCAL
 from anyrerank._core.engine.options import CONNECTION, NAMES, UNIFIED
+from anyrerank._core.engine.truncation import LOCAL_OPTION
 from anyrerank.errors import BadRequestError
 from anyrerank.providers import Provider
 
@@ -29,11 +29,11 @@ def provider_options(given: Mapping[str, Any], kind: type[Provider], *, drop_par
 
 def option_names(kind: type[Provider]) -> frozenset[str]:
     """The options of a provider, and those that are applied here for any provider."""
-    return kind.options | {LOCAL}
+    return kind.options | {LOCAL_OPTION}
 
 
 def _unknown(unknown: list[str], kind: type[Provider]) -> str:
-    everywhere = (NAMES - set(UNIFIED)) | CONNECTION | {LOCAL}
+    everywhere = (NAMES - set(UNIFIED)) | CONNECTION | {LOCAL_OPTION}
     known = {*kind.options, *kind.settings, *everywhere}
     near = [f"did you mean {match}? " for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
     settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""

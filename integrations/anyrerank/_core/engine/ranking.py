@@ -1,4 +1,4 @@
-"""From scores to results: scale, fusion, threshold, order and cut. Pure functions."""
+"""From scores to results: scale, fusion, threshold, order and `top_n`. Pure functions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Retries: whether to send a request again, and how long to wait before."""
+"""Retries: when to send a request again."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class RetryPolicy:
     """How often to retry, and how long to wait in between.
 
     Exponential back-off with equal jitter (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/),
-    unless the server says how long to wait. If it asks for more than `longest_wait`, there is no retry.
+    unless the server reports how long to wait. If that is more than `longest_wait`, there is no retry.
 
     Attributes:
         max_retries: Attempts after the first one.
         first_wait: Upper bound of the first wait in seconds; it doubles with every retry.
-        longest_back_off: Upper bound in seconds of every such wait.
-        longest_wait: Upper bound in seconds of a wait that the server asks for.
+        longest_back_off: Upper bound of every such wait in seconds.
+        longest_wait: Upper bound in seconds of a wait that the server reports.
     """
 
     max_retries: int = 2

@@ -1,4 +1,4 @@
-"""Cached scores, and scores of identical concurrent requests.
+"""Scores from the cache, or from identical concurrent requests.
 
 The key of an entry is a digest, its value 8 bytes for the cost followed by the scores. For a pointwise model an entry
 is a pair of query and document: one score, then the relevant spans as JSON if there are some. For a listwise model it
@@ -40,7 +40,7 @@ Send = Callable[[Sequence[int]], Flow[tuple[Answer, float | None]]]
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """How many scores were not paid for again, and the US dollars that they cost originally, if known."""
+    """The number of scores that were not paid for again, and the US dollars that they cost originally, if known."""
 
     documents: int
     dollars: float | None
@@ -49,13 +49,13 @@ class Saved:
 NOTHING_SAVED = Saved(0, 0.0)
 
 
-def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
+def cached_pointwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
     """The scores of a pointwise model; only documents that are neither cached nor in flight are sent, each text once.
 
     Args:
-        texts: What the model sees of each document.
+        texts: The text of each document that the model reads.
         send: Sends the documents at some indexes.
-        cache: Holds the scores.
+        cache: Stores the scores.
         seed: Digest of everything that a score depends on, except the document; see `seed_of`.
     """
     keys = _pair_keys(texts, seed)
@@ -81,8 +81,8 @@ def pairwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> 
     return replace(_one(answers), scores=scores, spans=spans), saved
 
 
-def callwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
-    """The scores of a listwise model, which are valid for exactly these documents in this order; see `pairwise`."""
+def cached_listwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
+    """The scores of a listwise model, which are valid for these documents in this order only; see `cached_pointwise`."""
     key, count = _call_key(texts, seed), len(texts)
     answers: list[Answer] = []
 
@@ -103,7 +103,7 @@ def missing(texts: Sequence[str], *, cache: Cache, seed: bytes, together: bool) 
     """Indexes of the documents that a call would send, because their scores are not cached. It may block.
 
     Args:
-        texts, cache, seed: As for `pairwise`.
+        texts, cache, seed: As for `cached_pointwise`.
         together: Whether the model is listwise.
     """
     if together:

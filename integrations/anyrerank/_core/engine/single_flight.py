@@ -21,7 +21,7 @@ class _Flight:
 
     Attributes:
         loop: The event loop of the call, or `None` if it is synchronous.
-        future: Its result is the values, none if the call failed, or `None` if it was cancelled.
+        future: Its result is the values; empty if the call failed, `None` if it was cancelled.
     """
 
     loop: object
@@ -29,7 +29,7 @@ class _Flight:
 
 
 class SingleFlight:
-    """The keys whose values are being computed in this process.
+    """Calls of this process that compute values for each other.
 
     A call waits only for calls on the same event loop or, if it is synchronous, for synchronous calls of other threads.
     Otherwise a synchronous call could block the very event loop that it waits for.
@@ -61,10 +61,10 @@ class SingleFlight:
             for other in others:
                 found: Mapping[bytes, bytes] | None = yield Wait(other.future)
                 cancelled = cancelled or found is None
-                landed = found or {}
-                values |= {key: landed[key] for key in missing if key in landed}
+                result = found or {}
+                values |= {key: result[key] for key in missing if key in result}
             failed = [key for key in missing if key not in values]
-            if failed and not cancelled:  # all waiting calls try at once, rather than one after another
+            if failed and not cancelled:  # all waiting calls try concurrently, not one after another
                 values |= yield from compute(failed)
         return values
 
@@ -82,16 +82,16 @@ class SingleFlight:
 
     def _computed(self, owner: object, keys: Sequence[bytes], flight: _Flight, compute: Compute) -> Flow[Values]:
         """Compute the values of claimed keys, and pass them on to the calls that wait for them."""
-        landed: Mapping[bytes, bytes] | None = None
+        result: Mapping[bytes, bytes] | None = None
         try:
             values = (yield from compute(keys)) if keys else {}
-            landed = values
+            result = values
         except Exception:
-            landed = {}
+            result = {}
             raise
         finally:
             self._release(owner, keys, flight)
-            flight.future.set_result(landed)
+            flight.future.set_result(result)
         return values
 
     def _release(self, owner: object, keys: Iterable[bytes], flight: _Flight) -> None:

@@ -1,4 +1,4 @@
-"""A limit on the requests that are in flight at once, over all calls, threads and event loops."""
+"""A limit of concurrent requests over all calls, threads and event loops: a semaphore for flows."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 
 class Slots:
-    """At most `n` flows run at once; the others wait in line, until their deadline.
+    """At most `n` flows run at once; the others wait in a queue, until their deadline.
 
     A copy or a pickle starts with all slots free, and so does a forked child.
     """

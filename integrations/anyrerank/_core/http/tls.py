@@ -17,7 +17,7 @@ class Tls:
     """TLS settings of connections.
 
     Attributes:
-        verify: `True` for the default certificate authorities, with `SSL_CERT_FILE` and `SSL_CERT_DIR`; the path of a
+        verify: `True` for those of `SSL_CERT_FILE` or `SSL_CERT_DIR`, otherwise those in `certifi`; the path of a
             file or folder of certificate authorities; or `False` to trust any server.
         certificate: Path of a PEM file with a client certificate and its key, or a pair of paths.
     """

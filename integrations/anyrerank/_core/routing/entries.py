@@ -13,8 +13,8 @@ from anyrerank._core.engine import (
     Deployment,
     RerankerOptions,
     Slots,
-    made,
     option_names,
+    parse_options,
     provider_class,
     shown,
 )
@@ -176,7 +176,8 @@ def _deployment(
     kind = provider_class(model, custom_llm_provider)
     _check_names(params, kind)
     costs = {name: params.get(name, info.get(name)) for name in _PRICES}
-    options = made(RerankerOptions, {**{name: params[name] for name in _NAMES_OF_OPTIONS & params.keys()}, **costs})
+    given = {name: params[name] for name in _NAMES_OF_OPTIONS & params.keys()}
+    options = parse_options(RerankerOptions, {**given, **costs})
     base, key = (options.api_base or "").strip(), options.api_key
     if base and not is_http_url(base):
         raise ConfigurationError("api_base must be an http(s) URL such as https://host/v1")

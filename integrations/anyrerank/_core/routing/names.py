@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from anyrerank._core.engine import RerankerOptions, Slots, made, split_model
+from anyrerank._core.engine import RerankerOptions, Slots, parse_options, split_model
 from anyrerank._core.http import Transport
 from anyrerank._core.pricing import Budget, Price
 from anyrerank._core.routing.entries import Located, budget_of, entry_of, full_name, ignored_in, settings_of
@@ -49,7 +49,7 @@ class WildcardEntry:
         elif params.get("api_key") and not (params.get("api_base") or params.get("base_url")):
             raise ConfigurationError(f"{where}: the api_key of a model '*' would be sent to every provider; remove it")
         try:
-            limit = made(RerankerOptions, {"max_parallel_requests": params.get("max_parallel_requests")})
+            limit = parse_options(RerankerOptions, {"max_parallel_requests": params.get("max_parallel_requests")})
             budget = budget_of(params)
         except (BadRequestError, ConfigurationError) as error:
             raise ConfigurationError(f"{where}: {error.message}") from None
@@ -89,7 +89,7 @@ class WildcardEntry:
 
 
 class Groups:
-    """The groups of a router by name; those of a wildcard are made when a name is asked first.
+    """The groups of a router by name; those of a wildcard are created when a name is first requested.
 
     Attributes:
         named: The groups whose names are in the `model_list`.

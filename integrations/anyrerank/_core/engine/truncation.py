@@ -1,4 +1,4 @@
-"""Cut documents to `max_tokens_per_doc`, for providers that have no such option."""
+"""Truncating documents to `max_tokens_per_doc`, for providers that have no such option."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from collections.abc import Sequence
 
 from anyrerank._core.types import BYTES_PER_TOKEN, Document
 
-LOCAL = "max_tokens_per_doc"
-"""The option that works at every provider, because it can be applied here."""
+LOCAL_OPTION = "max_tokens_per_doc"
+"""The option that works with every provider, because it can be applied here."""
 
 
-def cut(documents: Sequence[Document], rank_fields: Sequence[str] | None, tokens: int) -> list[Document]:
-    """`documents`, the long ones as copies that are cut; no tokenizer is needed, as a token has about 3 bytes or more.
+def truncated(documents: Sequence[Document], rank_fields: Sequence[str] | None, tokens: int) -> list[Document]:
+    """`documents`, the long ones as shorter copies. It needs no tokenizer: a token is taken to have 3 bytes.
 
     Args:
         rank_fields: The fields that share the tokens of a mapping, in order; by default its `text`.
-        tokens: How many tokens each document may have.
+        tokens: Maximum number of tokens of a document.
     """
     names = rank_fields or ("text",)
     return [_cut(document, names, tokens * BYTES_PER_TOKEN) for document in documents]
@@ -36,7 +36,7 @@ def _cut(document: Document, names: Sequence[str], size: int) -> Document:
 
 
 def _beginning(text: str, size: int) -> str:
-    """The whole characters in the first `size` bytes; not only blanks if there is more, as a blank is not ranked."""
+    """The whole characters in the first `size` bytes, or after leading blanks: a blank document is not ranked."""
     if len(text) * 4 <= size or len(_encoded(text)) <= size:
         return text
     if size <= 0:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from anyrerank._core.engine.cutting import cut
+from anyrerank._core.engine.truncation import truncated
 
 
 @pytest.mark.parametrize(
@@ -28,17 +28,17 @@ from anyrerank._core.engine.cutting import cut
 def test_text_keeps_the_first_three_bytes_for_each_token(document: Any, rank_fields: Any, expected: Any) -> None:
     if rank_fields:
         expected = {"a": "1234", "b": "56", "c": "", "text": "untouched"}
-    assert cut([document], rank_fields, 2) == [expected]
+    assert truncated([document], rank_fields, 2) == [expected]
 
 
 def test_document_that_is_short_enough_is_not_copied() -> None:
     document = {"text": "short"}
-    assert cut([document], None, 2)[0] is document
+    assert truncated([document], None, 2)[0] is document
 
 
 @given(st.text(st.characters(exclude_categories=[]), min_size=1), st.integers(1, 9))
 def test_cut_text_is_a_beginning_that_is_not_blank(text: str, tokens: int) -> None:
-    (found,) = cut([text], None, tokens)
+    (found,) = truncated([text], None, tokens)
     assert isinstance(found, str)
     assert text.startswith(found) or text.lstrip().startswith(found)
     assert found.strip() or not text.strip()

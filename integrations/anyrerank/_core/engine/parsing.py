@@ -1,4 +1,4 @@
-"""Options from what callers pass: LiteLLM's names, overrides of a call, and the message for a wrong value."""
+"""Parsing options: aliases, overrides of a call, and the messages for invalid values."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
@@ -44,7 +44,7 @@ def two_values(name: str, alias: str) -> BadRequestError:
     )
 
 
-def made(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
+def parse_options(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
     """`model` with the values in `given`, which may use the names of LiteLLM; other names become `options`.
 
     Raises:
@@ -80,7 +80,7 @@ def _sorted_in(model: type[Options], given: Mapping[str, Any]) -> dict[str, Any]
     others = {name: value for name, value in plain.items() if name not in known and value is not None}
     options = known.get("options") or {}
     if not isinstance(options, Mapping):
-        return known  # which validation refuses
+        return known  # validation rejects it
     if fields := sorted(options.keys() & model.model_fields.keys()):
         raise BadRequestError(f"options must not hold {', '.join(fields)}: pass it by its own name")
     if others:
@@ -101,7 +101,7 @@ def validated(model: type[OptionsT], given: Mapping[str, Any]) -> OptionsT:
 
 
 def problem(error: ValidationError, model: type[BaseModel], given: Mapping[str, Any]) -> str:
-    """The message for the first option that pydantic refused."""
+    """The message for the first option that pydantic rejected."""
     faults = error.errors(include_url=False)
     first = next((each for each in faults if each["type"] == "extra_forbidden"), faults[0])  # a typo explains others
     name = str(first["loc"][0]) if first["loc"] else ""
@@ -127,7 +127,7 @@ def shown(value: object) -> str:
 
 
 def _shown_of(value: object, *, is_choice: bool, is_secret: bool) -> str:
-    """The value of an option for an error message; a short string in place of a choice is shown."""
+    """The value of an option for an error message; of the strings, only a short one for a choice is shown."""
     if is_choice and isinstance(value, str) and len(value) <= _LONGEST_CHOICE:
         return repr(value)
     return _type_of(value) if is_secret and value is not None else shown(value)
@@ -138,4 +138,4 @@ def _type_of(value: object) -> str:
 
 
 _LONGEST_CHOICE = 40
-"""A longer string in the place of a choice may be something else, such as a text."""
+"""A longer string may be something else than a misspelt choice, such as a document."""

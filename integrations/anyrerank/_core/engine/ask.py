@@ -1,4 +1,4 @@
-"""Ask one deployment: cache, batches, budgets and retries around the flow of the provider."""
+"""`ask`: the scores of one deployment, with cache, batches, budgets and retries around the flow of the provider."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from functools import partial
 
 from anyrerank._core.engine.batching import batched, part_of
 from anyrerank._core.engine.call import Call
-from anyrerank._core.engine.cutting import LOCAL, cut
+from anyrerank._core.engine.candidates import identity
 from anyrerank._core.engine.deployment import Deployment
-from anyrerank._core.engine.documents import identity
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.pacing import paced
 from anyrerank._core.engine.retry import RetryPolicy, recorded, retried
-from anyrerank._core.engine.score_cache import callwise, missing, pairwise, seed_of
+from anyrerank._core.engine.score_cache import cached_listwise, cached_pointwise, missing, seed_of
+from anyrerank._core.engine.truncation import LOCAL_OPTION, truncated
 from anyrerank._core.limits import Turns
 from anyrerank._core.pricing import Payer, charged, estimate_cost, reserved, total_cost
 from anyrerank._core.runtime import Flow
@@ -30,22 +30,24 @@ def ask(call: Call, deployment: Deployment, query: str, policy: RetryPolicy) -> 
     Args:
         call: The call, to which the attempts are added.
         deployment: The deployment to ask.
-        query: As the guardrails left it.
+        query: The query that the guardrails returned.
         policy: Retries of each request.
 
     Raises:
         RerankError: As described at `anyrerank.rerank`.
     """
-    asking = _Asking(call, deployment, deployment.connected(), policy)
-    request = asking.request(query)
+    task = _Ask(call, deployment, deployment.connected(), policy)
+    request = task.request(query)
     cache = call.options.cache
     if cache is None:
-        return asking.send(request, call.candidates.index_of)
-    return asking.cached(request, cache)
+        return task.send(request, call.candidates.index_of)
+    return task.cached(request, cache)
 
 
 @dataclass(frozen=True, slots=True)
-class _Asking:
+class _Ask:
+    """One deployment that is asked for the scores of a call."""
+
     call: Call
     deployment: Deployment
     provider: Provider
@@ -61,8 +63,8 @@ class _Asking:
         deployment.check_score_mode(options)
         fused = deployment.fuse(options) is not None
         given, documents = deployment.provider_options(options), candidates.documents
-        if LOCAL in given and not self.provider.cuts_documents(given):
-            documents = cut(documents, options.rank_fields, given.pop(LOCAL))
+        if LOCAL_OPTION in given and not self.provider.cuts_documents(given):
+            documents = truncated(documents, options.rank_fields, given.pop(LOCAL_OPTION))
         request = RerankRequest(
             query=query,
             documents=documents,
@@ -87,7 +89,7 @@ class _Asking:
             return answer, total_cost(call.attempts[before:])
 
         texts, seed = _cache_key(request, provider, call.options)
-        answer, call.saved = yield from (callwise if provider.ranks_together else pairwise)(
+        answer, call.saved = yield from (cached_listwise if provider.ranks_together else cached_pointwise)(
             texts, send, cache=cache, seed=seed
         )
         return answer
@@ -125,7 +127,7 @@ class _Asking:
         return retried(lambda: self._attempt(request), self.policy)
 
     def _attempt(self, request: RerankRequest) -> Flow[Answer]:
-        """The answer to a request that is sent once, at its turn: so the wait for a slot comes first."""
+        """The answer to a request that is sent once. It waits for a slot first, then for the rate limits."""
         flow = recorded(self.provider.flow(request), partial(self._record, request))
         if limits := _limits(self.call.options, self.deployment):
             flow = paced(flow, limits, request, self.call.deadline)
@@ -159,7 +161,7 @@ def _may_split(provider: Provider, options: Options, starts: Sequence[int], coun
 
 
 def _cache_key(request: RerankRequest, provider: Provider, options: Options) -> tuple[list[str], bytes]:
-    """What the score cache knows the documents of a request by: their texts, and the rest as a digest."""
+    """The key of a request in the score cache: the texts of its documents, and a digest of everything else."""
     texts = [identity(each, request.rank_fields, whole=provider.sends_mappings) for each in request.documents]
     return texts, seed_of(request, *provider.identity, options.batch_size, options.allow_split)
 
@@ -193,11 +195,11 @@ def _limits(options: Options, deployment: Deployment) -> list[Turns]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What a call would send to a deployment.
+    """The requests that a call would send to a deployment.
 
     Attributes:
         parts: The requests after splitting.
-        documents: Number of documents in them; the scores of the others are cached, or the same.
+        documents: Number of documents in them; the others are cached or duplicates.
         units: Search units, as most providers count them.
         dollars: US dollars, or `None` if the price is not known.
     """
@@ -214,15 +216,15 @@ class Plan:
 
 
 def planned(call: Call, deployment: Deployment) -> Plan:
-    """What `ask` would send. Sends nothing; a cache may block.
+    """The requests that `ask` would send. Sends nothing; a cache may block.
 
-    The limit of a server that says itself how many documents it takes is not known here.
+    The limit of documents per request is unknown for a server that reports it itself.
 
     Raises:
         RerankError: The deployment cannot be asked.
     """
     provider, options = deployment.connected(), call.options
-    request = _Asking(call, deployment, provider, RetryPolicy()).request(call.query)
+    request = _Ask(call, deployment, provider, RetryPolicy()).request(call.query)
     if options.cache is not None:
         texts, seed = _cache_key(request, provider, options)
         indexes = missing(texts, cache=options.cache, seed=seed, together=provider.ranks_together)
