@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -282,7 +283,7 @@ def test_change_by_another_process_is_seen(gateway: Running, tmp_path: Path) -> 
 
 def test_database_out_of_reach_leaves_the_keys_in_memory(gateway: Running, tmp_path: Path) -> None:
     key = gateway.new_key()
-    with sqlite3.connect(tmp_path / "keys.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as connection, connection:
         connection.execute("DROP TABLE anyrerank_changes")
     answer = gateway.post("/key/generate")
     assert (answer.status_code, answer.json()["error"]["type"]) == (503, "unavailable")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import ClassVar
 from urllib.parse import quote, urlsplit, urlunsplit
 
-from tests.support.server_process import HOST, ServerProcess, missing
+from tests.support.server_process import HOST, ServerProcess, free_port, missing
 
 _PROGRAM = shutil.which("redis-server") or shutil.which("valkey-server")
 _VARIABLE = "ANYRERANK_TEST_REDIS_URL"
@@ -48,6 +48,8 @@ class RedisServer(ServerProcess):
         own = {"bind": HOST, "port": str(self.port), "save": "", "dir": str(self.folder)}
         if self._password is not None:
             own["requirepass"] = self._password
+        if "cluster_enabled" in settings:
+            own["cluster-port"] = str(free_port())  # by default its port plus 10,000, which a connection may have
         given = {**own, **settings}.items()
         return [self._program, *(word for name, value in given for word in (f"--{name.replace('_', '-')}", value))]
 

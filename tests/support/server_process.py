@@ -41,7 +41,7 @@ class ServerProcess(ABC):
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
         self._reaper: subprocess.Popen[bytes] | None = None
 
@@ -174,7 +174,7 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _free_port() -> int:
+def free_port() -> int:
     """A port that is not in use."""
     while True:
         port = random.choice(_PORTS)

@@ -6,6 +6,7 @@ import json
 import sqlite3
 import sys
 import time
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 
@@ -76,7 +77,7 @@ def test_database_is_that_of_the_environment_or_of_the_user(
 def test_upgrade_makes_the_tables_and_may_be_repeated(url: str, tmp_path: Path) -> None:
     for _ in range(2):
         assert run("db", "upgrade", "--db", url).stdout == "the database has version 2\n"
-    with sqlite3.connect(tmp_path / "keys.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "keys.db")) as connection, connection:
         assert connection.execute("SELECT number FROM anyrerank_changes").fetchall() == [(0,)]
 
 
