@@ -30,7 +30,8 @@ layers: $(VENV)/.dev
 
 docs: .venv-docs/.done ## the documentation, in site/; a broken link or an undocumented public name is an error
 	@if [ -x .venv-docs/bin/zensical ]; then \
-		.venv-docs/bin/zensical build --clean --strict && .venv-docs/bin/python tests/docs/check_site.py site; \
+		.venv-docs/bin/zensical build --clean --strict && .venv-docs/bin/python tests/docs/attach_files.py site \
+			&& .venv-docs/bin/python tests/docs/check_site.py site; \
 	else \
 		echo "the site needs Python 3.11 or later: left out"; \
 	fi

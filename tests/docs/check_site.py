@@ -1,6 +1,6 @@
-"""Checks the built site: nothing is loaded from elsewhere, and every public name is documented.
+"""Checks the built site: nothing is loaded from elsewhere, no link leaves it, and every public name is documented.
 
-`make docs` runs it after the generator, which checks the links. It needs the standard library only.
+`make docs` runs it after the generator, which checks the links between pages. It needs the standard library only.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 _ADDRESS = r"((?:https?:)?//[^\s\"'>)]+)"
 _LOADED = re.compile(rf"<(?:link|script|img|iframe|source|video|audio)\b[^>]*?\b(?:href|src|srcset)=\"?{_ADDRESS}")
 _IN_STYLES = re.compile(rf"(?:url\(|@import)\s*[\"']?{_ADDRESS}")
+_RELATIVE = re.compile(r"\bhref=\"?((?!https?:|mailto:|/)[^\s\"#>]+)")
 _ANCHOR = re.compile(r"\bid=\"?(anyrerank[\w.]*)")
 
 
@@ -25,6 +26,16 @@ def outside(site: Path) -> list[str]:
             text = page.read_text(encoding="utf-8")
             found += [f"{page.relative_to(site)}: {address}" for address in pattern.findall(text)]
     return found
+
+
+def missing(site: Path) -> list[str]:
+    """The relative links that lead to no file of the site, as `page: link`."""
+    return [
+        f"{page.relative_to(site)}: {link}"
+        for page in sorted(site.rglob("*.html"))
+        for link in _RELATIVE.findall(page.read_text(encoding="utf-8"))
+        if not (target := (page.parent / link).resolve()).is_relative_to(site) or not target.exists()
+    ]
 
 
 def undocumented(site: Path) -> list[str]:
@@ -63,6 +74,7 @@ def main(site: Path) -> int:
     """Print what is wrong with the site, and return the exit status."""
     problems = [
         *(f"loaded from elsewhere: {each}" for each in outside(site)),
+        *(f"not in the site: {each}" for each in missing(site.resolve())),
         *(
             f"not in the API reference: {each} needs a docstring, or its page under docs/api"
             for each in undocumented(site)
