@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+from tests.support.extras import SERVE
 from tests.support.loopback import Loopback
 from tests.support.processes import python
 
@@ -24,6 +26,28 @@ heavy = ("haystack", "langchain_core", "llama_index", "aiohttp", "sklearn", "tor
 print([name for name in heavy if name in sys.modules], [event for event in sockets if event != "socket.gethostname"])
 """
     assert python(code) == "[] []"
+
+
+def test_a_gateway_starts_without_asking_another_host(tmp_path: Path) -> None:
+    entry = "{model_name: rerank, litellm_params: {model: cohere/rerank-v3.5, api_key: a-key}}"
+    (tmp_path / "config.yaml").write_text(f"model_list: [{entry}]", encoding="utf-8")
+    code = f"""
+import atexit, os, socket, sys
+os.chdir({str(tmp_path)!r})
+os.environ["XDG_STATE_HOME"] = {str(tmp_path)!r}
+asked = set()
+
+def watch(event, arguments):
+    if event in ("socket.connect", "socket.sendto") and arguments[0].family != socket.AF_UNIX:
+        asked.add(arguments[1][0])
+    elif event in ("socket.getaddrinfo", "socket.gethostbyname"):
+        asked.add(arguments[0])
+
+sys.addaudithook(watch)
+atexit.register(lambda: print(sorted(asked - {{"127.0.0.1", None}}), file=sys.__stdout__))
+{SERVE}
+"""
+    assert python(code) == "[]"
 
 
 @pytest.mark.parametrize("name", ["cohere", "bedrock", "sentence_transformers"])

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 import sys
-import tarfile
 import zipfile
 from collections.abc import Iterator
-from importlib.metadata import Distribution, distribution, distributions
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +13,7 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
+from tests.support.environments import link_requirements, run
 from tests.support.pages import ROOT
 
 if sys.version_info >= (3, 11):
@@ -28,32 +25,6 @@ SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(enc
 EXTRAS: dict[str, list[str]] = SETTINGS["project"]["optional-dependencies"]
 CONSTRAINTS = ("constraints.txt", "constraints-floors.txt")
 NOT_IN_ALL = {"all", "guardrails", "haystack", "sentence-transformers"}
-
-
-def run(*command: str | Path, cwd: Path) -> str:
-    environment = {**os.environ, "PYTHONPATH": str(cwd / "integrations")}
-    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)  # noqa: S603
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout
-
-
-@pytest.fixture(scope="module")
-def sdist(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The unpacked sdist."""
-    folder = tmp_path_factory.mktemp("sdist")
-    run(sys.executable, "-m", "hatchling", "build", "--target", "sdist", "--directory", folder, cwd=ROOT)
-    (archive,) = folder.glob("*.tar.gz")
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="data")
-    return archive.with_name(archive.name.removesuffix(".tar.gz"))
-
-
-@pytest.fixture(scope="module")
-def wheel(sdist: Path) -> Path:
-    """The wheel, built from the sdist."""
-    run(sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", sdist.parent, cwd=sdist)
-    (found,) = sdist.parent.glob("*.whl")
-    return found
 
 
 def test_the_wheel_holds_every_file_of_the_package_and_no_other(wheel: Path) -> None:
@@ -71,57 +42,17 @@ def test_the_wheel_names_its_licences_and_its_command(wheel: Path) -> None:
     assert "anyrerank = anyrerank.__main__:main" in files["entry_points.txt"]
 
 
-def test_the_wheel_reranks_with_the_dependencies_that_it_declares_alone(wheel: Path, tmp_path: Path) -> None:
-    site = tmp_path / "site"
-    run(
-        sys.executable,
-        "-m",
-        "pip",
-        "install",
-        "--quiet",
-        "--no-deps",
-        "--no-index",
-        "--target",
-        site,
-        wheel,
-        cwd=tmp_path,
-    )
-    (installed,) = distributions(name="anyrerank", path=[str(site)])
-    for name in required(installed):
-        link_into(site, name)
+def test_the_wheel_reranks_with_the_dependencies_that_it_declares_alone(installed: Path, tmp_path: Path) -> None:
+    link_requirements(installed, tmp_path / "requirements")
     code = f"""
 import sys
-sys.path.append({str(site)!r})
+sys.path += [{str(installed)!r}, {str(tmp_path / "requirements")!r}]
 import anyrerank
 response = anyrerank.rerank("local/lexical", "Which planet is red?", ["Venus is hot.", "Mars is the red planet."])
 print(anyrerank.__file__, response.results[0].index, "langchain_core" in sys.modules)
 """
     printed = run(sys.executable, "-I", "-S", "-c", code, cwd=tmp_path)
-    assert printed.split() == [str(site / "anyrerank" / "__init__.py"), "1", "False"]
-
-
-def required(of: Distribution) -> set[str]:
-    """What a distribution requires without extras, and what that requires."""
-    found: set[str] = set()
-    waiting = [of]
-    while waiting:
-        for line in waiting.pop().requires or ():
-            requirement = Requirement(line)
-            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
-                continue
-            if (name := canonicalize_name(requirement.name)) not in found:
-                found.add(name)
-                waiting.append(distribution(name))
-    return found
-
-
-def link_into(site: Path, name: str) -> None:
-    """Make the modules of an installed distribution importable from `site`."""
-    installed = distribution(name)
-    for top in {path.parts[0] for path in installed.files or () if path.parts[0] not in ("..", "__pycache__")}:
-        link = site / top
-        if not link.exists():
-            link.symlink_to(Path(str(installed.locate_file(top))))
+    assert printed.split() == [str(installed / "anyrerank" / "__init__.py"), "1", "False"]
 
 
 def test_the_sdist_holds_what_its_tests_need(sdist: Path) -> None:

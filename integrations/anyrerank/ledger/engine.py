@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 from sqlalchemy.pool import NullPool
 
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import ConfigurationError, MissingExtraError
 
 _POSTGRESQL = ("postgres", "postgresql")
 _IN_MEMORY = (None, "", ":memory:")
@@ -41,6 +41,7 @@ def new_engine(url: sa.URL) -> sa.Engine:
 
     Raises:
         ConfigurationError: SQLAlchemy has no such dialect, or its driver is missing, asynchronous or misconfigured.
+        MissingExtraError: The driver of PostgreSQL is not installed.
     """
     try:
         if url.get_dialect().is_async:
@@ -49,8 +50,10 @@ def new_engine(url: sa.URL) -> sa.Engine:
     except (NoSuchModuleError, ArgumentError):
         raise ConfigurationError(f"SQLAlchemy has no database driver named {url.drivername}") from None
     except ImportError as error:
-        hint = ": pip install 'psycopg[binary]'" if url.drivername == "postgresql+psycopg" else ""
-        raise ConfigurationError(f"the driver of {url.drivername} cannot be imported: {error}{hint}") from None
+        problem = f"the driver of {url.drivername} cannot be imported: {error}"
+        if url.drivername == "postgresql+psycopg":
+            raise MissingExtraError(f"{problem}: pip install 'anyrerank[postgres]'") from None
+        raise ConfigurationError(problem) from None
     except ValueError:
         raise ConfigurationError(f"{url.drivername} does not accept an option in the ledger's URL") from None
 

@@ -140,4 +140,4 @@ def test_database_that_is_not_supported_is_named_with_those_that_are() -> None:
 
 def test_postgresql_without_its_driver_names_the_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "psycopg", None)
-    assert "pip install 'psycopg[binary]'" in error_of(run("keys", "list", "--db", "postgresql://host/name"))
+    assert "pip install 'anyrerank[postgres]'" in error_of(run("keys", "list", "--db", "postgresql://host/name"))

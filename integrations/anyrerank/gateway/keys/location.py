@@ -54,6 +54,6 @@ def checked_url(url: str) -> str:
             reason = " ".join(str(error).split())[:100]
             raise ConfigurationError(
                 f"database_url: PostgreSQL needs psycopg, which cannot be imported ({reason}): pip install "
-                "'psycopg[binary]'"
+                "'anyrerank[postgres]'"
             ) from None
     return url
