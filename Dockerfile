@@ -1,10 +1,13 @@
 # The gateway: docker build -t anyrerank . && docker run -p 4000:4000 -v ./config.yaml:/config/config.yaml:ro anyrerank
 FROM python:3.12-slim AS build
 WORKDIR /src
-COPY pyproject.toml constraints.txt README.md LICENSE ./
-COPY integrations integrations
+COPY deploy/image deploy/image
 RUN python -m venv /opt/anyrerank \
-    && /opt/anyrerank/bin/pip install --no-cache-dir --constraint constraints.txt ".[gateway,otel,postgres,redis]"
+    && /opt/anyrerank/bin/pip install --no-cache-dir --require-hashes --requirement deploy/image/requirements.txt \
+    && pip install --no-cache-dir --require-hashes --requirement deploy/image/build.txt
+COPY pyproject.toml README.md LICENSE ./
+COPY integrations integrations
+RUN python -m hatchling build --target wheel && /opt/anyrerank/bin/pip install --no-cache-dir --no-deps dist/*.whl
 
 FROM python:3.12-slim
 RUN useradd --create-home --uid 10001 anyrerank && mkdir /data && chown anyrerank /data

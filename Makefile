@@ -5,13 +5,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 CONSTRAINTS := constraints.txt
-COMPILE := $(BIN)/uv pip compile pyproject.toml --extra all --group audit --group dev --group docs --universal --python-version 3.10 --upgrade \
-	--no-emit-index-url --no-header --no-annotate --quiet
+COMPILE := $(BIN)/uv pip compile --no-emit-index-url --no-header --no-annotate --quiet
+PIN := $(COMPILE) pyproject.toml --extra all --group audit --group dev --group docs --universal --python-version 3.10 --upgrade
+PIN_IMAGE := $(COMPILE) --constraint constraints.txt --generate-hashes --python-version 3.12 --python-platform linux
 ARGS ?=
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
-.PHONY: demo test lint types layers docs pages unit quick test-local test-servers test-engines bench chaos floors licences sbom pins clean
+.PHONY: demo test lint types layers docs pages unit quick test-local test-servers test-engines packages bench chaos floors licences sbom pins clean
 
 demo: $(VENV)/.demo ## show retrieved chunks being reranked in LangChain and LlamaIndex
 	@$(BIN)/anyrerank demo $(ARGS)
@@ -54,6 +55,9 @@ test-servers: $(VENV)/.dev ## against Infinity and LiteLLM's proxy, each in an e
 test-engines: .venv-engines/.done ## RerankBatch in Ray Data, Spark, Daft, Dask and datasets: 1.5 GB; Spark needs Java 17 and Python 3.11
 	.venv-engines/bin/python -m pytest tests/engines $(ARGS)
 
+packages: $(VENV)/.dev ## the wheel with each extra in a fresh environment: that it works, and its size in the README
+	$(BIN)/python -m tests.packages
+
 bench: $(VENV)/.dev ## figures against bare clients, on an idle machine
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
@@ -71,10 +75,13 @@ sbom: .venv-audit/.done ## the components of what [all] installs, as CycloneDX i
 	.venv-audit/bin/cyclonedx-py environment --pyproject pyproject.toml --mc-type library --output-reproducible \
 		--output-file sbom.json .venv-runtime/bin/python
 
-pins: $(VENV)/.dev ## write both constraint files anew
+pins: $(VENV)/.dev ## write the constraint files, and what the image installs, anew
 	$(PIP) uv
-	$(COMPILE) --output-file constraints.txt
-	$(COMPILE) --resolution lowest-direct --output-file constraints-floors.txt
+	$(PIN) --output-file constraints.txt
+	$(PIN) --resolution lowest-direct --output-file constraints-floors.txt
+	$(PIN_IMAGE) pyproject.toml --extra gateway --extra otel --extra postgres --extra redis \
+		--output-file deploy/image/requirements.txt
+	echo hatchling | $(PIN_IMAGE) - --output-file deploy/image/build.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

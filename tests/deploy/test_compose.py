@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import yaml
 from tests.support.pages import ROOT
@@ -15,6 +16,7 @@ GATEWAYS = {name: each for name, each in SERVICES.items() if name.startswith("ga
 EXAMPLE = dict(re.findall(r"^(\w+)=(.*)$", (ROOT / ".env.example").read_text(encoding="utf-8"), re.MULTILINE))
 NGINX = (ROOT / "deploy" / "nginx" / "nginx.conf").read_text(encoding="utf-8")
 UPSTREAM = (ROOT / "deploy" / "nginx" / "gateways.conf").read_text(encoding="utf-8")
+DOCKERFILE = (ROOT / "Dockerfile").read_text(encoding="utf-8")
 CONFIG = ROOT / "deploy" / "kubernetes" / "config.yaml"
 
 
@@ -60,8 +62,7 @@ def test_gateway_may_take_as_long_as_it_needs_to_drain() -> None:
 
 
 def test_proxy_knows_the_gateways_and_their_port() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    (port,) = re.findall(r"^EXPOSE (\d+)$", dockerfile, re.MULTILINE)
+    (port,) = re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"^server (\S+) ", UPSTREAM, re.MULTILINE) == [f"{name}:{port}" for name in GATEWAYS]
     (published,) = SERVICES["proxy"]["ports"]
     assert published.split(":")[-1] == setting("listen")
@@ -77,7 +78,14 @@ def test_proxy_takes_the_bodies_and_waits_for_the_answers_that_the_gateway_allow
     assert int(setting("proxy_read_timeout").rstrip("s")) > 600
 
 
-def test_image_has_the_extras_that_the_configuration_needs() -> None:
-    dockerfile = (ROOT / "Dockerfile").read_text(encoding="utf-8")
-    (extras,) = re.findall(r'"\.\[([^]]*)\]"', dockerfile)
-    assert {"gateway", "postgres", "redis"} <= set(extras.split(","))
+def test_image_has_what_the_configuration_needs_in_the_versions_that_the_tests_run_with() -> None:
+    """And no file of another content: pip compares hashes."""
+    assert DOCKERFILE.count("--require-hashes") == 2
+    installed = pins(ROOT / "deploy" / "image" / "requirements.txt")
+    assert {"alembic", "opentelemetry-api", "psycopg", "psycopg-binary", "redis", "uvicorn"} <= dict(installed).keys()
+    assert installed | pins(ROOT / "deploy" / "image" / "build.txt") <= pins(ROOT / "constraints.txt")
+
+
+def pins(file: Path) -> set[tuple[str, str]]:
+    """The names and versions in a file of pip."""
+    return set(re.findall(r"^([\w-]+)==([^\s;]+)", file.read_text(encoding="utf-8"), re.MULTILINE))
