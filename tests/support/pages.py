@@ -15,6 +15,7 @@ from typing import Protocol
 
 from langchain_core.vectorstores import VectorStore
 from llama_index.core.base.base_query_engine import BaseQueryEngine
+from llama_index.core.base.base_retriever import BaseRetriever
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 
 
@@ -24,6 +25,8 @@ class Index(Protocol):
     def as_query_engine(
         self, *, similarity_top_k: int, node_postprocessors: list[BaseNodePostprocessor]
     ) -> BaseQueryEngine: ...
+
+    def as_retriever(self, *, similarity_top_k: int) -> BaseRetriever: ...
 
 
 store: VectorStore
