@@ -81,7 +81,7 @@ pins: $(VENV)/.dev ## write the constraint files, and what the image installs, a
 	$(PIN) --resolution lowest-direct --output-file constraints-floors.txt
 	$(PIN_IMAGE) pyproject.toml --extra gateway --extra otel --extra postgres --extra redis \
 		--output-file deploy/image/requirements.txt
-	echo hatchling | $(PIN_IMAGE) - --output-file deploy/image/build.txt
+	printf 'hatchling\nhatch-fancy-pypi-readme\n' | $(PIN_IMAGE) - --output-file deploy/image/build.txt
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)

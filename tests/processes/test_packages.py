@@ -42,6 +42,15 @@ def test_the_wheel_names_its_licences_and_its_command(wheel: Path) -> None:
     assert "anyrerank = anyrerank.__main__:main" in files["entry_points.txt"]
 
 
+def test_every_link_of_the_description_works_on_its_own(wheel: Path) -> None:
+    with zipfile.ZipFile(wheel) as opened:
+        (metadata,) = (opened.read(name).decode() for name in opened.namelist() if name.endswith("/METADATA"))
+    assert "Description-Content-Type: text/markdown" in metadata
+    description = metadata.partition("\n\n")[2]
+    assert description.startswith("# anyrerank\n")
+    assert re.findall(r"\]\((?!https:|#)[^)]*\)", description) == []
+
+
 def test_the_wheel_reranks_with_the_dependencies_that_it_declares_alone(installed: Path, tmp_path: Path) -> None:
     link_requirements(installed, tmp_path / "requirements")
     code = f"""
