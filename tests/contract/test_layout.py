@@ -1,4 +1,4 @@
-"""The house: its rooms, their faces, and its pictures in CONTRIBUTING.md."""
+"""The layers of the package: what may be imported from where, and their pictures in CONTRIBUTING.md."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ else:
 
 PACKAGE = Path(str(anyrerank.__file__)).parent
 ROOT = PACKAGE.parents[1]
-ROOMS = (
+PACKAGES = (
     *(
-        f"anyrerank.{house}.{path.name}"
-        for house in ("_core", "gateway")
-        for path in (PACKAGE / house).iterdir()
+        f"anyrerank.{parent}.{path.name}"
+        for parent in ("_core", "gateway")
+        for path in (PACKAGE / parent).iterdir()
         if (path / "__init__.py").exists()
     ),
     *(
@@ -62,13 +62,13 @@ def imports_of(path: Path) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("path", MODULES, ids=module_of)
-def test_nothing_reaches_past_the_face_of_a_room(path: Path) -> None:
+def test_other_packages_are_imported_from_their_init_only(path: Path) -> None:
     mine = f"{module_of(path)}."
     past = [
-        (room, target)
+        (package, target)
         for target in imports_of(path)
-        for room in ROOMS
-        if target.startswith(f"{room}.") and not mine.startswith(f"{room}.")
+        for package in PACKAGES
+        if target.startswith(f"{package}.") and not mine.startswith(f"{package}.")
     ]
     assert past == []
 
@@ -81,14 +81,12 @@ def layers_of(contract: str) -> list[str]:
     return layers
 
 
-@pytest.mark.parametrize(
-    ("top", "contract"), [("__main__", "floors"), ("server", "every room of the gateway has a floor")]
-)
-def test_a_picture_shows_the_floors_of_an_import_contract(top: str, contract: str) -> None:
+@pytest.mark.parametrize(("top", "contract"), [("__main__", "layers"), ("server", "layers of the gateway")])
+def test_a_picture_shows_the_layers_of_an_import_contract(top: str, contract: str) -> None:
     page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
     (picture,) = re.findall(rf"```text\n({top}\b.*?)```", page, re.DOTALL)
-    floors = [re.split(r"\s{2,}", line)[0] for line in picture.strip().splitlines()]
-    assert floors == layers_of(contract)
+    shown = [re.split(r"\s{2,}", line)[0] for line in picture.strip().splitlines()]
+    assert shown == layers_of(contract)
 
 
 def test_the_package_has_few_entries_and_no_file_is_long() -> None:

@@ -46,19 +46,19 @@ def undocumented(site: Path) -> list[str]:
 
 def _entry(name: str) -> re.Pattern[str]:
     """Matches the anchor of a name; one that a module has too is listed as a member of the module that defines it."""
-    room, _, last = name.rpartition(".")
-    return re.compile(rf"{re.escape(room)}(\.[a-z_]+)?\.{last}")
+    package, _, last = name.rpartition(".")
+    return re.compile(rf"{re.escape(package)}(\.[a-z_]+)?\.{last}")
 
 
 def public_names() -> set[str]:
-    """Every name in `__all__` of a room that users may import, with the name of the room."""
-    package = ROOT / "integrations" / "anyrerank"
-    rooms = [package, *(path.parent for path in package.glob("[!_]*/__init__.py"))]
+    """Every name in `__all__` of a package that users may import, with the name of the package."""
+    root = ROOT / "integrations" / "anyrerank"
+    packages = [root, *(path.parent for path in root.glob("[!_]*/__init__.py"))]
     return {
-        f"{'.'.join(room.relative_to(package.parent).parts)}.{name}"
-        for room in rooms
-        if room.name not in ("cli", "demo")  # what the commands are made of
-        for name in _listed(room / "__init__.py")
+        f"{'.'.join(package.relative_to(root.parent).parts)}.{name}"
+        for package in packages
+        if package.name not in ("cli", "demo")  # what the commands are made of
+        for name in _listed(package / "__init__.py")
         if name != "__version__"
     }
 

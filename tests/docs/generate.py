@@ -122,7 +122,7 @@ def extras() -> str:
 
 def architecture() -> str:
     """How the code is arranged, from CONTRIBUTING."""
-    found = re.search(r"^## The house\n.*?(?=^## Habits)", _text("CONTRIBUTING.md"), flags=re.DOTALL | re.MULTILINE)
+    found = re.search(r"^## Layers\n.*?(?=^## Habits)", _text("CONTRIBUTING.md"), flags=re.DOTALL | re.MULTILINE)
     assert found is not None
     return found[0].strip()
 

@@ -1,4 +1,4 @@
-"""Sending requests: the only room that knows an HTTP library."""
+"""Sending requests: the only package that knows an HTTP library."""
 
 from anyrerank._core.http.forbidden import NetworkForbiddenError, forbid_network
 from anyrerank._core.http.tls import DEFAULT_TLS, Tls

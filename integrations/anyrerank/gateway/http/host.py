@@ -1,4 +1,4 @@
-"""What this room needs of the gateway."""
+"""What this package needs of the gateway."""
 
 from __future__ import annotations
 
