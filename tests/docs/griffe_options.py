@@ -27,9 +27,10 @@ class Options(griffe.Extension):
                 func.docstring = griffe.Docstring(text, parent=func)
 
     def on_instance(self, *, obj: Any, **others: Any) -> None:
-        """Give each name an entry of its own, where a docstring describes several in one."""
+        """Give each name an entry of its own, where a docstring describes several in one, and show examples as code."""
         if obj.docstring is not None:
-            obj.docstring.value = _SEVERAL.sub(_one_each, obj.docstring.value)
+            text = re.sub(r"^Example:$", "Examples:", obj.docstring.value, flags=re.MULTILINE)
+            obj.docstring.value = _SEVERAL.sub(_one_each, text)
 
     def on_package(self, *, pkg: Any, **others: Any) -> None:
         """Show the fields of models with their types, without what pydantic does with them."""

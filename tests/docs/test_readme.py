@@ -114,6 +114,14 @@ def test_the_picture_is_what_happens() -> None:
     assert [result.document["text"] for result in response.results if result.document] == after
 
 
+def test_the_pages_say_how_many_providers_there_are() -> None:
+    start = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    said = [
+        *re.findall(r"^- (\d+) providers|^\| rerank providers \| (\d+)|lists all (\d+)", README + start, re.MULTILINE)
+    ]
+    assert [int("".join(each)) for each in said] == [len(cards())] * 3
+
+
 def test_the_table_of_providers_is_what_there_is() -> None:
     page = (ROOT / "docs" / "providers.md").read_text(encoding="utf-8")
     assert markdown(cards()) in page, "update it with: anyrerank providers --markdown"

@@ -23,6 +23,7 @@ else:
 
 SETTINGS: dict[str, Any] = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS: dict[str, list[str]] = SETTINGS["project"]["optional-dependencies"]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
 CONSTRAINTS = ("constraints.txt", "constraints-floors.txt")
 NOT_IN_ALL = {"all", "guardrails", "haystack", "sentence-transformers"}
 
@@ -101,6 +102,8 @@ def test_every_requirement_is_pinned_to_a_version_that_it_allows(name: str) -> N
 def test_every_extra_is_in_all_or_left_out_on_purpose() -> None:
     (of_all,) = (Requirement(line) for line in EXTRAS["all"])
     assert of_all.extras == EXTRAS.keys() - NOT_IN_ALL
+    (said,) = re.findall(r"^\| `all` \| all but (.*) \|.*\|$", README, re.MULTILINE)
+    assert set(re.findall(r"`([\w-]+)`", said)) == NOT_IN_ALL - {"all"}
 
 
 def test_the_extras_that_an_extra_includes_exist() -> None:
@@ -113,6 +116,6 @@ def _own_extras(requirement: Requirement) -> set[str]:
 
 
 def test_the_table_of_the_readme_lists_every_extra() -> None:
-    table = re.search(r"^\| extra \|.*\n(?:\|.*\n)+", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    table = re.search(r"^\| extra \|.*\n(?:\|.*\n)+", README, re.MULTILINE)
     assert table is not None
     assert set(re.findall(r"^\| `([\w-]+)` \|", table[0], re.MULTILINE)) == EXTRAS.keys()
