@@ -10,9 +10,11 @@ from pathlib import Path
 
 import pytest
 from tests.unit.cli.running import LINES, RERANK, run, run_process
+from typer.testing import CliRunner
 
 import anyrerank
 from anyrerank import __main__
+from anyrerank.cli import app
 
 
 def test_version_is_that_of_the_package() -> None:
@@ -22,6 +24,15 @@ def test_version_is_that_of_the_package() -> None:
 def test_app_without_a_command_lists_the_commands() -> None:
     shown = run().output
     assert all(command in shown for command in ("demo", "rerank", "providers", "spend", "compare"))
+
+
+@pytest.mark.parametrize(
+    ("typed", "completed"), [("anyrerank prov", "providers"), ("anyrerank serve --wor", "--workers")]
+)
+def test_a_shell_can_complete_commands_and_options(typed: str, completed: str) -> None:
+    count = str(len(typed.split()) - 1)
+    variables = {"COMP_WORDS": typed, "COMP_CWORD": count, "_ANYRERANK_COMPLETE": "complete_bash"}
+    assert CliRunner().invoke(app, env=variables, prog_name="anyrerank").stdout.split() == [completed]
 
 
 @pytest.mark.parametrize(
