@@ -42,7 +42,7 @@ def tried(wheel: Path, extra: str) -> Iterator[str]:
         for file, text in FILES.items():
             (folder / file).write_text(text, encoding="utf-8")
         variables = {"PATH": os.environ["PATH"], "HOME": name, "AWS_EC2_METADATA_DISABLED": "true"}
-        command = [python, "-c", PROMISES[extra]]
+        command = [str(python), "-c", PROMISES[extra]]
         done = subprocess.run(command, cwd=folder, env=variables, capture_output=True, text=True, check=False)  # noqa: S603
         if done.returncode:
             yield f"{extra} does not work: {done.stdout}{done.stderr}"
