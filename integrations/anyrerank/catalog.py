@@ -233,7 +233,7 @@ def _section(card: Card) -> str:
         f"### {card.title}",
         card.description,
         "\n".join(f"- {name}: {value}" for name, value in facts.items() if value),
-        f"```console\n{card.first_command}\n```",
+        f"```sh\n{card.first_command}\n```",
     ]
     if card.settings:
         parts.append(_table(("setting", "what it is", "variables"), map(_setting_row, card.settings.items())))
