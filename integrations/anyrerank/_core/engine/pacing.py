@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from anyrerank._core.limits import Turns
 from anyrerank._core.runtime import Deadline, Flow, Scope
-from anyrerank._core.types import Answer, RerankRequest, tokens_to_read
+from anyrerank._core.types import Answer, RerankRequest, reported_tokens, tokens_to_read
 
 
 def paced(flow: Flow[Answer], limits: Sequence[Turns], request: RerankRequest, deadline: Deadline) -> Flow[Answer]:
@@ -27,14 +27,7 @@ def paced(flow: Flow[Answer], limits: Sequence[Turns], request: RerankRequest, d
         yield from limit.wait(estimate, deadline.remaining())
     postponed = sum(limit.postponed for limit in limits)
     answer: Answer = (yield Scope(flow, postponed=postponed)) if postponed else (yield from flow)
-    if counted and (tokens := _tokens(answer)) is not None:
+    if counted and (tokens := reported_tokens(answer.meta)) is not None:
         for limit in limits:
-            limit.correct(tokens - estimate)
+            limit.correct(round(tokens) - estimate)
     return answer
-
-
-def _tokens(answer: Answer) -> int | None:
-    """The tokens that an answer reports."""
-    billed, tokens = answer.meta.billed_units, answer.meta.tokens
-    found = (billed and billed.total_tokens) or (tokens and tokens.input_tokens)
-    return round(found) if found else None

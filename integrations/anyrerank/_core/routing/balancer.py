@@ -1,4 +1,4 @@
-"""A call to several deployments: which one is asked, for how long, and what follows when it fails."""
+"""`Balancer`: a call to several deployments, with load balancing, retries and fallbacks."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ from anyrerank.errors import APITimeoutError, GuardrailRaisedError, RateLimitErr
 
 _log = logging.getLogger("anyrerank")
 
-_MOST_NAMES = 1_000
-"""Entries that are remembered: only names that callers make up for a wildcard are more."""
+_MAX_NAMES = 1_000
+"""Maximum number of entries to store: only names that callers send for a wildcard can exceed it."""
 _WARN_AGAIN = 60.0
 """Seconds between two warnings about the same fallback or cooldown."""
 _warned: MutableMapping[Sender, dict[tuple[str, ...], float]] = WeakKeyDictionary()
-"""When there was a warning about what; shared by the calls of `anyrerank.rerank`, whose balancers live for one call."""
+"""Time of each warning by its subject. `anyrerank.rerank` has a new balancer for each call, so it is not stored there."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """How a router decides; `anyrerank.Router` describes each of them."""
+    """Settings of a `Balancer`; `anyrerank.Router` describes each of them."""
 
     strategy: Strategy
     counts_tokens: bool = False
@@ -54,9 +54,9 @@ class Balancer:
     """Chooses deployments for calls, and records how these end.
 
     Args:
-        rules: How it chooses.
-        state: What the calls share.
-        sender: The usual one of its deployments; one with other certificates has its own.
+        rules: Its settings.
+        state: The routing state that its calls share.
+        sender: The sender of its deployments, except those with other certificates.
     """
 
     def __init__(self, rules: Rules, state: RoutingState, sender: Sender) -> None:
@@ -77,11 +77,11 @@ class Balancer:
         group: the price is for the operator to set, and a fallback would hide that.
 
         Args:
-            call: What is asked.
+            call: The call.
             groups: In the order in which they are asked.
 
         Raises:
-            RerankError: The only failure there was.
+            RerankError: A single attempt failed.
             FallbackError: Several attempts failed.
         """
         failed: list[FailedAttempt] = []
@@ -103,21 +103,21 @@ class Balancer:
         return self._faults.get(entry_id)
 
     def cooldowns(self, entry_id: str) -> int:
-        """How many cooldowns of an entry began with a call of this process."""
+        """Number of cooldowns of an entry that began with a call of this process."""
         return self._cooldowns[entry_id]
 
     def ended(self, entry: Entry, outcome: Outcome, error: RerankError | None) -> None:
-        """Remember how a call at an entry ended."""
+        """Store how a call to an entry ended."""
         if outcome.answered:
             self._faults.pop(entry.id, None)
         elif error is not None and outcome.failure is not None:
-            if len(self._faults) >= _MOST_NAMES:
+            if len(self._faults) >= _MAX_NAMES:
                 self._faults.clear()
             self._faults[entry.id] = copy(error)  # a copy holds no frames of the call
 
     def began_to_cool_down(self, entry: Entry) -> None:
         """Count a cooldown."""
-        if len(self._cooldowns) >= _MOST_NAMES and entry.id not in self._cooldowns:
+        if len(self._cooldowns) >= _MAX_NAMES and entry.id not in self._cooldowns:
             self._cooldowns.clear()
         self._cooldowns[entry.id] += 1
 
@@ -131,7 +131,7 @@ class Balancer:
         now = time.monotonic()
         if now - self._warned.get(about, -math.inf) < _WARN_AGAIN:
             return False
-        if len(self._warned) >= _MOST_NAMES:
+        if len(self._warned) >= _MAX_NAMES:
             self._warned.clear()
         self._warned[about] = now
         return True
@@ -142,12 +142,12 @@ class _GroupCall:
     """One group in one call.
 
     Attributes:
-        groups_left: How many groups can be asked after this one.
+        groups_left: Number of groups that can be asked after this one.
         deadline: When this group must have answered.
-        needs: About how much the call will use at each entry.
+        needs: Estimated requests and tokens of the call at each entry.
         failed: The failures of all groups so far.
         not_before: When an entry can be asked again, on the monotonic clock, or `None` for never.
-        slow: Entries that used up their time.
+        slow: Entries that timed out.
         retries: Number of failed attempts.
     """
 
@@ -248,7 +248,7 @@ class _GroupCall:
         )
 
     def _cost(self, entry: Entry) -> float | None:
-        with suppress(RerankError):  # it has no key, and will say so when it is asked
+        with suppress(RerankError):  # it has no key; the error is raised when it is asked
             price = entry.deployment.price()
             return estimate_cost(price, self.call.query, self.call.candidates.documents, self.call.options.rank_fields)
         return None
@@ -301,7 +301,7 @@ class _GroupCall:
         return answer
 
     def _deadline(self, entry: Entry) -> Deadline:
-        """A fair share of the time that is left: other entries may have to be asked after this one."""
+        """An equal share of the remaining time: other entries may have to be asked after this one."""
         others = sum(each is not entry and self._can_follow(each) for each in self.group.entries)
         share = self.deadline.share(1 + min(others, self.policy.max_retries - self.retries))
         own = entry.terms.timeout
@@ -312,7 +312,7 @@ class _GroupCall:
         return entry not in self.slow and self.not_before.get(entry, -math.inf) is not None
 
     def _fail(self, entry: Entry, error: RerankError, requests: int) -> None:
-        """Remember that an entry cannot be asked again at once."""
+        """Store when an entry can be asked again."""
         self.failed.append(FailedAttempt(entry.label, error, requests))
         wait = wait_before(self.retries + 1, error, self.policy)
         self.not_before[entry] = None if wait is None else time.monotonic() + wait
@@ -321,8 +321,8 @@ class _GroupCall:
 
     def _is_too_long(self, seconds: float, snapshot: Snapshot) -> bool:
         """Whether to ask another group, or give up, rather than wait."""
-        moves_on = self.groups_left > 0 and not self._backs_off(snapshot)
-        return moves_on or not self.deadline.allows(seconds) or seconds > self.policy.longest_wait
+        asks_next = self.groups_left > 0 and not self._backs_off(snapshot)
+        return asks_next or not self.deadline.allows(seconds) or seconds > self.policy.longest_wait
 
     def _backs_off(self, snapshot: Snapshot) -> bool:
         """Whether the wait is one before a retry at the only entry, which is neither cooling down nor rate limited."""

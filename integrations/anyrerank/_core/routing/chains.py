@@ -1,4 +1,4 @@
-"""Chains of fallbacks: which names are asked after a name."""
+"""Chains of fallbacks: for each name, the names that are asked after it."""
 
 from __future__ import annotations
 

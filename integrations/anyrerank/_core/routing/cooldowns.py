@@ -1,4 +1,4 @@
-"""When a deployment that failed cools down, and for how long."""
+"""When a deployment that failed cools down, and for how many seconds."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Cooldowns:
     cooldown_time: float = 5.0
 
     def seconds(self, failure: Failure, *, failures: int, half_open: bool) -> float | None:
-        """How long to cool down, or `None` for not at all.
+        """Seconds to cool down, or `None` for no cooldown.
 
         Args:
-            failure: The last one.
-            failures: How many there were in the last minute, this one included.
+            failure: The last failure.
+            failures: Number of failures in the last minute, with this one.
             half_open: Whether the deployment has not answered since its last cooldown.
         """
         if failure.retry_after is not None:

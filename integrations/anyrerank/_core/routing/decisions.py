@@ -40,14 +40,14 @@ def decide(targets: Sequence[Target], strategy: Strategy, basis: Basis, now: flo
     Args:
         targets: All deployments of the group.
         strategy: One of `STRATEGIES`, for when several are available.
-        basis: What the strategy decides on besides the targets.
+        basis: The other inputs of the strategy.
         now: Time of the snapshot.
         last: Whether no other group can be asked after this one: then risks are accepted.
     """
     decision: Decision = GiveUp()
     for risk in Risk if last else (Risk.NONE,):
         if risk is Risk.HALF_OPEN and isinstance(decision, WaitUntil):
-            break  # better to wait for another one than to pile up at one that may hang
+            break  # wait for another one rather than send more calls to one that may hang
         times = [_ready_at(target, now, risk) for target in targets]
         if ready := [index for index, at in enumerate(times) if at <= now]:
             return Ask(_chosen(targets, ready, strategy, basis), risk)

@@ -1,4 +1,4 @@
-"""What failures mean: for a deployment, and for the caller."""
+"""Failures: how they count for a deployment, and the error that the caller gets."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ from anyrerank.errors import (
 )
 
 _OF_THE_REQUEST = frozenset({400, 412, 413, 415, 422})
-"""Statuses for which the request is to blame, not the deployment."""
+"""Statuses that are caused by the request, not by the deployment."""
 
 _LASTING_STATUSES = frozenset({418, 451})
-"""With 410, which is a `NotFoundError`: what services answer for a model that they do not offer here any more."""
+"""Statuses, besides 410 (a `NotFoundError`), of services that no longer offer a model here."""
 
 _REFUSED = (BudgetExceededError, LimitReachedError, StateUnavailableError, UnknownPriceError)
 """Errors of budgets and limits: nothing was sent, and another call may be allowed."""
 
 _LASTING = (AuthenticationError, ConfigurationError, NotFoundError, PermissionDeniedError, RateLimitError)
-"""Errors that the next call would meet too."""
+"""Errors that the next call would get too."""
 
 
 @dataclass(frozen=True, slots=True)
 class FailedAttempt:
-    """How a deployment failed once.
+    """A failed attempt to use a deployment.
 
     Attributes:
         deployment: Its id in the `model_list`, if it has one, and its `provider/model`.
-        error: What it raised.
-        requests: How many requests failed.
+        error: The error.
+        requests: Number of requests that failed.
     """
 
     deployment: str
@@ -52,11 +52,11 @@ class FailedAttempt:
 
 
 def failure_of(error: RerankError, requests: int) -> Failure | None:
-    """How a deployment failed, or `None` if the error is not its fault.
+    """How a deployment failed, or `None` if it did not cause the error.
 
     Args:
-        error: What was raised.
-        requests: How many requests failed.
+        error: The error.
+        requests: Number of requests that failed.
     """
     if error.too_large or error.status_code in _OF_THE_REQUEST:
         return None
@@ -95,12 +95,12 @@ def no_price(failed: Sequence[FailedAttempt]) -> bool:
 
 
 def _is_refusal(error: RerankError) -> bool:
-    """Whether the call was refused here, before anything was sent."""
+    """Whether the call was refused by this process, before anything was sent."""
     return isinstance(error, _REFUSED) or not error.should_fail_over
 
 
 def summary(failed: Sequence[FailedAttempt]) -> str:
-    """What failed and how; the same failure of a deployment is shown once, with how often it happened."""
+    """The deployments that failed, with the error of each; repeated errors are shown once, with their number."""
     counted: Counter[str] = Counter()
     messages: dict[str, str] = {}
     for each in failed:

@@ -1,4 +1,4 @@
-"""What a router consists of: groups of deployments."""
+"""Groups of deployments, one for each name of a router."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class Entry:
 
     Attributes:
         id: Unique in its router; it names the deployment in the `RoutingState`.
-        deployment: What is asked.
-        terms: The terms on which it is used.
+        deployment: The deployment.
+        terms: Its weight, limits, order and timeout.
     """
 
     id: str

@@ -1,4 +1,4 @@
-"""What is known about a deployment: its terms, its load, and when it can take a call."""
+"""The terms and the load of a deployment, from which follows when it is available."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyrerank._core.routing.window import MINUTE, Need, Slot
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The terms on which a deployment is used.
+    """The settings of a deployment in the `model_list`.
 
     Attributes:
         weight: Its share of the calls, relative to the weights of the others.
@@ -30,12 +30,12 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What happened at a deployment recently. Times are on the clock of the `RoutingState`.
+    """The recent use of a deployment. Times are on the clock of the `RoutingState`.
 
     Attributes:
         in_flight: Number of calls in flight.
         cooling_until: When its cooldown ends.
-        retry_at: The earliest time that the server itself named; never after `cooling_until`.
+        retry_at: The earliest time that the server itself reported; never after `cooling_until`.
         half_open: Whether it cooled down because it failed, and has not answered since: it gets one trial call at a
             time. A deployment that was only rate limited closes again when its cooldown ends.
         latency: Mean seconds of the last answers; 0 if unknown, so that it is tried.
@@ -54,11 +54,11 @@ class Load:
 
 
 class Risk(IntEnum):
-    """What a call accepts when no better deployment is available."""
+    """The kinds of deployments that a call accepts when no better one is available."""
 
     NONE = 0
     COOLING = 1
-    """A deployment that is cooling down because it failed; never before the time that its server named."""
+    """A deployment that is cooling down because it failed; never before the time that its server reported."""
     HALF_OPEN = 2
     """A deployment that another call is already trying."""
 

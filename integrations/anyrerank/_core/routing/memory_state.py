@@ -15,11 +15,11 @@ from anyrerank._core.routing.window import MINUTE, Need, Window
 from anyrerank._core.runtime import reset_in_child
 
 _MAX_RECORDS = 10_000
-"""How many deployments are remembered; more only come from names that callers make up for a wildcard."""
+"""Maximum number of deployments to store: only names that callers send for a wildcard can exceed it."""
 
 
 class MemoryState(RoutingState):
-    """Keeps the state in this process. A pickle or a copy starts empty; a forked child has no calls in flight.
+    """Stores the state in this process. A pickle or a copy starts empty; a forked child has no calls in flight.
 
     Its clock is the monotonic one: a cooldown does not depend on corrections of the system time.
 
@@ -77,11 +77,11 @@ class MemoryState(RoutingState):
             return False
 
     def succeed(self, other: MemoryState, ids: Iterable[str]) -> None:
-        """Go on with what another state knows of some deployments, calls in flight included.
+        """Share the records of some deployments, calls in flight included, with another state.
 
         Args:
-            other: It may go on, too.
-            ids: Of the deployments.
+            other: The other state, which can still be used.
+            ids: The ids of the deployments.
         """
         with other._lock:
             self._lock = other._lock  # one lock for records that both have
@@ -91,9 +91,9 @@ class MemoryState(RoutingState):
         """Let a deployment cool down as another process has decided, or end its cooldown.
 
         Args:
-            deployment_id: Which deployment.
+            deployment_id: The deployment.
             cooling: Seconds until the cooldown ends.
-            retry: Seconds until the time that the server named.
+            retry: Seconds until the time that the server reported.
             half_open: Whether it has failed, and has not answered since.
         """
         now = time.monotonic()
@@ -105,12 +105,12 @@ class MemoryState(RoutingState):
         record = self._records.get(deployment_id)
         if record is None:
             if len(self._records) >= _MAX_RECORDS:
-                self._forget_idle(time.monotonic())
+                self._delete_idle(time.monotonic())
             record = self._records[deployment_id] = _Record()
         return record
 
-    def _forget_idle(self, now: float) -> None:
-        """Forget the deployments that were not used in the last minute."""
+    def _delete_idle(self, now: float) -> None:
+        """Delete the deployments that were not used in the last minute."""
         loads = {each: record.load(now, self._latency_ttl) for each, record in self._records.items()}
         for each, load in loads.items():
             if not (load.in_flight or load.requests or load.cooling_until > now):
@@ -130,7 +130,7 @@ class _Record:
         self._latencies: deque[tuple[float, float]] = deque(maxlen=10)
 
     def load(self, now: float, latency_ttl: float) -> Load:
-        """What a decision needs to know."""
+        """The load, for a decision."""
         self.used.forget(now)
         recent = [seconds for when, seconds in self._latencies if when > now - latency_ttl]
         return Load(

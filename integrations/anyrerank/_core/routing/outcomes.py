@@ -1,4 +1,4 @@
-"""How much a call will use at each entry of a group, and how a call at an entry ended."""
+"""The estimated use of a call to an entry, and its outcome."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from anyrerank._core.routing.failures import failure_of
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.state import Outcome
 from anyrerank._core.routing.window import Need
-from anyrerank._core.types import Answer, Attempt, tokens_to_read
+from anyrerank._core.types import Answer, Attempt, reported_tokens, tokens_to_read
 from anyrerank.errors import RerankError
 
 
 def needs_of(call: Call, group: Group, *, counts_tokens: bool) -> dict[Entry, Need]:
-    """About how much a call will use at each entry; tokens only where they matter."""
+    """Estimated requests and tokens of a call at each entry; tokens only if one has a limit of them."""
     documents, options = call.candidates.documents, call.options
     counted = counts_tokens or any(entry.terms.tpm for entry in group.entries)
     tokens = tokens_to_read(call.query, documents, options.rank_fields) if counted else 0
@@ -29,14 +29,14 @@ def needs_of(call: Call, group: Group, *, counts_tokens: bool) -> dict[Entry, Ne
 def outcome_of(
     attempts: Sequence[Attempt], need: Need, seconds: float, answer: Answer | None, error: RerankError | None
 ) -> Outcome:
-    """How a call at an entry ended.
+    """The outcome of a call to an entry.
 
     Args:
-        attempts: Those at this entry.
-        need: What was claimed.
-        seconds: How long it took.
-        answer: What it answered, if it did.
-        error: How it failed. Neither an answer nor an error means that it was cut off.
+        attempts: The attempts at this entry.
+        need: The claimed need.
+        seconds: Duration.
+        answer: The answer, if there is one.
+        error: The error, if it failed. Neither an answer nor an error means that it was cut off.
     """
     sent = len(attempts)
     is_complete = answer is not None or (error is not None and not sent)
@@ -51,10 +51,7 @@ def outcome_of(
 
 
 def _tokens(answer: Answer | None, requests: int) -> float | None:
-    """The tokens that an answer reports; `None` to keep the estimate."""
+    """The tokens that a call used; `None` to keep the estimate."""
     if not requests:
         return 0
-    if answer is None:
-        return None
-    billed, tokens = answer.meta.billed_units, answer.meta.tokens
-    return (billed and billed.total_tokens) or (tokens and tokens.input_tokens) or None
+    return None if answer is None else reported_tokens(answer.meta)

@@ -1,4 +1,4 @@
-"""The interface of what the routers of several processes share."""
+"""The interface of a state that routers of several processes share."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyrerank.errors import ConfigurationError
 
 
 class SharedState(Protocol):
-    """What several processes share, such as an `anyrerank.state.RedisState`."""
+    """A state that several processes share, such as an `anyrerank.state.RedisState`."""
 
     @property
     def budgets(self) -> BudgetState:
@@ -22,7 +22,7 @@ class SharedState(Protocol):
         ...
 
     def routing(self, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
-        """What a router shares with its replicas.
+        """The routing state that a router shares with its replicas.
 
         Args:
             cooldowns: When a deployment cools down.
@@ -32,15 +32,15 @@ class SharedState(Protocol):
 
 
 def routing_state(settings: RouterSettings, shared: SharedState | None, groups: Groups) -> RoutingState:
-    """The state of a router, after the budgets of its deployments were shared too.
+    """The routing state of a router. The budgets of its deployments then count in `shared` too.
 
     Args:
-        settings: Those of the router.
-        shared: What it shares with its replicas; `None` if it has none.
+        settings: The settings of the router.
+        shared: The state that it shares with its replicas; `None` if it has none.
         groups: Its deployments.
 
     Raises:
-        ConfigurationError: `shared` is something else.
+        ConfigurationError: `shared` is not a shared state.
     """
     if shared is None:
         return MemoryState(settings.cooldowns, settings.latency_ttl)

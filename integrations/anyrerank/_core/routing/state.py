@@ -1,4 +1,4 @@
-"""The interface of what calls share about deployments: loads, rate limits and cooldowns."""
+"""The interface of a routing state: the loads, rate limits and cooldowns of deployments, which calls share."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Claim:
     """A call that has started at a deployment.
 
     Attributes:
-        deployment_id: Which deployment.
-        need: What was counted for the call.
+        deployment_id: The deployment.
+        need: The requests and tokens that were counted for the call.
         slot: Start of the second in which it was counted.
     """
 
@@ -43,10 +43,10 @@ class Failure:
     """How a deployment failed.
 
     Attributes:
-        count: How many requests failed.
+        count: Number of requests that failed.
         retry_after: Seconds that the server asks to wait, or `None`.
         lasting: Whether the next call would fail too (refused key, unknown model, rate limit).
-        rate_limited: Whether the deployment works, and was only asked too often.
+        rate_limited: Whether the deployment works, and only its rate limit was reached.
     """
 
     count: int = 1
@@ -60,11 +60,11 @@ class Outcome:
     """How a call at a deployment ended.
 
     Attributes:
-        seconds: How long it took.
-        requests: How many requests were sent.
-        tokens: How many tokens were used, or `None` to keep the estimate.
-        answered: Whether the deployment answered. False if it failed, or if the score cache had everything.
-        failure: How the deployment failed, or `None` if it did not: the call succeeded, was wrong or was cut off.
+        seconds: Duration.
+        requests: Number of requests that were sent.
+        tokens: Number of tokens that were used, or `None` to keep the estimate.
+        answered: Whether the deployment answered. False if it failed, or if all scores were cached.
+        failure: How the deployment failed, or `None` if the call succeeded, was invalid or was cut off.
     """
 
     seconds: float
@@ -75,7 +75,7 @@ class Outcome:
 
 
 class RoutingState(ABC):
-    """What calls share about deployments, within this process or across several.
+    """The state of deployments that calls share, within this process or across several.
 
     A subclass whose methods wait for a network overrides the asynchronous ones too.
     """

@@ -19,15 +19,15 @@ def _unknown() -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """A deployment, as a call sees it.
+    """A deployment in the decision of a call.
 
     Attributes:
-        terms: The terms on which it is used.
-        load: What happened there recently.
-        need: What the call will use there.
+        terms: Its weight, limits and order.
+        load: Its recent use.
+        need: Estimated requests and tokens of the call.
         not_before: When this call may ask it, or `None` for never again.
         tried: Whether this call has asked it before.
-        cost: Gives about how many US dollars the call costs there, or `None` if unknown.
+        cost: Returns the estimated cost of the call in US dollars, or `None` if unknown.
     """
 
     terms: Terms
@@ -40,10 +40,10 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Basis:
-    """What a strategy decides on besides the deployments.
+    """The inputs of a strategy besides the deployments.
 
     Attributes:
-        rng: Gives numbers from 0 to just under 1.
+        rng: Returns a random number from 0 to just under 1, as `random.random`.
         buffer: A deployment counts as fast as the fastest one if it is slower by at most this fraction.
     """
 

@@ -1,4 +1,4 @@
-"""How much of a deployment was used in the last minute."""
+"""The requests and tokens of a deployment in the last minute."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ MINUTE = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """About how much a call will use."""
+    """The estimated use of a call."""
 
     requests: int = 1
     tokens: int = 0
@@ -18,7 +18,7 @@ class Need:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What was used within one second. It counts until its last use is a minute old."""
+    """The use within one second. It counts until its last use is a minute old."""
 
     last: float
     requests: int
@@ -26,7 +26,7 @@ class Slot:
 
 
 class Window:
-    """Requests and tokens of the last minute, in a few dozen slots at any rate."""
+    """Requests and tokens of the last minute, counted in slots of about a second."""
 
     def __init__(self) -> None:
         self.requests = 0
@@ -40,7 +40,7 @@ class Window:
         return tuple(self._slots.values())
 
     def add(self, now: float, need: Need) -> float:
-        """Count what is about to be used; returns the start of the slot in which it counts."""
+        """Count a call that starts; returns the start of the slot in which it counts."""
         self.forget(now)
         start = next(reversed(self._slots), -math.inf)
         if now - start >= 1.0:
@@ -50,7 +50,7 @@ class Window:
         return start
 
     def change(self, start: float, requests: int, tokens: int) -> None:
-        """Count more, or less, in a slot; nothing if that slot is forgotten."""
+        """Add to a slot, or subtract with negative numbers; nothing if that slot was dropped."""
         slot = self._slots.get(start)
         if slot is not None:
             self._count(start, slot.last, requests, tokens)

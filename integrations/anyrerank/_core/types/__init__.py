@@ -9,7 +9,7 @@ from anyrerank._core.types.response import Attempt, RerankResponse
 from anyrerank._core.types.results import NO_SPANS, Ranking, RerankResult, Results, Spans
 from anyrerank._core.types.surrogates import repaired, repaired_tree
 from anyrerank._core.types.texts import BYTES_PER_TOKEN, text_of, texts_of, tokens_in, tokens_to_read
-from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, default_search_units
+from anyrerank._core.types.usage import BilledUnits, Meta, Tokens, default_search_units, reported_tokens
 
 __all__ = [
     "BYTES_PER_TOKEN",
@@ -31,6 +31,7 @@ __all__ = [
     "public",
     "repaired",
     "repaired_tree",
+    "reported_tokens",
     "shortened",
     "text_of",
     "texts_of",

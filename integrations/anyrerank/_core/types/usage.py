@@ -53,3 +53,9 @@ class Meta(KeyedModel, extra="ignore"):
 def default_search_units(documents: int) -> int:
     """Search units of a request, if the provider reports none: one for every 100 documents."""
     return math.ceil(documents / 100)
+
+
+def reported_tokens(meta: Meta) -> int | float | None:
+    """The billed tokens of a request, else the tokens that were read; `None` if the provider reports neither."""
+    billed, tokens = meta.billed_units, meta.tokens
+    return (billed and billed.total_tokens) or (tokens and tokens.input_tokens) or None
