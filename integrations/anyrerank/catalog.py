@@ -31,7 +31,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Card:
-    """What to know about a provider before using it.
+    """The properties of a provider, for tables and documentation.
 
     Attributes:
         prefix: What precedes the slash in a model string.
@@ -39,7 +39,7 @@ class Card:
         description: Its documentation in this package.
         needs_key: Whether a call needs a key.
         key_variables: Environment variables that may hold the key, in order of precedence.
-        key_page: Page of the vendor where keys are made, or that says how; `None` for a server of your own.
+        key_page: Page of the vendor where keys are created, or that describes it; `None` for a server of your own.
         base_variables: Environment variables that may hold the base URL, in order of precedence.
         default_base: Default base URL; `None` if there is no public one.
         settings: Further connection arguments, with the environment variables that may hold them.
@@ -131,7 +131,7 @@ _UNPRICED: Mapping[str, tuple[str, ...]] = {
     "xinference": ("bge-reranker-base",),
     "zeroentropy": ("zerank-2",),
 }
-"""Models of providers whose models have no list price; at servers of your own the name is the one you gave it there."""
+"""Example models of providers whose models have no list price; a server of your own may use another name."""
 
 
 def _models(provider: type[Provider]) -> tuple[Model, ...]:

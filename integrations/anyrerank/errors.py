@@ -2,21 +2,21 @@
 
     RerankError
       +-- AuthenticationError          no key, or the provider refused it
-      +-- PermissionDeniedError        the key may not do this, or there is no credit left
+      +-- PermissionDeniedError        the key does not allow this, or there is no credit left
       +-- NotFoundError                no such model or path
       +-- BadRequestError              the call is wrong; sending it again will not help
       +-- RateLimitError               too many requests, or a quota is used up
-      |     +-- LimitReachedError      a `Limit` would have let it go too late; nothing was sent
+      |     +-- LimitReachedError      by a `Limit`, it would be sent too late; nothing was sent
       +-- APITimeoutError              no answer within `timeout`
       +-- APIConnectionError           refused, reset, DNS, TLS
       +-- InternalServerError          the provider failed
       +-- APIResponseValidationError   a response that cannot be used
       +-- ConfigurationError           wrong base URL, provider name or config file
       |     +-- MissingExtraError      an optional library is not installed; also an ImportError
-      |     +-- UnknownPriceError      there is a budget, and the price of the model is not known
+      |     +-- UnknownPriceError      there is a budget, and the price of the model is unknown
       +-- GuardrailRaisedError         a guardrail stopped the query
       +-- BudgetExceededError          the call would exceed a budget
-      +-- StateUnavailableError        what several processes share, such as a budget, cannot be reached
+      +-- StateUnavailableError        a shared state, such as that of a budget, cannot be reached
       +-- FallbackError                every model that was tried failed
 
 No message, `repr` or pickle of an error holds an API key, a query or a document.
@@ -40,7 +40,7 @@ class RerankError(Exception):
         status_code: HTTP status, if there was a response.
         request_id: The provider's id of the request.
         retry_after: Seconds that the provider asks to wait.
-        url: Where the request went, without user info and query string.
+        url: URL of the request, without user info and query string.
         too_large: Whether a request with fewer documents may succeed.
         attempts: Every attempt of the call, including the one that failed with this error.
     """
@@ -108,7 +108,7 @@ class AuthenticationError(RerankError):
 
 
 class PermissionDeniedError(RerankError):
-    """The key may not do this, or the account has no credit left (402, 403)."""
+    """The key does not allow this, or the account has no credit left (402, 403)."""
 
 
 class NotFoundError(RerankError):
@@ -120,11 +120,11 @@ class BadRequestError(RerankError):
 
 
 class RateLimitError(RerankError):
-    """Too many requests or tokens (429); `retry_after` holds the wait that the provider asks for."""
+    """Too many requests or tokens (429); `retry_after` is the wait in seconds that the provider asks for."""
 
 
 class LimitReachedError(RateLimitError):
-    """A `Limit` would have let a request go after the timeout of its call; it was not sent."""
+    """By a `Limit`, a request would be sent after the timeout of its call; it was not sent."""
 
 
 class APITimeoutError(RerankError):
@@ -148,11 +148,11 @@ class ConfigurationError(RerankError):
 
 
 class MissingExtraError(ConfigurationError, ImportError):
-    """An optional library is not installed; the message holds the command that installs it."""
+    """An optional library is not installed; the message contains the command that installs it."""
 
 
 class UnknownPriceError(ConfigurationError):
-    """A budget needs a price, and that of the model is not known; nothing was sent."""
+    """A budget needs the price of the model, which is unknown; nothing was sent."""
 
 
 class GuardrailRaisedError(RerankError):
@@ -164,7 +164,7 @@ class BudgetExceededError(RerankError):
 
 
 class StateUnavailableError(RerankError):
-    """What several processes share cannot be reached, and the call needs it; nothing was sent."""
+    """A state that several processes share, such as that of a budget, cannot be reached; nothing was sent."""
 
 
 _CALLER_ERRORS = (BadRequestError, GuardrailRaisedError)

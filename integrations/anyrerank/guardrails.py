@@ -21,7 +21,7 @@ from anyrerank._core.runtime import Blocking, Flow, Invoke, needed
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
-"""Takes the query and returns it, changed or not, or raises an exception.
+"""A function that takes the query and returns it, changed or not, or raises an exception.
 
 With an attribute `blocking = True` it runs in a thread when the call is asynchronous.
 """
@@ -32,7 +32,7 @@ def guarded(query: str, guardrails: Sequence[Guardrail]) -> Flow[str]:
 
     Raises:
         GuardrailRaisedError: One of them refused the query, failed, or did not return a string. The message does not
-            hold the query, unless a guardrail put it into an error of this class.
+            contain the query, unless a guardrail put it into an error of this class.
         ConfigurationError: An async guardrail in a synchronous call.
         APITimeoutError: They took too long.
     """

@@ -22,17 +22,17 @@ class CallEvent:
     """A call that has ended. Its `repr` shows neither query nor documents.
 
     Attributes:
-        provider, model: The model that was asked first; `response` says which one answered.
+        provider, model: The model that was asked first; `response` has the one that answered.
         model_group: The name that a router was asked for; `None` without a router.
-        query: As the guardrails left it; empty if they, or the check of the query, refused it.
-        documents: As passed to the call.
-        top_n: As passed to the call.
+        query: The query that the guardrails returned; empty if they, or the check of the query, refused it.
+        documents: The documents of the call.
+        top_n: The `top_n` of the call.
         user, metadata: End user and tags of the call.
         started: Start of the call, in seconds since the epoch.
         seconds: Duration of the call, including retries and waits.
         attempts: Every attempt to send a request.
-        response: What the call returned, or `None`.
-        error: What the call raised, or `None`. It may be an `asyncio.CancelledError`.
+        response: The response, or `None`.
+        error: The exception that the call raised, or `None`. It may be an `asyncio.CancelledError`.
     """
 
     provider: str
@@ -56,7 +56,7 @@ class CallEvent:
 
 
 Hook: TypeAlias = Callable[[CallEvent], object]
-"""Gets each call when it has ended; its result is ignored."""
+"""A function that is called with each call when it has ended; its result is ignored."""
 
 
 def has_listeners(hooks: Sequence[Hook], error: BaseException | None) -> bool:
@@ -111,14 +111,14 @@ class LogCalls:
 
 
 def _reason(error: BaseException | None) -> str:
-    """The end of a log line: of our own errors also message, status and request id."""
+    """The end of a log line: the class of the error; if it is ours, also its message, status and request id."""
     if error is None:
         return ""
     return f", {type(error).__name__}" + (f": {error}" if _is_loggable(error) else "")
 
 
 def _is_loggable(error: BaseException | None) -> TypeGuard[RerankError]:
-    """Whether the message of an error can be logged: those of other libraries and of guardrails may quote the query."""
+    """Whether the message of an error can be logged: other libraries and guardrails may quote the query in theirs."""
     return isinstance(error, RerankError) and not isinstance(error, GuardrailRaisedError)
 
 

@@ -17,14 +17,14 @@ from anyrerank.errors import ConfigurationError
 
 @public("anyrerank.cache")
 class Cache(ABC):
-    """Stores values by key. A subclass may store them anywhere, if it keeps these promises:
+    """Stores values by key. A subclass may store them anywhere, under these conditions:
 
     - Its methods may be called by several threads at once.
     - A value that it returns for a key is, byte for byte, one that was put under exactly this key.
     - It may lose any entry at any time, and decides by itself how long and how much it stores: nothing else removes
       entries.
-    - It may raise any `Exception`: the call then goes on as if nothing were cached, and warns once. It should raise
-      rather than wait for long, because a call waits for it.
+    - It may raise any `Exception`: the call then continues without the cache, and the first failure is logged. It
+      should raise rather than wait for long, because a call waits for it.
 
     Keys are digests of 16 to 32 bytes; values have 8 bytes to some 10 kB. Neither contains text.
 

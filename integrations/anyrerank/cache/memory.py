@@ -1,4 +1,4 @@
-"""A cache in this process."""
+"""`MemoryCache`: a cache in this process."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ if TYPE_CHECKING:
     from cachetools import LRUCache
 
 _OVERHEAD = 640
-"""Upper bound in bytes of what an entry takes besides its key and its value.
+"""Upper bound in bytes of the memory of an entry, without its key and its value.
 
-Measured with tracemalloc, CPython 3.11 and cachetools 8: 420 to 626 once old entries make room for new ones. Most of it
-are three hash tables, which are up to six times as large as their contents.
+Measured with tracemalloc, CPython 3.11 and cachetools 8: 420 to 626 once the cache is full. Most of it are three hash
+tables, which are up to six times as large as their contents.
 """
 
 
 @public("anyrerank.cache")
 class MemoryCache(Cache):
-    """Stores values in this process; the least recently used go first.
+    """Stores values in this process, and removes the least recently used if there are too many.
 
     A pickle or a copy has the same settings and is empty. A forked child starts with the entries of its parent, unless
     another thread was changing them during the fork.
 
     Args:
-        max_bytes: Maximum memory, including what Python needs to find an entry. A larger entry is not stored.
-        ttl: Seconds until an entry expires, or `None` for no limit. An expired entry is removed when it is asked for,
-            or when its room is needed.
-        clock: Gives the seconds of a monotonic clock.
+        max_bytes: Maximum memory, with the overhead of Python's tables. A larger entry is not stored.
+        ttl: Seconds until an entry expires, or `None` for no limit. An expired entry is removed when it is looked up,
+            or when its space is needed.
+        clock: Returns the seconds of a monotonic clock.
 
     Raises:
         ConfigurationError: `max_bytes` or `ttl` is invalid, or cachetools is not installed.

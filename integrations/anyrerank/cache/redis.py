@@ -1,4 +1,4 @@
-"""A cache in a Redis server that several machines share."""
+"""`RedisCache`: a cache in a Redis server that several machines share."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from anyrerank.errors import ConfigurationError, StateUnavailableError
 _FETCH = Script("anyrerank.cache.scripts", "fetch")
 _STORE = Script("anyrerank.cache.scripts", "store")
 _SECONDS = 0.05
-"""How long a call waits for the server."""
+"""Seconds that a call waits for the server."""
 _CHECKSUM_BYTES = 4
 _GLOB = re.compile(rb"([*?\[\]\\])")
 
@@ -31,9 +31,9 @@ class RedisCache(Cache):
         Reranker("cohere/rerank-v3.5", cache=RedisCache("os.environ/REDIS_URL"))
 
     A call waits at most 50 ms for the server. Asynchronous calls do not wait for entries to be stored. While the server
-    is away or slow, calls go on without it, and what they would have stored is lost. A value that another program wrote
-    or that is damaged counts as not cached. The server may evict entries: set its `maxmemory-policy` to `allkeys-lru`,
-    unless a `RedisState` uses the same server. An entry takes about 200 bytes.
+    is unreachable or slow, calls continue without it, and their scores are not cached. A value that another program
+    wrote or that is damaged counts as not cached. The server may evict entries: set its `maxmemory-policy` to
+    `allkeys-lru`, unless a `RedisState` uses the same server. An entry takes about 200 bytes.
 
     Thread-safe; usable from any number of event loops, and after a fork. Nothing is connected before the first use. A
     pickle or a copy connects anew to the same server; write the URL as `os.environ/NAME`, so that a pickle holds no
@@ -42,7 +42,7 @@ class RedisCache(Cache):
     Args:
         url: `redis://user:password@host:port/number`, `rediss://` for TLS, `unix://path`, or `os.environ/NAME`.
         ttl: Seconds until an entry expires, or `None` for no limit.
-        prefix: Of all keys, which begin with `prefix:score:`. Caches with the same prefix share their entries.
+        prefix: Prefix of all keys, as `prefix:score:`. Caches with the same prefix share their entries.
 
     Raises:
         ConfigurationError: The URL, `ttl` or `prefix` is invalid, or the variable is not set.
@@ -60,8 +60,8 @@ class RedisCache(Cache):
         self._start = f"{prefix}:score:".encode()
         self._milliseconds = 0 if ttl is None else max(1, round(ttl * 1000))
         link = partial(RedisLink, resolved(url, "url"), timeout=_SECONDS, connect_timeout=_SECONDS, backlog=0)
-        self._reading = (link(), link())  # in turns, so that some calls go on while others wait for the server
-        self._writing = link()  # so that no call waits for what others store
+        self._reading = (link(), link())  # alternating, so that some calls proceed while others wait for the server
+        self._writing = link()  # so that no look-up waits for entries of other calls to be stored
         self._turn = 0
 
     def __repr__(self) -> str:
@@ -72,17 +72,17 @@ class RedisCache(Cache):
 
     def get(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """The values of those `keys` that are cached and not expired."""
-        return _sound(keys, self._reading[0].call(self._fetching(keys))) if keys else {}
+        return _valid(keys, self._reading[0].call(self._fetching(keys))) if keys else {}
 
     async def aget(self, keys: Sequence[bytes]) -> dict[bytes, bytes]:
         """`get`, on the running event loop; commands of concurrent calls share a round trip."""
         if not keys:
             return {}
         self._turn = 1 - self._turn
-        return _sound(keys, await self._reading[self._turn].acall(self._fetching(keys)))
+        return _valid(keys, await self._reading[self._turn].acall(self._fetching(keys)))
 
     def put(self, entries: Mapping[bytes, bytes]) -> None:
-        """Store `entries` by key, unless the server is away."""
+        """Store `entries` by key, unless the server is unreachable."""
         if entries:
             self._writing.post(self._storing(entries))
 
@@ -137,11 +137,11 @@ def _packed(parts: Sequence[bytes]) -> bytes:
 
 @lru_cache(1024)
 def _head(size: int) -> bytes:
-    """What comes before a string of some bytes in MessagePack."""
+    """The header of a string of `size` bytes in MessagePack."""
     return b"\xdb" + size.to_bytes(4, "big")
 
 
-def _sound(keys: Sequence[bytes], values: Sequence[bytes | None]) -> dict[bytes, bytes]:
+def _valid(keys: Sequence[bytes], values: Sequence[bytes | None]) -> dict[bytes, bytes]:
     """The values that were stored under these keys, without those that are missing, damaged or foreign."""
     found = {}
     for key, stored in zip(keys, values, strict=True):

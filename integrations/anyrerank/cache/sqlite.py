@@ -1,4 +1,4 @@
-"""A cache in an SQLite file that several processes share."""
+"""`SQLiteCache`: a cache in an SQLite file that several processes share."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ _REMOVE_OLDEST = f"DELETE FROM scores WHERE number <= {_OLDEST} + min(99, ({_NEW
 class SQLiteCache(Cache):
     """Stores values in a file on a local disk, for any number of threads and processes.
 
-    The oldest entries go first, even if they are used: so reading never writes, and no process waits for another one
-    that reads. A pickle or a copy opens the same file.
+    A full file loses its oldest entries, even if they are used: so reading never writes, and no process waits for
+    another one that reads. A pickle or a copy opens the same file.
 
     All threads share one connection: a look-up takes less than a millisecond, and a connection per thread would stay
     open as long as the thread lives. It is closed before the process forks, and opened again on both sides, because
@@ -50,7 +50,7 @@ class SQLiteCache(Cache):
         ttl: Seconds until an entry expires, or `None` for no limit.
         max_bytes: Maximum size of the file; below about 20 kB it stores nothing. While it is open, SQLite needs a few
             MB more for a file whose name ends in `-wal`.
-        clock: Gives the seconds since the epoch. Entries of the future, after a clock was set back, do not count.
+        clock: Returns the seconds since the epoch. After it was set back, entries of the future are ignored.
 
     Raises:
         ConfigurationError: `max_bytes` or `ttl` is invalid; or the file cannot be opened and written, is not a
@@ -152,8 +152,8 @@ def _close(connections: list[sqlite3.Connection]) -> None:
 
 
 def _finish(lock: ForkLock, connections: list[sqlite3.Connection]) -> None:
-    # Waiting could take for ever. If the lock is held, a fork is closing the connection, or a daemon thread uses it at
-    # the exit of the process: SQLite recovers from that when the file is opened next.
+    # Waiting for the lock could take forever. If it is held, a fork is closing the connection, or a daemon thread uses
+    # it at the exit of the process: SQLite recovers from that when the file is opened next.
     if lock.acquire(blocking=False):
         _close(connections)
         lock.release()

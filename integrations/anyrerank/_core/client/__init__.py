@@ -1,4 +1,4 @@
-"""`Reranker`, `Router`, the functions, and the phases of a call that the framework adapters go through."""
+"""`Reranker`, `Router`, `rerank` and `arerank`, and the phases of a call, which the framework adapters run themselves."""
 
 from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker

@@ -1,7 +1,7 @@
 """The phases of a call: prepare it, run the guardrails, ask, and report the outcome.
 
-`Reranker` runs all of them in one go. The framework adapters open their trace between `guarded` and `completed`, so
-that the trace shows the query as the guardrails left it.
+`Reranker` runs all of them in sequence. The framework adapters open their trace between `guarded` and `completed`, so
+that the trace shows the query that the guardrails returned.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ def prepared(target: Target, query: str, overrides: Mapping[str, Any], *, concur
     The error for an invalid query is stored in the call, and raised by `completed`.
 
     Args:
-        target: Gets the call.
-        query: As passed by the caller.
+        target: The deployments that may be asked.
+        query: The query of the caller.
         overrides: Options of this call.
         concurrency: Replaces `max_concurrency`.
 
@@ -121,8 +121,8 @@ def completed(target: Target, call: Call, *, guards: bool = False) -> Flow[Reran
     """Ask, and pass the outcome to the hooks and the log.
 
     Args:
-        target: Gets the call.
-        call: With its documents.
+        target: The deployments that may be asked.
+        call: The call, with its documents.
         guards: Whether to run the guardrails first.
 
     Raises:
@@ -171,7 +171,7 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
 
 
 def _all_blank(call: Call) -> RerankResponse:
-    """The response for blank documents only: they come back unranked, unless a threshold drops them."""
+    """The response if all documents are blank: they are returned unranked, unless a threshold drops them."""
     if call.options.score_threshold is None:
         return call.unranked()
     response = call.response(call.provider, call.model, Answer(scores=()), Ranking())

@@ -1,4 +1,4 @@
-"""A configuration file of LiteLLM's as arguments of a `Router`."""
+"""The arguments of a `Router` from a configuration file of LiteLLM's."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def arguments_of_file(path: str | PathLike[str], arguments: Mapping[str, Any]) -
 
 
 def _warn(config: ConfigFile) -> None:
-    """Log what a file says and a router does not do."""
+    """Log the settings of a file that a router does not support."""
     if config.left_out:
         _log.warning("%s: %s", config.file, warning_of(config.left_out))
     if config.ignored:

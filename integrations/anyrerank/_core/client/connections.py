@@ -1,4 +1,4 @@
-"""Closing connections."""
+"""The base class of everything that keeps connections open, with the methods that close them."""
 
 from __future__ import annotations
 

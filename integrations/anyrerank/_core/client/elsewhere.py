@@ -1,4 +1,4 @@
-"""A reranker whose answers come another way, such as from a file of a vendor's batch API."""
+"""A reranker whose requests are answered by another sender: a vendor's batch API."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Elsewhere(BaseReranker):
     """The only model of a reranker, with its options and hooks, and with another sender and lower prices.
 
     Args:
-        reranker: Of one model.
+        reranker: A reranker with one model.
         sender: Answers its requests, each of which is sent once.
-        discount: Share by which its price is lower, from 0 to 1.
+        discount: Discount on its price, a fraction from 0 to 1.
 
     Raises:
         BadRequestError: The reranker may ask several models, or does something that needs an answer at once.

@@ -1,4 +1,4 @@
-"""Facts about a reranker, for the evaluation and the gateway."""
+"""Properties of rerankers and routers that the evaluation, batches and the gateway need and users do not."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ def budgets_of(router: Router) -> dict[str, Budget]:
 
 
 def continue_routing(router: Router, before: Router) -> None:
-    """Let a router go on with the limits, loads and cooldowns of the one that it replaces.
+    """Let a router continue with the rate limits, loads and cooldowns of the one that it replaces.
 
-    They hold for deployments with the same id that ask the same model. What is shared with other processes goes on by
-    itself.
+    This applies to deployments with the same id and the same model. A state that is shared with other processes needs
+    no such step.
     """
     state, old = router._balancer.state, before._balancer.state
     if isinstance(state, MemoryState) and isinstance(old, MemoryState):
@@ -62,13 +62,13 @@ def is_local(reranker: BaseReranker) -> bool:
 
 
 def supported_options(reranker: BaseReranker, given: Mapping[str, Any], provider: str) -> frozenset[str]:
-    """Those of the options in `given` that the members at a provider have."""
+    """The options in `given` that the deployments of a provider support."""
     kinds = {member.kind for member in reranker._members() if member.provider == provider}
     return frozenset(name for kind in kinds for name in provider_options(given, kind, drop_params=True))
 
 
 def scales_of(reranker: BaseReranker) -> frozenset[Scale]:
-    """What the scores of the members mean; members that cannot be asked do not count."""
+    """The scales of the scores of all deployments that can be asked."""
     options = reranker.options
     return frozenset(member.scale_of_results(options) for member in reranker._members() if member.fault() is None)
 
@@ -76,7 +76,7 @@ def scales_of(reranker: BaseReranker) -> frozenset[Scale]:
 def plans_of(
     reranker: BaseReranker, query: str, documents: Sequence[Document], overrides: Mapping[str, Any]
 ) -> list[tuple[Deployment, Plan | RerankError]]:
-    """What a call would send to each deployment that may be asked, or why it cannot be asked.
+    """The requests that a call would send to each deployment, or the error that prevents it.
 
     Sends nothing, and does not run guardrails. A cache may block.
 

@@ -1,4 +1,4 @@
-"""An optional progress bar."""
+"""The progress bar of `rerank_many`."""
 
 from __future__ import annotations
 

@@ -17,8 +17,8 @@ class RoutedModel(BaseReranker):
 
     Args:
         name: The name in the router.
-        asked: Its deployments, and those of each of its fallbacks, in order.
-        balancer, options, transport: The router's.
+        asked: The groups of the name and of each of its fallbacks, in order.
+        balancer, options, transport: Those of the router.
     """
 
     def __init__(
@@ -41,7 +41,7 @@ class RoutedModel(BaseReranker):
         return self._asked[0].name
 
     def check(self) -> None:
-        """Raise what would keep a call from being sent, if no deployment of the name can be asked. Sends nothing."""
+        """Raise the first error if no deployment of the name can be asked. Sends nothing."""
         entries = self._asked[0].entries
         errors = [error for entry in entries if (error := entry.deployment.fault()) is not None]
         if len(errors) == len(entries):

@@ -65,22 +65,21 @@ class Router(KeepsConnections):
         fallbacks: For a name, the names to ask when it fails: `[{"name": ["other", ...]}]`, or one mapping. A price
             that a budget needs and that is not known is an error, unless another deployment of the same name has one.
         default_fallbacks: The fallbacks of names that have none.
-        max_fallbacks: How many names are asked after the first one, at most.
+        max_fallbacks: Maximum number of names that are asked after the first one.
         num_retries: Retries for each name: at another deployment if one is available, else at the same.
         retry_after: Minimum number of seconds to wait before a retry.
-        timeout: Seconds for a whole call, over all names; each attempt gets a fair share of what is left.
-        allowed_fails: Failures of a deployment per minute before it cools down. After a rate limit, a refused key or
-            model, or when a server says how long to wait, it cools down at once, and so it does if it fails again right
-            after a cooldown.
-        cooldown_time: Seconds to cool down, unless the server says how long to wait.
-        max_wait: Seconds that a call waits at most while every deployment cools down or is rate limited, or before a
-            retry for which the server names the time; a call that would have to wait longer fails at once.
+        timeout: Seconds for a whole call, over all names; each attempt gets an equal share of the remaining time.
+        allowed_fails: Failures of a deployment per minute before it cools down. It cools down at once after a rate
+            limit, a rejected key or model, an answer with the seconds to wait, or a failure right after a cooldown.
+        cooldown_time: Seconds to cool down, unless the server reports how long to wait.
+        max_wait: Maximum number of seconds that a call waits while every deployment cools down or is rate limited, or
+            that a server can ask to wait before a retry; a call that would have to wait longer fails at once.
         model_group_alias: Other names: `{"alias": "name"}`; `{"alias": {"model": "name", "hidden": True}}` for one that
             `model_names` does not show.
         prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
         state: Shares rate limits, cooldowns and budgets of deployments with the replicas of this router in other
-            processes: an `anyrerank.state.RedisState`. By default this process keeps them for itself.
+            processes: an `anyrerank.state.RedisState`. By default they apply to this process alone.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
 
     Raises:
@@ -203,7 +202,7 @@ class Router(KeepsConnections):
 
         Args:
             model: A name; `None` for the only one that is not a fallback of another.
-            fallbacks: Names to ask when it fails, in the place of its own.
+            fallbacks: Names to ask when it fails, instead of its own.
 
         Raises:
             BadRequestError: There is no such name, or several could be meant.
@@ -226,19 +225,19 @@ class Router(KeepsConnections):
     def rerank(
         self, model: str, query: str, documents: Sequence[Document], **overrides: Unpack[RouterCallKeywords]
     ) -> RerankResponse:
-        """Rank `documents` by how well each answers `query`.
+        """Rank `documents` by their relevance to `query`.
 
         Args:
             model: One of the names.
-            query: Not blank.
-            documents: Strings, or mappings with a `text`. An empty list gives an empty response and no request.
+            query: Must not be blank.
+            documents: Strings, or mappings with a `text`. Without documents nothing is sent.
             fallbacks: Names that replace the router's fallbacks.
             {options}
 
         Raises:
             BadRequestError: The call is wrong, or there is no such name. Nothing was sent, unless the error has a
                 status.
-            FallbackError: Several deployments failed; it holds every error and every attempt.
+            FallbackError: Several deployments failed; it contains every error and every attempt.
             RerankError: The only deployment that was asked failed.
         """
         routed, options = self._routed(model, overrides)
@@ -336,7 +335,7 @@ class Router(KeepsConnections):
         )
 
     def deployment_status(self) -> list[DeploymentStatus]:
-        """How each deployment is doing."""
+        """The status of each deployment."""
         return statuses(self._groups, self._balancer)
 
     def _routed(self, model: str, overrides: Mapping[str, Any]) -> tuple[RoutedModel, dict[str, Any]]:

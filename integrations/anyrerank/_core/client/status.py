@@ -1,4 +1,4 @@
-"""How the deployments of a router are doing."""
+"""The status of the deployments of a router."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from anyrerank.errors import RerankError
 @public("anyrerank")
 @dataclass(frozen=True, slots=True)
 class DeploymentStatus:
-    """How a deployment of a router is doing.
+    """The status of a deployment of a router.
 
     Attributes:
         model_name: The name that it belongs to.
@@ -20,9 +20,9 @@ class DeploymentStatus:
         deployment: Its `provider/model`.
         in_flight: Number of calls in flight.
         cooldown: Seconds until its cooldown ends, or 0.
-        cooldowns: How many cooldowns began with a call of this router, in this process.
-        requests, tokens: Used in the last minute; tokens where a strategy or a limit counts them.
-        error: How it failed last, if it has not answered since.
+        requests, tokens: Used in the last minute; tokens only if a strategy or a limit counts them.
+        cooldowns: Number of cooldowns that began with a call of this router, in this process.
+        error: Its last error, if it has not answered since.
     """
 
     model_name: str
@@ -37,7 +37,7 @@ class DeploymentStatus:
 
 
 def statuses(groups: Groups, balancer: Balancer) -> list[DeploymentStatus]:
-    """How each deployment of each name is doing."""
+    """The status of each deployment of each name."""
     entries = [(group.name, entry) for group in groups for entry in group.entries]
     snapshot = balancer.state.snapshot([entry.id for _, entry in entries])
     return [

@@ -1,4 +1,4 @@
-"""What a call is made to: one deployment, or several behind a name."""
+"""`Target`: the deployments that a call may ask, with the options of the call."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Target(KeepsConnections, ABC):
 
     @abstractmethod
     def _choose(self, call: Call) -> Flow[tuple[Deployment, Answer]]:
-        """The answer to a call, and the deployment that gave it."""
+        """The answer to a call, and the deployment that answered."""
 
     def _overridden(self, overrides: Mapping[str, Any]) -> Options:
         """The options of a call, checked against every deployment that may be asked."""

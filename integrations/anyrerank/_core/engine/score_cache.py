@@ -82,7 +82,7 @@ def cached_pointwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: by
 
 
 def cached_listwise(texts: Sequence[str], send: Send, *, cache: Cache, seed: bytes) -> Flow[tuple[Answer, Saved]]:
-    """The scores of a listwise model, which are valid for these documents in this order only; see `cached_pointwise`."""
+    """The scores of a listwise model, which are valid for exactly these documents; see `cached_pointwise`."""
     key, count = _call_key(texts, seed), len(texts)
     answers: list[Answer] = []
 

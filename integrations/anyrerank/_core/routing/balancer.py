@@ -36,7 +36,7 @@ _MAX_NAMES = 1_000
 _WARN_AGAIN = 60.0
 """Seconds between two warnings about the same fallback or cooldown."""
 _warned: MutableMapping[Sender, dict[tuple[str, ...], float]] = WeakKeyDictionary()
-"""Time of each warning by its subject. `anyrerank.rerank` has a new balancer for each call, so it is not stored there."""
+"""Time of each warning by its subject; not stored in a balancer, as `anyrerank.rerank` has a new one for each call."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
