@@ -1,4 +1,4 @@
-"""What the adapters for the frameworks share."""
+"""The code that the adapters for all frameworks share."""
 
 from anyrerank._adapters.checked import CheckedModel
 from anyrerank._adapters.documents import as_list, projected

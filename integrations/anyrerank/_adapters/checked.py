@@ -1,4 +1,4 @@
-"""Models whose errors are ours."""
+"""A pydantic model that raises our errors."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Documents of a framework on their way to the core."""
+"""Helpers to convert the documents of a framework."""
 
 from __future__ import annotations
 

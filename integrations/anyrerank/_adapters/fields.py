@@ -1,4 +1,4 @@
-"""The fields that the adapters share, and the `Reranker` made of them."""
+"""The fields that the adapters share, from which they create a `Reranker`."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -139,7 +139,7 @@ class RerankFields(RerankerOptions, CheckedModel):
     def _core(self) -> BaseReranker:
         """The reranker of the current fields: a new one if a field has changed since the last call.
 
-        It reads the environment when it is made.
+        It reads the environment when it is created.
         """
         if self.reranker is not None:
             if self.guardrails or self.hooks:
@@ -162,11 +162,11 @@ class RerankFields(RerankerOptions, CheckedModel):
         return {**shared, **own, "custom_llm_provider": self.provider}
 
     def _overrides(self, core: BaseReranker, own: Mapping[str, Any]) -> dict[str, Any]:
-        """What a call overrides of `core`.
+        """The options of a call, in place of those of `core`.
 
         Args:
-            core: What is asked.
-            own: Options of the call, which win over the fields.
+            core: The reranker that is called.
+            own: Options of the call, which replace those of the fields.
         """
         overrides: dict[str, Any] = {"fuse": core.options.fuse or "auto" if self.fuse == "auto" else self.fuse}
         if self.top_n is not None:
@@ -176,7 +176,7 @@ class RerankFields(RerankerOptions, CheckedModel):
         return {**overrides, **own, "return_documents": False}
 
     def _user_and_metadata(self, core: BaseReranker) -> dict[str, Any]:
-        """`user` and `metadata` of the fields, which `core` does not know; those of `using_attributes` win."""
+        """`user` and `metadata` of the fields, which `core` does not have; `using_attributes` replaces them."""
         around = attributes(None)
         found: dict[str, Any] = {}
         if self.user is not None and around.get("user") is None:

@@ -29,7 +29,7 @@ def image_data_url(data: str, media_type: str | None) -> str:
 
     Args:
         data: Base64, or a `data:`, `http:` or `https:` URL.
-        media_type: By default what the first bytes say.
+        media_type: Detected from the first bytes by default.
     """
     if data.startswith(_URLS):
         return data

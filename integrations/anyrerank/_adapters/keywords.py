@@ -1,4 +1,4 @@
-"""The fields as keyword arguments, for type checkers and editors; `RerankFields` says what each one means."""
+"""The fields as keyword arguments, for type checkers and editors; `RerankFields` describes each of them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class AdapterKeywords(RerankerKeywords, total=False):
-    """What the adapters of all frameworks take."""
+    """Keyword arguments of the adapters for all frameworks."""
 
     model: str | None
     custom_llm_provider: str | type[Provider] | None

@@ -1,4 +1,4 @@
-"""What a trace shows of a call besides its documents."""
+"""The usage of a call, for traces."""
 
 from __future__ import annotations
 

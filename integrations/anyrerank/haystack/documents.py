@@ -1,4 +1,4 @@
-"""Haystack documents as the core takes them, and as they come back."""
+"""Converting Haystack documents for the core, and its results to Haystack documents."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ def texts_of(
     rank_fields: Sequence[str] | None,
     images: bool,
 ) -> list[Document]:
-    """What is ranked of each document.
+    """The text, fields or image of each document that is ranked.
 
     Args:
-        documents: As they were retrieved; the text of one without content is blank.
-        text_fn: Returns it; the other arguments are then not used.
+        documents: The retrieved documents; the text of one without content is blank.
+        text_fn: Returns what is ranked; the other arguments are then not used.
         rank_fields: Metadata to rank on, instead of the content.
         images: Whether to add an image in `blob` to the content.
 

@@ -1,4 +1,4 @@
-"""LangChain documents as the core takes them, and as they come back."""
+"""Converting LangChain documents for the core, and its results to LangChain documents."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def texts_of(
     rank_fields: Sequence[str] | None,
     images: bool,
 ) -> list[Document]:
-    """What is ranked of each document.
+    """The text, fields or image of each document that is ranked.
 
     Args:
-        documents: As they were retrieved.
-        text_fn: Returns it; the other arguments are then not used.
+        documents: The retrieved documents.
+        text_fn: Returns what is ranked; the other arguments are then not used.
         rank_fields: Metadata to rank on, instead of the content.
         images: Whether to add the image in `metadata["image"]` to the content.
 

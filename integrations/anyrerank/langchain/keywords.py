@@ -9,7 +9,7 @@ from anyrerank.langchain.documents import TextFunction
 
 
 class CompressorKeywords(AdapterKeywords, total=False):
-    """What `AnyRerank` takes."""
+    """Keyword arguments of `AnyRerank`."""
 
     metadata_key: str
     text_fn: TextFunction | None

@@ -20,10 +20,10 @@ class Reranking:
     """A prepared call and its trace.
 
     Attributes:
-        core: Whose call it is.
+        core: The reranker that is called.
         call: The call.
         trace: Its trace, not started yet.
-        texts_of: Returns what is ranked of each document.
+        texts_of: Returns the text, fields or image of each document that is ranked.
         scored: Returns the documents in the order of a response.
     """
 
@@ -59,7 +59,7 @@ class Reranking:
 
 
 def options_given(options: Mapping[str, object]) -> dict[str, object]:
-    """The options of a call, without a `top_n` or `user` of `None`, which leaves it to the fields."""
+    """The options of a call, without a `top_n` or `user` of `None`, for which the fields apply."""
     return {name: value for name, value in options.items() if value is not None or name not in ("top_n", "user")}
 
 

@@ -51,8 +51,8 @@ class Trace:
         """Run `rerank` inside the trace, which always ends.
 
         Args:
-            query: As the guardrails left it; empty if they refused it.
-            documents: What is reranked.
+            query: The query that the guardrails returned; empty if they refused it.
+            documents: The documents that are reranked.
             rerank: Returns the flow that reranks.
         """
         inputs = self._shown(documents, query)
@@ -102,7 +102,7 @@ def trace_of(
 
 
 def _run_of(manager: Any, run_id: UUID | None, *, asynchronous: bool) -> Any:
-    """The run that `manager.on_chain_start` starts. It is made here, to end it also if the start is interrupted."""
+    """The run that `manager.on_chain_start` starts, created before, so that it can end if the start is interrupted."""
     kind = AsyncCallbackManagerForChainRun if asynchronous else CallbackManagerForChainRun
     return kind(
         run_id=run_id or kind.get_noop_manager().run_id,

@@ -18,7 +18,7 @@ dispatcher = get_dispatcher("anyrerank.llama_index")
 
 @public("anyrerank.llama_index")
 class RerankUsageEvent(ReRankEndEvent):
-    """The end of a rerank, with its usage. Listeners that know `ReRankEndEvent` only handle it as one."""
+    """The end of a rerank, with its usage. It is a `ReRankEndEvent`, so listeners for that class receive it too."""
 
     usage: dict[str, Any]
     """Tokens, search units, cost, attempts, provider, request id; no text. Unknown numbers are left out."""
@@ -38,9 +38,9 @@ def reported(
     Args:
         rerank: Returns the flow that reranks.
         callbacks: The callback manager of the query engine.
-        nodes: What is reranked.
-        query: As the guardrails left it.
-        top_n: How many nodes are wanted.
+        nodes: The nodes that are reranked.
+        query: The query that the guardrails returned.
+        top_n: Number of nodes to return.
         model: `provider/model`, or a name in a router.
     """
     payload: dict[str, Any] = {

@@ -17,7 +17,7 @@ from anyrerank.errors import BadRequestError
 
 
 class NodeImage(NamedTuple):
-    """Where the image of a node is."""
+    """The image of a node: its data, path or URL."""
 
     data: str | bytes | None
     path: str | Path | None

@@ -10,7 +10,7 @@ from anyrerank.llama_index.nodes import ImagePolicy, TextFunction
 
 
 class PostprocessorKeywords(AdapterKeywords, total=False):
-    """What `AnyRerank` takes."""
+    """Keyword arguments of `AnyRerank`."""
 
     callback_manager: CallbackManager
     metadata_mode: MetadataMode | str

@@ -1,4 +1,4 @@
-"""LlamaIndex nodes as the core takes them, and as they come back."""
+"""Converting LlamaIndex nodes for the core, and its results to nodes."""
 
 from __future__ import annotations
 
@@ -39,10 +39,10 @@ def checked_nodes(nodes: Iterable[NodeWithScore]) -> list[NodeWithScore]:
 
 @dataclass(frozen=True, slots=True)
 class Texts:
-    """What is ranked of nodes.
+    """Extracts the text, fields or image of nodes that is ranked.
 
     Attributes:
-        text_fn: Returns it, if given; `rank_fields` and `metadata_mode` are then not used.
+        text_fn: Returns what is ranked, if given; `rank_fields` and `metadata_mode` are then not used.
         rank_fields: Metadata to rank on, instead of the text.
         metadata_mode: Which metadata is ranked with the text.
         images: What to do with images that the model does not read.

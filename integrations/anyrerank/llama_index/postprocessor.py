@@ -105,7 +105,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
     ) -> Flow[list[NodeWithScore]]:
         """Run the guardrails, before any event holds the query, then rerank."""
         yield from guarded(call)
-        if call.query != query.query_str:  # without the other strings, which the guardrails did not see
+        if call.query != query.query_str:  # without the other strings, which did not pass the guardrails
             query = query.__class__(query_str=call.query, image_path=query.image_path)
         return (
             yield from reported(

@@ -28,20 +28,21 @@ from anyrerank.telemetry.serving import Serving, serving
 
 _NAME = "anyrerank"
 _DESCRIBED = 20
-"""Documents, and results, that a span describes: their attributes are fewer than the 128 that an SDK keeps."""
+"""Number of documents, and of results, in a span, so that it stays below the SDK's default limit of 128 attributes."""
 
 
 @public("anyrerank.telemetry")
 class OpenTelemetry:
     """A hook that records spans and metrics of calls.
 
-    The spans are made when a call is over, with its times, as children of the span that is current then. They describe
-    the first 20 documents and the best 20; `anyrerank.documents` and `anyrerank.results` hold the totals.
+    The spans are created when a call has ended, with its times, as children of the span that is current then. They
+    describe the first 20 documents and the best 20 results; `anyrerank.documents` and `anyrerank.results` are the
+    totals.
 
     Args:
         tracer_provider: By default the global one.
         meter_provider: By default the global one.
-        content: Whether spans hold the query and the texts of documents.
+        content: Whether spans contain the query and the texts of documents.
     """
 
     def __init__(
@@ -64,7 +65,7 @@ class OpenTelemetry:
             f"rerank {event.model}",
             kind=SpanKind.CLIENT,
             start_time=_nanoseconds(event.started),
-            # An SDK whose limit is lower drops the attributes that come first.
+            # an SDK with a lower limit drops the first attributes
             attributes={**dict(self._described(event)), **self._attributes(event)},
         )
         message = getattr(event.error, "message", None)
@@ -90,7 +91,7 @@ class OpenTelemetry:
         return serving(self._tracer, route, parent)
 
     def _attributes(self, event: CallEvent) -> dict[str, Any]:
-        """What the span says of the call."""
+        """The attributes of the span of a call."""
         response = event.response
         return _known(
             {
