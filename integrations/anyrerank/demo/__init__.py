@@ -1,13 +1,13 @@
-"""What `anyrerank demo` shows: real text, an embedding, vector stores, and a reranker between retrieval and prompt.
+"""The demo of `anyrerank demo`: real text, an embedding, vector stores, and a reranker between retrieval and prompt.
 
 corpus          the text and its passages
 embedding       latent semantic analysis, which needs no download
 questions       the questions, and the topics that answer them
-pipeline        what a pipeline takes and returns
+pipeline        the interface of a pipeline: its settings and its outcome
 in_langchain    the pipeline in LangChain
 in_llama_index  the pipeline in LlamaIndex
-tables          how results look in a terminal
-show            one run, from start to end
+tables          the results as tables in a terminal
+show            a whole run
 
 Needs `pip install 'anyrerank[demo]'`. Only `in_langchain` and `in_llama_index` import a framework, so they are imported
 from their own modules.

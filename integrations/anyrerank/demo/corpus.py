@@ -1,4 +1,4 @@
-"""The text of the demo: topics of Python's language reference, cut into passages of about a hundred words."""
+"""The text of the demo: topics of Python's language reference, in passages of at most a hundred words."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def topics() -> Mapping[str, str]:
 
 
 @cache
-def passages(words: int = WORDS) -> tuple[Passage, ...]:
-    """Cut every topic into passages of at most `words` words, between paragraphs where possible."""
-    return tuple(Passage(topic, piece) for topic, text in topics().items() for piece in _pieces(text, words))
+def passages() -> tuple[Passage, ...]:
+    """Every topic in passages of at most `WORDS` words, split between paragraphs where possible."""
+    return tuple(Passage(topic, piece) for topic, text in topics().items() for piece in _pieces(text))
 
 
 def paragraphs(text: str) -> list[str]:
@@ -56,12 +56,12 @@ def _cells(row: re.Match[str]) -> str:
     return _CELL_BORDER.sub("  ", row[1].strip()).strip()
 
 
-def _pieces(text: str, words: int) -> Iterator[str]:
+def _pieces(text: str) -> Iterator[str]:
     piece: list[str] = []
     count = 0
-    for part in _parts(text, words):
+    for part in _parts(text):
         size = len(part.split())
-        if piece and count + size > words:
+        if piece and count + size > WORDS:
             yield "".join(piece).strip()
             piece, count = [], 0
         piece.append(part)
@@ -70,10 +70,10 @@ def _pieces(text: str, words: int) -> Iterator[str]:
         yield "".join(piece).strip()
 
 
-def _parts(text: str, words: int) -> Iterator[str]:
+def _parts(text: str) -> Iterator[str]:
     """Paragraphs, or the lines of a paragraph that is too long for one passage."""
     for paragraph in paragraphs(text):
-        if len(paragraph.split()) <= words:
+        if len(paragraph.split()) <= WORDS:
             yield paragraph
         else:
             yield from paragraph.splitlines(keepends=True)

@@ -36,7 +36,7 @@ class Lsa:
             TruncatedSVD(dimensions, algorithm="arpack", random_state=0),
             Normalizer(copy=False),
         )
-        # The matrices are small: more threads would not help, and would wait for each other on a busy machine.
+        # the matrices are small: more threads would not be faster, and slower on a busy machine
         with threadpool_limits(limits=1):
             self._steps.fit(texts)
 

@@ -1,4 +1,4 @@
-"""What a pipeline of the demo takes and returns, in either framework."""
+"""The interface of a pipeline of the demo, the same for both frameworks."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anyrerank._core.client import Reranker
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What to run.
+    """Settings of a run.
 
     Attributes:
         model: The model string of the reranker.
@@ -42,7 +42,7 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What happened to one question.
+    """The results for one question.
 
     Attributes:
         before: All candidates, in the order of the first stage.

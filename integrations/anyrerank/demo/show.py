@@ -1,4 +1,4 @@
-"""One run of the demo, from the text to the last table."""
+"""A whole run of the demo: every question in every framework, printed as tables."""
 
 from __future__ import annotations
 

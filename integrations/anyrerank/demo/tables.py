@@ -1,4 +1,4 @@
-"""How the demo looks in a terminal: a table for each question, first stage on the left, reranker on the right."""
+"""The tables of the demo: one for each question, first stage on the left, reranker on the right."""
 
 from __future__ import annotations
 

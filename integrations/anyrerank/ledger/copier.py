@@ -1,4 +1,4 @@
-"""From the spool to the database, in a thread that runs while there is something to copy."""
+"""`Copier`: a thread that copies calls from the spool to the database."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ _log = logging.getLogger("anyrerank")
 
 _BATCH = 1_000
 _LONGEST_WAIT = 60.0
-_MOST_UNWRITTEN = 50_000
-"""Lines that are kept in memory while the spool cannot be written; then the oldest are lost."""
+_MAX_UNWRITTEN = 50_000
+"""Maximum number of lines in memory while the spool cannot be written; after that, the oldest are lost."""
 
 
 class Copier:
-    """Writes lines to a spool file of its own and copies them, and what other processes abandoned, to the database.
+    """Writes lines to its own spool file, and copies it and the files of processes that ended to the database.
 
     Args:
-        spool: Where the lines wait.
+        spool: The spool.
         store: The database.
         interval: Seconds between two copies.
 
     Attributes:
-        lost: How many lines were given up because the spool could not be written.
+        lost: Number of lines that were lost because the spool could not be written.
     """
 
     def __init__(self, spool: Spool, store: Store, interval: float) -> None:
@@ -57,14 +57,14 @@ class Copier:
             try:
                 self._write()
             finally:
-                if len(self._unwritten) > _MOST_UNWRITTEN:
+                if len(self._unwritten) > _MAX_UNWRITTEN:
                     self._unwritten.popleft()
                     self.lost += 1
                 if self._thread is None:
                     self._start()
 
     def waiting(self) -> int:
-        """Bytes of the lines that are not in the database yet, those of other processes with this spool included."""
+        """Bytes of the lines that are not in the database yet, with those of other processes that use this spool."""
         with self._lock:
             unwritten = sum(map(len, self._unwritten))
         return unwritten + self._spool.size()
@@ -84,13 +84,13 @@ class Copier:
             self._failing = False
 
     def start(self) -> None:
-        """Copy what other processes abandoned; if that fails, try again in the background."""
+        """Copy the files of processes that ended; if that fails, try again in the background."""
         if not self._try_to_flush():
             with self._lock:
                 self._start()
 
     def close(self) -> None:
-        """End the thread and copy what is left; what the database does not take stays in the spool."""
+        """End the thread and copy the remaining lines; if the database cannot be written, they stay in the spool."""
         with self._lock:
             thread, self._thread = self._thread, None  # a later call starts another one
             self._stop.set()
@@ -107,7 +107,7 @@ class Copier:
     def _full(self) -> Iterator[SpoolFile]:
         """The files to copy: first the one of this process, which writes to another one from now on."""
         with self._lock:
-            with suppress(OSError):  # what is copied now may make room
+            with suppress(OSError):  # copying may free disk space
                 self._write()
             file, self._file = self._file, None
         if file is not None:

@@ -1,4 +1,4 @@
-"""From a path or a URL to an SQLAlchemy engine."""
+"""Creating an SQLAlchemy engine from a path or a URL."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def new_engine(url: sa.URL) -> sa.Engine:
 
 
 def server_engine(url: sa.URL) -> sa.Engine:
-    """An engine for a database server. Its connections give up on PostgreSQL when it does not answer.
+    """An engine for a database server. For PostgreSQL, its connections raise an error if the server does not answer.
 
     Raises:
         ImportError: The driver is missing.
@@ -74,7 +74,7 @@ def server_engine(url: sa.URL) -> sa.Engine:
 
 
 def check_file(path: Path, *, create: bool) -> None:
-    """Check what SQLite reports unclearly.
+    """Check for errors that SQLite reports unclearly.
 
     Raises:
         ConfigurationError: The file or its folder is missing, or one that is to be written is read-only.

@@ -33,9 +33,9 @@ class Ledger:
 
         Reranker("cohere/rerank-v3.5", hooks=[Ledger("spend.db")])
 
-    A call is safe once the hook has returned: it is in the spool then, and in the database after `interval` seconds. A
-    process that is killed loses no call: the next ledger with the same spool copies what is left, once. While the
-    database is out of reach, calls wait in the spool. Tags are the strings in `metadata["tags"]`; nothing else of the
+    When the hook returns, a call is in the spool; after `interval` seconds it is in the database. A process that is
+    killed loses no call: the next ledger with the same spool copies the remaining calls, each once. While the database
+    cannot be reached, calls stay in the spool. Tags are the strings in `metadata["tags"]`; nothing else of the
     metadata, no query and no document is stored.
 
     Safe for threads, for several processes with one database, and across `fork`. `pickle` and `deepcopy` open the same
@@ -102,7 +102,7 @@ class Ledger:
         tag: str | None = None,
         model: str | None = None,
     ) -> list[Spend]:
-        """What was spent, highest cost first. Writes what is in the spool to the database before.
+        """The spending of each group, highest cost first. First copies the spool to the database.
 
         Args:
             by: What to group by; an empty sequence for the total.
@@ -136,16 +136,16 @@ class Ledger:
 
     @property
     def waiting_bytes(self) -> int:
-        """Size of what is not in the database yet, in the spool or in memory. Looks at each file of the spool."""
+        """Bytes of the calls that are not in the database yet, in the spool or in memory. Reads the spool's folder."""
         return self._copier.waiting()
 
     @property
     def lost_calls(self) -> int:
-        """How many calls this process gave up because the spool could not be written: more than 50,000 waited."""
+        """Number of calls that this process lost: the spool could not be written, and more than 50,000 were waiting."""
         return self._copier.lost
 
     def flush(self) -> None:
-        """Write what was recorded so far to the database.
+        """Write the recorded calls to the database.
 
         Raises:
             LedgerError: The database cannot be written. The calls stay in the spool and are tried again.
@@ -153,7 +153,7 @@ class Ledger:
         self._copier.flush()
 
     def close(self) -> None:
-        """Write what is left and close the database. Calls that it does not take stay in the spool.
+        """Write the remaining calls and close the database. If it cannot be written, they stay in the spool.
 
         A ledger that is used after this opens again.
         """
@@ -182,7 +182,7 @@ class Ledger:
 def _default_folder(url: sa.URL, file: Path | None) -> Path:
     if file is not None:
         return file.with_name(f"{file.name}-spool")
-    # Without the password: it may change, and nothing should be derived from it.
+    # without the password: it may change, and nothing should be derived from it
     name = hashlib.sha256(url.render_as_string(hide_password=True).encode()).hexdigest()[:16]
     try:
         return state_folder() / "anyrerank" / f"ledger-{name}"
@@ -191,7 +191,7 @@ def _default_folder(url: sa.URL, file: Path | None) -> Path:
 
 
 def state_folder() -> Path:
-    """The user's folder for data that programs keep.
+    """The user's folder for the state of programs.
 
     Raises:
         RuntimeError: There is no home directory.

@@ -1,4 +1,4 @@
-"""Connections to PostgreSQL that give up on a server that does not answer.
+"""Connections to PostgreSQL that raise an error if the server does not answer in time.
 
 A server that was stopped, or a machine that hangs, still accepts connections and acknowledges packets. No option of the
 driver ends the wait for its answer.
@@ -13,9 +13,9 @@ import psycopg
 from psycopg.abc import PQGen
 
 CONNECT_SECONDS = 5
-"""For how long a connection is tried, unless the URL has `connect_timeout`."""
+"""Seconds to wait for a connection, unless the URL has `connect_timeout`."""
 ANSWER_SECONDS = 30.0
-"""For how long a statement may take: longer than the report of a large ledger."""
+"""Seconds that a statement may take: more than the report of a large ledger needs."""
 
 _T = TypeVar("_T")
 
@@ -42,10 +42,10 @@ class Connection(psycopg.Connection[Any]):
 
 
 def _bounded(work: PQGen[_T], seconds: float) -> PQGen[_T]:
-    """The same work, until its time is over. The driver resumes it several times a second while nothing arrives.
+    """`work`, for at most `seconds`. The driver resumes it several times a second while nothing arrives.
 
     Raises:
-        TimeoutError: Its time is over.
+        TimeoutError: It did not end in time.
     """
     deadline = time.monotonic() + seconds
     try:

@@ -1,6 +1,6 @@
-"""What the ledger records of a call: a line in the spool, and from it a row for each deployment that was asked.
+"""The record of a call: a line in the spool, later a row of the database for each deployment that was asked.
 
-The line is written while the call waits, so it holds facts as they are. The rows are made later, in another thread.
+The line is written while the call waits, so its values are not processed. The rows are made later, in another thread.
 """
 
 from __future__ import annotations
@@ -66,9 +66,9 @@ class _Answer(NamedTuple):
 
 
 def line_of(event: CallEvent) -> bytes | None:
-    """The facts of a call as a line of JSON, or `None` for a call that sent no request and has no answer.
+    """The record of a call as a line of JSON, or `None` for a call that sent no request and has no answer.
 
-    The line break comes first, so that a line that was cut short spoils no other.
+    The line break comes first, so that a line that was cut short does not damage the next one.
     """
     response = event.response
     if response is None and not event.attempts:
@@ -113,7 +113,7 @@ def entry_of(key: str, line: bytes) -> Entry | None:
 
     Args:
         key: Identifies the call; the same whenever the line is read.
-        line: What `line_of` made.
+        line: A line of `line_of`.
     """
     try:
         found = loads(line)
@@ -188,7 +188,7 @@ def _totals(attempts: Sequence[_Attempt]) -> Row:
 
 
 def _outcome(attempts: Sequence[_Attempt], facts: _Facts, answer: _Answer | None) -> Row:
-    """What a deployment contributed: the answer, if it gave it, or else its last error."""
+    """The outcome at a deployment: the usage of the answer if it answered, otherwise its last error."""
     if answer is None:
         error = attempts[-1].error if attempts else None
         nothing = {"search_units": None, "tokens": None, "cached": 0, "saved": None}

@@ -1,4 +1,4 @@
-"""Questions about spending, as SQL, and their answers."""
+"""SQL queries for spending, and their results."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from anyrerank.ledger.rows import plain
 from anyrerank.ledger.schema import calls, tags
 
 By: TypeAlias = Literal["user", "model", "deployment", "tag", "day", "provider"]
-"""What spending can be grouped by. Days are in UTC; a call with several tags counts for each of them."""
+"""The groupings of spending. Days are in UTC; a call with several tags counts for each of them."""
 
 _COLUMNS: Mapping[By, sa.Column[Any]] = {
     "user": calls.c.end_user,
@@ -33,7 +33,7 @@ _SECONDS_PER_DAY = 86_400
 @public("anyrerank.ledger")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """What a group of calls cost.
+    """The spending of a group of calls.
 
     Attributes:
         group: The value of each grouping; `None` for calls without a user or a tag.
@@ -62,7 +62,7 @@ class Spend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filter:
-    """Which calls count; `None` stands for all.
+    """The calls that count; `None` means all.
 
     Attributes:
         since: First day in UTC, or first moment.
@@ -124,7 +124,7 @@ def grouped(by: Sequence[By], which: Filter) -> sa.Select[Any]:
 
 
 def spends(by: Sequence[By], rows: Iterable[Sequence[Any]]) -> list[Spend]:
-    """The answer to `grouped`, highest cost first."""
+    """The result of the query `grouped`, highest cost first."""
     return sorted((_spend(by, row) for row in rows), key=_highest_cost_first)
 
 

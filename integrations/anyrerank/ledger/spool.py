@@ -1,4 +1,4 @@
-"""The spool: files in a folder, in which calls wait until they are in the database.
+"""The spool: a folder of files with the calls that are not in the database yet.
 
 A call is one line, appended with a single `write`, so it survives the end of the process. A commit to an SQLite file
 would survive it as well, but takes several times as long, on the path of every call.
@@ -53,8 +53,7 @@ class SpoolFile:
 
     def close(self) -> None:
         """Close and unlock the file, so that others find it. Does nothing the second time."""
-        # Forgotten first: if the process is forked in between, the child closes no descriptor that it uses for
-        # something else by then.
+        # Reset first: if the process is forked in between, the child must not close a descriptor that it has reused.
         descriptor, self._descriptor = self._descriptor, _CLOSED
         if descriptor != _CLOSED:
             os.close(descriptor)
@@ -103,7 +102,7 @@ class Spool:
 
 
 def _size(path: Path) -> int:
-    """Bytes of a file; 0 if it is gone by now."""
+    """Bytes of a file; 0 if it was deleted meanwhile."""
     with suppress(OSError):
         return path.stat().st_size
     return 0

@@ -32,14 +32,14 @@ _log = logging.getLogger("anyrerank")
 
 _PAUSE = 0.01
 _ON_CONFLICT: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
-"""The dialects that can skip rows that are there already."""
+"""The `INSERT` of dialects that can skip rows that already exist."""
 _REFUSALS = (DataError, IntegrityError, OverflowError)
-"""What a statement fails with because of a value, and not because the database is out of reach."""
+"""Errors that are caused by a value, not by a database that cannot be reached."""
 
 
 @public("anyrerank.ledger")
 class LedgerError(RerankError):
-    """The database of the ledger cannot be written or read. What it has not taken stays in the spool."""
+    """The database of the ledger cannot be written or read. Calls that are not in it stay in the spool."""
 
 
 class Store:
@@ -83,18 +83,18 @@ class Store:
         return str(self.file or sa.URL.create(url.drivername, host=url.host, port=url.port, database=url.database))
 
     def add(self, entries: Sequence[Entry]) -> None:
-        """Write calls in one transaction, except those that are there already.
+        """Write calls in one transaction, except those that are already stored.
 
         A call with a value that the database refuses is skipped and logged.
 
         Raises:
-            LedgerError: The database is locked, out of reach or full.
+            LedgerError: The database is locked or full, or cannot be reached.
         """
         with self._errors():
             self._add(entries)
 
     def spend(self, by: By | Sequence[By], which: Filter) -> list[Spend]:
-        """What was spent, highest cost first.
+        """The spending of each group, highest cost first.
 
         Raises:
             BadRequestError: A grouping does not exist.
@@ -209,7 +209,7 @@ def _found_version(connection: sa.Connection) -> int | None:
 
 
 def _new(entries: Sequence[Entry], connection: sa.Connection) -> list[Entry]:
-    """The calls that are not there yet; the rows of a call are always written together."""
+    """The calls that are not stored yet; the rows of a call are always written together."""
     key = schema.calls.c.call
     keys = [entry.calls[0]["call"] for entry in entries]
     there = set(connection.execute(sa.select(key).where(key.in_(keys))).scalars())

@@ -1,4 +1,4 @@
-"""One request that a stub server got, and what it answers."""
+"""One exchange of a stub server: the request, and the methods that answer it."""
 
 import json
 import select
@@ -17,7 +17,7 @@ from anyrerank.testing.scores import Score
 @public("anyrerank.testing")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StubRequest:
-    """One request that a stub server got.
+    """A request that a stub server received.
 
     Attributes:
         method: `POST`, for reranking.
@@ -53,7 +53,7 @@ class Exchange:
 
     Attributes:
         request: The request.
-        number: How many requests the server got before this one.
+        number: Number of requests that the server received before this one.
         is_over: Whether the connection is closed when the handler returns.
     """
 
@@ -94,7 +94,7 @@ class Exchange:
         self.is_over = True
 
     def wait_for_disconnect(self, timeout: float = 10.0) -> bool:
-        """Wait at most `timeout` seconds for the client to close the connection, and say whether it did."""
+        """Wait at most `timeout` seconds for the client to close the connection; returns whether it did."""
         readable, _, _ = select.select([self._connection], [], [], timeout)
         if not readable:
             return False

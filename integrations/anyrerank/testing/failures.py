@@ -1,4 +1,4 @@
-"""Failures that a test asked for."""
+"""The queue of failures that a test has set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Failures(Generic[T]):
             self._waiting.append(repeat(failure) if times is None else repeat(failure, times))
 
     def next(self) -> T | None:
-        """The failure of the next call, or `None` when it is to succeed."""
+        """The failure of the next call, or `None` if it should succeed."""
         with self._lock:
             while self._waiting:
                 for failure in self._waiting[0]:
@@ -38,6 +38,6 @@ class Failures(Generic[T]):
         return None
 
     def clear(self) -> None:
-        """Forget all failures."""
+        """Remove all failures."""
         with self._lock:
             self._waiting.clear()

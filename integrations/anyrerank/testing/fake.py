@@ -1,4 +1,4 @@
-"""A provider that answers inside the process."""
+"""`fake_provider`: a provider that answers inside the process."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ class FakeCall:
         model: Model without the prefix.
         query: The query, after guardrails.
         documents: Their texts. Blank documents, and those whose scores are cached, are not sent.
-        top_n: How many results are needed; `None` for all.
+        top_n: Number of results that are needed; `None` for all.
         options: The provider's options, such as `instruction`.
     """
 
@@ -43,9 +43,10 @@ class _Behaviour:
 
 @public("anyrerank.testing")
 class FakeProvider(Provider):
-    """A provider that sends nothing. Its scores are those that the test gives.
+    """A provider that sends nothing, and answers with the scores of the test.
 
-    `fake_provider` makes a subclass with its own calls and failures; whatever uses this class itself shares them.
+    `fake_provider` creates a subclass with its own calls and failures; everything that uses this class itself shares
+    them.
     Where the class must be picklable, write a subclass in a module:
     `class Fake(FakeProvider, scores={"Mars is red.": 0.9})`.
 
@@ -69,19 +70,19 @@ class FakeProvider(Provider):
 
     @classmethod
     def fail(cls, error: RerankError | type[RerankError], *, times: int | None = None) -> None:
-        """Raise `error` in the next calls, after the failures that were asked for before.
+        """Raise `error` in the next calls, after the failures that were set before.
 
         Args:
-            error: An error of `anyrerank.errors`; a class stands for an error with the usual status of that class.
-            times: How often; `None` for always, until `recover`.
+            error: An error of `anyrerank.errors`, or a class of them, for an error with a typical status.
+            times: Number of calls; `None` for all calls until `recover`.
         """
         if isinstance(error, type):
-            error = error("the fake provider was set to fail", status_code=_USUAL_STATUS.get(error))
+            error = error("the fake provider was set to fail", status_code=_DEFAULT_STATUS.get(error))
         cls._behaviour.failures.add(error, times)
 
     @classmethod
     def recover(cls) -> None:
-        """Answer again: forget the failures that are left."""
+        """Answer again: remove the remaining failures."""
         cls._behaviour.failures.clear()
 
     @override
@@ -113,7 +114,7 @@ class FakeProvider(Provider):
         return Answer(scores=scores, meta=usage(search_units=1))
 
 
-_USUAL_STATUS = {class_for_status(status): status for status in (400, 401, 403, 404, 429, 500)}
+_DEFAULT_STATUS = {class_for_status(status): status for status in (400, 401, 403, 404, 429, 500)}
 
 
 def fake_provider(scores: Scores | None = None) -> type[FakeProvider]:
@@ -125,7 +126,7 @@ def fake_provider(scores: Scores | None = None) -> type[FakeProvider]:
 
     Args:
         scores: A mapping from the text of a document to its score (0.0 for other texts), or a function of the query and
-            the text. By default the share of the words of the query that are in the text.
+            the text. By default the fraction of the words of the query that are in the text.
     """
 
     class Fake(FakeProvider, scores=scores):

@@ -1,4 +1,4 @@
-"""What a stand-in thinks of a document."""
+"""Scores of the fake provider and the stub server."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Score: TypeAlias = Callable[[str, str], float]
 """The score of a document, from the query and the document's text."""
 
 Scores: TypeAlias = Mapping[str, float] | Score
-"""How a test gives scores: by the document's text (0.0 for a text that is not listed), or as a function."""
+"""Scores by the document's text (0.0 for a text that is not listed), or as a function."""
 
 _WORD = re.compile(r"\w+")
 
@@ -26,6 +26,6 @@ def score_function(scores: Scores | None) -> Score:
 
 
 def overlap(query: str, document: str) -> float:
-    """The share of the words of the query that are in the document, from 0.0 to 1.0."""
+    """The fraction of the words of the query that are in the document, from 0.0 to 1.0."""
     wanted, found = (set(_WORD.findall(text.casefold())) for text in (query, document))
     return len(wanted & found) / len(wanted) if wanted else 0.0

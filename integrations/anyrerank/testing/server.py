@@ -1,4 +1,4 @@
-"""A reranking server on 127.0.0.1, made of threads and sockets."""
+"""`StubServer`: a reranking server on 127.0.0.1."""
 
 import socket
 import threading
@@ -34,9 +34,9 @@ class _Failure:
 
 @public("anyrerank.testing")
 class StubServer:
-    """An HTTP server that ranks, for tests: Cohere's, Jina's, LiteLLM's, TEI's, NVIDIA NIM's and Voyage's requests.
+    """An HTTP server for tests that answers requests to Cohere, Jina, LiteLLM, TEI, NVIDIA NIM and Voyage.
 
-    It listens from the moment it is made until `close`; as a context manager it closes itself.
+    It listens from its creation until `close`; as a context manager it closes itself.
 
         with StubServer() as server:
             server.fail(503, times=1)
@@ -44,13 +44,13 @@ class StubServer:
 
     Args:
         scores: As for `fake_provider`.
-        handler: Answers in place of the server, for all that `fail` cannot do: a function that gets each `Exchange`.
-        port: The port to listen on; 0 for one that is free.
+        handler: A function that is called with each `Exchange`, for answers and failures that `fail` does not offer.
+        port: The port to listen on; 0 for a free one.
 
     Attributes:
         url: The address, to pass as `api_base`.
         requests: Every request, in the order of arrival.
-        handler: As given; it may be replaced at any time.
+        handler: The current handler; it may be replaced at any time.
     """
 
     def __init__(self, scores: Scores | None = None, *, handler: Handler = Exchange.rank, port: int = 0) -> None:
@@ -87,12 +87,12 @@ class StubServer:
         body: Any = None,
         headers: Mapping[str, str] | None = None,
     ) -> None:
-        """Fail the next requests, after the failures that were asked for before.
+        """Fail the next requests, after the failures that were set before.
 
         Args:
             how: A status to answer with; `"disconnect"` to close the connection without an answer; `"hang"` to answer
                 only after `recover`; `"garbage"` for a 200 that is not JSON.
-            times: How many requests; `None` for all, until `recover`.
+            times: Number of requests; `None` for all until `recover`.
             body: The body of the answer, where `how` is a status.
             headers: Headers of the answer, such as `{"retry-after": "1"}`, where `how` is a status.
         """
@@ -101,25 +101,25 @@ class StubServer:
         self._failures.add(_Failure(how, body, headers), times)
 
     def recover(self) -> None:
-        """Answer again: forget the failures that are left, and answer the requests that hang."""
+        """Answer again: remove the remaining failures, and answer the requests that hang."""
         with self._lock:
             self._failures.clear()
             released, self._released = self._released, threading.Event()
         released.set()
 
     def wait_for_requests(self, count: int, timeout: float = 10.0) -> bool:
-        """Wait at most `timeout` seconds until `count` requests have arrived, and say whether they have."""
+        """Wait at most `timeout` seconds until `count` requests have arrived; returns whether they have."""
         with self._lock:
             return self._lock.wait_for(lambda: len(self.requests) >= count, timeout)
 
     @property
     def connections(self) -> int:
-        """How many connections are open."""
+        """Number of open connections."""
         with self._lock:
             return len(self._open)
 
     def wait_for_connections(self, count: int, timeout: float = 10.0) -> bool:
-        """Wait at most `timeout` seconds until `count` connections are open, and say whether they are."""
+        """Wait at most `timeout` seconds until `count` connections are open; returns whether they are."""
         with self._lock:
             return self._lock.wait_for(lambda: len(self._open) == count, timeout)
 
@@ -127,7 +127,7 @@ class StubServer:
         """Close all connections and stop.
 
         Raises:
-            Exception: What `handler` raised, if it did.
+            Exception: `handler` raised it.
         """
         self._closing.set()
         self.recover()
@@ -170,7 +170,7 @@ class StubServer:
                     if exchange.is_over:
                         break
         except OSError:
-            pass  # the client is gone: often what the test is about
+            pass  # the client closed the connection, as many tests intend
         except Exception as error:  # noqa: BLE001  raised by `close`, in the test that it belongs to
             self._errors.append(error)
         finally:
