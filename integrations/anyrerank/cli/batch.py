@@ -96,7 +96,7 @@ def batch(
     option: MoreOptions = None,
     json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
-    """Rerank files with millions of rows, and go on where an earlier run ended.
+    """Rerank files with millions of rows, and continue where an earlier run ended.
 
     Rows, requests, cost and duration are printed before anything is sent. Run the same command again after a kill:
     no answered row is paid for twice.
@@ -189,7 +189,7 @@ def _print(report: Report, *, as_json_: bool) -> None:
 
 @contextmanager
 def _shown() -> Iterator[Callable[[Progress], None]]:
-    """A bar on a terminal, or else a line now and then."""
+    """A bar on a terminal; otherwise a line every half minute."""
     if not sys.stderr.isatty():
         yield _Lines().show
         return
@@ -201,7 +201,7 @@ def _shown() -> Iterator[Callable[[Progress], None]]:
 
 
 class _Bar:
-    """A bar that appears with the first progress, and so after the question."""
+    """A bar that appears with the first progress: after the user has confirmed the start."""
 
     def __init__(self) -> None:
         from rich.console import Console

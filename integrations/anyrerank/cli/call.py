@@ -1,4 +1,4 @@
-"""One tiny call, to see whether a model answers."""
+"""One small call, to check whether a model answers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _QUERY, _DOCUMENTS = "Which planet is red?", ["Mars is red.", "Venus is bright."
 
 
 def call_of(reranker: BaseReranker) -> str:
-    """What a call gave, in words.
+    """Latency, cost and scores of a call, for the user.
 
     Raises:
         RerankError: It failed.

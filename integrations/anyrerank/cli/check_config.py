@@ -49,7 +49,7 @@ def check_config(path: Path, *, call: bool = False) -> None:
 
 
 def _failed_calls(config: GatewayConfig) -> Iterator[str]:
-    """Call each deployment on its own, and print what came back; the names of those that failed."""
+    """Call each deployment separately and print the outcome; yields the names of those that failed."""
     from anyrerank import Router
     from anyrerank._core.routing import is_wildcard
 

@@ -1,4 +1,4 @@
-"""Options that several commands share: how to reach a model."""
+"""Options of the connection to a model, which several commands share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the key of a model comes from, in words."""
+"""The source of a model's key, as text."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from anyrerank.providers import Provider
 
 _LOOKED_UP = {"bedrock": "AWS's default credentials", "vertex_ai": "Google's default credentials"}
-"""What a call of a provider looks for if it is given nothing."""
+"""The credentials that a call of a provider looks up if none are given."""
 
 
 def key_text(provider: Provider) -> str:
-    """Where the key of a provider comes from, or where one was looked for; shows no key."""
+    """The source of a provider's key, or the variables that may hold one; never the key itself."""
     from anyrerank import catalog
 
     held, card = provider.connection, catalog.card(type(provider))

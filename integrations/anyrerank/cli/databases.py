@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 _IN_THIS_FOLDER = "spend.db"
 _SHOWN_OF_A_TOKEN = 16
-"""How much of the token of a key is in the tag of its calls."""
+"""Number of characters of a key's token in the tag of its calls."""
 
 
 def ledger_of(given: str | None) -> str:
-    """The ledger to read: the one that is given, else that of this folder, else that of the gateway.
+    """The ledger to read: the given one, else that of this folder, else that of the gateway.
 
     Raises:
         ConfigurationError: There is none.

@@ -1,4 +1,4 @@
-"""`anyrerank keys` and `anyrerank db`: what an administrator does without the gateway's master key."""
+"""`anyrerank keys` and `anyrerank db`: administration of a gateway's database, without its master key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 keys = typer.Typer(
-    help="Make, list and revoke keys of a gateway. One that runs takes a change over within a second.",
+    help="Create, list and revoke keys of a gateway. A running gateway applies a change within a second.",
     no_args_is_help=True,
 )
 db = typer.Typer(help="The database of a gateway.", no_args_is_help=True)
@@ -55,15 +55,16 @@ def create(
     tpm: Annotated[int | None, typer.Option(help="Tokens per minute.", show_default=False)] = None,
     parallel: Annotated[int | None, typer.Option(help="Requests at the same time.", show_default=False)] = None,
     duration: Annotated[
-        str | None, typer.Option(help="How long it is valid, such as 90d. Default: for ever.", show_default=False)
+        str | None, typer.Option(help="How long it is valid, such as 90d. Default: no limit.", show_default=False)
     ] = None,
     end_user: Annotated[
-        str | None, typer.Option(help="The end user of all its calls, whatever these say.", show_default=False)
+        str | None,
+        typer.Option(help="The end user of all its calls, in place of the one they name.", show_default=False),
     ] = None,
     database: _Database = None,
     json: _Json = False,
 ) -> None:
-    """Make a key and print it. It is shown this once."""
+    """Create a key and print it. It is shown only once."""
     given = {
         "key_alias": alias,
         "models": model,
@@ -89,7 +90,7 @@ def create(
 
 @keys.command("list")
 def list_keys(*, database: _Database = None, json: _Json = False) -> None:
-    """Show the keys, without the secrets that only their owners have."""
+    """Show the keys, without their secrets."""
     with _store(database) as store:
         _, found, _ = store.all()
         spent = spent_by(found, store.database.url.render_as_string(hide_password=False))
@@ -181,7 +182,7 @@ def _database_errors() -> Iterator[None]:
 
 
 def _refusals(work: Callable[[], T]) -> T:
-    """Errors for clients of the gateway, as those of a command line."""
+    """Raise errors for clients of the gateway as errors of the command line."""
     from anyrerank.gateway.errors import GatewayError
 
     try:

@@ -1,4 +1,4 @@
-"""What commands print: tables, JSON, and text that is safe for a terminal."""
+"""Output of commands: tables, JSON, and text that is safe for a terminal."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _UNBROKEN_COLUMNS = ("model", "key", "options", "extra")
 
 
 def console() -> Console:
-    """A console as wide as the terminal, or wide enough for two lists side by side where there is none."""
+    """A console as wide as the terminal; without one, wide enough for two lists side by side."""
     made = Console(highlight=False)
     if not made.is_terminal:
         columns = os.environ.get("COLUMNS", "")
@@ -55,6 +55,6 @@ def without_control_characters(text: str, keep: str = "") -> str:
 
     Args:
         text: Any text.
-        keep: Control characters that stay, such as a line feed.
+        keep: Control characters that are not replaced, such as a line feed.
     """
     return _CONTROL_CHARACTERS.sub(lambda match: match[0] if match[0] in keep else "\N{REPLACEMENT CHARACTER}", text)

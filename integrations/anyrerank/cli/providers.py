@@ -40,7 +40,7 @@ def providers(
 
 
 def _details(card: Card) -> Table:
-    """Everything that is known about a provider, one line for each fact."""
+    """A provider's card, one line for each property."""
     details = Table(box=None, pad_edge=False, show_header=False)
     for name, value in asdict(card).items():
         if name not in ("settings", "models") and value not in (None, ()):

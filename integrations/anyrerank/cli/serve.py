@@ -44,7 +44,7 @@ def serve(
     database_url: Annotated[
         str | None,
         typer.Option(
-            "--database-url", help="Where keys and spend are kept; replaces that of the file.", show_default=False
+            "--database-url", help="Database of keys and spend; replaces that of the file.", show_default=False
         ),
     ] = None,
     redis_url: Annotated[
@@ -55,7 +55,7 @@ def serve(
             show_default=False,
         ),
     ] = None,
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 for one that is free.")] = 4000,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="The port; 0 for a free one.")] = 4000,
     workers: Annotated[
         int, typer.Option("--workers", "--num_workers", min=1, help="Processes that serve the address; needs Redis.")
     ] = 1,
@@ -64,7 +64,7 @@ def serve(
 
     SIGHUP reads the file again.
     """
-    asked = _Asked(config, tuple(model or ()), host, {"database_url": database_url, "redis_url": redis_url})
+    arguments = _Arguments(config, tuple(model or ()), host, {"database_url": database_url, "redis_url": redis_url})
     with one_line_errors():
         from anyrerank.gateway.server import check_host, listen
         from anyrerank.gateway.workers import run_workers
@@ -72,7 +72,7 @@ def serve(
         if config is not None and model:
             raise ConfigurationError("--config and --model exclude each other")
         check_host(host)
-        read = asked.read()
+        read = arguments.read()
         if workers > 1:
             _check(read, workers)
         listener = listen(host, port)
@@ -80,15 +80,15 @@ def serve(
         typer.echo(note, err=True)
     with listener:
         if workers == 1:
-            _serve(asked, read, listener)
+            _serve(arguments, read, listener)
         else:
-            run_workers(workers, listener, lambda worker: _serve(asked, read, listener, worker))
+            run_workers(workers, listener, lambda worker: _serve(arguments, read, listener, worker))
     typer.echo("stopped")
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the command line asks for."""
+class _Arguments:
+    """The arguments of the command."""
 
     config: Path | None
     models: tuple[str, ...]
@@ -101,7 +101,7 @@ class _Asked:
 
 
 def _check(read: GatewayConfig, workers: int) -> None:
-    """Raise if several workers cannot serve a configuration, once for all of them."""
+    """Raise if workers cannot serve a configuration, before any of them starts."""
     from anyrerank.gateway.configuration import service_of, shared_state
     from anyrerank.gateway.keys import opened
 
@@ -118,7 +118,7 @@ def _check(read: GatewayConfig, workers: int) -> None:
         state.close()
 
 
-def _serve(asked: _Asked, read: GatewayConfig, listener: socket, worker: Worker | None = None) -> None:
+def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker: Worker | None = None) -> None:
     """Serve until a signal says to stop."""
     from anyrerank.gateway import Gateway
     from anyrerank.gateway.configuration import service_of, shared_state
@@ -130,7 +130,7 @@ def _serve(asked: _Asked, read: GatewayConfig, listener: socket, worker: Worker 
         keyring = opened(read.settings, state)
         gateway = Gateway(
             service_of(read, keyring, state=state),
-            reread=lambda: service_of(asked.read(), keyring, gateway.service, state),
+            reread=lambda: service_of(arguments.read(), keyring, gateway.service, state),
             state=state,
         )
     if worker is not None:
@@ -185,7 +185,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def _notes(config: GatewayConfig) -> list[str]:
-    """Lines about what the file asks for and does not get."""
+    """Lines about entries and settings of the file that are not used."""
     notes = []
     if config.left_out:
         notes.append(f"left out: {'; '.join(map(str, config.left_out))}")
@@ -197,7 +197,7 @@ def _notes(config: GatewayConfig) -> list[str]:
 
 
 def _faults(gateway: Gateway) -> list[str]:
-    """Lines about the models that cannot be called now, such as those without a key."""
+    """Warnings about models that cannot be called now, such as those without a key."""
     from anyrerank._core.client import deployments_of
 
     notes = []

@@ -1,4 +1,4 @@
-"""Comparing rankings without labels: how much they agree, and which queries are worth labelling first."""
+"""Comparing rankings without labels: their agreement, and the queries that should be labelled first."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -20,7 +20,7 @@ class PairAgreement:
 
     Attributes:
         first, second: Names of the rankings.
-        overlap: Share of the top `k` results that both have.
+        overlap: Fraction of the top `k` results that both have.
         tau: Kendall's tau-b over all candidates: 1 for the same order, -1 for the reverse.
     """
 
@@ -33,12 +33,12 @@ class PairAgreement:
 @public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Agreement:
-    """How much rankings agree. It does not tell which is better.
+    """The agreement of rankings, which does not show which one is better.
 
     Attributes:
         k: Number of top results compared.
         pairs: Every pair of rankings.
-        queries_by_disagreement: Ids of all queries, least overlap first. Labels are worth most on the first ones.
+        queries_by_disagreement: Ids of all queries, least overlap first: the order in which to label them.
     """
 
     k: int
@@ -103,7 +103,7 @@ def _pair(first: str, second: str, outcomes: Mapping[str, Outcomes], k: int) -> 
 
 
 def _overlap(rankings: Sequence[Sequence[str]], k: int) -> float:
-    """The share of the top `k` that all rankings have."""
+    """The fraction of the top `k` that all rankings have."""
     tops = [set(ranking[:k]) for ranking in rankings]
     return len(set.intersection(*tops)) / max(1, *map(len, tops))
 

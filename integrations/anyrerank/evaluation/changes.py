@@ -16,7 +16,7 @@ _SNIPPET = 110
 @public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Move:
-    """Where a candidate is in both rankings. Ranks count from 1.
+    """The ranks of a candidate in both rankings, from 1.
 
     Attributes:
         document: Id of the document.

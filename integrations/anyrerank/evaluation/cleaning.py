@@ -1,4 +1,4 @@
-"""Small faults in evaluation data: what can be skipped is counted and reported in one warning."""
+"""Cleaning evaluation data: entries that cannot be used are skipped, and counted in one warning."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _GRADE = re.compile(r"[+-]?\d{1,9}(\.0*)?")
 
 
 class Skipped:
-    """Counts of what was skipped, with an example of each kind."""
+    """Counts of skipped entries by kind, with an example of each."""
 
     def __init__(self) -> None:
         self._counts: Counter[str] = Counter()
@@ -36,7 +36,7 @@ class Skipped:
 
 @contextmanager
 def one_warning(source: object) -> Iterator[Skipped]:
-    """Collect what is skipped while reading `source`, and warn about it once at the end."""
+    """Count the entries that are skipped while reading `source`, and warn about them once at the end."""
     skipped = Skipped()
     yield skipped
     if skipped:

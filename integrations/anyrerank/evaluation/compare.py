@@ -47,8 +47,8 @@ def compare(
 ) -> Report:
     """Rerank the candidates of every query with every reranker, and report quality, latency and cost.
 
-    Every report has three reference rows: the order of the first stage, a random order, and an oracle that knows the
-    labels. They show how much there is to gain.
+    Every report has three reference rows: the order of the first stage, a random order, and an oracle that uses the
+    labels. They show the range of possible results.
 
     A query whose call fails counts with the order of the first stage; the report marks such numbers. A reranker whose
     every call failed is reported as failed, without numbers. After a refused key, a missing permission or an unknown

@@ -17,7 +17,7 @@ _FIRST_STAGE = "latent semantic analysis of the documents"
 def demo_set(*, candidates: int = 30, split: Literal["development", "held-out"] | None = None) -> Dataset:
     """120 passages and 60 queries with labels, and candidates found by latent semantic analysis.
 
-    The set is large enough to tell a working reranker from a broken one, and too small to tell two good ones apart.
+    The set is large enough to show whether a reranker works, and too small to compare two good ones.
 
     Args:
         candidates: Number of candidates for each query, up to 50.

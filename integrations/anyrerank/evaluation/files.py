@@ -1,4 +1,4 @@
-"""Data from and to files: folders in BEIR's format, runs and labels in TREC's."""
+"""Reading and writing files: folders in BEIR's format, runs and labels in TREC's."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ from anyrerank.evaluation.outcomes import Outcomes
 
 
 class LabelFile:
-    """Labels in BEIR's format, saved after every change, so that a kernel that dies loses none.
+    """Labels in BEIR's format, saved after every change, so that a crash of the kernel loses none.
 
     Args:
         path: The file. Labels that it already has are kept.

@@ -14,7 +14,7 @@ from anyrerank.evaluation.outcomes import Outcome, Outcomes
 class OutcomeCache:
     """The outcomes of one reranker in a `Cache`.
 
-    A cache that fails is reported once in the log and otherwise ignored: the comparison goes on without it.
+    The first failure of a cache is logged; the comparison continues without it.
 
     Args:
         cache: Where outcomes are stored, or `None` to store nothing.

@@ -1,4 +1,4 @@
-"""What a reranker made of one query."""
+"""`Outcome`: the result of one query at one reranker."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

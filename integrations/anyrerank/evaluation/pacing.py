@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
-"""Bounds in seconds of a wait whose length the provider does not give; it doubles each time."""
-_PATIENCE = 300.0
-_PATIENCE_AS_ASKED = 3600.0
-"""Seconds of waiting without a successful call after which to give up; the second one if the provider asks for them."""
+"""Bounds in seconds of a wait if the provider reports no time; it doubles each time."""
+_MAX_WAITED = 300.0
+_MAX_WAITED_ON_REQUEST = 3600.0
+"""Maximum seconds of waiting without a successful call; the second one if the provider reports how long to wait."""
 
 
 class Pacer:
-    """Shared by all threads that call one reranker.
+    """Limits the rate of calls to one reranker, for all its threads.
 
     Args:
         rpm: Maximum number of calls started per minute, or `None`.
         sleep: Waits for a number of seconds.
-        clock: Seconds that only increase.
+        clock: Returns the seconds of a monotonic clock.
     """
 
     def __init__(
@@ -56,19 +56,19 @@ class Pacer:
             retry_after: Seconds that the provider asked to wait, or `None`.
 
         Returns:
-            Whether to try again; not if waiting has not helped for a long time.
+            Whether to try again: not after the maximum of waiting without a successful call.
         """
         with self._lock:
             now = self._clock()
-            wait, patience = self._wait, _PATIENCE
+            wait, longest = self._wait, _MAX_WAITED
             if retry_after is not None:
-                wait, patience = max(retry_after, _FIRST_WAIT), _PATIENCE_AS_ASKED
+                wait, longest = max(retry_after, _FIRST_WAIT), _MAX_WAITED_ON_REQUEST
             elif now < self._held_until:
-                return True  # another call of the same moment was refused as well
+                return True  # a concurrent call was refused as well
             extra = now + wait - max(now, self._held_until)
             if extra <= 0:
                 return True
-            if self._waited + extra > patience:
+            if self._waited + extra > longest:
                 return False
             self._held_until = now + wait
             self._waited += extra

@@ -1,4 +1,4 @@
-"""The reference rows of every report: the first stage, a random order, and an oracle that knows the labels."""
+"""The reference rows of every report: the first stage, a random order, and an oracle that uses the labels."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class Report(Scored):
         )
 
     def difference(self, name: str, baseline: str | None = None, measure: str | None = None) -> Difference:
-        """How much better one ranking is than another, with an interval.
+        """The difference of one ranking to another, with an interval.
 
         Args:
             name: Name of a row.

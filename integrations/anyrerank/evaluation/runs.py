@@ -40,7 +40,7 @@ _BATCH_SIZE = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunSettings:
-    """What all rerankers of a comparison share.
+    """Settings that all rerankers of a comparison share.
 
     Attributes:
         data: The dataset, with candidates for every query.
@@ -78,7 +78,7 @@ class RerankerRun:
     Args:
         name: Name in reports.
         reranker: The reranker; its `top_n`, `score_threshold`, `on_error` and `cache` are ignored.
-        settings: What all rerankers of the comparison share.
+        settings: The settings of the comparison.
     """
 
     def __init__(self, name: str, reranker: BaseReranker, settings: RunSettings) -> None:
@@ -134,7 +134,7 @@ class RerankerRun:
             pool.shutdown(wait=False, cancel_futures=True)
 
     def _ask(self, query: str) -> Outcome:
-        """Rerank one query, waiting as long as the provider's rate limit asks for."""
+        """Rerank one query, and wait as long as the provider's rate limit requires."""
         data, candidates = self._settings.data, self._settings.candidates(query)
         while self._final is None:
             self._pacer.wait()

@@ -1,4 +1,4 @@
-"""What a comparison measured: the ranking and the values of every row."""
+"""`Scored`: the data of a report, with the ranking and the values of every row."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -17,6 +17,8 @@ try:
 except ImportError as error:
     raise MissingExtraError("anyrerank.evaluation needs NumPy: pip install 'anyrerank[evaluation]'") from error
 
+_SEED = 0
+"""The same resamples every time."""
 _RESAMPLES = 10_000
 _CHUNK = 2_000_000
 """Numbers in memory at once while resampling."""
@@ -26,7 +28,7 @@ _LEVEL = 0.05
 @public("anyrerank.evaluation")
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """How much better one ranking is than a baseline, over the same queries.
+    """The difference of one ranking to a baseline, over the same queries.
 
     Attributes:
         mean: Mean difference.
@@ -45,19 +47,16 @@ class Difference:
     significant: bool
 
 
-def differences(
-    scores: Mapping[str, Sequence[float]], baseline: Sequence[float], *, seed: int = 0
-) -> dict[str, Difference]:
+def differences(scores: Mapping[str, Sequence[float]], baseline: Sequence[float]) -> dict[str, Difference]:
     """Compare several rankings with one baseline.
 
     Args:
         scores: For each ranking its scores, query by query.
         baseline: The scores of the baseline, for the same queries in the same order.
-        seed: Seed of the resampling.
     """
     if not (baseline and scores):
         return {}
-    names, rng = list(scores), np.random.default_rng(seed)
+    names, rng = list(scores), np.random.default_rng(_SEED)
     gaps = np.array([np.subtract(scores[name], baseline) for name in names], dtype=float).reshape(len(names), -1)
     level = _LEVEL / len(names)
     lows, highs = np.quantile(_bootstrap_means(gaps, rng), (level / 2, 1 - level / 2), axis=1)
@@ -74,11 +73,11 @@ def differences(
     }
 
 
-def interval(scores: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
+def interval(scores: Sequence[float]) -> tuple[float, float]:
     """The 95% bootstrap interval of a mean; `(0, 0)` without scores."""
     if not scores:
         return 0.0, 0.0
-    means = _bootstrap_means(np.array([scores], dtype=float), np.random.default_rng(seed))
+    means = _bootstrap_means(np.array([scores], dtype=float), np.random.default_rng(_SEED))
     low, high = np.quantile(means[0], (_LEVEL / 2, 1 - _LEVEL / 2))
     return float(low), float(high)
 

@@ -151,7 +151,7 @@ class Copier:
     def _try_to_flush(self) -> bool:
         try:
             self.flush()
-        except Exception as error:  # noqa: BLE001  whatever it is, the next calls still have to be copied
+        except Exception as error:  # noqa: BLE001  after any error, the next calls must still be copied
             if not self._failing:
                 self._failing = True
                 self._warn(error)

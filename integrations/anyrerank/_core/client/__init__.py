@@ -1,4 +1,4 @@
-"""`Reranker`, `Router`, `rerank` and `arerank`, and the phases of a call, which the framework adapters run themselves."""
+"""`Reranker`, `Router`, `rerank` and `arerank`, and the phases of a call, which the adapters run themselves."""
 
 from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
