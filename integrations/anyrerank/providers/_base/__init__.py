@@ -1,4 +1,4 @@
-"""What providers share."""
+"""The code that providers share."""
 
 from anyrerank.providers._base.answers import (
     UnusableAnswerError,

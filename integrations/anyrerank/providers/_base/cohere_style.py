@@ -15,7 +15,7 @@ from anyrerank.providers._base.provider import Provider
 from anyrerank.providers._base.urls import endpoint
 
 UsagePaths = Mapping[Literal["search_units", "total_tokens", "input_tokens", "output_tokens"], Sequence[str]]
-"""Where an answer reports usage: for each number its possible paths, of which the first that holds a value is used."""
+"""Paths of the usage in an answer: for each number its possible paths; the first with a value is used."""
 
 COHERE_USAGE: UsagePaths = MappingProxyType(
     {
@@ -43,7 +43,7 @@ class CohereStyle(Provider):
     """A provider that takes texts and returns results with index and score; each attribute is a name on the wire."""
 
     operation: ClassVar[str] = "rerank"
-    """The end of the path."""
+    """The last part of the path."""
     root: ClassVar[str] = "/v1"
     """The part before it, unless the base URL ends in a version."""
     documents_key: ClassVar[str] = "documents"
@@ -55,7 +55,7 @@ class CohereStyle(Provider):
     constants: ClassVar[Mapping[str, Any]] = MappingProxyType({})
     """Fields that are sent with every request."""
     option_names: ClassVar[Mapping[str, str]] = MappingProxyType({})
-    """Names on the wire of the options that have another one there."""
+    """Options whose name in the request is another one, with that name."""
     rows: ClassVar[str] = "results"
     """Path of the results in the answer, as `ranked` takes it."""
     score_key: ClassVar[str] = "relevance_score"

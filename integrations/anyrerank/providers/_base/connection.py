@@ -1,4 +1,4 @@
-"""Where a provider is and how to authenticate."""
+"""The connection to a provider: its address, credentials and settings."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -15,7 +15,7 @@ class Setting:
     """An argument of the connection besides key and base URL, such as a project or a region.
 
     Attributes:
-        about: What it is, in a few words.
+        about: A short description.
         variables: Environment variables that may hold it; the first one that is set is used.
         secret: Whether no error, log or `repr` may show it.
         sent: Whether it is sent in a header, which limits its characters.
@@ -32,7 +32,7 @@ class Setting:
 @public("anyrerank.providers")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Connection:
-    """Where a provider is and how to authenticate. The `repr` shows nothing that may be secret.
+    """The address, credentials and settings of a provider. The `repr` shows nothing that may be secret.
 
     Attributes:
         model: Name of the model, without the provider's prefix.

@@ -20,10 +20,10 @@ def secrets_of(
     key_headers: Iterable[str],
     authorization: Iterable[str],
 ) -> list[str]:
-    """What no error may quote, the longest first.
+    """The secrets that no error may quote, the longest first.
 
     Args:
-        connection: Where key, headers and settings are.
+        connection: Has the key, headers and settings.
         settings: The provider's settings.
         key_headers: Names of the headers that may hold a key, in lower case.
         authorization: Values of the headers that authenticate a request.

@@ -31,7 +31,7 @@ _log = logging.getLogger("anyrerank")
 
 
 class Slot:
-    """Holds a model once it is loaded. The lock is needed because fast tokenizers do not allow a second thread."""
+    """A model, once it is loaded. The lock is needed because fast tokenizers must not be used by two threads."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -112,7 +112,7 @@ class CrossEncoder(Provider):
         )
 
     def require_one_label(self, count: Any) -> None:
-        """Raise if the model is a classifier with several labels, whose logits are no relevance scores."""
+        """Raise if the model is a classifier with several labels, whose logits are not relevance scores."""
         if isinstance(count, int) and count != 1:
             raise self.configuration_error(
                 f"{self.deployment} is not a reranker: it must return 1 label for a pair, got {count}"

@@ -110,7 +110,7 @@ def _first_string(body: Any, paths: Sequence[tuple[str, ...]]) -> str | None:
 
 
 def description_of(response: HttpResponse) -> str:
-    """What a body that is not JSON is instead, without quoting it."""
+    """A description of a body that is not JSON, without quoting it."""
     if not response.content:
         return "an empty body"
     if response.content[:64].lstrip().startswith(b"<"):

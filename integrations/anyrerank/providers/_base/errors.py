@@ -1,4 +1,4 @@
-"""From a response that cannot be used to the error that describes it."""
+"""The errors of a provider: from a response that cannot be used to the error that describes it."""
 
 from __future__ import annotations
 
@@ -31,9 +31,9 @@ _OF_SIZE = re.compile(
     r"|max(?:imum)?\b.*\b(?:tokens?|documents?|texts?|inputs?|length|size|is|\d+)\b|max(?:items|length)"
     r"|超过|超出|过长|过大|过多|太长|太多|上限|最多"
 )
-"""What providers write in a 400, 422 or 500 when fewer documents could pass, in lower case.
+"""Words of a 400, 422 or 500 in lower case after which a request with fewer documents may succeed.
 
-Asking with fewer costs little: if that does not help either, only the first half of each half has been sent.
+Trying that costs little: if it fails too, only the first half of each half was sent.
 """
 _NOT_OF_SIZE = re.compile(
     r"string should have|quota|credit|balance|billing|per (?:minute|second|hour|day)|rate limit|max_\w+|top_[nk]\b"
@@ -42,11 +42,11 @@ _NOT_OF_SIZE = re.compile(
 _OUT_OF_MEMORY = re.compile(
     r"out ?of ?memory|(?:not enough|insufficient) memory|allocate (?:\w+ )?memory|alloc_failed|\boom\b"
 )
-"""What servers write in a 5xx when the memory of a GPU, or of the machine, is too small for the request."""
+"""Words of a 5xx when the memory of the GPU or of the machine is too small for the request."""
 
 
 class ProviderErrors:
-    """What a provider raises."""
+    """The errors of a provider; subclasses change what differs."""
 
     prefix: ClassVar[str]
     """The part before the slash in a model string."""
@@ -59,7 +59,7 @@ class ProviderErrors:
         raise NotImplementedError
 
     def secrets(self) -> list[str]:
-        """What no error may quote, the longest first."""
+        """The secrets that no error may quote, the longest first."""
         raise NotImplementedError
 
     def error(self, request: RerankRequest, response: HttpResponse) -> RerankError:
@@ -118,10 +118,10 @@ class ProviderErrors:
         """The error for a 2xx response that is not an answer to `request`.
 
         Args:
-            request: What was asked.
-            response: What came back.
-            problem: What is wrong with it.
-            advice: What to do about it, unless the response holds a message.
+            request: The request.
+            response: The response.
+            problem: Why it cannot be used.
+            advice: What to do about it, unless the response contains a message.
         """
         redactor = Redactor(request, self.secrets())
         body = json_or_none(response.content)
@@ -149,7 +149,7 @@ class ProviderErrors:
         return AuthenticationError(problem, provider=self.prefix, model=self.connection.model)
 
     def _key_source(self, kind: type[RerankError]) -> str:
-        """Which environment variable a key came from that the provider refused."""
+        """The environment variable of a key that the provider refused, for the end of a message."""
         key, variable = self.connection.api_key, self.connection.key_variable
         is_sent = key and variable and any(key in value for value in self.headers().values())
         return f" (the key came from {variable})" if is_sent and kind is AuthenticationError else ""

@@ -1,4 +1,4 @@
-"""Servers quote their input in errors, often escaped. A message that does is withheld as a whole."""
+"""Withholding error messages that quote the request: servers often quote their input, sometimes escaped."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _ERROR_CODE = re.compile(r"[A-Za-z][\w.-]{0,63}", re.ASCII)
 
 
 class Redactor:
-    """Keeps query, documents and secrets of a request out of errors.
+    """Removes messages and ids that quote the query, a document or a secret of a request.
 
     A quotation is a whole text of at least 4 characters, 12 characters of a text in a row, or 8 of a secret. Letter
     case and white space do not count, and up to two layers of JSON, Python or URL escapes are undone.
@@ -99,7 +99,7 @@ def _runs(text: str, length: int) -> Iterator[str]:
 
 
 def _finder(runs: Iterable[str]) -> Callable[[str], bool]:
-    """A function that tells whether a text holds any of `runs`, in one pass: it may be called on an event loop.
+    """A function that returns whether a text contains any of `runs`, in one pass: it may run on an event loop.
 
     For hundreds of strings in 5 MB, Pydantic's regular expressions take 10 ms, `in` and those of `re` about a second.
     """
