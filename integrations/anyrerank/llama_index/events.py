@@ -38,9 +38,9 @@ def reported(
     Args:
         rerank: Returns the flow that reranks.
         callbacks: The callback manager of the query engine.
-        nodes: The nodes that are reranked.
-        query: The query that the guardrails returned.
-        top_n: Number of nodes to return.
+        nodes: What is reranked.
+        query: As the guardrails left it.
+        top_n: How many nodes are wanted.
         model: `provider/model`, or a name in a router.
     """
     payload: dict[str, Any] = {

@@ -73,8 +73,8 @@ class FakeProvider(Provider):
         """Raise `error` in the next calls, after the failures that were set before.
 
         Args:
-            error: An error of `anyrerank.errors`, or a class of them, for an error with a typical status.
-            times: Number of calls; `None` for all calls until `recover`.
+            error: An error of `anyrerank.errors`; a class stands for an error with the usual status of that class.
+            times: How often; `None` for always, until `recover`.
         """
         if isinstance(error, type):
             error = error("the fake provider was set to fail", status_code=_DEFAULT_STATUS.get(error))
@@ -126,7 +126,7 @@ def fake_provider(scores: Scores | None = None) -> type[FakeProvider]:
 
     Args:
         scores: A mapping from the text of a document to its score (0.0 for other texts), or a function of the query and
-            the text. By default the fraction of the words of the query that are in the text.
+            the text. By default the share of the words of the query that are in the text.
     """
 
     class Fake(FakeProvider, scores=scores):

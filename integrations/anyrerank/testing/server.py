@@ -92,7 +92,7 @@ class StubServer:
         Args:
             how: A status to answer with; `"disconnect"` to close the connection without an answer; `"hang"` to answer
                 only after `recover`; `"garbage"` for a 200 that is not JSON.
-            times: Number of requests; `None` for all until `recover`.
+            times: How many requests; `None` for all, until `recover`.
             body: The body of the answer, where `how` is a status.
             headers: Headers of the answer, such as `{"retry-after": "1"}`, where `how` is a status.
         """

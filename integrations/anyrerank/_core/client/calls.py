@@ -171,7 +171,7 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
 
 
 def _all_blank(call: Call) -> RerankResponse:
-    """The response if all documents are blank: they are returned unranked, unless a threshold drops them."""
+    """The response for blank documents only: they come back unranked, unless a threshold drops them."""
     if call.options.score_threshold is None:
         return call.unranked()
     response = call.response(call.provider, call.model, Answer(scores=()), Ranking())

@@ -31,9 +31,9 @@ _OF_SIZE = re.compile(
     r"|max(?:imum)?\b.*\b(?:tokens?|documents?|texts?|inputs?|length|size|is|\d+)\b|max(?:items|length)"
     r"|超过|超出|过长|过大|过多|太长|太多|上限|最多"
 )
-"""Words of a 400, 422 or 500 in lower case after which a request with fewer documents may succeed.
+"""What providers write in a 400, 422 or 500 when fewer documents could pass, in lower case.
 
-Trying that costs little: if it fails too, only the first half of each half was sent.
+Asking with fewer costs little: if that does not help either, only the first half of each half has been sent.
 """
 _NOT_OF_SIZE = re.compile(
     r"string should have|quota|credit|balance|billing|per (?:minute|second|hour|day)|rate limit|max_\w+|top_[nk]\b"
@@ -42,7 +42,7 @@ _NOT_OF_SIZE = re.compile(
 _OUT_OF_MEMORY = re.compile(
     r"out ?of ?memory|(?:not enough|insufficient) memory|allocate (?:\w+ )?memory|alloc_failed|\boom\b"
 )
-"""Words of a 5xx when the memory of the GPU or of the machine is too small for the request."""
+"""What servers write in a 5xx when the memory of a GPU, or of the machine, is too small for the request."""
 
 
 class ProviderErrors:
