@@ -197,7 +197,7 @@ def _notes(config: GatewayConfig) -> list[str]:
 
 
 def _faults(gateway: Gateway) -> list[str]:
-    """Warnings about models that cannot be called now, such as those without a key."""
+    """Lines about the models that cannot be called now, such as those without a key."""
     from anyrerank._core.client import deployments_of
 
     notes = []

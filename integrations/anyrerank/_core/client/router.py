@@ -79,7 +79,7 @@ class Router(KeepsConnections):
         prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
         state: Shares rate limits, cooldowns and budgets of deployments with the replicas of this router in other
-            processes: an `anyrerank.state.RedisState`. By default they apply to this process alone.
+            processes: an `anyrerank.state.RedisState`. By default this process keeps them for itself.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
 
     Raises:

@@ -32,15 +32,15 @@ class SharedState(Protocol):
 
 
 def routing_state(settings: RouterSettings, shared: SharedState | None, groups: Groups) -> RoutingState:
-    """The routing state of a router. The budgets of its deployments then count in `shared` too.
+    """The state of a router, after the budgets of its deployments were shared too.
 
     Args:
-        settings: The settings of the router.
-        shared: The state that it shares with its replicas; `None` if it has none.
+        settings: Those of the router.
+        shared: What it shares with its replicas; `None` if it has none.
         groups: Its deployments.
 
     Raises:
-        ConfigurationError: `shared` is not a shared state.
+        ConfigurationError: `shared` is something else.
     """
     if shared is None:
         return MemoryState(settings.cooldowns, settings.latency_ttl)
