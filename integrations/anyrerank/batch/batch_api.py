@@ -1,4 +1,4 @@
-"""Rows as requests and answers of a vendor's batch API.
+"""Converting rows to requests of a vendor's batch API, and its results to outcomes.
 
 They become requests and answers in the same way as rows that are asked for one by one; only what is in between is
 another one. So the errors of rows, the scores and the columns are the same.
@@ -19,7 +19,7 @@ from anyrerank.errors import APITimeoutError, BadRequestError, RerankError
 
 
 class Answers:
-    """A sender whose answers were given before.
+    """A sender that answers with the results of a batch.
 
     Attributes:
         rows: Indexes of the rows that have some.
@@ -64,12 +64,12 @@ class Answers:
         return HttpResponse(status=found.status, headers=headers, content=found.body, url=request.url)
 
     async def asend(self, request: HttpRequest, deadline: Deadline) -> HttpResponse:
-        """`send`; there is nothing to wait for."""
+        """`send`, which does not wait."""
         return self.send(request, deadline)
 
 
 class BatchApi:
-    """A reranker as it is asked through the batch API of its vendor.
+    """A reranker that is called through the batch API of its vendor.
 
     Args:
         reranker: Of one model that has a batch API.
@@ -103,7 +103,7 @@ class BatchApi:
         return plan, {custom_id(row.index, body): body for body in bodies}
 
     async def outcome(self, row: Row, *, is_last: bool = True) -> Outcome | None:
-        """What became of a row.
+        """The outcome of a row.
 
         Returns:
             The outcome, or `None` if another batch may answer the row and this one is not the last.

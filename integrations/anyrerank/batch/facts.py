@@ -1,4 +1,4 @@
-"""What a job asks: everything that its results depend on, so that those of two jobs never mix."""
+"""The fingerprint of a job: everything that its results depend on, so that those of two jobs never mix."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _OWN = "_anyrerank"
 
 
 class Folder:
-    """Where a job keeps what it has.
+    """The paths and the lock of a job's output folder.
 
     Args:
         out: The folder.
@@ -49,15 +49,15 @@ class Folder:
         return self.own / ("manifest.jsonl" if count == 1 else f"manifest-{index}-of-{count}.jsonl")
 
     def submissions_path(self, shard: tuple[int, int]) -> Path:
-        """What a shard submitted to a batch API."""
+        """The file with the batches that a shard submitted."""
         return self.own / self.manifest_path(shard).name.replace("manifest", "batches")
 
     def submissions_paths(self) -> list[Path]:
-        """All of these files that are there."""
+        """All such files that exist."""
         return sorted(self.own.glob("batches*.jsonl"))
 
     def manifests(self) -> list[Manifest]:
-        """All manifests that are there."""
+        """All manifests that exist."""
         return [Manifest(path) for path in sorted(self.own.glob("manifest*.jsonl"))]
 
     def journal_name(self, file: str, number: int) -> str:

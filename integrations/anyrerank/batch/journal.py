@@ -1,4 +1,4 @@
-"""The journal of a chunk: the rows that were answered, while others are not."""
+"""The journal of a chunk: the outcomes of its rows until all are answered."""
 
 from __future__ import annotations
 

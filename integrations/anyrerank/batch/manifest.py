@@ -1,4 +1,4 @@
-"""The manifest of a job: what it asks, of which files, and which chunks are done."""
+"""The manifest of a job: its fingerprint, its files, and the chunks that are done."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 class Manifest:
-    """What is known about a job, read from its lines. `Writing` appends to them.
+    """The manifest as it was read; `Writing` appends to it.
 
     Attributes:
         job: What is asked; empty before the first line was written.
@@ -101,15 +101,15 @@ class Writing(Manifest):
                 self._append({"file": file.key, **asdict(file)})
 
     def done_with(self, key: str, number: int, tally: Tally, end: Mark | None) -> None:
-        """Note that a chunk is done."""
+        """Record that a chunk is done."""
         self._append({"file": key, "done": number, **tally.to_json(), **({"end": list(end)} if end else {})})
 
     def open_again(self, key: str, number: int) -> None:
-        """Note that a chunk is no longer done."""
+        """Record that a chunk is no longer done."""
         self._append({"file": key, "again": number})
 
     def seen_end(self, key: str, chunks: int) -> None:
-        """Note how many chunks a file has."""
+        """Record the number of chunks of a file."""
         if self.chunks.get(key) != chunks:
             self._append({"file": key, "chunks": chunks})
 

@@ -1,4 +1,4 @@
-"""When the next request may be sent: how many are in flight, and waits after a refusal."""
+"""When the next row may be sent: the limit of rows in flight, and waits after a refusal."""
 
 from __future__ import annotations
 

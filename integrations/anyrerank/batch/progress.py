@@ -1,4 +1,4 @@
-"""How far a run is, for a bar."""
+"""The progress of a run."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _RECENT = 30.0
 @public("anyrerank.batch")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
-    """How far a job is.
+    """The progress of a job.
 
     Attributes:
         done: Rows that are done, those of earlier runs included.
@@ -41,7 +41,7 @@ class Progress:
 
 
 class Meter:
-    """Reports progress now and then.
+    """Reports progress, at most five times a second.
 
     Args:
         report: Gets the progress.
@@ -59,7 +59,7 @@ class Meter:
         self._since: tuple[float, int] | None = None
 
     def show(self, done: int, failed: int, cost: float, *, waiting: int = 0, now: bool = False) -> None:
-        """Report, unless that was done a moment ago."""
+        """Report, unless the last report was less than 0.2 s ago."""
         if self._report is None:
             return
         time_ = self._clock()

@@ -1,4 +1,4 @@
-"""`run`: rerank files of any size, and go on where an earlier run ended."""
+"""`run`: rerank files of any size, and continue where an earlier run ended."""
 
 from __future__ import annotations
 

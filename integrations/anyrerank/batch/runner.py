@@ -1,4 +1,4 @@
-"""The run: rows flow through one sliding window, over the borders of chunks and files."""
+"""`Runner`: sends the rows of all chunks and files through one sliding window."""
 
 from __future__ import annotations
 
@@ -133,13 +133,13 @@ class Runner:
             self.stop(f"{HOPELESS} rows in a row failed, the last one with {why}")
 
     async def _forgive(self) -> None:
-        """Write down the rows that failed before one succeeded: the reason was theirs after all."""
+        """Record the rows that failed before one succeeded: as it did, they were the cause themselves."""
         rows, self._waiting = self._waiting, []
         for opened, row, outcome in rows:
             await self._record(opened, row, outcome)
 
     async def _end(self) -> None:
-        """Deal with the rows that failed last."""
+        """Record the rows that failed last, or stop if none was answered."""
         if self._waiting and not self._pace.answers:
             _, _, outcome = self._waiting[-1]
             self.stop(f"no row was answered, the last one failed with {outcome.error}: {outcome.message}")

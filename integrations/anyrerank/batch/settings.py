@@ -61,7 +61,7 @@ class Settings:
 
     @property
     def columns(self) -> Columns:
-        """Which fields of the input are read."""
+        """The fields of the input that are read."""
         return Columns(self.query, self.documents, self.keep)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM: end well."""
+"""Stopping a run on SIGINT and SIGTERM."""
 
 from __future__ import annotations
 

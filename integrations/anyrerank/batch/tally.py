@@ -12,7 +12,7 @@ from anyrerank.batch.outcomes import Outcome
 
 @dataclass(slots=True)
 class Tally:
-    """What rows came to.
+    """The sums over rows.
 
     Attributes:
         rows: How many are done.

@@ -1,4 +1,4 @@
-"""The turns of the requests of a row: they wait for limits as long as it takes."""
+"""`RowTurns`: requests of a row wait for rate limits without a timeout."""
 
 from __future__ import annotations
 

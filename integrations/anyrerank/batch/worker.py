@@ -1,4 +1,4 @@
-"""What the tasks of an engine share within a process: a reranker, an event loop, a limit of what is in flight."""
+"""`Worker`: the reranker, event loop and limit of requests that all tasks of an engine in a process share."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spec:
-    """What a worker is made of; equal ones share a worker.
+    """The settings of a worker; tasks with equal ones share a worker.
 
     Attributes:
         make: Makes the reranker.

@@ -1,4 +1,4 @@
-"""Advice in error messages, for who runs a gateway: it sets variables and edits a file, and passes no arguments."""
+"""Advice in error messages for operators, who set variables and edit a file instead of passing arguments."""
 
 from __future__ import annotations
 

@@ -103,7 +103,7 @@ class Gateway:
         self.metrics.share(Path(worker.folder), worker.number)
 
     def tell_workers(self) -> None:
-        """Let the other workers read the configuration again, too."""
+        """Let the other workers read the configuration again."""
         if self.worker is not None:
             self.worker.tell_others()
 
@@ -169,7 +169,7 @@ def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
 
 
 def fact_endpoints(gateway: Gateway) -> dict[str, Plain]:
-    """The endpoint of each path at which a dialect tells something; paths without parameters first."""
+    """The endpoint of each path at which a dialect describes a model; paths without parameters first."""
     served: list[tuple[str, Handler]] = []
     for dialect in dialects():
         served += [(path, Facts(gateway, path, dialect)) for path in dialect.facts]

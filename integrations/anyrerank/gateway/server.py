@@ -1,4 +1,4 @@
-"""Runs a gateway: it listens, drains when it is told to stop, and reads its configuration again on SIGHUP."""
+"""Running a gateway: it listens, drains on SIGTERM, and reads its configuration again on SIGHUP."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ class Server(uvicorn.Server):
             self._writing = asyncio.create_task(self._write_metrics(self._gateway.metrics.together))
 
     async def _write_metrics(self, together: Together) -> None:
-        """Let the other workers know the metrics of this one."""
+        """Write the metrics of this worker for the others."""
         while True:
             together.write()
             await asyncio.sleep(_METRICS_SECONDS)

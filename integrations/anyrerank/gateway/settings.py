@@ -15,7 +15,7 @@ _Count = Annotated[int, Field(ge=1)]
 
 
 class GatewaySettings(BaseModel):
-    """What LiteLLM's file has no word for, and its words that a gateway honours."""
+    """The settings of a gateway: those of LiteLLM's file that it uses, and further ones."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True, use_attribute_docstrings=True)
 
@@ -26,7 +26,7 @@ class GatewaySettings(BaseModel):
     redis_url: SecretStr | None = None
     """Where replicas share budgets, limits and cooldowns: `redis://user:password@host:port/number`."""
     redis_prefix: Annotated[str, Field(min_length=1)] = "anyrerank"
-    """What all keys in Redis begin with: replicas of one gateway have the same, other gateways another."""
+    """Prefix of all keys in Redis: the same for replicas of one gateway, another for other gateways."""
     redis_seconds: _Seconds = 0.05
     """How long a call waits for Redis, in seconds; a call that a budget limits is refused after that."""
     replicas: _Count = 1
@@ -35,11 +35,11 @@ class GatewaySettings(BaseModel):
     """Whether the gateway starts, for the master key alone, while its database cannot be used, and budgets allow
     requests while Redis does not answer."""
     max_parallel_requests: _Count | None = None
-    """Requests at the same time of a key that says nothing about it."""
+    """Maximum number of concurrent requests of a key that has no limit of its own."""
     max_in_flight: _Count = 256
-    """Requests that are worked on at the same time."""
+    """Maximum number of concurrent requests."""
     queue: Annotated[int, Field(ge=0)] = 64
-    """Requests that may wait for one of these to end."""
+    """Maximum number of requests that wait."""
     queue_seconds: Annotated[float, Field(ge=0)] = 1.0
     """How long a request may wait, in seconds."""
     max_body_mb: Annotated[float, Field(gt=0)] = 16.0
@@ -47,7 +47,7 @@ class GatewaySettings(BaseModel):
     max_held_mb: Annotated[float, Field(gt=0)] = 512.0
     """Largest sum of the bodies of the requests that are worked on, in MiB; their copies need a few times as much."""
     max_documents: _Count = 10_000
-    """Most documents in a request."""
+    """Maximum number of documents in a request."""
     header_seconds: _Seconds = 10.0
     """Seconds in which the headers of a request must arrive."""
     body_seconds: _Seconds = 30.0

@@ -1,4 +1,4 @@
-"""Several processes that serve the same address."""
+"""Several worker processes that serve the same address."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class _Supervisor:
             os.kill(pid, signal.SIGTERM)
 
     def _become(self, worker: Worker) -> NoReturn:
-        """Be a worker, in the child."""
+        """Run a worker in the child process."""
         code = 1
         try:
             os.close(self._held)

@@ -1,4 +1,4 @@
-"""What several processes share: budgets, rate limits and cooldowns, in Redis."""
+"""State that several processes share in Redis: budgets, rate limits and cooldowns."""
 
 from anyrerank.state.calls import Counted, RedisCalls
 from anyrerank.state.news import Listener, News

@@ -1,4 +1,4 @@
-"""Whether a Redis server can hold what processes share."""
+"""Checking that a Redis server can store the shared state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits in Redis."""
+"""The state of rate limits in Redis."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class RedisLimits(LimitState):
     Args:
         link: To the server.
         prefix: Of its keys.
-        news: Knows how many processes there are.
+        news: Has the number of processes.
     """
 
     def __init__(self, link: RedisLink, prefix: str, news: News) -> None:

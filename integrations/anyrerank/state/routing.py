@@ -1,4 +1,4 @@
-"""What a router shares with its replicas, through Redis: rates, cooldowns, and who tries a deployment again."""
+"""The routing state in Redis, which a router shares with its replicas: rates, cooldowns and trial calls."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ _TRIAL_PAUSE = 0.5
 
 
 class Home(Protocol):
-    """The state that this is a part of."""
+    """The `RedisState` that this is a part of."""
 
     link: RedisLink
     prefix: str
@@ -69,7 +69,7 @@ class _Refusal:
     used: Counted | None = None
 
     def seen_in(self, load: Load) -> Load:
-        """The load with what the server knows of it."""
+        """The load, with the use that the server reported."""
         if self.used is None:
             until = self.until
             return replace(load, cooling_until=max(load.cooling_until, until), retry_at=max(load.retry_at, until))
@@ -136,7 +136,7 @@ class RedisRouting(RoutingState):
         return starts
 
     def connected(self) -> None:
-        """Learn the cooldowns that other processes have decided on."""
+        """Read the cooldowns of other processes."""
         for text in self._home.link.call(_COOLDOWNS.command([self._key("cooldowns")], [])):
             if (message := read(text)) is not None:
                 self.heard(message)
@@ -179,7 +179,7 @@ class RedisRouting(RoutingState):
         return claim
 
     def _asked(self, deployment_id: str, terms: Terms, need: Need, *, is_trial: bool) -> Flow[_Shared | _Refusal]:
-        """Ask the server for a call."""
+        """Claim a call on the server."""
         trial = uuid4().hex if is_trial else None
         try:
             if trial is not None:
@@ -219,7 +219,7 @@ class RedisRouting(RoutingState):
         return self._local.snapshot([deployment_id]).loads[deployment_id].half_open
 
     def _filled(self, deployment_id: str, load: Load, now: float) -> Load:
-        """A load with what the server said when it refused a call."""
+        """A load, with the use that the server reported when it refused a call."""
         refusal = self._refusals.get(deployment_id)
         if refusal is None:
             return load

@@ -1,4 +1,4 @@
-"""Limits of rates that calls wait for."""
+"""Rate limits that requests wait for."""
 
 from anyrerank._core.limits.limit import Limit
 from anyrerank._core.limits.limit_state import HasLimits, LimitState

@@ -1,4 +1,4 @@
-"""The interface of what limits of several processes share."""
+"""The interface of a state in which limits of several processes count."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from anyrerank._core.runtime import Flow
 
 
 class LimitState(ABC):
-    """Says when requests may be sent, to all processes."""
+    """Books requests of all processes, one after another."""
 
     @abstractmethod
     def book(self, name: str, rates: Rates, need: Need, longest: float | None) -> Flow[float]:

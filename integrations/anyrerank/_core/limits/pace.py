@@ -16,7 +16,7 @@ that no minute has more than the limit."""
 
 
 class Need(NamedTuple):
-    """What a request uses; negative to give it back."""
+    """Requests and tokens of a request; negative to give them back."""
 
     requests: int
     tokens: int

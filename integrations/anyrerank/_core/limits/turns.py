@@ -1,4 +1,4 @@
-"""The interface of what a request waits for before it is sent."""
+"""The interface of a throttle, which a request waits for before it is sent."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from anyrerank._core.runtime import Flow
 
 
 class Turns(ABC):
-    """Says when it is a request's turn.
+    """Delays requests until they may be sent.
 
     Attributes:
-        counts_tokens: Whether it needs to know the tokens of a request.
+        counts_tokens: Whether it needs the number of tokens of a request.
         postponed: Seconds by which the deadline of a call moves, because it waits offline.
     """
 
@@ -23,8 +23,8 @@ class Turns(ABC):
         """Wait until a request may be sent.
 
         Args:
-            tokens: That it will use, as far as is known; only where `counts_tokens`.
-            longest: Seconds that are left of the call; `None` for no limit.
+            tokens: Estimated tokens of the request; only if `counts_tokens`.
+            longest: Remaining seconds of the call; `None` for no limit.
 
         Raises:
             LimitReachedError: The wait would be longer.

@@ -13,7 +13,7 @@ Command = tuple[Part, ...]
 """A command and its arguments."""
 
 _texts: dict[str, str] = {}
-"""By digest: a server that was restarted does not know them any more."""
+"""Texts by digest: a server that was restarted has lost its scripts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Script:
 
 
 def _encoded(part: Part) -> Part:
-    """A name that a caller made up may have half of a surrogate pair, which the client refuses to send."""
+    """A name from a caller may contain an unpaired surrogate, which the client refuses to send."""
     return part.encode("utf-8", "surrogatepass") if isinstance(part, str) else part
 
 
@@ -52,5 +52,5 @@ def in_full(command: Command) -> Command:
 
 
 def repeated(command: Command) -> Command:
-    """A command whose last argument says that it may have run before."""
+    """The command with 1 as its last argument, which means that it may have run before."""
     return (*command[:-1], 1)

@@ -1,4 +1,4 @@
-"""What is raised when a Redis server does not answer."""
+"""The error for a Redis server that does not answer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a configuration file, or from names of models, to what a gateway serves."""
+"""The configuration of a gateway, from a file or from names of models."""
 
 from anyrerank.gateway.configuration.config import (
     GatewayConfig,

@@ -1,4 +1,4 @@
-"""`general_settings` of LiteLLM's proxy: what a gateway honours, refuses and ignores."""
+"""`general_settings` of LiteLLM's proxy: those that a gateway uses, refuses and ignores."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeps web pages out: a page in a developer's browser must not spend the keys of a gateway on the same machine."""
+"""Refusing requests of web pages: one in a developer's browser must not use a gateway on the same machine."""
 
 from __future__ import annotations
 

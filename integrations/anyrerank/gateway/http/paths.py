@@ -1,4 +1,4 @@
-"""Paths as clients make them from base URLs with a part too many, such as `/v1/v1/rerank` and `//rerank`."""
+"""Correcting paths of clients whose base URL has a part too many, such as `/v1/v1/rerank` and `//rerank`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Endpoints that answer something else than rerankings: health, models, metrics."""
+"""Endpoints that do not rerank: health, models, metrics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Virtual keys: who may call, what each key may use and spend, and where that is stored."""
+"""Virtual keys with their permissions, limits, budgets and database."""
 
 from anyrerank.gateway.keys.collector import KeyCollector, StateCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError

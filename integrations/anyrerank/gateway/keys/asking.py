@@ -1,4 +1,4 @@
-"""Requests about keys and spend: who may ask, and how they are answered."""
+"""Requests about keys and spend: authorization, and routes that handlers answer."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ Handler = Callable[[Ask], Any]
 
 
 class Asking:
-    """Makes routes that handlers answer, a few at the same time: their threads are those of the whole gateway.
+    """Creates routes that handlers answer in threads, two at a time: the whole gateway uses the same threads.
 
     Args:
         host: The gateway.

@@ -1,4 +1,4 @@
-"""What the keys add to the metrics and to the readiness of a gateway."""
+"""The metrics of keys and of Redis."""
 
 from __future__ import annotations
 

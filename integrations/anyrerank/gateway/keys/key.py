@@ -1,4 +1,4 @@
-"""A virtual key: what is stored of it, and how it is shown."""
+"""`Key`: a row of the table of keys, and the form in which it is shown."""
 
 from __future__ import annotations
 

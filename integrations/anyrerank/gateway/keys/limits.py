@@ -14,7 +14,7 @@ from anyrerank.gateway.keys.key import Key
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """What a key has used in the last minute.
+    """The use of a key in the last minute.
 
     Attributes:
         requests, tokens: How many.

@@ -1,4 +1,4 @@
-"""What operators and clients ask apart from rerankings: health, metrics, logs, models, OpenAPI and the playground."""
+"""Routes other than reranking: health, metrics, models, OpenAPI and the playground; and the access log."""
 
 from anyrerank.gateway.operation.access_log import AccessLog
 from anyrerank.gateway.operation.facts import Facts, KeyCheck

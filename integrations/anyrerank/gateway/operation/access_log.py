@@ -34,7 +34,7 @@ class AccessLog:
 
 
 def facts(exchange: Exchange) -> dict[str, object]:
-    """What is known about a request; what is not known is left out."""
+    """The fields of a log line; unknown values are left out."""
     response, error, asked = exchange.response, exchange.error, exchange.asked
     attempts = response.attempts if response else error.attempts if error else ()
     known = {

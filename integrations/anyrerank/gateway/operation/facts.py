@@ -1,4 +1,4 @@
-"""Tells about a model, as the clients of some vendors ask before they send anything."""
+"""Descriptions of a model, which clients of some vendors request first."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyrerank.gateway.rerank import request_id_of
 
 
 class Facts:
-    """Answers questions about a model on one path. Asks no vendor.
+    """Describes a model on one path. Sends nothing to a provider.
 
     Args:
         host: The gateway.
@@ -39,7 +39,7 @@ class Facts:
 
 
 class KeyCheck:
-    """Says whether a request without a key is refused, to a client that has not sent one."""
+    """Answers whether a request needs a key, for clients that have not sent one yet."""
 
     def __init__(self, host: Host, dialect: Dialect) -> None:
         self._host = host

@@ -1,4 +1,4 @@
-"""What the ledger adds to the metrics of a gateway."""
+"""The metrics of the ledger."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from anyrerank.ledger import Ledger
 
 
 class LedgerCollector(Collector):
-    """How much waits for the database, and what was lost."""
+    """The bytes that wait for the database, and the calls that were lost."""
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger

@@ -62,7 +62,7 @@ class Durations:
 
 
 class Names:
-    """Keeps the number of different values of a label below a limit, whatever clients send."""
+    """Limits the number of different values of a label, which may come from clients."""
 
     def __init__(self, limit: int = 1000) -> None:
         self._limit = limit

@@ -1,4 +1,4 @@
-"""The metrics of all workers as those of one gateway."""
+"""Merging the metrics of all workers."""
 
 from __future__ import annotations
 

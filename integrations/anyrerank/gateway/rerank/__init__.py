@@ -1,4 +1,4 @@
-"""One request for a reranking: who asks, what is served, how many are let in, and the answer."""
+"""One request for a reranking: its caller, admission, model and answer."""
 
 from anyrerank.gateway.rerank.admission import Admission
 from anyrerank.gateway.rerank.caller import (

@@ -1,4 +1,4 @@
-"""How many requests are worked on at the same time, and how many may wait."""
+"""The limit of concurrent requests, with a queue."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Admission:
 
     @property
     def waiting(self) -> int:
-        """How many requests wait."""
+        """Number of requests that wait."""
         return len(self._waiting)
 
     @asynccontextmanager

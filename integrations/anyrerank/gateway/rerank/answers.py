@@ -1,4 +1,4 @@
-"""A response of the router as an answer in which every result has a number."""
+"""Converting a response of the router to an answer, in which every result has a score."""
 
 from __future__ import annotations
 

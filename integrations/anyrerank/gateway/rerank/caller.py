@@ -1,4 +1,4 @@
-"""Who calls: the key of a request, and what it may do."""
+"""The caller of a request: its key, and the permissions of the key."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ ANONYMOUS = Caller(is_master=True)
 
 
 class Access(Protocol):
-    """Finds out who calls."""
+    """Authenticates requests."""
 
     @property
     def is_open(self) -> bool:

@@ -1,4 +1,4 @@
-"""What a request would send and cost, for `x-anyrerank-dry-run: true`."""
+"""The requests and the cost of a call, for `x-anyrerank-dry-run: true`."""
 
 from __future__ import annotations
 

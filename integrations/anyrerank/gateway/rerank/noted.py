@@ -1,4 +1,4 @@
-"""Logs what requests hold that has no effect, once for each name."""
+"""Logging fields of requests that have no effect, once for each name."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Iterable
 _log = logging.getLogger("anyrerank.gateway")
 
 _LIMIT = 200
-"""Names that are remembered; clients can make up any number of them."""
+"""Maximum number of names that are stored, since clients can send any number."""
 _LONGEST = 40
 
 
 class Noted:
-    """Remembers the names that it has logged, for one path."""
+    """Logs each name once, for one path."""
 
     def __init__(self) -> None:
         self._names: set[str] = set()

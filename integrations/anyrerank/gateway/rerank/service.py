@@ -1,4 +1,4 @@
-"""What one version of the configuration serves: a router, its names, and the settings."""
+"""`Service`: the router, the settings and the keys of one version of the configuration."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Absent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Service:
-    """A reload replaces it as a whole.
+    """The router, settings and keys of a gateway, which a reload replaces as a whole.
 
     Attributes:
         router: Answers the calls.

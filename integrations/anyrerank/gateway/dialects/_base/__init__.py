@@ -1,4 +1,4 @@
-"""What the dialects share."""
+"""The code that the dialects share."""
 
 from anyrerank.gateway.dialects._base.cohere_style import CohereStyle
 from anyrerank.gateway.dialects._base.dialect import Asked, Dialect, Ranked, text_in

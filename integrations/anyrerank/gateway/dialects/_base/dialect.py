@@ -1,4 +1,4 @@
-"""What a dialect is: how one family of clients asks, and what it expects back."""
+"""The base class of a dialect: how one family of clients writes requests and reads answers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from anyrerank.gateway.errors import GatewayError
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """A request, in the words of this package.
+    """A request, independent of its dialect.
 
     Attributes:
         query: Not blank.
@@ -79,7 +79,7 @@ def text_in(document: Document) -> str:
 
 
 class Dialect(ABC):
-    """One way to ask for a reranking, and to be answered.
+    """The requests and the answers of one family of clients.
 
     Attributes:
         name: For metrics and logs.
