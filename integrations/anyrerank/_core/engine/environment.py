@@ -111,12 +111,7 @@ def connect(
     base_variable, address = (None, given_base) if given_base else _first(kind.base_variables)
     base, login = _without_login(address)
     if login and given_key:
-        raise ConfigurationError(
-            "api_key= and a login in the base URL are both given, but a request has only one Authorization header: "
-            "remove one of them",
-            provider=prefix,
-            model=name,
-        )
+        raise _two_logins(prefix, name)
     found = {name: value for name, value in _settings(kind).items() if name not in given}
     connection = Connection(
         model=name,
@@ -130,6 +125,15 @@ def connect(
     )
     _check_secrets(kind, connection)
     return kind(connection)
+
+
+def _two_logins(provider: str, model: str) -> ConfigurationError:
+    return ConfigurationError(
+        "api_key= and a login in the base URL are both given, but a request has only one Authorization header: "
+        "remove one of them",
+        provider=provider,
+        model=model,
+    )
 
 
 def _check_secrets(kind: type[Provider], connection: Connection) -> None:
