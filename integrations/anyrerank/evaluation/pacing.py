@@ -8,10 +8,10 @@ from collections.abc import Callable
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
-"""Bounds in seconds of a wait if the provider reports no time; it doubles each time."""
-_MAX_WAITED = 300.0
-_MAX_WAITED_ON_REQUEST = 3600.0
-"""Maximum seconds of waiting without a successful call; the second one if the provider reports how long to wait."""
+"""Bounds in seconds of a wait whose length the provider does not give; it doubles each time."""
+_PATIENCE = 300.0
+_PATIENCE_AS_ASKED = 3600.0
+"""Seconds of waiting without a successful call after which to give up; the second one if the provider asks for them."""
 
 
 class Pacer:
@@ -60,15 +60,15 @@ class Pacer:
         """
         with self._lock:
             now = self._clock()
-            wait, longest = self._wait, _MAX_WAITED
+            wait, patience = self._wait, _PATIENCE
             if retry_after is not None:
-                wait, longest = max(retry_after, _FIRST_WAIT), _MAX_WAITED_ON_REQUEST
+                wait, patience = max(retry_after, _FIRST_WAIT), _PATIENCE_AS_ASKED
             elif now < self._held_until:
-                return True  # a concurrent call was refused as well
+                return True  # another call of the same moment was refused as well
             extra = now + wait - max(now, self._held_until)
             if extra <= 0:
                 return True
-            if self._waited + extra > longest:
+            if self._waited + extra > patience:
                 return False
             self._held_until = now + wait
             self._waited += extra
