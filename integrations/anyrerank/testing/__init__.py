@@ -1,7 +1,7 @@
 """Test code that reranks: no key, no network, the same scores every time.
 
 - `fake_provider` makes a provider that answers inside the process. Use it wherever a provider can be given: `Reranker`,
-  `Router`, both framework adapters.
+  `Router`, the framework adapters.
 - `StubServer` is an HTTP server on 127.0.0.1. Use it when the request itself matters, or for failures of a network.
 - `forbid_network` turns every request that would leave the process into an error.
 
