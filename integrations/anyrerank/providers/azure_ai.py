@@ -22,11 +22,12 @@ from anyrerank._core.runtime import Blocking, Flow, check_installed, needed
 from anyrerank.errors import RerankError
 from anyrerank.providers._base import CohereVersions, Setting, endpoint, is_endpoint
 
-_FOUNDRY = ".services.ai.azure.com"
+_FOUNDRY = re.compile(r".+\.services\.ai\.azure\.(?:com|us|cn)")
 _SCOPES = {"foundry": "https://cognitiveservices.azure.com/.default", "serverless": "https://ml.azure.com/.default"}
 _OF_OTHER_MODELS = re.compile(r"|/(openai|models|anthropic|api/projects)(/.*)?")
 """Paths that Azure's portal shows for a Foundry resource, under which there is no reranking."""
-_SAME_RESOURCE = (".cognitiveservices.azure.com", ".openai.azure.com")
+_SAME_RESOURCE = re.compile(r"(.+)\.(?:cognitiveservices|openai)\.azure\.(com|us|cn)")
+_OF_NO_RESOURCE = re.compile(r"ai\.azure\.com|models\.inference\.ai\.azure\.com|.+\.api\.cognitive\.microsoft\.com")
 _KEY_HEADERS = ("authorization", "api-key")
 
 
@@ -71,10 +72,12 @@ class AzureAi(CohereVersions):
             check_installed("azure.identity", "azure")
         super().check()
         host = urlsplit(self.base).hostname or ""
-        if host.endswith(_SAME_RESOURCE):
-            name = host.partition(".")[0]
+        same = _SAME_RESOURCE.fullmatch(host)
+        if same or _OF_NO_RESOURCE.fullmatch(host):
+            name, domain = same.groups() if same else ("<resource>", "com")
             raise self.configuration_error(
-                f"Cohere's models of a Foundry resource are not at {host}: pass api_base='https://{name}{_FOUNDRY}'"
+                f"Cohere's models of a Foundry resource are not at {host}: pass "
+                f"api_base='https://{name}.services.ai.azure.{domain}'"
             )
         settings = self.connection.settings
         if settings.get("azure_key_header", "authorization") not in _KEY_HEADERS:
@@ -143,7 +146,7 @@ class AzureAi(CohereVersions):
 
     @property
     def _is_foundry(self) -> bool:
-        return (urlsplit(self.base).hostname or "").endswith(_FOUNDRY)
+        return bool(_FOUNDRY.fullmatch(urlsplit(self.base).hostname or ""))
 
 
 @lru_cache(maxsize=8)

@@ -38,6 +38,7 @@ from anyrerank.providers._base import (
     endpoint,
     estimated_units,
     first_at,
+    is_endpoint,
     json_or_none,
     ranked,
     resolved_aws_settings,
@@ -151,7 +152,7 @@ class Bedrock(Provider):
         if len(request.query) > _MAX_CHARACTERS:
             raise self.bad_request(f"the query {problem}")
         for index, document in enumerate(request.documents):
-            is_text = isinstance(document, str) or self._uses_bearer
+            is_text = isinstance(document, str) or self._invokes_model
             if is_text and len(text_of(document, request.rank_fields)) > _MAX_CHARACTERS:
                 return index, f"{problem}: shorten it"
         return None
@@ -223,19 +224,19 @@ class Bedrock(Provider):
 
     @override
     def url(self, request: RerankRequest) -> str:
-        service = _RUNTIME if self._uses_bearer else _AGENT
+        service = _RUNTIME if self._invokes_model else _AGENT
         parts = urlsplit(self.connection.api_base or f"https://{service}.{self._region}.{self._partition[1]}")
         host = parts.netloc
         if (parts.hostname or "").endswith((".amazonaws.com", ".amazonaws.com.cn", ".api.aws")):
             host = host.replace(_AGENT, _RUNTIME).replace(_RUNTIME, service)
-        operation = f"model/{quote(self._model_id, safe='')}/invoke" if self._uses_bearer else "rerank"
+        operation = f"model/{quote(self._model_id, safe='')}/invoke" if self._invokes_model else "rerank"
         return endpoint(urlunsplit((parts.scheme, host, parts.path, parts.query, "")), operation, root="")
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         top_n = request.top_n or len(request.documents)
         fields = request.options.get("additional_model_request_fields")
-        if self._uses_bearer:
+        if self._invokes_model:
             version = {"api_version": 2} if "cohere." in self._model_id else {}
             body = {"query": request.query, "documents": texts_of(request), "top_n": top_n, **version}
             return {**body, **(fields or {})}
@@ -259,7 +260,7 @@ class Bedrock(Provider):
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
-        score = "relevance_score" if self._uses_bearer else "relevanceScore"
+        score = "relevance_score" if self._invokes_model else "relevanceScore"
         return Answer(scores=ranked(body, request, rows="results", score=score), meta=estimated_units(request))
 
     @override
@@ -301,6 +302,12 @@ class Bedrock(Provider):
     @property
     def _uses_bearer(self) -> bool:
         return self._credential == "api_key"
+
+    @property
+    def _invokes_model(self) -> bool:
+        """Whether `InvokeModel` is called: as the base URL says, if it is a full one, else with a bearer token."""
+        path = urlsplit(self.connection.api_base or "").path.rstrip("/")
+        return self._uses_bearer if not is_endpoint(path) else path.endswith("/invoke")
 
     def _consistent_settings(self) -> dict[str, Any]:
         """The settings without credentials of the environment that do not belong to the ones in use."""

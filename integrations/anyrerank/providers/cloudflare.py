@@ -25,6 +25,7 @@ from anyrerank.providers._base import (
 )
 
 _FULL_PATH = re.compile(r"/ai/run/.|/workers-ai/@")
+_OF_ACCOUNT = re.compile(r"/accounts/[^/]+(?:/ai)?$")
 
 
 class Cloudflare(Provider):
@@ -77,5 +78,7 @@ class Cloudflare(Provider):
             return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
         if path.endswith(("/ai/run", "/workers-ai")):
             return endpoint(self.base, model, root="")
+        if found := _OF_ACCOUNT.search(path):
+            return endpoint(self.base, f"{found[0].rpartition('/ai')[0] or found[0]}/ai/run/{model}"[1:], root="")
         account = quote(self.required_setting("account_id"), safe="")
         return endpoint(self.base, f"accounts/{account}/ai/run/{model}", root="/client/v4")

@@ -5,8 +5,9 @@ The vendor's examples show index and score as strings, so strings and numbers ar
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import override
 
@@ -14,6 +15,7 @@ from anyrerank._core.types import Answer, RerankRequest, texts_of
 from anyrerank.providers._base import Provider, UnusableAnswerError, dig, endpoint, int_or_text, ranked
 
 _PATH = "/_inference/rerank"
+_FULL_PATH = re.compile(r"/_inference/(?:rerank/)?(?!rerank$)[^/]+$")
 
 
 class Elasticsearch(Provider):
@@ -36,8 +38,13 @@ class Elasticsearch(Provider):
     @override
     def url(self, request: RerankRequest) -> str:
         inference_id = quote(self.connection.model, safe="")
-        has_path = urlsplit(self.base).path.rstrip("/").endswith(_PATH)
-        return endpoint(self.base, inference_id if has_path else f"{_PATH[1:]}/{inference_id}", root="")
+        parts = urlsplit(self.base)
+        path = parts.path.rstrip("/")
+        if path.endswith(_PATH):
+            path = f"{path}/{inference_id}"
+        elif not _FULL_PATH.search(path):
+            return endpoint(self.base, f"{_PATH[1:]}/{inference_id}", root="")
+        return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:

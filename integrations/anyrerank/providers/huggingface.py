@@ -68,6 +68,8 @@ class HuggingFace(Provider):
         if self._on_router:
             return default
         parts = urlsplit(endpoint(self.base, root=""))
+        if self.base.endswith("#") or not parts.path.endswith("/rerank"):  # where `/info` is, is not known
+            return default
         info = urlunsplit(parts._replace(path=parts.path.removesuffix("rerank") + "info"))
         limit, until = server_limits.get(info, (default, 0.0))
         if count > default and time.monotonic() >= until:
@@ -93,7 +95,7 @@ class HuggingFace(Provider):
     @override
     def url(self, request: RerankRequest) -> str:
         if self._on_router:
-            return f"{_ROUTER}/models/{self.connection.model}/pipeline/text-ranking"
+            return self.base if "/pipeline/" in self.base else f"{_ROUTER}/models/{self.connection.model}/pipeline/text-ranking"
         return endpoint(self.base, root="")
 
     @override

@@ -17,7 +17,7 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
 from anyrerank._core.types import Answer, Document, RerankRequest, Scale, text_of, texts_of
-from anyrerank.providers._base import Provider, dig, is_endpoint, ranked, truncate_word, usage
+from anyrerank.providers._base import Provider, dig, is_endpoint, ranked, truncate_word, usage, without_operation
 
 _RANKING = "ranking/"
 _HOST, _CHAT_HOST = "ai.api.nvidia.com", "integrate.api.nvidia.com"
@@ -105,7 +105,7 @@ class NvidiaNim(Provider):
     @override
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base.replace(f"//{_CHAT_HOST}", f"//{_HOST}", 1))
-        path = parts.path.rstrip("/")
+        path = without_operation(parts.path)
         if "/retrieval/" not in path and not path.endswith("/ranking") and not is_endpoint(path):
             path = path.removesuffix("/v1") + (
                 "/v1/ranking" if self._self_hosted else f"/v1/retrieval/{_model_path(self.connection.model)}"

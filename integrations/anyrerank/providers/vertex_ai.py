@@ -31,6 +31,7 @@ from anyrerank.providers._base import (
     endpoint,
     estimated_units,
     int_or_text,
+    is_endpoint,
     ranked,
 )
 
@@ -144,7 +145,8 @@ class VertexAi(Provider):
     @override
     def url(self, request: RerankRequest) -> str:
         parts = urlsplit(self.base)
-        if (path := parts.path.rstrip("/")).endswith(":rank"):
+        if "/rankingConfigs/" in (path := parts.path.rstrip("/")) or is_endpoint(path):
+            path = path if is_endpoint(path) else f"{path}:rank"
             return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
         project = quote(self.required_setting("vertex_project"), safe="")
         location = quote(self.connection.settings.get("vertex_location") or "global", safe="")

@@ -58,6 +58,8 @@ PORTAL_PATHS = (
         (f"{SERVERLESS}/v2", f"{SERVERLESS}/v2/rerank"),
         (f"{SERVERLESS}/v1/rerank?t=1", f"{SERVERLESS}/v1/rerank?t=1"),
         (f"{SERVERLESS}/v2/rerank", f"{SERVERLESS}/v2/rerank"),
+        ("https://res.services.ai.azure.us", "https://res.services.ai.azure.us/providers/cohere/v2/rerank"),
+        (f"{SERVERLESS}/v1/chat/completions", f"{SERVERLESS}/v1/rerank"),
         ("https://gw.example/azure", "https://gw.example/azure/v1/rerank"),
         ("https://res.services.ai.azure.com.gw.example", "https://res.services.ai.azure.com.gw.example/v1/rerank"),
         ("https://myservices.ai.azure.com", "https://myservices.ai.azure.com/v1/rerank"),
@@ -307,7 +309,16 @@ def test_missing_azure_identity_names_the_extra(mode: Mode, monkeypatch: pytest.
         sent_by(mode, MODEL, api_base=FOUNDRY, api_key=None, azure_ad_token_provider="default")
 
 
-@pytest.mark.parametrize("host", ["cognitiveservices.azure.com", "openai.azure.com"])
-def test_other_host_of_a_resource_is_an_error_that_names_the_right_one(host: str, mode: Mode) -> None:
-    with pytest.raises(ConfigurationError, match=r"api_base='https://res\.services\.ai\.azure\.com'"):
-        sent_by(mode, MODEL, api_base=f"https://res.{host}/openai/v1")
+@pytest.mark.parametrize(
+    ("host", "right"),
+    [
+        ("res.cognitiveservices.azure.com", "res.services.ai.azure.com"),
+        ("res.openai.azure.com", "res.services.ai.azure.com"),
+        ("res.openai.azure.us", "res.services.ai.azure.us"),
+        ("eastus.api.cognitive.microsoft.com", "<resource>.services.ai.azure.com"),
+        ("ai.azure.com", "<resource>.services.ai.azure.com"),
+    ],
+)
+def test_other_host_of_a_resource_is_an_error_that_names_the_right_one(host: str, right: str, mode: Mode) -> None:
+    with pytest.raises(ConfigurationError, match=rf"api_base='https://{right}'"):
+        sent_by(mode, MODEL, api_base=f"https://{host}/openai/v1")

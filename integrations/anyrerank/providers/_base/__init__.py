@@ -19,7 +19,7 @@ from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, importe
 from anyrerank.providers._base.error_body import json_or_none, message_in
 from anyrerank.providers._base.provider import EMPTY_REQUEST, Provider
 from anyrerank.providers._base.redaction import Redactor
-from anyrerank.providers._base.urls import endpoint, is_endpoint, is_http_url
+from anyrerank.providers._base.urls import endpoint, is_endpoint, is_http_url, without_operation
 
 __all__ = [
     "AWS_KEYS",
@@ -53,4 +53,5 @@ __all__ = [
     "resolved_aws_settings",
     "truncate_word",
     "usage",
+    "without_operation",
 ]

@@ -13,30 +13,44 @@ def endpoint(base: str, operation: str = "rerank", *, root: str = "/v1") -> str:
 
     Args:
         base: With or without trailing slashes. If it ends in `operation`, or in another name that servers give to
-            reranking, it is the endpoint; if it ends in a version such as `/v1`, only the operation is appended. What
-            follows a `#` does not count.
+            reranking, it is the endpoint; if it ends in a version such as `/v1`, only the operation is appended. An
+            operation such as `/chat/completions` is replaced. What follows a `#` does not count.
         operation: The end of the path.
-        root: Inserted before the operation in every other case, without the part that `base` ends in.
+        root: Inserted before the operation in every other case. Segments of both that `base` ends in are not repeated.
     """
     parts = urlsplit(base)
-    path = parts.path.rstrip("/")
-    if not (path.endswith(f"/{operation}") or (operation in _RERANKING and is_endpoint(path))):
-        head, _, version = root.rpartition("/")
-        if head and path.endswith(head):
-            root = f"/{version}"
-        path += f"/{operation}" if _VERSION.search(path) else f"{root}/{operation}"
+    path = without_operation(parts.path)
+    if not (path.endswith(f"/{operation}") or is_endpoint(path)):
+        path = _joined(path, [*root.split("/")[1:], *operation.split("/")]) or (
+            f"{path}/{operation}" if _VERSION.search(path) else f"{path}{root}/{operation}"
+        )
     return urlunsplit((parts.scheme, parts.netloc, path, parts.query, ""))
 
 
 def is_endpoint(path: str) -> bool:
     """Whether a path ends in a name that servers give to reranking, so that it is used as it is."""
-    return path.rstrip("/").endswith(_FULL)
+    return bool(_ENDPOINT.search(path.rstrip("/")))
 
 
-_RERANKING = frozenset({"rerank", "reranking", "rerankings", "models/rerank"})
-_FULL = ("/rerank", "/reranking", "/rerankings", "/reranks", "/score", "/invocations")
-"""The last is that of SageMaker and Databricks."""
-_VERSION = re.compile(r"/v\d+$")
+def without_operation(path: str) -> str:
+    """A path without slashes at its end, and without an operation of OpenAI's next to which reranking is."""
+    return _OTHER_OPERATION.sub("", path.rstrip("/"))
+
+
+def _joined(path: str, wanted: list[str]) -> str | None:
+    """`path` with the segments of `wanted` that it does not end in; `None` if it ends in none of them."""
+    for count in range(len(wanted) - 1, 0, -1):
+        if path.endswith(f"/{'/'.join(wanted[:count])}"):
+            return f"{path}/{'/'.join(wanted[count:])}"
+    return None
+
+
+_ENDPOINT = re.compile(
+    r"[/:](?:(?:text-)?re-?rank(?:s|ings?)?|rank(?:ing)?|score|predict|infer|invocations|invoke)$", re.IGNORECASE
+)
+"""The last ones are those of KServe, Triton, SageMaker, Databricks and Bedrock."""
+_OTHER_OPERATION = re.compile(r"/(?:chat/completions|completions|embeddings)$")
+_VERSION = re.compile(r"/v\d+(?:\.\d+)?(?:(?:alpha|beta)\d*)?$")
 
 
 @lru_cache(maxsize=1024)
