@@ -27,7 +27,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from anyrerank._core.types import Attempt
+from anyrerank._core.types import Attempt, repaired
 
 
 class RerankError(Exception):
@@ -59,6 +59,7 @@ class RerankError(Exception):
         url: str | None = None,
         too_large: bool = False,
     ) -> None:
+        message = repaired(message)  # it may name what a caller wrote, and must be printable
         super().__init__(message)
         self.message = message
         self.provider = provider

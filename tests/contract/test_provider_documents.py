@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
+from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pytest
 from tests.contract.provider_dialect import DOCUMENTS, QUERY, Dialect, each_http_provider, each_provider
 from tests.support.harness import Mode, answering
@@ -121,3 +124,38 @@ def test_document_whose_text_is_none_is_blank(name: str, mode: Mode) -> None:
     response, _ = dialect.rerank(mode, dialect.answer([(0, 0.5), (1, 0.25)]), documents)
     assert [each.index for each in response.results] == [0, 2, 1]
     assert response.results[2].relevance_score is None
+
+
+FIELDS = {
+    "money": (Decimal("1.50"), "1.50"),
+    "score": (np.float64(0.5), 0.5),
+    "pages": (np.array([1, 2]), [1, 2]),
+    "tags": (frozenset({"a"}), ["a"]),
+    "path": (PurePosixPath("a/b"), "a/b"),
+    7: ("seven", "seven"),
+}
+"""What JSON does not have, as data frames and loaders put it into documents, and how it is sent."""
+
+
+@pytest.mark.parametrize("name", ["litellm_proxy", "pinecone"])
+def test_fields_that_json_does_not_have_are_sent_as_what_they_say(name: str, mode: Mode) -> None:
+    dialect = Dialect(name)
+    document = {"text": "Ottawa", **{key: value for key, (value, _) in FIELDS.items()}}
+    _, (request,) = dialect.rerank(mode, dialect.answer([(0, 0.5)]), [document])
+    expected = {"text": "Ottawa", **{str(key): sent for key, (_, sent) in FIELDS.items()}}
+    assert expected in list(_mappings(json.loads(request.content)))
+
+
+def test_field_that_cannot_be_sent_is_named(mode: Mode) -> None:
+    replay = answering({})
+    reranker = mode.reranker("litellm_proxy/m", api_base="http://x.test", http_client=replay.client(mode))
+    with pytest.raises(BadRequestError, match=r"documents\[1\] has a field 'raw' that is a bytes"):
+        mode.rerank(reranker, QUERY, ["Ottawa", {"text": "Lisbon", "raw": b"\x00"}])
+    assert replay.seen == []
+
+
+def _mappings(tree: Any) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        yield tree
+    for each in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _mappings(each)

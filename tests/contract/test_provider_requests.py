@@ -27,7 +27,15 @@ from anyrerank._core.types import RerankRequest
 from anyrerank.providers import load, names
 
 BASE_FORMS = ("plain", "slash", "version", "version and slash", "endpoint", "endpoint and slash", "path", "query")
-FULL_PATHS = ("/v1/rerank", "/api/v1/reranking", "/v1/reranks/", "/score", "/x/invocations?a=b", "/Re-Rank", "/m:predict")
+FULL_PATHS = (
+    "/v1/rerank",
+    "/api/v1/reranking",
+    "/v1/reranks/",
+    "/score",
+    "/x/invocations?a=b",
+    "/Re-Rank",
+    "/m:predict",
+)
 VALUES: dict[str, Any] = {"max_chunks_per_doc": 1, "priority": 1, "relevant_spans": True}
 """Valid values of the options that are not strings."""
 

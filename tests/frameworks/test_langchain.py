@@ -162,3 +162,11 @@ async def test_other_object_among_the_documents_is_refused(wire: Wire, wrong: An
     with pytest.raises(BadRequestError, match=problem):
         await awaited.acompress_documents([DOCUMENTS[0], wrong], QUERY)
     assert wire.requests == []
+
+
+def test_content_is_among_the_rank_fields_under_its_name_in_langchain(wire: Wire) -> None:
+    adapter = AnyRerank(
+        model=COHERE, api_key=KEY, http_client=wire.client(asynchronous=False), rank_fields=["page_content", "title"]
+    )
+    adapter.compress_documents([Document("body 0.5", metadata={"title": "head"})], QUERY)
+    assert all(word in wire.sent[0] for word in ("body 0.5", "head"))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from anyrerank import errors
+from anyrerank import errors, rerank
 from anyrerank._core.types import Attempt
 from anyrerank.errors import (
     APIConnectionError,
@@ -189,3 +189,9 @@ def test_url_is_shown_without_secrets(url: str, shown: str) -> None:
         assert "pass" not in text
         assert "p@ss" not in text
         assert "token" not in text
+
+
+def test_message_can_be_printed_whatever_the_caller_wrote() -> None:
+    with pytest.raises(RerankError) as caught:
+        rerank("cohere\ud835", "q", ["a"])
+    assert str(caught.value).encode()

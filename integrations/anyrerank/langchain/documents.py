@@ -38,7 +38,7 @@ def texts_of(
     if text_fn is not None:
         return [text_fn(document) for document in documents]
     if rank_fields:
-        return [projected({**document.metadata, "text": document.page_content}, rank_fields) for document in documents]
+        return [projected({**document.metadata, **_content(document)}, rank_fields) for document in documents]
     if images:
         return [_with_image(document) for document in documents]
     return [document.page_content for document in documents]
@@ -74,3 +74,8 @@ def scored(
 def _was_degraded(document: LangChainDocument, key: str) -> bool:
     """Whether an earlier rerank set `degraded`: then there is no score. Otherwise it is your own."""
     return document.metadata["degraded"] is True and document.metadata.get(key, 0.0) is None
+
+
+def _content(document: Document) -> dict[str, str]:
+    """The content under both names that people give it among `rank_fields`."""
+    return {"text": document.page_content, "page_content": document.page_content}

@@ -75,10 +75,9 @@ def line_of(event: CallEvent) -> bytes | None:
         return None
     answer = None
     if response is not None:
-        billed = response.meta.billed_units
-        units = None if billed is None else billed.__dict__
         deployment = f"{response.provider}/{response.model}"
-        answer = (deployment, response.model_id, response.degraded, response.cached, response.saved, units)
+        billed = response.meta.billed_units
+        answer = (deployment, response.model_id, response.degraded, response.cached, response.saved, billed)
     facts = (
         event.started,
         event.user,

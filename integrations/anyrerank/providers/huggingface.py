@@ -95,7 +95,11 @@ class HuggingFace(Provider):
     @override
     def url(self, request: RerankRequest) -> str:
         if self._on_router:
-            return self.base if "/pipeline/" in self.base else f"{_ROUTER}/models/{self.connection.model}/pipeline/text-ranking"
+            return (
+                self.base
+                if "/pipeline/" in self.base
+                else f"{_ROUTER}/models/{self.connection.model}/pipeline/text-ranking"
+            )
         return endpoint(self.base, root="")
 
     @override

@@ -83,6 +83,22 @@ def test_only_blank_documents_come_back_unranked_and_nothing_is_sent(server: Ser
     assert server.bodies == []
 
 
+@pytest.mark.parametrize(
+    ("documents", "options", "reason"),
+    [
+        ([" ", ""], {}, "all documents are blank"),
+        ([{"tittle": "a"}], {"rank_fields": ["title"]}, "no document has a title"),
+    ],
+)
+def test_nothing_to_rank_is_a_warning(
+    server: Server, documents: Any, options: dict[str, Any], reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("WARNING"):
+        response = server.rerank(documents, **options)
+    assert reason in caplog.text
+    assert reason in response.meta.warnings[0]
+
+
 def test_only_blank_documents_are_dropped_by_a_threshold(server: Server) -> None:
     response = server.rerank(["", " "], score_threshold=0.0)
     assert (list(response.results), response.degraded) == ([], True)

@@ -198,7 +198,7 @@ def test_mixedbread_batches_always_send_top_k(
 
 
 def _numbers(response: RerankResponse) -> tuple[dict[str, Any], dict[str, Any]]:
-    found = response.meta.model_dump(exclude_none=True)
+    found = dict(response.meta)
     return found.get("billed_units", {}), found.get("tokens", {})
 
 

@@ -196,6 +196,23 @@ def test_to_cohere_can_be_dumped_as_json() -> None:
     assert json.loads(json.dumps(answer)) == answer
 
 
+def test_usage_is_a_dict_of_what_is_known() -> None:
+    meta = Meta(billed_units=BilledUnits(search_units=1), tokens=None, warnings=["slow"])
+    plain = {"billed_units": {"search_units": 1}, "warnings": ["slow"]}
+    assert (meta, dict(meta), json.loads(json.dumps(meta))) == (plain, plain, plain)
+    assert (meta.tokens, meta["tokens"], meta.estimated) == (None, None, False)
+    assert meta.billed_units is not None
+    assert (meta.billed_units.search_units, meta.billed_units.total_tokens) == (1, None)
+    with pytest.raises(KeyError):
+        meta["token"]
+
+
+def test_unpaired_surrogates_are_replaced_in_json() -> None:
+    answer = response(results=Ranking([0], [0.5], ["let \ud835 be"]))
+    assert json.loads(answer.model_dump_json())["results"][0]["document"] == {"text": "let \ufffd be"}
+    assert answer.results[0].document == {"text": "let \ud835 be"}
+
+
 def test_to_cohere_returns_a_copy() -> None:
     document = {"text": "a"}
     answer = response(results=Ranking([0], [0.5], [document])).to_cohere()

@@ -172,9 +172,13 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
 
 def _all_blank(call: Call) -> RerankResponse:
     """The response for blank documents only: they come back unranked, unless a threshold drops them."""
+    fields = call.options.rank_fields
+    warning = f"no document has a {' or '.join(fields)} to rank on" if fields else "all documents are blank"
+    _log.warning("nothing was ranked: %s", warning)
+    answer = Answer(scores=(), meta=Meta(warnings=(warning,)))
     if call.options.score_threshold is None:
-        return call.unranked()
-    response = call.response(call.provider, call.model, Answer(scores=()), Ranking())
+        return call.unranked(answer)
+    response = call.response(call.provider, call.model, answer, Ranking())
     return response.model_copy(update={"degraded": True})
 
 

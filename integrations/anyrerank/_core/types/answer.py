@@ -13,9 +13,6 @@ Scale: TypeAlias = Literal["unit", "logit", "unknown"]
 """The scale of scores: from 0 to 1, logits, or not known."""
 
 
-_NO_META = Meta()
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a provider answered to one request.
@@ -33,7 +30,7 @@ class Answer:
     scores: Sequence[tuple[int, float]]
     spans: Spans = field(default_factory=dict)
     id: str | None = None
-    meta: Meta = _NO_META
+    meta: Meta = field(default_factory=Meta)
     request_id: str | None = None
     status: int | None = None
     cost: float | None = None

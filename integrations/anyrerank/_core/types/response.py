@@ -5,12 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BeforeValidator, Field
+from pydantic_core import PydanticSerializationError
 
 from anyrerank._core.types.answer import Scale
 from anyrerank._core.types.keyed import KeyedModel
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import TableRow, html_table, text_table
 from anyrerank._core.types.results import Ranking, Results
+from anyrerank._core.types.surrogates import repaired_tree
 from anyrerank._core.types.usage import Meta
 
 
@@ -73,7 +75,9 @@ class RerankResponse(KeyedModel):
 
     id: Annotated[str, BeforeValidator(lambda value: value or _new_id())] = Field(default_factory=_new_id)
     results: Results = Field(default_factory=Results)
-    meta: Annotated[Meta, BeforeValidator(lambda value: Meta() if value is None else value)] = Meta()
+    meta: Annotated[Meta, BeforeValidator(lambda value: Meta() if value is None else value)] = Field(
+        default_factory=Meta
+    )
     model: str = ""
     provider: str = ""
     cost: float | None = None
@@ -114,6 +118,14 @@ class RerankResponse(KeyedModel):
         """Name and value of each field."""
         return iter([(name, getattr(self, name)) for name in type(self).model_fields])
 
+    def model_dump_json(self, **options: Any) -> str:
+        """The response as JSON, see pydantic; unpaired surrogates in documents become U+FFFD."""
+        try:
+            return super().model_dump_json(**options)
+        except PydanticSerializationError:
+            whole = type(self).model_validate(repaired_tree(self.model_dump()))
+            return super(RerankResponse, whole).model_dump_json(**options)
+
     def to_cohere(self) -> dict[str, Any]:
         """The response in the JSON format of Cohere's v1 API and LiteLLM's `/rerank`: plain dicts without `None`."""
         results: list[dict[str, Any]] = []
@@ -121,9 +133,7 @@ class RerankResponse(KeyedModel):
             document = {} if result.document is None else {"document": dict(result.document)}
             results.append({**result, **document})
         answer: dict[str, Any] = {"id": self.id, "results": results}
-        meta = self.meta.model_dump(mode="json", exclude_none=True, exclude_defaults=True)
-        meta.pop("estimated", None)
-        if meta:
+        if meta := {name: value for name, value in self.meta.items() if name != "estimated"}:
             answer["meta"] = meta
         return answer
 

@@ -4,19 +4,18 @@ A provider is made from a `Connection` and does no I/O. What it must fetch first
 flow.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-import orjson
 from typing_extensions import Self
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
-from anyrerank._core.types import Answer, RerankRequest, Scale, public, repaired_tree
+from anyrerank._core.types import Answer, RerankRequest, Scale, public
 from anyrerank.providers._base.answers import UnusableAnswerError, UnusableScoreError
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
+from anyrerank.providers._base.encoding import culprit, encoded, parsed
 from anyrerank.providers._base.error_body import description_of
 from anyrerank.providers._base.errors import ProviderErrors
 from anyrerank.providers._base.urls import is_http_url
@@ -159,11 +158,9 @@ class Provider(ProviderErrors):
         """The HTTP request. The same request gives the same bytes."""
         body = {**self.body(request), **request.extra_body}
         try:
-            content = _json(body)
+            content = encoded(body)
         except (TypeError, RecursionError):
-            raise self.bad_request(
-                "the request cannot be encoded as JSON: a document or an option holds a value that JSON does not have"
-            ) from None
+            raise self.bad_request(f"the request cannot be encoded as JSON: {culprit(request)}") from None
         base = self.base if self.connection.api_base else ""
         url = base[:-1] if base.endswith("#") else self.url(request)
         return HttpRequest(method="POST", url=url, headers=self.headers(), content=content)
@@ -198,7 +195,7 @@ class Provider(ProviderErrors):
         if not 200 <= response.status < 300:
             raise self.error(request, response)
         try:
-            body = _parsed(response.content)
+            body = parsed(response.content)
         except (ValueError, RecursionError):
             problem = f"the response is not JSON but {description_of(response)}"
             raise self.invalid_response(request, response, problem) from None
@@ -298,34 +295,3 @@ _NO_SCORES = "the server computes no usable scores for this input"
 
 def _or_set(variables: Sequence[str]) -> str:
     return f", or set {' or '.join(variables)}" if variables else ""
-
-
-def _json(body: Mapping[str, Any]) -> bytes:
-    """`body` as JSON; unpaired surrogates are replaced only where there are some: copying every body is slow.
-
-    Raises:
-        TypeError, RecursionError: It holds a value that JSON does not have.
-    """
-    try:
-        return orjson.dumps(body, default=_as_dict)
-    except TypeError:
-        return orjson.dumps(repaired_tree(body), default=_as_dict)
-
-
-def _parsed(content: bytes) -> Any:
-    """The JSON in a response; NaN, infinity and unpaired surrogates, which servers in Python may write, are read too.
-
-    Raises:
-        ValueError, RecursionError: It is not JSON.
-    """
-    try:
-        return orjson.loads(content)
-    except ValueError:
-        return json.loads(content)
-
-
-def _as_dict(value: Any) -> dict[str, Any]:
-    """A mapping of any kind for the JSON encoder."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    raise TypeError

@@ -57,6 +57,7 @@ _VERSION = re.compile(r"/v\d+(?:\.\d+)?(?:(?:alpha|beta)\d*)?$")
 def is_http_url(text: str) -> bool:
     """Whether `text` is an http(s) URL with a host and, if it has a port, a valid one."""
     try:
+        text.encode()
         parts = urlsplit(text)
         return parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
     except ValueError:

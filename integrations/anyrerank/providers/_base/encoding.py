@@ -1,0 +1,69 @@
+"""JSON of requests and responses."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from decimal import Decimal
+from pathlib import PurePath
+from typing import Any
+
+import orjson
+
+from anyrerank._core.types import RerankRequest, repaired_tree
+
+
+def encoded(body: Mapping[str, Any]) -> bytes:
+    """`body` as JSON; unpaired surrogates are replaced only where there are some: copying every body is slow.
+
+    Raises:
+        TypeError, RecursionError: It holds a value that JSON does not have.
+    """
+    try:
+        return orjson.dumps(body, default=_plain)
+    except TypeError:
+        return orjson.dumps(repaired_tree(body), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+
+
+def parsed(content: bytes) -> Any:
+    """The JSON in a response, with NaN, infinite numbers and half characters, which servers in Python may write.
+
+    Raises:
+        ValueError, RecursionError: It is not JSON.
+    """
+    try:
+        return orjson.loads(content)
+    except ValueError:
+        return json.loads(content)
+
+
+def culprit(request: RerankRequest) -> str:
+    """What of a request cannot be encoded."""
+    for index, document in enumerate(request.documents):
+        if isinstance(document, Mapping):
+            for name, value in document.items():
+                if not _is_encodable(value):
+                    return f"documents[{index}] has a field {str(name)[:40]!r} that is a {type(value).__name__}"
+    names = [name for name, value in {**request.options, **request.extra_body}.items() if not _is_encodable(value)]
+    return f"{', '.join(names) or 'an option'} holds a value that JSON does not have"
+
+
+def _is_encodable(value: Any) -> bool:
+    try:
+        encoded({"": value})
+    except (TypeError, RecursionError):
+        return False
+    return True
+
+
+def _plain(value: Any) -> Any:
+    """A value that JSON does not have as one that it has: a mapping of any kind, of NumPy, a set, a number or path."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, set | frozenset):
+        return list(value)
+    if isinstance(value, Decimal | PurePath):
+        return str(value)
+    raise TypeError
