@@ -150,7 +150,7 @@ def test_refusal_that_is_not_about_a_size_is_not_halved(message: str, mode: Mode
 
 
 def test_size_that_fewer_documents_do_not_help_costs_a_few_requests(mode: Mode, server: Loopback) -> None:
-    server.script = lambda line: line.answer(400, {"message": "the query is too long"})
+    server.script = lambda line: line.answer(400, {"message": "the input is too long"})
     with pytest.raises(BadRequestError):
         mode.rerank(mode.reranker(api_base=server.url), QUERY, numbered(64))
     assert [len(hit.documents) for hit in server.hits] == [64, 32, 16, 8, 4, 2, 1]

@@ -104,6 +104,11 @@ def test_error_without_words_says_so(body: Any, sync_mode: Mode) -> None:
         {"success": False, "errors": [{"code": 7, "message": "there is no credit"}]},
         {"code": 500, "data": {"message": "there is no credit"}},
         [{"error": {"message": "there is no credit"}}],
+        {"error": {"error": {"message": "there is no credit"}}},
+        {"result": {"error": "there is no credit"}, "status_code": 500},
+        {"output": {"code": "X", "message": "there is no credit"}},
+        {"exception": "there is no credit"},
+        "there is no credit",
         json.dumps("there is no credit"),
     ],
 )
@@ -149,6 +154,17 @@ def test_wrong_value_in_an_answer_is_shown_unless_it_is_a_text(row: dict[str, An
         with pytest.raises(APIResponseValidationError, match=what) as caught:
             sync_mode.rerank(reranker, "q", ["a"])
     assert "a secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("score", "named"), [("NaN", "nan"), ("Infinity", "inf"), ("nan", "nan"), ("-nan(ind)", "nan"), ("inf", "nan")]
+)
+def test_score_that_is_no_number_is_named(score: str, named: str, sync_mode: Mode) -> None:
+    body = f'{{"results": [{{"index": 0, "relevance_score": {score}}}]}}'
+    with StubServer(handler=lambda exchange: exchange.respond(200, body)) as server:
+        reranker = Reranker("cohere_compatible/m", api_base=server.url)
+        with pytest.raises(APIResponseValidationError, match=f"relevance_score is not finite but {named}"):
+            sync_mode.rerank(reranker, "q", ["a"])
 
 
 def test_error_after_several_attempts_says_how_many(mode: Mode, waits: list[float]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from decimal import Decimal
 from pathlib import PurePath
@@ -11,6 +12,9 @@ from typing import Any
 import orjson
 
 from anyrerank._core.types import RerankRequest, repaired_tree
+
+_NO_NUMBER = re.compile(rb"([:\[,]\s*)-?(?:nan|inf)(?:\(\w*\))?(?=\s*[,\]}])")
+"""What C and C++ write for NaN and infinite numbers."""
 
 
 def encoded(body: Mapping[str, Any]) -> bytes:
@@ -26,7 +30,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
 
 
 def parsed(content: bytes) -> Any:
-    """The JSON in a response, with NaN, infinite numbers and half characters, which servers in Python may write.
+    """The JSON in a response, with NaN, infinite numbers and half characters, which some servers write.
 
     Raises:
         ValueError, RecursionError: It is not JSON.
@@ -34,7 +38,7 @@ def parsed(content: bytes) -> Any:
     try:
         return orjson.loads(content)
     except ValueError:
-        return json.loads(content)
+        return json.loads(_NO_NUMBER.sub(rb"\1NaN", content))
 
 
 def culprit(request: RerankRequest) -> str:

@@ -70,10 +70,30 @@ def message_in(body: Any, content: bytes) -> str:
             return found.strip()
         if isinstance(found, list) and found:
             return "; ".join(_validation_error(item) for item in found[:5])
+    return _anywhere(body, 3) or _text_of(content)
+
+
+def _text_of(content: bytes) -> str:
     text = " ".join(content[:10_000].decode("utf-8", "replace").split())
     if text in _EMPTY:
         return ""
     return _page(text) if text.startswith("<") else text
+
+
+_WORDS = re.compile(
+    r"\w*(?:message|msg|err|error|reason|exception|fault|faultstring|detail)s?|cause|description|info", re.IGNORECASE
+)
+
+
+def _anywhere(body: Any, depth: int) -> str:
+    """The first text whose name is like that of a message, at most `depth` objects deep; results are not read."""
+    if not isinstance(body, Mapping) or not depth:
+        return ""
+    first = {name: value[0] if isinstance(value, list) and value else value for name, value in body.items()}
+    named = [value for name, value in first.items() if _WORDS.fullmatch(name)]
+    words = [value.strip() for value in named if isinstance(value, str)]
+    inside = [value for value in (*named, *body.values()) if isinstance(value, Mapping)]
+    return next(filter(None, (*words, *(_anywhere(value, depth - 1) for value in inside))), "")
 
 
 _EMPTY = frozenset({"{}", "[]", "null"})
@@ -117,6 +137,17 @@ def description_of(response: HttpResponse) -> str:
         return "an HTML page"
     kind = response.headers.get("content-type", "unknown type")
     return f"{len(response.content)} bytes of {kind}"
+
+
+def plain_text(response: HttpResponse) -> bytes:
+    """A body that is a few words of text, and nothing if it is something else."""
+    content = response.content
+    is_text = content[:1].isalpha() and len(content) <= _FEW_WORDS and content.isascii()
+    return content if is_text and json_or_none(content) is None else b""
+
+
+_FEW_WORDS = 300
+"""Bytes."""
 
 
 def redirect_host(response: HttpResponse) -> str:

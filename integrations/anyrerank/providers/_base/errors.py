@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -17,32 +16,20 @@ from anyrerank.errors import (
     class_for_status,
 )
 from anyrerank.providers._base.connection import Connection
-from anyrerank.providers._base.error_body import error_code_in, json_or_none, message_in, redirect_host, request_id_in
+from anyrerank.providers._base.error_body import (
+    error_code_in,
+    json_or_none,
+    message_in,
+    plain_text,
+    redirect_host,
+    request_id_in,
+)
 from anyrerank.providers._base.redaction import Redactor
+from anyrerank.providers._base.sizes import has_no_memory, speaks_of_size
 
 _NO_MESSAGE: Mapping[type[RerankError], str] = {
     AuthenticationError: "no message; the key is wrong or missing",
 }
-_OF_SIZE = re.compile(
-    r"too (?:large|long|many|big)|exceed|at most|(?:more|longer|larger|greater|less|fewer|smaller|shorter) than"
-    r"|or (?:less|fewer)|no more|up to \d|above \d|<=|≤|between \d+ and \d|only (?:\w+ ){0,2}\d|reduce the"
-    r"|over the (?:\w+ )?(?:limit|maximum)|limit of \d|context (?:length|size|window)|batch size"
-    r"|(?:token|size|length|batch|payload|document|text|input|item|character|context)s? (?:count )?limit"
-    r"|max(?:imum)?\b.*\b(?:tokens?|documents?|texts?|inputs?|length|size|is|\d+)\b|max(?:items|length)"
-    r"|超过|超出|过长|过大|过多|太长|太多|上限|最多"
-)
-"""What providers write in a 400, 422 or 500 when fewer documents could pass, in lower case.
-
-Asking with fewer costs little: if that does not help either, only the first half of each half has been sent.
-"""
-_NOT_OF_SIZE = re.compile(
-    r"string should have|quota|credit|balance|billing|per (?:minute|second|hour|day)|rate limit|max_\w+|top_[nk]\b"
-    r"|time limit|time-?out|timed out|deadline|retries|余额|额度|频率"
-)
-_OUT_OF_MEMORY = re.compile(
-    r"out ?of ?memory|(?:not enough|insufficient) memory|allocate (?:\w+ )?memory|alloc_failed|\boom\b"
-)
-"""What servers write in a 5xx when the memory of a GPU, or of the machine, is too small for the request."""
 
 
 class ProviderErrors:
@@ -85,7 +72,7 @@ class ProviderErrors:
             request_id=redactor.request_id(response.request_id or request_id_in(body)),
             retry_after=self.retry_after(response, body),
             url=response.url,
-            too_large=self.is_too_large(response.status, kind, message.lower()),
+            too_large=self.is_too_large(response.status, kind, f"{message} {self.error_code(response, body)}".lower()),
         )
 
     def error_class(self, response: HttpResponse, body: Any) -> type[RerankError]:
@@ -102,10 +89,9 @@ class ProviderErrors:
 
     def is_too_large(self, status: int, error_class: type[RerankError], message: str) -> bool:
         """Whether a request with fewer documents could pass; `message` is in lower case."""
-        speaks_of_size = bool(_OF_SIZE.search(message)) and not _NOT_OF_SIZE.search(message)
         refused = status == 500 or (status in (400, 422) and error_class is BadRequestError)
-        has_no_memory = bool(_OUT_OF_MEMORY.search(message))
-        return status == 413 or (refused and (speaks_of_size or has_no_memory)) or (status > 500 and has_no_memory)
+        no_memory = has_no_memory(message)
+        return status == 413 or (refused and (no_memory or speaks_of_size(message))) or (status > 500 and no_memory)
 
     def invalid_response(
         self,
@@ -125,7 +111,7 @@ class ProviderErrors:
         """
         redactor = Redactor(request, self.secrets())
         body = json_or_none(response.content)
-        if reported := message_in(body, b""):
+        if reported := message_in(body, plain_text(response)):
             advice = f"the response reports: {redactor.message(reported, self.error_code(response, body))}"
         return APIResponseValidationError(
             f"{self.title}: {problem}; {advice}",
