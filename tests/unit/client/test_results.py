@@ -122,9 +122,19 @@ def test_unit_mode_without_a_known_scale_is_refused_before_sending(model: str, m
     assert server.hits == []
 
 
-def test_score_scale_does_not_replace_a_known_scale(mode: Mode) -> None:
-    reranker = replay(mode, body=scored(0.2, 0.9, 0.5), score_mode="unit", score_scale="logit")
-    assert mode.rerank(reranker, QUERY, DOCUMENTS).results.scores == (0.9, 0.5, 0.2)
+def test_score_scale_that_is_known_to_be_another_is_refused(mode: Mode, server: Loopback) -> None:
+    reranker = mode.reranker(api_base=server.url, score_mode="unit", score_scale="logit")
+    with pytest.raises(BadRequestError, match="score_scale='logit' is not what the scores of cohere/"):
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert server.hits == []
+
+
+def test_score_scale_counts_where_the_scale_is_not_known(mode: Mode, server: Loopback) -> None:
+    server.script = fails(503)
+    own = replay(mode, "hosted_vllm/m", scored(0.0, 7.0, -7.0), api_base="https://own.test")
+    reranker = mode.reranker(api_base=server.url, fallbacks=[own])
+    found = mode.rerank(reranker, QUERY, DOCUMENTS, score_mode="unit", score_scale="logit")
+    assert found.results.scores == pytest.approx((0.9990889, 0.5, 0.0009111), abs=1e-7)
 
 
 def test_score_scale_of_a_fallback_is_its_own(mode: Mode, server: Loopback) -> None:

@@ -20,14 +20,14 @@ def server() -> Server:
 WRONG: list[tuple[str, Any]] = [
     *(("top_n", value) for value in (0, -1, True, 2.5, "3", 1.0)),
     *(("timeout", value) for value in (0, -1, float("nan"), float("inf"), 10**400, "soon", "-5", True, object())),
-    *(("max_retries", value) for value in (-1, 1.5, None, "2", False)),
+    *(("max_retries", value) for value in (-1, 1.5, "2", False)),
     ("num_retries", -1),
     *(("batch_size", value) for value in (0, -5, "10", True)),
-    *(("max_concurrency", value) for value in (0, None, 1.5)),
+    *(("max_concurrency", value) for value in (0, 1.5)),
     *(("score_threshold", value) for value in ("0.5", float("nan"), 10**400, True)),
-    *(("score_mode", value) for value in ("percent", None, "RAW")),
+    *(("score_mode", value) for value in ("percent", "RAW")),
     *(("score_scale", value) for value in ("percent", True)),
-    *(("on_error", value) for value in ("ignore", None)),
+    ("on_error", "ignore"),
     *(("fuse", value) for value in ("borda", True)),
     *(("rank_fields", value) for value in ("text", [1], [None], 5, True, b"text")),
     *(("extra_body", value) for value in ("{}", [("a", 1)], 3)),
@@ -64,7 +64,7 @@ MESSAGES: list[tuple[str, Any, str]] = [
     ("instruction", b"secret", "instruction must be a string, or None, got a value of type bytes"),
     ("metadata", "secret", "metadata must be a mapping, or None, got a value of type str"),
     ("api_key", 123456, "api_key must be a string or a SecretStr, or None, got a value of type int"),
-    ("guardrails", None, "guardrails must be a list of functions that take the query and return it, got None"),
+    ("guardrails", 3, "guardrails must be a list of functions that take the query and return it, got 3"),
     ("drop_params", "yes", "drop_params must be True or False, got a value of type str"),
     (
         "input_cost_per_token",
@@ -201,6 +201,15 @@ def test_message_shows_neither_query_nor_documents(server: Server) -> None:
         with pytest.raises(BadRequestError) as caught:
             server.rerank(**given)
         assert secret not in str(caught.value)
+
+
+def test_none_is_the_default_of_options_that_cannot_be_none(server: Server) -> None:
+    names = ("max_retries", "max_concurrency", "dedupe", "drop_params", "on_error", "score_mode", "hooks", "guardrails")
+    nothing = dict.fromkeys(names)
+    assert Reranker(COHERE, **nothing).options == Reranker(COHERE).options
+    kept = Reranker(COHERE, api_key="key", http_client=server.http_client, score_mode="unit", guardrails=[str.upper])
+    kept.rerank("q", ["a"], **nothing)
+    assert server.bodies[0]["query"] == "Q"
 
 
 @pytest.mark.parametrize("value", [None, 0, 5])

@@ -5,8 +5,8 @@ import pytest
 from anyrerank.providers._base.sizes import has_no_memory, speaks_of_size
 
 SIZES = """\
-This model's maximum context length is 512 tokens. However, you requested 600 tokens in the input. Please reduce the length of the input.
-The decoder prompt (length 9000) is longer than the maximum model length of 8192. Make sure that `max_model_len` is no smaller than the number of text tokens.
+This model's maximum context length is 512 tokens. However, you requested 600 tokens in the input.
+Make sure that `max_model_len` is no smaller than the number of text tokens
 batch size 33 > maximum allowed batch size 32
 Input validation error: `inputs` must have less than 512 tokens. Given: 700
 [request id: <id_unknown>] inference request batch-size must be <= 8 for 'reranker'
@@ -14,10 +14,10 @@ inference request to model 'x' batch-size must be <= 8
 The number of passages exceeds the maximum allowed of 512
 Input length 600 exceeds maximum allowed token size 512
 too many documents: max number of documents is 1000
-The max allowed tokens per submitted batch is 300000. Your batch has 310000 tokens after truncation. Please lower the number of tokens in the batch.
+The max allowed tokens per submitted batch is 300000. Your batch has 310000 tokens after truncation.
 List should have at most 2048 items after validation, not 3000
 Malformed input request: #/documents: expected maxItems: 1000, found 1200, please reformat your input and try again.
-1 validation error detected: Value at 'sources' failed to satisfy constraint: Member must have length less than or equal to 1000
+Value at 'sources' failed to satisfy constraint: Member must have length less than or equal to 1000
 ValidationException: Too many input tokens. Max input tokens: 8192, request input token count: 9000
 Request contains 101 documents, but the model supports 100
 Token sequence length of input exceeds model max (512)

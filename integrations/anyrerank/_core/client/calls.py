@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from anyrerank._core.client.target import Target
 from anyrerank._core.engine import (
     Call,
+    Options,
     all_text,
     blanks,
     candidates,
@@ -26,7 +27,7 @@ from anyrerank._core.engine import (
 )
 from anyrerank._core.runtime import Deadline, Flow, arun, run
 from anyrerank._core.types import Answer, Document, Meta, Ranking, RerankResponse
-from anyrerank.errors import BudgetExceededError, GuardrailRaisedError, RerankError
+from anyrerank.errors import BadRequestError, BudgetExceededError, GuardrailRaisedError, RerankError
 from anyrerank.hooks import has_listeners, notify
 
 T = TypeVar("T")
@@ -73,6 +74,8 @@ def add_documents(target: Target, call: Call, documents: Sequence[Document]) -> 
         call.documents = checked_documents(documents)
         plain = all_text(call.documents)
         blank = [] if plain else blanks(call.documents, options.rank_fields, images=target.accepts_images)
+        if options.score_scale is not None:
+            _check_scale(target, options)
     except RerankError as error:
         call.refuse(error)
         return
@@ -80,6 +83,20 @@ def add_documents(target: Target, call: Call, documents: Sequence[Document]) -> 
     if options.dedupe:
         key = identity_key(options.rank_fields, whole=any(each.kind.ranks_mappings for each in target._members()))
     call.candidates = candidates(call.documents, blank, key=key)
+
+
+def _check_scale(target: Target, options: Options) -> None:
+    """Raise if `score_scale` is wrong everywhere; it counts where the scale is not known, such as at a fallback.
+
+    Raises:
+        BadRequestError: It is.
+    """
+    members = target._members()
+    if all(member.contradicts(options) for member in members):
+        raise BadRequestError(
+            f"score_scale={options.score_scale!r} is not what the scores of {members[0].name} are: leave it out; it is "
+            "for servers whose scale is not known"
+        )
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from anyrerank._core.engine.environment import connect, provider_class, split_model
-from anyrerank._core.engine.options import Options
+from anyrerank._core.engine.options import Options, ScoreScale
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.engine.slots import Slots
 from anyrerank._core.pricing import FREE, AttemptCost, Budget, Price, attempt_cost, estimate_cost, list_price
@@ -30,7 +30,7 @@ class Deployment:
         prices: Prices by `provider/model`, in place of the built-in list.
         sender: Sends its requests.
         own: Options in place of those of the call: provider options, `extra_body`, `score_scale`, guardrails, budgets.
-        defaults, default_body: Provider options and `extra_body` of calls that have none.
+        defaults, default_body, score_scale: Provider options, `extra_body` and `score_scale` of calls that have none.
         budget: A budget in addition to those of the call.
         slots: Limit its concurrent requests over all calls; `None` for no limit.
         model_id: `model_info.id` of the entry in a router's `model_list`.
@@ -55,6 +55,7 @@ class Deployment:
         own: Options | None = None,
         defaults: Mapping[str, Any] | None = None,
         default_body: Mapping[str, Any] | None = None,
+        score_scale: ScoreScale | None = None,
         budget: Budget | None = None,
         slots: Slots | None = None,
         model_id: str | None = None,
@@ -70,6 +71,7 @@ class Deployment:
         self._forward_trace = forward_trace
         self._defaults = defaults or {}
         self._default_body = default_body or {}
+        self._score_scale = score_scale
         self._connection: dict[str, Any] = {
             "custom_llm_provider": self.kind,
             "api_key": api_key,
@@ -183,10 +185,20 @@ class Deployment:
                 "it, pass score_scale='logit' or 'unit'"
             )
 
+    def contradicts(self, options: Options) -> bool:
+        """Whether `score_scale` is not what the scale is known to be."""
+        given, known = self._given_scale(options), "unknown"
+        if given is not None and self.fault() is None:
+            known = self.connected().score_scale(self.provider_options(options))
+        return known not in ("unknown", given)
+
+    def _given_scale(self, options: Options) -> ScoreScale | None:
+        return (self.own or options).score_scale or self._score_scale
+
     def _scale(self, options: Options) -> Scale:
         """The scale of the scores: the provider's if it is known, otherwise the user's `score_scale`."""
         scale = self.connected().score_scale(self.provider_options(options))
-        return (self.own or options).score_scale or scale if scale == "unknown" else scale
+        return self._given_scale(options) or scale if scale == "unknown" else scale
 
     def scale_of_results(self, options: Options) -> Scale:
         """The scale of the scores in a response."""

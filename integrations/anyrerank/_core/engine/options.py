@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias, get_args
 
 from pydantic import (
     BaseModel,
@@ -93,7 +93,7 @@ class Options(BaseModel):
     score_mode: Annotated[ScoreMode, Must("'raw' or 'unit'")] = "raw"
     """`"raw"` for the provider's scores, `"unit"` for scores mapped to 0..1; for the latter the scale must be known."""
     score_scale: Annotated[ScoreScale | None, Must("'logit', 'unit' or None")] = None
-    """Scale of the scores of your own server, where the provider's is not known: logits, or already 0..1."""
+    """Scale of the scores of your own server: logits, or already 0..1. An error where another scale is known."""
     user: _Text = None
     """End user, for cost tracking and hooks. Not sent to the provider."""
     metadata: _Mapping = None
@@ -241,3 +241,10 @@ class RerankerOptions(Options):
 NAMES = frozenset(Options.model_fields)
 CONNECTION = frozenset(RerankerOptions.model_fields) - NAMES | {"model", "custom_llm_provider"}
 """Options that a call cannot override."""
+
+NEVER_NONE = frozenset(
+    name
+    for name, field in RerankerOptions.model_fields.items()
+    if field.default is not None and type(None) not in get_args(field.annotation)
+)
+"""Options that cannot be `None`, which stands for their default."""

@@ -5,7 +5,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from anyrerank._core.engine.options import Must, Options
+from anyrerank._core.engine.options import NEVER_NONE, Must, Options
 from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import BadRequestError
 
@@ -16,14 +16,18 @@ ALIASES: Mapping[str, str] = {"num_retries": "max_retries", "base_url": "api_bas
 
 
 def without_aliases(given: Mapping[str, Any]) -> dict[str, Any]:
-    """`given` with our names for options. An alias that is `None` does not count.
+    """`given` with our names for options. `None` does not count for an alias, or for an option that cannot be `None`.
 
     Headers are merged; those of `headers` come before those of `extra_headers`.
 
     Raises:
         BadRequestError: Two names of one option have different values.
     """
-    found = {name: value for name, value in given.items() if name not in ALIASES}
+    found = {
+        name: value
+        for name, value in given.items()
+        if name not in ALIASES and (value is not None or name not in NEVER_NONE)
+    }
     for alias, name in ALIASES.items():
         value = given.get(alias)
         if value is None:

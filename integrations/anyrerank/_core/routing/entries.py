@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from anyrerank._core.engine import (
     ALIASES,
     Deployment,
+    Options,
     RerankerOptions,
     Slots,
     option_names,
@@ -34,6 +35,7 @@ _OPTIONS = frozenset(
         "api_base",
         "headers",
         "extra_body",
+        "score_scale",
         "ssl_verify",
         "ssl_certificate",
         "max_parallel_requests",
@@ -70,6 +72,7 @@ _IGNORED = frozenset(
         "tags",
         "top_n",
         "use_in_pass_through",
+        "user",
     }
 )
 """Parameters that LiteLLM knows and that have no effect here, or are set for the whole router."""
@@ -132,6 +135,8 @@ def entry_of(given: Mapping[str, Any], default_id: str, prices: Mapping[str, Pri
         fault = deployment.fault()
         if isinstance(fault, BadRequestError):  # wrong in every environment
             raise fault
+        if deployment.contradicts(Options()):
+            raise ConfigurationError(f"score_scale is not what the scores of {deployment.name} are; remove it")
         if deployment.budget is not None and fault is None and "*" not in deployment.model:
             deployment.estimate(RerankRequest(query="", documents=()))
     except (BadRequestError, ConfigurationError) as error:
@@ -194,6 +199,7 @@ def _deployment(
         slots=Slots.of(options.max_parallel_requests),
         defaults={name: params[name] for name in option_names(kind) & params.keys() if params[name] is not None},
         default_body=options.extra_body,
+        score_scale=options.score_scale,
         budget=budget_of(params),
         model_id=model_id,
         forward_trace=_forward_trace(params),

@@ -26,7 +26,7 @@ def encoded(body: Mapping[str, Any]) -> bytes:
     try:
         return orjson.dumps(body, default=_plain)
     except TypeError:
-        return orjson.dumps(repaired_tree(body), default=_plain, option=orjson.OPT_NON_STR_KEYS)
+        return orjson.dumps(repaired_tree(body), default=_plain)
 
 
 def parsed(content: bytes) -> Any:
@@ -46,6 +46,8 @@ def culprit(request: RerankRequest) -> str:
     for index, document in enumerate(request.documents):
         if isinstance(document, Mapping):
             for name, value in document.items():
+                if not isinstance(name, str):
+                    return f"documents[{index}] has a field whose name is a {type(name).__name__}, not a string"
                 if not _is_encodable(value):
                     return f"documents[{index}] has a field {str(name)[:40]!r} that is a {type(value).__name__}"
     names = [name for name, value in {**request.options, **request.extra_body}.items() if not _is_encodable(value)]
