@@ -76,6 +76,6 @@ def _was_degraded(document: LangChainDocument, key: str) -> bool:
     return document.metadata["degraded"] is True and document.metadata.get(key, 0.0) is None
 
 
-def _content(document: Document) -> dict[str, str]:
+def _content(document: LangChainDocument) -> dict[str, str]:
     """The content under both names that people give it among `rank_fields`."""
     return {"text": document.page_content, "page_content": document.page_content}
