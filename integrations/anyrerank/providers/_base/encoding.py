@@ -45,7 +45,7 @@ def culprit(request: RerankRequest) -> str:
     """What of a request cannot be encoded."""
     for index, document in enumerate(request.documents):
         if isinstance(document, Mapping):
-            for name, value in document.items():
+            for name, value in dict[Any, Any](document).items():
                 if not isinstance(name, str):
                     return f"documents[{index}] has a field whose name is a {type(name).__name__}, not a string"
                 if not _is_encodable(value):
