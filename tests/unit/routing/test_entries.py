@@ -229,7 +229,6 @@ def test_a_copy_of_an_entry_shares_nothing_with_it() -> None:
     ("options", "message"),
     [
         ({"routing_strategy": "simple-shufle"}, "did you mean simple-shuffle?"),
-        ({"routing_strategy": None}, "routing_strategy must be one of simple-shuffle, least-busy"),
         ({"routing_strategy": 5}, "routing_strategy must be one of simple-shuffle, least-busy"),
         ({"routing_strategy_args": ["ttl"]}, "routing_strategy_args must be a mapping"),
         ({"model_group_alias": ["r"]}, "model_group_alias must be a mapping"),
@@ -252,8 +251,8 @@ def test_a_wrong_setting_is_refused(options: dict[str, Any], message: str) -> No
 
 
 def test_a_setting_of_none_means_the_default() -> None:
-    names = ("max_fallbacks", "num_retries", "retry_after", "allowed_fails", "cooldown_time", "routing_strategy_args")
-    given: dict[str, Any] = dict.fromkeys(names)
+    names = ("max_fallbacks", "num_retries", "retry_after", "allowed_fails", "cooldown_time", "routing_strategy")
+    given: dict[str, Any] = dict.fromkeys((*names, "routing_strategy_args"))
     assert Router([entry()], **given).as_reranker().options.max_retries == 2
 
 

@@ -147,6 +147,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a negative budget": ({"litellm_settings": {"max_budget": -1}}, "max_budget: a budget must be"),
     "a budget for tags": ({"litellm_settings": {"tag_budget_config": {"a": {}}}}, "tag_budget_config is not supported"),
     "blocked users": ({"litellm_settings": {"blocked_user_list": ["a"]}}, "blocked_user_list is not supported"),
+    "budgets of internal users": (
+        {"litellm_settings": {"max_internal_user_budget": 0.1, "internal_user_budget_duration": "1mo"}},
+        "there are no internal users",
+    ),
+    "bounds of new keys": (
+        {"litellm_settings": {"upperbound_key_generate_params": {"max_budget": 100}}},
+        "upperbound_key_generate_params is not supported",
+    ),
+    "guardrails by policy": ({"policy_attachments": [{"policy": "strict", "scope": "*"}]}, "policy_attachments, which"),
+    "access of fallbacks": ({"router_settings": {"fallback_access_check": True}}, "fallback_access_check: it is not"),
     "a callback that guards": ({"litellm_settings": {"callbacks": ["otel", "presidio"]}}, "presidio decides"),
     "Redis that is not set": (
         {"router_settings": {"redis_host": "os.environ/NOT_SET"}},

@@ -40,13 +40,13 @@ def test_settings_of_a_server_are_resolved_and_those_that_are_not_set_are_listed
             model_list=[LOCAL],
             general_settings={"database_url": "os.environ/DATABASE", "master_key": "os.environ/NOT_SET"},
             anyrerank_settings={"max_in_flight": 4, "networks": ["os.environ/DATABASE", "os.environ/NOR_THIS"]},
-            litellm_settings={"max_budget": 1, "max_internal_user_budget": 2},
+            litellm_settings={"max_budget": 1, "max_ui_session_budget": 2},
         )
     )
     assert (config.general, config.own) == ({"database_url": "sqlite://"}, {"max_in_flight": 4})
-    assert config.litellm == {"max_budget": 1, "max_internal_user_budget": 2}
+    assert config.litellm == {"max_budget": 1, "max_ui_session_budget": 2}
     assert config.unset == {"general_settings.master_key": "NOT_SET", "anyrerank_settings.networks": "NOR_THIS"}
-    assert config.ignored == ("litellm_settings.max_internal_user_budget",)
+    assert config.ignored == ("litellm_settings.max_ui_session_budget",)
     assert Router(**config.router).model_names == ("good",)
 
 

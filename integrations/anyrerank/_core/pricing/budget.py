@@ -19,9 +19,10 @@ from anyrerank._core.runtime import is_number, reset_in_child, run
 from anyrerank._core.types import public
 from anyrerank.errors import BudgetExceededError, ConfigurationError
 
-_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+_UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0, "mo": 30 * 86400.0}
+_WORDS = {"hourly": "1h", "daily": "1d", "weekly": "1w", "monthly": "1mo"}
 _MINUTE = 60.0
-_DURATION = re.compile(r"(\d+)\s*([smhdw])")
+_DURATION = re.compile(r"(\d+)\s*(mo|[smhdw])")
 
 
 @dataclass(slots=True)
@@ -58,8 +59,8 @@ class Budget:
 
     Args:
         dollars: How much may be spent in a window; 0 allows calls that are free.
-        window: Length of a window: seconds, or a string such as `"30s"`, `"12h"`, `"1d"`, `"2w"`; `None` for one that
-            never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
+        window: Length of a window: seconds, or a string such as `"12h"`, `"1d"`, `"2w"`, `"1mo"` (30 days); `None` for
+            one that never ends. Windows start at multiples of their length since the epoch, so `"1d"` is a day in UTC.
         state: Where to count, such as an `anyrerank.state.RedisState`.
         name: What the budget is called there: budgets with the same name and length of window are the same.
 
@@ -307,7 +308,8 @@ class Reservation:
 def seconds_of(window: float | str) -> float:
     """The length of a window in seconds."""
     if isinstance(window, str):
-        found = _DURATION.fullmatch(window.strip())
+        text = window.strip().lower()
+        found = _DURATION.fullmatch(_WORDS.get(text, text))
         window = float(found[1]) * _UNITS[found[2]] if found else 0.0
     if not (is_number(window) and window > 0):
         raise ConfigurationError(

@@ -84,6 +84,8 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     general, own = (_resolved_section(document, name, unset) for name in ("general_settings", "anyrerank_settings"))
     litellm = _resolved_section(document, "litellm_settings", unset)
     _refuse_guardrails(document.get("guardrails"))
+    if document.get("policy_attachments"):
+        raise ConfigurationError("policy_attachments, which apply guardrails, are not supported; remove them")
     settings = read_settings(section(document, "litellm_settings"), str(file))
     router = {name: value for name, value in section(document, "router_settings").items() if value is not None}
     where = str(file)

@@ -23,6 +23,7 @@ from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price, list_prices
 from anyrerank._core.routing.groups import Entry
 from anyrerank._core.routing.load import Terms
+from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.runtime import did_you_mean, is_number, resolved_settings
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError
@@ -51,8 +52,14 @@ _NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget", "max_parallel_requests"})
 _IGNORED = frozenset(
     {
         "additional_drop_params",
+        "allow_client_keepalive_override",
         "allowed_fails",
+        "allowed_openai_params",
+        "api_type",
         "api_version",
+        "base_model",
+        "bedrock_tags",
+        "cache_control_injection_points",
         "configurable_clientside_auth_params",
         "cooldown_time",
         "drop_params",
@@ -60,22 +67,35 @@ _IGNORED = frozenset(
         "litellm_trace_id",
         "max_file_size_mb",
         "max_retries",
+        "merge_reasoning_content_in_choices",
         "metadata",
         "mock_response",
+        "mock_timeout",
+        "model_info",
         "num_retries",
         "organization",
         "output_cost_per_token",
+        "provider_affinity_header",
         "region_name",
         "request_timeout",
         "return_documents",
         "stream_timeout",
+        "tag_regex",
         "tags",
         "top_n",
+        "use_chat_completions_api",
         "use_in_pass_through",
         "user",
     }
 )
 """Parameters that LiteLLM knows and that have no effect here, or are set for the whole router."""
+
+
+_OF_AN_ENTRY = frozenset({"litellm_params", "model_info", "model_name"})
+_RATES = ("rpm", "tpm")
+"""Limits that LiteLLM also reads next to `litellm_params`, and in `model_info`."""
+_OF_TEAMS = frozenset({"access_via_team_ids", "team_id"})
+_PER_SECOND = frozenset({"cost_per_second", "input_cost_per_second", "output_cost_per_second"})
 
 
 class Located(dict[str, Any]):
@@ -130,6 +150,8 @@ def entry_of(given: Mapping[str, Any], default_id: str, prices: Mapping[str, Pri
     where, params, info = settings_of(given)
     model_id = str(info.get("id") or default_id)
     try:
+        if prices_per_second := sorted(_PER_SECOND.intersection(given_names(info))):
+            raise ConfigurationError(f"model_info: {prices_per_second[0]} is not supported; set input_cost_per_query")
         deployment = _deployment(params, info, model_id, prices=prices, transport=transport)
         entry = Entry(id=model_id, deployment=deployment, terms=_terms(params))
         fault = deployment.fault()
@@ -155,16 +177,23 @@ def settings_of(given: Mapping[str, Any]) -> tuple[str, dict[str, Any], dict[str
     if not (isinstance(name, str) and name and isinstance(params, Mapping) and isinstance(info, Mapping)):
         raise ConfigurationError(f"{where} must be a mapping with a model_name and litellm_params")
     where = f"{where} ({name})"
+    refuse_misspelt(where, given, {*_OF_AN_ENTRY, *_RATES})
+    if misplaced := sorted(given.keys() & (_NAMES_OF_OPTIONS.union(_TERMS, _BUDGET) - {*_RATES})):
+        raise ConfigurationError(f"{where}: {', '.join(misplaced)} belongs in litellm_params")
+    if limited := sorted(_OF_TEAMS.intersection(given_names(info))):
+        raise ConfigurationError(f"{where}: model_info: {', '.join(limited)} is not supported: every key could use it")
+    rates = {name: each[name] for each in (info, given) for name in _RATES if each.get(name) is not None}
     return (
         where,
-        resolved_settings(params, where, numbers=_NUMBERS),
+        resolved_settings({**rates, **params}, where, numbers=_NUMBERS),
         resolved_settings(info, where, numbers=_NUMBERS),
     )
 
 
 def ignored_in(given: Mapping[str, Any]) -> list[str]:
-    """The `litellm_params` that have no effect."""
-    return sorted(_IGNORED.intersection(given_names(given["litellm_params"])))
+    """The `litellm_params`, and what is next to them, that have no effect."""
+    beside = given.keys() - {*_OF_AN_ENTRY, *_RATES}
+    return [*sorted(_IGNORED.intersection(given_names(given["litellm_params"]))), *sorted(map(str, beside))]
 
 
 def _deployment(

@@ -35,6 +35,8 @@ UNUSED = frozenset(
         "alerting_config",
         "allowed_fails_policy",
         "assistants_config",
+        "auto_router_capability_limit",
+        "background_health_check_model_groups",
         "cache_kwargs",
         "cache_responses",
         "caching_groups",
@@ -51,11 +53,13 @@ UNUSED = frozenset(
         "enable_pre_call_checks",
         "enable_tag_filtering",
         "enable_weighted_failover",
+        "health_check_ignore_transient_errors",
         "health_check_staleness_threshold",
         "ignore_invalid_deployments",
         "model_group_affinity_config",
         "model_group_retry_policy",
         "optional_pre_call_checks",
+        "plugins",
         "polling_interval",
         "retry_policy",
         "router_general_settings",
@@ -72,6 +76,7 @@ UNUSED = frozenset(
 _REFUSED: Mapping[str, str] = {
     **dict.fromkeys((*REDIS, CLUSTER), "pass state=anyrerank.state.RedisState(url) instead"),
     "guardrail_list": "it is not supported; pass guardrails to Router instead",
+    **dict.fromkeys(("fallback_access_check", "fallback_budget_check"), "it is not supported; remove it"),
 }
 """What the user relies on, and why it is refused."""
 

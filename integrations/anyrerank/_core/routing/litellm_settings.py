@@ -25,8 +25,15 @@ _ARGUMENTS = {
 _TLS = frozenset({"ssl_verify", "ssl_certificate"})
 _BUDGETS = {"budget": ("max_budget", "budget_duration"), "user_budget": ("max_end_user_budget", None)}
 _CACHE = frozenset({"cache", "cache_params"})
-_KEPT_ANYWAY = frozenset({"redact_messages_in_exceptions", "redact_user_api_key_info", "turn_off_message_logging"})
-"""Nothing is logged that these would keep out of the logs."""
+_KEPT_ANYWAY = frozenset(
+    {
+        "redact_messages_in_exceptions",
+        "redact_user_api_key_info",
+        "require_auth_for_metrics_endpoint",
+        "turn_off_message_logging",
+    }
+)
+"""Nothing is logged that these would keep out of the logs, and metrics need a key anyway."""
 _USED = frozenset({*_ARGUMENTS, *_TLS, "max_budget", "budget_duration", "max_end_user_budget", *_CACHE, *_KEPT_ANYWAY})
 _NUMBERS = frozenset(
     {
@@ -58,6 +65,15 @@ _GUARDING = frozenset(
 """Callbacks that decide what may be sent."""
 _REFUSED: Mapping[str, str] = {
     **dict.fromkeys(("banned_keywords_list", "blocked_user_list", "tag_budget_config"), "remove it"),
+    **dict.fromkeys(
+        ("default_internal_user_params", "default_max_internal_user_budget", "max_internal_user_budget"),
+        "there are no internal users; give keys a max_budget",
+    ),
+    **dict.fromkeys(
+        ("default_key_generate_params", "default_team_params", "key_generation_settings"),
+        "give each key what it may do when it is made",
+    ),
+    "upperbound_key_generate_params": "nothing would limit what keys are made with; remove it",
     "api_base": "documents would be sent elsewhere; set api_base in each litellm_params",
 }
 """Settings about money, access, and where documents go that are not supported, and what to do."""

@@ -187,7 +187,7 @@ def groups_of(model_list: object, prices: Mapping[str, Price], transport: Transp
             raise ConfigurationError(f"{given.where} ({name}): the id {entry.id} is used by another deployment")
         ids.add(entry.id)
         if ignored := ignored_in(given):
-            _log.warning("%s (%s): ignored in litellm_params: %s", given.where, name, ", ".join(ignored))
+            _log.warning("%s (%s): ignored: %s", given.where, name, ", ".join(ignored))
     return Groups({name: Group(name, entries) for name, entries in named.items()}, wildcards)
 
 

@@ -13,8 +13,10 @@ from anyrerank import providers
 from anyrerank._core.engine import split_model
 from anyrerank._core.pricing import list_prices
 from anyrerank._core.routing.entries import Located, full_name, given_names, parameters
+from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.names import located_entry
 from anyrerank._core.runtime import first_unset, resolved
+from anyrerank._core.runtime import variable as variable_of
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider
 
@@ -32,6 +34,7 @@ _RANKS_TOO = frozenset({"scaleway/qwen3-embedding-8b"})
 """Embeddings that their provider serves for reranking."""
 _CLOSE = 0.8
 """How similar a misspelt name is to the right one."""
+_ENVIRONMENT = "LITELLM_ENVIRONMENT"
 _SAYS_SO = "a reranker that is not recognised needs model_info: mode: rerank"
 
 
@@ -59,7 +62,7 @@ def sorted_out(model_list: Sequence[Any]) -> tuple[list[Located], tuple[LeftOut,
     """The rerankers of a `model_list`, and what is left out of it. A malformed entry stays, to be refused later.
 
     Raises:
-        ConfigurationError: The provider of a reranker is misspelt.
+        ConfigurationError: The provider of a reranker, or `litellm_params`, is misspelt.
     """
     found: list[Located] = []
     left_out: list[LeftOut] = []
@@ -136,12 +139,11 @@ def _left_out(given: Located) -> LeftOut | None:
     name, where = str(given.get("model_name")), given.where
     mode = info.get("mode") if isinstance(info, Mapping) else None
     if not isinstance(params, Mapping):
+        refuse_misspelt(f"{where} ({name})", given, ("litellm_params",))
         is_bare = params is None and given.get("model_name") and mode is None
         return LeftOut(name, where, "it has no litellm_params") if is_bare else None
-    if isinstance(info, Mapping) and info.get("blocked") is True:
-        return LeftOut(name, where, "it is blocked")
-    if mode is not None and mode != "rerank":
-        return LeftOut(name, where, f"its mode is {str(mode)[:40]}")
+    if isinstance(info, Mapping) and (reason := _not_offered(info)) is not None:
+        return LeftOut(name, where, reason)
     variable = first_unset(params.get("model"))
     if variable is None and mode is None:
         if "*" in str(params.get("model")) and "*" not in name:
@@ -154,6 +156,16 @@ def _left_out(given: Located) -> LeftOut | None:
             return LeftOut(name, where, reason)
     variable = variable or first_unset([params, info])
     return None if variable is None else LeftOut(name, where, f"the variable {variable} is not set", variable)
+
+
+def _not_offered(info: Mapping[str, Any]) -> str | None:
+    """Why the `model_info` of an entry says that it is not served, or `None`."""
+    mode, environments = info.get("mode"), info.get("supported_environments")
+    if info.get("blocked") is True:
+        return "it is blocked"
+    if environments and variable_of(_ENVIRONMENT) not in environments:
+        return f"it is not for the environment in {_ENVIRONMENT}"
+    return None if mode in (None, "rerank") else f"its mode is {str(mode)[:40]}"
 
 
 def _other_than_reranker(params: Mapping[str, Any], model: object) -> str | None:

@@ -18,6 +18,7 @@ from anyrerank.errors import ConfigurationError
 
 T = TypeVar("T")
 
+_USUAL_STRATEGY = "simple-shuffle"
 _COUNTS: Mapping[str, int] = {"max_fallbacks": 5, "num_retries": 2, "allowed_fails": 3}
 _NUMBERS: Mapping[str, float] = {
     "retry_after": 0.0,
@@ -47,7 +48,8 @@ class RouterSettings:
             ConfigurationError: A value that the setting cannot have.
         """
         # LiteLLM's usage-based-routing-v2 is the same strategy
-        name = routing_strategy.removesuffix("-v2") if isinstance(routing_strategy, str) else routing_strategy
+        given_name = _USUAL_STRATEGY if routing_strategy is None else routing_strategy
+        name = given_name.removesuffix("-v2") if isinstance(given_name, str) else given_name
         strategy = one_of("routing_strategy", name, STRATEGIES)
         values = {**_mapping("routing_strategy_args", routing_strategy_args), **given}
         counts = {name: _count(name, values.get(name), default) for name, default in _COUNTS.items()}
