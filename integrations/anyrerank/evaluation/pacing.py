@@ -10,8 +10,10 @@ _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 """Bounds in seconds of a wait whose length the provider does not give; it doubles each time."""
 _PATIENCE = 300.0
-_PATIENCE_AS_ASKED = 3600.0
-"""Seconds of waiting without a successful call after which to give up; the second one if the provider asks for them."""
+_LONGEST_PATIENCE = 3600.0
+"""Seconds of waiting without a successful call after which to give up; at most the second one, for a longer wait that
+the provider asks for.
+"""
 
 
 class Pacer:
@@ -34,6 +36,11 @@ class Pacer:
         self._lock = threading.Lock()
         self._next_start = self._held_until = self._waited = 0.0
         self._wait = _FIRST_WAIT
+
+    @property
+    def waited(self) -> float:
+        """Seconds of waits after a 429 since the last successful call."""
+        return self._waited
 
     def wait(self) -> None:
         """Wait until a call may start."""
@@ -62,7 +69,8 @@ class Pacer:
             now = self._clock()
             wait, patience = self._wait, _PATIENCE
             if retry_after is not None:
-                wait, patience = max(retry_after, _FIRST_WAIT), _PATIENCE_AS_ASKED
+                wait = max(retry_after, _FIRST_WAIT)
+                patience = min(_LONGEST_PATIENCE, max(_PATIENCE, 2 * wait))
             elif now < self._held_until:
                 return True  # another call of the same moment was refused as well
             extra = now + wait - max(now, self._held_until)

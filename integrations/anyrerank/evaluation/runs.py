@@ -146,7 +146,9 @@ class RerankerRun:
                 limited = _rate_limit(error)
                 if limited is not None and self._pacer.refused(limited.retry_after):
                     continue
-                if limited is not None or is_final(error):
+                if limited is not None:
+                    self._final = error = _given_up(limited, self._pacer.waited)
+                elif is_final(error):
                     self._final = error
                 return self._failed(query, error)
             self._pacer.succeeded()
@@ -188,6 +190,15 @@ def _rate_limit(error: RerankError) -> RateLimitError | None:
     """The 429 in an error, if waiting may help: of several models, the one with the shortest wait."""
     limits = [each for each in causes(error) if isinstance(each, RateLimitError)]
     return min(limits, key=lambda each: each.retry_after or 0.0, default=None)
+
+
+def _given_up(error: RateLimitError, waited: float) -> RateLimitError:
+    """`error`, which says that waiting has not helped, or would take too long."""
+    why = f"waits of {waited:.0f} s did not help"
+    if not waited and error.retry_after is not None:
+        why = f"the provider asks to wait for {error.retry_after:.0f} s"
+    error.message = f"given up: {why}; try again later, or with a lower rpm: {error.message}"
+    return error
 
 
 def _keys(reranker: BaseReranker, settings: RunSettings) -> dict[str, bytes]:
