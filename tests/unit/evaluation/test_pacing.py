@@ -69,7 +69,9 @@ def test_refused_several_times_at_once_waits_once(time: Time) -> None:
     assert time.now == 1001
 
 
-@pytest.mark.parametrize(("retry_after", "patience"), [(None, 300), (0.0, 300), (60.0, 300), (1000.0, 2000), (2000.0, 2000), (86400.0, 0)])
+@pytest.mark.parametrize(
+    ("retry_after", "patience"), [(None, 300), (0.0, 300), (60.0, 300), (1000.0, 2000), (2000.0, 2000), (86400.0, 0)]
+)
 def test_refused_for_a_long_time_gives_up(time: Time, retry_after: float | None, patience: float) -> None:
     pacer = paced(time)
     while pacer.refused(retry_after):

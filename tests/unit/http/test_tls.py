@@ -99,7 +99,7 @@ def test_ssl_verify_false_trusts_any_server(url: str, mode: Mode) -> None:
 
 
 def test_unknown_authority_is_an_error_by_default(url: str, mode: Mode) -> None:
-    with pytest.raises(APIConnectionError):
+    with pytest.raises(APIConnectionError, match="pass ssl_verify="):
         mode.rerank(Reranker("cohere_compatible/m", api_base=url, max_retries=0), "q", ["a"])
 
 

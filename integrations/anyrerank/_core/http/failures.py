@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -45,7 +46,8 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
         return APIResponseValidationError("the response cannot be decompressed", url=request.url)
     if isinstance(error, _CONNECTIONS) or type(error).__module__.startswith("aiohttp."):
-        return APIConnectionError(f"the connection failed: {_reason(error)}", url=request.url)
+        reason = _reason(error)
+        return APIConnectionError(f"the connection failed: {reason}{_advice(reason)}", url=request.url)
     return error
 
 
@@ -71,6 +73,19 @@ def _exceeded_limit(error: Exception) -> str:
         with suppress(RuntimeError):  # httpx raises it for an error without a request
             seconds = error.request.extensions.get("timeout", {}).get(name)
     return text.format(CONNECT_SECONDS if seconds is None else seconds)
+
+
+_ADVICE = (
+    (re.compile("refused|Connect call failed"), "check that a server runs at this address"),
+    (re.compile("certificate", re.IGNORECASE), "pass ssl_verify= with the file of its certificate authority"),
+    (re.compile("WRONG_VERSION_NUMBER"), "the server may speak http, not https"),
+    (re.compile("[Nn]ame|getaddrinfo|address associated"), "check the host in api_base"),
+)
+"""What to do, by a word in the reason."""
+
+
+def _advice(reason: str) -> str:
+    return next((f"; {advice}" for word, advice in _ADVICE if word.search(reason)), "")
 
 
 def _reason(error: Exception) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import httpx
+import pytest
 from tests.support.harness import KEY, Mode
 from tests.support.loopback import Line, Loopback, well
 from tests.unit.http.transport.network import DOCUMENTS, QUERY, failure, works
 
 from anyrerank import (
+    APIConnectionError,
     APITimeoutError,
     Reranker,
 )
@@ -62,3 +64,15 @@ def test_a_connection_that_the_server_closed_meanwhile(way: Mode, server: Loopba
     for _ in range(3):
         works(way, reranker)
         assert server.wait_until_no_connection()
+
+
+@pytest.mark.parametrize(
+    ("address", "advice"),
+    [
+        ("http://127.0.0.1:9", "check that a server runs at this address"),
+        ("http://no.such.host.invalid", "check the host in api_base"),
+    ],
+)
+def test_connection_that_fails_says_what_to_do(address: str, advice: str, mode: Mode) -> None:
+    with pytest.raises(APIConnectionError, match=advice):
+        mode.rerank(mode.reranker(api_base=address, max_retries=0), "q", ["a"])
