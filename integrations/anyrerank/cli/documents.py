@@ -24,17 +24,25 @@ def read_documents(file: Path | None) -> list[Document]:
     Raises:
         BadRequestError: It cannot be read, or `parse_documents` refuses its content.
     """
-    return parse_documents(_read(file))
+    return parse_documents(_read(file), is_json=file is not None and file.suffix.lower() in _JSON_SUFFIXES)
 
 
-def parse_documents(content: bytes) -> list[Document]:
+_JSON_SUFFIXES = frozenset({".json", ".jsonl", ".ndjson"})
+
+
+def parse_documents(content: bytes, *, is_json: bool = False) -> list[Document]:
     """Parse one document a line, or one JSON array of documents.
 
     Lines are JSON objects if the first line that is not blank is one, else texts. In JSON a document is a string or an
     object with a `text`, or with a `content` or `page_content` in its place.
 
+    Args:
+        content: Of the file.
+        is_json: Whether it must be JSON: an array, an object with `documents`, or one document a line.
+
     Raises:
-        BadRequestError: The content is not UTF-8, or a document in JSON has no text or is nested too deeply.
+        BadRequestError: The content is not UTF-8 or not the JSON that it must be, or a document in JSON has no text or
+            is nested too deeply.
     """
     try:
         text = content.decode("utf-8-sig")
@@ -45,9 +53,39 @@ def parse_documents(content: bytes) -> list[Document]:
         return []
     if (array := _json_array(text)) is not None:
         return [_document(each, f"element {index}") for index, each in enumerate(array)]
+    if is_json:
+        return _json_file(text, lines)
     if _json_object(*next((line, number) for number, line in enumerate(lines, start=1) if line.strip())) is None:
         return list(lines)
     return [_json_document(line, number) for number, line in enumerate(lines, start=1)]
+
+
+def _json_file(text: str, lines: list[str]) -> list[Document]:
+    """The documents in JSON that is no array of strings and objects."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return [_json_line(line, number) for number, line in enumerate(lines, start=1)]
+    except RecursionError:
+        raise BadRequestError("the JSON is nested too deeply") from None
+    found = value.get("documents", [value]) if isinstance(value, dict) else value
+    found = [found] if isinstance(value, str) else found
+    if not isinstance(found, list) or not all(isinstance(each, str | dict) for each in found):
+        raise BadRequestError("the JSON must be an array of documents: strings, or objects with a 'text'")
+    return [_document(each, f"element {index}") for index, each in enumerate(found)]
+
+
+def _json_line(line: str, number: int) -> Document:
+    """The document in a line: blank, a string or an object."""
+    if not line.strip():
+        return ""
+    try:
+        value = json.loads(line)
+    except ValueError:
+        value = None
+    if not isinstance(value, str | dict):
+        raise BadRequestError(f"line {number} must be a JSON object with a string 'text', or a JSON string")
+    return _document(value, f"line {number}")
 
 
 def _json_array(text: str) -> list[Any] | None:

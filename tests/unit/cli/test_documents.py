@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.unit.cli.running import RERANK, error_of, run
 
-from anyrerank.cli.documents import parse_documents
+from anyrerank._core.types import Document
+from anyrerank.cli.documents import parse_documents, read_documents
 from anyrerank.errors import BadRequestError
 
 ARRAY = [{"text": "one", "content": "one", "id": 1}, {"text": "two", "page_content": "two"}]
@@ -54,3 +57,43 @@ def test_parse_documents_with_malformed_content_raises(content: bytes, message: 
     with pytest.raises(BadRequestError, match=message):
         parse_documents(content)
     assert message in error_of(run(*RERANK, stdin=content))
+
+
+@pytest.mark.parametrize(
+    ("content", "documents"),
+    [
+        ('"red"\n"blue"', ["red", "blue"]),
+        ('{"documents": ["red",\n {"text": "blue"}]}', ["red", {"text": "blue"}]),
+        ('{\n"text": "red"\n}', [{"text": "red"}]),
+        ('{"text": "red"}\n\n"blue"', [{"text": "red"}, "", "blue"]),
+        ('"red"', ["red"]),
+    ],
+)
+def test_json_file_of_another_form_is_read(content: str, documents: list[Document]) -> None:
+    assert parse_documents(content.encode(), is_json=True) == documents
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{"text": "red"', "line 1 must be a JSON object"),
+        ('{"text": "red"}{"text": "blue"}', "line 1 must be a JSON object"),
+        ('{"text": "red"}\nblue', "line 2 must be a JSON object"),
+        ('[["red"]]', "must be an array of documents"),
+        ('{"documents": 3}', "must be an array of documents"),
+        ("1\n2", "line 1 must be a JSON object"),
+        ("null", "must be an array of documents"),
+    ],
+)
+def test_json_file_that_is_no_list_of_documents_is_refused(content: str, message: str) -> None:
+    with pytest.raises(BadRequestError, match=message):
+        parse_documents(content.encode(), is_json=True)
+
+
+@pytest.mark.parametrize("name", ["broken.json", "broken.JSONL", "broken.ndjson"])
+def test_file_is_json_by_its_name(name: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text('{"text": "red"', encoding="utf-8")
+    with pytest.raises(BadRequestError, match="line 1 must be a JSON object"):
+        read_documents(tmp_path / name)
+    (tmp_path / "broken.txt").write_text('{"text": "red"', encoding="utf-8")
+    assert read_documents(tmp_path / "broken.txt") == ['{"text": "red"']
