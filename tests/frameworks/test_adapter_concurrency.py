@@ -150,3 +150,14 @@ async def test_client_of_the_other_mode_is_not_used(framework: Face, server: Loo
     assert (len(server.hits), len(wire.requests)) == (1, 0)
     framework.rerank(adapter, ITEMS)
     assert (len(server.hits), len(wire.requests)) == (1, 1)
+
+
+async def test_closing_an_adapter_closes_its_connections(framework: Face, server: Loopback) -> None:
+    adapter = framework.make(api_base=server.url)
+    framework.ranked(adapter, ITEMS)
+    assert server.connections == 1
+    adapter.close()
+    assert server.wait_until_no_connection()
+    await framework.arerank(adapter, ITEMS)
+    await adapter.aclose()
+    assert server.wait_until_no_connection()
