@@ -10,6 +10,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY
 
 from anyrerank import ConfigurationError, Router
+from anyrerank._core.routing.recognition import sorted_out
 
 GOOD = {"model_name": "good", "litellm_params": {"model": "local/lexical"}}
 WAYS = ["list", "file"]
@@ -27,6 +28,29 @@ def router(way: str, folder: Path, *entries: Any, **settings: Any) -> Router:
     path = folder / "config.yaml"
     path.write_text(json.dumps({"model_list": entries, "router_settings": settings}), encoding="utf-8")
     return Router.from_config(path)
+
+
+CHAT = """\
+azure_ai/MAI-DS-R1 azure_ai/ministral-3b azure_ai/model-router azure_ai/Cohere-parse-v5 azure_ai/codex-mini
+bedrock/ai21.jamba-1-5-large-v1:0 bedrock/twelvelabs.pegasus-1-2-v1:0 bedrock/stability.sd3-5-large-v1:0
+bedrock/us-gov-east-1/meta.llama3-8b fireworks_ai/accounts/fireworks/models/devstral-small-24b
+fireworks_ai/accounts/fireworks/models/minimax-m2 fireworks_ai/accounts/fireworks/models/fireworks-asr-large
+nvidia_nim/nvidia/nemotron-nano-9b novita/baidu/ernie-4.5-vl-424b-a47b openrouter/openai/o3 openrouter/x/y-32b:free
+openrouter/perplexity/sonar-pro together_ai/together-ai-21.1b-41b vertex_ai/chirp_2 vertex_ai/search_api
+voyage/voyage-finance-2 voyage/voyage-law-2 voyage/voyage-multimodal-3.5 watsonx/google/flan-t5-xl-3b
+""".split()
+"""Names in LiteLLM's list of models at providers that have rerankers too."""
+
+
+@pytest.mark.parametrize("name", CHAT)
+def test_chat_model_or_embedding_by_its_name_is_left_out(name: str) -> None:
+    found, left_out = sorted_out([entry(name), entry("cohere/rerank-v3.5")])
+    assert (len(found), len(left_out)) == (1, 1)
+
+
+@pytest.mark.parametrize("name", ["nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2", "deepinfra/Qwen/Qwen3-Reranker-8B"])
+def test_reranker_with_a_name_of_a_language_model_is_served(name: str) -> None:
+    assert sorted_out([entry(name)])[1] == ()
 
 
 OTHERS: dict[str, dict[str, Any]] = {

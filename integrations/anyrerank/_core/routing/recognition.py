@@ -24,9 +24,15 @@ _log = logging.getLogger("anyrerank")
 
 _RERANKER = re.compile(r"rank|cross-?encoder|ms-marco|colbert", re.IGNORECASE)
 _OTHER = re.compile(
-    r"anthropic|claude|gemini|gemma|gpt|command|embed|llama|mi[sx]tral|codestral|titan|deepseek|qwen|granite|image"
-    r"|zephyr|falcon|bloom|starcoder|codebert|whisper|dall-e|diffusion|transcribe|speech|chat|instruct|voyage-[\dc]"
-    r"|\b(?:bge|e5|gte)-|\b(?:nova|phi|aya|veo|flux|sora|tts|stt|opt|kimi|glm|grok)\b",
+    r"anthropic|claude|gemini|gemma|gpt|command|embed|llama|mi[sx]tral|ministral|codestral|titan|deepseek|qwen|qwq|granite"
+    r"|zephyr|falcon|bloom|starcoder|codebert|whisper|dall-e|diffusion|transcribe|speech|chat|instruct|nemotron|minimax"
+    r"|image|vision|video|upscale|stability|stable-|playground|ocr|asr\b|pars(?:e|er)\b|guard|safety|moderat|thinking|reason"
+    r"|coder?\b|codex|hermes|jamba|ernie|mercury|wizardlm|mythomax|internvl|firefunction|capybara|pegasus|marengo|hunyuan"
+    r"|search_api|doc-intelligence|microsoft-decision|model[-_]router|routers/|fireworks-ai-|uae-large"
+    r"|flan|together-ai-|chirp_|\bo[134]\b|:free\b|\d(?:\.\d+)?b\b"  # a size is that of a language model
+    r"|voyage-(?:\d|code|context|finance|large|law|lite|multilingual|multimodal)"
+    r"|\b(?:bge|e5|gte)-|\b(?:nova|phi|aya|veo|flux|sora|tts|stt|opt|kimi|glm|grok|yi|j2|mai|muse|sonar|seed|ling)\b"
+    r"|\b(?:flash|turbo|mini|preview|omni|chirp|lyria|euryale|inkling|lunaris|nous|clef|jev|sd\d|ssd|hy\d|step|fw|mimo|solar|lfm|virtual-try-on)\b",
     re.IGNORECASE,
 )
 """Words in the names of models that do something else, unless `_RERANKER` is in the name as well."""
