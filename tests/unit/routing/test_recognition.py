@@ -30,15 +30,32 @@ def router(way: str, folder: Path, *entries: Any, **settings: Any) -> Router:
     return Router.from_config(path)
 
 
-CHAT = """\
-azure_ai/MAI-DS-R1 azure_ai/ministral-3b azure_ai/model-router azure_ai/Cohere-parse-v5 azure_ai/codex-mini
-bedrock/ai21.jamba-1-5-large-v1:0 bedrock/twelvelabs.pegasus-1-2-v1:0 bedrock/stability.sd3-5-large-v1:0
-bedrock/us-gov-east-1/meta.llama3-8b fireworks_ai/accounts/fireworks/models/devstral-small-24b
-fireworks_ai/accounts/fireworks/models/minimax-m2 fireworks_ai/accounts/fireworks/models/fireworks-asr-large
-nvidia_nim/nvidia/nemotron-nano-9b novita/baidu/ernie-4.5-vl-424b-a47b openrouter/openai/o3 openrouter/x/y-32b:free
-openrouter/perplexity/sonar-pro together_ai/together-ai-21.1b-41b vertex_ai/chirp_2 vertex_ai/search_api
-voyage/voyage-finance-2 voyage/voyage-law-2 voyage/voyage-multimodal-3.5 watsonx/google/flan-t5-xl-3b
-""".split()
+CHAT = [
+    "azure_ai/MAI-DS-R1",
+    "azure_ai/ministral-3b",
+    "azure_ai/model-router",
+    "azure_ai/Cohere-parse-v5",
+    "azure_ai/codex-mini",
+    "bedrock/ai21.jamba-1-5-large-v1:0",
+    "bedrock/twelvelabs.pegasus-1-2-v1:0",
+    "bedrock/stability.sd3-5-large-v1:0",
+    "bedrock/us-gov-east-1/meta.llama3-8b",
+    "fireworks_ai/accounts/fireworks/models/devstral-small-24b",
+    "fireworks_ai/accounts/fireworks/models/minimax-m2",
+    "fireworks_ai/accounts/fireworks/models/fireworks-asr-large",
+    "nvidia_nim/nvidia/nemotron-nano-9b",
+    "novita/baidu/ernie-4.5-vl-424b-a47b",
+    "openrouter/openai/o3",
+    "openrouter/x/y-32b:free",
+    "openrouter/perplexity/sonar-pro",
+    "together_ai/together-ai-21.1b-41b",
+    "vertex_ai/chirp_2",
+    "vertex_ai/search_api",
+    "voyage/voyage-finance-2",
+    "voyage/voyage-law-2",
+    "voyage/voyage-multimodal-3.5",
+    "watsonx/google/flan-t5-xl-3b",
+]
 """Names in LiteLLM's list of models at providers that have rerankers too."""
 
 
