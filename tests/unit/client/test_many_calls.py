@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 from tests.support.harness import Mode
 from tests.support.loopback import PATIENCE, Line, Loopback, well
@@ -87,3 +90,43 @@ def test_rerank_many_refuses_lists_of_different_length(queries: Any, lists: Any,
 def test_rerank_many_refuses_what_is_no_list_of_queries(queries: Any, documents: Any, mode: Mode) -> None:
     with pytest.raises(BadRequestError, match="needs a list of queries"):
         mode.rerank_many(mode.reranker("local/lexical"), queries, documents)
+
+
+@pytest.mark.parametrize(
+    ("queries", "documents"),
+    [({"a": 1}, [["d"]]), ({"a"}, [["d"]]), (["a"], {"x": ["d"]}), (["a"], {"d"})],
+    ids=["mapping", "set", "mapping of documents", "set of documents"],
+)
+def test_rerank_many_refuses_what_has_no_order(queries: Any, documents: Any, mode: Mode) -> None:
+    with pytest.raises(BadRequestError, match="needs a list of queries"):
+        mode.rerank_many(mode.reranker("local/lexical"), queries, documents)
+
+
+@pytest.mark.parametrize("kind", [pd.Series, lambda items: np.array(items, dtype=object), tuple])
+def test_rerank_many_takes_columns_of_a_data_frame(kind: Callable[[Any], Any], mode: Mode, server: Loopback) -> None:
+    answers = mode.rerank_many(mode.reranker(api_base=server.url), kind(["a", "b"]), kind([DOCUMENTS, ["x 1", "y 2"]]))
+    assert [indexes(answer) for answer in answers] == [[1, 2, 0], [0, 1]]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ((" ", DOCUMENTS), r"queries\[1\]: query must not be blank"),
+        ((None, DOCUMENTS), r"queries\[1\]: query must be a string"),
+        (("b", [*DOCUMENTS, 5]), r"queries\[1\]: documents\[3\] must be a string"),
+        (("b", "one text"), r"queries\[1\]: documents must be a sequence"),
+    ],
+)
+def test_rerank_many_sends_nothing_if_one_query_is_wrong(
+    wrong: tuple[Any, Any], problem: str, mode: Mode, server: Loopback
+) -> None:
+    query, documents = wrong
+    reranker = mode.reranker(api_base=server.url, max_concurrency=1)
+    with pytest.raises(BadRequestError, match=problem) as caught:
+        mode.rerank_many(reranker, ["a", query], [DOCUMENTS, documents])
+    assert (server.hits, caught.value.provider) == ([], "cohere")
+
+
+def test_rerank_many_reads_an_iterable_of_documents_once(mode: Mode, server: Loopback) -> None:
+    (answer,) = mode.rerank_many(mode.reranker(api_base=server.url), ["a"], [(each for each in DOCUMENTS)])  # type: ignore[list-item]
+    assert indexes(answer) == [1, 2, 0]

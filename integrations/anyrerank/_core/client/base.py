@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Literal, overload
 
 from typing_extensions import Unpack
@@ -11,7 +12,15 @@ from anyrerank._core.client.calls import add_documents, adriven, driven, prepare
 from anyrerank._core.client.parity import same_overloads, same_parameters
 from anyrerank._core.client.progress import Bar
 from anyrerank._core.client.target import Target
-from anyrerank._core.engine import CallKeywords, Options, lists_options
+from anyrerank._core.engine import (
+    CallKeywords,
+    Options,
+    all_text,
+    blanks,
+    checked_documents,
+    checked_query,
+    lists_options,
+)
 from anyrerank._core.pricing import Price
 from anyrerank._core.runtime import Flow, Gather, Scope, arun, run
 from anyrerank._core.types import Document, RerankResponse
@@ -82,7 +91,8 @@ class BaseReranker(Target):
             queries: The queries.
             documents: A list of documents for each query.
             progress: Whether to show a progress bar (needs the extra `notebook`); by default only in notebooks.
-            return_exceptions: Return the errors of failed queries, instead of raising the first one.
+            return_exceptions: Return the errors of failed queries, instead of raising the first one. Without it,
+                nothing is sent if a query or a document is wrong.
             {options}
 
         Returns:
@@ -148,18 +158,30 @@ class BaseReranker(Target):
         *,
         return_exceptions: bool,
     ) -> Flow[list[RerankResponse | RerankError]]:
-        if not (_is_list(queries) and _is_list(documents) and len(queries) == len(documents)):
-            raise BadRequestError("rerank_many needs a list of queries, and a list of documents for each of them")
-        if not queries:
+        pairs = _pairs(queries, documents)
+        if not pairs:
             return []
-        limit = self._overridden(overrides).max_concurrency
-        share = max(1, limit // len(queries))
-        flows = [
-            self._one_of_many(query, each, overrides, share, return_exceptions=return_exceptions)
-            for query, each in zip(queries, documents, strict=True)
-        ]
+        options = self._overridden(overrides)
+        if not return_exceptions:
+            pairs = [self._checked(index, *pair, options) for index, pair in enumerate(pairs)]
+        limit = options.max_concurrency
+        share = max(1, limit // len(pairs))
+        flows = [self._one_of_many(*pair, overrides, share, return_exceptions=return_exceptions) for pair in pairs]
         answers: list[RerankResponse | RerankError] = yield Gather(flows, limit, on_done)
         return answers
+
+    def _checked(
+        self, index: int, query: str, documents: Sequence[Document], options: Options
+    ) -> tuple[str, Sequence[Document]]:
+        """One query and its documents, checked before the first query is sent."""
+        try:
+            found = checked_documents(documents)
+            if not all_text(found):
+                blanks(found, options.rank_fields, images=self.accepts_images)
+            return checked_query(query), found
+        except BadRequestError as error:
+            message = f"queries[{index}]: {error.message}; nothing was sent"
+            raise BadRequestError(message, provider=self.provider, model=self.model) from None
 
     def _one_of_many(
         self,
@@ -182,5 +204,19 @@ class BaseReranker(Target):
         return response
 
 
+def _pairs(queries: Sequence[str], documents: Sequence[Sequence[Document]]) -> list[tuple[str, Sequence[Document]]]:
+    """Each query with its documents.
+
+    Raises:
+        BadRequestError: They are not two lists of the same length.
+    """
+    if _is_list(queries) and _is_list(documents):
+        each, lists = list(queries), list(documents)
+        if len(each) == len(lists):
+            return list(zip(each, lists, strict=True))
+    raise BadRequestError("rerank_many needs a list of queries, and a list of documents for each of them")
+
+
 def _is_list(value: object) -> bool:
-    return hasattr(value, "__len__") and hasattr(value, "__iter__") and not isinstance(value, str | bytes)
+    sized = hasattr(value, "__len__") and hasattr(value, "__iter__")
+    return sized and not isinstance(value, str | bytes | Mapping | AbstractSet)
