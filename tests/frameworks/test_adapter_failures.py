@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+import traceback
+from collections.abc import Callable
 
 import pytest
 from tests.support.frameworks import FACES, LOCAL, NVIDIA, Face, Wire, in_turn, refusing, well
@@ -92,6 +94,36 @@ def test_guardrail_refusal_reaches_hooks_and_log(face: Face, wire: Wire, caplog:
     assert (type(event.error), event.query, event.user) == (GuardrailRaisedError, "", "ann")
     assert "GuardrailRaisedError" in record.getMessage()
     assert wire.requests == []
+
+
+def _raising(_: object) -> str:
+    raise KeyError("secret text")
+
+
+async def _async_text(_: object) -> str:
+    return "a 1"
+
+
+@pytest.mark.parametrize(
+    ("text_fn", "problem"),
+    [
+        (_raising, r"text_fn failed with KeyError for (documents|nodes)\[0\]; nothing was sent"),
+        (lambda item: None, r"text_fn must return a string or a mapping, got NoneType for (documents|nodes)\[0\]"),
+        (lambda item: 5, "got int"),
+        (_async_text, "text_fn must not be async"),
+    ],
+    ids=["raises", "None", "int", "async"],
+)
+def test_text_fn_that_fails_is_an_error_of_the_call(
+    face: Face, wire: Wire, text_fn: Callable[[object], object], problem: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    calls: list[CallEvent] = []
+    adapter = face.make(wire, text_fn=text_fn, hooks=[calls.append], on_error="passthrough", fallbacks=[LOCAL])
+    with pytest.raises(BadRequestError, match=problem) as caught:
+        face.rerank(adapter, ITEMS)
+    assert wire.requests == []
+    assert [event.error for event in calls] == [caught.value]
+    assert "secret text" not in caplog.text + "".join(traceback.format_exception(caught.value))
 
 
 def test_guardrail_refusal_reads_no_text(face: Face, wire: Wire) -> None:

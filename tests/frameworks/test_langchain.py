@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from langchain_core.documents import BaseDocumentCompressor, Document
 from pydantic import ConfigDict, PrivateAttr, SecretStr
-from tests.support.frameworks import COHERE, Face, Wire, face_fixture, faces, refusing
+from tests.support.frameworks import COHERE, NVIDIA_VL, Face, Wire, face_fixture, faces, refusing
 from tests.support.harness import KEY, QUERY
 
 from anyrerank import BadRequestError
@@ -85,6 +85,22 @@ def test_nested_metadata_is_shared(face: Face, wire: Wire) -> None:
     document = Document("a 0.9", metadata={"uncopyable": uncopyable})
     (found,) = face.rerank(face.make(wire), [document])
     assert found.metadata["uncopyable"] is uncopyable
+
+
+@pytest.mark.parametrize("fields", [{}, {"rank_fields": ["text", "title"]}, {"model": NVIDIA_VL}], ids=str)
+def test_metadata_of_none_is_empty(face: Face, wire: Wire, fields: dict[str, Any]) -> None:
+    document = Document("a 0.9")
+    document.metadata = None  # type: ignore[assignment]  # pydantic does not check it
+    (found,) = face.rerank(face.make(wire, keep_retrieval_score=True, **fields), [document])
+    assert found.metadata == {"relevance_score": 0.9}
+
+
+def test_metadata_that_is_no_mapping_is_refused_unsent(face: Face, wire: Wire) -> None:
+    document = Document("a 0.9")
+    document.metadata = ["secret"]  # type: ignore[assignment]
+    with pytest.raises(BadRequestError, match=r"the metadata of documents\[1\] must be a mapping, got list"):
+        face.rerank(face.make(wire), [DOCUMENTS[0], document])
+    assert wire.requests == []
 
 
 @pytest.mark.parametrize("key", ["relevance_score", "rank"])

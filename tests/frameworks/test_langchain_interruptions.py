@@ -41,7 +41,7 @@ def test_failure_ends_the_run(face: Face) -> None:
 @pytest.mark.parametrize("wrong", [{"text_fn": lambda document: 1 / 0}, {"api_key": None}], ids=["text_fn", "key"])
 def test_failure_before_the_request_ends_the_run(face: Face, wire: Wire, wrong: dict[str, Any]) -> None:
     handler = Recorder()
-    with pytest.raises(Exception, match=r"division by zero|COHERE_API_KEY"):
+    with pytest.raises(Exception, match=r"ZeroDivisionError|COHERE_API_KEY"):
         _call(face, face.make(wire, **wrong), [handler])
     assert handler.seen.names == ["start", "error"]
     assert wire.requests == []

@@ -107,6 +107,22 @@ async def test_missing_query_is_refused(wire: Wire) -> None:
     assert wire.requests == []
 
 
+async def test_string_in_the_place_of_a_query_bundle_is_refused(wire: Wire) -> None:
+    sync, awaited = (face.make(wire) for face in FACES)
+    with pytest.raises(BadRequestError, match="must be a QueryBundle, got str: pass a string as query_str="):
+        sync.postprocess_nodes(_found(), "a question")
+    with pytest.raises(BadRequestError, match="must be a QueryBundle, got str: pass a string as query_str="):
+        await awaited.apostprocess_nodes(_found(), "a question")
+    assert wire.requests == []
+
+
+def test_callback_manager_of_none_is_an_empty_one(face: Face, wire: Wire) -> None:
+    adapter = face.make(wire, callback_manager=None)
+    assert len(face.rerank(adapter, _found())) == 3
+    adapter.callback_manager = None
+    assert len(face.rerank(adapter, _found())) == 3
+
+
 def test_bare_node_is_refused(face: Face, wire: Wire) -> None:
     with pytest.raises(BadRequestError, match=r"nodes\[1\] must be a NodeWithScore, got TextNode"):
         face.rerank(face.make(wire), [_found()[0], TextNode(text="bare")])

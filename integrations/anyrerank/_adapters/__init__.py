@@ -1,7 +1,7 @@
 """The code that the adapters for all frameworks share."""
 
 from anyrerank._adapters.checked import CheckedModel
-from anyrerank._adapters.documents import as_list, projected
+from anyrerank._adapters.documents import as_list, projected, texts_by
 from anyrerank._adapters.fields import RerankFields
 from anyrerank._adapters.help import lists_fields
 from anyrerank._adapters.images import image_data_url, is_image, with_image
@@ -19,6 +19,7 @@ __all__ = [
     "is_image",
     "lists_fields",
     "projected",
+    "texts_by",
     "usage_of",
     "with_image",
 ]

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from haystack import Document as HaystackDocument
 
-from anyrerank._adapters import image_data_url, projected, with_image
+from anyrerank._adapters import image_data_url, projected, texts_by, with_image
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.errors import BadRequestError
 
@@ -32,13 +32,13 @@ def texts_of(
         images: Whether to add an image in `blob` to the content.
 
     Raises:
-        BadRequestError: One of them is not a Haystack document.
+        BadRequestError: One of them is not a Haystack document, or `text_fn` failed.
     """
     for index, document in enumerate(documents):
         if not isinstance(document, HaystackDocument):
             raise BadRequestError(f"documents[{index}] must be a Haystack Document, got {type(document).__name__}")
     if text_fn is not None:
-        return [text_fn(document) for document in documents]
+        return texts_by(text_fn, documents, "documents")
     if rank_fields:
         return [projected({**document.meta, "text": document.content}, rank_fields) for document in documents]
     if images:

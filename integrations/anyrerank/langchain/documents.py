@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from langchain_core.documents import Document as LangChainDocument
 
-from anyrerank._adapters import image_data_url, is_image, projected, with_image
+from anyrerank._adapters import image_data_url, is_image, projected, texts_by, with_image
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.errors import BadRequestError
 
@@ -30,22 +31,25 @@ def texts_of(
         images: Whether to add the image in `metadata["image"]` to the content.
 
     Raises:
-        BadRequestError: One of them is not a LangChain document.
+        BadRequestError: One of them is not a LangChain document, or `text_fn` failed.
     """
     for index, document in enumerate(documents):
         if not isinstance(document, LangChainDocument):
             raise BadRequestError(f"documents[{index}] must be a LangChain Document, got {type(document).__name__}")
+        if not isinstance(_metadata(document), Mapping):
+            kind = type(document.metadata).__name__
+            raise BadRequestError(f"the metadata of documents[{index}] must be a mapping, got {kind}")
     if text_fn is not None:
-        return [text_fn(document) for document in documents]
+        return texts_by(text_fn, documents, "documents")
     if rank_fields:
-        return [projected({**document.metadata, **_content(document)}, rank_fields) for document in documents]
+        return [projected({**_metadata(document), **_content(document)}, rank_fields) for document in documents]
     if images:
         return [_with_image(document) for document in documents]
     return [document.page_content for document in documents]
 
 
 def _with_image(document: LangChainDocument) -> Document:
-    image = document.metadata.get("image")
+    image = _metadata(document).get("image")
     if not is_image(image):
         return document.page_content
     return with_image(document.page_content, image_data_url(image, None))
@@ -58,9 +62,10 @@ def scored(
     found, spans = [], response.ranking.spans
     for index, score in response.ranking.pairs():
         document = documents[index]
-        metadata = {**document.metadata, key: score}
-        if keep_retrieval_score and key in document.metadata:
-            metadata.setdefault("retrieval_score", document.metadata[key])
+        before = _metadata(document)
+        metadata = {**before, key: score}
+        if keep_retrieval_score and key in before:
+            metadata.setdefault("retrieval_score", before[key])
         if index in spans:
             metadata["relevant_spans"] = spans[index]
         if response.degraded:
@@ -69,6 +74,11 @@ def scored(
             del metadata["degraded"]
         found.append(document.model_copy(update={"metadata": metadata}))
     return found
+
+
+def _metadata(document: LangChainDocument) -> dict[str, Any]:
+    """The metadata; pydantic does not check `None` that is assigned later."""
+    return document.metadata or {}
 
 
 def _was_degraded(document: LangChainDocument, key: str) -> bool:

@@ -27,7 +27,7 @@ class RerankUsageEvent(ReRankEndEvent):
 def reported(
     rerank: Callable[[], Flow[tuple[RerankResponse, list[NodeWithScore]]]],
     *,
-    callbacks: CallbackManager,
+    callbacks: CallbackManager | None,
     nodes: list[NodeWithScore],
     query: QueryBundle,
     top_n: int,
@@ -37,7 +37,7 @@ def reported(
 
     Args:
         rerank: Returns the flow that reranks.
-        callbacks: The callback manager of the query engine.
+        callbacks: The callback manager of the query engine; LlamaIndex does not check what is assigned.
         nodes: What is reranked.
         query: As the guardrails left it.
         top_n: How many nodes are wanted.
@@ -51,7 +51,7 @@ def reported(
     }
     dispatcher.event(ReRankStartEvent(query=query, nodes=list(nodes), top_n=top_n, model_name=model))
     try:
-        with callbacks.event(CBEventType.RERANKING, payload=payload) as event:
+        with (callbacks or CallbackManager()).event(CBEventType.RERANKING, payload=payload) as event:
             response, ranked = yield from rerank()
             event.on_end(payload={EventPayload.NODES: ranked})
     except BaseException as error:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, QueryBundle, TextNode
 
-from anyrerank._adapters import as_list, projected, with_image
+from anyrerank._adapters import as_list, projected, texts_by, with_image
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.runtime import Blocking, Flow
 from anyrerank._core.types import Document, Ranking, Results
@@ -57,12 +57,12 @@ class Texts:
         """The documents that `core` ranks; image files are read.
 
         Raises:
-            BadRequestError: The query or a node has an image that cannot be ranked or read.
+            BadRequestError: The query or a node has an image that cannot be ranked or read, or `text_fn` failed.
         """
         if query.image_path is not None and self.images == "error":
             raise BadRequestError("the query has an image, and no provider ranks by images: images='text-only'")
         if self.text_fn is not None:
-            return [self.text_fn(found.node) for found in nodes]
+            return texts_by(self.text_fn, [found.node for found in nodes], "nodes")
         if self.rank_fields:
             return [_fields_of(found.node, self.rank_fields) for found in nodes]
         texts = [self._text(found.node) for found in nodes]

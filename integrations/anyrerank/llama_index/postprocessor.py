@@ -94,9 +94,12 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
         core, call, query = self._prepared(query_bundle)
         return await adriven(core, call, self._reranked(core, call, found, query))
 
-    def _prepared(self, query: QueryBundle | None) -> tuple[BaseReranker, Call, QueryBundle]:
+    def _prepared(self, query: object) -> tuple[BaseReranker, Call, QueryBundle]:
         if query is None:
             raise _MissingQueryError("reranking needs a query: pass query_bundle= or query_str=")
+        if not isinstance(query, QueryBundle):
+            kind = type(query).__name__
+            raise _MissingQueryError(f"query_bundle must be a QueryBundle, got {kind}: pass a string as query_str=")
         core = self._core()
         return core, prepared(core, query.query_str, self._overrides(core, {})), query
 
@@ -134,4 +137,4 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
 
 class _MissingQueryError(BadRequestError, ValueError):
-    """There is no query; LlamaIndex's own postprocessors raise a `ValueError`."""
+    """There is no query, or something else; LlamaIndex's own postprocessors raise a `ValueError`."""
