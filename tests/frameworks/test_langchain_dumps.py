@@ -16,7 +16,7 @@ from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire
 from tests.support.harness import KEY
 
 from anyrerank import Reranker
-from anyrerank.langchain import AnyRerank, RerankRetriever
+from anyrerank.langchain import AnyRerank, RerankRetriever, RerankRunnable
 from anyrerank.providers.cohere import Cohere
 
 pytestmark = pytest.mark.filterwarnings("ignore:The function `loads` is in beta")
@@ -161,3 +161,22 @@ def test_dump_of_a_subclass_has_its_name() -> None:
         """A subclass."""
 
     assert dumpd(Mine(model=COHERE))["id"][-1] == "Mine"
+
+
+def test_runnable_is_loaded_with_its_compressor(monkeypatch: pytest.MonkeyPatch) -> None:
+    runnable = RerankRunnable(compressor=AnyRerank(model=COHERE, api_key=SecretStr(KEY)), top_n=2, name="best")
+    text = dumps(runnable)
+    assert KEY not in text
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    allowed = [AnyRerank, RerankRunnable]
+    loaded = loads(text, allowed_objects=allowed, valid_namespaces=["anyrerank"], secrets_from_env=True)
+    wire = Wire()
+    loaded.compressor.http_client = wire.client(asynchronous=False)
+    found = loaded.invoke({"query": "a question", "documents": [Document(text) for text in ITEMS]})
+    assert [document.page_content for document in found] == ["a 0.9", "b 0.5"]
+    assert (loaded.name, wire.requests[0].headers["authorization"]) == ("best", f"Bearer {KEY}")
+
+
+def test_dump_of_a_runnable_with_an_object_says_what_is_not_implemented() -> None:
+    text = dumps(AnyRerank(model=LOCAL, hooks=[print]).as_runnable())
+    assert json.loads(text)["kwargs"]["compressor"]["type"] == "not_implemented"

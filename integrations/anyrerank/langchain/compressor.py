@@ -213,6 +213,8 @@ class RerankRunnable(CheckedModel, RunnableSerializable[Mapping[str, Any], list[
     """`AnyRerank` for LCEL: takes `{"query": ..., "documents": ...}`; `configurable_fields(top_n=...)` works.
 
     Keyword arguments of `invoke` and `bind` are options of the call, as those of `anyrerank.Reranker.rerank`.
+
+    `dumps` and `loads` work as for `AnyRerank`; `allowed_objects` must name both classes.
     """
 
     model_config = ConfigDict(extra="forbid")
@@ -241,6 +243,11 @@ class RerankRunnable(CheckedModel, RunnableSerializable[Mapping[str, Any], list[
         """`invoke`, on the running event loop."""
         query, documents = query_and_documents(input)
         return await self.compressor._areranked(documents, query, config, self._options(kwargs), self.name)
+
+    @classmethod
+    def is_lc_serializable(cls) -> bool:
+        """Whether `langchain_core.load.dumps` writes it."""
+        return True
 
     def _options(self, given: Mapping[str, Any]) -> dict[str, Any]:
         return options_given({"top_n": self.top_n, **given})
