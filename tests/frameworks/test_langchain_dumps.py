@@ -10,6 +10,7 @@ import pytest
 from langchain_classic.retrievers import ContextualCompressionRetriever
 from langchain_core.documents import Document
 from langchain_core.load import dumpd, dumps, loads
+from langchain_core.load.serializable import Serializable
 from langchain_core.retrievers import BaseRetriever
 from pydantic import SecretStr
 from tests.support.frameworks import COHERE, LOCAL, NVIDIA, Face, Wire
@@ -168,7 +169,7 @@ def test_runnable_is_loaded_with_its_compressor(monkeypatch: pytest.MonkeyPatch)
     text = dumps(runnable)
     assert KEY not in text
     monkeypatch.setenv("COHERE_API_KEY", KEY)
-    allowed = [AnyRerank, RerankRunnable]
+    allowed: list[type[Serializable]] = [AnyRerank, RerankRunnable]
     loaded = loads(text, allowed_objects=allowed, valid_namespaces=["anyrerank"], secrets_from_env=True)
     wire = Wire()
     loaded.compressor.http_client = wire.client(asynchronous=False)

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from anyrerank.errors import BadRequestError
+from anyrerank.evaluation.forms import by_id, check_text, ids_of, is_missing
 
 _GRADE = re.compile(r"[+-]?\d{1,9}(\.0*)?")
 
@@ -77,12 +78,14 @@ def known_queries(queries: Mapping[str, Any], skipped: Skipped) -> dict[str, str
 
 
 def known_documents(documents: Mapping[str, Any], skipped: Skipped) -> Mapping[str, Any]:
-    """The documents, blank where the text is missing: `None`, or the NaN of a data frame."""
-    blank = [
-        document
-        for document, text in documents.items()
-        if text is None or (isinstance(text, float) and math.isnan(text))
-    ]
+    """The documents, blank where the text is missing.
+
+    Raises:
+        BadRequestError: One of them is neither a text nor a mapping.
+    """
+    for document, text in documents.items():
+        check_text(text, f"document {document}", mapping=True)
+    blank = [document for document, text in documents.items() if is_missing(text)]
     for document in blank:
         skipped.add("texts of documents, which are missing", f"for example {document}")
     return {**documents, **dict.fromkeys(blank, "")} if blank else documents
@@ -94,9 +97,11 @@ def known_labels(
     """The labels of known queries and documents, as integers.
 
     Raises:
-        BadRequestError: A grade is not a whole number, or no label refers to a known query and document.
+        BadRequestError: The grades of a query are not a mapping, a grade is not a whole number, or no label refers to a
+            known query and document.
     """
     found: dict[str, dict[str, int]] = {}
+    labels = {query: by_id(grades, f"the labels of query {query}", "{'d1': 1}") for query, grades in labels.items()}
     for query, grades in labels.items():
         if query not in queries:
             skipped.add("labelled queries that are missing from the queries", f"for example {query}")
@@ -118,9 +123,10 @@ def known_candidates(
     """The candidates of known queries, without unknown documents and repetitions.
 
     Raises:
-        BadRequestError: No candidate refers to a known query and document.
+        BadRequestError: The candidates of a query are not a list, or none refers to a known query and document.
     """
     found: dict[str, list[str]] = {}
+    candidates = {query: ids_of(ids, f"the candidates of query {query}") for query, ids in candidates.items()}
     for query, ids in candidates.items():
         if query in queries:
             found[query] = _known_once(query, ids, documents, skipped)

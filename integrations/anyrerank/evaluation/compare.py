@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from os import PathLike
 
-from anyrerank._core.client import BaseReranker, Reranker
+from anyrerank._core.client import BaseReranker, Reranker, Router
 from anyrerank._core.pricing import Budget
 from anyrerank.cache import Cache, MemoryCache
 from anyrerank.errors import BadRequestError
@@ -85,6 +85,7 @@ def compare(
         BudgetExceededError: The estimated cost exceeds `budget_usd`. Nothing was sent.
         RerankError: A reranker cannot be used at all, for example because its key is missing. Nothing was sent.
     """
+    _check(rerankers, data)
     data = _with_candidates(data, candidates, first_stage, include_self=include_self)
     if baseline not in (*rerankers, *REFERENCES):
         raise BadRequestError(f"baseline must be one of {', '.join((*REFERENCES, *rerankers))}, got {baseline!r}")
@@ -130,8 +131,10 @@ def collect(
     Returns:
         The outcome of each query, by reranker.
     """
+    _check(rerankers, data)
     data = _with_candidates(data, None, None)
-    _check_names(rerankers)
+    if type(max_concurrency) is not int or max_concurrency < 1:
+        raise BadRequestError(f"max_concurrency must be a positive integer, got {max_concurrency!r}")
     if rpm is not None and not rpm > 0:
         raise BadRequestError(f"rpm must be a positive number of calls per minute, or None, got {rpm!r}")
     budget = None if budget_usd is None else Budget(budget_usd)
@@ -198,11 +201,23 @@ def retrieved(first_stage: FirstStage, data: Dataset, count: int) -> dict[str, l
     return {query: list(dict.fromkeys(ids))[:count] for query, ids in found.items()}
 
 
-def _check_names(rerankers: Mapping[str, object]) -> None:
+def _check(rerankers: object, data: object) -> None:
+    if not isinstance(data, Dataset):
+        raise BadRequestError(f"data must be a Dataset, got {type(data).__name__}")
+    if not isinstance(rerankers, Mapping):
+        kind = type(rerankers).__name__
+        raise BadRequestError(f"rerankers must be a mapping such as {{'name': 'provider/model'}}, got {kind}")
     if not rerankers:
         raise BadRequestError("rerankers must not be empty: pass {'name': 'provider/model'}")
     if reserved := sorted(rerankers.keys() & set(REFERENCES)):
         raise BadRequestError(f"{', '.join(reserved)}: reserved for reference rows; rename your reranker")
+    for name, each in rerankers.items():
+        if isinstance(each, Router):
+            raise BadRequestError(
+                f"reranker {name} is a Router: pass router.as_reranker('a name') for each of its names"
+            )
+        if not isinstance(each, str | BaseReranker):
+            raise BadRequestError(f"reranker {name} must be a model string or a Reranker, got {type(each).__name__}")
 
 
 def _print(line: str) -> None:

@@ -12,6 +12,7 @@ from anyrerank.evaluation.cleaning import (
     known_queries,
     one_warning,
 )
+from anyrerank.evaluation.forms import by_id
 from anyrerank.providers.local import lexical_scores
 
 Labels = Mapping[str, Mapping[str, int]]
@@ -52,8 +53,8 @@ class Dataset:
         candidates: For each query the ids of the documents that a first stage retrieved, best first; may be empty.
 
     Raises:
-        BadRequestError: There are no queries, a grade is not a whole number, or none of the labels or of the
-            candidates refers to a known query and document.
+        BadRequestError: There are no queries, an id is not a string, a document is not a text, a grade is not a whole
+            number, or none of the labels or of the candidates refers to a known query and document.
     """
 
     name: str = "data"
@@ -64,12 +65,14 @@ class Dataset:
 
     def __post_init__(self) -> None:
         with one_warning(self.name) as skipped:
-            queries = known_queries(self.queries, skipped)
-            documents = known_documents(self.documents, skipped)
+            queries = known_queries(by_id(self.queries, "queries", "{'q1': 'a question'}"), skipped)
+            documents = known_documents(by_id(self.documents, "documents", "{'d1': 'a text'}"), skipped)
             if not queries:
                 raise BadRequestError("queries must not be empty")
-            labels = known_labels(self.labels, queries, documents, skipped)
-            candidates = known_candidates(self.candidates, queries, documents, skipped)
+            given = by_id(self.labels, "labels", "{'q1': {'d1': 1}}")
+            labels = known_labels(given, queries, documents, skipped)
+            ranked = by_id(self.candidates, "candidates", "{'q1': ['d1', 'd2']}")
+            candidates = known_candidates(ranked, queries, documents, skipped)
         object.__setattr__(self, "queries", queries)
         object.__setattr__(self, "documents", documents)
         object.__setattr__(self, "labels", labels)

@@ -13,6 +13,7 @@ from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.cleaning import whole_grade
 from anyrerank.evaluation.dataset import Dataset
+from anyrerank.evaluation.forms import check_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -37,8 +38,11 @@ def from_pandas(
         name: Name of the dataset in reports.
 
     Raises:
-        BadRequestError: A column is missing, a label is not a whole number, or equal rows have different labels.
+        BadRequestError: A column is missing, a text is not a string, a label is not a whole number, or equal rows have
+            different labels.
     """
+    if not hasattr(frame, "columns") or not hasattr(frame, "itertuples"):
+        raise BadRequestError(f"frame must be a pandas DataFrame, got {type(frame).__name__}")
     columns = [query, document, *([] if label is None else [label])]
     if missing := [each for each in columns if each not in frame.columns]:
         raise BadRequestError(f"the frame has no column {missing[0]!r}, only {', '.join(map(str, frame.columns))}")
@@ -48,6 +52,8 @@ def from_pandas(
     candidates: dict[str, list[str]] = {}
     labelled = [False] * len(frame) if label is None else list(frame[label].notna())
     for index, row in enumerate(frame[columns].itertuples(index=False, name=None)):
+        for column, text in zip((query, document), row[:2], strict=True):
+            check_text(text, f"{column} in row {index} of the frame")
         query_id = queries.setdefault(row[0], f"q{len(queries) + 1}")
         document_id = documents.setdefault(row[1], f"d{len(documents) + 1}")
         candidates.setdefault(query_id, []).append(document_id)

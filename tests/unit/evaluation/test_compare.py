@@ -203,6 +203,9 @@ def test_compare_with_given_candidates_uses_them() -> None:
     assert list(report.outcomes["first_stage"]["q1"].ranking) == ["a", "b"]
 
 
+ROUTER = Router([{"model_name": "r", "litellm_params": {"model": "local/lexical"}}])
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -218,7 +221,12 @@ def test_compare_with_given_candidates_uses_them() -> None:
         ({"candidates": {"q1": ["a"]}, "first_stage": {"q1": ["a"]}}, "candidates must be a number"),
         ({"first_stage": numbers_in}, "must return the ids of documents"),
         ({"rpm": 0}, "rpm must be a positive number"),
+        ({"max_concurrency": 0}, "max_concurrency must be a positive integer"),
+        ({"data": {"q1": "a"}}, "data must be a Dataset, got dict"),
         ({"rerankers": {}}, "rerankers must not be empty"),
+        ({"rerankers": ["local/lexical"]}, "rerankers must be a mapping such as .*, got list"),
+        ({"rerankers": {"ours": None}}, "reranker ours must be a model string or a Reranker, got NoneType"),
+        ({"rerankers": {"ours": ROUTER}}, "reranker ours is a Router: pass router.as_reranker"),
         ({"rerankers": {"oracle": "local/lexical"}}, "oracle: reserved"),
     ],
     ids=lambda value: value if isinstance(value, str) else " ".join(value),

@@ -5,8 +5,10 @@ from __future__ import annotations
 import pickle
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from anyrerank import BadRequestError, evaluation
@@ -31,11 +33,38 @@ DATA = Dataset(
         ({"labels": {"q1": {"d1": 0.5}}}, "label of document d1 for query q1.*whole number"),
         ({"labels": {"q1": {"d1": None}}}, "label of document d1 for query q1.*whole number"),
         ({"candidates": {"q1": ["d8", "d9"]}}, "no candidate refers to a known query and document.* d8"),
+        ({"queries": ["red?"]}, "queries must be a mapping such as .*, got list"),
+        ({"documents": ["Mars"]}, "documents must be a mapping such as .*, got list"),
+        ({"documents": {"d1": 5, "d2": "b"}}, "document d1 must be a string or a mapping with a 'text', got int"),
+        ({"queries": {0: "red?"}}, "the ids in queries must be strings, got int"),
+        ({"documents": {0: "Mars"}}, "the ids in documents must be strings, got int"),
+        ({"labels": None}, "labels must be a mapping such as .*, got NoneType"),
+        ({"labels": {"q1": ["d1"]}}, "the labels of query q1 must be a mapping such as .*, got list"),
+        ({"labels": {"q1": {0: 1}}}, "the ids in the labels of query q1 must be strings, got int"),
+        ({"labels": pd.DataFrame({"q1": [1]})}, "the ids in the labels of query q1 must be strings, got int"),
+        ({"candidates": None}, "candidates must be a mapping such as .*, got NoneType"),
+        (
+            {"candidates": {"q1": "d1"}},
+            "the candidates of query q1 must be a list .* got str",
+        ),
+        ({"candidates": {"q1": {"d1": 0.5}}}, "the candidates of query q1 must be a list .* got dict"),
+        ({"candidates": {"q1": None}}, "the candidates of query q1 must be a list .* got NoneType"),
     ],
 )
-def test_dataset_without_known_ids_or_grades_raises(changed: dict[str, Any], message: str) -> None:
+def test_dataset_with_a_wrong_part_raises(changed: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
         replace(DATA, **changed)
+
+
+def test_dataset_can_be_made_of_pandas_and_numpy() -> None:
+    data = Dataset(
+        name="planets",
+        queries=pd.Series(DATA.queries),
+        documents=pd.Series(DATA.documents),
+        labels={query: pd.Series(grades) for query, grades in DATA.labels.items()},
+        candidates={query: cast("Any", np.array(ids)) for query, ids in DATA.candidates.items()},
+    )
+    assert data == DATA
 
 
 def test_dataset_with_unknown_ids_leaves_them_out_and_warns_once() -> None:
@@ -49,7 +78,7 @@ def test_dataset_with_unknown_ids_leaves_them_out_and_warns_once() -> None:
         assert part in str(warning.message)
 
 
-@pytest.mark.parametrize("missing", [None, float("nan")], ids=repr)
+@pytest.mark.parametrize("missing", [None, float("nan"), pd.NA], ids=repr)
 def test_dataset_with_missing_texts_leaves_out_queries_and_has_blank_documents(missing: Any) -> None:
     with pytest.warns(UserWarning, match="2 queries without a text .*1 texts of documents"):
         data = Dataset(

@@ -43,11 +43,29 @@ def test_from_pandas_reads_texts_labels_and_candidates() -> None:
         ({"query": ["a"], "document": ["b"], "label": [float("inf")]}, "row 0 of the frame.* must be a whole number"),
         ({"query": ["a"], "document": ["b"], "label": ["good"]}, "row 0 of the frame.* must be a whole number"),
         ({"query": ["a"] * 2, "document": ["b"] * 2, "label": [1, 0]}, "row 1 of the frame has another label"),
+        (
+            {"query": ["a"], "document": [["b"]], "label": [1]},
+            "document in row 0 of the frame must be .* list",
+        ),
+        ({"query": [5], "document": ["b"], "label": [1]}, "query in row 0 of the frame must be a string, got int"),
     ],
 )
 def test_from_pandas_with_a_malformed_frame_raises(columns: dict[str, Any], message: str) -> None:
     with pytest.raises(BadRequestError, match=message):
         from_pandas(pd.DataFrame(columns))
+
+
+def test_from_pandas_refuses_another_kind_of_table() -> None:
+    with pytest.raises(BadRequestError, match="frame must be a pandas DataFrame, got list"):
+        from_pandas([{"query": "a"}])
+
+
+def test_from_pandas_with_missing_texts_has_blank_documents() -> None:
+    columns = {"query": ["a", "a"], "document": ["b", None], "label": [1, 0]}
+    for dtype in ("object", "string"):
+        frame = pd.DataFrame(columns).astype({"document": dtype})
+        with pytest.warns(UserWarning, match="1 texts of documents"):
+            assert from_pandas(frame).documents == {"d1": "b", "d2": ""}
 
 
 def test_from_pandas_with_a_row_twice_and_grades_as_text_reads_them() -> None:
