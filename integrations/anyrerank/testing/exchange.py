@@ -72,11 +72,14 @@ class Exchange:
         self.respond(*answer_to(self.request.method, self.request.body, self._score))
 
     def respond(self, status: int = 200, body: Any = b"", headers: Mapping[str, str] | None = None) -> None:
-        """Send a well-formed answer; a body that is neither text nor bytes is sent as JSON."""
+        """Send a well-formed answer; a body that is neither text nor bytes is sent as JSON. 204 and 304 have none."""
         content = body.encode() if isinstance(body, str) else body
         if not isinstance(content, bytes):
             content = json.dumps(content).encode()
-        head = {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
+        if status in _WITHOUT_BODY:
+            content, head = b"", dict(headers or {})
+        else:
+            head = {"content-type": "application/json", "content-length": str(len(content)), **(headers or {})}
         lines = "".join(f"{name}: {value}\r\n" for name, value in head.items())
         self.send(f"HTTP/1.1 {status} Status\r\n{lines}\r\n".encode() + content)
 
@@ -104,6 +107,10 @@ class Exchange:
         except OSError:
             closed = True
         return closed and not self._closing.is_set()
+
+
+_WITHOUT_BODY = frozenset({204, 304})
+"""What a client would take for the start of the next answer."""
 
 
 def read_request(stream: BinaryIO, connection: int) -> StubRequest | None:

@@ -23,8 +23,8 @@ class Failures(Generic[T]):
         Raises:
             ValueError: `times` is not a positive integer.
         """
-        if times is not None and times < 1:
-            raise ValueError(f"times must be a positive integer, or None for always, got {times}")
+        if times is not None and (type(times) is not int or times < 1):
+            raise ValueError(f"times must be a positive integer, or None for always, got {times!r}")
         with self._lock:
             self._waiting.append(repeat(failure) if times is None else repeat(failure, times))
 

@@ -1,6 +1,7 @@
 """`fake_provider`: a provider that answers inside the process."""
 
 import copy
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
@@ -9,7 +10,7 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest, public
-from anyrerank.errors import RerankError, class_for_status
+from anyrerank.errors import APIResponseValidationError, RerankError, class_for_status
 from anyrerank.providers import Provider, texts_of, usage
 from anyrerank.testing.failures import Failures
 from anyrerank.testing.scores import Score, Scores, overlap, score_function
@@ -75,7 +76,13 @@ class FakeProvider(Provider):
         Args:
             error: An error of `anyrerank.errors`; a class stands for an error with the usual status of that class.
             times: How often; `None` for always, until `recover`.
+
+        Raises:
+            ValueError: `error` is another object, or `times` is not a positive integer.
         """
+        kind = error if isinstance(error, type) else type(error)
+        if not issubclass(kind, RerankError):
+            raise ValueError(f"error must be an error of anyrerank.errors, or its class, got {kind.__name__}")
         if isinstance(error, type):
             error = error("the fake provider was set to fail", status_code=_DEFAULT_STATUS.get(error))
         cls._behaviour.failures.add(error, times)
@@ -111,6 +118,9 @@ class FakeProvider(Provider):
             raise copy.copy(error)
         score = self._behaviour.score
         scores = [(index, float(score(request.query, text))) for index, text in enumerate(texts)]
+        if not all(math.isfinite(each) for _, each in scores):
+            model = self.connection.model
+            raise APIResponseValidationError("a score is not finite", provider=self.prefix, model=model)
         return Answer(scores=scores, meta=usage(search_units=1))
 
 
@@ -126,7 +136,8 @@ def fake_provider(scores: Scores | None = None) -> type[FakeProvider]:
 
     Args:
         scores: A mapping from the text of a document to its score (0.0 for other texts), or a function of the query and
-            the text. By default the share of the words of the query that are in the text.
+            the text. By default the share of the words of the query that are in the text. A score that is not finite
+            makes the call fail, as that of a provider does.
     """
 
     class Fake(FakeProvider, scores=scores):

@@ -16,11 +16,17 @@ _WORD = re.compile(r"\w+")
 
 
 def score_function(scores: Scores | None) -> Score:
-    """`scores` as a function; by default `overlap`."""
+    """`scores` as a function; by default `overlap`.
+
+    Raises:
+        ValueError: They are something else.
+    """
     if scores is None:
         return overlap
     if callable(scores):
         return scores
+    if not isinstance(scores, Mapping):
+        raise ValueError(f"scores must be a mapping from text to score, or a function, got {type(scores).__name__}")
     listed = scores
     return lambda _, document: listed.get(document, 0.0)
 

@@ -90,14 +90,18 @@ class StubServer:
         """Fail the next requests, after the failures that were set before.
 
         Args:
-            how: A status to answer with; `"disconnect"` to close the connection without an answer; `"hang"` to answer
-                only after `recover`; `"garbage"` for a 200 that is not JSON.
+            how: A status from 200 to 599 to answer with; `"disconnect"` to close the connection without an answer;
+                `"hang"` to answer only after `recover`; `"garbage"` for a 200 that is not JSON.
             times: How many requests; `None` for all, until `recover`.
             body: The body of the answer, where `how` is a status.
             headers: Headers of the answer, such as `{"retry-after": "1"}`, where `how` is a status.
+
+        Raises:
+            ValueError: `how` or `times` is something else.
         """
-        if how not in _BREAKDOWNS and not isinstance(how, int):
-            raise ValueError(f"how must be a status or one of {', '.join(_BREAKDOWNS)}, got {how!r}")
+        if how not in _BREAKDOWNS and not (type(how) is int and 200 <= how <= 599):
+            known = ", ".join(_BREAKDOWNS)
+            raise ValueError(f"how must be a status from 200 to 599 or one of {known}, got {how!r}")
         self._failures.add(_Failure(how, body, headers), times)
 
     def recover(self) -> None:

@@ -11,6 +11,7 @@ from tests.support.harness import Mode
 
 from anyrerank import (
     APIConnectionError,
+    APIResponseValidationError,
     AuthenticationError,
     InternalServerError,
     RateLimitError,
@@ -110,8 +111,25 @@ def test_failures_come_in_the_order_in_which_they_were_added(mode: Mode, waits: 
     assert [attempt.error for attempt in response.attempts] == ["RateLimitError", "InternalServerError", None]
 
 
-@pytest.mark.parametrize("times", [0, -1])
-def test_fail_with_times_that_is_not_positive_is_refused(times: int) -> None:
+@pytest.mark.parametrize("score", [float("nan"), float("inf")])
+def test_score_that_is_not_finite_fails_validation(score: float, mode: Mode) -> None:
+    with pytest.raises(APIResponseValidationError, match="not finite"):
+        mode.rerank(made(mode, fake_provider({DOCUMENTS[1]: score})), QUERY, DOCUMENTS)
+
+
+def test_scores_of_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="scores must be a mapping from text to score, or a function, got list"):
+        fake_provider([0.5])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("error", [KeyError, ValueError("x"), 503, "RateLimitError", None])
+def test_fail_with_something_else_is_refused(error: Any) -> None:
+    with pytest.raises(ValueError, match=r"error must be an error of anyrerank\.errors, or its class, got"):
+        fake_provider().fail(error)
+
+
+@pytest.mark.parametrize("times", [0, -1, True, "1", 1.5])
+def test_fail_with_times_that_is_not_positive_is_refused(times: Any) -> None:
     with pytest.raises(ValueError, match="times must be a positive integer"):
         fake_provider().fail(RateLimitError, times=times)
 

@@ -177,7 +177,22 @@ def test_an_error_of_a_handler_is_raised_by_close(mode: Mode) -> None:
         stub.close()
 
 
-@pytest.mark.parametrize("how", ["explode", None])
+@pytest.mark.parametrize("how", ["explode", None, True, 0, 100, 600])
 def test_fail_with_an_unknown_way_is_refused(how: Any, stub: StubServer) -> None:
     with pytest.raises(ValueError, match="disconnect, hang, garbage"):
         stub.fail(how)
+
+
+@pytest.mark.parametrize("status", [204, 304])
+def test_status_without_a_body_leaves_the_connection_usable(status: int, stub: StubServer) -> None:
+    stub.fail(status, times=1)
+    with httpx.Client(base_url=stub.url) as client:
+        bare = client.post("/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS})
+        answer = client.post("/v1/rerank", json={"query": QUERY, "documents": DOCUMENTS})
+    assert (bare.status_code, bare.content, answer.status_code) == (status, b"", 200)
+    assert len({request.connection for request in stub.requests}) == 1
+
+
+def test_scores_of_another_kind_are_refused() -> None:
+    with pytest.raises(ValueError, match="scores must be a mapping from text to score, or a function, got list"):
+        StubServer([0.5])  # type: ignore[arg-type]
