@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import re
 from collections.abc import Mapping
 from contextlib import suppress
@@ -30,7 +32,6 @@ _CONNECTIONS = (
     OSError,
     ValueError,
 )
-_DISCONNECTED = (httpx.RemoteProtocolError, httpcore.RemoteProtocolError)
 _TOLERANCE = 0.05
 """Seconds by which a timeout may come before the deadline from which it was computed."""
 
@@ -76,7 +77,7 @@ def _exceeded_limit(error: Exception) -> str:
 
 
 _ADVICE = (
-    (re.compile("refused|Connect call failed"), "check that a server runs at this address"),
+    (re.compile("refused"), "check that a server runs at this address"),
     (re.compile("certificate", re.IGNORECASE), "pass ssl_verify= with the file of its certificate authority"),
     (re.compile("WRONG_VERSION_NUMBER"), "the server may speak http, not https"),
     (re.compile("[Nn]ame|getaddrinfo|address associated"), "check the host in api_base"),
@@ -88,12 +89,42 @@ def _advice(reason: str) -> str:
     return next((f"; {advice}" for word, advice in _ADVICE if word.search(reason)), "")
 
 
+_NO_ANSWER = "the server closed the connection before it had answered"
+_NOT_HTTP = "the answer is not valid HTTP"
+_PROXY = "the proxy refused the connection"
+_REASONS: Mapping[str, str] = {
+    "ClientConnectionResetError": _NO_ANSWER,
+    "ClientHttpProxyError": _PROXY,
+    "ClientPayloadError": _NO_ANSWER,
+    "ClientResponseError": _NOT_HTTP,
+    "ProxyError": _PROXY,
+    "ReadError": _NO_ANSWER,
+    "ServerDisconnectedError": _NO_ANSWER,
+    "WriteError": _NO_ANSWER,
+}
+"""What the errors of httpx, httpcore and aiohttp mean, by the names of their classes."""
+_DISCONNECTED = ("Server disconnected", "peer closed connection")
+"""How the text of a `RemoteProtocolError` starts, unless the answer is malformed."""
+_RESET = frozenset({errno.ECONNRESET, errno.EPIPE})
+
+
 def _reason(error: Exception) -> str:
-    """The reason that the system or a library reports, unless it may contain a URL or a header."""
-    if isinstance(error, _DISCONNECTED) or type(error).__name__ == "ServerDisconnectedError":
-        return "the server closed the connection before it had answered"
-    if isinstance(error, OSError):
-        reason = error.strerror if error.errno is not None else None
-    else:
-        reason = str(error) if isinstance(error, httpx.ConnectError | httpcore.ConnectError) else None
-    return reason or type(error).__name__
+    """The reason, in the same words for all libraries, unless it may contain a URL or a header."""
+    name = type(error).__name__
+    if name == "RemoteProtocolError":
+        return _NO_ANSWER if str(error).startswith(_DISCONNECTED) else _NOT_HTTP
+    if name in _REASONS:
+        return _REASONS[name]
+    if isinstance(error, httpx.ConnectError | httpcore.ConnectError):
+        return str(error) or name
+    found = getattr(error, "os_error", error)  # where aiohttp keeps it
+    return _reason_of_system(found) if isinstance(found, OSError) else name
+
+
+def _reason_of_system(error: OSError) -> str:
+    reset = isinstance(error, ConnectionResetError) and error.errno is None  # while TLS is set up
+    if reset or error.errno in _RESET:
+        return _NO_ANSWER
+    if isinstance(error, ConnectionError) and error.errno is not None:
+        return f"[Errno {error.errno}] {os.strerror(error.errno)}"  # asyncio's own text is the address
+    return (error.errno is not None and error.strerror) or type(error).__name__

@@ -85,6 +85,24 @@ def test_a_broken_answer_is_one_error_and_the_next_call_works(
     works(way, reranker)
 
 
+CLOSED, NOT_HTTP = "the server closed the connection before it had answered", "the answer is not valid HTTP"
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("body shorter than its length", CLOSED),
+        ("closed without an answer", CLOSED),
+        ("reset without an answer", CLOSED),
+        ("chunk with a bad length", NOT_HTTP),
+        ("binary garbage", NOT_HTTP),
+    ],
+)
+def test_the_reason_is_the_same_for_all_clients(name: str, reason: str, way: Mode, server: Loopback) -> None:
+    server.script, _ = BROKEN[name]
+    assert failure(way, way.reranker(api_base=server.url)).message == f"the connection failed: {reason}"
+
+
 def test_a_reset_in_mid_body(way: Mode, server: Loopback) -> None:
     arrived = threading.Event()
 
