@@ -145,6 +145,13 @@ def test_keywords_are_the_names_accepted_at_run_time(kind: type[RerankFields], k
     assert keywords.__optional_keys__ == accepted
 
 
+def test_json_schema_has_the_fields_that_json_can_hold(framework: Face) -> None:
+    properties = framework.kind.model_json_schema()["properties"]
+    assert properties.keys() >= {"model", "top_n", "rank_fields", "fallbacks", "metadata", "timeout"}
+    assert not properties.keys() & {"reranker", "cache", "hooks", "guardrails", "budget", "limit", "text_fn"}
+    assert properties["fallbacks"] == {**properties["fallbacks"], "type": "array", "items": {"type": "string"}}
+
+
 def test_help_describes_every_field(framework: Face) -> None:
     listed = (framework.kind.__doc__ or "").partition("Attributes:\n")[2]
     described = dict(re.findall(r"^ {4}(\w+): (.+)$", listed, re.MULTILINE))

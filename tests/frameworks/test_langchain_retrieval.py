@@ -181,6 +181,13 @@ def test_retriever_has_a_configurable_top_n(face: Face, wire: Wire) -> None:
     assert len(_invoke(face, retriever, "apples", config={"configurable": {"n": 2}})) == 2
 
 
+def test_retriever_with_a_configurable_reranker_has_a_config_schema(face: Face, wire: Wire) -> None:
+    field = ConfigurableField(id="which")
+    retriever = RerankRetriever(base_retriever=_base(), reranker=face.make(wire)).configurable_fields(reranker=field)
+    schema = retriever.config_schema().model_json_schema()
+    assert "which" in schema["$defs"]["Configurable"]["properties"]
+
+
 def test_retriever_runs_are_nested(face: Face, wire: Wire) -> None:
     trees = Trees()
     retriever = RerankRetriever(base_retriever=_base(), reranker=face.make(wire), tags=["mine"])

@@ -3,9 +3,10 @@
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from operator import itemgetter
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, field_serializer
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema, field_serializer
+from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
 from anyrerank._adapters.checked import CheckedModel, WrongFieldError
@@ -14,6 +15,8 @@ from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
 from anyrerank._core.engine import Fuse, RerankerOptions, provider_class, two_values, unknown_option, without_aliases
 from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.providers import Provider
+
+_TEXT = {"anyOf": [{"type": "string"}, {"type": "null"}]}
 
 
 class RerankFields(RerankerOptions, CheckedModel):
@@ -33,7 +36,7 @@ class RerankFields(RerankerOptions, CheckedModel):
 
     With a `Router` as `reranker`, one of its model names.
     """
-    provider: str | type[Provider] | None = None
+    provider: Annotated[str | type[Provider] | None, WithJsonSchema(_TEXT)] = None
     """The provider, if `model` does not name it; or a `Provider` class, which cannot be dumped.
 
     `custom_llm_provider` is another name for it.
@@ -49,7 +52,7 @@ class RerankFields(RerankerOptions, CheckedModel):
     """
     keep_retrieval_score: bool = False
     """Keep the incoming score in the metadata, as `retrieval_score`."""
-    reranker: BaseReranker | Router | None = Field(default=None, exclude=True, repr=False)
+    reranker: SkipJsonSchema[BaseReranker | Router | None] = Field(default=None, exclude=True, repr=False)
     """A `Reranker` or `Router` to use, instead of a model and its options. It is never closed here."""
 
     _made: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)

@@ -11,6 +11,7 @@ from langchain_core.documents import Document as LangChainDocument
 from langchain_core.load.serializable import Serializable, SerializedConstructor, SerializedNotImplemented
 from langchain_core.runnables import RunnableConfig, RunnableSerializable
 from pydantic import ConfigDict, Field, SecretStr
+from pydantic.json_schema import SkipJsonSchema
 
 from anyrerank._adapters import CheckedModel, RerankFields, as_list, check_query_string, lists_fields
 from anyrerank._core.client import adriven, driven, prepared
@@ -56,7 +57,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
     metadata_key: str = "relevance_score"
     """Key of the score in the metadata."""
-    text_fn: TextFunction | None = Field(default=None, exclude=True, repr=False)
+    text_fn: SkipJsonSchema[TextFunction | None] = Field(default=None, exclude=True, repr=False)
     """Returns the text to rank for a document; by default its content."""
     trace_as: Literal["chain", "retriever"] = "chain"
     """Type of the traced run."""

@@ -6,6 +6,7 @@ from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
 from llama_index.core.schema import MetadataMode, NodeWithScore, QueryBundle
 from pydantic import ConfigDict, Field
+from pydantic.json_schema import SkipJsonSchema
 
 from anyrerank._adapters import RerankFields, lists_fields
 from anyrerank._core.client import BaseReranker, add_documents, adriven, completed, driven, guarded, prepared
@@ -47,7 +48,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
     """Which metadata is ranked, and billed, with the text."""
-    text_fn: TextFunction | None = Field(default=None, exclude=True, repr=False)
+    text_fn: SkipJsonSchema[TextFunction | None] = Field(default=None, exclude=True, repr=False)
     """Returns the text to rank for a node; by default its content with the metadata of `metadata_mode`."""
     images: ImagePolicy = "error"
     """For nodes whose image the model does not read: `"error"`, `"skip"` to put them last, or `"text-only"`."""

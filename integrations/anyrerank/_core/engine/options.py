@@ -14,7 +14,9 @@ from pydantic import (
     SecretStr,
     StrictBool,
     StrictStr,
+    WithJsonSchema,
 )
+from pydantic.json_schema import SkipJsonSchema
 
 from anyrerank._core.engine import option_values
 from anyrerank._core.limits import Turns
@@ -38,6 +40,7 @@ class Must:
 
 _HIDDEN = Field(exclude=True, repr=False)
 """For fields that are left out of dumps and reprs."""
+_STRINGS = {"type": "array", "items": {"type": "string"}}
 
 _Count = Annotated[int, Field(strict=True, ge=1), Must("a positive integer")]
 _CountOrNone = Annotated[int | None, Field(strict=True, ge=1), Must("a positive integer, or None")]
@@ -50,7 +53,9 @@ _Price = Annotated[
 _Flag = Annotated[bool, Field(strict=True), Must("True or False")]
 _Mapping = Annotated[InstanceOf[Mapping[str, Any]] | None, Must("a mapping, or None")]
 _Text = Annotated[str | None, Field(strict=True), Must("a string, or None")]
-_Budget = Annotated[InstanceOf[Budget] | None, _HIDDEN, Must('a Budget such as Budget(20, "1d"), or None')]
+_Budget = Annotated[
+    InstanceOf[Budget] | None, _HIDDEN, SkipJsonSchema(), Must('a Budget such as Budget(20, "1d"), or None')
+]
 
 
 class Options(BaseModel):
@@ -70,7 +75,10 @@ class Options(BaseModel):
     return_documents: Annotated[bool | None, Field(strict=True), Must("True, False or None")] = True
     """Whether each result holds your document. It is filled in locally; the provider is not asked to return it."""
     rank_fields: Annotated[
-        tuple[str, ...] | None, PlainValidator(option_values.names), Must("a list of field names, or None")
+        tuple[str, ...] | None,
+        PlainValidator(option_values.names),
+        WithJsonSchema({"anyOf": [_STRINGS, {"type": "null"}]}),
+        Must("a list of field names, or None"),
     ] = None
     """Fields of mapping documents to rank on, in order, instead of `text`."""
     max_chunks_per_doc: _CountOrNone = None
@@ -102,6 +110,7 @@ class Options(BaseModel):
         Sequence[Guardrail],
         PlainValidator(option_values.functions),
         _HIDDEN,
+        SkipJsonSchema(),
         Must("a list of functions that take the query and return it"),
     ] = ()
     """Functions that take the query before anything is sent, and return it, changed or not, or raise an exception.
@@ -112,10 +121,13 @@ class Options(BaseModel):
         Sequence[Hook],
         PlainValidator(option_values.sync_functions),
         _HIDDEN,
+        SkipJsonSchema(),
         Must("a list of plain (not async) functions that take a CallEvent"),
     ] = ()
     """Functions that get a `CallEvent` when a call has ended; see `anyrerank.hooks` and `anyrerank.telemetry`."""
-    cache: Annotated[InstanceOf[Cache] | None, _HIDDEN, Must("a Cache such as MemoryCache(), or None")] = None
+    cache: Annotated[
+        InstanceOf[Cache] | None, _HIDDEN, SkipJsonSchema(), Must("a Cache such as MemoryCache(), or None")
+    ] = None
     """Where scores are cached, such as `anyrerank.MemoryCache()`.
 
     Scores are cached for each pair of query and document, or for the whole call if the model is listwise. Identical
@@ -125,6 +137,7 @@ class Options(BaseModel):
         Budget | Sequence[Budget] | None,
         PlainValidator(option_values.budgets),
         _HIDDEN,
+        SkipJsonSchema(),
         Must('a Budget such as Budget(20, "1d"), a list of them, or None'),
     ] = None
     """How much may be spent, see `anyrerank.Budget`; beyond it `BudgetExceededError` is raised and nothing is sent.
@@ -133,7 +146,9 @@ class Options(BaseModel):
     """
     user_budget: _Budget = None
     """How much may be spent for each `user`."""
-    limit: Annotated[InstanceOf[Turns] | None, _HIDDEN, Must("a Limit such as Limit(rpm=1000), or None")] = None
+    limit: Annotated[
+        InstanceOf[Turns] | None, _HIDDEN, SkipJsonSchema(), Must("a Limit such as Limit(rpm=1000), or None")
+    ] = None
     """How many requests and tokens per minute may be sent, see `anyrerank.Limit`; each request waits for its turn."""
     timeout: Annotated[
         float | None,
@@ -201,7 +216,7 @@ class RerankerOptions(Options):
     """
     headers: Annotated[Mapping[str, str] | None, _HIDDEN, Must("a mapping of strings to strings, or None")] = None
     """Headers that are added to each request."""
-    http_client: Annotated[Any, _HIDDEN] = None
+    http_client: Annotated[Any, _HIDDEN, SkipJsonSchema()] = None
     """An `httpx.Client` (for synchronous calls) or `httpx.AsyncClient` (for asynchronous ones) to send with.
 
     It is used as it is and never closed. With an `httpx.Client`, `timeout` limits each read instead of the whole
@@ -223,7 +238,10 @@ class RerankerOptions(Options):
     max_parallel_requests: _CountOrNone = None
     """Maximum number of concurrent requests over all calls, threads and event loops; further ones wait."""
     fallbacks: Annotated[
-        Sequence[Any], PlainValidator(option_values.fallback_list), Must("a list of model strings and Rerankers")
+        Sequence[Any],
+        PlainValidator(option_values.fallback_list),
+        WithJsonSchema(_STRINGS),
+        Must("a list of model strings and Rerankers"),
     ] = ()
     """Models (`"provider/model"`) or `Reranker`s to try in order when this one fails and another may succeed.
 
@@ -234,7 +252,7 @@ class RerankerOptions(Options):
     """US dollars per search unit, in place of the cost that the provider reports and of the built-in price list."""
     input_cost_per_token: _Price = None
     """US dollars per token, in place of the cost that the provider reports and of the built-in price list."""
-    prices: Annotated[PriceFile | None, PlainValidator(lambda value: value)] = None
+    prices: Annotated[PriceFile | None, PlainValidator(lambda value: value), SkipJsonSchema()] = None
     """Prices in LiteLLM's format, as a path or a mapping, in place of the built-in price list."""
 
 
