@@ -96,13 +96,15 @@ class Mask:
         patterns: Regular expressions and their replacements, for example `{r"\bACC-\d+": "<ACCOUNT>"}`.
 
     Raises:
-        ConfigurationError: A pattern is empty or cannot be compiled.
+        ConfigurationError: `patterns` is not a mapping, or a pattern is empty or cannot be compiled.
     """
 
     patterns: Mapping[str, str]
     _compiled: Sequence[tuple[re.Pattern[str], str]] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.patterns, Mapping):
+            raise ConfigurationError(f"patterns must be a mapping to replacements, got {type(self.patterns).__name__}")
         compiled = [(_regex(_checked(pattern)), replacement) for pattern, replacement in self.patterns.items()]
         object.__setattr__(self, "_compiled", compiled)
 

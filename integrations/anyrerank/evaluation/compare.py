@@ -14,6 +14,7 @@ from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.dataset import Dataset, has_relevant
 from anyrerank.evaluation.estimate import Estimate
 from anyrerank.evaluation.files import read_run
+from anyrerank.evaluation.forms import ids_of
 from anyrerank.evaluation.outcomes import Outcomes
 from anyrerank.evaluation.references import FIRST_STAGE, REFERENCES, references
 from anyrerank.evaluation.report import Report
@@ -192,7 +193,7 @@ def retrieved(first_stage: FirstStage, data: Dataset, count: int) -> dict[str, l
         BadRequestError: A run cannot be read, or a function returned something other than ids of documents.
     """
     if callable(first_stage):
-        found = {query: list(first_stage(text)) for query, text in data.queries.items()}
+        found = {query: ids_of(first_stage(text), "what first_stage returns") for query, text in data.queries.items()}
         if any(not isinstance(each, str) for ids in found.values() for each in ids):
             raise BadRequestError("first_stage must return the ids of documents, as strings")
     else:

@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from tests.support.frameworks import FACES, Face, Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode
 
-from anyrerank import Reranker, Router, langchain, llama_index, rerank, using_attributes
+from anyrerank import BadRequestError, Reranker, Router, langchain, llama_index, rerank, using_attributes
 from anyrerank.hooks import CallEvent
 
 
@@ -208,3 +208,15 @@ async def test_user_is_read_from_the_metadata_of_an_async_retrieval(events: Even
         await retriever.ainvoke(QUERY, user="called")
         await retriever.ainvoke(QUERY)
     assert events.users == ["ann", "called", "field"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"user": 5}, "user must be a string, or None, got a value of type int"),
+        ({"metadata": "search"}, "metadata must be a mapping, or None, got a value of type str"),
+    ],
+)
+def test_wrong_attributes_are_refused_where_they_are_set(wrong: dict[str, Any], problem: str) -> None:
+    with pytest.raises(BadRequestError, match=problem), using_attributes(**wrong):
+        pass

@@ -220,6 +220,8 @@ ROUTER = Router([{"model_name": "r", "litellm_params": {"model": "local/lexical"
         ({"candidates": {"q1": ["x"]}}, "no candidate refers to a known query and document"),
         ({"candidates": {"q1": ["a"]}, "first_stage": {"q1": ["a"]}}, "candidates must be a number"),
         ({"first_stage": numbers_in}, "must return the ids of documents"),
+        ({"first_stage": lambda text: None}, "what first_stage returns must be a list of document ids.*NoneType"),
+        ({"first_stage": lambda text: "d1"}, "what first_stage returns must be a list of document ids.*str"),
         ({"rpm": 0}, "rpm must be a positive number"),
         ({"max_concurrency": 0}, "max_concurrency must be a positive integer"),
         ({"data": {"q1": "a"}}, "data must be a Dataset, got dict"),

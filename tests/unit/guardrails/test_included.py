@@ -81,6 +81,11 @@ def test_mask(mode: Mode) -> None:
     )
 
 
+def test_mask_refuses_patterns_without_replacements() -> None:
+    with pytest.raises(ConfigurationError, match="patterns must be a mapping to replacements, got list"):
+        Mask(["secret"])  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("make", [lambda text: DenyList([], [text]), lambda text: Mask({text: "x"})])
 @pytest.mark.parametrize(
     ("text", "words"), [("(", "not a regular expression"), ("", "not empty"), (3, "must be strings")]

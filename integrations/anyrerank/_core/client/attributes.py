@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
+from anyrerank.errors import BadRequestError
+
 _CURRENT: ContextVar[Mapping[str, Any]] = ContextVar("anyrerank_attributes", default={})  # noqa: B039  never changed
 
 
@@ -23,7 +25,14 @@ def using_attributes(*, user: str | None = None, metadata: Mapping[str, Any] | N
     Args:
         user: The end user; `None` to leave it unchanged.
         metadata: Added to the current metadata.
+
+    Raises:
+        BadRequestError: `user` is not a string, or `metadata` is not a mapping.
     """
+    if not isinstance(user, str | None):
+        raise BadRequestError(f"user must be a string, or None, got a value of type {type(user).__name__}")
+    if not isinstance(metadata, Mapping | None):
+        raise BadRequestError(f"metadata must be a mapping, or None, got a value of type {type(metadata).__name__}")
     outer = _CURRENT.get()
     added = {**outer.get("metadata", {}), **(metadata or {})}
     new = {**({} if user is None else {"user": user}), **({"metadata": added} if added else {})}
