@@ -115,6 +115,23 @@ def test_callback_event_has_nodes_query_and_model(face: Face, wire: Wire) -> Non
     assert end.payload == {EventPayload.NODES: ranked}
 
 
+class _Counting(CallbackManager):
+    """Counts the events that it would have to remember."""
+
+    count = 0
+
+    def on_event_start(self, *args: Any, **kwargs: Any) -> str:
+        self.count += 1
+        return super().on_event_start(*args, **kwargs)
+
+
+@pytest.mark.parametrize("handlers", [0, 1])
+def test_manager_without_handlers_gets_no_event(face: Face, wire: Wire, handlers: int) -> None:
+    manager = _Counting([LlamaDebugHandler(print_trace_on_end=False) for _ in range(handlers)])
+    face.rerank(face.make(wire, callback_manager=manager), _found())
+    assert manager.count == handlers
+
+
 def test_end_event_has_the_usage(face: Face, wire: Wire, events: Events) -> None:
     face.rerank(face.make(wire), _found())
     usage = events.ours[1]

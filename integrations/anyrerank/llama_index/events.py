@@ -1,6 +1,7 @@
 """Events of LlamaIndex's instrumentation around one rerank."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from llama_index.core.callbacks import CallbackManager, CBEventType, EventPayload
@@ -51,11 +52,26 @@ def reported(
     }
     dispatcher.event(ReRankStartEvent(query=query, nodes=list(nodes), top_n=top_n, model_name=model))
     try:
-        with (callbacks or CallbackManager()).event(CBEventType.RERANKING, payload=payload) as event:
+        with _callback_event(callbacks, payload) as end:
             response, ranked = yield from rerank()
-            event.on_end(payload={EventPayload.NODES: ranked})
+            end(ranked)
     except BaseException as error:
         dispatcher.event(ExceptionEvent(exception=error))
         raise
     dispatcher.event(RerankUsageEvent(nodes=ranked, usage=usage_of(response)))
     return ranked
+
+
+@contextmanager
+def _callback_event(
+    callbacks: CallbackManager | None, payload: dict[str, Any]
+) -> Iterator[Callable[[list[NodeWithScore]], None]]:
+    """A callback event, which ends when the function that this yields is called.
+
+    Without handlers there is none: outside of a query engine, a manager never forgets the ids of its events.
+    """
+    if callbacks is None or not callbacks.handlers:
+        yield lambda _: None
+        return
+    with callbacks.event(CBEventType.RERANKING, payload=payload) as event:
+        yield lambda ranked: event.on_end(payload={EventPayload.NODES: ranked})
