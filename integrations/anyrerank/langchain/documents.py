@@ -36,9 +36,9 @@ def texts_of(
     for index, document in enumerate(documents):
         if not isinstance(document, LangChainDocument):
             raise BadRequestError(f"documents[{index}] must be a LangChain Document, got {type(document).__name__}")
-        if not isinstance(_metadata(document), Mapping):
-            kind = type(document.metadata).__name__
-            raise BadRequestError(f"the metadata of documents[{index}] must be a mapping, got {kind}")
+        kind = type(document.metadata)
+        if kind is not dict and not isinstance(_metadata(document), Mapping):  # the first is 10 times as fast
+            raise BadRequestError(f"the metadata of documents[{index}] must be a mapping, got {kind.__name__}")
     if text_fn is not None:
         return texts_by(text_fn, documents, "documents")
     if rank_fields:
