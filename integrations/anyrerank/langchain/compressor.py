@@ -62,7 +62,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
     trace_as: Literal["chain", "retriever"] = "chain"
     """Type of the traced run."""
     trace_content: bool = True
-    """Whether traces hold texts; `False` for ids and lengths only."""
+    """Whether the traced run holds texts; `False` for ids and lengths only. The runs of retrievers are LangChain's."""
 
     if TYPE_CHECKING:
 
