@@ -14,7 +14,13 @@ import httpx
 
 from anyrerank._core.http.settings import CONNECT_SECONDS
 from anyrerank._core.runtime import Deadline, HttpRequest, timed_out
-from anyrerank.errors import APIConnectionError, APIResponseValidationError, APITimeoutError, RerankError
+from anyrerank.errors import (
+    APIConnectionError,
+    APIResponseValidationError,
+    APITimeoutError,
+    ConfigurationError,
+    RerankError,
+)
 
 _CLOSED = frozenset(
     {"Cannot send a request, as the client has been closed.", "Session is closed", "Event loop is closed"}
@@ -42,6 +48,10 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
         return error
     if isinstance(error, RuntimeError) and str(error) in _CLOSED:
         return APIConnectionError("the connection failed: it was closed during the request", url=request.url)
+    if isinstance(error, RuntimeError) and str(error) == "no running event loop":
+        return ConfigurationError(
+            "asynchronous calls need asyncio: under trio, call the synchronous method in a thread"
+        )
     if isinstance(error, _TIMEOUTS):
         return _timeout_error(error, request, deadline)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":

@@ -17,9 +17,7 @@ from tests.support.harness import KEY
 from tests.support.loopback import PATIENCE, Line, Loopback, in_turn, well
 from tests.unit.http.transport.network import DOCUMENTS, QUERY, silence
 
-from anyrerank import (
-    Reranker,
-)
+from anyrerank import ConfigurationError, Reranker
 
 
 @contextmanager
@@ -147,3 +145,10 @@ async def test_cancelling_aborts_every_batch(server: Loopback) -> None:
         assert task.cancelled()
         assert await asyncio.to_thread(server.wait_until_no_connection)
     assert len(server.hits) == 3
+
+
+def test_async_call_without_asyncio_says_what_to_do(server: Loopback) -> None:
+    reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url)
+    with pytest.raises(ConfigurationError, match="asynchronous calls need asyncio: under trio, call the synchronous"):
+        reranker.arerank(QUERY, DOCUMENTS).send(None)
+    assert server.hits == []
