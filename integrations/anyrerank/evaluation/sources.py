@@ -13,7 +13,7 @@ from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.cleaning import whole_grade
 from anyrerank.evaluation.dataset import Dataset
-from anyrerank.evaluation.forms import check_text
+from anyrerank.evaluation.forms import by_id, check_text
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -88,13 +88,18 @@ def from_langchain(
         name: Name of the dataset in reports.
 
     Raises:
-        BadRequestError: A retrieved document has no id, or two different documents have the same id.
+        BadRequestError: A retrieved document has no id, two different documents have the same id, or `questions` has
+            another form.
     """
+    grades = {
+        question: _grades(relevant, f"the relevant documents of question {number}")
+        for number, (question, relevant) in enumerate(by_id(questions, "questions", "{'a question': ['d1']}").items())
+    }
     retrieved = {
         question: [(_document_id(each, get_id), each.page_content) for each in retriever.invoke(question)]
-        for question in questions
+        for question in grades
     }
-    return _from_retrieved(retrieved, questions, name)
+    return _from_retrieved(retrieved, grades, name)
 
 
 def from_llama_index(dataset: Any, retriever: Any = None, *, name: str = "retriever") -> Dataset:
@@ -116,13 +121,15 @@ def from_llama_index(dataset: Any, retriever: Any = None, *, name: str = "retrie
     return replace(data, candidates=candidates)
 
 
-def _from_retrieved(retrieved: Mapping[str, list[tuple[str, str]]], questions: Relevant, name: str) -> Dataset:
+def _from_retrieved(
+    retrieved: Mapping[str, list[tuple[str, str]]], questions: Mapping[str, Mapping[str, int]], name: str
+) -> Dataset:
     queries = {f"q{number}": question for number, question in enumerate(questions, start=1)}
     documents: dict[str, Document] = {}
     for each, text in (pair for pairs in retrieved.values() for pair in pairs):
         if documents.setdefault(each, text) != text:
             raise BadRequestError(f"two different retrieved documents have the id {each}: pass get_id=")
-    labels = {query: _grades(questions[question]) for query, question in queries.items()}
+    labels = {query: questions[question] for query, question in queries.items()}
     for grades in labels.values():
         for each in grades:
             documents.setdefault(each, "")  # relevant but not retrieved: never a candidate, so its text is not needed
@@ -130,8 +137,15 @@ def _from_retrieved(retrieved: Mapping[str, list[tuple[str, str]]], questions: R
     return Dataset(name=name, queries=queries, documents=documents, labels=labels, candidates=candidates)
 
 
-def _grades(relevant: Iterable[str] | Mapping[str, int]) -> dict[str, int]:
-    return dict(relevant) if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1)
+def _grades(relevant: Iterable[str] | Mapping[str, int], name: str) -> Mapping[str, int]:
+    """The grades of relevant documents: 1 where only their ids are given.
+
+    Raises:
+        BadRequestError: They are a single string, or no collection.
+    """
+    if isinstance(relevant, str) or not isinstance(relevant, Iterable):
+        raise BadRequestError(f"{name} must be a list of ids, or grades by id, got {type(relevant).__name__}")
+    return by_id(relevant if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1), name, "{'d1': 1}")
 
 
 def _document_id(document: Any, get_id: Callable[[Any], str] | None) -> str:

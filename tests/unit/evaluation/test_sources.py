@@ -107,6 +107,22 @@ def test_from_langchain_with_missing_or_ambiguous_ids_raises() -> None:
         from_langchain(no_id, {"red?": ["m"]})
 
 
+@pytest.mark.parametrize(
+    ("questions", "message"),
+    [
+        (["red?"], "questions must be a mapping such as .*, got list"),
+        ({"red?": "m"}, "the relevant documents of question 0 must be a list of ids, or grades by id, got str"),
+        ({"red?": None}, "the relevant documents of question 0 must be a list .*, got NoneType"),
+        ({"red?": [7]}, "the ids in the relevant documents of question 0 must be strings, got int"),
+    ],
+)
+def test_from_langchain_with_questions_of_another_form_retrieves_nothing(questions: Any, message: str) -> None:
+    asked: list[str] = []
+    with pytest.raises(BadRequestError, match=message):
+        from_langchain(RunnableLambda(asked.append), questions)
+    assert asked == []
+
+
 class FinetuneDataset(BaseModel):
     """The fields of `EmbeddingQAFinetuneDataset`, which is in a separate package (llama-index-finetuning)."""
 

@@ -46,12 +46,8 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     """Our error for one of an HTTP library; any other error unchanged."""
     if isinstance(error, RerankError):
         return error
-    if isinstance(error, RuntimeError) and str(error) in _CLOSED:
-        return APIConnectionError("the connection failed: it was closed during the request", url=request.url)
-    if isinstance(error, RuntimeError) and str(error) == "no running event loop":
-        return ConfigurationError(
-            "asynchronous calls need asyncio: under trio, call the synchronous method in a thread"
-        )
+    if isinstance(error, RuntimeError):
+        return _of_event_loop(error, request)
     if isinstance(error, _TIMEOUTS):
         return _timeout_error(error, request, deadline)
     if isinstance(error, httpx.DecodingError) or type(error.__cause__).__name__ == "ContentEncodingError":
@@ -59,6 +55,16 @@ def translated(error: Exception, request: HttpRequest, deadline: Deadline) -> Ex
     if isinstance(error, _CONNECTIONS) or type(error).__module__.startswith("aiohttp."):
         reason = _reason(error)
         return APIConnectionError(f"the connection failed: {reason}{_advice(reason)}", url=request.url)
+    return error
+
+
+def _of_event_loop(error: RuntimeError, request: HttpRequest) -> Exception:
+    if str(error) in _CLOSED:
+        return APIConnectionError("the connection failed: it was closed during the request", url=request.url)
+    if str(error) == "no running event loop":
+        return ConfigurationError(
+            "asynchronous calls need asyncio: under trio, call the synchronous method in a thread"
+        )
     return error
 
 
