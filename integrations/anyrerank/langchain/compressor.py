@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.callbacks import Callbacks
 from langchain_core.documents import BaseDocumentCompressor
@@ -57,7 +57,7 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
 
     metadata_key: str = "relevance_score"
     """Key of the score in the metadata."""
-    text_fn: SkipJsonSchema[TextFunction | None] = Field(default=None, exclude=True, repr=False)
+    text_fn: Annotated[TextFunction | None, SkipJsonSchema()] = Field(default=None, exclude=True, repr=False)
     """Returns the text to rank for a document; by default its content."""
     trace_as: Literal["chain", "retriever"] = "chain"
     """Type of the traced run."""

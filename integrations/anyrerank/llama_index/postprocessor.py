@@ -1,6 +1,6 @@
 """A node postprocessor over any provider."""
 
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from llama_index.core.callbacks import CallbackManager
 from llama_index.core.postprocessor.types import BaseNodePostprocessor
@@ -48,7 +48,7 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
     metadata_mode: MetadataMode = MetadataMode.EMBED
     """Which metadata is ranked, and billed, with the text."""
-    text_fn: SkipJsonSchema[TextFunction | None] = Field(default=None, exclude=True, repr=False)
+    text_fn: Annotated[TextFunction | None, SkipJsonSchema()] = Field(default=None, exclude=True, repr=False)
     """Returns the text to rank for a node; by default its content with the metadata of `metadata_mode`."""
     images: ImagePolicy = "error"
     """For nodes whose image the model does not read: `"error"`, `"skip"` to put them last, or `"text-only"`."""
