@@ -150,3 +150,7 @@ def test_copy_has_the_ready_reranker(face: Face, server: Loopback, copied: Calla
     assert face.ranked(twin, LOOPBACK_ITEMS) == LOOPBACK_RANKED[:1]
     assert [hit.headers["authorization"] for hit in server.hits] == [f"Bearer {KEY}"]
     twin._core().close()
+
+
+def test_repr_shows_the_ready_reranker_without_its_key(framework: Face) -> None:
+    assert repr(framework.make(reranker=Reranker(COHERE, api_key=KEY))) == f"AnyRerank(reranker=Reranker({COHERE!r}))"

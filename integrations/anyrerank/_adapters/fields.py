@@ -52,7 +52,7 @@ class RerankFields(RerankerOptions, CheckedModel):
     """
     keep_retrieval_score: bool = False
     """Keep the incoming score in the metadata, as `retrieval_score`."""
-    reranker: Annotated[BaseReranker | Router | None, SkipJsonSchema()] = Field(default=None, exclude=True, repr=False)
+    reranker: Annotated[BaseReranker | Router | None, SkipJsonSchema()] = Field(default=None, exclude=True)
     """A `Reranker` or `Router` to use, instead of a model and its options. It is never closed here."""
 
     _made: tuple[tuple[Any, ...], Reranker] | None = PrivateAttr(default=None)
