@@ -93,7 +93,7 @@ def _exceeded_limit(error: Exception) -> str:
 
 
 _ADVICE = (
-    (re.compile("refused"), "check that a server runs at this address"),
+    (re.compile("refused|connection attempts failed"), "check that a server runs at this address"),
     (re.compile("certificate", re.IGNORECASE), "pass ssl_verify= with the file of its certificate authority"),
     (re.compile("WRONG_VERSION_NUMBER"), "the server may speak http, not https"),
     (re.compile("[Nn]ame|getaddrinfo|address associated"), "check the host in api_base"),
