@@ -54,6 +54,7 @@ class VoyageStandIn:
 
     Attributes:
         paid: How often each query was executed.
+        deleted: Ids of the files that were deleted.
         batches: All batches, the newest last.
         line: Gets a query and the number of its batch, and returns the error line of a request that fails, or `None`.
         ends_as: The status of batches that end; `failed` ones execute nothing, `cancelled` ones every second request.
@@ -66,6 +67,7 @@ class VoyageStandIn:
         self.polls = polls
         self.paid: Counter[str] = Counter()
         self.files: dict[str, bytes] = {}
+        self.deleted: list[str] = []
         self.batches: list[Submitted] = []
         self.line: Callable[[str, int], dict[str, Any] | None] = lambda _query, _number: None
         self.ends_as = "completed"
@@ -99,7 +101,10 @@ class VoyageStandIn:
         match exchange.request.method, parts.path.removeprefix("/v1/").split("/"):
             case "POST", ["files"]:
                 exchange.respond(200, self._upload(exchange.request.body))
-            case "GET", ["files", name, "content"] if name in self.files:
+            case "POST", ["files", "delete"]:
+                self.deleted += exchange.request.json["file_ids"]
+                exchange.respond(200, {"success": True, "file_ids": exchange.request.json["file_ids"]})
+            case "GET", ["files", name, "content"] if name in self.files and name not in self.deleted:
                 if self.redirects_to is None:
                     exchange.respond(200, self.files[name], {"content-type": "text/plain"})
                 else:

@@ -83,6 +83,37 @@ class Open:
         return self.is_read and len(self.journal.done) >= self.read
 
 
+class _Again:
+    """Reads chunks of a file a second time: one pass if they come in their order, as Parquet has to be decoded for it.
+
+    Args:
+        file: The file.
+        work: How it is read.
+        marks: Where its chunks end.
+    """
+
+    def __init__(self, file: InputFile, work: Work, marks: Mapping[int, Mark]) -> None:
+        self._key = file.key
+        self._number = -1
+        self._chunks = file.format.chunks(Path(file.path), work.columns, work.chunk_rows, self._is_wanted, marks)
+
+    def is_before(self, key: Key) -> bool:
+        """Whether a chunk is still to come."""
+        return (self._key, self._number) < key and self._key == key.file
+
+    def chunk(self, number: int) -> Chunk:
+        """A chunk that is still to come."""
+        self._number = number
+        return next(self._chunks)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._chunks.close()
+
+    def _is_wanted(self, number: int) -> bool:
+        return number == self._number
+
+
 class Chunks:
     """The chunks of a shard, and what has become of their rows.
 
@@ -96,6 +127,7 @@ class Chunks:
         self._folder, self._manifest = output
         self._meter = meter
         self._counted: set[Key] = set()
+        self._again: _Again | None = None
         self._writer = ThreadPoolExecutor(1, "anyrerank-parts")  # each thread that writes keeps memory of its own
         self.tally = self._manifest.total()
         self.sent = 0
@@ -132,16 +164,17 @@ class Chunks:
                 yield self._opened(file, chunk)
             manifest.seen_end(key, numbers[0] + 1)
 
-    def again(self, key: Key, marks: Marks) -> Generator[Open, None, None]:
-        """One chunk, which was read before; see `left`."""
-        work, file = self._work, next(each for each in self._work.files if each.key == key.file)
-        known = self._marks(key.file, marks)
-        found = file.format.chunks(
-            Path(file.path), work.columns, work.chunk_rows, lambda number: number == key.number, known
-        )
-        for chunk in found:
-            yield self._opened(file, chunk)
-            return
+    def again(self, key: Key, marks: Marks) -> Open:
+        """One chunk, which was read before; see `left`. Its rows must be exhausted before the next call."""
+        file = next(each for each in self._work.files if each.key == key.file)
+        if self._again is None or not self._again.is_before(key):
+            self._close_again()
+            self._again = _Again(file, self._work, self._marks(key.file, marks))
+        return self._opened(file, self._again.chunk(key.number))
+
+    def _close_again(self) -> None:
+        if self._again is not None:
+            self._again.close()
 
     def _marks(self, file: str, more: Marks) -> Mapping[int, Mark]:
         return {**self._manifest.marks.get(file, {}), **more.get(file, {})}
@@ -182,6 +215,7 @@ class Chunks:
 
     def close(self) -> None:
         """Wait until the parts are written."""
+        self._close_again()
         self._writer.shutdown()
 
     def _commit(self, opened: Open) -> None:

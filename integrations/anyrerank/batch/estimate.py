@@ -12,6 +12,7 @@ from anyrerank._core.engine import Plan
 from anyrerank._core.limits import Limit
 from anyrerank._core.pricing import sum_costs
 from anyrerank._core.types import public
+from anyrerank.batch.counted import counted
 from anyrerank.batch.formats import Sample
 from anyrerank.batch.rows import Columns, Row
 from anyrerank.batch.source import InputFile
@@ -73,8 +74,8 @@ class Estimate:
         tokens = "" if self.tokens is None else f", about {self.tokens:,} tokens"
         cost = "price unknown" if self.dollars is None else f"estimated cost ${self.dollars:,.4f}"
         return (
-            f"{self.model}: {about}{self.rows:,} rows in {self.files} files, {self.requests:,} requests, "
-            f"{self.documents:,} documents{tokens}, {cost}{self._time}"
+            f"{self.model}: {about}{counted(self.rows, 'row')} in {counted(self.files, 'file')}, "
+            f"{counted(self.requests, 'request')}, {counted(self.documents, 'document')}{tokens}, {cost}{self._time}"
         )
 
     @property

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, Protocol
@@ -58,14 +58,14 @@ class Format(Protocol):
 
     def chunks(
         self, path: Path, columns: Columns, size: int, wanted: Callable[[int], bool], marks: Mapping[int, Mark]
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """The wanted chunks of a file, in order.
 
         Args:
             path: The file.
             columns: What to read.
             size: Rows of a chunk.
-            wanted: Gets the number of a chunk.
+            wanted: Gets the number of each chunk, when it is that chunk's turn.
             marks: Where chunks end, as far as it is known.
         """
 

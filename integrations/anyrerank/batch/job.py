@@ -25,7 +25,7 @@ from anyrerank.batch.report import Report
 from anyrerank.batch.runner import Runner
 from anyrerank.batch.settings import Settings, limit_of
 from anyrerank.batch.signals import heard
-from anyrerank.batch.source import Inputs, input_files
+from anyrerank.batch.source import Inputs, input_files, refuse_url
 from anyrerank.batch.submissions import Submissions
 from anyrerank.batch.submitting import SubmittingRunner
 from anyrerank.batch.tally import Tally
@@ -41,6 +41,7 @@ class Job:
 
     def __init__(self, inputs: Inputs, out: str | PathLike[str], reranker: BaseReranker, settings: Settings) -> None:
         settings.check()
+        refuse_url(str(out))
         self.files = input_files(inputs)
         reranker.check()
         self.settings = settings

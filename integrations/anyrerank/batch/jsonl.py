@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -36,7 +36,7 @@ class Jsonl:
 
     def chunks(
         self, path: Path, columns: Columns, size: int, wanted: Callable[[int], bool], marks: Mapping[int, Mark]
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """The wanted chunks; those before that are not wanted are skipped by seeking where it is known how far."""
         with path.open("rb") as file:
             lines, number = _Lines(file), 0

@@ -26,7 +26,7 @@ class Outcome:
         cost_estimated: Whether the cost is computed from estimated usage.
         saved: US dollars that cached scores cost when they were computed, or `None` if unknown.
         cached: How many scores came from a cache.
-        seconds: Duration of the last try.
+        seconds: Duration of the requests of the last try, without waiting for limits.
         deployment: `provider/model` that answered.
         request_id: The provider's id of the last request.
     """
@@ -78,7 +78,7 @@ def answered(response: RerankResponse, attempts: Sequence[Attempt]) -> Outcome:
         cost_estimated=response.cost_estimated,
         saved=response.saved,
         cached=response.cached,
-        seconds=round(response.latency, 6),
+        seconds=round(sum(each.seconds for each in response.attempts), 6),
         deployment=f"{response.provider}/{response.model}",
         request_id=response.request_id,
     )

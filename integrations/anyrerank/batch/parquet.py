@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from itertools import chain, groupby, islice
-from operator import itemgetter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -47,19 +46,20 @@ class Parquet:
         """The first rows, and how many there are."""
         with _opened(path) as file:
             names = _Names(file, path, columns)
-            pieces = _pieces(file, names.all, limit, lambda number: number == 0)
-            rows = chain.from_iterable(_rows(piece, names, path, 0, 0) for _, piece in pieces)
-            return Sample(list(islice(rows, limit)), file.metadata.num_rows, is_exact=True)
+            reader = _Reader(file, names.all)
+            rows = chain.from_iterable(_rows(piece, names, path, 0, 0) for piece in reader.pieces(0, limit))
+            return Sample(list(rows), reader.count, is_exact=True)
 
     def chunks(
         self, path: Path, columns: Columns, size: int, wanted: Callable[[int], bool], marks: Mapping[int, Mark]
-    ) -> Iterator[Chunk]:
+    ) -> Generator[Chunk, None, None]:
         """The wanted chunks; row groups without any are not read."""
         with _opened(path) as file:
             names = _Names(file, path, columns)
-            for number, pieces in groupby(_pieces(file, names.all, size, wanted), key=itemgetter(0)):
+            reader = _Reader(file, names.all)
+            for number in filter(wanted, range(-(-reader.count // size))):
                 chunk = Chunk(number, iter(()))
-                chunk.rows = _chunk_rows(map(itemgetter(1), pieces), names, path, chunk, number * size)
+                chunk.rows = _chunk_rows(reader.pieces(number * size, size), names, path, chunk, number * size)
                 yield chunk
 
     def write(self, file: BinaryIO, kept: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
@@ -111,21 +111,46 @@ def _opened(path: Path) -> Any:
         raise BadRequestError(f"{path} is not a Parquet file ({type(error).__name__})") from None
 
 
-def _pieces(file: Any, names: Sequence[str], size: int, wanted: Callable[[int], bool]) -> Iterator[tuple[int, Any]]:
-    """Batches of rows, cut at the borders of chunks, with the number of the chunk."""
-    after = 0
-    for group in range(file.num_row_groups):
-        at, after = after, after + file.metadata.row_group(group).num_rows
-        if not any(map(wanted, range(at // size, -(-after // size)))):
-            continue
-        for batch in file.iter_batches(_BATCH, row_groups=[group], columns=list(names), use_threads=False):
-            done = 0
-            while done < batch.num_rows:
-                number, place = divmod(at, size)
-                piece = batch.slice(done, size - place)
-                if wanted(number):
-                    yield number, piece
-                done, at = done + piece.num_rows, at + piece.num_rows
+class _Reader:
+    """Reads the rows of a file forwards, and no further than it is asked. Row groups may be skipped.
+
+    Args:
+        file: The file.
+        names: The columns.
+    """
+
+    def __init__(self, file: Any, names: Sequence[str]) -> None:
+        self.count: int = file.metadata.num_rows
+        self._file = file
+        self._names = list(names)
+        self._row = 0
+        self._batches = self._all_batches()
+        self._batch: tuple[int, Any] | None = None
+
+    def pieces(self, start: int, count: int) -> Iterator[Any]:
+        """The rows from `start` on, at most `count`; `start` is not before a row that was read."""
+        self._row, stop = start, min(start + count, self.count)
+        while self._row < stop:
+            if self._batch is None or self._row >= self._batch[0] + self._batch[1].num_rows:
+                self._batch = next(self._batches)
+                continue
+            first, batch = self._batch
+            piece = batch.slice(self._row - first, stop - self._row)
+            self._row += piece.num_rows
+            yield piece
+
+    def _all_batches(self) -> Iterator[tuple[int, Any]]:
+        """Decoded rows with the number of the first one; those before `_row` are decoded in its row group only."""
+        end = 0
+        for group in range(self._file.num_row_groups):
+            at, end = end, end + self._file.metadata.row_group(group).num_rows
+            if self._row >= end:
+                continue
+            for batch in self._file.iter_batches(_BATCH, row_groups=[group], columns=self._names, use_threads=False):
+                yield at, batch
+                at += batch.num_rows
+                if self._row >= end:
+                    break
 
 
 def _chunk_rows(pieces: Iterator[Any], names: _Names, path: Path, chunk: Chunk, before: int) -> Iterator[Row]:

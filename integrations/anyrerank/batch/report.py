@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anyrerank._core.types import public
+from anyrerank.batch.counted import counted
 from anyrerank.batch.folder import Folder
 from anyrerank.batch.journal import outcomes_in
 from anyrerank.batch.manifest import Manifest
@@ -84,11 +85,12 @@ class Report:
 
     def __str__(self) -> str:
         each = ", ".join(f"{name} {count}" for name, count in sorted(self.errors.items()))
-        failed = f", {self.failed} of them failed ({each})" if self.failed else ""
-        unknown = f" and {self.unknown_costs} rows of unknown cost" if self.unknown_costs else ""
+        failed = f", {self.failed:,} of them failed ({each})" if self.failed else ""
+        unknown = f" and {counted(self.unknown_costs, 'row')} of unknown cost" if self.unknown_costs else ""
         saved = f", ${self.saved:.4f} saved by the cache" if self.saved else ""
-        waiting = f", {self.waiting} rows at the batch API" if self.waiting else ""
-        text = f"{self.rows} rows done{failed}{waiting}; {self.attempts} requests, ${self.cost:.4f}{unknown}{saved}"
+        waiting = f", {counted(self.waiting, 'row')} at the batch API" if self.waiting else ""
+        sent = f"{counted(self.attempts, 'request')}, ${self.cost:,.4f}{unknown}{saved}"
+        text = f"{counted(self.rows, 'row')} done{failed}{waiting}; {sent}"
         if self.complete:
             return f"complete: {text}"
         return f"stopped: {self.stopped}; {text}" if self.stopped else f"not complete: {text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import importlib
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
@@ -19,6 +20,8 @@ _JSONL = (".jsonl", ".ndjson")
 _PARQUET = (".parquet", ".pq")
 _END = 1 << 20
 _LONGEST_STEM = 60
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+"""At least two letters, so that it is no drive of Windows; `Path` makes one slash of two."""
 
 
 Inputs: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
@@ -102,6 +105,19 @@ def input_files(inputs: Inputs) -> list[InputFile]:
     return [InputFile.at(path) for path in sorted(paths)]
 
 
+def refuse_url(given: str) -> None:
+    """Raise for the URL of an object store, such as `s3://bucket/rows.jsonl`.
+
+    Raises:
+        BadRequestError: It is one.
+    """
+    if (found := _URL.match(given)) and not Path(given).exists():
+        raise BadRequestError(
+            f"{given} is a URL, and batches need files on this machine and a folder that can be locked: copy the files, "
+            f"mount the {found[1]} store as a folder, or use anyrerank.batch.RerankBatch in Ray Data, Spark, Daft or Dask"
+        )
+
+
 def _paths(given: str) -> list[Path]:
     known = (*_JSONL, *_PARQUET)
     path = Path(given)
@@ -114,7 +130,8 @@ def _paths(given: str) -> list[Path]:
     else:
         found = [each for each in map(Path, glob.glob(given, recursive=True)) if each.is_file()]  # noqa: PTH207  takes any pattern, also an absolute one
         if not found:
-            raise BadRequestError(f"no file matches {given}")
+            refuse_url(given)
+            raise BadRequestError(f"no file matches {given}: check the path, and quote a pattern")
     if other := next((each for each in found if each.suffix not in known), None):
         raise BadRequestError(f"{other} has an unknown format: the name must end in {', '.join(known)}")
     return [each.absolute() for each in found]

@@ -6,10 +6,11 @@ with the batches that the vendor has.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Awaitable, Callable, Generator
-from contextlib import closing
 from functools import partial
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeVar
 
 from anyrerank._core.engine import retryable
@@ -24,6 +25,8 @@ from anyrerank.batch.voyage_batches import WAIT_AFTER_REFUSAL, Batch, Result, li
 from anyrerank.errors import RateLimitError, RerankError
 
 T = TypeVar("T")
+
+_log = logging.getLogger("anyrerank")
 
 _POLL_SECONDS = 30.0
 _MOST_OPEN = 50
@@ -155,8 +158,7 @@ class SubmittingRunner:
         if batch is not None:
             self._submissions.submitted(submission, batch)
             return
-        with closing(self._chunks.again(submission.key, self._submissions.marks)) as found:
-            requests = await self._requests(next(found))
+        requests = await self._requests(self._chunks.again(submission.key, self._submissions.marks))
         if requests is None:
             self._submissions.collected(submission)
         else:
@@ -208,7 +210,7 @@ class SubmittingRunner:
     async def _collect(self) -> bool:
         """Write down the results of the batches that have ended, and say whether there were any."""
         is_news = False
-        for each in list(self._submissions.open.values()):
+        for each in sorted(self._submissions.open.values(), key=attrgetter("key")):
             if each.batch is None or self._pace.stopped:
                 continue
             batch = await self._call(partial(self._api.vendor.get, each.batch))
@@ -223,22 +225,30 @@ class SubmittingRunner:
             results.update(results_in(await self._call(partial(self._api.vendor.download, file))))
         self._api.answers.take(batch.id, results)
         is_last = not batch.is_broken_off and self._submissions.tries[submission.key] + 1 >= _TRIES
-        with closing(self._chunks.again(submission.key, self._submissions.marks)) as found:
-            opened = next(found)
-            for row in opened.chunk.rows:
-                opened.read += 1
-                if row.index in opened.journal.done:
-                    continue
-                if (outcome := await self._api.outcome(row, is_last=is_last)) is not None:
-                    self._chunks.record(opened, row.index, outcome)
-            await self._end(opened)
+        opened = self._chunks.again(submission.key, self._submissions.marks)
+        for row in opened.chunk.rows:
+            opened.read += 1
+            if row.index in opened.journal.done:
+                continue
+            if (outcome := await self._api.outcome(row, is_last=is_last)) is not None:
+                self._chunks.record(opened, row.index, outcome)
+        await self._end(opened)
         self._submissions.collected(submission)
         if batch.is_broken_off:
             errors = f": {', '.join(batch.errors[:5])}" if batch.errors else ""
             self.stopped = self.stopped or f"the vendor reports batch {batch.id} as {batch.status}{errors}"
-        elif not opened.is_done:
+            return
+        if not opened.is_done:
             self._left.close()
             self._left, self._is_any_left = self._all_left(), True
+        await self._delete_files(batch)
+
+    async def _delete_files(self, batch: Batch) -> None:
+        """Delete the texts and the results that the vendor stores: what is needed of them is on the disk."""
+        try:
+            await self._api.vendor.delete([*filter(None, (batch.input,)), *batch.files])
+        except RerankError as error:
+            _log.warning("the files of batch %s stay at the vendor until they expire: %s", batch.id, error)
 
     async def _end(self, opened: Open) -> None:
         """Close a chunk whose rows were read: with its part, if they are all done."""

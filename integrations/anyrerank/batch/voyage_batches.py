@@ -11,6 +11,7 @@ What it is used for here is in Voyage's documentation, as read in November 2026:
   have up to 512 characters. https://docs.voyageai.com/reference/list-batches: pages of up to 100 batches, with `after`.
 - https://docs.voyageai.com/reference/retrieve-file-content: its example follows redirects, and so does `download`.
   https://docs.voyageai.com/reference/retrieve-file: files are kept for 30 days.
+  https://docs.voyageai.com/reference/bulk-delete-files: deletes several files at once.
 """
 
 from __future__ import annotations
@@ -60,12 +61,14 @@ class Batch:
         id: The vendor's id.
         status: Such as `in_progress` or `completed`.
         files: Ids of the files with results and errors.
+        input: Id of the file with the requests.
         errors: Why it was refused: code and line of each error. The message is left out, because it may quote a text.
     """
 
     id: str
     status: str
     files: Sequence[str] = ()
+    input: str | None = None
     errors: Sequence[str] = ()
 
     @property
@@ -159,7 +162,13 @@ class VoyageBatches:
         """A batch."""
         found = await self._json(self._request("GET", f"batches/{batch}"), needed="status")
         files = [str(found[name]) for name in ("output_file_id", "error_file_id") if found.get(name)]
-        return Batch(id=batch, status=str(found["status"]), files=files, errors=list(_problems(found.get("errors"))))
+        return Batch(
+            id=batch,
+            status=str(found["status"]),
+            files=files,
+            input=found.get("input_file_id"),
+            errors=list(_problems(found.get("errors"))),
+        )
 
     async def download(self, file: str) -> bytes:
         """The content of a file. The key goes to no other host than the API's."""
@@ -176,6 +185,17 @@ class VoyageBatches:
         if response.status != 200:
             raise self._provider.error(_NOTHING, response)
         return response.content
+
+    async def delete(self, files: Sequence[str]) -> None:
+        """Delete files.
+
+        Raises:
+            RerankError: They were not deleted.
+        """
+        content = orjson.dumps({"file_ids": files})
+        response = await self._response(self._request("POST", "files/delete", content=content))
+        if response.status != 200:
+            raise self._provider.error(_NOTHING, response)
 
     def _request(
         self,

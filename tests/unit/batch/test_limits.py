@@ -70,10 +70,11 @@ def test_waiting_does_not_use_up_the_timeout(
 
 def test_the_timeout_of_a_deployment_counts_from_the_turn_on(rows: Path, tmp_path: Path) -> None:
     with StubServer() as server:
-        params = {"model": "cohere/m", "api_base": server.url, "api_key": "k", "timeout": 0.5}
+        params = {"model": "cohere/m", "api_base": server.url, "api_key": "k", "timeout": 2.0}
         router = Router([{"model_name": "r", "litellm_params": params}])
-        report = run(rows, tmp_path / "out", router, rpm=3_000, in_flight=64)
+        report = run(rows, tmp_path / "out", router, rpm=1_200, in_flight=64)
     assert (report.exit_code, report.attempts) == (0, 100)
+    assert max(each["seconds"] for each in parts(tmp_path / "out")) < 2.0  # the last of 64 rows waits for 3 seconds
 
 
 def test_requests_of_a_row_that_is_split_wait_too(

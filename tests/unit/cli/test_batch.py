@@ -40,7 +40,7 @@ def batch(stub: StubServer, tmp_path: Path) -> Callable[..., Any]:
 def test_batch_announces_runs_and_reports(batch: Callable[..., Any], stub: StubServer, tmp_path: Path) -> None:
     done = batch("--yes", "--rpm", "6000000")
     assert done.exit_code == 0, done.output
-    assert "25 rows in 1 files, 25 requests, 75 documents, estimated cost $0.0250, 1 min at 6e+06" in done.stderr
+    assert "25 rows in 1 file, 25 requests, 75 documents, estimated cost $0.0250, 1 min at 6e+06" in done.stderr
     assert done.stdout.startswith("complete: 25 rows done; 25 requests, $0.0250")
     assert ids(tmp_path / "out") == expected(25)
     status = run("batch", "--status", str(tmp_path / "out"), "--json")

@@ -96,6 +96,7 @@ def test_a_batch_that_is_refused_stops_the_run_without_its_texts(
     assert (report.exit_code, report.rows) == (4, 0)
     assert report.stopped is not None
     assert "failed: invalid_request in line 2" in report.stopped
+    assert vendor.deleted == []  # so that the line can be looked at
     assert "planet" not in report.stopped
     vendor.ends_as = "completed"
     assert go().exit_code == 0

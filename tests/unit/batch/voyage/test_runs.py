@@ -51,6 +51,38 @@ def test_rows_are_what_single_requests_give_at_a_third_less(
     assert {each["request_id"] for each in here} == {each.id for each in vendor.batches}
 
 
+def test_the_files_of_a_batch_are_deleted_once_its_results_are_on_the_disk(
+    vendor: VoyageStandIn, go: Callable[..., Report], out: Path
+) -> None:
+    written: list[int] = []
+
+    def look(exchange: Exchange) -> None:
+        if exchange.request.target == "/v1/files/delete":
+            written.append(status(out).rows)
+        vendor.handle(exchange)
+
+    vendor.server.handler = look
+    assert go().complete
+    assert written == [10, 20, 25]
+    assert sorted(vendor.deleted) == sorted(vendor.files)
+
+
+def test_files_that_cannot_be_deleted_are_named_in_a_warning(
+    vendor: VoyageStandIn, go: Callable[..., Report], caplog: pytest.LogCaptureFixture
+) -> None:
+    def refuse(exchange: Exchange) -> None:
+        if exchange.request.target == "/v1/files/delete":
+            exchange.respond(500, {"detail": "Which planet is red?"})
+        else:
+            vendor.handle(exchange)
+
+    vendor.server.handler = refuse
+    assert go().exit_code == 0
+    assert len(vendor.batches) == 3
+    warnings = [each.getMessage() for each in caplog.records if "stay at the vendor" in each.getMessage()]
+    assert [batch.id in warning for batch, warning in zip(vendor.batches, warnings, strict=True)] == [True] * 3
+
+
 def test_a_finished_job_asks_nothing(vendor: VoyageStandIn, go: Callable[..., Report]) -> None:
     go()
     seen = len(vendor.server.requests)
@@ -220,6 +252,41 @@ def test_parquet_goes_in_and_out(vendor: VoyageStandIn, tmp_path: Path, out: Pat
     found = [each for path in sorted(out.glob("*.parquet")) for each in pq.read_table(path).to_pylist()]
     assert [each["id"] for each in found] == [f"r{number}" for number in range(ROWS)]
     assert all(len(each["ranking"]) == 3 for each in found)
+
+
+@pytest.mark.parametrize(("polls", "passes"), [([0, 0, 0, 0], 3), ([3, 2, 1, 0], 6)], ids=["in order", "reversed"])
+def test_a_row_group_is_read_again_only_for_batches_that_end_out_of_order(
+    vendor: VoyageStandIn,
+    tmp_path: Path,
+    out: Path,
+    clock: Clock,
+    *,
+    monkeypatch: pytest.MonkeyPatch,
+    polls: list[int],
+    passes: int,
+) -> None:
+    """One pass for the estimate, one for the submission, and one or more for the results."""
+    pq, pa = pytest.importorskip("pyarrow.parquet"), pytest.importorskip("pyarrow")
+    pq.write_table(pa.Table.from_pylist([row(number) for number in range(1_150)]), tmp_path / "rows.parquet")
+    read = pq.ParquetFile.iter_batches
+    seen: list[object] = []
+
+    def counting(file: Any, *arguments: Any, **options: Any) -> Any:
+        seen.append(file)
+        return read(file, *arguments, **options)
+
+    def handle(exchange: Exchange) -> None:
+        vendor.polls = polls[min(len(vendor.batches), 3)]
+        vendor.handle(exchange)
+
+    vendor.server.handler = handle
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", counting)
+    assert run(tmp_path / "rows.parquet", out, voyage(vendor.url), via="batch-api", chunk_rows=290).complete
+    assert len(seen) == passes
+    found = [each for path in sorted(out.glob("*.parquet")) for each in pq.read_table(path).to_pylist()]
+    assert [each["id"] for each in found] == [f"r{number}" for number in range(1_150)]
+    assert {each["error"] for each in found} == {None}
+    assert set(vendor.paid.values()) == {1}
 
 
 async def test_cancelled_run_leaves_the_batches_to_the_next_one(vendor: VoyageStandIn, rows: Path, out: Path) -> None:
