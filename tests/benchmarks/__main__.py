@@ -18,6 +18,7 @@ _MODULES = {
     "own_time": "own_time",
     "memory": "memory",
     "offline": "offline",
+    "offline_speed": "offline_speed",
     "router": "routing",
     "cache": "caching",
     "ledger": "spending",

@@ -142,7 +142,7 @@ def test_garbage_in_journal_and_manifest_is_left_out(stub: StubServer, rows: Pat
 
 
 def test_killed_at_each_request_to_a_batch_api_no_row_is_paid_twice(tmp_path: Path) -> None:
-    """The vendor has done what was asked, and the process ends before it knows: uploads, batches, results, deletions."""
+    """The vendor has done what was asked, and the process ends before it knows: uploads, batches, results, deletion."""
     path = write_rows(tmp_path / "rows.jsonl", map(row, range(20)))
     kills = 0
     while _killed_at(kills, path, tmp_path / str(kills)):

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from anyrerank._core.client import BaseReranker
+from anyrerank._core.client import BaseReranker, Configured
 from anyrerank._core.engine import causes, is_final, retryable
 from anyrerank._core.limits import Limit
 from anyrerank._core.types import Attempt
@@ -72,13 +72,13 @@ class Asker:
         limit: Limit | None,
         is_proven: bool,
     ) -> None:
-        self._reranker = reranker
+        # One request of a row at a time: so as many requests are in flight as rows.
+        options = {"return_documents": False, "on_error": "raise", "max_concurrency": 1, "max_retries": 0}
+        self._reranker = Configured(reranker, {**overrides, **options})
         self._pace = pace
         self._max_wait = max_wait
         self._is_proven = is_proven
         self._limits = [each for each in (reranker.options.limit, limit) if each is not None]
-        # One request of a row at a time: so as many requests are in flight as rows.
-        self._options = {**overrides, "return_documents": False, "on_error": "raise", "max_concurrency": 1}
 
     async def outcome(self, row: Row) -> Outcome:
         """The outcome of a row.
@@ -90,13 +90,14 @@ class Asker:
         if row.problem is not None:
             return failed(row.problem)
         attempts: list[Attempt] = []
-        options = {**self._options, **row.options, "max_retries": 0}
+        options = dict(row.options)
         began, answers, tries = time.monotonic(), self._pace.answers, 0
         while True:
             try:
                 await self._pace.enter()
                 try:
-                    options["limit"] = RowTurns(self._limits, self._pace) if self._limits else None
+                    if self._limits:
+                        options["limit"] = RowTurns(self._limits, self._pace)
                     response = await self._reranker.arerank(row.query, row.documents, **options)
                 finally:
                     self._pace.leave()

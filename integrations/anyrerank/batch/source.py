@@ -113,8 +113,8 @@ def refuse_url(given: str) -> None:
     """
     if (found := _URL.match(given)) and not Path(given).exists():
         raise BadRequestError(
-            f"{given} is a URL, and batches need files on this machine and a folder that can be locked: copy the files, "
-            f"mount the {found[1]} store as a folder, or use anyrerank.batch.RerankBatch in Ray Data, Spark, Daft or Dask"
+            f"{given} is a URL, and batches need files and a folder on this machine: copy the files, mount the "
+            f"{found[1]} store as a folder, or use anyrerank.batch.RerankBatch in Ray Data, Spark, Daft or Dask"
         )
 
 

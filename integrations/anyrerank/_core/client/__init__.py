@@ -3,6 +3,7 @@
 from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
+from anyrerank._core.client.configured import Configured
 from anyrerank._core.client.elsewhere import Elsewhere
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
@@ -24,6 +25,7 @@ from anyrerank._core.client.status import DeploymentStatus
 __all__ = [
     "Bar",
     "BaseReranker",
+    "Configured",
     "DeploymentStatus",
     "Elsewhere",
     "FunctionKeywords",
