@@ -19,6 +19,8 @@ _MODULES = {
     "memory": "memory",
     "offline": "offline",
     "offline_speed": "offline_speed",
+    "offline_kills": "offline_kills",
+    "engines": "in_engines",
     "router": "routing",
     "cache": "caching",
     "ledger": "spending",

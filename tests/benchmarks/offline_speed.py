@@ -46,7 +46,9 @@ def run() -> list[Figure]:
     ideal = _AT_ONCE / _DELAY
     return [
         within_ratio("offline_speed", "CPU of a row, arerank alone", *_medians(batch, calls), "ms", limit=1.2),
-        reaches_ratio("offline_speed", "rows/s, aiohttp with Parquet", *_medians(walls[0], walls[2]), "req/s", limit=0.55),
+        reaches_ratio(
+            "offline_speed", "rows/s, aiohttp with Parquet", *_medians(walls[0], walls[2]), "req/s", limit=0.55
+        ),
         reaches_ratio("offline_speed", "rows per CPU second, the same", *_rates(batch, floor), "req/s", limit=0.55),
         reaches_ratio(
             "offline_speed", "rows/s at 200 ms, 64 in flight", _SLOW_ROWS / slow[0][1], ideal, "req/s", limit=0.95
