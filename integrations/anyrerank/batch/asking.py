@@ -10,7 +10,7 @@ from typing import Any
 from anyrerank._core.client import BaseReranker, Configured
 from anyrerank._core.engine import causes, is_final, retryable
 from anyrerank._core.limits import Limit
-from anyrerank._core.types import Attempt
+from anyrerank._core.types import Attempt, RerankResponse
 from anyrerank.batch.outcomes import Outcome, answered, failed
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.rows import Row
@@ -94,13 +94,7 @@ class Asker:
         began, answers, tries = time.monotonic(), self._pace.answers, 0
         while True:
             try:
-                await self._pace.enter()
-                try:
-                    if self._limits:
-                        options["limit"] = RowTurns(self._limits, self._pace)
-                    response = await self._reranker.arerank(row.query, row.documents, **options)
-                finally:
-                    self._pace.leave()
+                response = await self._asked(row, options)
             except RerankError as error:
                 tries += 1
                 attempts += error.attempts
@@ -123,6 +117,16 @@ class Asker:
                 return answered(response, attempts)
             if not _is_of_all(passing):
                 await self._pace.rest(wait)
+
+    async def _asked(self, row: Row, options: dict[str, Any]) -> RerankResponse:
+        """The answer to one call, at the turn of the row."""
+        await self._pace.enter()
+        try:
+            if self._limits:
+                options["limit"] = RowTurns(self._limits, self._pace)
+            return await self._reranker.arerank(row.query, row.documents, **options)
+        finally:
+            self._pace.leave()
 
     def _is_suspect(self, error: RerankError) -> bool:
         """Whether the server may be the wrong one: it answers with nonsense, or refused every row so far."""
