@@ -165,3 +165,24 @@ def test_client_that_does_not_read_its_answer_loses_the_connection() -> None:
 
     assert status_of(answer) == 200
     assert len(answer) < len(body)
+
+
+def test_an_answer_that_is_not_read_is_a_request_in_flight() -> None:
+    """So a client that asks for large answers and reads none of them cannot fill the memory."""
+    body = httpx.Request("POST", "http://any", json={"query": "a", "documents": ["a" * 10_000] * 1000}).content
+    with running(gateway_of(master_key=None, settings={"max_held_mb": 15})) as url, connected(url) as connection:
+        connection.sendall(request(body=body))
+        with httpx.Client(base_url=url) as client:
+            while 'route="/rerank",status="200"' not in client.get("/metrics").text:
+                pass
+            unread = client.get("/metrics").text
+            refused = client.post("/rerank", content=body)
+            assert status_of(received(connection)) == 200
+            while "anyrerank_in_flight 0.0" not in client.get("/metrics").text:
+                pass
+            served = client.post("/rerank", content=body)
+
+    assert "anyrerank_in_flight 1.0" in unread
+    assert "anyrerank_held_bytes 0.0" not in unread
+    assert refused.status_code == 503
+    assert served.status_code == 200

@@ -42,6 +42,7 @@ class Connection(HttpToolsProtocol):
         super().__init__(**arguments)
         self._host = host
         self._timer: TimerHandle | None = None
+        self._reading: TimerHandle | None = None
         self._in_headers = False
         self._unparsed = 0
         self._refusal = 400
@@ -53,8 +54,9 @@ class Connection(HttpToolsProtocol):
         self._watch()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the time."""
+        """Forget the times."""
         self._unwatch()
+        self._watch_reading(is_paused=False)
         self._host.connections -= 1
         super().connection_lost(exc)
 
@@ -93,6 +95,16 @@ class Connection(HttpToolsProtocol):
         if self._host.draining:
             self.cycle.keep_alive = False  # or the next request could arrive while the connection is being closed
 
+    def pause_writing(self) -> None:
+        """Start the time in which the client must read what it was sent."""
+        super().pause_writing()
+        self._watch_reading(is_paused=True)
+
+    def resume_writing(self) -> None:
+        """The client has read it."""
+        super().resume_writing()
+        self._watch_reading(is_paused=False)
+
     def on_response_complete(self) -> None:
         """Let the client read the rest of the answer, but not forever."""
         super().on_response_complete()
@@ -125,6 +137,12 @@ class Connection(HttpToolsProtocol):
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _watch_reading(self, *, is_paused: bool) -> None:
+        if self._reading is not None:
+            self._reading.cancel()
+        wait = self._host.service.settings.body_seconds
+        self._reading = self.loop.call_later(wait, self.transport.abort) if is_paused else None
 
     def _too_slow(self) -> None:
         if self._unparsed:

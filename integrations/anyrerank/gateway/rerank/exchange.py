@@ -6,6 +6,7 @@ import asyncio
 import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -27,6 +28,9 @@ from anyrerank.gateway.rerank.service import Service, check_scales, options_of_c
 from anyrerank.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
+
+_LARGE = 2**16
+"""Bytes of an answer for which the server does not wait until the client has read them."""
 
 _END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
 
@@ -98,11 +102,15 @@ class RerankEndpoint:
         self._noted = Noted()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
+        """Answer a request. It keeps its place until its client has read the answer."""
+        async with AsyncExitStack() as held:
+            await self._answer(scope, receive, send, held)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send, held: AsyncExitStack) -> None:
         exchange = Exchange(route=self._route, dialect=self._dialect, request_id=request_id_of(scope))
         headers: Mapping[str, str]
         try:
-            body = await self._answered(exchange, scope, receive)
+            body = await self._answered(exchange, scope, receive, held)
             headers = _headers(exchange)
             exchange.status = 200
         except GatewayError as error:
@@ -120,19 +128,20 @@ class RerankEndpoint:
         if exchange.status != 499:
             await respond(send, exchange.status, body, {"x-request-id": exchange.request_id, **headers})
 
-    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive) -> bytes:
+    async def _answered(self, exchange: Exchange, scope: Scope, receive: Receive, held: AsyncExitStack) -> bytes:
         service = self._host.service
         exchange.caller = caller = service.access.caller(scope)
         # The key first: a caller without one, or at its limit, must not take a place.
-        async with caller.present(), self._host.admission.place() as hold:
-            exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
-            exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
-            options = _options(asked, scope, caller, service, scales_of(reranker))
-            async with caller.admitted(asked, options, reranker.options) as grant:
-                if is_dry_run(scope):
-                    return await self._estimated(service, exchange.model, reranker, asked, options)
-                call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
-                response = await self._response(exchange, call, receive, grant)
+        await held.enter_async_context(caller.present())
+        hold = await held.enter_async_context(self._host.admission.place())
+        exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
+        exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
+        options = _options(asked, scope, caller, service, scales_of(reranker))
+        async with caller.admitted(asked, options, reranker.options) as grant:
+            if is_dry_run(scope):
+                return await self._estimated(service, exchange.model, reranker, asked, options)
+            call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
+            response = await self._response(exchange, call, receive, grant)
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
         self._noted.ignored(exchange.dialect.name, asked.ignored)
@@ -294,6 +303,9 @@ async def respond(
     lines = [(b"content-type", content_type.encode()), (b"content-length", str(len(body)).encode())]
     lines += [(name.encode("latin-1"), value.encode("latin-1", "replace")) for name, value in headers.items()]
     await send({"type": "http.response.start", "status": status, "headers": lines})
+    if len(body) > _LARGE:
+        await send({"type": "http.response.body", "body": body, "more_body": True})
+        body = b""  # which is sent when most of the answer was read
     await send({"type": "http.response.body", "body": body})
 
 
