@@ -138,6 +138,7 @@ def test_failure_of_the_vendor(name: str, happens: Any, status: int, headers: di
     assert answer.json().keys() == names
     assert {name: answer.headers[name] for name in headers} == headers
     assert QUERY not in answer.text
+    assert "says no" not in answer.text
     assert "vendor-key" not in answer.text
 
 

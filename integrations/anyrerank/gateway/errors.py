@@ -21,6 +21,7 @@ from anyrerank.errors import (
     BudgetExceededError,
     ConfigurationError,
     GuardrailRaisedError,
+    InternalServerError,
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
@@ -121,12 +122,20 @@ def described(error: RerankError) -> str:
 
 
 def _message(error: RerankError) -> str:
-    """The message for a client, which need not know the addresses and the keys behind the gateway."""
+    """The message for a client, which need not know the addresses, accounts and keys behind the gateway.
+
+    The words of a vendor about a wrong request are for the client. Those about its limits, models and faults may name
+    the account of the gateway: they are in the log.
+    """
     where = f"{error.provider}/{error.model}"
     if isinstance(error, APIConnectionError):
         return f"{where} cannot be reached"
     if isinstance(error, AuthenticationError | PermissionDeniedError) and error.status_code is not None:
         return f"{where} refused the key of the gateway"
+    if error.status_code is not None and isinstance(error, RateLimitError):
+        return f"{where} answered {error.status_code}, because a limit of it is reached; try again later"
+    if error.status_code is not None and isinstance(error, NotFoundError | InternalServerError | APITimeoutError):
+        return f"{where} answered {error.status_code}; the log of the gateway has its message"
     if isinstance(error, StateUnavailableError):
         return "it is not known whether a budget allows this call, because the gateway cannot read it; try again"
     return for_operator(error.message)
