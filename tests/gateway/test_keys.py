@@ -139,6 +139,7 @@ def test_key_sees_itself_and_no_other(gateway: Running) -> None:
     "fields",
     [
         {"model_max_budget": {"rerank": 1}},
+        {"access_group_ids": ["beta"]},
         {"team_id": "t"},
         {"expires": "2020-01-01"},
         {"allowed_routes": ["/rerank"]},

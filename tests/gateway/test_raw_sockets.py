@@ -2,7 +2,7 @@
 
 import httpx
 import pytest
-from tests.support.gateway import gateway_of, running
+from tests.support.gateway import MASTER_KEY, gateway_of, running
 from tests.support.sockets import BODY, body_of, connected, raw, received, request, status_of
 
 CHUNKED = "Transfer-Encoding: chunked"
@@ -30,6 +30,7 @@ REFUSED = {
     "500 kB of headers": (431, request(*(f"X-{number}: {'a' * 10_000}" for number in range(50)))),
     "1 MB header that does not end": (431, b"POST /rerank HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * 2**20),
     "path of 100 kB": (431, request(start=f"POST /{'a' * 100_000} HTTP/1.1")),
+    "1 MB trailer that does not end": (431, request(CHUNKED, length=False, body=b"0\r\nX: " + b"a" * 2**20)),
     "traversal": (404, request(start="POST /../../etc/passwd HTTP/1.1")),
     "websocket": (400, request("Upgrade: websocket", "Connection: Upgrade", body=b"", close=False)),
 }
@@ -69,6 +70,33 @@ def test_unusual_request_is_answered(data: bytes) -> None:
 
     assert status_of(answer) == 200
     assert body_of(answer)["results"][0]["index"] == 1
+
+
+def test_trailers_are_no_headers() -> None:
+    trailers = f"Authorization: Bearer {MASTER_KEY}\r\nOrigin: http://elsewhere\r\nHost: elsewhere"
+    body = b"%x\r\n%b\r\n0\r\n%b\r\n\r\n" % (len(BODY), BODY, trailers.encode())
+    key = f"Authorization: Bearer {MASTER_KEY}"
+    with running(gateway_of()) as url:
+        without_key = raw(url, request(CHUNKED, length=False, body=body))
+        with_key = raw(url, request(key, CHUNKED, length=False, body=body))
+
+    assert status_of(without_key) == 401
+    assert status_of(with_key) == 200
+
+
+def test_chunks_whose_size_and_content_come_apart_are_read() -> None:
+    chunks = [BODY[start : start + 1000] for start in range(0, len(BODY), 1000)]
+    with running(gateway_of(master_key=None)) as url, connected(url) as connection:
+        connection.sendall(request(CHUNKED, length=False, body=b""))
+        padding = b" " * 20_000
+        for chunk in (*[padding] * 10, *chunks):
+            connection.sendall(b"%x\r\n" % len(chunk))
+            connection.sendall(chunk + b"\r\n")
+        connection.sendall(b"0\r\n")
+        connection.sendall(b"\r\n")
+        answer = received(connection)
+
+    assert status_of(answer) == 200
 
 
 def test_offer_of_http2_as_by_java_keeps_the_body() -> None:

@@ -1,6 +1,7 @@
 """One connection of a client: uvicorn's parser, with the limits that uvicorn does not have.
 
 A client must send the headers of a request within `header_seconds`, in at most 64 KiB and 100 lines, and name its host.
+Trailers after a body are left out, and may be as long as headers.
 A client that does not read its answer loses the connection. While the gateway drains, each answer is the last of its
 connection.
 """
@@ -45,6 +46,9 @@ class Connection(HttpToolsProtocol):
         self._reading: TimerHandle | None = None
         self._in_headers = False
         self._unparsed = 0
+        self._in_trailers = False  # or between the size of a chunk and its content
+        self._had_body = False
+        self._trailing = 0
         self._refusal = 400
 
     def connection_made(self, transport: Any) -> None:
@@ -65,8 +69,11 @@ class Connection(HttpToolsProtocol):
         self._unparsed += len(data)
         if data.find(b"h2c", 0, _SEARCHED) >= 0 and self._between_requests():
             data = _without_upgrade(data)
+        were_trailers, self._had_body = self._in_trailers, False
         super().data_received(data)
-        if self._in_headers and self._unparsed > MAX_HEADER_BYTES:
+        are_trailers = were_trailers and self._in_trailers and not self._had_body
+        self._trailing = self._trailing + len(data) if are_trailers else 0
+        if (self._in_headers and self._unparsed > MAX_HEADER_BYTES) or self._trailing > MAX_HEADER_BYTES:
             self._refuse(431)
         elif self._in_headers or self._is_idle():
             self._watch()
@@ -92,8 +99,23 @@ class Connection(HttpToolsProtocol):
         if self._host.draining:
             self.headers.append((b"connection", b"close"))  # uvicorn answers it in kind, before 0.51 only so
         super().on_headers_complete()
+        self.headers = []  # for trailers, which must not become headers: a proxy in front may not have checked them
         if self._host.draining:
             self.cycle.keep_alive = False  # or the next request could arrive while the connection is being closed
+
+    def on_chunk_header(self) -> None:
+        """The content of a chunk follows, or trailers do."""
+        self._in_trailers = True
+
+    def on_body(self, body: bytes) -> None:
+        """A part of the body."""
+        self._in_trailers, self._had_body = False, True
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """The body and its trailers are here."""
+        self._in_trailers = False
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         """Start the time in which the client must read what it was sent."""

@@ -23,6 +23,8 @@ _KEY_TYPES = ("default", "llm_api")
 _HARMLESS = frozenset({"soft_budget", "send_invite_email", "spend", "tags", "team_alias", "user_id", "user_email"})
 _RESTRICTING = frozenset(
     {
+        "access_group_ids",
+        "agent_id",
         "aliases",
         "auto_rotate",
         "config",
