@@ -105,6 +105,7 @@ def test_tokens_are_estimated_first_and_corrected_after(tmp_path: Path, clock: C
         large = gateway.rerank(key, documents=["word " * 1_000])
         assert (large.status_code, "retry-after" in large.headers) == (429, False)
         assert "fewer or shorter documents" in large.json()["message"]
+        assert gateway.rerank(key, instruction="word " * 1_000).status_code == 429
 
 
 def test_bodies_that_do_not_arrive_are_requests_at_the_same_time(gateway: Running) -> None:

@@ -106,6 +106,14 @@ def test_tokens_are_reserved_by_estimate_and_counted_as_reported(mode: Mode) -> 
         mode.rerank(reranker, QUERY, [text * 50 for text in DOCUMENTS])
 
 
+def test_an_instruction_is_read_with_each_document_and_reserved(mode: Mode) -> None:
+    wire = Wire()
+    reranker = served(mode, wire, "deepinfra/m", budget=Budget(1e-3), input_cost_per_token=1e-6)
+    with pytest.raises(BudgetExceededError):
+        mode.rerank(reranker, QUERY, DOCUMENTS, instruction="word " * 1_000)
+    assert wire.requests == []
+
+
 def test_a_cached_answer_is_free(mode: Mode) -> None:
     budget = Budget(EACH)
     reranker = served(mode, Wire(), budget=budget, cache=MemoryCache())

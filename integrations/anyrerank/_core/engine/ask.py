@@ -239,5 +239,7 @@ def planned(call: Call, deployment: Deployment) -> Plan:
         parts=[part_of(request, start, end) for start, end in zip(starts, ends, strict=True)],
         documents=count,
         units=sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True)),
-        dollars=estimate_cost(deployment.price(), request.query, request.documents, request.rank_fields, starts=starts),
+        dollars=estimate_cost(
+            deployment.price(), request.prompt, request.documents, request.rank_fields, starts=starts
+        ),
     )

@@ -263,7 +263,7 @@ class Deployment:
         Raises:
             UnknownPriceError: The price is unknown.
         """
-        cost = estimate_cost(self.price(), request.query, request.documents, request.rank_fields, starts=starts)
+        cost = estimate_cost(self.price(), request.prompt, request.documents, request.rank_fields, starts=starts)
         if cost is None:
             raise UnknownPriceError(
                 f"a budget needs a price, and the price of {self.name} is not known: pass input_cost_per_query= or "

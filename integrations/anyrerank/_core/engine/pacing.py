@@ -22,7 +22,7 @@ def paced(flow: Flow[Answer], limits: Sequence[Turns], request: RerankRequest, d
         LimitReachedError: It would have to wait for too long.
     """
     counted = any(limit.counts_tokens for limit in limits)
-    estimate = tokens_to_read(request.query, request.documents, request.rank_fields) if counted else 0
+    estimate = tokens_to_read(request.prompt, request.documents, request.rank_fields) if counted else 0
     for limit in limits:
         yield from limit.wait(estimate, deadline.remaining())
     postponed = sum(limit.postponed for limit in limits)

@@ -62,7 +62,7 @@ def estimate_cost(
 
     Args:
         price: The price of the model.
-        query: The query, for prices per token.
+        query: The query, with the instruction if there is one, for prices per token.
         documents: Those that are sent.
         rank_fields: The fields of mapping documents that are ranked on.
         starts: Index of the first document of each request.

@@ -10,7 +10,7 @@ from anyrerank._core.routing.failures import failure_of
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.state import Outcome
 from anyrerank._core.routing.window import Need
-from anyrerank._core.types import Answer, Attempt, reported_tokens, tokens_to_read
+from anyrerank._core.types import Answer, Attempt, prompt_of, reported_tokens, tokens_to_read
 from anyrerank.errors import RerankError
 
 
@@ -18,7 +18,8 @@ def needs_of(call: Call, group: Group, *, counts_tokens: bool) -> dict[Entry, Ne
     """Estimated requests and tokens of a call at each entry; tokens only if one has a limit of them."""
     documents, options = call.candidates.documents, call.options
     counted = counts_tokens or any(entry.terms.tpm for entry in group.entries)
-    tokens = tokens_to_read(call.query, documents, options.rank_fields) if counted else 0
+    prompt = prompt_of(call.query, options.instruction)
+    tokens = tokens_to_read(prompt, documents, options.rank_fields) if counted else 0
     sizes = [options.batch_size or entry.deployment.kind.documents_per_request for entry in group.entries]
     return {
         entry: Need(math.ceil(len(documents) / (size or len(documents))), tokens)

@@ -4,7 +4,7 @@ from anyrerank._core.types.answer import Answer, Scale
 from anyrerank._core.types.documents import Document
 from anyrerank._core.types.public import public
 from anyrerank._core.types.rendering import shortened
-from anyrerank._core.types.request import RerankRequest
+from anyrerank._core.types.request import RerankRequest, prompt_of
 from anyrerank._core.types.response import Attempt, RerankResponse
 from anyrerank._core.types.results import NO_SPANS, Ranking, RerankResult, Results, Spans
 from anyrerank._core.types.surrogates import repaired, repaired_tree
@@ -28,6 +28,7 @@ __all__ = [
     "Spans",
     "Tokens",
     "default_search_units",
+    "prompt_of",
     "public",
     "repaired",
     "repaired_tree",

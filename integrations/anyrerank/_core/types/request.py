@@ -28,3 +28,13 @@ class RerankRequest:
     rank_fields: tuple[str, ...] | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
     extra_body: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def prompt(self) -> str:
+        """What a model reads with each document."""
+        return prompt_of(self.query, self.options.get("instruction"))
+
+
+def prompt_of(query: str, instruction: object) -> str:
+    """What a model reads with each document: the query, and the instruction if there is one."""
+    return f"{instruction} {query}" if isinstance(instruction, str) else query

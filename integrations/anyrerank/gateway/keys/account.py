@@ -9,7 +9,7 @@ from typing import Any
 
 from anyrerank._core.engine import Options
 from anyrerank._core.pricing import Budget
-from anyrerank._core.types import RerankResponse, tokens_to_read
+from anyrerank._core.types import RerankResponse, prompt_of, tokens_to_read
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
@@ -98,9 +98,7 @@ class Account:
         """
         key = self.key
         paid = self._paid(options, defaults)
-        tokens = (
-            0 if key.tpm_limit is None else tokens_to_read(asked.query, asked.documents, options.get("rank_fields"))
-        )
+        tokens = 0 if key.tpm_limit is None else _to_read(asked, options)
         place = await self._limits.count(key, tokens)
         yield _Grant(self, {**options, **paid}, place, tokens)
 
@@ -155,6 +153,12 @@ class _Grant:
 
     def headers(self) -> Mapping[str, str]:
         return self.account.headers()
+
+
+def _to_read(asked: Asked, options: Mapping[str, Any]) -> int:
+    """About how many tokens a request has, for every model that reads its instruction."""
+    prompt = prompt_of(asked.query, options.get("instruction"))
+    return tokens_to_read(prompt, asked.documents, options.get("rank_fields"))
 
 
 def _tokens(response: RerankResponse) -> int | None:
