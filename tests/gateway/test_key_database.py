@@ -205,7 +205,7 @@ def test_end_user_that_is_made_twice_at_once_is_made_once(url: str) -> None:
 
 def test_database_that_was_asked_for_must_work(tmp_path: Path) -> None:
     url = url_of(tmp_path / "missing" / "folder")
-    with pytest.raises(ConfigurationError, match=r"cannot be used.*needs it for keys and spend"):
+    with pytest.raises(ConfigurationError, match=r"cannot be used: .*; check that its folder exists.*needs it"):
         opened(settings(database_url=url))
 
 

@@ -335,3 +335,16 @@ def test_header_does_not_bring_a_client_into_a_network(tmp_path: Path, name: str
 def test_master_key_is_no_virtual_key(gateway: Running) -> None:
     assert gateway.get("/key/info", key=MASTER_KEY).status_code == 404
     assert httpx.post(f"{gateway.url}/rerank", json=ASK, headers=bearer(MASTER_KEY)).status_code == 200
+
+
+def test_what_a_database_says_is_for_the_master_alone(tmp_path: Path) -> None:
+    with serving(tmp_path) as gateway:
+        key = gateway.new_key()
+        file = tmp_path / "keys.db"
+        kept = file.read_bytes()
+        file.write_bytes(b"no database" * 1_000)
+        mine, masters = gateway.get("/spend/keys", key), gateway.get("/spend/keys")
+        file.write_bytes(kept)
+    assert (mine.status_code, masters.status_code) == (503, 503)
+    assert "keys.db" not in mine.text
+    assert "keys.db" in masters.text

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_MASTER_KEY = "LITELLM_MASTER_KEY"
+
 keys = typer.Typer(
     help="Create, list and revoke keys of a gateway. A running gateway applies a change within a second.",
     no_args_is_help=True,
@@ -86,6 +88,10 @@ def create(
     typer.echo(as_json({"key": secret, **key.shown(), **start}) if json else secret)
     if not json and start["budget_reset_at"] is not None:
         typer.echo(f"its budget starts anew at {start['budget_reset_at']}", err=True)
+    if not os.environ.get(_MASTER_KEY):
+        typer.echo(
+            f"keys count at a gateway with a master key: set {_MASTER_KEY} or general_settings.master_key", err=True
+        )
 
 
 @keys.command("list")

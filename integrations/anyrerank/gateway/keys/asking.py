@@ -112,7 +112,9 @@ class Asking:
             except BadRequestError as error:
                 raise bad_request(error.message) from None
             except (DatabaseError, RerankError) as error:
-                raise GatewayError(kind="unavailable", message=str(error)) from None
+                # its words may name the server, which is for who runs the gateway alone
+                message = str(error) if ask.caller.is_master else "the gateway cannot use its database; try again later"
+                raise GatewayError(kind="unavailable", message=message) from None
             return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
 
         return Route(path, Plain(self._host, path, answer), methods=[method])

@@ -56,7 +56,8 @@ class Database:
         except sa.exc.IntegrityError:
             raise
         except SQLAlchemyError as error:
-            raise DatabaseError(f"the database {self} cannot be used: {_reason(error, self.url)}") from None
+            reason = _reason(error, self.url)
+            raise DatabaseError(f"the database {self} cannot be used: {reason}; {_advice(self.url)}") from None
 
     def version(self) -> str | None:
         """The version of its tables; `None` if it has none."""
@@ -164,3 +165,9 @@ def _reason(error: SQLAlchemyError, url: sa.URL) -> str:
     text = " ".join(str(cause).split())[:300]
     secrets = (url.password, *chain(*url.normalized_query.values()))
     return type(cause).__name__ if any(secret in text for secret in secrets if secret) else text
+
+
+def _advice(url: sa.URL) -> str:
+    if url.get_backend_name() == "sqlite":
+        return "check that its folder exists, that this user may write there, and that it is a database of a gateway"
+    return "check that the server runs and can be reached, and user, password and name in the URL"
