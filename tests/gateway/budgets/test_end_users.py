@@ -56,6 +56,14 @@ def test_end_user_in_a_body_of_any_dialect_counts(per_user: Running, path: str, 
     assert [per_user.post(path, MASTER_KEY, **asked).status_code for _ in range(2)] == [200, 429]
 
 
+def test_end_user_in_metadata_is_the_one_of_litellm(per_user: Running) -> None:
+    key = per_user.new_key()
+    assert [per_user.rerank(key, metadata={"user_id": "ann"}).status_code for _ in range(2)] == [200, 429]
+    assert per_user.rerank(key, user="ann", metadata={"user_id": "bob"}).status_code == 429
+    assert per_user.rerank(key, metadata={"tags": ["a"]}).headers["x-anyrerank-ignored"] == "metadata"
+    assert per_user.rerank(key, metadata={"user_id": 7}).status_code == 400
+
+
 def test_pinned_end_user_cannot_be_renamed(per_user: Running) -> None:
     key = per_user.new_key(metadata={"end_user": "ann"})
     assert per_user.rerank(key, user="bob").status_code == 200

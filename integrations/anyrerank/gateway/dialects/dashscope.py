@@ -44,7 +44,7 @@ class DashScope(Dialect):
             model=fields.text("model"),
             top_n=parameters.count("top_n"),
             with_documents=bool(parameters.flag("return_documents")),
-            user=fields.text("user"),
+            user=fields.user(),
             options={} if instruction is None else {"instruction": instruction},
             ignored=(*fields.unread(), *given.unread(), *parameters.unread()),
         )

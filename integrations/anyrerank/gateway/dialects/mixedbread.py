@@ -30,7 +30,7 @@ class Mixedbread(Dialect):
             model=fields.text("model"),
             top_n=fields.count("top_k"),
             with_documents=bool(fields.flag("return_input")),
-            user=fields.text("user"),
+            user=fields.user(),
             options={} if rewrite is None else {"rewrite_query": rewrite},
             settings={} if names is None else {"rank_fields": names},
             ignored=fields.unread(),

@@ -37,7 +37,7 @@ class Nim(Dialect):
             other_names=in_path,
             top_n=fields.count("top_n", "top_k"),
             options=fields.truncation("truncate"),
-            user=fields.text("user"),
+            user=fields.user(),
             ignored=fields.unread(),
         )
 

@@ -41,7 +41,7 @@ class TEI(Dialect):
             top_n=fields.count("top_n"),
             with_documents=bool(fields.flag("return_text", "return_documents")),
             unit_scores=not raw,
-            user=fields.text("user"),
+            user=fields.user(),
             options={
                 **({"raw_scores": True} if raw else {}),
                 **fields.truncation("truncate"),

@@ -33,7 +33,7 @@ class VllmScore(Dialect):
             documents=_documents(fields),
             model=fields.text("model"),
             options={} if (priority := fields.take("priority")) is None else {"priority": priority},
-            user=fields.text("user"),
+            user=fields.user(),
             ignored=fields.unread(),
         )
 

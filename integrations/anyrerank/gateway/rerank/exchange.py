@@ -17,7 +17,7 @@ from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
-from anyrerank.gateway.errors import STATUSES, GatewayError, gateway_error, internal_error
+from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
 from anyrerank.gateway.rerank.admission import Admission, Hold
 from anyrerank.gateway.rerank.answers import ranked
 from anyrerank.gateway.rerank.caller import Caller, Grant
@@ -31,6 +31,8 @@ T = TypeVar("T")
 
 _LARGE = 2**16
 """Bytes of an answer for which the server does not wait until the client has read them."""
+
+_LONGEST_TIMEOUT = 1e9
 
 _END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
 
@@ -200,9 +202,27 @@ def _text_in_header(scope: Scope, name: bytes) -> str | None:
         return text
 
 
+def _timeout(scope: Scope) -> dict[str, float]:
+    """The timeout in LiteLLM's header.
+
+    Raises:
+        GatewayError: It is no number of seconds.
+    """
+    given = header(scope, b"x-litellm-timeout")
+    if given is None:
+        return {}
+    try:
+        seconds = float(given)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < _LONGEST_TIMEOUT:
+        raise bad_request("the header x-litellm-timeout must be a positive number of seconds")
+    return {"timeout": seconds}
+
+
 def request_id_of(scope: Scope) -> str:
     """The id that the client gave its request if it is printable and not too long, otherwise a new one."""
-    given = header(scope, b"x-request-id")
+    given = header(scope, b"x-request-id") or header(scope, b"x-litellm-call-id")
     if given and len(given) <= 128 and given.isascii() and given.isprintable():
         return given
     return uuid.uuid4().hex
@@ -240,7 +260,7 @@ def _options(asked: Asked, scope: Scope, caller: Caller, service: Service, scale
         GatewayError: The scales of the models differ, and the settings refuse that; or the end user has a wrong name.
     """
     check_scales(scales, service.settings)
-    options = {**asked.options, **options_of_call(service, asked.settings)}
+    options = {**asked.options, **options_of_call(service, {**_timeout(scope), **asked.settings})}
     if asked.top_n is not None:
         options["top_n"] = asked.top_n
     user = (
@@ -252,7 +272,7 @@ def _options(asked: Asked, scope: Scope, caller: Caller, service: Service, scale
         options["user"] = checked_end_user(user, "user")
     if "unknown" not in scales and (asked.unit_scores or len(scales) > 1):
         options["score_mode"] = "unit"
-    if service.isolation is not None:
+    if service.isolation is not None and "cache" not in options:
         options["cache"] = service.isolation.of(caller.owner)
     return options
 
@@ -268,6 +288,8 @@ def _headers(exchange: Exchange) -> Mapping[str, str]:
         "x-anyrerank-deployment": f"{response.provider}/{response.model}",
         "x-anyrerank-score-mode": response.score_scale,
     }
+    if response.model_id is not None:
+        headers["x-litellm-model-id"] = _header_value((response.model_id,))
     if response.cost is not None:
         headers["x-anyrerank-cost"] = headers["x-litellm-response-cost"] = f"{response.cost:.12g}"
     if response.cost_estimated:

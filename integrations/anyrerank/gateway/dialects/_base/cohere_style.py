@@ -40,9 +40,9 @@ class CohereStyle(Dialect):
             model=fields.text("model"),
             top_n=fields.count(self.top_n_name),
             with_documents=self.documents_by_default if wanted is None else wanted,
-            user=fields.text("user"),
+            user=fields.user(),
             options=self.options(fields),
-            settings=_given(rank_fields=fields.names("rank_fields"), timeout=_seconds(fields)),
+            settings={**_given(rank_fields=fields.names("rank_fields"), timeout=_seconds(fields)), **_cache(fields)},
             fallbacks=_fallbacks(fields),
             ignored=fields.unread(),
         )
@@ -101,6 +101,15 @@ def _fallbacks(fields: Fields) -> Sequence[str] | None:
     """LiteLLM's `fallbacks`, or none with its `disable_fallbacks`."""
     given = fields.names("fallbacks")
     return () if fields.flag("disable_fallbacks") else given
+
+
+def _cache(fields: Fields) -> dict[str, None]:
+    """No cache with LiteLLM's `cache: {"no-cache": true}`, of which the scores are not stored either."""
+    wanted = fields.body.get("cache")
+    if not isinstance(wanted, Mapping) or True not in (wanted.get("no-cache"), wanted.get("no-store")):
+        return {}
+    fields.take("cache")
+    return {"cache": None}
 
 
 def _seconds(fields: Fields) -> float | None:

@@ -26,7 +26,7 @@ class Asked:
         unit_scores: Whether the client wants scores from 0 to 1.
         user: The end user that the body names.
         options: Options that not every vendor has, such as `instruction`.
-        settings: Options of any call: `rank_fields` and `timeout`.
+        settings: Options of any call: `rank_fields` and `timeout`, and `cache` if there shall be none.
         fallbacks: Names of models to ask if this one fails; `None` for those of the configuration.
         ignored: Names of fields that mean nothing to this dialect.
     """

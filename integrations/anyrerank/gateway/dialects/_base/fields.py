@@ -46,6 +46,12 @@ class Fields:
             return value
         raise self._wrong(names, "a string", value)
 
+    def user(self) -> str | None:
+        """The end user: `user`, or LiteLLM's `metadata.user_id`."""
+        metadata = self.body.get("metadata")
+        in_metadata = isinstance(metadata, Mapping) and metadata.get("user_id") is not None
+        return self.text("user") or (self.section("metadata").text("user_id") if in_metadata else None)
+
     def query(self, *names: str) -> str:
         """A string, or an object with a `text`. It must be there and must not be blank."""
         value = self.take(*names)
