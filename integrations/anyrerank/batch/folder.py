@@ -79,16 +79,22 @@ class Folder:
             self._journals.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(self.manifest_path(shard).with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o666)
         except OSError as error:
-            raise ConfigurationError(f"{self.out} cannot be written: {error.strerror}") from None
+            raise self.unwritable(error) from None
         try:
             try:
                 _lock(descriptor)
             except OSError:
-                raise ConfigurationError(f"another process is running this job in {self.out}") from None
+                raise ConfigurationError(
+                    f"another process is running this job in {self.out}: wait until it has ended, or use another --out"
+                ) from None
             self._check_shards(shard[1])
             yield
         finally:
             os.close(descriptor)
+
+    def unwritable(self, error: OSError) -> ConfigurationError:
+        """The error for a folder that cannot be written."""
+        return ConfigurationError(f"{self.out} cannot be written: {error.strerror}; choose another --out")
 
     def journal(self, file: str, number: int) -> Journal:
         """The journal of a chunk, with what is in it."""

@@ -98,8 +98,8 @@ class Job:
         if self.done.cost + self.estimate.dollars > self.budget * (1 + 1e-9):
             spent = f" on top of ${self.done.cost:,.4f} spent" if self.done.cost else ""
             raise BudgetExceededError(
-                f"the estimated cost of ${self.estimate.dollars:,.4f}{spent} exceeds the budget of "
-                f"${self.budget:,.4f}; nothing was sent"
+                f"the estimated cost of ${self.estimate.dollars:,.4f}{spent} exceeds the budget of ${self.budget:g}; "
+                "nothing was sent: raise the budget, or take fewer rows or a cheaper model"
             )
 
     async def run(self) -> Report:
@@ -144,7 +144,7 @@ class Job:
             for key, number in manifest.done:
                 self.folder.forget(key, number)  # which a kill may have left behind
         except OSError as error:
-            raise ConfigurationError(f"{self.folder.out} cannot be written: {error.strerror}") from None
+            raise self.folder.unwritable(error) from None
         return manifest
 
     def _overrides(self) -> dict[str, Any]:

@@ -142,8 +142,12 @@ def _check_files(files: Mapping[str, Mapping[str, Any]], given: Mapping[str, Inp
     for key, known in files.items():
         if key not in given:
             if Path(known["path"]).exists():
-                raise ConfigurationError(f"{known['path']} belongs to this job: name it as an input as well")
-            raise ConfigurationError(f"{known['path']} belongs to this job and is not there any more")
+                raise ConfigurationError(
+                    f"{known['path']} belongs to this job: name it as an input as well, or use another --out"
+                )
+            raise ConfigurationError(
+                f"{known['path']} belongs to this job and is not there any more: restore it, or use another --out"
+            )
         if not given[key].is_same(known):
             raise ConfigurationError(
                 f"{known['path']} has changed since the job began: restore it, or use another --out"

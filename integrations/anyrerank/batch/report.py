@@ -105,7 +105,7 @@ def status(out: str | Path) -> Report:
     folder = Folder(Path(out))
     manifests = [each for each in folder.manifests() if each.job]
     if not manifests:
-        raise ConfigurationError(f"{out} holds no job of anyrerank batch")
+        raise ConfigurationError(f"{out} holds no job of anyrerank batch: name the --out of one")
     total, journaled = Tally(), Tally()
     for each in manifests:
         total.merge(each.total())
