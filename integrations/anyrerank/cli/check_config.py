@@ -39,13 +39,23 @@ def check_config(path: Path, *, call: bool = False) -> None:
 
     config = config_of_file(path)
     deployments = deployments_of(service_of(config).router)
-    rows = [(name, each.name, _key(each), _price(each)) for name, each in deployments]
+    rows = [*((name, each.name, _key(each), _price(each)) for name, each in deployments), *_wildcards(config)]
     console().print(table(("name", "deployment", "key", "price"), rows))
     for line in _remarks(config):
         typer.echo(without_control_characters(line))
     failed = [*_failed_calls(config)] if call else [each for _, each in deployments if each.fault()]
     if failed or any(each.variable for each in config.left_out):
         raise typer.Exit(1)
+
+
+def _wildcards(config: GatewayConfig) -> Iterator[tuple[str, str, str, str]]:
+    """A row for each entry that stands for many models."""
+    from anyrerank._core.routing import is_wildcard
+
+    for entry in config.router["model_list"]:
+        params = entry["litellm_params"]
+        if is_wildcard(entry["model_name"]):
+            yield entry["model_name"], params["model"], "given" if params.get("api_key") else "", "that of each model"
 
 
 def _failed_calls(config: GatewayConfig) -> Iterator[str]:

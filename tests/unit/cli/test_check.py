@@ -99,6 +99,15 @@ def test_check_of_a_file_with_call_calls_each_deployment(server: Loopback, tmp_p
     assert KEY not in result.output
 
 
+def test_check_of_a_file_lists_entries_that_stand_for_many_models(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    entry = {"model_name": "any/*", "litellm_params": {"model": "voyage/*", "api_key": KEY}}
+    path.write_text(json.dumps({"model_list": [entry]}), encoding="utf-8")
+    result = run("check", str(path), columns=200)
+    assert result.exit_code == 0
+    assert [word in result.stdout for word in ("any/*", "voyage/*", "given", KEY)] == [True, True, True, False]
+
+
 def test_check_of_a_file_refuses_the_options_of_one_model(tmp_path: Path) -> None:
     path = file_of(tmp_path, {"model": "local/lexical"})
     assert "api_key cannot be given with a file" in error_of(run("check", path, "--api-key", KEY))
