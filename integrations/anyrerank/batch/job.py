@@ -29,7 +29,7 @@ from anyrerank.batch.source import Inputs, input_files, refuse_url
 from anyrerank.batch.submissions import Submissions
 from anyrerank.batch.submitting import SubmittingRunner
 from anyrerank.batch.tally import Tally
-from anyrerank.errors import BudgetExceededError, ConfigurationError, UnknownPriceError
+from anyrerank.errors import BudgetExceededError, UnknownPriceError
 
 
 class Job:
