@@ -6,7 +6,8 @@ import asyncio
 import os
 import pickle
 import threading
-from collections.abc import Callable, Coroutine, Iterable, Iterator
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -40,6 +41,32 @@ class Spec:
     max_wait: float
 
 
+class _Together:
+    """The outcomes of rows that came together, once all are there.
+
+    Attributes:
+        outcomes: Gets them, or the error of one.
+    """
+
+    def __init__(self, count: int) -> None:
+        self.outcomes: asyncio.Future[list[Outcome]] = asyncio.get_running_loop().create_future()
+        self._found: dict[int, Outcome] = {}
+        self._count = count
+        if not count:
+            self.outcomes.set_result([])
+
+    def add(self, index: int, outcome: Outcome) -> None:
+        """Keep the outcome of a row."""
+        self._found[index] = outcome
+        if len(self._found) == self._count and not self.outcomes.done():
+            self.outcomes.set_result([self._found[index] for index in range(self._count)])
+
+    def fail(self, error: Exception) -> None:
+        """Fail all of them."""
+        if not self.outcomes.done():
+            self.outcomes.set_exception(error)
+
+
 class Worker:
     """Asks for rows on an event loop in a thread of its own, whichever thread or loop they come from."""
 
@@ -49,6 +76,8 @@ class Worker:
         limit = limit_of(spec.rpm, spec.tpm)
         self._asker = Asker(spec.make(), self._pace, spec.max_wait, {}, limit=limit, is_proven=True)
         self._failed = 0
+        self._waiting: deque[tuple[_Together, Row]] = deque()
+        self._asking: set[asyncio.Task[None]] = set()
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, name="anyrerank-batch", daemon=True).start()
 
@@ -69,21 +98,26 @@ class Worker:
 
     async def _all(self, rows: Iterable[Row]) -> list[Outcome]:
         given = list(rows)
-        found: list[Outcome | None] = [None] * len(given)
-        waiting = iter(given)
+        together = _Together(len(given))
+        self._waiting.extend((together, row) for row in given)
+        while len(self._asking) < min(self._in_flight, len(self._waiting)):
+            task = asyncio.create_task(self._ask())
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        return await together.outcomes
 
-        async def work(rows: Iterator[Row]) -> None:
-            for row in rows:
-                found[row.index] = await self._one(row)
-
-        tasks = [asyncio.create_task(work(waiting)) for _ in range(min(self._in_flight, len(given)))]
-        try:
-            await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        return [each for each in found if each is not None]
+    async def _ask(self) -> None:
+        """Ask for rows while there are any, whichever batch they are of; so as many tasks run as rows are in flight."""
+        while self._waiting:
+            together, row = self._waiting.popleft()
+            if together.outcomes.done():
+                continue  # it failed, or is no longer wanted
+            try:
+                outcome = await self._one(row)
+            except Exception as error:  # noqa: BLE001  raised for the batch
+                together.fail(error)
+            else:
+                together.add(row.index, outcome)
 
     async def _one(self, row: Row) -> Outcome:
         try:
