@@ -5,6 +5,7 @@ import pytest
 from anyrerank.providers._base.sizes import has_no_memory, speaks_of_size
 
 SIZES = """\
+This model's maximum context length is 512 tokens. However, your prompt contains at least 700 input tokens.
 This model's maximum context length is 512 tokens. However, you requested 600 tokens in the input.
 Make sure that `max_model_len` is no smaller than the number of text tokens
 batch size 33 > maximum allowed batch size 32

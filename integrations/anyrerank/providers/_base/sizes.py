@@ -30,7 +30,7 @@ _LIMIT = re.compile(
 _OTHER = re.compile(
     r"quota|credit|balance|billing|budget|spen[dt]|rate.?limit|per (?:min|second|hour|day)|\b[rt]p[mds]\b|concurren"
     r"|overload|time limit|time-?out|timed out|deadline|retries|retry|top_?[nk]\b|max_(?:tokens|chunks)_per_doc"
-    r"|at least|empty|string should have|priority|temperature|余额|额度|频率"
+    r"|at least (?:1|one)\b|empty|string should have|priority|temperature|余额|额度|频率"
 )
 """What else has limits."""
 _OUT_OF_MEMORY = re.compile(
