@@ -96,8 +96,9 @@ class Gateways:
             settings.update(given)
         self.config.write_text(json.dumps(self.document))  # JSON is YAML
 
-    def start(self) -> Replica:
-        made = Replica(self.config)
+    def start(self, *options: str) -> Replica:
+        """One more replica, with options of the command line."""
+        made = Replica(self.config, options)
         self._stack.callback(made.close)
         return made
 
