@@ -36,6 +36,9 @@ class PostgresServer(ServerProcess):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
+        self.largest_file: int | None = None
+        """Bytes: once it was started with that, it fails to write more to a file, as with a full disk. Its log of
+        transactions is in files of 16 MB."""
         programs = _programs()
         if programs is None:
             missing(f"PostgreSQL is not installed: install postgresql; most tests need only {_VARIABLE}")
@@ -61,7 +64,10 @@ class PostgresServer(ServerProcess):
     def command(self, settings: dict[str, str]) -> Sequence[str]:
         own = {"listen_addresses": HOST, "port": str(self.port), "unix_socket_directories": "", "fsync": "off"}
         options = (f"--{name}={value}" for name, value in {**own, **settings}.items())
-        return [self._program("postgres"), "-D", str(self.folder / "data"), *options]
+        command = [self._program("postgres"), "-D", str(self.folder / "data"), *options]
+        if self.largest_file is None:
+            return command
+        return ["/bin/sh", "-c", f'ulimit -S -f {self.largest_file // 512} && exec "$@"', "sh", *command]
 
     def answers(self) -> bool:
         with suppress(psycopg.OperationalError), psycopg.connect(self.url, connect_timeout=2):
