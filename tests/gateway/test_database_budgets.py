@@ -94,7 +94,7 @@ def test_a_new_window_begins_with_nothing_spent(replica: Replica) -> None:
 def test_what_was_spent_before_is_asked_for_once(replica: Replica) -> None:
     asked: list[str | None] = []
 
-    def past(spender: str | None) -> float:
+    def past(spender: str | None, _: float) -> float:
         asked.append(spender)
         return 0.75
 

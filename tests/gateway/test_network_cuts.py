@@ -33,9 +33,7 @@ def database(database_url: str) -> Iterator[Cable]:
 
 
 @pytest.fixture
-def gateways(
-    tmp_path: Path, server: Loopback, redis: Cable, redis_url: str, database: Cable, database_url: str
-) -> Iterator[Gateways]:
+def gateways(tmp_path: Path, server: Loopback, redis_url: str, database_url: str) -> Iterator[Gateways]:
     """Gateways of which those that `behind` starts reach their servers through the cables, and others directly."""
     made = Gateways(tmp_path, server.url, redis_url, database_url, seconds=1.0)
     yield made

@@ -19,7 +19,6 @@ from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.state import RedisState
-from anyrerank.state import budgets as state_budgets
 from anyrerank.testing import StubServer
 
 
@@ -82,11 +81,7 @@ def test_gateway_that_would_not_know_the_keys_of_its_replicas_does_not_start(
             opened(GatewaySettings(), state)  # with the default database
 
 
-def test_what_is_left_of_a_budget_is_shown_once_it_is_known(
-    tmp_path: Path, redis_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state_budgets, "_PAST_SECONDS", 0.0)
-
+def test_what_is_left_of_a_budget_is_shown_once_it_is_known(tmp_path: Path, redis_url: str) -> None:
     def left() -> list[float]:
         (found,) = (each for each in KeyCollector(keyring).collect() if each.name.startswith("anyrerank_budget"))
         return [sample.value for sample in found.samples]

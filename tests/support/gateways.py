@@ -19,13 +19,15 @@ from tests.support.keys import ASK, bearer
 from tests.support.waiting import eventually
 
 MASTER = "sk-master-of-this-test"
+PROGRAM = ("-m", "anyrerank")
+"""What runs a command of anyrerank."""
 
 
 class Replica:
     """A gateway in a process."""
 
-    def __init__(self, config: Path, options: Sequence[str] = ()) -> None:
-        self.process = start(config, options)
+    def __init__(self, config: Path, options: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> None:
+        self.process = start(config, options, program)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert " listens on " in line, line
@@ -102,6 +104,12 @@ class Gateways:
         self._stack.callback(made.close)
         return made
 
+    def skewed(self, seconds: float) -> Replica:
+        """One more replica, whose clock is that far ahead."""
+        made = Replica(self.config, program=(str(Path(__file__).with_name("skewed.py")), str(seconds)))
+        self._stack.callback(made.close)
+        return made
+
     def pair(self) -> tuple[Replica, Replica]:
         return self.start(), self.start()
 
@@ -115,8 +123,8 @@ class Gateways:
         self._stack.close()
 
 
-def start(config: Path, options: Sequence[str] = ()) -> subprocess.Popen[str]:
-    command = [sys.executable, "-m", "anyrerank", "serve", "--config", str(config), "--port", "0", *options]
+def start(config: Path, options: Sequence[str] = (), program: Sequence[str] = PROGRAM) -> subprocess.Popen[str]:
+    command = [sys.executable, *program, "serve", "--config", str(config), "--port", "0", *options]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1", "XDG_STATE_HOME": str(config.parent)}
     with (config.parent / "errors").open("a") as errors:
         return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment)  # noqa: S603

@@ -23,8 +23,6 @@ _HOLD_SECONDS = 900.0
 _LARGEST = 9e6
 """Dollars whose billionths a script still counts exactly."""
 _MOST_REMEMBERED = 10_000
-_PAST_SECONDS = 1.0
-"""How long what was read of the past counts: it matters only until the first call of the account is reserved."""
 
 
 class RedisBudgets(BudgetState):
@@ -46,6 +44,7 @@ class RedisBudgets(BudgetState):
         self._hold_seconds = hold_seconds
         self._last: dict[tuple[str, float], Balance] = {}
         self._pasts: dict[tuple[str, float], tuple[float, float | RerankError]] = {}
+        """When what an account had spent since a window started was read last, and what was found."""
         self._reset()
         reset_in_child(self, RedisBudgets._reset)
 
@@ -93,28 +92,30 @@ class RedisBudgets(BudgetState):
             index = int(rest[0]) - 1
             if status == b"refused":
                 raise RefusedError(index, _balance(*rest[1:]))
-            bases[accounts[index].name] = yield from self._past(accounts[index])
+            bases[accounts[index].name] = yield from self._past(accounts[index], float(rest[1]))
 
-    def _past(self, account: SharedAccount) -> Flow[float]:
-        """Dollars that were spent before."""
-        found: float | RerankError = yield Blocking(partial(self._read_past, account))
+    def _past(self, account: SharedAccount, started: float) -> Flow[float]:
+        """Dollars that were spent before, in the window that started then."""
+        found: float | RerankError = yield Blocking(partial(self._read_past, account, started, time.monotonic()))
         if isinstance(found, RerankError):
             message = f"it is not known what was spent before: {found.message}"
             raise StateUnavailableError(message, retry_after=1.0)
         return found
 
-    def _read_past(self, account: SharedAccount) -> float | RerankError:
-        """The past, read once for all calls: those of an account that the server does not know come all at once."""
+    def _read_past(self, account: SharedAccount, started: float, asked: float) -> float | RerankError:
+        """The past, read once for all calls that wait for it: those of an unknown account come all at once."""
         with self._reading:
-            when, found = self._pasts.get(_place(account), (-math.inf, 0.0))
-            if when < time.monotonic() - _PAST_SECONDS:
+            place = (account.name, started)
+            when, found = self._pasts.get(place, (-math.inf, 0.0))
+            if when < asked:
+                when = time.monotonic()
                 try:
-                    found = 0.0 if account.past is None else account.past()
+                    found = 0.0 if account.past is None else account.past(started)
                 except RerankError as error:
                     found = error.with_traceback(None)
                 if len(self._pasts) >= _MOST_REMEMBERED:
                     self._pasts.clear()
-                self._pasts[_place(account)] = time.monotonic(), found
+                self._pasts[place] = when, found
             return found
 
     def settle(self, hold: Hold, cost: float) -> None:

@@ -111,14 +111,14 @@ class Budget:
             return (Budget, (self.dollars, self.window))
         return (_shared_budget, (self.dollars, self.window, self._shared.state, self._shared.name))
 
-    def share(self, state: HasBudgets, name: str, past: Callable[[str | None], float] | None = None) -> None:
+    def share(self, state: HasBudgets, name: str, past: Callable[[str | None, float], float] | None = None) -> None:
         """Count in a state from now on.
 
         Args:
             state: Where to count.
             name: What the budget is called there.
-            past: Returns the US dollars that a spender has spent in the current window, for a state that has no record
-                of them; it may block.
+            past: Returns the US dollars that a spender has spent since a window started, in seconds since 1970, for a
+                state that has no record of them; it may block.
         """
         self._shared = _Shared(state, name, past)
 
@@ -283,7 +283,7 @@ class _Shared:
 
     state: HasBudgets
     name: str
-    past: Callable[[str | None], float] | None = None
+    past: Callable[[str | None, float], float] | None = None
     seen: Balance | None = None
 
 

@@ -27,13 +27,14 @@ class SharedAccount:
         name: The same in all processes.
         dollars: The limit.
         seconds: Length of a window; infinity if it never ends.
-        past: Returns the US dollars spent in the current window, for a state that has no record of them; it may block.
+        past: Returns the US dollars spent since a window started, in seconds since 1970 (0: ever), for a state that has
+            no record of them; it may block.
     """
 
     name: str
     dollars: float
     seconds: float
-    past: Callable[[], float] | None = None
+    past: Callable[[float], float] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Account:
         """
         if self.budget is not None:
             return self.budget.spent()
-        return self.spent if self._shared.past is None else self._shared.past().of_tag(self._tag, None)
+        return self.spent if self._shared.past is None else self._shared.past().of("tag", self._tag)
 
     @asynccontextmanager
     async def present(self) -> AsyncIterator[None]:

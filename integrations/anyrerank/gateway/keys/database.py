@@ -20,6 +20,9 @@ _LOCK_SECONDS = 5.0
 _LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7218340911)"}
 """What lets other processes wait until the transaction ends; the number is that of this lock alone."""
 
+SERVER_TIME = sa.extract("epoch", sa.func.clock_timestamp())
+"""Seconds since 1970 by the clock of PostgreSQL."""
+
 
 class DatabaseError(Exception):
     """The database cannot be read or written. The message holds no password and no value."""

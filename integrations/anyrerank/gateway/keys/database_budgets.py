@@ -17,7 +17,7 @@ from sqlalchemy.dialects.postgresql import insert
 from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount, billionths
 from anyrerank._core.runtime import Blocking, Flow
 from anyrerank.errors import RerankError, StateUnavailableError
-from anyrerank.gateway.keys.database import Database, DatabaseError
+from anyrerank.gateway.keys.database import SERVER_TIME, Database, DatabaseError
 from anyrerank.gateway.keys.tables import budgets, reservations
 
 _log = logging.getLogger("anyrerank.gateway")
@@ -27,13 +27,26 @@ _HOLD_SECONDS = 900.0
 _PAUSE = 0.5
 """Seconds until what could not be written is tried again."""
 _LARGEST_GROUP = 256
-_NOW = sa.extract("epoch", sa.func.clock_timestamp())
 
 
 @dataclass(frozen=True, slots=True)
 class _Settlement:
     hold: Hold
     cost: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Unknown:
+    """An account that the database does not know, and the time there."""
+
+    account: SharedAccount
+    now: float
+
+    def spent(self) -> float:
+        """What it has spent in the current window."""
+        account = self.account
+        started = 0.0 if math.isinf(account.seconds) else _window(account, self.now) * account.seconds
+        return 0.0 if account.past is None else account.past(started)
 
 
 class DatabaseBudgets(BudgetState):
@@ -71,9 +84,9 @@ class DatabaseBudgets(BudgetState):
             bases: dict[str, float] = {}
             while True:
                 found = yield Blocking(partial(self._reserve, hold, bases))
-                if not isinstance(found, SharedAccount):
+                if not isinstance(found, _Unknown):
                     return Hold(hold.id, accounts, dollars, found)
-                bases[found.name] = 0.0 if found.past is None else (yield Blocking(found.past))
+                bases[found.account.name] = yield Blocking(found.spent)
         except RefusedError:
             raise
         except (DatabaseError, RerankError) as error:
@@ -102,17 +115,17 @@ class DatabaseBudgets(BudgetState):
         self._settlements.put(None)
         self._thread.join()
 
-    def _reserve(self, hold: Hold, bases: Mapping[str, float]) -> list[Balance] | SharedAccount:
+    def _reserve(self, hold: Hold, bases: Mapping[str, float]) -> list[Balance] | _Unknown:
         """What the accounts have spent and reserved, or one that the database does not know."""
         amount = billionths(hold.dollars, up=True)
         refused: RefusedError | None = None
         with self._database.begin() as connection:
-            now = float(connection.scalar(sa.select(_NOW)) or 0.0)
+            now = float(connection.scalar(sa.select(SERVER_TIME)) or 0.0)
             if bases:
                 _add(connection, hold.accounts, bases, now)
             rows = _locked(connection, [each.name for each in hold.accounts])
             if unknown := [each for each in hold.accounts if each.name not in rows]:
-                return unknown[0]
+                return _Unknown(unknown[0], now)
             _release_expired(connection, rows, now)
             for index, account in enumerate(hold.accounts):
                 row = rows[account.name]
@@ -154,7 +167,7 @@ class DatabaseBudgets(BudgetState):
     def _settle(self, settlements: Sequence[_Settlement]) -> None:
         accounts = {account.name: account for each in settlements for account in each.hold.accounts}
         with self._database.begin() as connection:
-            now = float(connection.scalar(sa.select(_NOW)) or 0.0)
+            now = float(connection.scalar(sa.select(SERVER_TIME)) or 0.0)
             rows = _locked(connection, list(accounts))
             for name, row in rows.items():
                 row.turn(_window(accounts[name], now), connection)

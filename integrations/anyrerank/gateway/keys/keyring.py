@@ -70,9 +70,11 @@ class Keyring:
     ) -> None:
         self.store = store
         self.ledger = ledger
-        self.clock = clock
         self.sharing = sharing
         self.configure(master_key=master_key, networks=networks, max_parallel_requests=max_parallel_requests)
+        self._clock = clock
+        self._behind = 0.0
+        """Seconds that the clock of the database is ahead."""
         self._monotonic = monotonic
         self._shared = Shared((ledger,), past=None if sharing is None else lambda: Past(ledger))
         self._master = self._everything(MASTER)
@@ -95,6 +97,10 @@ class Keyring:
         self._digest = None if master_key is None else digest(master_key)
         self._parallel = max_parallel_requests
         self._seen: int | None = None
+
+    def now(self) -> float:
+        """Seconds since 1970, for all replicas by the same clock."""
+        return self._clock() + self._behind
 
     @property
     def is_open(self) -> bool:
@@ -192,7 +198,10 @@ class Keyring:
             DatabaseError, LedgerError: They cannot be read.
         """
         with self._refreshing:
-            if self._seen is not None and self.store.change() == self._seen:
+            change, now = self.store.change()
+            if now is not None and self.sharing is not None:
+                self._behind = now - self._clock()
+            if self._seen is not None and change == self._seen:
                 return
             number, keys, customers = self.store.all()
             known = self._accounts
@@ -233,7 +242,7 @@ class Keyring:
         account = Account(key, self._shared, self._limits(key), caller=Caller(), tag=key.tag)
         self._change(account, key)
         if key.created_at < self._opened:
-            account.spent = past.of_tag(key.tag, None)
+            account.spent = past.of("tag", key.tag)
         return account
 
     def _limits(self, key: Key) -> Limits:
@@ -246,9 +255,9 @@ class Keyring:
         elif account.budget is None or account.budget.window != key.budget_duration:
             budget = Budget(key.max_budget, key.budget_duration)
             if self.sharing is not None:
-                budget.share(self.sharing, f"key:{key.token}", past_of(self.ledger, budget, "tag", key.tag))
+                budget.share(self.sharing, f"key:{key.token}", past_of(self.ledger, "tag", key.tag))
             elif key.created_at < self._opened or account.spent:
-                budget.add(past.of_tag(key.tag, budget))
+                budget.add(past.of("tag", key.tag, budget.started))
             account.budget = budget
 
     def _customers_budget(self, customer: Customer, past: Past) -> Budget | None:
@@ -261,9 +270,9 @@ class Keyring:
         budget = Budget(customer.max_budget, customer.budget_duration)
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
-            budget.share(self.sharing, name, past_of(self.ledger, budget, "user", customer.user_id))
+            budget.share(self.sharing, name, past_of(self.ledger, "user", customer.user_id))
         else:
-            budget.add(past.of_user(customer.user_id, budget))
+            budget.add(past.of("user", customer.user_id, budget.started))
         return budget
 
     def _everything(self, caller: Caller) -> Account:
@@ -272,7 +281,7 @@ class Keyring:
 
     def _valid(self, account: Account | None) -> Caller:
         key = None if account is None else account.key
-        if account is None or key is None or key.blocked or (key.expires is not None and self.clock() >= key.expires):
+        if account is None or key is None or key.blocked or (key.expires is not None and self.now() >= key.expires):
             raise wrong_key()
         return account.caller
 

@@ -22,37 +22,28 @@ class Past:
         self._ledger = ledger
         self._found: dict[tuple[By, float], Mapping[str | None, float]] = {}
 
-    def of_tag(self, tag: str, budget: Budget | None) -> float:
-        """US dollars of calls with a tag, in the current window of a budget, or in all time."""
-        return self._spent("tag", budget).get(tag, 0.0)
-
-    def of_user(self, user: str, budget: Budget | None) -> float:
-        """US dollars of calls of an end user."""
-        return self._spent("user", budget).get(user, 0.0)
-
-    def of(self, budget: Budget, by: By | None, name: str | None) -> float:
-        """US dollars in the current window of a budget of the router.
+    def of(self, by: By | None, name: str | None, started: float = 0.0) -> float:
+        """US dollars that were spent.
 
         Args:
-            budget: The budget.
-            by: `"deployment"`, `"user"`, or `None` for everything.
-            name: The deployment or end user.
+            by: `"tag"`, `"user"`, `"deployment"`, or `None` for everything.
+            name: The tag, end user or deployment.
+            started: Since when, in seconds since 1970; 0 for ever.
         """
         if by is None:
-            return self._ledger.total(since=_since(budget.started))
-        return self._spent(by, budget).get(name, 0.0)
+            return self._ledger.total(since=_since(started))
+        return self._spent(by, started).get(name, 0.0)
 
     def add_to(self, budget: Budget, by: By | None, name: str | None) -> None:
         """Count in a budget of the router what was spent in its current window; see `of`."""
         if by != "user":
-            budget.add(self.of(budget, by, name))
+            budget.add(self.of(by, name, budget.started))
             return
-        for user, dollars in self._spent(by, budget).items():
+        for user, dollars in self._spent(by, budget.started).items():
             if user is not None:
                 budget.add(dollars, user)
 
-    def _spent(self, by: By, budget: Budget | None) -> Mapping[str | None, float]:
-        started = 0.0 if budget is None else budget.started
+    def _spent(self, by: By, started: float) -> Mapping[str | None, float]:
         if (by, started) not in self._found:
             rows = self._ledger.spend(by=by, since=_since(started))
             self._found[by, started] = {row.group[by]: row.cost or 0.0 for row in rows}
@@ -82,27 +73,25 @@ def restore(
     for place, budget in _budgets(router).items():
         if sharing is not None:
             by, name = place
-            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", past_of(ledger, budget, by, name))
+            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", past_of(ledger, by, name))
             continue
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
             past.add_to(budget, *place)
 
 
-def past_of(
-    ledger: Ledger | None, budget: Budget, by: By | None, name: str | None
-) -> Callable[[str | None], float] | None:
-    """What was spent in the current window of a budget, for a state that does not know it, read when it is asked."""
+def past_of(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[[str | None, float], float] | None:
+    """What was spent since a window started, for a state that does not know it, read when it is asked."""
     if ledger is None:
         return None
 
-    def past(spender: str | None) -> float:
-        since = _since(budget.started)
+    def past(spender: str | None, started: float) -> float:
+        since = _since(started)
         if by == "tag":
             return ledger.total(since=since, tag=name)
         if by == "user":
             return ledger.total(since=since, user=name or spender)
-        return Past(ledger).of(budget, by, name)
+        return Past(ledger).of(by, name, started)
 
     return past
 

@@ -46,7 +46,7 @@ def key_routes(host: Host) -> list[Route]:
 
 def _generate(ask: Ask) -> Any:
     keyring = ask.keyring
-    secret, key = keyring.store.create(columns_of_key(ask.body, keyring.clock()), keyring.clock())
+    secret, key = keyring.store.create(columns_of_key(ask.body, keyring.now()), keyring.now())
     keyring.changed()
     return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0}
 
@@ -59,7 +59,7 @@ def _info(ask: Ask) -> Any:
 def _update(ask: Ask) -> Any:
     keyring, given = ask.keyring, dict(ask.body)
     token = _token(given.pop("key", None))
-    key = keyring.store.update(token, columns_of_key(given, keyring.clock()), keyring.clock())
+    key = keyring.store.update(token, columns_of_key(given, keyring.now()), keyring.now())
     if key is None:
         raise _no_key()
     keyring.changed()
@@ -67,7 +67,7 @@ def _update(ask: Ask) -> Any:
 
 
 def _block(ask: Ask, *, blocked: bool) -> Any:
-    key = ask.keyring.store.update(_token(ask.body.get("key")), {"blocked": blocked}, ask.keyring.clock())
+    key = ask.keyring.store.update(_token(ask.body.get("key")), {"blocked": blocked}, ask.keyring.now())
     if key is None:
         raise _no_key()
     ask.keyring.changed()

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from anyrerank.gateway.errors import bad_request
-from anyrerank.gateway.keys.database import Database
+from anyrerank.gateway.keys.database import SERVER_TIME, Database
 from anyrerank.gateway.keys.key import Key, new_secret
 from anyrerank.gateway.keys.tables import changes, customers, keys
 
@@ -38,10 +38,12 @@ class Store:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def change(self) -> int:
-        """A number that is another one after each change."""
+    def change(self) -> tuple[int, float | None]:
+        """A number that is another one after each change, and seconds since 1970 by the clock of a database server."""
+        now = sa.null() if self.database.url.get_backend_name() == "sqlite" else SERVER_TIME
         with self.database.begin() as connection:
-            return int(connection.execute(sa.select(changes.c.number)).scalar() or 0)
+            number, seconds = connection.execute(sa.select(changes.c.number, now)).one()
+            return number, None if seconds is None else float(seconds)
 
     def all(self) -> tuple[int, list[Key], list[Customer]]:
         """The number of the last change, every key, and every end user."""

@@ -2,7 +2,7 @@
 -- KEYS: for each budget a hash (window, spent, reserved) and a sorted set (reservations by the time at which they expire).
 -- ARGV: id, seconds until it expires; then for each budget: limit, seconds of its window (0: it never ends), amount, and
 --       what is spent if the server knows nothing of it ('': not known here either). Amounts are in billionths of a dollar.
--- Returns {'held', spent, reserved, spent, reserved, ...}, {'unknown', index} or {'refused', index, spent, reserved}.
+-- Returns {'held', spent, reserved, spent, reserved, ...}, {'unknown', index, start of the window} or {'refused', index, spent, reserved}.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 local function text(number) return string.format('%.0f', number) end
@@ -16,7 +16,7 @@ for index = 1, #KEYS / 2 do
   local spent, reserved = tonumber(found[2] or 0), tonumber(found[3] or 0)
   local changed = true
   if not found[1] then
-    if base == '' then return {'unknown', index} end
+    if base == '' then return {'unknown', index, window * seconds} end
     spent, reserved = tonumber(base), 0
     redis.call('DEL', holds)
   elseif tonumber(found[1]) ~= window then
