@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from redis import Redis
 from tests.support.gateways import MASTER, Gateways, race, start
 from tests.support.keys import EACH
 from tests.support.loopback import PATIENCE, Line, Loopback, well
@@ -97,7 +98,9 @@ def test_cooldown_at_one_is_known_at_the_other(gateways: Gateways, server: Loopb
     assert eventually(lambda: two.get("/health").json()["unhealthy_count"] == 1)
 
 
-def test_killed_replica_holds_only_its_calls_in_flight(gateways: Gateways, server: Loopback) -> None:
+def test_killed_replica_holds_only_its_calls_in_flight_and_not_for_ever(
+    gateways: Gateways, server: Loopback, redis_url: str
+) -> None:
     go_on = threading.Event()
     arrived = threading.Semaphore(0)
 
@@ -107,20 +110,33 @@ def test_killed_replica_holds_only_its_calls_in_flight(gateways: Gateways, serve
         well(line)
 
     one, two = gateways.pair()
-    key = gateways.key(one, two, max_budget=20 * EACH)
+    key = gateways.key(one, two, max_budget=80 * EACH, max_parallel_requests=64)
     assert one.ask(key).status_code == 200
     server.script = hold
-    threads = [threading.Thread(target=race, args=((one,), key, 8, 8))]
-    threads[0].start()
-    for _ in range(8):
+    calls = threading.Thread(target=race, args=((one,), key, 64, 64))
+    calls.start()
+    for _ in range(64):
         assert arrived.acquire(timeout=PATIENCE)
     one.signal(signal.SIGKILL)
     go_on.set()
-    threads[0].join()
+    calls.join()
     server.script = well
-    assert race((two,), key, 30) == {200: 11, 429: 19}
-    three = gateways.start()
-    assert three.spend(key) == two.spend(key) == round(12 * EACH, 9)
+    assert two.ask(key).status_code == 429  # there are 64 in flight
+    with Redis.from_url(redis_url) as client:
+        assert later(client, "anyrerank:calls:*:in_flight", 61) == 64
+        assert race((two,), key, 30) == {200: 15, 429: 15}
+        three = gateways.start()
+        assert three.spend(key) == two.spend(key) == round(16 * EACH, 9)
+        assert later(client, "anyrerank:reservations:*", 901) == 64
+    assert race((two, three), key, 80) == {200: 64, 429: 16}
+
+
+def later(client: Redis, pattern: str, seconds: float) -> int:
+    """Let that much time pass for what is in a sorted set by the time at which it ends, and return how much that is."""
+    (name,) = client.scan_iter(pattern)
+    found = client.zrange(name, 0, -1, withscores=True)
+    client.zadd(name, {member: when - seconds for member, when in found})
+    return len(found)
 
 
 def test_reload_keeps_shared_budgets(gateways: Gateways) -> None:

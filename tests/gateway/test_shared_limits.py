@@ -1,4 +1,4 @@
-"""Limits of a key over replicas, while Redis does not answer."""
+"""Limits of a key over replicas, while Redis does not answer, and when it is back."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from tests.support.clock import Clock
+from tests.support.loopback import PATIENCE
 from tests.support.redis_server import RedisServer
 
+from anyrerank._core.runtime import timeout
 from anyrerank.gateway.errors import GatewayError
+from anyrerank.gateway.keys import shared_limits
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.shared_limits import SharedLimits
 from anyrerank.state import News, RedisState
@@ -79,6 +82,47 @@ async def test_what_was_allowed_counts_when_the_server_is_back(state: RedisState
     await until_connected(state)
     counted = [await allowed(limits, key) for _ in range(10)]
     assert counted.count(True) <= 10 - found.count(True) + 1  # the call that was under way may have run
+
+
+async def entered(limits: SharedLimits, key: Key) -> str | None:
+    try:
+        return await limits.enter(key)
+    except GatewayError:
+        return None
+
+
+async def test_calls_in_flight_that_were_let_in_meanwhile_count_when_the_server_is_back(
+    state: RedisState, server: RedisServer
+) -> None:
+    key = Key(token="t", key_name="k", max_parallel_requests=4)
+    limits = limits_of(state)
+    assert await entered(limits, key)
+    server.kill()
+    found = [await entered(limits, key) for _ in range(2)]
+    assert [each is not None for each in found] == [True, False]  # its share is 2
+    server.start()
+    await until_connected(state)
+    assert [await entered(limits, key) is not None for _ in range(3)] == [True, True, False]
+    limits.leave(found[0])
+    assert await entered(limits, key)
+
+
+async def test_server_that_lost_its_data_learns_what_is_in_flight(
+    state: RedisState, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shared_limits, "_RENEWAL_SECONDS", 0.01)
+    key = Key(token="t", key_name="k", max_parallel_requests=2)
+    one, two = limits_of(state), limits_of(state)
+    tickets = [await entered(one, key) for _ in range(2)]
+    await state.link.acall(("FLUSHDB",))
+    async with timeout(PATIENCE):
+        while await state.link.acall(("ZCARD", "anyrerank:calls:key:in_flight")) < 2:
+            await asyncio.sleep(0.01)
+    assert await entered(two, key) is None
+    for each in tickets:
+        one.leave(each)
+    assert await state.link.acall(("PING",))  # after both have left
+    assert await entered(two, key)
 
 
 async def until_connected(state: RedisState) -> None:

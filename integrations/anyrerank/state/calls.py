@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -13,8 +14,9 @@ _COUNT = Script("anyrerank.state.scripts", "count")
 _CORRECT = Script("anyrerank.state.scripts", "correct")
 _ENTER = Script("anyrerank.state.scripts", "enter")
 _LEAVE = Script("anyrerank.state.scripts", "leave")
-_LONGEST_CALL = 900
-"""Seconds after which a call that was counted as in flight, and never ended, counts no more."""
+_RENEW = Script("anyrerank.state.scripts", "renew")
+_IN_FLIGHT_SECONDS = 60
+"""After which a call in flight counts no more, unless it is renewed: its process was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class RedisCalls:
         self._link.post(_CORRECT.command([self._key], [second, requests, tokens, 0]))
 
     def enter(self, limit: int) -> Flow[tuple[str | None, int]]:
-        """Count a call as in flight.
+        """Count a call as in flight, for a minute unless it is renewed.
 
         Returns:
             Its id, for `leave`, or `None` if `limit` are in flight already; and how many are.
@@ -77,13 +79,21 @@ class RedisCalls:
         call_id = uuid4().hex
         try:
             allowed, count = yield from asked(
-                self._link, _ENTER.command([f"{self._key}:in_flight"], [call_id, _LONGEST_CALL, limit])
+                self._link, _ENTER.command([f"{self._key}:in_flight"], [call_id, _IN_FLIGHT_SECONDS, limit])
             )
         except BaseException as error:  # perhaps after it was counted
             if not isinstance(error, RedisUnavailableError) or error.may_have_run:
                 self.leave(call_id)
             raise
         return (call_id if allowed else None), int(count)
+
+    def renew(self, call_ids: Collection[str]) -> Flow[None]:
+        """Count calls as in flight for another minute.
+
+        Raises:
+            RedisUnavailableError: The server does not answer.
+        """
+        yield from asked(self._link, _RENEW.command([f"{self._key}:in_flight"], [_IN_FLIGHT_SECONDS, *call_ids]))
 
     def leave(self, call_id: str) -> None:
         """Count a call as finished. On an event loop it does not wait; it never raises."""

@@ -150,15 +150,6 @@ def test_calls_in_flight_are_limited_and_leave(link: TimedLink) -> None:
     assert run(calls.enter(0))[0] is None
 
 
-def test_call_of_a_process_that_was_killed_is_not_in_flight_for_ever(link: TimedLink) -> None:
-    calls = RedisCalls(link, "test")
-    run(calls.enter(1))
-    link.move(899)
-    assert run(calls.enter(1))[0] is None
-    link.move(2)
-    assert run(calls.enter(1))[0] is not None
-
-
 async def test_calls_that_are_cancelled_while_they_enter_are_not_in_flight(redis_url: str) -> None:
     async with RedisState(redis_url, timeout=5.0) as state:
         calls = state.calls("cancelled")
@@ -174,3 +165,21 @@ async def test_calls_that_are_cancelled_while_they_enter_are_not_in_flight(redis
             assert ticket is not None
             assert count == 1
             calls.leave(ticket)
+
+
+def test_calls_of_a_killed_process_count_no_more_after_a_minute_and_renewed_ones_do(link: TimedLink) -> None:
+    calls = RedisCalls(link, "test")
+    killed, mine = (run(calls.enter(2))[0] for _ in range(2))
+    assert run(calls.enter(2)) == (None, 2)
+    link.move(50)
+    assert mine is not None
+    run(calls.renew([mine]))
+    link.move(11)
+    assert run(calls.enter(2))[1] == 2
+    assert run(calls.enter(2)) == (None, 2)
+    link.empty()
+    run(calls.renew([mine]))
+    assert run(calls.enter(1)) == (None, 1)
+    calls.leave(mine)
+    assert run(calls.enter(1))[1] == 1
+    assert killed != mine

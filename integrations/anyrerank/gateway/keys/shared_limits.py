@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable
+from uuid import uuid4
 
 from anyrerank._core.redis import RedisUnavailableError
 from anyrerank._core.routing import Need
@@ -13,6 +15,8 @@ from anyrerank.gateway.keys.limits import Limits, Place, Use
 from anyrerank.state import Counted, News, RedisCalls
 
 _MINUTE = 60.0
+_RENEWAL_SECONDS = 15.0
+"""After which the server is told again what is in flight: it forgets calls of a process that was killed."""
 
 
 class SharedLimits(Limits):
@@ -31,25 +35,49 @@ class SharedLimits(Limits):
         self._last: Counted | None = None
         self._last_at = 0.0
         self._since = Need(0, 0)
+        self._tickets: set[str] = set()
+        self._renewing: asyncio.Task[None] | None = None
+        self._is_unknown = False
+        """Whether the server may not know all that is in flight here."""
 
     async def enter(self, key: Key) -> str | None:
         """Count a request as in flight; see `Limits`."""
         if key.max_parallel_requests is None:
             return await super().enter(key)
         try:
+            if self._is_unknown:
+                await arun(self._calls.renew(self._tickets))
             ticket, count = await arun(self._calls.enter(key.max_parallel_requests))
         except RedisUnavailableError:
-            return await super().enter(key.share(self._news.replicas))
-        if ticket is None:
-            raise self._too_parallel(key, count)
-        self.in_flight += 1
+            self._is_unknown = True
+            await super().enter(key.share(self._news.replicas))
+            ticket = uuid4().hex
+        else:
+            self._is_unknown = False
+            if ticket is None:
+                raise self._too_parallel(key, count)
+            self.in_flight += 1
+        self._tickets.add(ticket)
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
         return ticket
 
     def leave(self, ticket: str | None) -> None:
         """Count a request as finished."""
         super().leave(ticket)
         if ticket is not None:
+            self._tickets.discard(ticket)
             self._calls.leave(ticket)
+
+    async def _renew(self) -> None:
+        """Tell the server what is in flight, for as long as something is."""
+        while self._tickets:
+            await asyncio.sleep(_RENEWAL_SECONDS)
+            try:
+                await arun(self._calls.renew(self._tickets))
+            except RedisUnavailableError:
+                self._is_unknown = True
+        self._renewing = None
 
     async def count(self, key: Key, tokens: int) -> Place:
         """Count a request and its tokens; see `Limits`."""
