@@ -6,14 +6,16 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
+from redis import Redis
 from tests.support.clock import Clock
+from tests.support.loopback import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.spending import pay, spends
 from tests.support.waiting import eventually
 
 from anyrerank import Budget
 from anyrerank._core.pricing.spending import reserved
-from anyrerank._core.runtime import arun
+from anyrerank._core.runtime import arun, timeout
 from anyrerank.errors import StateUnavailableError
 from anyrerank.state import RedisState
 
@@ -114,3 +116,30 @@ def test_window_that_ended_while_the_server_is_away_does_not_refuse_calls(
         monkeypatch.setattr("time.time", clock)
         assert spends(budget, 0.5)
         monkeypatch.undo()
+
+
+def test_what_a_read_only_server_refuses_counts_when_it_can_be_written(server: RedisServer) -> None:
+    with RedisState(server.url, timeout=5.0) as state, Redis.from_url(server.url) as client:
+        budget = Budget(1, state=state, name="refused")
+        in_flight = pay(budget, 0.3)
+        client.replicaof("127.0.0.1", "1")
+        in_flight.settle(0.2)
+        with pytest.raises(StateUnavailableError, match="read only replica, so it is not known"):
+            pay(budget, 0.1)
+        client.replicaof("NO", "ONE")
+        assert eventually(lambda: balance(budget) == (0.2, 0.8))
+
+
+async def test_what_a_read_only_server_refuses_on_a_loop_counts_too(server: RedisServer) -> None:
+    client = Redis.from_url(server.url)
+    async with RedisState(server.url, timeout=5.0) as state:
+        budget = Budget(1, state=state, name="refused")
+        in_flight = await arun(reserved([(budget, None)], 0.3))
+        client.replicaof("127.0.0.1", "1")
+        in_flight.settle(0.2)
+        with pytest.raises(StateUnavailableError, match="read only replica, so it is not known"):
+            await arun(reserved([(budget, None)], 0.1))
+        client.replicaof("NO", "ONE")
+        async with timeout(PATIENCE):
+            while balance(budget) != (0.2, 0.8):
+                await asyncio.sleep(0.01)

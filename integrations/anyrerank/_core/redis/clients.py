@@ -11,6 +11,7 @@ from anyrerank._core.redis.script import Command, in_full
 from anyrerank._core.runtime import needed
 from anyrerank.errors import ConfigurationError
 
+_PASSING = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "BUSY")
 CONNECT_SECONDS = 1.0
 """How long a connection may take to be made; with TLS to another region it takes longer than a command."""
 
@@ -80,6 +81,20 @@ def unknown_scripts(replies: Sequence[Any]) -> list[int]:
     return [index for index, reply in enumerate(replies) if isinstance(reply, kind)]
 
 
+def refusal(replies: Sequence[Any]) -> Exception | None:
+    """The first reply with which a server refuses a command for some time: after a failover it is read-only, and while
+    it starts, its memory is full or its disk fails, it takes nothing."""
+    return next((reply for reply in replies if is_refused(reply)), None)
+
+
+def is_refused(reply: object) -> bool:
+    """Whether a server may take the command later; it has not run."""
+    known = needed("redis.exceptions", "redis")
+    if isinstance(reply, (known.ReadOnlyError, known.OutOfMemoryError, known.BusyLoadingError)):
+        return True
+    return isinstance(reply, known.ResponseError) and str(reply).startswith(_PASSING)
+
+
 def execute(pipeline: Any, commands: Sequence[Command]) -> Any:
     """Send commands together; what this returns, a list or an awaitable of one, has a reply or an error for each."""
     for command in commands:
@@ -100,5 +115,6 @@ def unavailable(url: str, error: BaseException, timeout: float) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """One line of the message: a server may repeat the arguments of a script after it."""
-    return " ".join(str(error).partition("\n")[0].split())[:200].rstrip(".") or type(error).__name__
+    """One line of the message: a server may name a script and repeat its arguments after it."""
+    text = str(error).partition("\n")[0].partition(" script: ")[0]
+    return " ".join(text.split())[:200].rstrip(".") or type(error).__name__

@@ -16,6 +16,8 @@ from anyrerank._core.redis.clients import (
     checked_url,
     execute,
     failures,
+    is_refused,
+    refusal,
     shown,
     sync_client,
     unavailable,
@@ -125,7 +127,7 @@ class RedisLink:
     def post(self, command: Command) -> None:
         """Send a command whose reply does not matter; on an event loop without waiting.
 
-        If the server is away, the command is sent when it is back. If it was sent before without a reply, its last
+        If the server is away or refuses it for now, the command is sent when it is back. If it was sent before without a reply, its last
         argument is then replaced by 1: the server may have run it. The newest ones are kept, as many as the backlog
         takes.
         """
@@ -215,12 +217,21 @@ class RedisLink:
             replies = self._replies([*late, *commands])
         except failures() as error:
             self._backlog.extendleft(map(repeated, reversed(late)))
-            self._next_try = time.monotonic() + _PAUSE
-            self._away = unavailable(self.url, error, self.timeout)
-            self._reach.lost()
-            raise RedisUnavailableError(self._away, may_have_run=True) from None
+            self._lose(error)
+            raise RedisUnavailableError(str(self._away), may_have_run=True) from None
+        if (refused := refusal(replies)) is not None:
+            again = [command for command, reply in zip(late, replies[: len(late)], strict=True) if is_refused(reply)]
+            self._backlog.extendleft(reversed(again))
+            self._lose(refused)
+            self._client.connection_pool.disconnect(inuse_connections=False)  # another server may have its address now
+            raise RedisUnavailableError(str(self._away), may_have_run=not is_refused(replies[-1]))
         self._away, self._reach.is_away = None, False
         return replies
+
+    def _lose(self, error: BaseException) -> None:
+        self._next_try = time.monotonic() + _PAUSE
+        self._away = unavailable(self.url, error, self.timeout)
+        self._reach.lost()
 
     def _replies(self, commands: list[Command]) -> list[Any]:
         with self._lock:

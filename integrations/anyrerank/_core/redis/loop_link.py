@@ -14,6 +14,8 @@ from anyrerank._core.redis.clients import (
     async_client,
     execute,
     failures,
+    is_refused,
+    refusal,
     unavailable,
     unknown_scripts,
 )
@@ -180,8 +182,14 @@ class LoopLink:
                 self._waiting.extend(each for each in batch if each[1] is None)
             raise
         else:
-            for (_, future), reply in zip(batch, replies, strict=True):
+            for (command, future), reply in zip(batch, replies, strict=True):
                 self._answer(future, reply)
+                if future is None and is_refused(reply):
+                    self._backlog.append(command)
+            if (refused := refusal(replies)) is not None:
+                self._lose((), refused, self._seconds)
+                await self._client.connection_pool.disconnect()  # another server may have its address now
+                await asyncio.sleep(_PAUSE)
 
     def _lose(self, batch: Sequence[_Waiting], error: Exception, seconds: float) -> None:
         """Refuse commands until the server answers again."""

@@ -1,0 +1,103 @@
+"""Replicas whose Redis fails over to another server, or takes no more data, in the middle of load."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from redis import Redis
+from tests.support.cable import cable
+from tests.support.gateways import Gateways, Replica, race
+from tests.support.keys import EACH
+from tests.support.loopback import Loopback
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+
+@pytest.fixture
+def redis(new_redis: Callable[..., RedisServer]) -> RedisServer:
+    """A Redis server of the test's own."""
+    made = new_redis()
+    made.start()
+    return made
+
+
+@pytest.fixture
+def made(tmp_path: Path, server: Loopback, database_url: str) -> Iterator[Callable[[str], Gateways]]:
+    """Makes gateways that share a Redis server with this URL."""
+    found: list[Gateways] = []
+
+    def make(redis_url: str) -> Gateways:
+        found.append(Gateways(tmp_path, server.url, redis_url, database_url, seconds=1.0))
+        return found[-1]
+
+    yield make
+    for each in found:
+        each.close()
+
+
+def test_failover_in_mid_load_neither_forgets_nor_doubles_what_was_spent(
+    redis: RedisServer, new_redis: Callable[..., RedisServer], made: Callable[[str], Gateways]
+) -> None:
+    other = new_redis()
+    other.start(replicaof=f"127.0.0.1 {redis.port}")
+    with cable(redis.url) as network, Redis.from_url(redis.url) as old, Redis.from_url(other.url) as new:
+        assert eventually(lambda: new.info("replication")["master_link_status"] == "up")
+        gateways = made(network.url)
+        one, two = gateways.pair()
+        key = gateways.key(one, two, max_budget=300 * EACH)
+
+        def fail_over() -> None:
+            old.execute_command("FAILOVER", "TO", "127.0.0.1", other.port)
+            assert eventually(lambda: new.info("replication")["role"] == "master")
+            network.lead_to(other.url)
+
+        counted = race_while((one, two), key, 200, fail_over)
+        assert counted.keys() <= {200, 503}
+        for each in (one, two):
+            assert eventually(lambda: each.ask(key).status_code == 200)  # noqa: B023
+        before = one.spend(key)
+        left = round(300 - before / EACH)
+        assert race((one, two), key, left + 30) == {200: left, 429: 30}
+        assert one.spend(key) == two.spend(key) == round(300 * EACH, 9)
+        assert eventually(lambda: calls(one) == calls(two) == 300)
+
+
+def test_redis_whose_memory_is_full_refuses_budgets_and_loses_nothing(
+    redis: RedisServer, made: Callable[[str], Gateways]
+) -> None:
+    gateways = made(redis.url)
+    one, two = gateways.pair()
+    free, key = gateways.key(one, two, rpm_limit=10_000), gateways.key(one, two, max_budget=300 * EACH)
+    with Redis.from_url(redis.url) as client:
+        counted = race_while((one, two), key, 100, lambda: client.config_set("maxmemory", "1mb"))
+        assert counted.keys() <= {200, 503}
+        assert race((one, two), free, 50) == {200: 50}
+        assert one.ask(key).status_code == 503
+        assert eventually(lambda: "redis" in one.get("/health/readiness").json()["degraded"])
+        client.config_set("maxmemory", "0")
+    for each in (one, two):
+        assert eventually(lambda: each.ask(key).status_code == 200)  # noqa: B023
+    answered = counted[200] + 2
+    assert eventually(lambda: round(answered * EACH, 9) <= one.spend(key) == two.spend(key))
+    assert "used memory > 'maxmemory'; until it is back" in (gateways.config.parent / "errors").read_text()
+
+
+def race_while(gateways: tuple[Replica, ...], key: str, calls: int, event: Callable[[], object]) -> Counter[int]:
+    """The statuses of calls that race while something happens."""
+    counted: Counter[int] = Counter()
+    racing = threading.Thread(target=lambda: counted.update(race(gateways, key, calls)))
+    racing.start()
+    event()
+    racing.join()
+    return counted
+
+
+def calls(gateway: Replica) -> int:
+    """How many calls of keys are in the database, as this replica says."""
+    return sum(int(row["calls"]) for row in gateway.get("/spend/keys").json())
