@@ -7,10 +7,9 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 from tests.support.clock import Clock
-from tests.support.loopback import PATIENCE
 from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
 
-from anyrerank._core.runtime import timeout
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys import shared_limits
 from anyrerank.gateway.keys.key import Key
@@ -115,9 +114,7 @@ async def test_server_that_lost_its_data_learns_what_is_in_flight(
     one, two = limits_of(state), limits_of(state)
     tickets = [await entered(one, key) for _ in range(2)]
     await state.link.acall(("FLUSHDB",))
-    async with timeout(PATIENCE):
-        while await state.link.acall(("ZCARD", "anyrerank:calls:key:in_flight")) < 2:
-            await asyncio.sleep(0.01)
+    assert await asyncio.to_thread(eventually, lambda: state.link.call(("ZCARD", "anyrerank:calls:key:in_flight")) == 2)
     assert await entered(two, key) is None
     for each in tickets:
         one.leave(each)

@@ -8,14 +8,13 @@ from collections.abc import Callable
 import pytest
 from redis import Redis
 from tests.support.clock import Clock
-from tests.support.loopback import PATIENCE
 from tests.support.redis_server import RedisServer
 from tests.support.spending import pay, spends
 from tests.support.waiting import eventually
 
 from anyrerank import Budget
 from anyrerank._core.pricing.spending import reserved
-from anyrerank._core.runtime import arun, timeout
+from anyrerank._core.runtime import arun
 from anyrerank.errors import StateUnavailableError
 from anyrerank.state import RedisState
 
@@ -131,15 +130,12 @@ def test_what_a_read_only_server_refuses_counts_when_it_can_be_written(server: R
 
 
 async def test_what_a_read_only_server_refuses_on_a_loop_counts_too(server: RedisServer) -> None:
-    client = Redis.from_url(server.url)
     async with RedisState(server.url, timeout=5.0) as state:
         budget = Budget(1, state=state, name="refused")
         in_flight = await arun(reserved([(budget, None)], 0.3))
-        client.replicaof("127.0.0.1", "1")
+        state.link.call(("REPLICAOF", "127.0.0.1", "1"))
         in_flight.settle(0.2)
         with pytest.raises(StateUnavailableError, match="read only replica, so it is not known"):
             await arun(reserved([(budget, None)], 0.1))
-        client.replicaof("NO", "ONE")
-        async with timeout(PATIENCE):
-            while balance(budget) != (0.2, 0.8):
-                await asyncio.sleep(0.01)
+        state.link.call_slowly(("REPLICAOF", "NO", "ONE"))
+        assert await asyncio.to_thread(eventually, lambda: balance(budget) == (0.2, 0.8))

@@ -83,7 +83,8 @@ def unknown_scripts(replies: Sequence[Any]) -> list[int]:
 
 def refusal(replies: Sequence[Any]) -> Exception | None:
     """The first reply with which a server refuses a command for some time: after a failover it is read-only, and while
-    it starts, its memory is full or its disk fails, it takes nothing."""
+    it starts, its memory is full or its disk fails, it takes nothing.
+    """
     return next((reply for reply in replies if is_refused(reply)), None)
 
 
