@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +20,7 @@ import psutil
 import pytest
 from tests.support.gateway import MASTER_KEY
 from tests.support.keys import bearer
+from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
 from anyrerank.testing import Exchange, StubServer
@@ -69,6 +70,13 @@ def call(url: str, key: str = MASTER_KEY) -> int:
     return httpx.post(f"{url}/rerank", json=ASK, headers=bearer(key), timeout=30).status_code
 
 
+def answers(url: str) -> bool:
+    try:
+        return call(url) == 200
+    except httpx.TransportError:  # the worker that had accepted it was killed
+        return False
+
+
 def total(url: str, metric: str) -> float:
     text = httpx.get(f"{url}/metrics").text
     return sum(float(value) for value in re.findall(rf"^{metric}\{{[^}}]*rerank[^}}]*\}} (\S+)$", text, re.MULTILINE))
@@ -101,6 +109,23 @@ def test_a_worker_that_dies_is_replaced_and_its_counts_stay(config: Path, redis_
         assert eventually(lambda: len(supervisor.children()) == 2, within=20)
         assert {call(url) for _ in range(4)} == {200}
         assert eventually(lambda: total(url, "anyrerank_requests_total") == 10)
+
+
+def test_a_worker_that_dies_is_replaced_while_redis_is_away(
+    config: Path, new_redis: Callable[..., RedisServer]
+) -> None:
+    redis = new_redis()
+    redis.start()
+    with served(config, redis.url) as (url, supervisor):
+        assert eventually(lambda: len(supervisor.children()) == 2)
+        before = {each.pid for each in supervisor.children()}
+        redis.pause()
+        for each in supervisor.children():
+            each.kill()
+        assert eventually(lambda: not before & {each.pid for each in supervisor.children()}, within=20)
+        assert eventually(lambda: answers(url), within=20)
+        redis.resume()
+        assert call(url) == 200
 
 
 def test_workers_stop_when_their_supervisor_is_killed(config: Path, redis_url: str) -> None:

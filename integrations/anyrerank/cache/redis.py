@@ -91,6 +91,19 @@ class RedisCache(Cache):
         if entries:
             await self._writing.apost(self._storing(entries))
 
+    def check(self) -> None:
+        """Raise if nothing can be stored. It may block for a few seconds.
+
+        Raises:
+            StateUnavailableError: The server cannot be reached, refuses the password, or takes no values.
+        """
+        try:
+            self._writing.call_slowly(("SET", self._start + b"check", b"", "PX", 1))
+        except RedisUnavailableError as error:
+            raise StateUnavailableError(
+                f"{error}, so no scores are cached; check the URL, and that the server runs"
+            ) from None
+
     def clear(self) -> None:
         """Remove all entries with this prefix; it may take seconds.
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import shlex
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ import typer
 
 import anyrerank
 from anyrerank.cli.errors import one_line_errors, print_error
-from anyrerank.errors import ConfigurationError, RerankError
+from anyrerank.errors import ConfigurationError, RerankError, StateUnavailableError
 
 if TYPE_CHECKING:
     from anyrerank.gateway import Gateway
@@ -78,6 +80,7 @@ def serve(
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
+    _log_with_time()
     with listener:
         if workers == 1:
             _serve(arguments, read, listener)
@@ -126,7 +129,7 @@ def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker:
     from anyrerank.gateway.server import Server, keep_what_is_loaded
 
     with one_line_errors():
-        state = shared_state(read.settings)
+        state = shared_state(read.settings, check=worker is None)  # or a worker could not be replaced without Redis
         keyring = opened(read.settings, state)
         gateway = Gateway(
             service_of(read, keyring, state=state),
@@ -184,6 +187,14 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
+def _log_with_time() -> None:
+    """Let warnings begin with their time in UTC: they are read long after."""
+    formatter = logging.Formatter("%(asctime)sZ warning: %(message)s", "%Y-%m-%dT%H:%M:%S")
+    formatter.converter = time.gmtime
+    for handler in logging.getLogger("anyrerank").handlers:
+        handler.setFormatter(formatter)
+
+
 def _notes(config: GatewayConfig) -> list[str]:
     """Lines about entries and settings of the file that are not used."""
     notes = []
@@ -197,10 +208,17 @@ def _notes(config: GatewayConfig) -> list[str]:
 
 
 def _faults(gateway: Gateway) -> list[str]:
-    """Lines about the models that cannot be called now, such as those without a key."""
+    """Lines about the models that cannot be called now, such as those without a key, and a cache that does not work."""
     from anyrerank._core.client import deployments_of
+    from anyrerank.cache import RedisCache
 
     notes = []
+    cache = gateway.service.router.options.cache
+    if isinstance(cache, RedisCache):
+        try:
+            cache.check()
+        except StateUnavailableError as error:
+            notes.append(f"warning: cache: {error.message}")
     for name, each in deployments_of(gateway.service.router):
         shown = name if name == each.name else f"{name} ({each.name})"
         if (fault := each.fault()) is not None:

@@ -33,8 +33,8 @@ class RedisState:
         budget = Budget(500, "1d", state=state, name="nightly")
         limit = Limit(rpm=1_000, state=state, name="voyage")
 
-    The `state` of a router shares its rate limits, cooldowns and the budgets of its deployments. A `Budget` that is
-    passed to it needs a `state` and a `name` of its own.
+    The `state` of a router shares its rate limits, cooldowns and budgets. Routers that are no replicas of each other
+    need states with different prefixes: a budget of a router without a `name` of its own is the same for all of them.
 
     Nothing is connected before the first use, so call `check` once at the start of a program: it finds a wrong password
     and a server that evicts keys. Thread-safe; usable from any number of event loops. A pickle or a copy connects anew

@@ -256,3 +256,31 @@ def test_wrong_arguments_are_refused(given: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError) as caught:
         RedisCache(**{"url": "redis://127.0.0.1", **given})
     assert "secret" not in str(caught.value)
+
+
+def test_check_finds_a_server_that_cannot_be_used_and_says_why(new_redis: Callable[..., RedisServer]) -> None:
+    server = new_redis(password="pass-Word-1")
+    cache = RedisCache(server.url)
+    with pytest.raises(StateUnavailableError, match="so no scores are cached; check the URL"):
+        cache.check()
+    server.start()
+    cache.check()
+    for url in (server.url.replace("Word-1", "Word-2"), server.url.replace(":pass-Word-1@", "")):
+        with pytest.raises(StateUnavailableError, match="so no scores are cached") as refused:
+            RedisCache(url).check()
+        assert "Word" not in str(refused.value)
+    server.stop()
+    server.start(replicaof="127.0.0.1 1")
+    with pytest.raises(StateUnavailableError, match="read only replica, so no scores are cached"):
+        cache.check()
+
+
+def test_failure_is_logged_once_with_the_reason(
+    mode: Mode, new_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture
+) -> None:
+    cache = RedisCache(new_redis().url)
+    with caplog.at_level(logging.WARNING, "anyrerank"):
+        for _ in range(2):
+            mode.rerank(served(mode, Wire(), cache), QUERY, TEXTS)
+    (record,) = caplog.records
+    assert "RedisCache failed: Redis at redis://127.0.0.1" in record.getMessage()

@@ -18,7 +18,7 @@ from tests.support.replicas import Vendors, replicas
 from tests.support.routing import entry, fails, limited, not_json, ok, status
 from tests.support.waiting import eventually, took
 
-from anyrerank import RateLimitError, Router
+from anyrerank import Budget, RateLimitError, Router
 from anyrerank._core.routing import Claim, Cooldowns, Need, Outcome, Risk, Terms
 from anyrerank.state import RedisState
 from anyrerank.state.routing import RedisRouting
@@ -237,3 +237,30 @@ def test_names_that_callers_make_up_break_nothing(redis_url: str) -> None:
     began = time.perf_counter()
     asyncio.run(asyncio.wait_for(work(), PATIENCE))
     assert time.perf_counter() - began < PATIENCE
+
+
+def test_budgets_of_a_router_are_those_of_its_replicas(redis_url: str) -> None:
+    own = Budget(1, "365d")
+    with replicas(1, redis_url, Vendors(), model_of_cohere(), budget=own, user_budget=Budget(0.006, "365d")) as (one,):
+        given = {"budget": Budget(0.01, "365d"), "user_budget": Budget(0.006, "365d")}
+        with replicas(1, redis_url, Vendors(), model_of_cohere(), **given) as (two,):
+            assert [each.ask(user="ann") for each in (one, two, one, two)] == ["a", "a", "a", None]
+            assert [each.ask(user=name) for name, each in (("bob", two), ("cid", one), ("dan", two))] == [
+                "a",
+                "a",
+                None,
+            ]
+        assert round(own.spent(), 9) == 0.01
+
+
+def model_of_cohere() -> list[Any]:
+    """A model whose calls cost 0.002 dollars."""
+    params = {"model": "cohere/rerank-v3.5", "api_key": "k", "api_base": "http://a.test"}
+    return [{"model_name": "r", "litellm_params": params, "model_info": {"id": "a"}}]
+
+
+def test_budget_with_a_state_of_its_own_keeps_it(redis_url: str) -> None:
+    with RedisState(redis_url, prefix="own") as own, RedisState(redis_url) as state:
+        budget = Budget(1, state=own, name="mine")
+        Router([entry("a")], state=state, budget=budget).close()
+        assert budget.shared_in is own.budgets

@@ -78,8 +78,8 @@ class Router(KeepsConnections):
             `model_names` does not show.
         prices: A file in LiteLLM's format, or its content.
         http_client: An `httpx.Client` or `httpx.AsyncClient` to send with; see `Reranker`.
-        state: Shares rate limits, cooldowns and budgets of deployments with the replicas of this router in other
-            processes: an `anyrerank.state.RedisState`. By default this process keeps them for itself.
+        state: Shares rate limits, cooldowns and budgets with the replicas of this router in other processes: an
+            `anyrerank.state.RedisState`. By default this process keeps them for itself.
         options: Options of `Reranker` for every call: `hooks`, `cache`, `guardrails`, `user_budget` and so on.
 
     Raises:
@@ -131,7 +131,8 @@ class Router(KeepsConnections):
             Options,
             {"timeout": timeout, "max_retries": settings.num_retries, **options_of(options, self._groups.providers)},
         )
-        self._balancer = Balancer(settings.rules, routing_state(settings, state, self._groups), self._transport)
+        routing = routing_state(settings, state, self._groups, self._options)
+        self._balancer = Balancer(settings.rules, routing, self._transport)
         self._aliases, self._hidden = aliases_of(names["alias"], self._groups)
         self._chains = chains_of(
             self._groups, names["fallbacks"], names["default_fallbacks"], settings.max_fallbacks, self._aliases
@@ -147,7 +148,7 @@ class Router(KeepsConnections):
 
         It reads `model_list`, `router_settings`, and of `litellm_settings` the retries, timeouts, fallbacks, budgets,
         certificates and a cache in memory; `os.environ/NAME` is resolved. With a `redis_url` or `redis_host`, processes
-        that read the same file share rate limits, cooldowns and budgets of deployments. One warning names the models
+        that read the same file share rate limits, cooldowns and budgets. One warning names the models
         that are left out, because they are not for reranking or a variable is not set, another the settings that have
         no effect.
 

@@ -20,6 +20,7 @@ import orjson
 
 from anyrerank._core.engine.batching import merged
 from anyrerank._core.engine.single_flight import SingleFlight, Values
+from anyrerank._core.redis import RedisUnavailableError
 from anyrerank._core.runtime import Flow, Invoke
 from anyrerank._core.types import Answer, RerankRequest
 from anyrerank.cache import Cache
@@ -178,10 +179,12 @@ def warn_once(cache: Cache, error: Exception) -> None:
     """Log the first failure of a cache."""
     if not cache.failed:
         cache.failed = True
+        # The message of any other error may hold what was to be cached.
+        reason = f": {error}" if isinstance(error, RedisUnavailableError) else f" with {type(error).__name__}"
         _log.warning(
-            "the cache %s failed with %s; calls go on without it, and further failures are not logged",
+            "the cache %s failed%s; calls go on without it, and further failures are not logged",
             type(cache).__name__,
-            type(error).__name__,
+            reason,
         )
 
 

@@ -127,9 +127,9 @@ class RedisLink:
     def post(self, command: Command) -> None:
         """Send a command whose reply does not matter; on an event loop without waiting.
 
-        If the server is away or refuses it for now, the command is sent when it is back. If it was sent before without a reply, its last
-        argument is then replaced by 1: the server may have run it. The newest ones are kept, as many as the backlog
-        takes.
+        If the server is away or refuses it for now, the command is sent when it is back. If it was sent before without
+        a reply, its last argument is then replaced by 1: the server may have run it. The newest ones are kept, as many
+        as the backlog takes.
         """
         try:
             loop = asyncio.get_running_loop()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from anyrerank._core.engine import Options
 from anyrerank._core.pricing import BudgetState
 from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.memory_state import MemoryState
@@ -31,13 +32,16 @@ class SharedState(Protocol):
         ...
 
 
-def routing_state(settings: RouterSettings, shared: SharedState | None, groups: Groups) -> RoutingState:
-    """The state of a router, after the budgets of its deployments were shared too.
+def routing_state(
+    settings: RouterSettings, shared: SharedState | None, groups: Groups, options: Options
+) -> RoutingState:
+    """The state of a router, after its budgets were shared too, except those that have a state of their own.
 
     Args:
         settings: Those of the router.
         shared: What it shares with its replicas; `None` if it has none.
         groups: Its deployments.
+        options: Of its calls.
 
     Raises:
         ConfigurationError: `shared` is something else.
@@ -48,4 +52,10 @@ def routing_state(settings: RouterSettings, shared: SharedState | None, groups: 
         raise ConfigurationError(f"state must be a RedisState, got {type(shared).__name__}")
     for model_id, budget in groups.budgets.items():
         budget.share(shared, f"deployment:{model_id}")
+    own = {f"router:{number}": budget for number, budget in enumerate(options.shared_budgets)}
+    if options.user_budget is not None:
+        own["user:each"] = options.user_budget
+    for name, budget in own.items():
+        if budget.shared_in is None:
+            budget.share(shared, name)
     return shared.routing(settings.cooldowns, settings.latency_ttl)

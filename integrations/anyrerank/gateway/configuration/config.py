@@ -193,8 +193,12 @@ def _share(entry: Located, replicas: int) -> Located:
     return Located(entry.where, {**entry, "litellm_params": {**params, **limits}}) if replicas > 1 else entry
 
 
-def shared_state(settings: GatewaySettings) -> RedisState | None:
+def shared_state(settings: GatewaySettings, *, check: bool = True) -> RedisState | None:
     """What a gateway shares with its replicas; `None` if it has none.
+
+    Args:
+        settings: Those of the gateway.
+        check: Whether to ask the server if it can be used.
 
     Raises:
         ConfigurationError: The server cannot be used.
@@ -208,7 +212,8 @@ def shared_state(settings: GatewaySettings) -> RedisState | None:
             timeout=settings.redis_seconds,
             refuse_when_away=not settings.allow_requests_on_db_unavailable,
         )
-        state.check()
+        if check:
+            state.check()
     except StateUnavailableError as error:
         raise ConfigurationError(f"redis_url: {error.message}") from None
     return state
