@@ -2,7 +2,7 @@
 
 One replica with Redis is compared with one without, in turns, with a key that has a budget and a limit per minute. Then
 two replicas get 10,000 calls of a key that may have 1,000 of them. Redis is stopped for some seconds in the middle of a
-load. Both servers run on the same machine as everything else.
+load, and PostgreSQL for a minute. Both servers run on the same machine as everything else.
 """
 
 from __future__ import annotations
@@ -35,6 +35,8 @@ _ALLOWED = 1_000
 _OFFERED = 10_000
 _PRICE = 0.002
 _PAUSE_SECONDS = 5.0
+_STOPPED_SECONDS = 60.0
+_A_SECOND = 100
 _ADMISSIONS, _RATE = 7_000, 1_400
 
 
@@ -54,6 +56,7 @@ def run() -> list[Figure]:
             figures = asyncio.run(_cost(alone, shared))
             figures += asyncio.run(_limits(shared))
             figures += asyncio.run(_outage(shared, redis))
+            figures += asyncio.run(_stopped(shared, postgres))
             figures.append(asyncio.run(_admission(redis.url)))
     return figures
 
@@ -119,6 +122,38 @@ async def _outage(shared: list[str], redis: RedisServer) -> list[Figure]:
     ]
 
 
+async def _stopped(shared: list[str], postgres: PostgresServer) -> list[Figure]:
+    """A load of a key with a budget at two replicas, while PostgreSQL is stopped for a minute."""
+    with ExitStack() as opened:
+        gateways = [opened.enter_context(started(shared, "/rerank")) for _ in range(2)]
+        key = _new_key(gateways[0], max_budget=1e6, rpm_limit=10**9)
+        _wait_for(gateways[1], key)
+        statuses: Counter[int] = Counter()
+
+        async def loaded(seconds: float) -> None:
+            until = time.monotonic() + seconds
+            while (now := time.monotonic()) < until:
+                await asyncio.gather(*(counted(each, 8, _A_SECOND // 2, statuses, key) for each in gateways))
+                await asyncio.sleep(now + 1 - time.monotonic())
+
+        await loaded(3)
+        postgres.stop()
+        await loaded(_STOPPED_SECONDS)
+        postgres.start()
+        began = time.perf_counter()
+        await loaded(3)
+        recorded = 0
+        while recorded < statuses[200] and time.perf_counter() - began < _STOPPED_SECONDS:
+            await asyncio.sleep(0.1)
+            recorded = min(_recorded(gateway, key) for gateway in gateways)
+        sys.stderr.write(f"  {dict(statuses)} calls, {recorded} recorded {time.perf_counter() - began:.1f} s later\n")
+    lost = sum(statuses.values()) - statuses[200]
+    return [
+        stays_under("replicas", "refused while PostgreSQL is stopped", lost, None, "calls", limit=0),
+        stays_under("replicas", "not in the ledger afterwards", statuses[200] - recorded, None, "calls", limit=0),
+    ]
+
+
 async def _admission(url: str) -> Figure:
     """How long it takes to reserve a call in a budget, at the rate of a replica."""
     latencies: list[float] = []
@@ -155,6 +190,16 @@ def _new_key(gateway: Running, **fields: float) -> str:
     request = Request(url, json.dumps(fields).encode(), {"authorization": f"Bearer {KEY}"})
     with urlopen(request, timeout=10) as answer:  # noqa: S310
         return str(json.load(answer)["key"])
+
+
+def _recorded(gateway: Running, key: str) -> int:
+    """How many calls of a key are in the ledger, as a replica says; 0 if it cannot."""
+    url = f"http://127.0.0.1:{gateway.port}/spend/keys"
+    try:
+        with urlopen(Request(url, headers={"authorization": f"Bearer {key}"}), timeout=60) as answer:
+            return sum(int(row["calls"]) for row in json.load(answer))
+    except OSError:
+        return 0
 
 
 def _wait_for(gateway: Running, key: str) -> None:

@@ -14,7 +14,7 @@ from tests.support.redis_server import RedisServer
 from anyrerank import Budget, Limit, Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.configuration import shared_state
-from anyrerank.gateway.keys import KeyCollector, opened
+from anyrerank.gateway.keys import KeyCollector, opened, restore
 from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
@@ -101,6 +101,36 @@ def test_what_is_left_of_a_budget_is_shown_once_it_is_known(tmp_path: Path, redi
         gateway.keyring.ledger.flush()
         assert gateway.rerank(key).status_code == 429
         assert left() == [0.0]
+
+
+def test_replicas_with_other_budgets_are_warned_of_once(
+    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def restored(budget: float, sharing: RedisSharing) -> int:
+        caplog.clear()
+        with Router([entry("r")], budget=Budget(budget, "1d"), user_budget=Budget(1)) as router:
+            restore(router, None, sharing=sharing)
+        sharing.renew()
+        return sum("have other models or budgets" in each.message for each in caplog.records)
+
+    with RedisState(redis_url) as state, closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as database:
+        one, two = RedisSharing(state, database), RedisSharing(state, database)
+        assert [restored(10.0, one), restored(10.0, two)] == [0, 0]
+        assert [restored(20.0, two), restored(30.0, two), restored(10.0, two)] == [1, 0, 0]
+
+
+def test_replicas_without_anything_that_they_share_do_not_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with pytest.raises(ConfigurationError, match="2 replicas need a redis_url, or a PostgreSQL database_url"):
+        opened(GatewaySettings(replicas=2))
+
+
+def test_at_sign_in_a_password_is_not_taken_for_the_host() -> None:
+    with pytest.raises(ConfigurationError, match="more than one @: write one in the password as %40") as refused:
+        Database("postgresql://user:first@second@host/name")
+    assert "second" not in str(refused.value)
 
 
 @pytest.mark.parametrize("url", ["redis://host/abc", "redis://host:port/0", "http://host", "redis://host/0/1"])

@@ -130,7 +130,7 @@ class _Reading:
                 greeted.add(listener)
             if (now := time.monotonic()) >= ask_at:
                 self.replicas, ask_at = max(1, channel.listeners()), now + _POLL
-                self._link.call(("SET", f"{self._channel}:probe", "", "PX", 2000))  # whether it can be written
+                self._link.call(("SET", f"{self._channel}:probe", "", "PX", 1))  # whether it can be written
             self._link.flush()
             if self._is_away:
                 _log.warning("Redis at %s answers again", self._link.shown)

@@ -143,6 +143,8 @@ def _parsed(url: str) -> sa.URL:
             "database_url must be sqlite:///path or postgresql://user:password@host:port/name, with special characters "
             "in the password percent-encoded"
         ) from None
+    if parsed.host is not None and "@" in f"{parsed.host}{parsed.database}":  # a part of the password would be shown
+        raise ConfigurationError("database_url has more than one @: write one in the password as %40")
     if parsed.drivername in ("postgres", "postgresql"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() == "sqlite":
@@ -158,9 +160,13 @@ def _engine(url: sa.URL) -> sa.Engine:
             return server_engine(url)
         return sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": _LOCK_SECONDS})
     except (NoSuchModuleError, ArgumentError):
-        raise ConfigurationError(f"database_url: SQLAlchemy has no driver named {url.drivername}") from None
+        raise ConfigurationError(
+            f"database_url: SQLAlchemy has no driver named {url.drivername}: write {url.get_backend_name()}://"
+        ) from None
     except ImportError as error:
-        raise ConfigurationError(f"database_url: the driver {url.drivername} cannot be imported: {error}") from None
+        raise ConfigurationError(
+            f"database_url: the driver {url.drivername} cannot be imported ({error}): write {url.get_backend_name()}://"
+        ) from None
 
 
 def _reason(error: SQLAlchemyError, url: sa.URL) -> str:

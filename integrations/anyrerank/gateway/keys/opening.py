@@ -37,9 +37,13 @@ def opened(settings: GatewaySettings, state: RedisState | None = None) -> Keyrin
         url = settings.database_url.get_secret_value() if settings.database_url else default_url()
         return _opened(settings, url, state)
     except (DatabaseError, RerankError) as error:
-        needed = asked or settings.trusted_networks or state is not None
+        needed = asked or settings.trusted_networks or state is not None or settings.replicas > 1
         if needed and not settings.allow_requests_on_db_unavailable:
-            raise ConfigurationError(f"{error}; the gateway needs it for keys and spend") from None
+            if isinstance(error, ConfigurationError):
+                raise
+            raise ConfigurationError(
+                f"{error}; the gateway needs it for keys and spend: check database_url, and that the server runs"
+            ) from None
         _log.warning("%s; only the master key is valid, and nothing is recorded", error)
         return None
 

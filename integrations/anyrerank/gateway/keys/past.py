@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
+from hashlib import sha256
 
 from anyrerank._core.client import Router, budgets_of
 from anyrerank._core.pricing import Budget
@@ -68,6 +69,8 @@ def restore(
     Raises:
         LedgerError: The ledger cannot be read.
     """
+    if sharing is not None:
+        sharing.configured(_digest(router))
     past = None if ledger is None else Past(ledger)
     known = {} if before is None else _budgets(before)
     for place, budget in _budgets(router).items():
@@ -78,6 +81,12 @@ def restore(
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
             past.add_to(budget, *place)
+
+
+def _digest(router: Router) -> str:
+    """What replicas must have in common, without keys and addresses."""
+    budgets = [(*map(str, place), each.dollars, each.window) for place, each in _budgets(router).items()]
+    return sha256(repr((sorted(router.model_names), sorted(budgets, key=repr))).encode()).hexdigest()
 
 
 def past_of(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[[str | None, float], float] | None:

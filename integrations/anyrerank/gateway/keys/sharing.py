@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -14,6 +15,8 @@ from anyrerank.gateway.keys.limits import Limits, Place
 from anyrerank.gateway.keys.shared_limits import SharedLimits
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.state import Listener, RedisState
+
+_log = logging.getLogger("anyrerank.gateway")
 
 _AGREED_SECONDS = 60
 
@@ -38,6 +41,10 @@ class Sharing(Protocol):
         """Tell other replicas."""
         ...
 
+    def configured(self, digest: str) -> None:
+        """Say what is configured; other replicas must have the same models and budgets."""
+        ...
+
     def renew(self) -> None:
         """Called every few seconds."""
         ...
@@ -53,6 +60,8 @@ class RedisSharing:
     def __init__(self, state: RedisState, database: Database) -> None:
         self._state = state
         self._identity = database.identity()
+        self._configuration: str | None = None
+        self._is_alike = True
         self.renew()
 
     @property
@@ -73,8 +82,25 @@ class RedisSharing:
         """Tell other replicas."""
         self._state.news.send(message)
 
+    def configured(self, digest: str) -> None:
+        """Say what is configured, and warn if other replicas have other models or budgets, as in a rolling restart."""
+        self._configuration = digest
+        self._compare()
+
+    def _compare(self) -> None:
+        if self._configuration is None:
+            return
+        is_alike = self._state.agree("configuration", self._configuration, _AGREED_SECONDS)
+        if self._is_alike and not is_alike:
+            _log.warning(
+                "gateways that use this Redis with the prefix %s have other models or budgets: give all of them the "
+                "same configuration, and restart or reload them",
+                self._state.prefix,
+            )
+        self._is_alike = is_alike
+
     def renew(self) -> None:
-        """Say which database the replicas have, for a minute.
+        """Say which database and which configuration the replicas have, for a minute.
 
         Raises:
             ConfigurationError: Other replicas have another one.
@@ -84,6 +110,7 @@ class RedisSharing:
                 f"redis_url: gateways that use this Redis with the prefix {self._state.prefix} have another database: "
                 "use the same database_url, or set another redis_prefix"
             )
+        self._compare()
 
     def close(self) -> None:
         """The state is closed by its owner."""
@@ -115,6 +142,9 @@ class DatabaseSharing:
 
     def tell(self, message: dict[str, Any]) -> None:
         """See `listen`."""
+
+    def configured(self, digest: str) -> None:
+        """There is nothing to compare it with."""
 
     def renew(self) -> None:
         """There is nothing to renew."""
