@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from redis import Redis
 from tests.support.cable import cable
 from tests.support.gateways import Gateways, Replica, race
 from tests.support.keys import EACH
-from tests.support.loopback import Loopback
+from tests.support.loopback import PATIENCE, Line, Loopback, well
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
@@ -80,12 +81,63 @@ def test_redis_whose_memory_is_full_refuses_budgets_and_loses_nothing(
         assert race((one, two), free, 50) == {200: 50}
         assert one.ask(key).status_code == 503
         assert eventually(lambda: "redis" in one.get("/health/readiness").json()["degraded"])
+        logged = "used memory > 'maxmemory'; until it is back"
+        assert eventually(lambda: logged in (gateways.config.parent / "errors").read_text())
         client.config_set("maxmemory", "0")
     for each in (one, two):
         assert eventually(lambda: each.ask(key).status_code == 200)  # noqa: B023
     answered = counted[200] + 2
     assert eventually(lambda: round(answered * EACH, 9) <= one.spend(key) == two.spend(key))
-    assert "used memory > 'maxmemory'; until it is back" in (gateways.config.parent / "errors").read_text()
+
+
+@pytest.mark.parametrize("limit", [{"max_budget": 300 * EACH}, {"rpm_limit": 300}], ids=["budget", "requests"])
+def test_redis_that_loses_its_data_in_mid_load_lets_no_call_beyond_a_limit(
+    redis: RedisServer, made: Callable[[str], Gateways], server: Loopback, limit: dict[str, float]
+) -> None:
+    gateways = made(redis.url)
+    one, two = gateways.pair()
+    key = gateways.key(one, two, **limit)
+    answered = race((one, two), key, 40)[200]
+
+    def restart() -> None:
+        redis.kill()
+        redis.start()
+
+    counted = race_while((one, two), key, 200, restart)
+    assert counted.keys() <= {200, 429, 503}
+    assert eventually(lambda: one.ask(key).status_code in (200, 429))
+    rest = race((one, two), key, 400)
+    assert rest.keys() <= {200, 429}
+    assert len(server.hits) <= 300
+    assert answered + counted[200] + rest[200] <= 300
+
+
+def test_calls_in_flight_count_after_redis_has_lost_its_data(
+    redis: RedisServer, made: Callable[[str], Gateways], server: Loopback
+) -> None:
+    inside, go_on = threading.Semaphore(0), threading.Event()
+
+    def hold(line: Line) -> None:
+        inside.release()
+        assert go_on.wait(PATIENCE)
+        well(line)
+
+    server.script = hold
+    gateways = made(redis.url)
+    one, two = gateways.pair()
+    budget, parallel = gateways.key(one, two, max_budget=3 * EACH), gateways.key(one, two, max_parallel_requests=3)
+    with ThreadPoolExecutor(6) as pool:
+        calls = [pool.submit(each.ask, key) for key in (budget, parallel) for each in (one, two, one)]
+        for _ in calls:
+            assert inside.acquire(timeout=PATIENCE)
+        with Redis.from_url(redis.url) as client:
+            client.flushall()
+        assert [each.ask(key).status_code for key in (budget, parallel) for each in (one, two)] == [429] * 4
+        go_on.set()
+        assert [each.result().status_code for each in calls] == [200] * 6
+    server.script = well
+    assert [each.ask(budget).status_code for each in (one, two)] == [429] * 2
+    assert one.spend(budget) == two.spend(budget) == round(3 * EACH, 9)
 
 
 def race_while(gateways: tuple[Replica, ...], key: str, calls: int, event: Callable[[], object]) -> Counter[int]:

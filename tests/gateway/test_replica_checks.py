@@ -113,7 +113,10 @@ def test_replicas_with_other_budgets_are_warned_of_once(
         sharing.renew()
         return sum("have other models or budgets" in each.message for each in caplog.records)
 
-    with RedisState(redis_url) as state, closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as database:
+    with (
+        RedisState(redis_url, timeout=5.0) as state,
+        closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as database,
+    ):
         one, two = RedisSharing(state, database), RedisSharing(state, database)
         assert [restored(10.0, one), restored(10.0, two)] == [0, 0]
         assert [restored(20.0, two), restored(30.0, two), restored(10.0, two)] == [1, 0, 0]

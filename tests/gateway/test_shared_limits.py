@@ -10,6 +10,7 @@ from tests.support.clock import Clock
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
+from anyrerank._core.redis import RedisUnavailableError
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys import shared_limits
 from anyrerank.gateway.keys.key import Key
@@ -123,6 +124,15 @@ async def test_server_that_lost_its_data_learns_what_is_in_flight(
 
 
 async def until_connected(state: RedisState) -> None:
-    while state.link.is_away:
-        await state.connect()
+    is_connected = False
+    while not is_connected:
         await asyncio.sleep(0.01)
+        is_connected = await answers(state)
+
+
+async def answers(state: RedisState) -> bool:
+    """Whether commands of this loop are answered."""
+    try:
+        return bool(await state.link.acall(("PING",)))
+    except RedisUnavailableError:
+        return False

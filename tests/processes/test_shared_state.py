@@ -191,4 +191,4 @@ def test_state_that_is_forgotten_leaves_no_thread_and_no_connection(redis_url: s
 
         for _ in range(5):
             use()
-        assert eventually(lambda: connections() == before)
+        assert eventually(lambda: connections() <= before)

@@ -5,14 +5,34 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from anyrerank._core.redis import Command, RedisLink
-from anyrerank._core.runtime import Flow, Invoke
+from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError
+from anyrerank._core.runtime import Flow, Invoke, Sleep
+from anyrerank.state.news import News
+
+_LOST = b"lost"
+_PAUSE, _TRIES = 0.05, 120
 
 
-def asked(link: RedisLink, command: Command) -> Flow[Any]:
+def asked(link: RedisLink, command: Command, news: News | None = None) -> Flow[Any]:
     """The reply to a command.
+
+    Args:
+        link: To the server.
+        command: The command.
+        news: Where processes agree that the server has its data, for a script that replies "lost" if it has not.
 
     Raises:
         RedisUnavailableError: There is none.
     """
-    return (yield Invoke(partial(link.call, command), partial(link.acall, command)))
+    ask = Invoke(partial(link.call, command), partial(link.acall, command))
+    reply = yield ask
+    if news is None or reply != _LOST:
+        return reply
+    news.start()
+    news.send({})  # wakes all processes, so that they give back what they know
+    for _ in range(_TRIES):
+        yield Sleep(_PAUSE)
+        reply = yield ask
+        if reply != _LOST:
+            return reply
+    raise RedisUnavailableError(f"Redis at {link.shown} has lost its data, which others are still giving back")

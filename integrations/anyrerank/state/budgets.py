@@ -16,8 +16,10 @@ from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank.errors import RerankError, StateUnavailableError
 from anyrerank.state.asked import asked
+from anyrerank.state.news import News
 
 _RESERVE = Script("anyrerank.state.scripts", "reserve")
+_GIVE_BACK = Script("anyrerank.state.scripts", "give_back")
 _SETTLE = Script("anyrerank.state.scripts", "settle")
 _HOLD_SECONDS = 900.0
 _LARGEST = 9e6
@@ -33,10 +35,17 @@ class RedisBudgets(BudgetState):
         prefix: Of its keys.
         refuse_when_away: Whether to refuse while the server does not answer; else to spend what was left.
         hold_seconds: How long a reservation lasts: that of a process that was killed comes back after it.
+        news: Where processes agree that the server has its data; without it, reservations are lost with the data.
     """
 
     def __init__(
-        self, link: RedisLink, prefix: str, *, refuse_when_away: bool, hold_seconds: float = _HOLD_SECONDS
+        self,
+        link: RedisLink,
+        prefix: str,
+        *,
+        refuse_when_away: bool,
+        hold_seconds: float = _HOLD_SECONDS,
+        news: News | None = None,
     ) -> None:
         self._link = link
         self._prefix = prefix
@@ -45,12 +54,17 @@ class RedisBudgets(BudgetState):
         self._last: dict[tuple[str, float], Balance] = {}
         self._pasts: dict[tuple[str, float], tuple[float, float | RerankError]] = {}
         """When what an account had spent since a window started was read last, and what was found."""
+        self._news = news
+        if news is not None:
+            news.add(self)
         self._reset()
         reset_in_child(self, RedisBudgets._reset)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._reading = threading.Lock()
+        self._held: dict[str, Hold] = {}
+        """Reservations of this process that the server has made, by their ids."""
 
     def reserve(self, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
         """Reserve dollars in each account, or in none.
@@ -62,7 +76,7 @@ class RedisBudgets(BudgetState):
         hold_id = uuid4().hex
         perhaps = Hold(hold_id, accounts, dollars, ())
         try:
-            found = yield from self._asked(hold_id, accounts, dollars)
+            hold = yield from self._asked(hold_id, accounts, dollars)
         except RefusedError:
             raise
         except RedisUnavailableError as error:
@@ -75,20 +89,22 @@ class RedisBudgets(BudgetState):
         except BaseException:  # cut off, perhaps after the reservation was made
             self.settle(perhaps, 0.0)
             raise
-        return Hold(hold_id, accounts, dollars, found)
+        if dollars:
+            self._held[hold_id] = hold
+        return hold
 
-    def _asked(self, hold_id: str, accounts: Sequence[SharedAccount], dollars: float) -> Flow[list[Balance]]:
+    def _asked(self, hold_id: str, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
         """Ask the server, and tell it the past of an account that it does not know."""
         bases: dict[str, float] = {}
         while True:
-            command = _RESERVE.command(
-                self._keys(accounts), [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)]
-            )
-            status, *rest = yield from asked(self._link, command)
+            keys = [*self._keys(accounts), *([] if self._news is None else [self._news.whole])]
+            command = _RESERVE.command(keys, [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)])
+            status, *rest = yield from asked(self._link, command, self._news)
             if status == b"held":
-                found = [_balance(*pair) for pair in zip(rest[::2], rest[1::2], strict=True)]
+                made, *pairs = rest
+                found = [_balance(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
                 self._remember(accounts, found)
-                return found
+                return Hold(hold_id, accounts, dollars, found, made=float(made) if dollars else None)
             index = int(rest[0]) - 1
             if status == b"refused":
                 raise RefusedError(index, _balance(*rest[1:]))
@@ -120,11 +136,27 @@ class RedisBudgets(BudgetState):
 
     def settle(self, hold: Hold, cost: float) -> None:
         """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
+        self._held.pop(hold.id, None)
         args: list[Any] = [hold.id]
         for account in hold.accounts:
             args += [_seconds(account), _nano(hold.dollars, up=True), _nano(cost)]
             self._change(account, spent=cost, reserved=-hold.dollars)
-        self._link.post(_SETTLE.command(self._keys(hold.accounts), [*args, int(hold.is_confirmed), 0]))
+        made = "" if hold.made is None else f"{hold.made:.6f}"
+        self._link.post(_SETTLE.command(self._keys(hold.accounts), [*args, made, int(hold.is_confirmed), 0]))
+
+    def connected(self) -> None:
+        """Nothing: every reservation asks the server."""
+
+    def heard(self, message: dict[str, Any]) -> None:
+        """Nothing: other processes tell budgets nothing."""
+
+    def lost(self) -> None:
+        """Make the reservations of calls in flight again."""
+        for hold in self._held.copy().values():
+            args: list[str | int | float] = [hold.id, self._hold_seconds, _nano(hold.dollars, up=True)]
+            self._link.call(_GIVE_BACK.command(self._keys(hold.accounts), args))
+            if hold.id not in self._held:  # it ended meanwhile, perhaps before it was made again
+                self.settle(hold, 0.0)
 
     def found(self, account: SharedAccount) -> Flow[Balance]:
         """What an account has spent and reserved.

@@ -9,6 +9,7 @@ from uuid import uuid4
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Flow
 from anyrerank.state.asked import asked
+from anyrerank.state.news import News
 
 _COUNT = Script("anyrerank.state.scripts", "count")
 _CORRECT = Script("anyrerank.state.scripts", "correct")
@@ -41,11 +42,14 @@ class RedisCalls:
     Args:
         link: To the server.
         key: Of what is counted.
+        news: Where processes agree that the server has its data; without it, a server that has lost it counts from 0.
     """
 
-    def __init__(self, link: RedisLink, key: str) -> None:
+    def __init__(self, link: RedisLink, key: str, news: News | None = None) -> None:
         self._link = link
         self._key = key
+        self._news = news
+        self._whole = [] if news is None else [news.whole]
 
     def count(self, rpm: int | None, tpm: int | None, requests: int, tokens: int) -> Flow[Counted]:
         """Count requests and tokens, if the limits per minute allow it. More than a limit waits for an empty minute.
@@ -54,7 +58,7 @@ class RedisCalls:
             RedisUnavailableError: The server does not answer.
         """
         args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens, 0]
-        reply = yield from asked(self._link, _COUNT.command([self._key], args))
+        reply = yield from asked(self._link, _COUNT.command([self._key, *self._whole], args), self._news)
         if reply[0]:
             return Counted(int(reply[1]), int(reply[2]), int(reply[3]))
         return Counted(None, int(reply[2]), int(reply[3]), int(reply[1]) / 1000)
@@ -79,7 +83,9 @@ class RedisCalls:
         call_id = uuid4().hex
         try:
             allowed, count = yield from asked(
-                self._link, _ENTER.command([f"{self._key}:in_flight"], [call_id, _IN_FLIGHT_SECONDS, limit])
+                self._link,
+                _ENTER.command([f"{self._key}:in_flight", *self._whole], [call_id, _IN_FLIGHT_SECONDS, limit]),
+                self._news,
             )
         except BaseException as error:  # perhaps after it was counted
             if not isinstance(error, RedisUnavailableError) or error.may_have_run:

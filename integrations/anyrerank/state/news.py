@@ -7,8 +7,10 @@ import logging
 import threading
 import time
 import weakref
+from collections import deque
 from contextlib import closing, suppress
 from typing import Any, Protocol
+from uuid import uuid4
 
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Subscriber
 from anyrerank._core.runtime import reset_in_child
@@ -17,6 +19,9 @@ _log = logging.getLogger("anyrerank")
 
 _POLL = 1.0
 """Seconds after which the number of listeners is asked for again."""
+_MINUTE = 60.0
+_GIVING_SECONDS = 5.0
+_GLANCE = 0.01
 _PAUSE = 0.25
 """Seconds between two attempts to connect."""
 
@@ -30,6 +35,9 @@ class Listener(Protocol):
     def heard(self, message: dict[str, Any]) -> None:
         """A message was sent. Runs in the thread of news."""
 
+    def lost(self) -> None:
+        """The server has lost its data: give back what is known here. Runs in the thread of news."""
+
 
 class News:
     """Passes the messages of a channel on to listeners, from a thread that ends when this object does.
@@ -41,6 +49,8 @@ class News:
 
     def __init__(self, link: RedisLink, channel: str) -> None:
         self.channel = channel
+        self.whole = f"{channel}:whole"
+        """A key that exists while the server has its data: when it is gone, processes give back what they know."""
         self._link = link
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._reset()
@@ -52,7 +62,7 @@ class News:
 
     @property
     def replicas(self) -> int:
-        """How many processes listen, this one included, as last known; 1 or more."""
+        """How many processes listen, this one included: the most in the last minute that is known, 1 or more."""
         return 1 if self._reading is None else self._reading.replicas
 
     def add(self, listener: Listener) -> None:
@@ -92,7 +102,8 @@ class _Reading:
 
     Attributes:
         listeners: Get the messages.
-        replicas: How many connections listen to the channel.
+        replicas: How many connections listen to the channel, or did in the last minute: if the server goes away for a
+            moment, they come back one after the other.
         stop: Set to end the thread.
         thread: The thread.
     """
@@ -105,6 +116,9 @@ class _Reading:
         self._link = link
         self._channel = channel
         self._is_away = False
+        self._id = uuid4().hex
+        self._whole: bytes | None = None
+        self._counts: deque[tuple[float, int]] = deque()
 
     def _run(self) -> None:
         while not self.stop.is_set():
@@ -124,20 +138,62 @@ class _Reading:
     def _read(self, channel: Subscriber) -> None:
         greeted: weakref.WeakSet[Listener] = weakref.WeakSet()
         ask_at = 0.0
+        self._link.call(("PUBLISH", self._channel, "{}"))  # lets the others know that there is one more
         while not self.stop.is_set():
-            for listener in self.listeners - greeted:
-                listener.connected()
-                greeted.add(listener)
+            self._greet(greeted)
             if (now := time.monotonic()) >= ask_at:
-                self.replicas, ask_at = max(1, channel.listeners()), now + _POLL
+                self._count(channel.listeners(), now)
+                ask_at = now + _POLL
                 self._link.call(("SET", f"{self._channel}:probe", "", "PX", 1))  # whether it can be written
             self._link.flush()
+            self._give_back()
             if self._is_away:
                 _log.warning("Redis at %s answers again", self._link.shown)
             self._is_away = False
-            if (text := channel.next(_POLL)) and (message := read(text)):
-                for listener in list(self.listeners):
-                    listener.heard(message)
+            message = read(channel.next(_POLL) or b"")
+            if message:
+                self._pass_on(message)
+            elif message is not None:
+                ask_at = 0.0
+
+    # In functions of their own: a listener that is still named here would be kept for as long as the thread runs.
+    def _greet(self, greeted: weakref.WeakSet[Listener]) -> None:
+        for listener in self.listeners - greeted:
+            listener.connected()
+            greeted.add(listener)
+
+    def _pass_on(self, message: dict[str, Any]) -> None:
+        for listener in list(self.listeners):
+            listener.heard(message)
+
+    def _count(self, listeners: int, now: float) -> None:
+        self._counts.append((now, listeners))
+        while self._counts[0][0] < now - _MINUTE:
+            self._counts.popleft()
+        self.replicas = max(1, *(count for _, count in self._counts))
+
+    def _give_back(self) -> None:
+        """If the server has lost its data, let the listeners give back what they know, and agree that it is whole."""
+        key = f"{self._channel}:whole"
+        found = self._link.call(("GET", key))
+        if found is not None and found == self._whole:
+            return
+        for listener in list(self.listeners):
+            listener.lost()
+        if found is None:
+            self._wait_for_others(key)
+            self._link.call(("SET", key, uuid4().hex, "NX"))
+            found = self._link.call(("GET", key))
+        self._whole = found
+
+    def _wait_for_others(self, key: str) -> None:
+        """Wait until all processes have given back what they know, or until one that is gone had its time for it."""
+        done, deadline = f"{key}:given", time.monotonic() + _GIVING_SECONDS
+        self._link.call(("SADD", done, self._id))
+        self._link.call(("PEXPIRE", done, round(2000 * _GIVING_SECONDS)))
+        while time.monotonic() < deadline and not self.stop.wait(_GLANCE):
+            if self._link.call(("SCARD", done)) >= self.replicas or self._link.call(("EXISTS", key)):
+                return
 
 
 def read(text: bytes) -> dict[str, Any] | None:

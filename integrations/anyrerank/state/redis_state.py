@@ -66,8 +66,8 @@ class RedisState:
         self._url = url
         self.link = RedisLink(resolved(url, "url"), timeout=timeout)
         self.prefix = prefix
-        self.budgets = RedisBudgets(self.link, prefix, refuse_when_away=refuse_when_away)
         self.news = News(self.link, f"{prefix}:news")
+        self.budgets = RedisBudgets(self.link, prefix, refuse_when_away=refuse_when_away, news=self.news)
         self.limits = RedisLimits(self.link, prefix, self.news)
 
     def __repr__(self) -> str:
@@ -82,7 +82,7 @@ class RedisState:
 
     def calls(self, name: str) -> RedisCalls:
         """Counts requests, tokens and concurrency of one caller."""
-        return RedisCalls(self.link, f"{self.prefix}:calls:{name}")
+        return RedisCalls(self.link, f"{self.prefix}:calls:{name}", self.news)
 
     def agree(self, name: str, value: str, seconds: int) -> bool:
         """Whether all processes agree on a value, which is then remembered for some seconds.

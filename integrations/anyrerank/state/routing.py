@@ -141,6 +141,9 @@ class RedisRouting(RoutingState):
             if (message := read(text)) is not None:
                 self.heard(message)
 
+    def lost(self) -> None:
+        """Nothing: the use of the last minute is counted anew, and a deployment that fails cools down again."""
+
     def heard(self, message: dict[str, Any]) -> None:
         """Take over a cooldown, or its end."""
         match message:

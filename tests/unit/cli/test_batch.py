@@ -142,7 +142,7 @@ def test_jobs_share_a_limit_in_redis(
     done = batch("--yes", "--rpm", "60000", "--tpm", "6000000", "--limit", "os.environ/SHARED")
     assert done.exit_code == 0, done.output
     with Redis.from_url(redis_url) as server:
-        assert list(server.scan_iter()) == [f"anyrerank:limit:batch:{MODEL}".encode()]
+        assert f"anyrerank:limit:batch:{MODEL}".encode() in set(server.scan_iter())
 
 
 def test_a_limit_in_redis_needs_a_rate_and_a_server(

@@ -64,6 +64,7 @@ class Hold:
         accounts: The accounts.
         dollars: US dollars that are reserved in each.
         found: Balance of each account, with this reservation.
+        made: When the state made it, in seconds since 1970 by its clock; `None` if that is not known.
         is_confirmed: Whether the state has confirmed it; otherwise this process decided without the state.
     """
 
@@ -71,6 +72,7 @@ class Hold:
     accounts: Sequence[SharedAccount]
     dollars: float
     found: Sequence[Balance]
+    made: float | None = None
     is_confirmed: bool = True
 
 

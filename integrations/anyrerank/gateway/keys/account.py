@@ -54,7 +54,7 @@ class Account:
         self.caller = replace(caller, account=self)
         self._shared = shared
         self._tag = tag
-        self._limits = limits
+        self.limits = limits
 
     @property
     def spend(self) -> float:
@@ -78,11 +78,11 @@ class Account:
         Raises:
             GatewayError: There are as many as the key may have.
         """
-        ticket = await self._limits.enter(self.key)
+        ticket = await self.limits.enter(self.key)
         try:
             yield
         finally:
-            self._limits.leave(ticket)
+            self.limits.leave(ticket)
 
     @asynccontextmanager
     async def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AsyncIterator[Grant]:
@@ -99,12 +99,12 @@ class Account:
         key = self.key
         paid = self._paid(options, defaults)
         tokens = 0 if key.tpm_limit is None else _to_read(asked, options)
-        place = await self._limits.count(key, tokens)
+        place = await self.limits.count(key, tokens)
         yield _Grant(self, {**options, **paid}, place, tokens)
 
     def headers(self) -> dict[str, str]:
         """The headers of an answer."""
-        found = self._limits.headers(self.key)
+        found = self.limits.headers(self.key)
         found["x-litellm-key-spend"] = f"{self.spend:.12g}"
         if self.budget is not None:
             found["x-litellm-key-max-budget"] = f"{self.budget.dollars:.12g}"
@@ -118,7 +118,7 @@ class Account:
         if self.key.tpm_limit is not None:
             used = _tokens(response)
             if used is not None:
-                self._limits.correct(place, used - tokens)
+                self.limits.correct(place, used - tokens)
 
     def _paid(self, options: Mapping[str, Any], defaults: Options) -> dict[str, Any]:
         """The options that decide who pays. No caller can choose them."""

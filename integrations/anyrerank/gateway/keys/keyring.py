@@ -7,6 +7,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -33,6 +34,8 @@ _CHANGED = {"changed": "keys"}
 _SILENT_SECONDS = 5.0
 """A database that has not answered for so long is failing: a statement may hang for longer than that."""
 _RENEWAL_SECONDS = 10.0
+_GIVING_SECONDS = 3.0
+"""For how long what was given back may take to reach the database."""
 _NOBODY = Key(token="", key_name="")
 
 
@@ -178,6 +181,18 @@ class Keyring:
         """Another replica has changed keys."""
         if message == _CHANGED:
             self._changed.set()
+
+    def lost(self) -> None:
+        """Give back what calls have used and cost, to Redis and to the database that it asks."""
+        writing = threading.Thread(target=self._try_to_flush, daemon=True)
+        writing.start()
+        for account in self._accounts.values():
+            account.limits.give_back()
+        writing.join(_GIVING_SECONDS)
+
+    def _try_to_flush(self) -> None:
+        with suppress(RerankError):  # then other replicas cannot read it either
+            self.ledger.flush()
 
     def close(self) -> None:
         """Stop reading changes, and write what is left of the ledger."""

@@ -82,6 +82,9 @@ class Limits:
         """Count more tokens, or fewer, for a request that was counted before."""
         self._window.change(place.slot, 0, tokens)
 
+    def give_back(self) -> None:
+        """Count again elsewhere what other replicas need to know; here there are none. May run in any thread."""
+
     def headers(self, key: Key) -> dict[str, str]:
         """Limit, what is left of it, and the seconds until all of it is free again, for each limit of the key."""
         used = self._use()

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from anyrerank._core.redis import RedisUnavailableError
 from anyrerank._core.routing import Need
-from anyrerank._core.runtime import arun
+from anyrerank._core.runtime import arun, run
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits, Place, Use
 from anyrerank.state import Counted, News, RedisCalls
@@ -120,6 +120,18 @@ class SharedLimits(Limits):
         super().correct(place, tokens)
         if place.second is not None and tokens:
             self._calls.correct(place.second, 0, tokens)
+
+    def give_back(self) -> None:
+        """Let a server that has lost its data know what was used in the last minute, and what is in flight.
+
+        Raises:
+            RedisUnavailableError: The server does not answer.
+        """
+        recent = [each for each in self._window.slots if each.last > self._clock() - _MINUTE]
+        if requests := sum(each.requests for each in recent):
+            self._calls.add(requests, sum(each.tokens for each in recent))
+        if tickets := self._tickets.copy():
+            run(self._calls.renew(tickets))
 
     def _use(self) -> Use:
         """As the server said last, if that was less than a minute ago."""

@@ -1,8 +1,11 @@
 -- Reserves an amount in each of several budgets, or in none of them.
--- KEYS: for each budget a hash (window, spent, reserved) and a sorted set (reservations by the time at which they expire).
+-- KEYS: for each budget a hash (window, spent, reserved) and a sorted set (reservations by the time at which they expire);
+--       last, if there is one, the key that exists while the server has its data.
 -- ARGV: id, seconds until it expires; then for each budget: limit, seconds of its window (0: it never ends), amount, and
 --       what is spent if the server knows nothing of it ('': not known here either). Amounts are in billionths of a dollar.
--- Returns {'held', spent, reserved, spent, reserved, ...}, {'unknown', index, start of the window} or {'refused', index, spent, reserved}.
+-- Returns {'held', now, spent, reserved, spent, reserved, ...}, {'unknown', index, start of the window},
+-- {'refused', index, spent, reserved}, or 'lost' if the server has lost its data.
+if #KEYS % 2 == 1 and redis.call('EXISTS', KEYS[#KEYS]) == 0 then return 'lost' end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 local function text(number) return string.format('%.0f', number) end
@@ -18,7 +21,11 @@ for index = 1, #KEYS / 2 do
   if not found[1] then
     if base == '' then return {'unknown', index, window * seconds} end
     spent, reserved = tonumber(base), 0
-    redis.call('DEL', holds)
+    redis.call('HSET', hash, 'since', string.format('%.6f', now))
+    redis.call('ZREMRANGEBYSCORE', holds, '-inf', now)
+    for _, hold in ipairs(redis.call('ZRANGE', holds, 0, -1)) do  -- those that were given back
+      reserved = reserved + tonumber(string.match(hold, ':(%d+)$'))
+    end
   elseif tonumber(found[1]) ~= window then
     spent, reserved = 0, 0
     redis.call('DEL', holds)
@@ -37,7 +44,7 @@ for index = 1, #KEYS / 2 do
   if amount > 0 and spent + reserved + amount > limit then return {'refused', index, text(spent), text(reserved)} end
   budgets[index] = {hash, holds, amount, spent, reserved + amount}
 end
-local reply = {'held'}
+local reply = {'held', string.format('%.6f', now)}
 for _, budget in ipairs(budgets) do
   local hash, holds, amount, spent, reserved = unpack(budget)
   if amount > 0 then

@@ -1,18 +1,21 @@
 -- Replaces what was reserved in several budgets by what was spent.
 -- KEYS: as for reserve.lua.
--- ARGV: id; then for each budget: seconds of its window, reserved amount, spent amount; then 1 if the server is known to
---       have made the reservation; last, 1 if this may have run before.
+-- ARGV: id; then for each budget: seconds of its window, reserved amount, spent amount; then when the reservation was
+--       made ('': not known); 1 if the server is known to have made it; last, 1 if this may have run before.
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 local confirmed, repeated = ARGV[#ARGV - 1] == '1', ARGV[#ARGV] == '1'
+local made = tonumber(ARGV[#ARGV - 2])
 local function text(number) return string.format('%.0f', number) end
 for index = 1, #KEYS / 2 do
   local hash, holds = KEYS[2 * index - 1], KEYS[2 * index]
   local seconds, amount = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
   local cost = tonumber(ARGV[3 * index + 1])
-  local held = redis.call('ZREM', holds, ARGV[1] .. ':' .. text(amount)) == 1
-  local found = redis.call('HMGET', hash, 'window', 'spent', 'reserved')
-  local due = held or not repeated
+  local found = redis.call('HMGET', hash, 'window', 'spent', 'reserved', 'since')
+  -- A budget that the server has lost begins with what the ledger knows: until it does, the reservation stays.
+  local held = found[1] and redis.call('ZREM', holds, ARGV[1] .. ':' .. text(amount)) == 1
+  local is_known = made and found[4] and made < tonumber(found[4])  -- the ledger knew the cost when the budget began
+  local due = held or not (repeated or is_known)
   if not confirmed and found[1] then  -- the absence of a reservation does not say that this ran before: leave a trace
     due = redis.call('ZADD', holds, 'NX', now + 900, ARGV[1] .. ':0') == 1
     redis.call('EXPIRE', holds, 86400)
