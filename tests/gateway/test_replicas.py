@@ -45,6 +45,20 @@ def test_a_key_is_made_changed_and_revoked_everywhere_at_once(gateways: Gateways
     assert took(lambda: eventually(lambda: two.ask(key).status_code == 401)) < 1
 
 
+def test_what_a_key_spends_while_it_has_no_budget_counts_when_it_has_one_again(gateways: Gateways) -> None:
+    one, two = gateways.pair()
+    key = gateways.key(one, two, max_budget=10 * EACH)
+    assert race((one, two), key, 3) == {200: 3}
+    for budget in (None, 10 * EACH):
+        assert one.post("/key/update", key=key, max_budget=budget).status_code == 200
+        assert eventually(lambda: two.get("/key/info", key).json()["info"]["max_budget"] == budget)  # noqa: B023
+        if budget is None:
+            assert race((one, two), key, 5) == {200: 5}
+            assert eventually(lambda: two.get("/spend/keys", key).json()[0]["calls"] == 8)
+    assert eventually(lambda: one.spend(key) == two.spend(key) == round(8 * EACH, 9))
+    assert race((one, two), key, 20) == {200: 2, 429: 18}
+
+
 def test_headers_count_the_calls_of_both(gateways: Gateways) -> None:
     one, two = gateways.pair()
     key = gateways.key(one, two, rpm_limit=10, tpm_limit=10_000)

@@ -18,6 +18,7 @@ from anyrerank.errors import RerankError, StateUnavailableError
 from anyrerank.state.asked import asked
 from anyrerank.state.news import News
 
+_RAISE = Script("anyrerank.state.scripts", "raise")
 _RESERVE = Script("anyrerank.state.scripts", "reserve")
 _GIVE_BACK = Script("anyrerank.state.scripts", "give_back")
 _SETTLE = Script("anyrerank.state.scripts", "settle")
@@ -143,6 +144,10 @@ class RedisBudgets(BudgetState):
             self._change(account, spent=cost, reserved=-hold.dollars)
         made = "" if hold.made is None else f"{hold.made:.6f}"
         self._link.post(_SETTLE.command(self._keys(hold.accounts), [*args, made, int(hold.is_confirmed), 0]))
+
+    def at_least(self, account: SharedAccount, dollars: float) -> None:
+        """Let an account have spent at least that in its current window; it never raises."""
+        self._link.post(_RAISE.command(self._keys([account])[:1], [_seconds(account), _nano(dollars), 0]))
 
     def connected(self) -> None:
         """Nothing: every reservation asks the server."""

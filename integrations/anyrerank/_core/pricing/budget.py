@@ -122,6 +122,13 @@ class Budget:
         """
         self._shared = _Shared(state, name, past)
 
+    def catch_up(self) -> None:
+        """Count what was spent in the current window while this was no budget, as the past of the state knows it."""
+        if self._shared is not None:
+            account = self.account(None)
+            if account.past is not None:
+                self._shared.state.budgets.at_least(account, account.past(self.started))
+
     @property
     def shared_in(self) -> BudgetState | None:
         """The state in which it counts; `None` for this process."""

@@ -107,6 +107,12 @@ class BudgetState(ABC):
         """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
 
     @abstractmethod
+    def at_least(self, account: SharedAccount, dollars: float) -> None:
+        """Let an account have spent at least that in its current window. It may block, and on an event loop it does not
+        wait. An account that the state does not know stays unknown.
+        """
+
+    @abstractmethod
     def found(self, account: SharedAccount) -> Flow[Balance]:
         """The balance of an account.
 

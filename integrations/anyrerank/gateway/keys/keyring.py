@@ -271,6 +271,8 @@ class Keyring:
             budget = Budget(key.max_budget, key.budget_duration)
             if self.sharing is not None:
                 budget.share(self.sharing, f"key:{key.token}", past_of(self.ledger, "tag", key.tag))
+                if key.token in self._accounts:  # it had no budget, or another window
+                    budget.catch_up()
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of("tag", key.tag, budget.started))
             account.budget = budget
@@ -286,6 +288,8 @@ class Keyring:
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
             budget.share(self.sharing, name, past_of(self.ledger, "user", customer.user_id))
+            if customer.user_id in self._shared.customers:
+                budget.catch_up()
         else:
             budget.add(past.of("user", customer.user_id, budget.started))
         return budget
