@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.cable import cable
 from tests.support.gateways import Gateways, Replica, race
 from tests.support.keys import EACH
 from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
 
@@ -110,6 +112,30 @@ def test_redis_that_loses_its_data_in_mid_load_lets_no_call_beyond_a_limit(
     assert rest.keys() <= {200, 429}
     assert len(server.hits) <= 300
     assert answered + counted[200] + rest[200] <= 300
+
+
+def test_both_servers_that_are_killed_in_mid_load_let_no_call_beyond_a_budget(
+    tmp_path: Path, redis: RedisServer, new_postgres: Callable[[], PostgresServer], server: Loopback
+) -> None:
+    database = new_postgres()
+    database.start()
+    with closing(Gateways(tmp_path, server.url, redis.url, database.url, seconds=1.0)) as gateways:
+        one, two = gateways.pair()
+        key = gateways.key(one, two, max_budget=150 * EACH)
+        assert race((one, two), key, 40) == {200: 40}
+
+        def restart() -> None:
+            database.kill()
+            redis.kill()
+            redis.start()
+            assert race((one, two), key, 20) == {503: 20}  # it is not known what was spent
+            database.start()
+
+        race_while((one, two), key, 60, restart)
+        assert eventually(lambda: {each.ask(key).status_code for each in (one, two)} <= {200, 429}, within=30)
+        race((one, two), key, 200)
+        assert len(server.hits) <= 150
+        assert one.spend(key) == two.spend(key) <= round(150 * EACH, 9)
 
 
 def test_calls_in_flight_count_after_redis_has_lost_its_data(

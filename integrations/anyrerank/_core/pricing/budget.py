@@ -122,12 +122,10 @@ class Budget:
         """
         self._shared = _Shared(state, name, past)
 
-    def catch_up(self) -> None:
-        """Count what was spent in the current window while this was no budget, as the past of the state knows it."""
+    def at_least(self, dollars: float) -> None:
+        """Let everyone have spent at least that in the current window, if a state counts less."""
         if self._shared is not None:
-            account = self.account(None)
-            if account.past is not None:
-                self._shared.state.budgets.at_least(account, account.past(self.started))
+            self._shared.state.budgets.at_least(self.account(None), dollars)
 
     @property
     def shared_in(self) -> BudgetState | None:

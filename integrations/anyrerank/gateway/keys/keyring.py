@@ -90,6 +90,7 @@ class Keyring:
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
+        self._is_behind = False
         self._answered = self._renewed = monotonic()
 
     def configure(
@@ -189,6 +190,20 @@ class Keyring:
         for account in self._accounts.values():
             account.limits.give_back()
         writing.join(_GIVING_SECONDS)
+        self._is_behind = True
+        self._changed.set()
+
+    def _catch_up(self) -> None:
+        """Let budgets that began anew know of calls that the database got only after that."""
+        if self._is_behind:
+            past = Past(self.ledger)
+            for account in self._accounts.values():
+                if account.budget is not None:
+                    account.budget.at_least(past.of("tag", account.key.tag, account.budget.started))
+            for user, (_, budget) in self._shared.customers.items():
+                if budget is not None:
+                    budget.at_least(past.of("user", user, budget.started))
+            self._is_behind = False
 
     def _try_to_flush(self) -> None:
         with suppress(RerankError):  # then other replicas cannot read it either
@@ -272,7 +287,7 @@ class Keyring:
             if self.sharing is not None:
                 budget.share(self.sharing, f"key:{key.token}", past_of(self.ledger, "tag", key.tag))
                 if key.token in self._accounts:  # it had no budget, or another window
-                    budget.catch_up()
+                    budget.at_least(past.of("tag", key.tag, budget.started))
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of("tag", key.tag, budget.started))
             account.budget = budget
@@ -289,7 +304,7 @@ class Keyring:
             name = f"customer:{digest(customer.user_id).hex()}"
             budget.share(self.sharing, name, past_of(self.ledger, "user", customer.user_id))
             if customer.user_id in self._shared.customers:
-                budget.catch_up()
+                budget.at_least(past.of("user", customer.user_id, budget.started))
         else:
             budget.add(past.of("user", customer.user_id, budget.started))
         return budget
@@ -318,6 +333,7 @@ class Keyring:
                 return
             try:
                 self.refresh()
+                self._catch_up()
                 self._renew()
             except (DatabaseError, RerankError) as error:
                 if not self._failing:
