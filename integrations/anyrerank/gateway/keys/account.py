@@ -9,7 +9,7 @@ from typing import Any
 
 from anyrerank._core.engine import Options
 from anyrerank._core.pricing import Budget
-from anyrerank._core.types import RerankResponse, prompt_of, tokens_to_read
+from anyrerank._core.types import RerankResponse, prompt_of, reported_tokens, tokens_to_read
 from anyrerank.gateway.dialects import Asked
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
@@ -165,6 +165,5 @@ def _tokens(response: RerankResponse) -> int | None:
     """Tokens that the provider reports, 0 if it was not asked, `None` to keep the estimate."""
     if not response.attempts:
         return 0
-    billed, tokens = response.meta.billed_units, response.meta.tokens
-    found = (billed.total_tokens if billed else None) or (tokens.input_tokens if tokens else None)
+    found = reported_tokens(response.meta)
     return None if found is None else int(found)
