@@ -64,6 +64,7 @@ MESSAGES: list[tuple[str, Any, str]] = [
     ("instruction", b"secret", "instruction must be a string, or None, got a value of type bytes"),
     ("metadata", "secret", "metadata must be a mapping, or None, got a value of type str"),
     ("api_key", 123456, "api_key must be a string or a SecretStr, or None, got a value of type int"),
+    ("guardrails", None, "guardrails must be a list of functions that take the query and return it, got None"),
     (
         "guardrails",
         3,
@@ -208,7 +209,7 @@ def test_message_shows_neither_query_nor_documents(server: Server) -> None:
 
 
 def test_none_is_the_default_of_options_that_cannot_be_none(server: Server) -> None:
-    names = ("max_retries", "max_concurrency", "dedupe", "drop_params", "on_error", "score_mode", "hooks", "guardrails")
+    names = ("max_retries", "max_concurrency", "dedupe", "drop_params", "on_error", "score_mode", "allow_split")
     nothing: dict[str, Any] = dict.fromkeys(names)
     assert Reranker(COHERE, **nothing).options == Reranker(COHERE).options
     kept = Reranker(COHERE, api_key="key", http_client=server.http_client, score_mode="unit", guardrails=[str.upper])

@@ -260,9 +260,11 @@ NAMES = frozenset(Options.model_fields)
 CONNECTION = frozenset(RerankerOptions.model_fields) - NAMES | {"model", "custom_llm_provider"}
 """Options that a call cannot override."""
 
+_MUST_BE_SAID = frozenset({"guardrails", "hooks"})
+"""Options for which `None` is an error: what should watch the calls would be missing without a word."""
 NEVER_NONE = frozenset(
     name
     for name, field in RerankerOptions.model_fields.items()
-    if field.default is not None and type(None) not in get_args(field.annotation)
+    if field.default is not None and type(None) not in get_args(field.annotation) and name not in _MUST_BE_SAID
 )
 """Options that cannot be `None`, which stands for their default."""
