@@ -90,6 +90,8 @@ def refusal(replies: Sequence[Any]) -> Exception | None:
 
 def is_refused(reply: object) -> bool:
     """Whether a server may take the command later; it has not run."""
+    if not isinstance(reply, Exception):
+        return False
     known = needed("redis.exceptions", "redis")
     if isinstance(reply, (known.ReadOnlyError, known.OutOfMemoryError, known.BusyLoadingError)):
         return True
