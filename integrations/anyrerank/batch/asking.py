@@ -1,4 +1,4 @@
-"""One row: ask until there is an answer, or an error that asking again does not change."""
+"""Reranking one row, with retries until it is answered or fails for good."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ from anyrerank.errors import (
 )
 
 _TRIES = 10
-"""Tries of a row that fails while others are answered: then the row is to blame, not the server."""
+"""Maximum tries of a row that fails while others are answered: the row is then the cause, not the server."""
 
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 _RETRIES_OF_A_PART = 8
 
 HOPELESS = 20
-"""Rows in a row that failed for a reason that is not their own, after which nothing more is sent."""
+"""Consecutive rows that failed for a reason outside of them, after which nothing more is sent."""
 
 
 class GaveUpError(Exception):

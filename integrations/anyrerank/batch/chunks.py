@@ -1,4 +1,4 @@
-"""The chunks of a run: opened one after the other, row for row written down, and closed by their part."""
+"""The chunks of a run: they are opened, their rows are recorded, and their parts are written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ NO_MARKS: Marks = MappingProxyType({})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a run does.
+    """The work of a run.
 
     Attributes:
         files: The input.
@@ -48,14 +48,14 @@ class Work:
 
 
 class Output(NamedTuple):
-    """Where the results go."""
+    """The folder and the manifest for the results."""
 
     folder: Folder
     manifest: Writing
 
 
 class Key(NamedTuple):
-    """Which chunk it is: the key of its file, and its place there."""
+    """The key of a chunk: the key of its file, and its number there."""
 
     file: str
     number: int
@@ -115,7 +115,7 @@ class _Again:
 
 
 class Chunks:
-    """The chunks of a shard, and what has become of their rows.
+    """The chunks of a shard, with the outcomes of their rows.
 
     Attributes:
         tally: The sums over all rows that are done, those of earlier runs included.
@@ -203,7 +203,7 @@ class Chunks:
         return Open(file, chunk, journal)
 
     def record(self, opened: Open, index: int, outcome: Outcome) -> None:
-        """Write down what became of a row. From here on it is never asked for again."""
+        """Record the outcome of a row, which is never sent again after that."""
         self.tally.add(opened.journal.add(index, outcome))
         self.sent += 1
         self.show()

@@ -1,4 +1,4 @@
-"""What a job will take, from a sample of its rows."""
+"""Estimating cost and duration of a job from a sample of its rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from anyrerank.batch.voyage_batches import DISCOUNT, HOURS, MAX_TOKENS
 from anyrerank.errors import BadRequestError, RerankError
 
 Via: TypeAlias = Literal["requests", "batch-api"]
-"""How rows are asked for: one by one, or through the batch API of the vendor."""
+"""How rows are sent: one by one, or through the batch API of the vendor."""
 
 _FILES = 20
 _ROWS_OF_A_FILE = 50
@@ -29,7 +29,7 @@ _ROWS_OF_A_FILE = 50
 @public("anyrerank.batch")
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Estimate:
-    """What the rest of a job will take. Nothing was sent to find out.
+    """The estimated cost and duration of the rest of a job, for which nothing was sent.
 
     Attributes:
         model: The model that is asked first.
@@ -88,7 +88,7 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampled:
-    """What a sample says about all rows.
+    """Estimates for all rows, from a sample.
 
     Attributes:
         rows: Number of rows, about.

@@ -1,4 +1,4 @@
-"""What the runner needs of a file format."""
+"""The interface of a file format."""
 
 from __future__ import annotations
 

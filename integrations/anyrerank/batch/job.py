@@ -1,4 +1,4 @@
-"""A job: what is known before anything is sent, and doing the rest of it."""
+"""`Job`: its checks before anything is sent, and its run."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class Job:
         self.total += self.estimate.rows - errors
 
     def _estimate(self, errors: int) -> Estimate:
-        """What is left.
+        """The estimate for the rows that are left.
 
         Raises:
             BadRequestError: The first rows cannot be ranked, or a column is not there.
@@ -103,7 +103,7 @@ class Job:
             )
 
     async def run(self) -> Report:
-        """Do what is left."""
+        """Rerank the rows that are left."""
         settings, began = self.settings, time.monotonic()
         with self.folder.locked(settings.shard), closing(self._manifest()) as manifest:
             pace = Pace(settings.in_flight)

@@ -1,4 +1,4 @@
-"""JSON lines, in and out."""
+"""The format JSON lines."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SAMPLE_BYTES = 1 << 20
 
 
 class Jsonl:
-    """One JSON object a line; blank lines are no rows."""
+    """One JSON object per line; blank lines are not rows."""
 
     suffix = ".jsonl"
 

@@ -1,4 +1,4 @@
-"""What became of a row: the columns of the output."""
+"""The outcome of a row, whose fields are the columns of the output."""
 
 from __future__ import annotations
 

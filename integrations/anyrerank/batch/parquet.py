@@ -1,4 +1,4 @@
-"""Parquet, in and out (`pip install 'anyrerank[batch]'`)."""
+"""The format Parquet (`pip install 'anyrerank[batch]'`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How far a job is."""
+"""The report on a job."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The input files: which ones, of which format, and whether they are still the same."""
+"""The input files: finding them, their formats, and detecting changes."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Inputs: TypeAlias = str | PathLike[str] | Sequence[str | PathLike[str]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputFile:
-    """A file, and by what a change of it is noticed.
+    """An input file, with what detects a change of it.
 
     Attributes:
         path: Absolute.
@@ -62,7 +62,7 @@ class InputFile:
 
     @property
     def key(self) -> str:
-        """What it is called in the names of parts: the same whichever other files there are."""
+        """Its name in the names of parts, which does not depend on the other files."""
         stem = Path(self.path).stem[:_LONGEST_STEM]
         return f"{stem}-{self._number:08x}"
 

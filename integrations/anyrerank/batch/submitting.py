@@ -36,11 +36,11 @@ _TRIES = 3
 
 
 class _FullError(Exception):
-    """The vendor takes no further batch at the moment."""
+    """The vendor accepts no further batch at the moment."""
 
 
 class _Requests(NamedTuple):
-    """What is submitted for a chunk.
+    """The requests of a chunk.
 
     Attributes:
         lines: Of the file.

@@ -84,7 +84,7 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What a line of a result file says about a request.
+    """The result of a request, from a line of a result file.
 
     Attributes:
         status: Its HTTP status, or `None` if it was not executed.

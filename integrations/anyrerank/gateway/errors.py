@@ -1,4 +1,4 @@
-"""Why a request was not answered, before a dialect puts it into words."""
+"""The errors of a gateway, before a dialect writes them into an answer."""
 
 from __future__ import annotations
 
@@ -100,12 +100,12 @@ def internal_error(error: Exception, request_id: str) -> GatewayError:
 
 
 def bad_request(message: str, param: str | None = None) -> GatewayError:
-    """The request itself is wrong."""
+    """The error for a request that is itself wrong."""
     return GatewayError(kind="invalid_request_error", message=message, param=param)
 
 
 def gateway_error(error: RerankError) -> GatewayError:
-    """What an error of the router means to the client of the gateway.
+    """The error for the client of the gateway, for one of the router.
 
     Of several errors the last one decides, apart from unknown prices: the client cannot do anything about them.
     """

@@ -1,4 +1,4 @@
-"""Budgets in Redis."""
+"""The state of budgets in Redis."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _MOST_REMEMBERED = 10_000
 
 
 class RedisBudgets(BudgetState):
-    """What accounts have spent, in Redis.
+    """The balances of accounts, in Redis.
 
     Args:
         link: To the server.
@@ -95,7 +95,7 @@ class RedisBudgets(BudgetState):
         return hold
 
     def _asked(self, hold_id: str, accounts: Sequence[SharedAccount], dollars: float) -> Flow[Hold]:
-        """Ask the server, and tell it the past of an account that it does not know."""
+        """Reserve on the server; an account that is new there first gets what it has spent before."""
         bases: dict[str, float] = {}
         while True:
             keys = [*self._keys(accounts), *([] if self._news is None else [self._news.whole])]

@@ -22,7 +22,7 @@ _IN_FLIGHT_SECONDS = 60
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """What was found when a call was counted, or refused.
+    """The use that the server reported when a call was counted, or refused.
 
     Attributes:
         second: In which it was counted; `None` if it was refused.
@@ -37,7 +37,7 @@ class Counted:
 
 
 class RedisCalls:
-    """Counts the calls of one caller, wherever they are made.
+    """Counts the calls of one caller in all processes.
 
     Args:
         link: To the server.

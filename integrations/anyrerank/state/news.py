@@ -1,4 +1,4 @@
-"""What replicas tell each other through a channel of Redis."""
+"""Messages between replicas, through a channel of Redis."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAUSE = 0.25
 
 
 class Listener(Protocol):
-    """Gets the news."""
+    """Receives the messages of other replicas."""
 
     def connected(self) -> None:
         """The channel is open, perhaps again: what was sent before may have been missed. Runs in the thread of news."""
@@ -66,7 +66,7 @@ class News:
         return 1 if self._reading is None else self._reading.replicas
 
     def add(self, listener: Listener) -> None:
-        """Let a listener hear the news, for as long as it exists."""
+        """Pass messages to a listener, as long as it exists."""
         with self._lock:
             self._listeners = weakref.WeakSet((*self._listeners, listener))
             if self._reading is not None:
@@ -74,7 +74,7 @@ class News:
                 self.send({})  # wakes the thread, which then greets the listener
 
     def start(self) -> None:
-        """Listen, if that has not begun."""
+        """Start to listen, if it has not started."""
         if self._reading is None:
             with self._lock:
                 if self._reading is None:
@@ -197,7 +197,7 @@ class _Reading:
 
 
 def read(text: bytes) -> dict[str, Any] | None:
-    """A message; `None` if it is none."""
+    """The message in `text`, or `None` if it is not a message."""
     try:
         message = json.loads(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""The state of several processes, in a Redis server."""
+"""`RedisState`: the state of several processes in a Redis server."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class RedisState:
         return (_state, (self._url, self._arguments))
 
     def routing(self, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
-        """What a router shares with its replicas."""
+        """The routing state that a router shares with its replicas."""
         return RedisRouting(self, cooldowns, latency_ttl)
 
     def calls(self, name: str) -> RedisCalls:

@@ -1,4 +1,4 @@
-"""How a Redis client is made, and what its errors mean."""
+"""Creating Redis clients, and translating their errors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyrerank.errors import ConfigurationError
 
 _PASSING = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "BUSY")
 CONNECT_SECONDS = 1.0
-"""How long a connection may take to be made; with TLS to another region it takes longer than a command."""
+"""Seconds to wait for a connection; with TLS to another region it takes longer than a command."""
 
 
 def checked_url(url: object) -> str:
@@ -36,7 +36,7 @@ def checked_url(url: object) -> str:
 
 
 def _check_number(url: str) -> None:
-    """Raise a `ValueError` for a database that is no number: the client would take database 0."""
+    """Raise a `ValueError` for a database that is not a number: the client would use database 0."""
     parts = urlsplit(url)
     if parts.scheme != "unix" and (path := parts.path.strip("/")):
         int(path)
@@ -71,12 +71,12 @@ def _options(timeout: float | None, connect_timeout: float) -> dict[str, Any]:
 
 
 def failures() -> tuple[type[Exception], ...]:
-    """What a client raises when the server cannot be used."""
+    """The exceptions of a client when the server cannot be used."""
     return (needed("redis", "redis").RedisError, OSError, asyncio.TimeoutError)
 
 
 def unknown_scripts(replies: Sequence[Any]) -> list[int]:
-    """Indexes of the commands whose script the server does not know."""
+    """Indexes of the commands whose script is not loaded on the server."""
     kind = needed("redis.exceptions", "redis").NoScriptError
     return [index for index, reply in enumerate(replies) if isinstance(reply, kind)]
 

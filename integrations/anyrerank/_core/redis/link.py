@@ -1,4 +1,4 @@
-"""A link to one Redis server, for any number of threads and event loops."""
+"""`RedisLink`: connections to one Redis server, for any number of threads and event loops."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ class RedisLink:
 
     @property
     def errors(self) -> int:
-        """How often the server did not answer a command, or several that were sent together."""
+        """Number of commands, or of pipelines, that the server did not answer."""
         return self._reach.errors
 
     @property
@@ -180,11 +180,11 @@ class RedisLink:
 
     @property
     def failures(self) -> tuple[type[Exception], ...]:
-        """What a `Subscriber` raises when the server cannot be used."""
+        """The exceptions of a `Subscriber` when the server cannot be used."""
         return (*failures(), RedisUnavailableError)
 
     def reason(self, error: Exception) -> str:
-        """What one of `failures` means."""
+        """The message for one of `failures`."""
         return str(error) if isinstance(error, RedisUnavailableError) else unavailable(self.url, error, CONNECT_SECONDS)
 
     def subscriber(self, channel: str) -> Subscriber:

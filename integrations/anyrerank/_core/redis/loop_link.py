@@ -1,4 +1,4 @@
-"""Commands to Redis on one event loop, gathered into pipelines."""
+"""Commands to Redis on one event loop, collected into pipelines."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _Waiting: TypeAlias = tuple[Command, asyncio.Future[Any] | None]
 
 @dataclass(slots=True)
 class Reach:
-    """What all threads and loops know of a server.
+    """The state of a server, for all threads and loops.
 
     Attributes:
         is_away: Whether it did not answer just now: a new loop does not wait long for it.
@@ -47,7 +47,7 @@ class Reach:
     errors: int = 0
 
     def lost(self) -> None:
-        """It did not answer."""
+        """Record that it did not answer."""
         self.is_away = True
         self.errors += 1
 
@@ -159,7 +159,7 @@ class LoopLink:
                 await asyncio.sleep(_PAUSE)
 
     async def _connect(self, seconds: float) -> None:
-        """Find out whether the server answers; a connection may take longer than a command."""
+        """Check whether the server answers; a connection may take longer than a command."""
         try:
             async with timeout(seconds):
                 await self._client.ping()

@@ -1,4 +1,4 @@
-"""From a configuration file, or from names of models, to what a gateway serves."""
+"""The configuration of a gateway, from a file or from names of models, and the service that it describes."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class GatewayConfig:
 
     @property
     def absent(self) -> Absent:
-        """What the service has to know about the models of the file that are not served."""
+        """The models of the file that are not served."""
         unavailable = self.unavailable
         most = self.router.get("max_fallbacks")
         return Absent(
@@ -135,7 +135,7 @@ def service_of(
     before: Service | None = None,
     state: RedisState | None = None,
 ) -> Service:
-    """What a gateway with this configuration serves.
+    """The service that a configuration describes.
 
     Args:
         config: The configuration.

@@ -1,4 +1,4 @@
-"""One connection of a client: uvicorn's parser, with the limits that uvicorn does not have.
+"""`Connection`: uvicorn's HTTP parser for one client, with limits that uvicorn does not have.
 
 A client must send the headers of a request within `header_seconds`, in at most 64 KiB and 100 lines, and name its host.
 Trailers after a body are left out, and may be as long as headers.

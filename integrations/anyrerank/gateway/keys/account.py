@@ -1,4 +1,4 @@
-"""What a key has used, and how a request is let in, paid and counted."""
+"""`Account`: the use and the spending of a key, and the admission of its requests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from anyrerank.hooks import Hook
 
 @dataclass(slots=True)
 class Shared:
-    """What all accounts share.
+    """The hooks and the end users that all accounts share.
 
     Attributes:
         hooks: Record what calls cost.
@@ -36,7 +36,7 @@ class Shared:
 
 
 class Account:
-    """What a key may do, and what it has done.
+    """A key with its budget, spending and use.
 
     Args:
         key: The key.
@@ -121,7 +121,7 @@ class Account:
                 self.limits.correct(place, used - tokens)
 
     def _paid(self, options: Mapping[str, Any], defaults: Options) -> dict[str, Any]:
-        """The options that decide who pays. No caller can choose them."""
+        """The options for budgets and cost tracking, which no caller can set."""
         budgets = list(defaults.shared_budgets)
         if self.budget is not None:
             budgets.append(self.budget)

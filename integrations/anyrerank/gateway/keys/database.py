@@ -1,4 +1,4 @@
-"""The database of keys: how it is opened, made and upgraded."""
+"""The database of keys: connecting, creating and upgrading it."""
 
 from __future__ import annotations
 

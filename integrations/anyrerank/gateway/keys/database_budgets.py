@@ -1,4 +1,4 @@
-"""Budgets of two or three replicas in PostgreSQL, where there is no Redis."""
+"""The state of budgets in PostgreSQL, for a few replicas without Redis."""
 
 from __future__ import annotations
 

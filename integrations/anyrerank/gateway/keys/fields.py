@@ -89,7 +89,7 @@ class _Given(BaseModel):
 
 
 class KeyFields(_Given):
-    """What a key may be given. Other fields are kept as metadata, unless they would restrict it."""
+    """The fields of a key. Other fields are stored as metadata, unless they would restrict it."""
 
     key_alias: _Plain | None = None
     models: list[_Plain] | None = None
@@ -104,7 +104,7 @@ class KeyFields(_Given):
 
 
 class CustomerFields(_Given):
-    """What an end user may be given."""
+    """The fields of an end user."""
 
     user_id: str
     max_budget: _Dollars | None = None

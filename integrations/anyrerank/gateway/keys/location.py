@@ -1,4 +1,4 @@
-"""Where the database of keys is, and whether this release can use one there."""
+"""The URL of the database of keys, and whether it is supported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Opens the keys and the ledger of a gateway."""
+"""Opening the keys and the ledger of a gateway."""
 
 from __future__ import annotations
 

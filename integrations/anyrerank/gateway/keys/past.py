@@ -1,4 +1,4 @@
-"""What was spent before a restart."""
+"""Spending before a restart, from the ledger."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from anyrerank.ledger import By, Ledger
 
 
 class Past:
-    """What was spent before, as the ledger knows it; each question is asked once.
+    """Spending before a restart, read from the ledger with one query for each grouping and window.
 
     Args:
         ledger: The ledger.

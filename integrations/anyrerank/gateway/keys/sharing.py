@@ -1,4 +1,4 @@
-"""How the replicas of a gateway count together."""
+"""The state that replicas of a gateway share: through Redis, or through PostgreSQL."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _AGREED_SECONDS = 60
 
 
 class Sharing(Protocol):
-    """What replicas share."""
+    """The state that replicas share."""
 
     @property
     def budgets(self) -> BudgetState:
@@ -34,11 +34,11 @@ class Sharing(Protocol):
         ...
 
     def listen(self, listener: Listener) -> None:
-        """Let a listener hear what other replicas tell."""
+        """Pass messages of other replicas to a listener."""
         ...
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Tell other replicas."""
+        """Send a message to other replicas."""
         ...
 
     def configured(self, digest: str) -> None:
@@ -74,12 +74,12 @@ class RedisSharing:
         return SharedLimits(self._state.calls(f"key:{token}"), self._state.news, clock)
 
     def listen(self, listener: Listener) -> None:
-        """Let a listener hear what other replicas tell."""
+        """Pass messages of other replicas to a listener."""
         self._state.news.add(listener)
         self._state.news.start()
 
     def tell(self, message: dict[str, Any]) -> None:
-        """Tell other replicas."""
+        """Send a message to other replicas."""
         self._state.news.send(message)
 
     def configured(self, digest: str) -> None:

@@ -1,4 +1,4 @@
-"""Rows of keys and end users, in and out of the database. Blocks: to be used in a thread."""
+"""Reading and writing keys and end users in the database. Blocks: to be used in a thread."""
 
 from __future__ import annotations
 
