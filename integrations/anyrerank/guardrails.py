@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from typing import Any, TypeAlias
 
-from anyrerank._core.runtime import Blocking, Flow, Invoke, needed
+from anyrerank._core.runtime import Blocking, Flow, Invoke, import_optional
 from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaisedError
 
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
@@ -168,7 +168,7 @@ KINDS: Mapping[str, str] = {
 
 @cache
 def _recognizer(kind: str) -> Any:
-    library = partial(needed, extra="guardrails", called="Presidio")
+    library = partial(import_optional, extra="guardrails", called="Presidio")
     found = getattr(library("presidio_analyzer.predefined_recognizers"), KINDS[kind])
     if kind == "EMAIL_ADDRESS":
         # its check of the domain downloads the list of public suffixes

@@ -50,9 +50,9 @@ def run() -> list[Figure]:
     ):
         redis.start()
         postgres.start()
-        with new_database(postgres.url) as apart, new_database(postgres.url) as together:
+        with new_database(postgres.url) as apart, new_database(postgres.url) as worker_metrics:
             alone = _command(Path(folder, "alone.yaml"), upstream, apart)
-            shared = [*_command(Path(folder, "shared.yaml"), upstream, together), "--redis-url", redis.url]
+            shared = [*_command(Path(folder, "shared.yaml"), upstream, worker_metrics), "--redis-url", redis.url]
             figures = asyncio.run(_cost(alone, shared))
             figures += asyncio.run(_limits(shared))
             figures += asyncio.run(_outage(shared, redis))

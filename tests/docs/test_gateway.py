@@ -24,7 +24,7 @@ def test_every_route_of_every_dialect_is_listed() -> None:
     assert listed == {
         dialect.name: [
             *(f"POST {path}" for path in dialect.paths),
-            *(f"GET {path}" for path in (*dialect.facts, *dialect.key_checks)),
+            *(f"GET {path}" for path in (*dialect.info_paths, *dialect.key_checks)),
         ]
         for dialect in dialects()
     }

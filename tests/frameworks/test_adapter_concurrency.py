@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.support.frameworks import Face, Wire, well
 from tests.support.harness import KEY
-from tests.support.loopback import PATIENCE, Line, Loopback
+from tests.support.loopback import MAX_WAIT, Line, Loopback
 from tests.support.loopback import well as ranking_well
 
 ITEMS = ["low 9", "high 0", "middle 4"]
@@ -33,7 +33,7 @@ async def test_hundred_calls_are_in_flight_at_once(framework: Face) -> None:
         threads.add(threading.get_ident())
         if arrived == MANY:
             all_arrived.set()
-        await asyncio.wait_for(all_arrived.wait(), PATIENCE)
+        await asyncio.wait_for(all_arrived.wait(), MAX_WAIT)
         return well(request)
 
     adapter = framework.make(http_client=_client(answer))
@@ -57,7 +57,7 @@ async def test_cancelling_aborts_the_request(framework: Face) -> None:
         raise AssertionError
 
     task = asyncio.create_task(framework.arerank(framework.make(http_client=_client(never)), ITEMS))
-    await asyncio.wait_for(arrived.wait(), PATIENCE)
+    await asyncio.wait_for(arrived.wait(), MAX_WAIT)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -74,11 +74,11 @@ async def test_cancelling_closes_the_connection(framework: Face, server: Loopbac
     server.script = silent
     adapter = framework.make(api_base=server.url)
     task = asyncio.create_task(framework.arerank(adapter, ITEMS))
-    await asyncio.wait_for(arrived.wait(), PATIENCE)
+    await asyncio.wait_for(arrived.wait(), MAX_WAIT)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert await asyncio.to_thread(server.abandoned.wait, PATIENCE)
+    assert await asyncio.to_thread(server.abandoned.wait, MAX_WAIT)
 
 
 def test_sixteen_threads_share_one_adapter(face: Face) -> None:
@@ -87,7 +87,7 @@ def test_sixteen_threads_share_one_adapter(face: Face) -> None:
     adapter = face.make(wire)
 
     def call(number: int) -> Any:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         return face.ranked(adapter, [f"t{number} 0.1", f"t{number} 0.2"], f"query {number}")
 
     with ThreadPoolExecutor(16) as pool:
@@ -103,7 +103,7 @@ def test_sixteen_threads_share_the_default_client(face: Face, server: Loopback) 
     adapter = face.make(api_base=server.url)
 
     def call(number: int) -> Any:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         return face.ranked(adapter, [f"t{number} 1", f"t{number} 0"])
 
     with ThreadPoolExecutor(16) as pool:
@@ -125,7 +125,7 @@ def test_event_loops_at_once(framework: Face, server: Loopback) -> None:
     together = threading.Barrier(4)
 
     def wait(line: Line) -> None:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         ranking_well(line)
 
     server.script = wait

@@ -11,7 +11,7 @@ from collections.abc import Callable
 import pytest
 from tests.support.frameworks import FACES, LOCAL, NVIDIA, Face, Wire, in_turn, refusing, well
 from tests.support.harness import KEY
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 from anyrerank import (
     APITimeoutError,
@@ -169,7 +169,7 @@ async def test_guardrail_that_hangs_times_out(framework: Face, wire: Wire) -> No
 
     adapter = framework.make(wire, guardrails=[never], timeout=0.01, hooks=[calls.append])
     with pytest.raises(APITimeoutError):
-        await asyncio.wait_for(framework.arerank(adapter, ITEMS), PATIENCE)
+        await asyncio.wait_for(framework.arerank(adapter, ITEMS), MAX_WAIT)
     assert [type(event.error) for event in calls] == [APITimeoutError]
     assert wire.requests == []
 

@@ -12,7 +12,7 @@ from langchain_core.documents import Document
 from tests.frameworks.listeners import Recorder
 from tests.support.frameworks import Face, Trees, Wire, face_fixture, faces, refusing
 from tests.support.harness import KEY, QUERY
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 from anyrerank import GuardrailRaisedError, InternalServerError
 
@@ -58,7 +58,7 @@ async def test_cancelled_call_ends_the_run() -> None:
     client = httpx.AsyncClient(transport=httpx.MockTransport(never))
     adapter = FACES[1].make(http_client=client)
     task = asyncio.create_task(adapter.acompress_documents(DOCUMENTS, QUERY, [handler]))
-    await asyncio.wait_for(arrived.wait(), PATIENCE)
+    await asyncio.wait_for(arrived.wait(), MAX_WAIT)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -89,7 +89,7 @@ async def test_call_cancelled_inside_a_handler_ends_the_run(wire: Wire, event: s
     slow, handler = _Slow(event), Recorder()
     handler.run_inline = True
     task = asyncio.create_task(FACES[1].make(wire).acompress_documents(DOCUMENTS, QUERY, [handler, slow]))
-    await asyncio.wait_for(slow.arrived.wait(), PATIENCE)
+    await asyncio.wait_for(slow.arrived.wait(), MAX_WAIT)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

@@ -19,7 +19,7 @@ from llama_index.core.schema import NodeWithScore, TextNode
 from llama_index.core.workflow import StartEvent, StopEvent, Workflow, step
 from tests.frameworks.listeners import Events
 from tests.support.frameworks import Face, Wire, face_fixture, faces
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 from anyrerank.llama_index import AnyRerank
 
@@ -130,7 +130,7 @@ class _Flow(Workflow):
 
 @pytest.mark.filterwarnings("ignore:ServiceManager is deprecated")
 async def test_workflow_step_is_the_parent_span(wire: Wire, spans: SimpleSpanHandler) -> None:
-    flow = _Flow(timeout=PATIENCE)
+    flow = _Flow(timeout=MAX_WAIT)
     flow.reranker = FACES[1].make(wire, top_n=1)
     assert await flow.run(query="apples") == ["green apples 0.9"]
     parents = {span.id_: span.parent_id for span in spans.completed_spans}

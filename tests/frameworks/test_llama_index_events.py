@@ -14,7 +14,7 @@ from llama_index.core.schema import NodeWithScore, QueryBundle, TextNode
 from tests.frameworks.listeners import Events
 from tests.support.frameworks import LOCAL, Face, Wire, face_fixture, faces, refusing
 from tests.support.harness import KEY, QUERY
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 from anyrerank import GuardrailRaisedError, InternalServerError, Reranker
 from anyrerank.llama_index import RerankUsageEvent
@@ -201,7 +201,7 @@ async def test_cancelled_call_ends_events_and_span(events: Events, spans: Simple
     client = httpx.AsyncClient(transport=httpx.MockTransport(never))
     adapter = FACES[1].make(http_client=client, callback_manager=CallbackManager([debug]))
     task = asyncio.create_task(adapter.apostprocess_nodes(_found(), query_str=QUERY))
-    await asyncio.wait_for(arrived.wait(), PATIENCE)
+    await asyncio.wait_for(arrived.wait(), MAX_WAIT)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task

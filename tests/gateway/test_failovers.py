@@ -14,7 +14,7 @@ from redis import Redis
 from tests.support.cable import cable
 from tests.support.gateways import Gateways, Replica, race
 from tests.support.keys import EACH
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, well
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -145,7 +145,7 @@ def test_calls_in_flight_count_after_redis_has_lost_its_data(
 
     def hold(line: Line) -> None:
         inside.release()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(MAX_WAIT)
         well(line)
 
     server.script = hold
@@ -155,7 +155,7 @@ def test_calls_in_flight_count_after_redis_has_lost_its_data(
     with ThreadPoolExecutor(6) as pool:
         calls = [pool.submit(each.ask, key) for key in (budget, parallel) for each in (one, two, one)]
         for _ in calls:
-            assert inside.acquire(timeout=PATIENCE)
+            assert inside.acquire(timeout=MAX_WAIT)
         with Redis.from_url(redis.url) as client:
             client.flushall()
         assert [each.ask(key).status_code for key in (budget, parallel) for each in (one, two)] == [429] * 4

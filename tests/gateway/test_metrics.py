@@ -15,7 +15,7 @@ from tests.support.keys import EACH, paid, serving
 from anyrerank import MemoryCache
 from anyrerank.gateway.operation import LIVENESS, READINESS
 from anyrerank.gateway.operation.series import Names
-from anyrerank.gateway.operation.together import merged
+from anyrerank.gateway.operation.worker_metrics import merged
 from anyrerank.testing import StubServer
 
 

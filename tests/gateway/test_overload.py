@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 import httpx
 import pytest
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 from anyrerank.gateway import Gateway
 from anyrerank.gateway.operation import LIVENESS, READINESS
@@ -34,11 +34,11 @@ def gateway_over(vendor: StubServer, queue_seconds: float) -> Gateway:
 
 
 def ask(url: str) -> httpx.Response:
-    return httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS, timeout=3 * PATIENCE)
+    return httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS, timeout=3 * MAX_WAIT)
 
 
 def test_overload_is_refused_at_once_while_accepted_calls_and_probes_are_answered(vendor: StubServer) -> None:
-    with ThreadPoolExecutor(OFFERED) as pool, running(gateway_over(vendor, queue_seconds=PATIENCE)) as url:
+    with ThreadPoolExecutor(OFFERED) as pool, running(gateway_over(vendor, queue_seconds=MAX_WAIT)) as url:
         calls = [pool.submit(ask, url) for _ in range(OFFERED)]
         done = as_completed(calls)
         refused = [next(done).result() for _ in range(OFFERED - IN_FLIGHT - QUEUE)]  # nothing else can end yet
@@ -84,7 +84,7 @@ def test_bodies_that_are_too_large_together_are_refused(vendor: StubServer, *, c
 
     def send(url: str) -> httpx.Response:
         parts = (body[start : start + 10_000] for start in range(0, len(body), 10_000))
-        return httpx.post(f"{url}/rerank", content=parts if chunked else body, headers=HEADERS, timeout=3 * PATIENCE)
+        return httpx.post(f"{url}/rerank", content=parts if chunked else body, headers=HEADERS, timeout=3 * MAX_WAIT)
 
     with ThreadPoolExecutor() as pool, running(gateway_of(models, settings={"max_held_mb": 1})) as url:
         first = pool.submit(send, url)

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 from tests.support.gateways import MASTER, Gateways, race, start
 from tests.support.keys import EACH
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, well
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually, took
@@ -87,7 +87,7 @@ def test_calls_at_the_same_time_are_limited_over_both(gateways: Gateways, server
 
     def hold(line: Line) -> None:
         inside.release()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(MAX_WAIT)
         well(line)
 
     server.script = hold
@@ -97,7 +97,7 @@ def test_calls_at_the_same_time_are_limited_over_both(gateways: Gateways, server
         calls = [pool.submit((one, two)[number % 2].ask, key) for number in range(10)]
         assert eventually(lambda: sum(each.done() for each in calls) == 7)
         for _ in range(3):
-            assert inside.acquire(timeout=PATIENCE)
+            assert inside.acquire(timeout=MAX_WAIT)
         go_on.set()
         assert Counter(each.result().status_code for each in calls) == {200: 3, 429: 7}
     assert eventually(lambda: one.ask(key).status_code == two.ask(key).status_code == 200)
@@ -121,7 +121,7 @@ def test_killed_replica_holds_only_its_calls_in_flight_and_not_for_ever(
 
     def hold(line: Line) -> None:
         arrived.release()
-        go_on.wait(PATIENCE)
+        go_on.wait(MAX_WAIT)
         well(line)
 
     one, two = gateways.pair()
@@ -131,7 +131,7 @@ def test_killed_replica_holds_only_its_calls_in_flight_and_not_for_ever(
     calls = threading.Thread(target=race, args=((one,), key, 64, 64))
     calls.start()
     for _ in range(64):
-        assert arrived.acquire(timeout=PATIENCE)
+        assert arrived.acquire(timeout=MAX_WAIT)
     one.signal(signal.SIGKILL)
     go_on.set()
     calls.join()

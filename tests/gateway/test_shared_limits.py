@@ -15,7 +15,7 @@ from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys import shared_limits
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.shared_limits import SharedLimits
-from anyrerank.state import News, RedisState
+from anyrerank.state import Notifications, RedisState
 
 
 @pytest.fixture
@@ -26,7 +26,7 @@ def server(new_redis: Callable[..., RedisServer]) -> RedisServer:
     return server
 
 
-class _Two(News):
+class _Two(Notifications):
     """News of two replicas."""
 
     @property

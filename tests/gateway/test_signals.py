@@ -14,7 +14,7 @@ import httpx
 import pytest
 from tests.support.gateway_process import SIGNALS, gateway_process
 from tests.support.ledger_worker import users
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 from anyrerank.testing import StubServer
 
@@ -49,7 +49,7 @@ def wait_until_nobody_listens(url: str) -> None:
 def test_call_in_flight_is_finished_and_paid(number: int, vendor: StubServer, tmp_path: Path) -> None:
     vendor.fail("hang", times=1)
     with ThreadPoolExecutor() as pool, gateway_process(tmp_path, [vendor.url], {"drain_delay": 0.1}) as gateway:
-        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ASK, timeout=PATIENCE)
+        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ASK, timeout=MAX_WAIT)
         assert vendor.wait_for_requests(1)
         gateway.signal(number)
         wait_until_nobody_listens(gateway.url)
@@ -83,7 +83,7 @@ def test_request_on_a_connection_from_before_the_port_was_closed_is_answered(
 ) -> None:
     with gateway_process(tmp_path, [vendor.url], {"drain_delay": 0.1}) as gateway:
         url = httpx.URL(gateway.url)
-        with socket.create_connection((url.host, url.port or 0), timeout=PATIENCE) as connection:
+        with socket.create_connection((url.host, url.port or 0), timeout=MAX_WAIT) as connection:
             gateway.signal(signal.SIGTERM)
             wait_until_nobody_listens(gateway.url)
             body = json.dumps(ASK)
@@ -99,7 +99,7 @@ def test_request_on_a_connection_from_before_the_port_was_closed_is_answered(
 def test_second_signal_does_not_wait_for_calls(vendor: StubServer, tmp_path: Path) -> None:
     vendor.fail("hang")
     with ThreadPoolExecutor() as pool, gateway_process(tmp_path, [vendor.url], {"drain_delay": 100}) as gateway:
-        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ASK, timeout=PATIENCE)
+        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ASK, timeout=MAX_WAIT)
         assert vendor.wait_for_requests(1)
         with httpx.Client(base_url=gateway.url) as client:
             gateway.signal(signal.SIGTERM)
@@ -114,7 +114,7 @@ def test_call_that_does_not_end_is_given_up(vendor: StubServer, tmp_path: Path) 
     vendor.fail("hang")
     settings = {"drain_delay": 0, "shutdown_timeout": 1}
     with ThreadPoolExecutor() as pool, gateway_process(tmp_path, [vendor.url], settings) as gateway:
-        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ASK, timeout=PATIENCE)
+        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ASK, timeout=MAX_WAIT)
         assert vendor.wait_for_requests(1)
         gateway.signal(signal.SIGTERM)
 
@@ -131,7 +131,7 @@ def test_sighup_replaces_the_configuration_without_losing_a_call(vendor: StubSer
         gateway_process(tmp_path, [vendor.url, other.url]) as gateway,
     ):
         ask = {**ASK, "model": "model-0"}
-        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ask, timeout=PATIENCE)
+        call = pool.submit(httpx.post, f"{gateway.url}/rerank", json=ask, timeout=MAX_WAIT)
         assert vendor.wait_for_requests(1)
         gateway.signal(signal.SIGHUP)
         assert gateway.line() == "reloaded"

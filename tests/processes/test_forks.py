@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from tests.support.harness import KEY, Mode
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, well
 from tests.support.processes import forked, needs_fork
 
 from anyrerank import Budget, RerankResponse, Router
@@ -59,12 +59,12 @@ def test_a_child_has_none_of_the_calls_in_flight_in_its_parents_threads(serve: C
 
     def hold(line: Line) -> None:
         reached.set()
-        over.wait(PATIENCE)
+        over.wait(MAX_WAIT)
         well(line)
 
     with Router([entry("a", serve(hold).url)]) as router, ThreadPoolExecutor(1) as pool:
         call = pool.submit(router.rerank, "r", QUERY, DOCUMENTS)
-        assert reached.wait(PATIENCE)
+        assert reached.wait(MAX_WAIT)
         assert forked(lambda: in_flight(router)) == "0"
         assert in_flight(router) == 1
         over.set()

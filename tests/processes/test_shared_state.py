@@ -186,7 +186,7 @@ def test_state_that_is_forgotten_leaves_no_thread_and_no_connection(redis_url: s
 
         def use() -> None:
             copied: RedisState = pickle.loads(text)  # noqa: S301
-            copied.news.start()
+            copied.notifications.start()
             copied.link.call(("PING",))
 
         for _ in range(5):

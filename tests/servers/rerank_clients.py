@@ -106,9 +106,9 @@ def xinference_client(case: Case) -> Pairs:
 
 
 def together_sdk(case: Case) -> Pairs:
-    from together import Together
+    from worker_metrics import WorkerMetrics
 
-    client = Together(base_url=case.url, api_key=case.key)
+    client = WorkerMetrics(base_url=case.url, api_key=case.key)
     answer = client.rerank.create(model=case.model, query=case.query, documents=case.documents, top_n=TOP)
     return case.pairs(answer.results)
 

@@ -9,16 +9,16 @@ import json
 import sys
 from typing import Any
 
-from together import APIStatusError, Together  # type: ignore[import-not-found]
+from worker_metrics import APIStatusError, WorkerMetrics  # type: ignore[import-not-found]
 
 
 def main(url: str, key: str) -> None:
     """Send each body and read each answer in the SDK's strict mode."""
-    client = Together(base_url=url, api_key=key, max_retries=0, _strict_response_validation=True)
+    client = WorkerMetrics(base_url=url, api_key=key, max_retries=0, _strict_response_validation=True)
     sys.stdout.write(json.dumps([_outcome(client, body) for body in json.load(sys.stdin)]))
 
 
-def _outcome(client: Together, body: dict[str, Any]) -> dict[str, Any]:
+def _outcome(client: WorkerMetrics, body: dict[str, Any]) -> dict[str, Any]:
     try:
         read: dict[str, Any] = client.rerank.create(**body).model_dump(mode="json")
     except APIStatusError as error:

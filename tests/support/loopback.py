@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 from anyrerank.testing import Exchange, StubRequest, StubServer
 
-PATIENCE = 10.0
+MAX_WAIT = 10.0
 """Seconds after which an event that a test waits for is not going to happen."""
 
 Hit = StubRequest
@@ -38,7 +38,7 @@ class Line:
         """Send a well-formed answer; a body that is neither text nor bytes is sent as JSON."""
         self._exchange.respond(status, body, headers)
 
-    def client_left(self, within: float = PATIENCE) -> bool:
+    def client_left(self, within: float = MAX_WAIT) -> bool:
         """Wait at most `within` seconds for the client to close the connection, and say whether it did."""
         left = self._exchange.wait_for_disconnect(within)
         if left:
@@ -93,4 +93,4 @@ class Loopback(StubServer):
 
     def settles(self, connections: int) -> bool:
         """Whether that many connections are open in the end."""
-        return self.wait_for_connections(connections, PATIENCE)
+        return self.wait_for_connections(connections, MAX_WAIT)

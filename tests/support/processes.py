@@ -12,7 +12,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
 
@@ -41,7 +41,7 @@ def forked(work: Callable[[], object]) -> str:
             os._exit(0)
     os.close(writing)
     try:
-        assert select.select([reading], [], [], 3 * PATIENCE)[0], "the child does not answer"
+        assert select.select([reading], [], [], 3 * MAX_WAIT)[0], "the child does not answer"
         return os.read(reading, 1000).decode()
     finally:
         os.close(reading)

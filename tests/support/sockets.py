@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 BODY = json.dumps({"query": "red planet", "documents": ["Venus", "Mars is the red planet"]}).encode()
 
@@ -18,7 +18,7 @@ BODY = json.dumps({"query": "red planet", "documents": ["Venus", "Mars is the re
 def connected(url: str) -> Iterator[socket.socket]:
     """A connection to a URL."""
     address = urlsplit(url)
-    with socket.create_connection((address.hostname or "", address.port or 0), PATIENCE) as connection:
+    with socket.create_connection((address.hostname or "", address.port or 0), MAX_WAIT) as connection:
         yield connection
 
 

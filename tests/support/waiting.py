@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 
 
-def eventually(holds: Callable[[], object], within: float = PATIENCE) -> bool:
+def eventually(holds: Callable[[], object], within: float = MAX_WAIT) -> bool:
     """Whether a condition holds in the end."""
     deadline = time.perf_counter() + within
     while not holds():

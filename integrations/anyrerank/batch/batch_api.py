@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from hashlib import blake2b
 
-from anyrerank._core.client import BaseReranker, Elsewhere, plans_of
+from anyrerank._core.client import BaseReranker, BatchApiReranker, plans_of
 from anyrerank._core.engine import Plan, retryable
 from anyrerank._core.runtime import Deadline, HttpRequest, HttpResponse
 from anyrerank.batch.outcomes import Outcome, answered, failed
@@ -85,7 +85,7 @@ class BatchApi:
 
     def __init__(self, reranker: BaseReranker) -> None:
         self.answers = Answers()
-        self.reranker = Elsewhere(reranker, self.answers, DISCOUNT)
+        self.reranker = BatchApiReranker(reranker, self.answers, DISCOUNT)
         self.vendor = VoyageBatches(self.reranker.original)
 
     def plan(self, row: Row) -> tuple[Plan, dict[str, bytes]]:

@@ -14,7 +14,7 @@ from typing import NamedTuple, TypeAlias
 from anyrerank.batch.folder import Folder
 from anyrerank.batch.formats import Chunk, Mark
 from anyrerank.batch.journal import Journal, outcomes_in
-from anyrerank.batch.manifest import Writing
+from anyrerank.batch.manifest import ManifestWriter
 from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.progress import Meter
 from anyrerank.batch.rows import Columns
@@ -51,7 +51,7 @@ class Output(NamedTuple):
     """The folder and the manifest for the results."""
 
     folder: Folder
-    manifest: Writing
+    manifest: ManifestWriter
 
 
 class Key(NamedTuple):

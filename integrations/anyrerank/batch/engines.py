@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from anyrerank._core.client import BaseReranker, Reranker, RerankerKeywords
-from anyrerank._core.runtime import variable
+from anyrerank._core.runtime import environment_variable
 from anyrerank._core.types import public
 from anyrerank.batch.outcomes import COLUMNS, Outcome
 from anyrerank.batch.rows import IDS, QUERY, Columns, Row, checked
@@ -283,7 +283,7 @@ def _made(model: str, api_key_env: str | None, options: dict[str, Any]) -> BaseR
     """
     key: Mapping[str, Any] = {}
     if api_key_env is not None:
-        value = variable(api_key_env)
+        value = environment_variable(api_key_env)
         if value is None:
             raise AuthenticationError(f"the environment variable {api_key_env} is not set on this worker")
         key = {"api_key": value}

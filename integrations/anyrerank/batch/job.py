@@ -11,20 +11,20 @@ from typing import Any
 
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.pricing import Budget
-from anyrerank.batch.asking import Asker
 from anyrerank.batch.batch_api import BatchApi
 from anyrerank.batch.chunks import Chunks, Output, Work
 from anyrerank.batch.estimate import Estimate, sampled
-from anyrerank.batch.facts import facts_of
+from anyrerank.batch.fingerprint import fingerprint_of
 from anyrerank.batch.folder import Folder
 from anyrerank.batch.journal import outcomes_in
-from anyrerank.batch.manifest import Manifest, Writing, input_file
+from anyrerank.batch.manifest import Manifest, ManifestWriter, input_file
 from anyrerank.batch.pace import Pace
 from anyrerank.batch.progress import Meter
 from anyrerank.batch.report import Report
+from anyrerank.batch.row_reranker import RowReranker
 from anyrerank.batch.runner import Runner
 from anyrerank.batch.settings import Settings, limit_of
-from anyrerank.batch.signals import heard
+from anyrerank.batch.signals import stop_on_signals
 from anyrerank.batch.source import Inputs, input_files, refuse_url
 from anyrerank.batch.submissions import Submissions
 from anyrerank.batch.submitting import SubmittingRunner
@@ -49,7 +49,7 @@ class Job:
         self.reranker = reranker if self.api is None else self.api.reranker
         self.limit = settings.limit or limit_of(settings.rpm, settings.tpm)
         self.folder = Folder(Path(out))
-        self.facts = facts_of(
+        self.fingerprint = fingerprint_of(
             reranker,
             settings.columns,
             chunk_rows=settings.chunk_rows,
@@ -57,7 +57,7 @@ class Job:
             via=settings.via,
         )
         manifest = Manifest(self.folder.manifest_path(settings.shard))
-        manifest.check(self.facts, self.files)
+        manifest.check(self.fingerprint, self.files)
         self.done = _done(self.folder, manifest, settings.shard)
         errors = sum(self.done.errors.values()) if settings.retry_errors else 0
         known = {file.key for file in self.files} == manifest.files.keys()
@@ -117,7 +117,7 @@ class Job:
             chunks = Chunks(work, Output(self.folder, manifest), Meter(settings.progress, self.total))
             submissions = Submissions(self.folder.submissions_path(settings.shard))
             runner = self._runner(chunks, submissions, pace)
-            with closing(chunks), heard(runner.stop):
+            with closing(chunks), stop_on_signals(runner.stop):
                 await _finished(runner)
             complete = manifest.is_complete(settings.shard)
             return Report.of(
@@ -134,13 +134,15 @@ class Job:
         if self.api is not None:
             return SubmittingRunner(chunks, self.api, submissions, pace, max_wait=settings.max_wait, budget=self.budget)
         is_proven = self.done.rows > sum(self.done.errors.values())
-        asker = Asker(self.reranker, pace, settings.max_wait, self._overrides(), limit=self.limit, is_proven=is_proven)
-        return Runner(chunks, asker, pace, settings.in_flight)
+        row_reranker = RowReranker(
+            self.reranker, pace, settings.max_wait, self._overrides(), limit=self.limit, is_proven=is_proven
+        )
+        return Runner(chunks, row_reranker, pace, settings.in_flight)
 
-    def _manifest(self) -> Writing:
+    def _manifest(self) -> ManifestWriter:
         try:
-            manifest = Writing(self.folder.manifest_path(self.settings.shard))
-            manifest.begin(self.facts, self.files)
+            manifest = ManifestWriter(self.folder.manifest_path(self.settings.shard))
+            manifest.begin(self.fingerprint, self.files)
             for key, number in manifest.done:
                 self.folder.forget(key, number)  # which a kill may have left behind
         except OSError as error:

@@ -17,7 +17,7 @@ _VERSION = 1
 
 
 class Manifest:
-    """The manifest as it was read; `Writing` appends to it.
+    """The manifest as it was read; `ManifestWriter` appends to it.
 
     Attributes:
         job: What is asked; empty before the first line was written.
@@ -80,7 +80,7 @@ class Manifest:
             _check_files(self.files, {file.key: file for file in files})
 
 
-class Writing(Manifest):
+class ManifestWriter(Manifest):
     """A manifest to which lines are appended, each of which is on the disk before anything else happens."""
 
     def __init__(self, path: Path) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from anyrerank.batch.asking import HOPELESS, Asker, GaveUpError
 from anyrerank.batch.chunks import Chunks, Open
 from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.pace import Pace, Stopped
+from anyrerank.batch.row_reranker import HOPELESS, GaveUpError, RowReranker
 from anyrerank.batch.rows import Row
 from anyrerank.errors import RerankError
 
@@ -20,7 +20,7 @@ class Runner:
 
     Args:
         chunks: What is left to do.
-        asker: Asks for a row.
+        row_reranker: Asks for a row.
         pace: When to ask.
         in_flight: Maximum number of rows in flight.
 
@@ -28,9 +28,9 @@ class Runner:
         stopped: Why the run stopped, or `None`.
     """
 
-    def __init__(self, chunks: Chunks, asker: Asker, pace: Pace, in_flight: int) -> None:
+    def __init__(self, chunks: Chunks, row_reranker: RowReranker, pace: Pace, in_flight: int) -> None:
         self._chunks = chunks
-        self._asker = asker
+        self._row_reranker = row_reranker
         self._pace = pace
         self._in_flight = in_flight
         self._reading = asyncio.Lock()
@@ -72,7 +72,7 @@ class Runner:
         while (taken := await self._next()) is not None:
             opened, row = taken
             try:
-                outcome = await self._asker.outcome(row)
+                outcome = await self._row_reranker.outcome(row)
             except Stopped:
                 return
             except GaveUpError as error:

@@ -11,7 +11,7 @@ from typing import Any
 
 
 @contextmanager
-def heard(stop: Callable[[str], None]) -> Iterator[None]:
+def stop_on_signals(stop: Callable[[str], None]) -> Iterator[None]:
     """Call `stop` on the running loop at the first SIGINT or SIGTERM; the second one has its usual effect.
 
     Only the main thread hears signals; elsewhere this does nothing.

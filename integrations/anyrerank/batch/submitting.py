@@ -15,11 +15,11 @@ from typing import Any, NamedTuple, TypeVar
 
 from anyrerank._core.engine import retryable
 from anyrerank._core.pricing import sum_costs
-from anyrerank.batch.asking import back_off
 from anyrerank.batch.batch_api import BatchApi
 from anyrerank.batch.chunks import Chunks, Open
 from anyrerank.batch.outcomes import failed
 from anyrerank.batch.pace import Pace, Stopped
+from anyrerank.batch.row_reranker import back_off
 from anyrerank.batch.submissions import Submission, Submissions
 from anyrerank.batch.voyage_batches import WAIT_AFTER_REFUSAL, Batch, Result, line, parameters_of, results_in
 from anyrerank.errors import RateLimitError, RerankError

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from anyrerank._core.client import BaseReranker
-from anyrerank.batch.asking import HOPELESS, Asker, GaveUpError
 from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.pace import Pace
+from anyrerank.batch.row_reranker import HOPELESS, GaveUpError, RowReranker
 from anyrerank.batch.rows import Row
 from anyrerank.batch.settings import limit_of
 from anyrerank.errors import RerankError
@@ -74,7 +74,7 @@ class Worker:
         self._in_flight = spec.in_flight
         self._pace = Pace(spec.in_flight)
         limit = limit_of(spec.rpm, spec.tpm)
-        self._asker = Asker(spec.make(), self._pace, spec.max_wait, {}, limit=limit, is_proven=True)
+        self._row_reranker = RowReranker(spec.make(), self._pace, spec.max_wait, {}, limit=limit, is_proven=True)
         self._failed = 0
         self._waiting: deque[tuple[_Together, Row]] = deque()
         self._asking: set[asyncio.Task[None]] = set()
@@ -121,7 +121,7 @@ class Worker:
 
     async def _one(self, row: Row) -> Outcome:
         try:
-            outcome = await self._asker.outcome(row)
+            outcome = await self._row_reranker.outcome(row)
         except GaveUpError as error:
             outcome = error.outcome
             self._failed += 1

@@ -10,7 +10,7 @@ from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.runtime import needed, reset_in_child
+from anyrerank._core.runtime import import_optional, reset_in_child
 from anyrerank._core.types import public
 from anyrerank.cache.base import Cache, checked_bytes, checked_ttl
 
@@ -56,7 +56,7 @@ class MemoryCache(Cache):
         self._clock = clock
         # An entry is its value, its size and when it expires. A TTLCache would remove expired entries in `put`, with
         # the lock held: a tenth of a second for 100,000 entries.
-        self._entries: LRUCache[bytes, tuple[bytes, int, float]] = needed("cachetools", "cache").LRUCache(
+        self._entries: LRUCache[bytes, tuple[bytes, int, float]] = import_optional("cachetools", "cache").LRUCache(
             max_bytes, itemgetter(1)
         )
         self._lock = threading.Lock()

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.outcomes import Outcomes
@@ -112,5 +112,7 @@ def _tau(first: Sequence[str], second: Sequence[str]) -> float:
     if len(first) < 2:
         return 1.0
     ranks = {document: rank for rank, document in enumerate(second)}
-    result = needed("scipy.stats", "evaluation").kendalltau(range(len(first)), [ranks[document] for document in first])
+    result = import_optional("scipy.stats", "evaluation").kendalltau(
+        range(len(first)), [ranks[document] for document in first]
+    )
     return float(result.statistic)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank.evaluation.dataset import Labels, has_relevant
 
 Ranking = Sequence[str]
@@ -29,7 +29,7 @@ def score(rankings: Mapping[str, Ranking], labels: Labels, k: int) -> Scores:
         labels: Relevance grades by query.
         k: Number of top results that count.
     """
-    ir_measures = needed("ir_measures", "evaluation")
+    ir_measures = import_optional("ir_measures", "evaluation")
     # Measures are built here because the parser of ir-measures fails on Python 3.14.
     measures = [ir_measures.nDCG @ k, ir_measures.RR @ k, ir_measures.R @ k, ir_measures.Success @ 1]
     qrels = {query: dict(grades) for query, grades in labels.items() if has_relevant(grades)}

@@ -9,8 +9,8 @@ from collections.abc import Callable
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 """Bounds in seconds of a wait whose length the provider does not give; it doubles each time."""
-_PATIENCE = 300.0
-_LONGEST_PATIENCE = 3600.0
+_MAX_WAITED = 300.0
+_MAX_WAITED_ON_REQUEST = 3600.0
 """Seconds of waiting without a successful call after which to give up; at most the second one, for a longer wait that
 the provider asks for.
 """
@@ -67,16 +67,16 @@ class Pacer:
         """
         with self._lock:
             now = self._clock()
-            wait, patience = self._wait, _PATIENCE
+            wait, max_waited = self._wait, _MAX_WAITED
             if retry_after is not None:
                 wait = max(retry_after, _FIRST_WAIT)
-                patience = min(_LONGEST_PATIENCE, max(_PATIENCE, 2 * wait))
+                max_waited = min(_MAX_WAITED_ON_REQUEST, max(_MAX_WAITED, 2 * wait))
             elif now < self._held_until:
                 return True  # another call of the same moment was refused as well
             extra = now + wait - max(now, self._held_until)
             if extra <= 0:
                 return True
-            if self._waited + extra > patience:
+            if self._waited + extra > max_waited:
                 return False
             self._held_until = now + wait
             self._waited += extra

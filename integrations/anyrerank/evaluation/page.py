@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank.evaluation.changes import Changes, changes
 from anyrerank.evaluation.plots import plot_differences, plot_quality_against_latency
 from anyrerank.evaluation.table import as_html
@@ -87,7 +87,7 @@ def _legend() -> str:
 
 def _image(plot: Callable[..., Any], report: Scored, title: str, height: float) -> str:
     """The plot as an image, drawn without pyplot, which needs a display and keeps figures open."""
-    figure = needed("matplotlib.figure", "evaluation").Figure(figsize=(7.5, height), layout="constrained")
+    figure = import_optional("matplotlib.figure", "evaluation").Figure(figsize=(7.5, height), layout="constrained")
     plot(report, figure.subplots())
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=130)

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank._core.types import shortened
 from anyrerank.evaluation.references import FIRST_STAGE, ORACLE
 
@@ -154,7 +154,7 @@ def _draw_ranks(axes: Axes, document: str, ranks: Sequence[float], grade: int) -
 
 def _scale_latencies(axes: Axes, latencies: Sequence[float]) -> None:
     """A logarithmic axis with few plain numbers, wide enough that small differences look small."""
-    ticker = needed("matplotlib.ticker", "evaluation")
+    ticker = import_optional("matplotlib.ticker", "evaluation")
     axes.set_xscale("log")
     low, high = (min(latencies) / 3, max(latencies) * 5) if latencies else (1, 1000)
     axes.set_xlim(low, high)
@@ -177,7 +177,7 @@ def _cost(row: Row) -> str:
 
 
 def _new_axes(width: float, height: float) -> Any:
-    pyplot = needed("matplotlib.pyplot", "evaluation")
+    pyplot = import_optional("matplotlib.pyplot", "evaluation")
     return pyplot.subplots(figsize=(width, height), layout="constrained")[1]
 
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.changes import Changes, changes
@@ -156,7 +156,7 @@ class Report(Scored):
 
     def to_pandas(self) -> "DataFrame":
         """The rows as a data frame, with a column for each measure."""
-        frame: DataFrame = needed("pandas", "evaluation").DataFrame(self._flat_rows())
+        frame: DataFrame = import_optional("pandas", "evaluation").DataFrame(self._flat_rows())
         return frame.set_index("name")
 
     def to_json(self, path: str | Path | None = None) -> str:

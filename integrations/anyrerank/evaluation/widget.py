@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank._core.types import text_of
 from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.labelling import LabelFile, SideBySide, side_by_side
@@ -41,7 +41,7 @@ class _Pages:
     """One page for each query, with buttons to turn them."""
 
     def __init__(self, data: Dataset, pages: Sequence[SideBySide], labels: LabelFile) -> None:
-        self._widgets = needed("ipywidgets", "notebook")
+        self._widgets = import_optional("ipywidgets", "notebook")
         self._data, self._pages, self._labels = data, pages, labels
         self._index = 0
         self.box = self._widgets.VBox()

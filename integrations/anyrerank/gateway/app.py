@@ -22,10 +22,10 @@ from anyrerank.gateway.keys import KeyCollector, Keyring, StateCollector, key_ro
 from anyrerank.gateway.operation import (
     AccessLog,
     Dependency,
-    Facts,
     KeyCheck,
     LedgerCollector,
     Metrics,
+    ModelInfo,
     operation_routes,
 )
 from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
@@ -142,7 +142,7 @@ def application(gateway: Gateway) -> ASGIApp:
         *operation_routes(gateway),
         *key_routes(gateway),
         *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
-        *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in fact_endpoints(gateway).items()),
+        *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in info_endpoints(gateway).items()),
     ]
     served = [route.path.replace(":path}", "}") for route in routes if isinstance(route, Route)]
     others = Starlette(routes=routes, exception_handlers={HTTPException: not_served})
@@ -168,11 +168,11 @@ def rerank_endpoints(gateway: Gateway) -> dict[str, RerankEndpoint]:
     return {path: RerankEndpoint(gateway, path, dialect, shared=dialect.shared) for path, dialect in served}
 
 
-def fact_endpoints(gateway: Gateway) -> dict[str, Plain]:
+def info_endpoints(gateway: Gateway) -> dict[str, Plain]:
     """The endpoint of each path at which a dialect describes a model; paths without parameters first."""
     served: list[tuple[str, Handler]] = []
     for dialect in dialects():
-        served += [(path, Facts(gateway, path, dialect)) for path in dialect.facts]
+        served += [(path, ModelInfo(gateway, path, dialect)) for path in dialect.info_paths]
         served += [(path, KeyCheck(gateway, dialect)) for path in dialect.key_checks]
     served.sort(key=_specific_first)
     return {path: Plain(gateway, path, handler) for path, handler in served}

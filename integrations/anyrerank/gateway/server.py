@@ -19,7 +19,7 @@ import uvicorn
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.app import Gateway, application
 from anyrerank.gateway.http import Connection
-from anyrerank.gateway.operation import Together
+from anyrerank.gateway.operation import WorkerMetrics
 
 _KEEP_ALIVE_SECONDS = 75
 """Longer than clients and load balancers keep a connection: who closes it first must not be the server."""
@@ -132,13 +132,13 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._started(f"http://{_shown(host, port)}")
-        if self._gateway.metrics.together is not None:
-            self._writing = asyncio.create_task(self._write_metrics(self._gateway.metrics.together))
+        if self._gateway.metrics.worker_metrics is not None:
+            self._writing = asyncio.create_task(self._write_metrics(self._gateway.metrics.worker_metrics))
 
-    async def _write_metrics(self, together: Together) -> None:
+    async def _write_metrics(self, worker_metrics: WorkerMetrics) -> None:
         """Write the metrics of this worker for the others."""
         while True:
-            together.write()
+            worker_metrics.write()
             await asyncio.sleep(_METRICS_SECONDS)
 
     @contextmanager

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Blocking, Flow, check_installed, needed
+from anyrerank._core.runtime import Blocking, Flow, check_installed, import_optional
 from anyrerank.errors import RerankError
 from anyrerank.providers._base import CohereVersions, Setting, endpoint, is_endpoint
 
@@ -152,6 +152,6 @@ class AzureAi(CohereVersions):
 @lru_cache(maxsize=8)
 def default_token_provider(scope: str) -> Callable[[], str]:
     """azure-identity's function that returns a token for `scope`, which it caches and renews."""
-    identity = needed("azure.identity", "azure")
+    identity = import_optional("azure.identity", "azure")
     provider: Callable[[], str] = identity.get_bearer_token_provider(identity.DefaultAzureCredential(), scope)
     return provider

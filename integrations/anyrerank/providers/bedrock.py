@@ -19,7 +19,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import orjson
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Blocking, Flow, HttpRequest, HttpResponse, check_installed, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpRequest, HttpResponse, check_installed, import_optional
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of, texts_of
 from anyrerank.errors import (
     APIConnectionError,
@@ -209,16 +209,16 @@ class Bedrock(Provider):
         if self._uses_bearer or self.has_auth_header:
             return request
         settings = self.connection.settings
-        credentials = needed("botocore.credentials", "bedrock").ReadOnlyCredentials(
+        credentials = import_optional("botocore.credentials", "bedrock").ReadOnlyCredentials(
             settings["aws_access_key_id"], settings["aws_secret_access_key"], settings.get("aws_session_token")
         )
-        aws = needed("botocore.awsrequest", "bedrock").AWSRequest(
+        aws = import_optional("botocore.awsrequest", "bedrock").AWSRequest(
             method=request.method,
             url=request.url,
             data=request.content,
             headers={"content-type": request.headers["content-type"]},
         )
-        needed("botocore.auth", "bedrock").SigV4Auth(credentials, _SIGNING_NAME, self._region).add_auth(aws)
+        import_optional("botocore.auth", "bedrock").SigV4Auth(credentials, _SIGNING_NAME, self._region).add_auth(aws)
         added = {name.lower(): value for name, value in aws.headers.items()}
         return replace(request, headers={**request.headers, **added})
 
@@ -274,7 +274,7 @@ class Bedrock(Provider):
 
     def _credentials_error(self, error: Exception) -> RerankError:
         """The error for what botocore raised: its own errors, those of a service such as STS, or a `RuntimeError`."""
-        exceptions = needed("botocore.exceptions", "bedrock")
+        exceptions = import_optional("botocore.exceptions", "bedrock")
         if isinstance(error, exceptions.NoCredentialsError):
             return self.authentication_error(
                 "no AWS credentials: pass aws_access_key_id= and aws_secret_access_key=, aws_profile_name=, or a "

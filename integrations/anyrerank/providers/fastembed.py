@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import check_installed, needed
+from anyrerank._core.runtime import check_installed, import_optional
 from anyrerank.providers._base import CrossEncoder, Score, Setting
 
 _MODULE = "fastembed.rerank.cross_encoder"
@@ -45,7 +45,7 @@ class FastEmbed(CrossEncoder):
 
     @override
     def load(self, folder: Path | None) -> Score:
-        kind = needed(_MODULE, "fastembed").TextCrossEncoder
+        kind = import_optional(_MODULE, "fastembed").TextCrossEncoder
         options: dict[str, Any] = {"threads": self.connection.settings.get("threads"), **self._device_options()}
         name = self.connection.model
         if folder is not None:
@@ -95,7 +95,7 @@ class FastEmbed(CrossEncoder):
 
     def _registered(self, kind: Any, model_file: str) -> str:
         """The name under which fastembed looks for this file in the folder that it is given."""
-        source = needed("fastembed.common.model_description", "fastembed").ModelSource
+        source = import_optional("fastembed.common.model_description", "fastembed").ModelSource
         name = f"anyrerank:{model_file}"
         with suppress(ValueError):  # registered already
             kind.add_custom_model(name, sources=source(hf=name), model_file=model_file)
@@ -103,4 +103,4 @@ class FastEmbed(CrossEncoder):
 
 
 def _has_cuda() -> bool:
-    return "CUDAExecutionProvider" in needed("onnxruntime", "fastembed").get_available_providers()
+    return "CUDAExecutionProvider" in import_optional("onnxruntime", "fastembed").get_available_providers()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from typing_extensions import override
 
-from anyrerank._core.runtime import check_installed, needed
+from anyrerank._core.runtime import check_installed, import_optional
 from anyrerank.providers._base import CrossEncoder, Score, Setting, imported_before_fork
 
 _EXTRA = "sentence-transformers"
@@ -61,7 +61,7 @@ class SentenceTransformers(CrossEncoder):
 
     @override
     def load(self, folder: Path | None) -> Score:
-        library, torch = needed("sentence_transformers", _EXTRA), needed("torch", _EXTRA)
+        library, torch = import_optional("sentence_transformers", _EXTRA), import_optional("torch", _EXTRA)
         if imported_before_fork("torch"):
             torch.set_num_threads(1)
         settings = self.connection.settings

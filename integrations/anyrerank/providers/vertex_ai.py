@@ -20,7 +20,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 
 from typing_extensions import Self, override
 
-from anyrerank._core.runtime import Blocking, Flow, HttpResponse, check_installed, needed
+from anyrerank._core.runtime import Blocking, Flow, HttpResponse, check_installed, import_optional
 from anyrerank._core.types import Answer, Document, RerankRequest, text_of
 from anyrerank.errors import APIConnectionError, AuthenticationError
 from anyrerank.providers._base import (
@@ -209,14 +209,14 @@ class _UnreachableError(Exception):
 
 def _token(source: Any) -> tuple[str, str | None]:
     """An access token, and the project of the credentials."""
-    needed("google.auth", "vertex")
-    exceptions = needed("google.auth.exceptions", "vertex")
+    import_optional("google.auth", "vertex")
+    exceptions = import_optional("google.auth.exceptions", "vertex")
     if isinstance(source, Mapping):
         source = json.dumps(dict(source), default=str)
     credentials, project = credentials_for(None if source is None else os.fspath(source))
     try:
         if not credentials.valid:
-            credentials.refresh(needed("google.auth.transport.requests", "vertex").Request())
+            credentials.refresh(import_optional("google.auth.transport.requests", "vertex").Request())
     except exceptions.TransportError:
         raise _UnreachableError("Google's token server cannot be reached") from None
     except exceptions.RefreshError as error:
@@ -249,16 +249,16 @@ def credentials_for(source: str | None) -> tuple[Any, str | None]:
 def _of_type(info: dict[str, Any]) -> Any:
     """Credentials of any type that google-auth knows."""
     if info["type"] == "service_account":
-        account = needed("google.oauth2.service_account", "vertex")
+        account = import_optional("google.oauth2.service_account", "vertex")
         return account.Credentials.from_service_account_info(info, scopes=[_SCOPE])
     if info["type"] == "authorized_user":
-        user = needed("google.oauth2.credentials", "vertex")
+        user = import_optional("google.oauth2.credentials", "vertex")
         return user.Credentials.from_authorized_user_info(info, scopes=[_SCOPE])
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # google-auth warns that other types may run programs and call addresses
-            return needed("google.auth", "vertex").load_credentials_from_dict(info, scopes=[_SCOPE])[0]
-    except needed("google.auth.exceptions", "vertex").DefaultCredentialsError:
+            return import_optional("google.auth", "vertex").load_credentials_from_dict(info, scopes=[_SCOPE])[0]
+    except import_optional("google.auth.exceptions", "vertex").DefaultCredentialsError:
         raise _CredentialsError(
             "vertex_credentials are incomplete, or have a type that google-auth does not know; common types are "
             "service_account, authorized_user and external_account (workload identity)"
@@ -267,8 +267,8 @@ def _of_type(info: dict[str, Any]) -> Any:
 
 def _default_credentials() -> tuple[Any, str | None]:
     try:
-        found: tuple[Any, str | None] = needed("google.auth", "vertex").default(scopes=[_SCOPE])
-    except needed("google.auth.exceptions", "vertex").DefaultCredentialsError:
+        found: tuple[Any, str | None] = import_optional("google.auth", "vertex").default(scopes=[_SCOPE])
+    except import_optional("google.auth.exceptions", "vertex").DefaultCredentialsError:
         raise _CredentialsError(
             "pass api_key=<access token> or vertex_credentials=, or set VERTEXAI_CREDENTIALS or "
             "GOOGLE_APPLICATION_CREDENTIALS"

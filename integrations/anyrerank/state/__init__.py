@@ -1,7 +1,7 @@
 """State that several processes share in Redis: budgets, rate limits and cooldowns."""
 
 from anyrerank.state.calls import Counted, RedisCalls
-from anyrerank.state.news import Listener, News
+from anyrerank.state.notifications import Listener, Notifications
 from anyrerank.state.redis_state import RedisState
 
-__all__ = ["Counted", "Listener", "News", "RedisCalls", "RedisState"]
+__all__ = ["Counted", "Listener", "Notifications", "RedisCalls", "RedisState"]

@@ -15,8 +15,8 @@ from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, Sh
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank.errors import RerankError, StateUnavailableError
-from anyrerank.state.asked import asked
-from anyrerank.state.news import News
+from anyrerank.state.notifications import Notifications
+from anyrerank.state.replies import reply_to
 
 _RAISE = Script("anyrerank.state.scripts", "raise")
 _RESERVE = Script("anyrerank.state.scripts", "reserve")
@@ -36,7 +36,8 @@ class RedisBudgets(BudgetState):
         prefix: Of its keys.
         refuse_when_away: Whether to refuse while the server does not answer; else to spend what was left.
         hold_seconds: How long a reservation lasts: that of a process that was killed comes back after it.
-        news: Where processes agree that the server has its data; without it, reservations are lost with the data.
+        notifications: How processes agree that the server has its data. Without it, reservations are lost with the
+            data.
     """
 
     def __init__(
@@ -46,7 +47,7 @@ class RedisBudgets(BudgetState):
         *,
         refuse_when_away: bool,
         hold_seconds: float = _HOLD_SECONDS,
-        news: News | None = None,
+        notifications: Notifications | None = None,
     ) -> None:
         self._link = link
         self._prefix = prefix
@@ -55,9 +56,9 @@ class RedisBudgets(BudgetState):
         self._last: dict[tuple[str, float], Balance] = {}
         self._pasts: dict[tuple[str, float], tuple[float, float | RerankError]] = {}
         """When what an account had spent since a window started was read last, and what was found."""
-        self._news = news
-        if news is not None:
-            news.add(self)
+        self._notifications = notifications
+        if notifications is not None:
+            notifications.add(self)
         self._reset()
         reset_in_child(self, RedisBudgets._reset)
 
@@ -98,9 +99,9 @@ class RedisBudgets(BudgetState):
         """Reserve on the server; an account that is new there first gets what it has spent before."""
         bases: dict[str, float] = {}
         while True:
-            keys = [*self._keys(accounts), *([] if self._news is None else [self._news.whole])]
+            keys = [*self._keys(accounts), *([] if self._notifications is None else [self._notifications.whole])]
             command = _RESERVE.command(keys, [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)])
-            status, *rest = yield from asked(self._link, command, self._news)
+            status, *rest = yield from reply_to(self._link, command, self._notifications)
             if status == b"held":
                 made, *pairs = rest
                 found = [_balance(*pair) for pair in zip(pairs[::2], pairs[1::2], strict=True)]
@@ -152,7 +153,7 @@ class RedisBudgets(BudgetState):
     def connected(self) -> None:
         """Nothing: every reservation asks the server."""
 
-    def heard(self, message: dict[str, Any]) -> None:
+    def received(self, message: dict[str, Any]) -> None:
         """Nothing: other processes tell budgets nothing."""
 
     def lost(self) -> None:

@@ -8,8 +8,8 @@ from uuid import uuid4
 
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Flow
-from anyrerank.state.asked import asked
-from anyrerank.state.news import News
+from anyrerank.state.notifications import Notifications
+from anyrerank.state.replies import reply_to
 
 _COUNT = Script("anyrerank.state.scripts", "count")
 _CORRECT = Script("anyrerank.state.scripts", "correct")
@@ -42,14 +42,15 @@ class RedisCalls:
     Args:
         link: To the server.
         key: Of what is counted.
-        news: Where processes agree that the server has its data; without it, a server that has lost it counts from 0.
+        notifications: How processes agree that the server has its data. Without it, a server that has lost its data
+            counts from 0.
     """
 
-    def __init__(self, link: RedisLink, key: str, news: News | None = None) -> None:
+    def __init__(self, link: RedisLink, key: str, notifications: Notifications | None = None) -> None:
         self._link = link
         self._key = key
-        self._news = news
-        self._whole = [] if news is None else [news.whole]
+        self._notifications = notifications
+        self._whole = [] if notifications is None else [notifications.whole]
 
     def count(self, rpm: int | None, tpm: int | None, requests: int, tokens: int) -> Flow[Counted]:
         """Count requests and tokens, if the limits per minute allow it. More than a limit waits for an empty minute.
@@ -58,7 +59,7 @@ class RedisCalls:
             RedisUnavailableError: The server does not answer.
         """
         args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens, 0]
-        reply = yield from asked(self._link, _COUNT.command([self._key, *self._whole], args), self._news)
+        reply = yield from reply_to(self._link, _COUNT.command([self._key, *self._whole], args), self._notifications)
         if reply[0]:
             return Counted(int(reply[1]), int(reply[2]), int(reply[3]))
         return Counted(None, int(reply[2]), int(reply[3]), int(reply[1]) / 1000)
@@ -82,10 +83,10 @@ class RedisCalls:
         """
         call_id = uuid4().hex
         try:
-            allowed, count = yield from asked(
+            allowed, count = yield from reply_to(
                 self._link,
                 _ENTER.command([f"{self._key}:in_flight", *self._whole], [call_id, _IN_FLIGHT_SECONDS, limit]),
-                self._news,
+                self._notifications,
             )
         except BaseException as error:  # perhaps after it was counted
             if not isinstance(error, RedisUnavailableError) or error.may_have_run:
@@ -99,7 +100,7 @@ class RedisCalls:
         Raises:
             RedisUnavailableError: The server does not answer.
         """
-        yield from asked(self._link, _RENEW.command([f"{self._key}:in_flight"], [_IN_FLIGHT_SECONDS, *call_ids]))
+        yield from reply_to(self._link, _RENEW.command([f"{self._key}:in_flight"], [_IN_FLIGHT_SECONDS, *call_ids]))
 
     def leave(self, call_id: str) -> None:
         """Count a call as finished. On an event loop it does not wait; it never raises."""

@@ -8,8 +8,8 @@ import time
 from anyrerank._core.limits import LimitState, Need, Pace, Rates
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Flow, reset_in_child
-from anyrerank.state.asked import asked
-from anyrerank.state.news import News
+from anyrerank.state.notifications import Notifications
+from anyrerank.state.replies import reply_to
 
 _BOOK = Script("anyrerank.state.scripts", "book")
 _REBOOK = Script("anyrerank.state.scripts", "rebook")
@@ -22,13 +22,13 @@ class RedisLimits(LimitState):
     Args:
         link: To the server.
         prefix: Of its keys.
-        news: Has the number of processes.
+        notifications: Has the number of processes.
     """
 
-    def __init__(self, link: RedisLink, prefix: str, news: News) -> None:
+    def __init__(self, link: RedisLink, prefix: str, notifications: Notifications) -> None:
         self._link = link
         self._prefix = prefix
-        self._news = news
+        self._notifications = notifications
         self._local: dict[str, Pace] = {}
         self._reset()
         reset_in_child(self, RedisLimits._reset)
@@ -38,7 +38,7 @@ class RedisLimits(LimitState):
 
     def book(self, name: str, rates: Rates, need: Need, longest: float | None) -> Flow[float]:
         """Seconds until a request may be sent; if they are at most `longest`, its place is taken."""
-        self._news.start()
+        self._notifications.start()
         args = [
             round(need.requests * rates.request * _MICRO),
             round(need.tokens * rates.token * _MICRO),
@@ -46,7 +46,7 @@ class RedisLimits(LimitState):
             "" if longest is None else round(longest * _MICRO),
         ]
         try:
-            microseconds = yield from asked(self._link, _BOOK.command([self._key(name)], args))
+            microseconds = yield from reply_to(self._link, _BOOK.command([self._key(name)], args))
         except RedisUnavailableError:
             return self._booked_here(name, rates, need, longest)
         seconds = int(microseconds) / _MICRO
@@ -62,7 +62,7 @@ class RedisLimits(LimitState):
 
     def _booked_here(self, name: str, rates: Rates, need: Need, longest: float | None) -> float:
         with self._lock:
-            share = rates.slower(self._news.replicas)
+            share = rates.slower(self._notifications.replicas)
             seconds = self._pace(name).book(share, need, time.monotonic(), longest)
         if longest is None or seconds <= longest:
             self.correct(name, rates, need)  # counts when the server is back

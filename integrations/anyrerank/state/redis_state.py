@@ -16,10 +16,10 @@ from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 from anyrerank.state.budgets import RedisBudgets
 from anyrerank.state.calls import RedisCalls
-from anyrerank.state.checking import check
 from anyrerank.state.limits import RedisLimits
-from anyrerank.state.news import News
+from anyrerank.state.notifications import Notifications
 from anyrerank.state.routing import RedisRouting
+from anyrerank.state.server_check import check
 
 _AGREE = Script("anyrerank.state.scripts", "agree")
 
@@ -66,9 +66,11 @@ class RedisState:
         self._url = url
         self.link = RedisLink(resolved(url, "url"), timeout=timeout)
         self.prefix = prefix
-        self.news = News(self.link, f"{prefix}:news")
-        self.budgets = RedisBudgets(self.link, prefix, refuse_when_away=refuse_when_away, news=self.news)
-        self.limits = RedisLimits(self.link, prefix, self.news)
+        self.notifications = Notifications(self.link, f"{prefix}:news")
+        self.budgets = RedisBudgets(
+            self.link, prefix, refuse_when_away=refuse_when_away, notifications=self.notifications
+        )
+        self.limits = RedisLimits(self.link, prefix, self.notifications)
 
     def __repr__(self) -> str:
         return f"RedisState({self.link.shown!r}, prefix={self.prefix!r})"
@@ -82,7 +84,7 @@ class RedisState:
 
     def calls(self, name: str) -> RedisCalls:
         """Counts requests, tokens and concurrency of one caller."""
-        return RedisCalls(self.link, f"{self.prefix}:calls:{name}", self.news)
+        return RedisCalls(self.link, f"{self.prefix}:calls:{name}", self.notifications)
 
     def agree(self, name: str, value: str, seconds: int) -> bool:
         """Whether all processes agree on a value, which is then remembered for some seconds.
@@ -115,12 +117,12 @@ class RedisState:
 
     def close(self) -> None:
         """Close the connections of synchronous calls; the next call opens new ones."""
-        self.news.close()
+        self.notifications.close()
         self.link.close()
 
     async def aclose(self) -> None:
         """Send what is left on the running event loop, and close its connections and those of synchronous calls."""
-        await asyncio.to_thread(self.news.close)
+        await asyncio.to_thread(self.notifications.close)
         await self.link.aclose()
 
     def __enter__(self) -> Self:

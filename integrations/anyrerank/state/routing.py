@@ -28,9 +28,9 @@ from anyrerank._core.routing import (
     available_at,
 )
 from anyrerank._core.runtime import Flow, arun, run
-from anyrerank.state.asked import asked
 from anyrerank.state.calls import Counted, RedisCalls
-from anyrerank.state.news import News, read
+from anyrerank.state.notifications import Notifications, read
+from anyrerank.state.replies import reply_to
 
 _FAIL = Script("anyrerank.state.scripts", "fail")
 _END_TRIAL = Script("anyrerank.state.scripts", "end_trial")
@@ -46,7 +46,7 @@ class Home(Protocol):
 
     link: RedisLink
     prefix: str
-    news: News
+    notifications: Notifications
 
     def routing(self, cooldowns: Cooldowns, latency_ttl: float) -> RoutingState:
         """Make this part."""
@@ -96,14 +96,14 @@ class RedisRouting(RoutingState):
         self._local = MemoryState(cooldowns, latency_ttl)
         self._refusals: dict[str, _Refusal] = {}
         self._shared: dict[Claim, _Shared] = {}
-        home.news.add(self)
+        home.notifications.add(self)
 
     def __reduce__(self) -> tuple[Callable[..., RoutingState], tuple[Home, Cooldowns, float]]:
         return (_routing, (self._home, self._cooldowns, self._latency_ttl))
 
     def snapshot(self, ids: Sequence[str]) -> Snapshot:
         """The loads of the deployments with these ids, as this process knows them."""
-        self._home.news.start()
+        self._home.notifications.start()
         found = self._local.snapshot(ids)
         if not self._refusals:
             return found
@@ -139,12 +139,12 @@ class RedisRouting(RoutingState):
         """Read the cooldowns of other processes."""
         for text in self._home.link.call(_COOLDOWNS.command([self._key("cooldowns")], [])):
             if (message := read(text)) is not None:
-                self.heard(message)
+                self.received(message)
 
     def lost(self) -> None:
         """Nothing: the use of the last minute is counted anew, and a deployment that fails cools down again."""
 
-    def heard(self, message: dict[str, Any]) -> None:
+    def received(self, message: dict[str, Any]) -> None:
         """Take over a cooldown, or its end."""
         match message:
             case {
@@ -188,7 +188,7 @@ class RedisRouting(RoutingState):
             if trial is not None:
                 milliseconds = int((terms.timeout or _LONGEST_TRIAL) * 1000)
                 command = ("SET", self._trial(deployment_id), trial, "NX", "PX", milliseconds)
-                if (yield from asked(self._home.link, command)) is None:
+                if (yield from reply_to(self._home.link, command)) is None:
                     return _Refusal(time.monotonic() + _TRIAL_PAUSE)
             if terms.rpm is None and terms.tpm is None:
                 return _Shared(trial=trial)
@@ -205,7 +205,7 @@ class RedisRouting(RoutingState):
 
     def _claimed_here(self, deployment_id: str, terms: Terms, need: Need, risk: Risk) -> Claim | None:
         """Claim within this process's share of the limits, while the server does not answer."""
-        terms = _share(terms, self._home.news.replicas)
+        terms = _share(terms, self._home.notifications.replicas)
         claim = self._local.claim(deployment_id, terms, need, risk)
         if claim is None:
             found = self._local.snapshot([deployment_id])
@@ -238,7 +238,7 @@ class RedisRouting(RoutingState):
             _FAIL.command(
                 [self._key("cooldowns"), self._trial(deployment_id), self._key("failures", deployment_id)],
                 [
-                    self._home.news.channel,
+                    self._home.notifications.channel,
                     deployment_id,
                     rules.cooldown_time,
                     rules.allowed_fails,
@@ -254,7 +254,7 @@ class RedisRouting(RoutingState):
 
     def _end_trial(self, deployment_id: str, trial: str | None, *, answered: bool) -> None:
         keys = [self._key("cooldowns"), self._trial(deployment_id)]
-        args: list[str | int] = [self._home.news.channel, deployment_id, trial or "", int(answered), 0]
+        args: list[str | int] = [self._home.notifications.channel, deployment_id, trial or "", int(answered), 0]
         self._home.link.post(_END_TRIAL.command(keys, args))
 
     def _calls(self, deployment_id: str) -> RedisCalls:

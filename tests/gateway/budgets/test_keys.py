@@ -13,7 +13,7 @@ from tests.support.gateway import MASTER_KEY, entry
 from tests.support.keys import ASK, EACH, Running, bearer, paid, serving
 
 from anyrerank import Budget, MemoryCache
-from anyrerank.gateway.dialects import Asked
+from anyrerank.gateway.dialects import ParsedRequest
 from anyrerank.testing import StubServer
 
 
@@ -136,7 +136,7 @@ def test_field_of_the_body_does_not_lift_a_budget(gateway: Running, vendor: Stub
 async def test_options_of_a_dialect_do_not_decide_who_pays(gateway: Running) -> None:
     key = gateway.new_key(max_budget=1)
     caller = gateway.keyring.caller({"type": "http", "headers": [(b"authorization", key.encode())]})
-    asked = Asked(query="red planet", documents=["Venus", "Mars"])
+    asked = ParsedRequest(query="red planet", documents=["Venus", "Mars"])
     forged = {"budget": None, "metadata": {"tags": ["key:master"]}, "hooks": (), "top_n": 1}
     async with caller.admitted(asked, forged, gateway.router.options) as grant:
         token = gateway.get("/key/info", key).json()["key"]

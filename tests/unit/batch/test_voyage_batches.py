@@ -11,7 +11,7 @@ import pytest
 from tests.support.batch import voyage
 
 from anyrerank import APIResponseValidationError, AuthenticationError, ConfigurationError
-from anyrerank._core.client import Elsewhere
+from anyrerank._core.client import BatchApiReranker
 from anyrerank.batch.batch_api import Answers
 from anyrerank.batch.voyage_batches import Result, VoyageBatches, line, parameters_of, results_in
 from anyrerank.testing import Exchange, StubServer
@@ -32,7 +32,7 @@ def api(server: StubServer) -> VoyageBatches:
 
 
 def client(base: str) -> VoyageBatches:
-    return VoyageBatches(Elsewhere(voyage(base), Answers(), 0.0).original)
+    return VoyageBatches(BatchApiReranker(voyage(base), Answers(), 0.0).original)
 
 
 def answer(exchange: Exchange) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import httpx
 import pytest
 from tests.support.harness import Mode, leaks
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, well
 from tests.unit.client.calls import QUERY, fails, indexes, numbered
 
 from anyrerank import (
@@ -23,7 +23,7 @@ def test_2500_documents_are_sent_in_three_concurrent_requests(mode: Mode, server
     together = threading.Barrier(3)
 
     def script(line: Line) -> None:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         well(line)
 
     server.script = script
@@ -61,7 +61,7 @@ def test_concurrent_requests_are_limited_by_max_concurrency(limit: int, mode: Mo
             peak[0] = max(peak[0], now[0])
             if now[0] >= limit:
                 full.set()
-        full.wait(PATIENCE)
+        full.wait(MAX_WAIT)
         with lock:
             now[0] -= 1
         well(line)
@@ -100,7 +100,7 @@ def test_batch_that_fails_finally_ends_the_call_at_once(mode: Mode, server: Loop
     arrived = threading.Barrier(2)
 
     def script(line: Line) -> None:
-        arrived.wait(PATIENCE)
+        arrived.wait(MAX_WAIT)
         if line.number == 0:
             line.answer(401, {"message": "wrong key"})
         else:
@@ -113,7 +113,7 @@ def test_batch_that_fails_finally_ends_the_call_at_once(mode: Mode, server: Loop
         mode.rerank(reranker, QUERY, numbered(50))
     assert time.monotonic() - began < 1.5
     assert len(server.hits) == 2
-    assert not mode.asynchronous or server.abandoned.wait(PATIENCE)
+    assert not mode.asynchronous or server.abandoned.wait(MAX_WAIT)
 
 
 TOO_LARGE: dict[str, tuple[int, Any]] = {

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from tests.support.harness import Mode
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, well
 from tests.unit.client.calls import DOCUMENTS, QUERY, indexes, numbered
 
 from anyrerank import (
@@ -23,7 +23,7 @@ def test_rerank_many_returns_responses_in_order(mode: Mode, server: Loopback) ->
     together = threading.Barrier(4)
 
     def script(line: Line) -> None:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         well(line)
 
     server.script = script

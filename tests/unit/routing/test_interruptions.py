@@ -11,7 +11,7 @@ import httpx
 import pytest
 from tests.support.clock import Clock
 from tests.support.harness import DOCUMENTS, QUERY
-from tests.support.loopback import PATIENCE, Line, Loopback
+from tests.support.loopback import MAX_WAIT, Line, Loopback
 from tests.support.routing import Worlds, entry, fails, ids, limited, ok, status
 
 from anyrerank import Budget, RerankError, RerankResponse, Router
@@ -66,9 +66,9 @@ def test_queries_that_a_failure_stops_leave_nothing_in_flight() -> None:
     def answer(request: httpx.Request) -> httpx.Response:
         if b"slow" in request.content:
             slow_is_asked.set()
-            assert failed.wait(PATIENCE)
+            assert failed.wait(MAX_WAIT)
             return ok(request)
-        assert slow_is_asked.wait(PATIENCE)
+        assert slow_is_asked.wait(MAX_WAIT)
         return fails(401)(request)
 
     with httpx.Client(transport=httpx.MockTransport(answer)) as client:

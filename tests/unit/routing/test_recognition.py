@@ -10,7 +10,7 @@ import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY
 
 from anyrerank import ConfigurationError, Router
-from anyrerank._core.routing.recognition import sorted_out
+from anyrerank._core.routing.recognition import select_rerankers
 
 GOOD = {"model_name": "good", "litellm_params": {"model": "local/lexical"}}
 WAYS = ["list", "file"]
@@ -61,13 +61,13 @@ CHAT = [
 
 @pytest.mark.parametrize("name", CHAT)
 def test_chat_model_or_embedding_by_its_name_is_left_out(name: str) -> None:
-    found, left_out = sorted_out([entry(name), entry("cohere/rerank-v3.5")])
+    found, left_out = select_rerankers([entry(name), entry("cohere/rerank-v3.5")])
     assert (len(found), len(left_out)) == (1, 1)
 
 
 @pytest.mark.parametrize("name", ["nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2", "deepinfra/Qwen/Qwen3-Reranker-8B"])
 def test_reranker_with_a_name_of_a_language_model_is_served(name: str) -> None:
-    assert sorted_out([entry(name)])[1] == ()
+    assert select_rerankers([entry(name)])[1] == ()
 
 
 OTHERS: dict[str, dict[str, Any]] = {

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from redis import Redis
 from tests.support.harness import DOCUMENTS, QUERY
-from tests.support.loopback import PATIENCE
+from tests.support.loopback import MAX_WAIT
 from tests.support.replicas import Vendors, replicas
 from tests.support.routing import entry, fails, limited, not_json, ok, status
 from tests.support.waiting import eventually, took
@@ -93,7 +93,7 @@ def test_only_one_replica_tries_a_deployment_again(redis_url: str) -> None:
 
     def hangs(request: httpx.Request) -> httpx.Response:
         tried.set()
-        assert go_on.wait(PATIENCE)
+        assert go_on.wait(MAX_WAIT)
         return ok(request)
 
     vendors = Vendors(a=fails())
@@ -105,7 +105,7 @@ def test_only_one_replica_tries_a_deployment_again(redis_url: str) -> None:
         vendors.answers["a"] = hangs
         with ThreadPoolExecutor(9) as pool:
             calls = [pool.submit(each.ask) for each in made for _ in range(3)]
-            assert tried.wait(PATIENCE)
+            assert tried.wait(MAX_WAIT)
             assert eventually(lambda: sum(each.done() for each in calls) == 8)
             go_on.set()
             assert Counter(each.result() for each in calls) == {"a": 1, "b": 8}
@@ -118,7 +118,7 @@ async def test_trial_that_is_cut_off_lets_another_one_begin(redis_url: str, term
     async with RedisState(redis_url, timeout=5.0) as state:
         routing = RedisRouting(state, Cooldowns(), 60.0)
         for steps in range(15):
-            routing.heard({"deployment": "a", "cooling": 0, "retry": 0, "half_open": True})
+            routing.received({"deployment": "a", "cooling": 0, "retry": 0, "half_open": True})
             task = asyncio.ensure_future(routing.aclaim("a", terms, Need(), Risk.NONE))
             for _ in range(steps):
                 await asyncio.sleep(0)
@@ -235,8 +235,8 @@ def test_names_that_callers_make_up_break_nothing(redis_url: str) -> None:
         await client.aclose()
 
     began = time.perf_counter()
-    asyncio.run(asyncio.wait_for(work(), PATIENCE))
-    assert time.perf_counter() - began < PATIENCE
+    asyncio.run(asyncio.wait_for(work(), MAX_WAIT))
+    assert time.perf_counter() - began < MAX_WAIT
 
 
 def test_budgets_of_a_router_are_those_of_its_replicas(redis_url: str) -> None:

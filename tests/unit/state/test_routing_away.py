@@ -68,7 +68,7 @@ async def test_no_async_call_waits_for_a_server_that_hangs(server: RedisServer) 
 def test_each_replica_has_its_share_of_a_limit_while_the_server_is_away(server: RedisServer) -> None:
     entries = [entry("a", rpm=12), entry("b", order=2)]
     with replicas(3, server.url, Vendors(), entries, timeout=0.05) as made:
-        assert eventually(lambda: all(each.state.news.replicas == 3 for each in made))
+        assert eventually(lambda: all(each.state.notifications.replicas == 3 for each in made))
         server.kill()
         for each in made:
             assert Counter(each.ask() for _ in range(10)) == {"a": 4, "b": 6}
@@ -117,7 +117,7 @@ def test_a_warning_says_what_an_outage_changes(server: RedisServer, caplog: pyte
 def test_closing_does_not_wait_for_the_next_message(redis_url: str) -> None:
     before = set(threading.enumerate())
     state = RedisState(redis_url)
-    state.news.start()
+    state.notifications.start()
     state.link.call(("PING",))
     assert took(state.close) < BOUND
     assert set(threading.enumerate()) <= before
@@ -127,7 +127,7 @@ async def test_loop_goes_on_while_a_state_is_closed(new_redis: Callable[..., Red
     server = new_redis()
     server.start()
     state = RedisState(server.url)
-    state.news.start()
+    state.notifications.start()
     await state.link.acall(("PING",))
     server.pause()
     closing = asyncio.ensure_future(state.aclose())
@@ -141,7 +141,7 @@ async def test_loop_goes_on_while_a_state_is_closed(new_redis: Callable[..., Red
 def test_thread_of_the_news_ends_with_its_state(redis_url: str) -> None:
     before = set(threading.enumerate())
     state = RedisState(redis_url)
-    state.news.start()
+    state.notifications.start()
     (thread,) = set(threading.enumerate()) - before
     del state
     assert eventually(lambda: not thread.is_alive())

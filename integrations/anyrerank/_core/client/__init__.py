@@ -2,9 +2,9 @@
 
 from anyrerank._core.client.attributes import attributes, using_attributes
 from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.batch_api import BatchApiReranker
 from anyrerank._core.client.calls import add_documents, adriven, completed, driven, guarded, paused, prepared
 from anyrerank._core.client.configured import Configured
-from anyrerank._core.client.elsewhere import Elsewhere
 from anyrerank._core.client.functions import FunctionKeywords, arerank, rerank
 from anyrerank._core.client.inspection import (
     budgets_of,
@@ -25,9 +25,9 @@ from anyrerank._core.client.status import DeploymentStatus
 __all__ = [
     "Bar",
     "BaseReranker",
+    "BatchApiReranker",
     "Configured",
     "DeploymentStatus",
-    "Elsewhere",
     "FunctionKeywords",
     "Reranker",
     "RerankerKeywords",

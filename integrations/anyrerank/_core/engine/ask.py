@@ -15,7 +15,7 @@ from anyrerank._core.engine.pacing import paced
 from anyrerank._core.engine.retry import RetryPolicy, recorded, retried
 from anyrerank._core.engine.score_cache import cached_listwise, cached_pointwise, missing, seed_of
 from anyrerank._core.engine.truncation import LOCAL_OPTION, truncated
-from anyrerank._core.limits import Turns
+from anyrerank._core.limits import Throttle
 from anyrerank._core.pricing import Payer, charged, estimate_cost, reserved, total_cost
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest, default_search_units
@@ -187,7 +187,7 @@ def _budgets(options: Options, deployment: Deployment) -> list[Payer]:
     return [*options.budgets, *of_own, *of_deployment]
 
 
-def _limits(options: Options, deployment: Deployment) -> list[Turns]:
+def _limits(options: Options, deployment: Deployment) -> list[Throttle]:
     """The limits of a call and of the deployment; one that is both counts once."""
     found = [options.limit, None if deployment.own is None else deployment.own.limit]
     return list(dict.fromkeys(each for each in found if each is not None))

@@ -117,7 +117,7 @@ class Deployment:
         other.own = own
         return other
 
-    def elsewhere(self, sender: Sender, discount: float) -> Deployment:
+    def with_sender(self, sender: Sender, discount: float) -> Deployment:
         """A copy whose requests are answered by `sender`, at prices that are lower by the share `discount`."""
         other, price = copy.copy(self), self.price()
         other.sender, other.slots = sender, None

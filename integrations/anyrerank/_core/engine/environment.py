@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from anyrerank import providers
 from anyrerank._core.engine.parsing import two_values
 from anyrerank._core.pricing import list_prices
-from anyrerank._core.runtime import variable
+from anyrerank._core.runtime import environment_variable
 from anyrerank.errors import AuthenticationError, BadRequestError, ConfigurationError
 from anyrerank.providers import Connection, Provider
 
@@ -202,7 +202,7 @@ def _cleaned(given: Mapping[str, Any]) -> dict[str, Any]:
 
 def _first(variables: tuple[str, ...]) -> tuple[str | None, str | None]:
     """The first variable that is set, and its value."""
-    found = ((name, variable(name)) for name in variables)
+    found = ((name, environment_variable(name)) for name in variables)
     return next(((name, value) for name, value in found if value is not None), (None, None))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from typing_extensions import TypedDict
 
 from anyrerank._core.engine.options import Fuse, OnError, ScoreMode, ScoreScale
-from anyrerank._core.limits import Turns
+from anyrerank._core.limits import Throttle
 from anyrerank._core.pricing import Budget, PriceFile
 from anyrerank.cache import Cache
 from anyrerank.guardrails import Guardrail
@@ -112,7 +112,7 @@ class KeywordOnly(ProviderKeywords, total=False):
     cache: Cache | None
     budget: Budget | Sequence[Budget] | None
     user_budget: Budget | None
-    limit: Turns | None
+    limit: Throttle | None
     timeout: float | str | httpx.Timeout | None
     max_retries: int
     num_retries: int | None

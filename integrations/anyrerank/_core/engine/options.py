@@ -19,7 +19,7 @@ from pydantic import (
 from pydantic.json_schema import SkipJsonSchema
 
 from anyrerank._core.engine import option_values
-from anyrerank._core.limits import Turns
+from anyrerank._core.limits import Throttle
 from anyrerank._core.pricing import Budget, PriceFile
 from anyrerank.cache import Cache
 from anyrerank.guardrails import Guardrail
@@ -147,7 +147,7 @@ class Options(BaseModel):
     user_budget: _Budget = None
     """How much may be spent for each `user`."""
     limit: Annotated[
-        InstanceOf[Turns] | None, _HIDDEN, SkipJsonSchema(), Must("a Limit such as Limit(rpm=1000), or None")
+        InstanceOf[Throttle] | None, _HIDDEN, SkipJsonSchema(), Must("a Limit such as Limit(rpm=1000), or None")
     ] = None
     """How many requests and tokens per minute may be sent, see `anyrerank.Limit`; each request waits for its turn."""
     timeout: Annotated[

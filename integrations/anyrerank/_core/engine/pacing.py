@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from anyrerank._core.limits import Turns
+from anyrerank._core.limits import Throttle
 from anyrerank._core.runtime import Deadline, Flow, Scope
 from anyrerank._core.types import Answer, RerankRequest, reported_tokens, tokens_to_read
 
 
-def paced(flow: Flow[Answer], limits: Sequence[Turns], request: RerankRequest, deadline: Deadline) -> Flow[Answer]:
+def paced(flow: Flow[Answer], limits: Sequence[Throttle], request: RerankRequest, deadline: Deadline) -> Flow[Answer]:
     """Run the flow of a request once all limits allow it.
 
     Args:

@@ -3,6 +3,6 @@
 from anyrerank._core.limits.limit import Limit
 from anyrerank._core.limits.limit_state import HasLimits, LimitState
 from anyrerank._core.limits.pace import Need, Pace, Rates
-from anyrerank._core.limits.turns import Turns
+from anyrerank._core.limits.throttle import Throttle
 
-__all__ = ["HasLimits", "Limit", "LimitState", "Need", "Pace", "Rates", "Turns"]
+__all__ = ["HasLimits", "Limit", "LimitState", "Need", "Pace", "Rates", "Throttle"]

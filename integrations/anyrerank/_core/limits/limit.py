@@ -9,14 +9,14 @@ from typing import Any
 
 from anyrerank._core.limits.limit_state import HasLimits
 from anyrerank._core.limits.pace import Need, Pace, Rates
-from anyrerank._core.limits.turns import Turns
+from anyrerank._core.limits.throttle import Throttle
 from anyrerank._core.runtime import Flow, Sleep, is_number, reset_in_child
 from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError, LimitReachedError
 
 
 @public("anyrerank")
-class Limit(Turns):
+class Limit(Throttle):
     """A limit of requests and tokens per minute: each request waits until it may be sent, so that none is refused.
 
     Retries, fallbacks and the parts of a split call count too; what a cache answers does not. Requests are evenly

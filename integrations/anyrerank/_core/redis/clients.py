@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from anyrerank._core.redis.script import Command, in_full
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank.errors import ConfigurationError
 
 _PASSING = ("MISCONF", "MASTERDOWN", "NOREPLICAS", "BUSY")
@@ -23,7 +23,7 @@ def checked_url(url: object) -> str:
         ConfigurationError: It is not. The message does not repeat it, because it may hold a password.
         MissingExtraError: The client library is not installed.
     """
-    client = needed("redis", "redis")
+    client = import_optional("redis", "redis")
     try:
         client.ConnectionPool.from_url(url).disconnect()
         _check_number(str(url))
@@ -50,16 +50,16 @@ def shown(url: str) -> str:
 
 def sync_client(url: str, timeout: float, connect_timeout: float = CONNECT_SECONDS) -> Any:
     """A thread-safe client whose commands take at most `timeout` seconds, and a connection `connect_timeout`."""
-    return needed("redis", "redis").Redis.from_url(url, **_options(timeout, connect_timeout))
+    return import_optional("redis", "redis").Redis.from_url(url, **_options(timeout, connect_timeout))
 
 
 def async_client(url: str) -> Any:
     """A client for one event loop. Its caller limits the time of commands."""
-    return needed("redis.asyncio", "redis").Redis.from_url(url, **_options(None, CONNECT_SECONDS))
+    return import_optional("redis.asyncio", "redis").Redis.from_url(url, **_options(None, CONNECT_SECONDS))
 
 
 def _options(timeout: float | None, connect_timeout: float) -> dict[str, Any]:
-    retry = needed("redis.retry", "redis").Retry(needed("redis.backoff", "redis").NoBackoff(), 0)
+    retry = import_optional("redis.retry", "redis").Retry(import_optional("redis.backoff", "redis").NoBackoff(), 0)
     return {
         "protocol": 2,
         "socket_timeout": timeout,
@@ -72,12 +72,12 @@ def _options(timeout: float | None, connect_timeout: float) -> dict[str, Any]:
 
 def failures() -> tuple[type[Exception], ...]:
     """The exceptions of a client when the server cannot be used."""
-    return (needed("redis", "redis").RedisError, OSError, asyncio.TimeoutError)
+    return (import_optional("redis", "redis").RedisError, OSError, asyncio.TimeoutError)
 
 
 def unknown_scripts(replies: Sequence[Any]) -> list[int]:
     """Indexes of the commands whose script is not loaded on the server."""
-    kind = needed("redis.exceptions", "redis").NoScriptError
+    kind = import_optional("redis.exceptions", "redis").NoScriptError
     return [index for index, reply in enumerate(replies) if isinstance(reply, kind)]
 
 
@@ -92,7 +92,7 @@ def is_refused(reply: object) -> bool:
     """Whether a server may take the command later; it has not run."""
     if not isinstance(reply, Exception):
         return False
-    known = needed("redis.exceptions", "redis")
+    known = import_optional("redis.exceptions", "redis")
     if isinstance(reply, (known.ReadOnlyError, known.OutOfMemoryError, known.BusyLoadingError)):
         return True
     return isinstance(reply, known.ResponseError) and str(reply).startswith(_PASSING)

@@ -9,13 +9,13 @@ from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.litellm_arguments import options_of
 from anyrerank._core.routing.load import Load, Risk, Terms, available_at
 from anyrerank._core.routing.memory_state import MemoryState
-from anyrerank._core.routing.misspelt import refuse_misspelt
-from anyrerank._core.routing.names import Groups, groups_of, is_wildcard
 from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
 from anyrerank._core.routing.settings import RouterSettings, aliases_of
 from anyrerank._core.routing.shared import SharedState, routing_state
+from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.routing.state import Claim, Failure, Outcome, RoutingState, Snapshot
 from anyrerank._core.routing.strategies import STRATEGIES
+from anyrerank._core.routing.wildcards import Groups, groups_of, is_wildcard
 from anyrerank._core.routing.window import MINUTE, Need, Slot, Window
 
 __all__ = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from anyrerank._core.routing.names import Groups
+from anyrerank._core.routing.wildcards import Groups
 from anyrerank.errors import ConfigurationError
 
 _MUST_BE = {

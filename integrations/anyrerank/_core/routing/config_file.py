@@ -8,14 +8,14 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.routing.bridging import bridged
+from anyrerank._core.routing.absent_names import present_fallbacks
 from anyrerank._core.routing.document import read_document, section
 from anyrerank._core.routing.entries import Located
 from anyrerank._core.routing.litellm_arguments import USED, refuse, refuse_misspelt_in_file
 from anyrerank._core.routing.litellm_settings import read_settings
-from anyrerank._core.routing.misspelt import refuse_misspelt
-from anyrerank._core.routing.recognition import LeftOut, absent_names, sorted_out, without
+from anyrerank._core.routing.recognition import LeftOut, absent_names, select_rerankers, without
 from anyrerank._core.routing.redis_settings import CLUSTER, REDIS, redis_url_of
+from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.runtime import checked_path, first_unset, resolved, resolved_settings
 from anyrerank.errors import ConfigurationError, RerankError
 
@@ -96,9 +96,9 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     refuse(router)
     used = {name: value for name, value in router.items() if name in USED}
     arguments = {**settings.arguments, **resolved_settings(used, where, numbers=_NUMBERS)}
-    found, left_out = sorted_out(document["model_list"])
+    found, left_out = select_rerankers(document["model_list"])
     absent = absent_names(found, left_out)
-    bridge = bridged(arguments, absent & {each.name for each in left_out if each.variable is not None})
+    bridge = present_fallbacks(arguments, absent & {each.name for each in left_out if each.variable is not None})
     given = {**arguments, **bridge.settings}
     named = {name: without(absent, given[name]) for name in _OF_NAMES if name in given}
     return ConfigFile(

@@ -23,7 +23,7 @@ from anyrerank._core.http import Tls, Transport
 from anyrerank._core.pricing import Budget, Price, list_prices
 from anyrerank._core.routing.groups import Entry
 from anyrerank._core.routing.load import Terms
-from anyrerank._core.routing.misspelt import refuse_misspelt
+from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.runtime import did_you_mean, is_number, resolved_settings
 from anyrerank._core.types import RerankRequest
 from anyrerank.errors import BadRequestError, ConfigurationError

@@ -6,8 +6,8 @@ import logging
 from collections.abc import Container, Mapping
 from typing import Any
 
-from anyrerank._core.routing.misspelt import refuse_misspelt
 from anyrerank._core.routing.redis_settings import CLUSTER, REDIS
+from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank.errors import ConfigurationError
 
 _log = logging.getLogger("anyrerank")

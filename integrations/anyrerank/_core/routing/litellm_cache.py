@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anyrerank._core.routing.redis_settings import CLUSTER, redis_url_of
-from anyrerank._core.runtime import REFERENCE, resolved, resolved_settings, variable
+from anyrerank._core.runtime import REFERENCE, environment_variable, resolved, resolved_settings
 from anyrerank.cache import Cache, MemoryCache, RedisCache
 from anyrerank.errors import ConfigurationError
 
@@ -69,7 +69,7 @@ def _in_environment() -> str:
         ConfigurationError: None of them is set.
     """
     for names in _VARIABLES:
-        found = {ours: value for ours, name in names.items() if (value := variable(name)) is not None}
+        found = {ours: value for ours, name in names.items() if (value := environment_variable(name)) is not None}
         if (url := redis_url_of(found, "environment", prefix="")) is not None:
             return REFERENCE + _VARIABLES[0]["url"] if "url" in found else url
     raise ConfigurationError(f"{_SECTION}: type: redis needs a host or a url, or the variable REDIS_URL or REDIS_HOST")

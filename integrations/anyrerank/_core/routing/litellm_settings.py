@@ -8,7 +8,7 @@ from typing import Any
 
 from anyrerank._core.pricing import Budget
 from anyrerank._core.routing.litellm_cache import cache_of
-from anyrerank._core.routing.misspelt import refuse_misspelt
+from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.runtime import resolved_settings
 from anyrerank.errors import ConfigurationError
 

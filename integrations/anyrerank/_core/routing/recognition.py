@@ -13,10 +13,10 @@ from anyrerank import providers
 from anyrerank._core.engine import split_model
 from anyrerank._core.pricing import list_prices
 from anyrerank._core.routing.entries import Located, full_name, given_names, parameters
-from anyrerank._core.routing.misspelt import refuse_misspelt
-from anyrerank._core.routing.names import located_entry
+from anyrerank._core.routing.spelling import refuse_misspelt
+from anyrerank._core.routing.wildcards import located_entry
+from anyrerank._core.runtime import environment_variable as variable_of
 from anyrerank._core.runtime import first_unset, resolved
-from anyrerank._core.runtime import variable as variable_of
 from anyrerank.errors import ConfigurationError
 from anyrerank.providers import Provider
 
@@ -64,7 +64,7 @@ class LeftOut:
         return f"{self.where} ({self.name}): {self.reason}"
 
 
-def sorted_out(model_list: Sequence[Any]) -> tuple[list[Located], tuple[LeftOut, ...]]:
+def select_rerankers(model_list: Sequence[Any]) -> tuple[list[Located], tuple[LeftOut, ...]]:
     """The rerankers of a `model_list`, and what is left out of it. A malformed entry stays, to be refused later.
 
     Raises:
@@ -94,7 +94,7 @@ def rerankers_of(model_list: Any, names: Mapping[str, Any]) -> tuple[Any, dict[s
     """
     if not isinstance(model_list, list | tuple) or not model_list:
         return model_list, dict(names)  # refused later
-    found, left_out = sorted_out(model_list)
+    found, left_out = select_rerankers(model_list)
     if not found:
         raise none_found(left_out)
     if left_out:

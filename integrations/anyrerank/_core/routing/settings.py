@@ -11,8 +11,8 @@ from typing_extensions import Self
 from anyrerank._core.engine import shown
 from anyrerank._core.routing.balancer import Rules
 from anyrerank._core.routing.cooldowns import Cooldowns
-from anyrerank._core.routing.names import Groups
 from anyrerank._core.routing.strategies import STRATEGIES
+from anyrerank._core.routing.wildcards import Groups
 from anyrerank._core.runtime import did_you_mean, is_number
 from anyrerank.errors import ConfigurationError
 

@@ -8,9 +8,9 @@ from anyrerank._core.engine import Options
 from anyrerank._core.pricing import BudgetState
 from anyrerank._core.routing.cooldowns import Cooldowns
 from anyrerank._core.routing.memory_state import MemoryState
-from anyrerank._core.routing.names import Groups
 from anyrerank._core.routing.settings import RouterSettings
 from anyrerank._core.routing.state import RoutingState
+from anyrerank._core.routing.wildcards import Groups
 from anyrerank.errors import ConfigurationError
 
 

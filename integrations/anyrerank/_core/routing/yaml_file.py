@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from anyrerank._core.routing.entries import Located
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 from anyrerank.errors import ConfigurationError
 
 _MAP, _MERGE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:merge"
@@ -20,7 +20,7 @@ def read_yaml(file: Path) -> Any:
         ConfigurationError: PyYAML is missing, or the file cannot be read, is not one YAML document, or gives a name
             twice in one mapping.
     """
-    yaml = needed("yaml", "config", called="PyYAML")
+    yaml = import_optional("yaml", "config", called="PyYAML")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, ValueError) as error:

@@ -10,7 +10,7 @@ from typing import Any
 from anyrerank.errors import MissingExtraError
 
 
-def needed(module: str, extra: str, *, called: str | None = None) -> Any:
+def import_optional(module: str, extra: str, *, called: str | None = None) -> Any:
     """Import an optional library.
 
     Args:

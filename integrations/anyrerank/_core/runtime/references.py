@@ -13,7 +13,7 @@ REFERENCE = "os.environ/"
 """The prefix of a reference."""
 
 
-def variable(name: str) -> str | None:
+def environment_variable(name: str) -> str | None:
     """The value of an environment variable without surrounding white space, or `None` if nothing is left."""
     return os.environ.get(name, "").strip() or None
 
@@ -35,7 +35,7 @@ def resolved(value: Any, where: str) -> Any:
     if not _is_reference(value):
         return value
     name = value.removeprefix(REFERENCE)
-    found = variable(name)
+    found = environment_variable(name)
     if found is None:
         raise ConfigurationError(f"{where}: the environment variable {name} is not set")
     return found
@@ -48,7 +48,7 @@ def first_unset(value: Any) -> str | None:
     if isinstance(value, list):
         return next(filter(None, map(first_unset, value)), None)
     name = value.removeprefix(REFERENCE) if _is_reference(value) else None
-    return name if name is not None and variable(name) is None else None
+    return name if name is not None and environment_variable(name) is None else None
 
 
 def resolved_settings(given: Mapping[str, Any], where: str, *, numbers: Container[str]) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 
 from anyrerank._core.client import Router, continue_routing
 from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
-from anyrerank._core.runtime import variable
+from anyrerank._core.runtime import environment_variable
 from anyrerank.cache import Cache, MemoryCache, RedisCache
 from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailableError
 from anyrerank.gateway.advice import for_operator
@@ -221,5 +221,8 @@ def shared_state(settings: GatewaySettings, *, check: bool = True) -> RedisState
 
 def _from_environment() -> dict[str, str]:
     """The settings that LiteLLM's proxy reads from the environment where the file has none."""
-    named = {"master_key": variable("LITELLM_MASTER_KEY"), "database_url": variable("DATABASE_URL")}
+    named = {
+        "master_key": environment_variable("LITELLM_MASTER_KEY"),
+        "database_url": environment_variable("DATABASE_URL"),
+    }
     return {name: value for name, value in named.items() if value is not None}

@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from anyrerank.gateway.dialects._base import Asked, CohereStyle, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import CohereStyle, Dialect, Fields, ParsedRequest, RankedAnswer
 
-__all__ = ["Asked", "CohereStyle", "Dialect", "Fields", "Ranked", "dialects", "recognised"]
+__all__ = ["CohereStyle", "Dialect", "Fields", "ParsedRequest", "RankedAnswer", "dialects", "recognised"]
 
 
 @cache

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from anyrerank.gateway.dialects._base import Asked, CohereStyle, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import CohereStyle, Dialect, Fields, ParsedRequest, RankedAnswer
 from anyrerank.gateway.errors import GatewayError
 
 _CODES: Mapping[str, str] = {
@@ -34,11 +34,11 @@ class DashScope(Dialect):
         """Whether `input` is an object."""
         return isinstance(body.get("input"), Mapping)
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body."""
         given, parameters = fields.section("input"), fields.section("parameters")
         instruction = parameters.text("instruct")
-        return Asked(
+        return ParsedRequest(
             query=given.query("query"),
             documents=given.documents("documents"),
             model=fields.text("model"),
@@ -49,7 +49,7 @@ class DashScope(Dialect):
             ignored=(*fields.unread(), *given.unread(), *parameters.unread()),
         )
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """The native answer."""
         return {
             "output": {"results": CohereStyle.rows(_COMPATIBLE, asked, ranked)},

@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, ClassVar
 
 from anyrerank._core.types import Document
-from anyrerank.gateway.dialects._base import Asked, CohereStyle, Dialect, Fields, Ranked, text_in
+from anyrerank.gateway.dialects._base import CohereStyle, Dialect, Fields, ParsedRequest, RankedAnswer, text_in
 from anyrerank.gateway.errors import GatewayError
 
 
@@ -26,14 +26,14 @@ class Infinity(CohereStyle):
         """Whether a body has `documents` and `raw_scores`."""
         return "raw_scores" in body and "documents" in body
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body."""
         raw = fields.flag("raw_scores")
         asked = super().read(fields, path)
         options = {**asked.options, "raw_scores": True} if raw else asked.options
         return replace(asked, options=options, unit_scores=not raw)
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """Infinity's answer; its client refuses another `object`."""
         return {**super().answer(asked, ranked), "object": "rerank", "created": int(time.time())}
 

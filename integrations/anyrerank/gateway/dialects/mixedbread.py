@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import Dialect, Fields, ParsedRequest, RankedAnswer
 
 
 class Mixedbread(Dialect):
@@ -21,10 +21,10 @@ class Mixedbread(Dialect):
         """Whether `input` is a list."""
         return isinstance(body.get("input"), list)
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body. `rank_fields` are the fields of a document that count."""
         rewrite, names = fields.flag("rewrite_query"), fields.names("rank_fields")
-        return Asked(
+        return ParsedRequest(
             query=fields.query("query"),
             documents=fields.documents("input"),
             model=fields.text("model"),
@@ -36,7 +36,7 @@ class Mixedbread(Dialect):
             ignored=fields.unread(),
         )
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """Mixedbread's answer; `input` is null unless the client wants it."""
         return {
             "usage": {"prompt_tokens": ranked.tokens, "total_tokens": ranked.tokens, "completion_tokens": 0},

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import Dialect, Fields, ParsedRequest, RankedAnswer
 
 _BETWEEN_DIGITS = re.compile(r"(?<=\d)_(?=\d)")
 
@@ -24,13 +24,13 @@ class Nim(Dialect):
         """Whether a body has `passages`."""
         return "passages" in body
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body. Its model and that in the path may differ, as in RAGFlow: that of the body wins.
 
         NIM itself always ranks all passages. RAGFlow sends `top_n` and LiteLLM `top_k` nevertheless.
         """
         named, in_path = fields.text("model"), _names(path)
-        return Asked(
+        return ParsedRequest(
             query=fields.query("query"),
             documents=fields.documents("passages"),
             model=named or next(iter(in_path), None),
@@ -41,7 +41,7 @@ class Nim(Dialect):
             ignored=fields.unread(),
         )
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """NIM's answer."""
         return {
             "rankings": [{"index": index, "logit": score} for index, score in ranked.rows],

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import Dialect, Fields, ParsedRequest, RankedAnswer
 from anyrerank.gateway.errors import GatewayError, bad_request
 
 _ERROR_TYPES = {413: "validation", 422: "validation", 429: "overloaded", 503: "unhealthy"}
@@ -23,18 +23,18 @@ class TEI(Dialect):
 
     name = "tei"
     paths = ("/tei/{model}/rerank", "/tei/rerank")
-    facts = ("/tei/{model}/info", "/tei/info", "/info", "/tei/{model}/health", "/tei/health")
+    info_paths = ("/tei/{model}/info", "/tei/info", "/info", "/tei/{model}/health", "/tei/health")
     statuses: ClassVar = {"invalid_request_error": 422}
 
     def recognises(self, body: Mapping[str, Any]) -> bool:
         """Whether a body has `texts`."""
         return "texts" in body
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body. The model in the path wins: Elasticsearch's `model` may be that of the vendor."""
         raw = fields.flag("raw_scores")
         named = fields.text("model")
-        return Asked(
+        return ParsedRequest(
             query=fields.query("query"),
             documents=fields.documents("texts", "documents"),
             model=path.get("model") or named,
@@ -50,13 +50,13 @@ class TEI(Dialect):
             ignored=fields.unread(),
         )
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """Nothing but index, score and text: some clients refuse further fields."""
         if asked.with_documents:
             return [{"index": index, "score": score, "text": text} for index, score, text in ranked.texts()]
         return [{"index": index, "score": score} for index, score in ranked.rows]
 
-    def fact(self, route: str, model: str, max_documents: int) -> Any:
+    def model_info(self, route: str, model: str, max_documents: int) -> Any:
         """TEI's `info`; `health` says that the model is served."""
         if route.endswith("/health"):
             return {}

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anyrerank._core.types import Document
-from anyrerank.gateway.dialects._base import Asked, Dialect, Fields, Ranked
+from anyrerank.gateway.dialects._base import Dialect, Fields, ParsedRequest, RankedAnswer
 from anyrerank.gateway.errors import GatewayError, bad_request, error_fields
 
 _QUERIES, _DOCUMENTS = ("text_1", "queries", "data_1"), ("text_2", "documents", "items", "data_2")
@@ -26,9 +26,9 @@ class VllmScore(Dialect):
         """Whether a body has `text_1` or `text_2`."""
         return "text_1" in body or "text_2" in body
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body."""
-        return Asked(
+        return ParsedRequest(
             query=_query(fields),
             documents=_documents(fields),
             model=fields.text("model"),
@@ -37,7 +37,7 @@ class VllmScore(Dialect):
             ignored=fields.unread(),
         )
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """VLLM's answer."""
         return {
             "id": ranked.id,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from anyrerank.gateway.dialects._base import Asked, CohereStyle, Ranked
+from anyrerank.gateway.dialects._base import CohereStyle, ParsedRequest, RankedAnswer
 from anyrerank.gateway.errors import GatewayError
 
 
@@ -23,7 +23,7 @@ class Voyage(CohereStyle):
         """Whether a body has `documents` and `top_k`."""
         return "top_k" in body and "top_n" not in body and "documents" in body
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """Voyage's answer."""
         return {
             "object": "list",

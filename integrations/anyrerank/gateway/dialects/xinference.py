@@ -14,10 +14,10 @@ class Xinference(CohereStyle):
     """Its client asks what kind of model it has before it sends anything."""
 
     name = "xinference"
-    facts = ("/v1/models/{model}",)
+    info_paths = ("/v1/models/{model}",)
     key_checks = ("/v1/cluster/auth",)
 
-    def fact(self, route: str, model: str, max_documents: int) -> Any:
+    def model_info(self, route: str, model: str, max_documents: int) -> Any:
         """A description of a model, with OpenAI's fields, as its clients ask the same path."""
         return {
             "id": model,

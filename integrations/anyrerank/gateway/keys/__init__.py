@@ -2,14 +2,14 @@
 
 from anyrerank.gateway.keys.collector import KeyCollector, StateCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError
-from anyrerank.gateway.keys.described import described_routes
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, token_of
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.location import checked_url, default_url
+from anyrerank.gateway.keys.openapi import described_routes
 from anyrerank.gateway.keys.opening import opened
-from anyrerank.gateway.keys.past import Past, restore
 from anyrerank.gateway.keys.routes import key_routes
+from anyrerank.gateway.keys.spend_history import SpendHistory, restore
 from anyrerank.gateway.keys.store import Customer, Store
 
 __all__ = [
@@ -19,7 +19,7 @@ __all__ = [
     "Key",
     "KeyCollector",
     "Keyring",
-    "Past",
+    "SpendHistory",
     "StateCollector",
     "Store",
     "checked_url",

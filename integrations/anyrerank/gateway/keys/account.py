@@ -10,11 +10,11 @@ from typing import Any
 from anyrerank._core.engine import Options
 from anyrerank._core.pricing import Budget
 from anyrerank._core.types import RerankResponse, prompt_of, reported_tokens, tokens_to_read
-from anyrerank.gateway.dialects import Asked
+from anyrerank.gateway.dialects import ParsedRequest
 from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits, Place
-from anyrerank.gateway.keys.past import Past
+from anyrerank.gateway.keys.spend_history import SpendHistory
 from anyrerank.gateway.keys.store import Customer
 from anyrerank.gateway.rerank import Caller, Grant
 from anyrerank.hooks import Hook
@@ -32,7 +32,7 @@ class Shared:
 
     hooks: tuple[Hook, ...] = ()
     customers: Mapping[str, tuple[Customer, Budget | None]] = field(default_factory=dict)
-    past: Callable[[], Past] | None = None
+    past: Callable[[], SpendHistory] | None = None
 
 
 class Account:
@@ -85,7 +85,9 @@ class Account:
             self.limits.leave(ticket)
 
     @asynccontextmanager
-    async def admitted(self, asked: Asked, options: Mapping[str, Any], defaults: Options) -> AsyncIterator[Grant]:
+    async def admitted(
+        self, asked: ParsedRequest, options: Mapping[str, Any], defaults: Options
+    ) -> AsyncIterator[Grant]:
         """Let a request in and count it.
 
         Args:
@@ -155,7 +157,7 @@ class _Grant:
         return self.account.headers()
 
 
-def _to_read(asked: Asked, options: Mapping[str, Any]) -> int:
+def _to_read(asked: ParsedRequest, options: Mapping[str, Any]) -> int:
     """About how many tokens a request has, for every model that reads its instruction."""
     prompt = prompt_of(asked.query, options.get("instruction"))
     return tokens_to_read(prompt, asked.documents, options.get("rank_fields"))

@@ -21,8 +21,8 @@ from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.networks import Networks
-from anyrerank.gateway.keys.past import Past, past_of
 from anyrerank.gateway.keys.sharing import Sharing
+from anyrerank.gateway.keys.spend_history import SpendHistory, spent_before
 from anyrerank.gateway.keys.store import Customer, Store
 from anyrerank.gateway.rerank import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
 from anyrerank.ledger import Ledger
@@ -79,7 +79,7 @@ class Keyring:
         self._behind = 0.0
         """Seconds that the clock of the database is ahead."""
         self._monotonic = monotonic
-        self._shared = Shared((ledger,), past=None if sharing is None else lambda: Past(ledger))
+        self._shared = Shared((ledger,), past=None if sharing is None else lambda: SpendHistory(ledger))
         self._master = self._everything(MASTER)
         self._anonymous = self._everything(replace(ANONYMOUS, alias="anonymous"))
         self._accounts: Mapping[str, Account] = {}
@@ -178,7 +178,7 @@ class Keyring:
         """Other replicas may have changed keys meanwhile."""
         self._changed.set()
 
-    def heard(self, message: Mapping[str, Any]) -> None:
+    def received(self, message: Mapping[str, Any]) -> None:
         """Another replica has changed keys."""
         if message == _CHANGED:
             self._changed.set()
@@ -196,7 +196,7 @@ class Keyring:
     def _catch_up(self) -> None:
         """Let budgets that began anew know of calls that the database got only after that."""
         if self._is_behind:
-            past = Past(self.ledger)
+            past = SpendHistory(self.ledger)
             for account in self._accounts.values():
                 if account.budget is not None:
                     account.budget.at_least(past.of("tag", account.key.tag, account.budget.started))
@@ -240,7 +240,7 @@ class Keyring:
                 if key.token in known:
                     self._change(known[key.token], key)
             self._publish({each.token: known[each.token] for each in keys if each.token in known})
-            past = Past(self.ledger)
+            past = SpendHistory(self.ledger)
             accounts = {each.token: known.get(each.token) or self._new(each, past) for each in keys}
             for account in accounts.values():
                 self._renew_budget(account, past)
@@ -268,7 +268,7 @@ class Keyring:
         if account.budget is not None and key.max_budget is not None:
             account.budget.dollars = key.max_budget
 
-    def _new(self, key: Key, past: Past) -> Account:
+    def _new(self, key: Key, past: SpendHistory) -> Account:
         account = Account(key, self._shared, self._limits(key), caller=Caller(), tag=key.tag)
         self._change(account, key)
         if key.created_at < self._opened:
@@ -278,21 +278,21 @@ class Keyring:
     def _limits(self, key: Key) -> Limits:
         return Limits(self._monotonic) if self.sharing is None else self.sharing.limits(key.token, self._monotonic)
 
-    def _renew_budget(self, account: Account, past: Past) -> None:
+    def _renew_budget(self, account: Account, past: SpendHistory) -> None:
         key = account.key
         if key.max_budget is None:
             account.budget = None
         elif account.budget is None or account.budget.window != key.budget_duration:
             budget = Budget(key.max_budget, key.budget_duration)
             if self.sharing is not None:
-                budget.share(self.sharing, f"key:{key.token}", past_of(self.ledger, "tag", key.tag))
+                budget.share(self.sharing, f"key:{key.token}", spent_before(self.ledger, "tag", key.tag))
                 if key.token in self._accounts:  # it had no budget, or another window
                     budget.at_least(past.of("tag", key.tag, budget.started))
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of("tag", key.tag, budget.started))
             account.budget = budget
 
-    def _customers_budget(self, customer: Customer, past: Past) -> Budget | None:
+    def _customers_budget(self, customer: Customer, past: SpendHistory) -> Budget | None:
         if customer.max_budget is None:
             return None
         _, before = self._shared.customers.get(customer.user_id, (None, None))
@@ -302,7 +302,7 @@ class Keyring:
         budget = Budget(customer.max_budget, customer.budget_duration)
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
-            budget.share(self.sharing, name, past_of(self.ledger, "user", customer.user_id))
+            budget.share(self.sharing, name, spent_before(self.ledger, "user", customer.user_id))
             if customer.user_id in self._shared.customers:
                 budget.at_least(past.of("user", customer.user_id, budget.started))
         else:

@@ -16,7 +16,7 @@ from anyrerank._core.pricing import Budget
 from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.keys.account import Account
-from anyrerank.gateway.keys.asking import Ask, Asking
+from anyrerank.gateway.keys.admin_requests import AdminRequest, AdminRoutes
 from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
@@ -24,15 +24,15 @@ from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend
 
 def key_routes(host: Host) -> list[Route]:
     """The routes for keys, end users and spend."""
-    route = Asking(host).route
+    route = AdminRoutes(host).route
     return [
         route("/key/generate", "POST", _generate),
         route("/key/info", "GET", _info, master=False),
         route("/key/update", "POST", _update),
         route("/key/delete", "POST", _delete),
         route("/key/list", "GET", _list),
-        route("/key/block", "POST", lambda ask: _block(ask, blocked=True)),
-        route("/key/unblock", "POST", lambda ask: _block(ask, blocked=False)),
+        route("/key/block", "POST", lambda admin: _block(admin, blocked=True)),
+        route("/key/unblock", "POST", lambda admin: _block(admin, blocked=False)),
         route("/customer/new", "POST", _new_customer),
         route("/customer/info", "GET", _customer_info),
         route("/customer/update", "POST", _update_customer),
@@ -44,20 +44,20 @@ def key_routes(host: Host) -> list[Route]:
     ]
 
 
-def _generate(ask: Ask) -> Any:
-    keyring = ask.keyring
-    secret, key = keyring.store.create(columns_of_key(ask.body, keyring.now()), keyring.now())
+def _generate(admin: AdminRequest) -> Any:
+    keyring = admin.keyring
+    secret, key = keyring.store.create(columns_of_key(admin.body, keyring.now()), keyring.now())
     keyring.changed()
     return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0}
 
 
-def _info(ask: Ask) -> Any:
-    account = ask.account(ask.params.get("key"))
+def _info(admin: AdminRequest) -> Any:
+    account = admin.account(admin.params.get("key"))
     return {"key": account.key.token, "info": _shown(account)}
 
 
-def _update(ask: Ask) -> Any:
-    keyring, given = ask.keyring, dict(ask.body)
+def _update(admin: AdminRequest) -> Any:
+    keyring, given = admin.keyring, dict(admin.body)
     token = _token(given.pop("key", None))
     key = keyring.store.update(token, columns_of_key(given, keyring.now()), keyring.now())
     if key is None:
@@ -66,67 +66,67 @@ def _update(ask: Ask) -> Any:
     return {"key": token, **key.shown()}
 
 
-def _block(ask: Ask, *, blocked: bool) -> Any:
-    key = ask.keyring.store.update(_token(ask.body.get("key")), {"blocked": blocked}, ask.keyring.now())
+def _block(admin: AdminRequest, *, blocked: bool) -> Any:
+    key = admin.keyring.store.update(_token(admin.body.get("key")), {"blocked": blocked}, admin.keyring.now())
     if key is None:
         raise _no_key()
-    ask.keyring.changed()
+    admin.keyring.changed()
     return key.shown()
 
 
-def _delete(ask: Ask) -> Any:
-    keys, aliases = (_strings(ask.body, name) for name in ("keys", "key_aliases"))
+def _delete(admin: AdminRequest) -> Any:
+    keys, aliases = (_strings(admin.body, name) for name in ("keys", "key_aliases"))
     if not keys and not aliases:
         raise bad_request("keys or key_aliases is required: a list", "keys")
-    deleted = ask.keyring.store.delete([token_of(each) for each in keys], aliases)
-    ask.keyring.changed()
+    deleted = admin.keyring.store.delete([token_of(each) for each in keys], aliases)
+    admin.keyring.changed()
     if not deleted:
         raise _no_key()
     return {"deleted_keys": [each.token for each in deleted]}
 
 
-def _list(ask: Ask) -> Any:
-    alias, user = ask.params.get("key_alias"), ask.params.get("user_id")
+def _list(admin: AdminRequest) -> Any:
+    alias, user = admin.params.get("key_alias"), admin.params.get("user_id")
     found = [
         each
-        for each in ask.keyring.accounts()
+        for each in admin.keyring.accounts()
         if alias in (None, each.key.key_alias) and user in (None, each.key.metadata.get("user_id"))
     ]
-    accounts, numbers = ask.page(found)
-    full = ask.params.get("return_full_object", "").lower() == "true"
+    accounts, numbers = admin.page(found)
+    full = admin.params.get("return_full_object", "").lower() == "true"
     return {"keys": [_shown(each) if full else each.key.token for each in accounts], **numbers}
 
 
-def _new_customer(ask: Ask) -> Any:
-    columns = columns_of_customer(ask.body)
-    if not ask.keyring.store.set_customer(columns, new=True):
+def _new_customer(admin: AdminRequest) -> Any:
+    columns = columns_of_customer(admin.body)
+    if not admin.keyring.store.set_customer(columns, new=True):
         raise bad_request("there is an end user with this user_id: use /customer/update", "user_id")
-    ask.keyring.changed()
-    return _customer(ask, columns["user_id"])
+    admin.keyring.changed()
+    return _customer(admin, columns["user_id"])
 
 
-def _customer_info(ask: Ask) -> Any:
-    return _customer(ask, ask.params.get("end_user_id") or ask.params.get("user_id") or "")
+def _customer_info(admin: AdminRequest) -> Any:
+    return _customer(admin, admin.params.get("end_user_id") or admin.params.get("user_id") or "")
 
 
-def _update_customer(ask: Ask) -> Any:
-    columns = columns_of_customer(ask.body)
-    if not ask.keyring.store.set_customer(columns, new=False):
+def _update_customer(admin: AdminRequest) -> Any:
+    columns = columns_of_customer(admin.body)
+    if not admin.keyring.store.set_customer(columns, new=False):
         raise _no_user()
-    ask.keyring.changed()
-    return _customer(ask, columns["user_id"])
+    admin.keyring.changed()
+    return _customer(admin, columns["user_id"])
 
 
-def _delete_customers(ask: Ask) -> Any:
-    deleted = ask.keyring.store.delete_customers(_strings(ask.body, "user_ids"))
-    ask.keyring.changed()
+def _delete_customers(admin: AdminRequest) -> Any:
+    deleted = admin.keyring.store.delete_customers(_strings(admin.body, "user_ids"))
+    admin.keyring.changed()
     if not deleted:
         raise _no_user()
     return {"deleted_customers": deleted}
 
 
-def _customer(ask: Ask, user: str) -> dict[str, Any]:
-    found = ask.keyring.customer(user)
+def _customer(admin: AdminRequest, user: str) -> dict[str, Any]:
+    found = admin.keyring.customer(user)
     if found is None:
         raise _no_user()
     customer, budget = found

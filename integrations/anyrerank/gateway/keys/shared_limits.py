@@ -12,7 +12,7 @@ from anyrerank._core.routing import Need
 from anyrerank._core.runtime import arun, run
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits, Place, Use
-from anyrerank.state import Counted, News, RedisCalls
+from anyrerank.state import Counted, Notifications, RedisCalls
 
 _MINUTE = 60.0
 _RENEWAL_SECONDS = 15.0
@@ -24,14 +24,16 @@ class SharedLimits(Limits):
 
     Args:
         calls: Counts for all replicas.
-        news: Knows how many there are.
+        notifications: Knows how many there are.
         clock: Seconds that only go up.
     """
 
-    def __init__(self, calls: RedisCalls, news: News, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, calls: RedisCalls, notifications: Notifications, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         super().__init__(clock)
         self._calls = calls
-        self._news = news
+        self._notifications = notifications
         self._last: Counted | None = None
         self._last_at = 0.0
         self._since = Need(0, 0)
@@ -50,7 +52,7 @@ class SharedLimits(Limits):
             ticket, count = await arun(self._calls.enter(key.max_parallel_requests))
         except RedisUnavailableError:
             self._is_unknown = True
-            await super().enter(key.share(self._news.replicas))
+            await super().enter(key.share(self._notifications.replicas))
             ticket = uuid4().hex
         else:
             self._is_unknown = False
@@ -103,7 +105,7 @@ class SharedLimits(Limits):
 
         It is a share of what was left when the server last answered, if that was less than a minute ago.
         """
-        replicas, wait = self._news.replicas, self._last_at + _MINUTE - self._clock()
+        replicas, wait = self._notifications.replicas, self._last_at + _MINUTE - self._clock()
         if self._last is None or wait <= 0:
             self._last = None
             return await super().count(key.share(replicas), tokens)

@@ -71,16 +71,16 @@ class RedisSharing:
 
     def limits(self, token: str, clock: Callable[[], float]) -> Limits:
         """Counts for a key."""
-        return SharedLimits(self._state.calls(f"key:{token}"), self._state.news, clock)
+        return SharedLimits(self._state.calls(f"key:{token}"), self._state.notifications, clock)
 
     def listen(self, listener: Listener) -> None:
         """Pass messages of other replicas to a listener."""
-        self._state.news.add(listener)
-        self._state.news.start()
+        self._state.notifications.add(listener)
+        self._state.notifications.start()
 
     def tell(self, message: dict[str, Any]) -> None:
         """Send a message to other replicas."""
-        self._state.news.send(message)
+        self._state.notifications.send(message)
 
     def configured(self, digest: str) -> None:
         """Say what is configured, and warn if other replicas have other models or budgets, as in a rolling restart."""

@@ -11,7 +11,7 @@ from typing import Any
 
 from anyrerank.gateway.errors import bad_request
 from anyrerank.gateway.keys.account import Account
-from anyrerank.gateway.keys.asking import Ask
+from anyrerank.gateway.keys.admin_requests import AdminRequest
 from anyrerank.gateway.keys.key import Key
 from anyrerank.ledger import By, Spend
 
@@ -26,45 +26,45 @@ _GROUPS: Mapping[str, By] = {
 }
 
 
-def spend_logs(ask: Ask) -> Any:
+def spend_logs(admin: AdminRequest) -> Any:
     """What was spent for each day, model and end user; with a key that is not the master key, by that key."""
-    return _rows(ask, ("day", "model", "user"), tag=_tag(ask))
+    return _rows(admin, ("day", "model", "user"), tag=_tag(admin))
 
 
-def spend_of_keys(ask: Ask) -> Any:
+def spend_of_keys(admin: AdminRequest) -> Any:
     """What each key has spent; with a key that is not the master key, only that one."""
-    return _rows(ask, ("tag",), tag=_tag(ask))
+    return _rows(admin, ("tag",), tag=_tag(admin))
 
 
-def spend_of_users(ask: Ask) -> Any:
+def spend_of_users(admin: AdminRequest) -> Any:
     """What each end user has spent; with a key that is not the master key, by that key."""
-    return _rows(ask, ("user",), tag=_tag(ask))
+    return _rows(admin, ("user",), tag=_tag(admin))
 
 
-def global_report(ask: Ask) -> Any:
+def global_report(admin: AdminRequest) -> Any:
     """What was spent, in groups."""
-    name = ask.params.get("group_by", "model")
+    name = admin.params.get("group_by", "model")
     if name not in _GROUPS:
         raise bad_request(f"group_by must be one of {', '.join(_GROUPS)}, got {name[:40]!r}", "group_by")
-    return _rows(ask, ("day", _GROUPS[name]) if name != "date" else ("day",), tag=None)
+    return _rows(admin, ("day", _GROUPS[name]) if name != "date" else ("day",), tag=None)
 
 
-def _tag(ask: Ask) -> str | None:
+def _tag(admin: AdminRequest) -> str | None:
     """The tag of the calls that count."""
-    key = ask.params.get("api_key")
-    return None if key is None and ask.caller.is_master else ask.account(key).key.tag
+    key = admin.params.get("api_key")
+    return None if key is None and admin.caller.is_master else admin.account(key).key.tag
 
 
-def _rows(ask: Ask, by: Sequence[By], *, tag: str | None) -> list[dict[str, Any]]:
-    spends = ask.keyring.ledger.spend(
+def _rows(admin: AdminRequest, by: Sequence[By], *, tag: str | None) -> list[dict[str, Any]]:
+    spends = admin.keyring.ledger.spend(
         by,
-        since=_day(ask, "start_date"),
-        until=_day(ask, "end_date"),
-        user=ask.params.get("user_id") or ask.params.get("end_user"),
+        since=_day(admin, "start_date"),
+        until=_day(admin, "end_date"),
+        user=admin.params.get("user_id") or admin.params.get("end_user"),
         tag=tag,
-        model=ask.params.get("model"),
+        model=admin.params.get("model"),
     )
-    keys = {each.key.tag: each for each in ask.keyring.accounts()}
+    keys = {each.key.tag: each for each in admin.keyring.accounts()}
     return [_row(each, keys) for each in spends]
 
 
@@ -96,8 +96,8 @@ def _names(key: Key | None, tag: str | None) -> dict[str, Any]:
     return {"token": key.token, "key_alias": key.key_alias, "key_name": key.key_name, "tag": tag}
 
 
-def _day(ask: Ask, name: str) -> date | None:
-    text = ask.params.get(name)
+def _day(admin: AdminRequest, name: str) -> date | None:
+    text = admin.params.get(name)
     if text is None:
         return None
     try:

@@ -24,7 +24,7 @@ class AccessLog:
         """Log a request, if the settings say so."""
         if not self._host.service.settings.access_log:
             return
-        line = encoded(facts(exchange)).decode()
+        line = encoded(fields_of(exchange)).decode()
         if _log.handlers:
             _log.info(line)
         else:
@@ -33,7 +33,7 @@ class AccessLog:
                 sys.stdout.flush()
 
 
-def facts(exchange: Exchange) -> dict[str, object]:
+def fields_of(exchange: Exchange) -> dict[str, object]:
     """The fields of a log line; unknown values are left out."""
     response, error, asked = exchange.response, exchange.error, exchange.asked
     attempts = response.attempts if response else error.attempts if error else ()

@@ -17,7 +17,7 @@ import anyrerank
 from anyrerank._core.client import DeploymentStatus, Router, deployments_of
 from anyrerank._core.routing import is_wildcard
 from anyrerank.errors import RerankError
-from anyrerank.gateway.dialects import Asked
+from anyrerank.gateway.dialects import ParsedRequest
 from anyrerank.gateway.errors import GatewayError, described
 from anyrerank.gateway.http import json_answer, master
 from anyrerank.gateway.operation.host import Dependency, Host
@@ -26,7 +26,7 @@ from anyrerank.gateway.rerank import Caller, Service
 LIVENESS = ("/health/liveliness", "/health/liveness", "/liveness", "/livez", "/healthz")
 READINESS = ("/health/readiness", "/readiness", "/readyz")
 
-_ASKED = Asked(
+_ASKED = ParsedRequest(
     query="What is the capital of France?", documents=("Bananas are yellow.", "The capital of France is Paris.")
 )
 _DEEP_SECONDS = 60.0

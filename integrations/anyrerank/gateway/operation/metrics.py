@@ -14,7 +14,7 @@ from anyrerank._core.client import deployments_of
 from anyrerank._core.types import Attempt, RerankResponse
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.operation.series import Durations, Names, Totals
-from anyrerank.gateway.operation.together import Together
+from anyrerank.gateway.operation.worker_metrics import WorkerMetrics
 from anyrerank.gateway.rerank import Exchange, Service
 
 
@@ -23,7 +23,7 @@ class Metrics(Collector):
 
     Attributes:
         registry: The metrics of this process; others may add collectors of their own.
-        together: Adds those of other workers.
+        worker_metrics: Adds those of other workers.
     """
 
     def __init__(self, host: Host) -> None:
@@ -52,7 +52,7 @@ class Metrics(Collector):
         self._pairs = Totals("anyrerank_cache_pairs", "Scores from the cache, and others.", "model", "result")
         self._fallbacks = Totals("anyrerank_fallbacks", "Answers that another model gave.", "model")
         self._degraded = Totals("anyrerank_degraded", "Answers in the incoming order, without scores.", "model")
-        self.together: Together | None = None
+        self.worker_metrics: WorkerMetrics | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         ProcessCollector(registry=self.registry)
@@ -107,9 +107,9 @@ class Metrics(Collector):
             folder: Where each worker writes its own.
             number: Of this worker.
         """
-        self.together = Together(self.registry, folder, number)
+        self.worker_metrics = WorkerMetrics(self.registry, folder, number)
         self._shown = CollectorRegistry()
-        self._shown.register(self.together)
+        self._shown.register(self.worker_metrics)
 
     def text(self, accept: str) -> tuple[bytes, str]:
         """All metrics, and their content type.

@@ -105,13 +105,13 @@ def _encoded() -> bytes:
 def description() -> dict[str, Any]:
     """The description: the paths of all dialects, those about the gateway and its models, and those about keys."""
     rerank = {path: {"post": _rerank(dialect, path)} for dialect in dialects() for path in dialect.paths}
-    facts = {path: _fact(dialect, path) for dialect in dialects() for path in dialect.facts}
+    info_paths = {path: _model_info(dialect, path) for dialect in dialects() for path in dialect.info_paths}
     gets = {path: {"get": _get(*about)} for path, about in _GETS.items()}
     keys = described_routes(_errors(_OF_KEYS, _ref("Error")))
     return {
         "openapi": "3.1.0",
         "info": {"title": "anyrerank", "version": anyrerank.__version__},
-        "paths": {**rerank, **facts, **gets, **keys},
+        "paths": {**rerank, **info_paths, **gets, **keys},
         "components": {
             "schemas": {"RerankAnswer": _ANSWER, "Error": _ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -141,7 +141,7 @@ def _request(top_n_name: str) -> dict[str, Any]:
     return {**_REQUEST, "properties": {**_REQUEST["properties"], top_n_name: _COUNT}}
 
 
-def _fact(dialect: Dialect, path: str) -> dict[str, Any]:
+def _model_info(dialect: Dialect, path: str) -> dict[str, Any]:
     error = _ref("Error" if type(dialect).error is CohereStyle.error else "")
     return {
         "get": {

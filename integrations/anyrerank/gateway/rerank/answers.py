@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from anyrerank._core.types import Document, Meta, RerankResponse, Scale
-from anyrerank.gateway.dialects import Ranked
+from anyrerank.gateway.dialects import RankedAnswer
 
 
-def ranked(response: RerankResponse, documents: Sequence[Document], *, model: str, request_id: str) -> Ranked:
+def ranked(response: RerankResponse, documents: Sequence[Document], *, model: str, request_id: str) -> RankedAnswer:
     """The answer to a request.
 
     Args:
@@ -18,7 +18,7 @@ def ranked(response: RerankResponse, documents: Sequence[Document], *, model: st
         request_id: The id of the request.
     """
     billed = response.meta.billed_units
-    return Ranked(
+    return RankedAnswer(
         id=response.id,
         model=model,
         rows=numbered(response.ranking.indexes, response.ranking.scores, response.score_scale),

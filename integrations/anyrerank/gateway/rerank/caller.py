@@ -15,7 +15,7 @@ from anyrerank._core.engine import Options
 from anyrerank._core.routing import is_wildcard
 from anyrerank._core.types import RerankResponse
 from anyrerank.gateway.body import header
-from anyrerank.gateway.dialects import Asked
+from anyrerank.gateway.dialects import ParsedRequest
 from anyrerank.gateway.errors import GatewayError
 
 _KEY_HEADERS = (b"authorization", b"x-litellm-api-key", b"x-api-key", b"api-key")
@@ -50,7 +50,7 @@ class Account(Protocol):
         ...
 
     def admitted(
-        self, asked: Asked, options: Mapping[str, Any], defaults: Options
+        self, asked: ParsedRequest, options: Mapping[str, Any], defaults: Options
     ) -> AbstractAsyncContextManager[Grant]:
         """Let a request in.
 
@@ -109,7 +109,7 @@ class Caller:
         return nullcontext() if self.account is None else self.account.present()
 
     def admitted(
-        self, asked: Asked, options: Mapping[str, Any], defaults: Options
+        self, asked: ParsedRequest, options: Mapping[str, Any], defaults: Options
     ) -> AbstractAsyncContextManager[Grant]:
         """Let a request in; see `Account.admitted`."""
         if self.account is None:

@@ -12,7 +12,7 @@ from anyrerank._core.client import BaseReranker, deployments_of, plans_of
 from anyrerank._core.engine import Deployment, Plan
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import header
-from anyrerank.gateway.dialects import Asked
+from anyrerank.gateway.dialects import ParsedRequest
 from anyrerank.gateway.rerank.service import Service
 
 
@@ -22,7 +22,7 @@ def is_dry_run(scope: Scope) -> bool:
 
 
 async def dry_run(
-    service: Service, model: str, reranker: BaseReranker, asked: Asked, options: Mapping[str, Any]
+    service: Service, model: str, reranker: BaseReranker, asked: ParsedRequest, options: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The deployments that may be asked: those of the model, then those of its fallbacks. Nothing is sent.
 

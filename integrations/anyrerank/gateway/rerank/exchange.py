@@ -16,15 +16,15 @@ from anyrerank._core.client import BaseReranker, scales_of, supported_options
 from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
-from anyrerank.gateway.dialects import Asked, Dialect, Fields, recognised
+from anyrerank.gateway.dialects import Dialect, Fields, ParsedRequest, recognised
 from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
 from anyrerank.gateway.rerank.admission import Admission, Hold
 from anyrerank.gateway.rerank.answers import ranked
 from anyrerank.gateway.rerank.caller import Caller, Grant
 from anyrerank.gateway.rerank.dry_run import dry_run, is_dry_run
 from anyrerank.gateway.rerank.end_user import checked_end_user
-from anyrerank.gateway.rerank.noted import Noted
 from anyrerank.gateway.rerank.service import Service, check_scales, options_of_call
+from anyrerank.gateway.rerank.warn_once import WarnOnce
 from anyrerank.gateway.settings import GatewaySettings
 
 T = TypeVar("T")
@@ -75,7 +75,7 @@ class Exchange:
     started: float = field(default_factory=time.perf_counter)
     caller: Caller | None = None
     model: str | None = None
-    asked: Asked | None = None
+    asked: ParsedRequest | None = None
     response: RerankResponse | None = None
     error: RerankError | None = None
     status: int = 500
@@ -101,7 +101,7 @@ class RerankEndpoint:
         self._route = route
         self._dialect = dialect
         self._shared = shared
-        self._noted = Noted()
+        self._warnings = WarnOnce()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request. It keeps its place until its client has read the answer."""
@@ -146,14 +146,14 @@ class RerankEndpoint:
             response = await self._response(exchange, call, receive, grant)
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
-        self._noted.ignored(exchange.dialect.name, asked.ignored)
-        self._noted.dropped(f"{response.provider}/{response.model}", exchange.dropped)
+        self._warnings.ignored(exchange.dialect.name, asked.ignored)
+        self._warnings.dropped(f"{response.provider}/{response.model}", exchange.dropped)
         answer = ranked(response, asked.documents, model=exchange.model, request_id=exchange.request_id)
         return encoded(exchange.dialect.answer(asked, answer))
 
     async def _read(
         self, exchange: Exchange, scope: Scope, receive: Receive, hold: Hold, settings: GatewaySettings
-    ) -> Asked:
+    ) -> ParsedRequest:
         """The request in the body, in the words of the dialect that it is in."""
         limit = int(settings.max_body_mb * 2**20)
         body = await json_object(scope, receive, max_bytes=limit, seconds=settings.body_seconds, hold=hold)
@@ -185,7 +185,7 @@ class RerankEndpoint:
         return response
 
     async def _estimated(
-        self, service: Service, model: str, reranker: BaseReranker, asked: Asked, options: Mapping[str, Any]
+        self, service: Service, model: str, reranker: BaseReranker, asked: ParsedRequest, options: Mapping[str, Any]
     ) -> bytes:
         try:
             return encoded(await dry_run(service, model, reranker, asked, options))
@@ -253,7 +253,9 @@ async def _disconnected(receive: Receive) -> None:
         pass
 
 
-def _options(asked: Asked, scope: Scope, caller: Caller, service: Service, scales: Collection[Scale]) -> dict[str, Any]:
+def _options(
+    asked: ParsedRequest, scope: Scope, caller: Caller, service: Service, scales: Collection[Scale]
+) -> dict[str, Any]:
     """The options of the call.
 
     Raises:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from anyrerank._core.runtime import needed
+from anyrerank._core.runtime import import_optional
 
 AWS_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 
@@ -15,7 +15,7 @@ AWS_KEYS = ("aws_access_key_id", "aws_secret_access_key", "aws_session_token")
 def resolved_aws_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The settings, with the credentials of their role, or those that botocore finds, and with its region."""
     for module in ("botocore.auth", "botocore.awsrequest", "botocore.credentials"):
-        needed(module, "bedrock")
+        import_optional(module, "bedrock")
     has_keys, role = "aws_access_key_id" in settings, settings.get("aws_role_name")
     if has_keys and "aws_region_name" in settings and not role:
         return dict(settings)
@@ -42,7 +42,7 @@ def resolved_aws_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 def _frozen(credentials: Any) -> dict[str, str]:
     if credentials is None:
-        raise needed("botocore.exceptions", "bedrock").NoCredentialsError
+        raise import_optional("botocore.exceptions", "bedrock").NoCredentialsError
     frozen = credentials.get_frozen_credentials()
     found = zip(AWS_KEYS, (frozen.access_key, frozen.secret_key, frozen.token), strict=True)
     return {name: value for name, value in found if value}
@@ -51,7 +51,7 @@ def _frozen(credentials: Any) -> dict[str, str]:
 @lru_cache(maxsize=8)
 def aws_session_for(profile: str | None, region: str | None) -> Any:
     """A botocore session, which caches credentials and renews them, asking STS in the given region."""
-    session = needed("botocore.session", "bedrock").Session(profile=profile)
+    session = import_optional("botocore.session", "bedrock").Session(profile=profile)
     if region:
         session.set_config_variable("region", region)
     return session
@@ -77,7 +77,7 @@ def _of_role(
         external_id: What the role may require of third parties.
         web_identity: An OIDC token, or the path of a file that holds one, which replaces the keys.
     """
-    credentials = needed("botocore.credentials", "bedrock")
+    credentials = import_optional("botocore.credentials", "bedrock")
     more = {"RoleSessionName": name or "anyrerank", **({"ExternalId": external_id} if external_id else {})}
     if web_identity:
         more.pop("ExternalId", None)  # which STS does not take with an identity
@@ -87,7 +87,7 @@ def _of_role(
     else:
         source = credentials.Credentials(*keys) if keys else session.get_credentials()
         if source is None:
-            raise needed("botocore.exceptions", "bedrock").NoCredentialsError
+            raise import_optional("botocore.exceptions", "bedrock").NoCredentialsError
         fetcher = credentials.AssumeRoleCredentialFetcher(session.create_client, source, role, extra_args=more)
     return credentials.DeferredRefreshableCredentials(fetcher.fetch_credentials, "assume-role")
 

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 import httpx
 import pytest
 from tests.support.harness import KEY, Mode
-from tests.support.loopback import PATIENCE, Line, Loopback, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, well
 from tests.unit.http.transport.network import DOCUMENTS, QUERY
 
 from anyrerank import (
@@ -25,7 +25,7 @@ def test_sixteen_threads(server: Loopback) -> None:
     together = threading.Barrier(16)
 
     def script(line: Line) -> None:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         well(line)
 
     server.script = script

@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 from tests.support.harness import KEY
-from tests.support.loopback import PATIENCE, Line, Loopback, in_turn, well
+from tests.support.loopback import MAX_WAIT, Line, Loopback, in_turn, well
 from tests.unit.http.transport.network import DOCUMENTS, QUERY, silence
 
 from anyrerank import ConfigurationError, Reranker
@@ -47,7 +47,7 @@ def test_event_loops_at_once(server: Loopback, caplog: pytest.LogCaptureFixture)
     together = threading.Barrier(6)
 
     def script(line: Line) -> None:
-        together.wait(PATIENCE)
+        together.wait(MAX_WAIT)
         well(line)
 
     server.script = script
@@ -118,11 +118,11 @@ async def test_cancelling_aborts_the_request(own: bool, server: Loopback) -> Non
         reranker = Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url, http_client=client if own else None)
         async with reranker:
             task = asyncio.create_task(reranker.arerank(QUERY, DOCUMENTS))
-            await asyncio.wait_for(arrived.wait(), PATIENCE)
+            await asyncio.wait_for(arrived.wait(), MAX_WAIT)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task
-            assert await asyncio.to_thread(server.abandoned.wait, PATIENCE)
+            assert await asyncio.to_thread(server.abandoned.wait, MAX_WAIT)
             server.script = well
             assert len((await reranker.arerank(QUERY, DOCUMENTS)).results) == 2
     assert len(server.hits) == 2
@@ -132,13 +132,13 @@ async def test_cancelling_aborts_every_batch(server: Loopback) -> None:
     arrived = threading.Barrier(4)
 
     def script(line: Line) -> None:
-        arrived.wait(PATIENCE)
+        arrived.wait(MAX_WAIT)
         silence(line)
 
     server.script = script
     async with Reranker("cohere/rerank-v3.5", api_key=KEY, api_base=server.url, batch_size=1) as reranker:
         task = asyncio.create_task(reranker.arerank(QUERY, ["a 1", "b 2", "c 3"]))
-        await asyncio.to_thread(arrived.wait, PATIENCE)
+        await asyncio.to_thread(arrived.wait, MAX_WAIT)
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task

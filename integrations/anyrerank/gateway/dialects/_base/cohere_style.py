@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from anyrerank._core.types import Document
-from anyrerank.gateway.dialects._base.dialect import Asked, Dialect, Ranked
+from anyrerank.gateway.dialects._base.dialect import Dialect, ParsedRequest, RankedAnswer
 from anyrerank.gateway.dialects._base.fields import Fields
 from anyrerank.gateway.errors import GatewayError, bad_request, error_fields
 
@@ -31,10 +31,10 @@ class CohereStyle(Dialect):
     top_n_name: ClassVar[str] = "top_n"
     """Name of the number of results."""
 
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body."""
         wanted = fields.flag("return_documents")
-        return Asked(
+        return ParsedRequest(
             query=fields.query("query"),
             documents=fields.documents("documents"),
             model=fields.text("model"),
@@ -58,7 +58,7 @@ class CohereStyle(Dialect):
         )
         return {**given, **fields.truncation("truncate", "truncation")}
 
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """One answer that every client of this family reads."""
         billed: dict[str, Any] = {"total_tokens": ranked.tokens}
         if ranked.search_units is not None:
@@ -76,7 +76,7 @@ class CohereStyle(Dialect):
             "usage": {"prompt_tokens": ranked.tokens, "total_tokens": ranked.tokens},
         }
 
-    def rows(self, asked: Asked, ranked: Ranked) -> list[dict[str, Any]]:
+    def rows(self, asked: ParsedRequest, ranked: RankedAnswer) -> list[dict[str, Any]]:
         """The results of an answer."""
         found: list[dict[str, Any]] = [{"index": index, "relevance_score": score} for index, score in ranked.rows]
         if asked.with_documents:

@@ -13,7 +13,7 @@ from anyrerank.gateway.errors import GatewayError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class ParsedRequest:
     """A request, independent of its dialect.
 
     Attributes:
@@ -46,7 +46,7 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ranked:
+class RankedAnswer:
     """An answer of the router, in which every result has a number.
 
     Attributes:
@@ -84,7 +84,7 @@ class Dialect(ABC):
     Attributes:
         name: For metrics and logs.
         paths: Where it is served. `{name}` matches one segment of the path or several.
-        facts: Where it tells about a model, to GET requests; `{model}` as in `paths`.
+        info_paths: Where it tells about a model, to GET requests; `{model}` as in `paths`.
         key_checks: Where clients ask, before they send their key, whether one is needed.
         shared: Whether a body on these paths may be in another dialect, which `recognises` it.
         statuses: HTTP statuses that differ from those of `GatewayError`, by kind.
@@ -92,7 +92,7 @@ class Dialect(ABC):
 
     name: ClassVar[str]
     paths: ClassVar[Sequence[str]] = ()
-    facts: ClassVar[Sequence[str]] = ()
+    info_paths: ClassVar[Sequence[str]] = ()
     key_checks: ClassVar[Sequence[str]] = ()
     shared: ClassVar[bool] = False
     statuses: ClassVar[Mapping[str, int]] = {}
@@ -102,7 +102,7 @@ class Dialect(ABC):
         return False
 
     @abstractmethod
-    def read(self, fields: Fields, path: Mapping[str, str]) -> Asked:
+    def read(self, fields: Fields, path: Mapping[str, str]) -> ParsedRequest:
         """The request in a body.
 
         Args:
@@ -114,14 +114,14 @@ class Dialect(ABC):
         """
 
     @abstractmethod
-    def answer(self, asked: Asked, ranked: Ranked) -> Any:
+    def answer(self, asked: ParsedRequest, ranked: RankedAnswer) -> Any:
         """The body of an answer, for `json.dumps`."""
 
-    def fact(self, route: str, model: str, max_documents: int) -> Any:
+    def model_info(self, route: str, model: str, max_documents: int) -> Any:
         """What it tells about a model.
 
         Args:
-            route: One of `facts`.
+            route: One of `info_paths`.
             model: The name of the model.
             max_documents: How many documents a request may have.
         """

@@ -25,7 +25,7 @@ _LOWEST = frozenset(
 _GROWING = frozenset({"counter", "histogram"})
 
 
-class Together(Collector):
+class WorkerMetrics(Collector):
     """Adds what other workers have written to the metrics of this one.
 
     Args:

@@ -11,7 +11,7 @@ from anyrerank.errors import ConfigurationError
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Bridged:
+class PresentFallbacks:
     """Fallbacks without the absent names.
 
     Attributes:
@@ -23,7 +23,7 @@ class Bridged:
     spares: Mapping[str, tuple[str, ...]]
 
 
-def bridged(given: Mapping[str, Any], absent: Set[str]) -> Bridged:
+def present_fallbacks(given: Mapping[str, Any], absent: Set[str]) -> PresentFallbacks:
     """Put the fallbacks of an absent name where that name is a fallback. What is malformed stays, to be refused later.
 
     Args:
@@ -35,9 +35,9 @@ def bridged(given: Mapping[str, Any], absent: Set[str]) -> Bridged:
     try:
         own = merged(settings.get("fallbacks") or [])
     except ConfigurationError:
-        return Bridged(settings=settings, spares={})
+        return PresentFallbacks(settings=settings, spares={})
     if not absent or not isinstance(default, list | tuple):
-        return Bridged(settings=settings, spares={})
+        return PresentFallbacks(settings=settings, spares={})
     usual = _strings([*default, *own.get("*", ())])
     if own:
         kept = [name for name in own if name not in absent]
@@ -45,7 +45,7 @@ def bridged(given: Mapping[str, Any], absent: Set[str]) -> Bridged:
     if default:
         settings["default_fallbacks"] = list(_present(default, own, absent, ()))
     spares = {name: _spares(name, own, absent, usual) for name in absent}
-    return Bridged(settings=settings, spares={name: found for name, found in spares.items() if found})
+    return PresentFallbacks(settings=settings, spares={name: found for name, found in spares.items() if found})
 
 
 def _spares(name: str, own: Mapping[str, Sequence[Any]], absent: Set[str], usual: Sequence[str]) -> tuple[str, ...]:

@@ -9,7 +9,9 @@ from anyrerank._core.client import BaseReranker, deployment_names, identity_of
 from anyrerank.batch.rows import Columns
 
 
-def facts_of(reranker: BaseReranker, columns: Columns, *, chunk_rows: int, shards: int, via: str) -> dict[str, Any]:
+def fingerprint_of(
+    reranker: BaseReranker, columns: Columns, *, chunk_rows: int, shards: int, via: str
+) -> dict[str, Any]:
     """The facts by name, as JSON. There is no key among them, and instructions are in a digest only."""
     options = reranker.options
     guardrails = [getattr(each, "__qualname__", type(each).__qualname__) for each in options.guardrails]

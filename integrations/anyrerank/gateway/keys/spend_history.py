@@ -12,7 +12,7 @@ from anyrerank.gateway.keys.sharing import Sharing
 from anyrerank.ledger import By, Ledger
 
 
-class Past:
+class SpendHistory:
     """Spending before a restart, read from the ledger with one query for each grouping and window.
 
     Args:
@@ -71,12 +71,12 @@ def restore(
     """
     if sharing is not None:
         sharing.configured(_digest(router))
-    past = None if ledger is None else Past(ledger)
+    past = None if ledger is None else SpendHistory(ledger)
     known = {} if before is None else _budgets(before)
     for place, budget in _budgets(router).items():
         if sharing is not None:
             by, name = place
-            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", past_of(ledger, by, name))
+            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", spent_before(ledger, by, name))
             continue
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
@@ -89,7 +89,7 @@ def _digest(router: Router) -> str:
     return sha256(repr((sorted(router.model_names), sorted(budgets, key=repr))).encode()).hexdigest()
 
 
-def past_of(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[[str | None, float], float] | None:
+def spent_before(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[[str | None, float], float] | None:
     """What was spent since a window started, for a state that does not know it, read when it is asked."""
     if ledger is None:
         return None
@@ -100,7 +100,7 @@ def past_of(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[
             return ledger.total(since=since, tag=name)
         if by == "user":
             return ledger.total(since=since, user=name or spender)
-        return Past(ledger).of(by, name, started)
+        return SpendHistory(ledger).of(by, name, started)
 
     return past
 

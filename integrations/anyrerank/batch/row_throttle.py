@@ -1,4 +1,4 @@
-"""`RowTurns`: requests of a row wait for rate limits without a timeout."""
+"""`RowThrottle`: requests of a row wait for rate limits without a timeout."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import time
 from collections.abc import Sequence
 from functools import partial
 
-from anyrerank._core.limits import Limit, Turns
+from anyrerank._core.limits import Limit, Throttle
 from anyrerank._core.runtime import Flow, Invoke
 from anyrerank.batch.pace import Pace
 
 
-class RowTurns(Turns):
+class RowThrottle(Throttle):
     """The turns of one row. The time of a wait does not count in the timeout of its call.
 
     Args:
@@ -20,7 +20,7 @@ class RowTurns(Turns):
         pace: When the run stops, a row of which nothing was sent waits no longer.
     """
 
-    def __init__(self, limits: Sequence[Turns], pace: Pace) -> None:
+    def __init__(self, limits: Sequence[Throttle], pace: Pace) -> None:
         self._limits = [each for each in limits if isinstance(each, Limit)]
         self._pace = pace
         self._is_sent = False

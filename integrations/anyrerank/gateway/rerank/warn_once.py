@@ -12,7 +12,7 @@ _LIMIT = 200
 _LONGEST = 40
 
 
-class Noted:
+class WarnOnce:
     """Logs each name once, for one path."""
 
     def __init__(self) -> None:

@@ -13,8 +13,8 @@ from anyrerank._core.limits import Limit
 from anyrerank._core.types import Attempt, RerankResponse
 from anyrerank.batch.outcomes import Outcome, answered, failed
 from anyrerank.batch.pace import Pace
+from anyrerank.batch.row_throttle import RowThrottle
 from anyrerank.batch.rows import Row
-from anyrerank.batch.turns import RowTurns
 from anyrerank.errors import (
     APIConnectionError,
     APIResponseValidationError,
@@ -50,7 +50,7 @@ class GaveUpError(Exception):
         self.at_once = at_once
 
 
-class Asker:
+class RowReranker:
     """Asks a reranker for the rows of a run.
 
     Args:
@@ -123,7 +123,7 @@ class Asker:
         await self._pace.enter()
         try:
             if self._limits:
-                options["limit"] = RowTurns(self._limits, self._pace)
+                options["limit"] = RowThrottle(self._limits, self._pace)
             return await self._reranker.arerank(row.query, row.documents, **options)
         finally:
             self._pace.leave()

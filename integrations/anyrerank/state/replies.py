@@ -7,29 +7,30 @@ from typing import Any
 
 from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError
 from anyrerank._core.runtime import Flow, Invoke, Sleep
-from anyrerank.state.news import News
+from anyrerank.state.notifications import Notifications
 
 _LOST = b"lost"
 _PAUSE, _TRIES = 0.05, 120
 
 
-def asked(link: RedisLink, command: Command, news: News | None = None) -> Flow[Any]:
+def reply_to(link: RedisLink, command: Command, notifications: Notifications | None = None) -> Flow[Any]:
     """The reply to a command.
 
     Args:
         link: To the server.
         command: The command.
-        news: Where processes agree that the server has its data, for a script that replies "lost" if it has not.
+        notifications: How processes agree that the server has its data, for a script that replies "lost" if it does
+            not have it.
 
     Raises:
         RedisUnavailableError: There is none.
     """
     ask = Invoke(partial(link.call, command), partial(link.acall, command))
     reply = yield ask
-    if news is None or reply != _LOST:
+    if notifications is None or reply != _LOST:
         return reply
-    news.start()
-    news.send({})  # wakes all processes, so that they give back what they know
+    notifications.start()
+    notifications.send({})  # wakes all processes, so that they give back what they know
     for _ in range(_TRIES):
         yield Sleep(_PAUSE)
         reply = yield ask

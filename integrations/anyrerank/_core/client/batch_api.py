@@ -11,7 +11,7 @@ from anyrerank._core.types import Answer
 from anyrerank.errors import BadRequestError
 
 
-class Elsewhere(BaseReranker):
+class BatchApiReranker(BaseReranker):
     """The only model of a reranker, with its options and hooks, and with another sender and lower prices.
 
     Args:
@@ -28,7 +28,7 @@ class Elsewhere(BaseReranker):
         self.original = _only(reranker)
         self.provider, self.model, self.model_group = reranker.provider, reranker.model, reranker.model_group
         self._options, self._transport = reranker._options, reranker._transport
-        self._deployment = self.original.elsewhere(sender, discount)
+        self._deployment = self.original.with_sender(sender, discount)
 
     @property
     def deployment(self) -> str:

@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from anyrerank._core.runtime import Flow
 
 
-class Turns(ABC):
+class Throttle(ABC):
     """Delays requests until they may be sent.
 
     Attributes:

@@ -32,14 +32,14 @@ class Listener(Protocol):
     def connected(self) -> None:
         """The channel is open, perhaps again: what was sent before may have been missed. Runs in the thread of news."""
 
-    def heard(self, message: dict[str, Any]) -> None:
+    def received(self, message: dict[str, Any]) -> None:
         """A message was sent. Runs in the thread of news."""
 
     def lost(self) -> None:
         """The server has lost its data: give back what is known here. Runs in the thread of news."""
 
 
-class News:
+class Notifications:
     """Passes the messages of a channel on to listeners, from a thread that ends when this object does.
 
     Args:
@@ -54,7 +54,7 @@ class News:
         self._link = link
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._reset()
-        reset_in_child(self, News._reset)
+        reset_in_child(self, Notifications._reset)
 
     def _reset(self) -> None:
         self._lock = threading.Lock()
@@ -164,7 +164,7 @@ class _Reading:
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         for listener in list(self.listeners):
-            listener.heard(message)
+            listener.received(message)
 
     def _count(self, listeners: int, now: float) -> None:
         self._counts.append((now, listeners))

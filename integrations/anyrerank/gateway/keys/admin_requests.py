@@ -27,7 +27,7 @@ _AT_ONCE = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ask:
+class AdminRequest:
     """A request about keys or spend.
 
     Attributes:
@@ -79,11 +79,11 @@ class Ask:
         return found[(page - 1) * size : page * size], numbers
 
 
-Handler = Callable[[Ask], Any]
+Handler = Callable[[AdminRequest], Any]
 """Answers a request. It may block."""
 
 
-class Asking:
+class AdminRoutes:
     """Creates routes that handlers answer in threads, two at a time: the whole gateway uses the same threads.
 
     Args:
@@ -105,22 +105,24 @@ class Asking:
         """
 
         async def answer(request: Request) -> Response:
-            ask = await _asked(self._host, request, method, master=master)
+            admin = await _admin_request(self._host, request, method, master=master)
             try:
                 async with self._turns:
-                    found = await asyncio.to_thread(handler, ask)
+                    found = await asyncio.to_thread(handler, admin)
             except BadRequestError as error:
                 raise bad_request(error.message) from None
             except (DatabaseError, RerankError) as error:
                 # its words may name the server, which is for who runs the gateway alone
-                message = str(error) if ask.caller.is_master else "the gateway cannot use its database; try again later"
+                message = (
+                    str(error) if admin.caller.is_master else "the gateway cannot use its database; try again later"
+                )
                 raise GatewayError(kind="unavailable", message=message) from None
             return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
 
         return Route(path, Plain(self._host, path, answer), methods=[method])
 
 
-async def _asked(host: Host, request: Request, method: str, *, master: bool) -> Ask:
+async def _admin_request(host: Host, request: Request, method: str, *, master: bool) -> AdminRequest:
     service = host.service
     caller = service.access.caller(request.scope)
     if master and not caller.is_master:
@@ -131,4 +133,4 @@ async def _asked(host: Host, request: Request, method: str, *, master: bool) -> 
     if method == "POST":
         seconds = service.settings.body_seconds
         body = await json_object(request.scope, request.receive, max_bytes=_LARGEST_BODY, seconds=seconds)
-    return Ask(keyring=service.access, caller=caller, body=body, params=request.query_params)
+    return AdminRequest(keyring=service.access, caller=caller, body=body, params=request.query_params)

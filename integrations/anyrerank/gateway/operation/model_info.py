@@ -12,7 +12,7 @@ from anyrerank.gateway.operation.host import Host
 from anyrerank.gateway.rerank import request_id_of
 
 
-class Facts:
+class ModelInfo:
     """Describes a model on one path. Sends nothing to a provider.
 
     Args:
@@ -35,7 +35,7 @@ class Facts:
         except GatewayError as error:
             status = dialect.statuses.get(error.kind, STATUSES[error.kind])
             return json_answer(dialect.error(error, status, request_id_of(request.scope)), status, error.all_headers())
-        return json_answer(dialect.fact(self._route, model, service.settings.max_documents))
+        return json_answer(dialect.model_info(self._route, model, service.settings.max_documents))
 
 
 class KeyCheck:
