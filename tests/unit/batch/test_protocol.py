@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from tests.support.batch import expected, ids, parts, row, voyage, write_rows
 from tests.support.voyage_batches import VoyageStandIn
 
-from anyrerank import Reranker
+from anyrerank import BadRequestError, Reranker
 from anyrerank.batch import run
 from anyrerank.testing import FakeProvider, fake_provider
 
@@ -75,7 +75,9 @@ def crashed(disk: Disk, start: Callable[[], object]) -> bool:
 )
 def test_any_sequence_of_crashes_leaves_every_row_once(crashes: list[int], chunk_rows: int, refused: set[int]) -> None:
     def answer(query: str, text: str) -> float:
-        return float("nan") if any(f"({number})" in query for number in refused) else 0.5
+        if any(f"({number})" in query for number in refused):
+            raise BadRequestError("too long", status_code=422)
+        return 0.5
 
     fake = fake_provider(answer)
     folder = Path(tempfile.mkdtemp())
