@@ -27,16 +27,16 @@ _PAUSE = 0.25
 
 
 class Listener(Protocol):
-    """Receives the messages of other replicas."""
+    """Receives the messages of other replicas, in the thread that reads them."""
 
     def connected(self) -> None:
-        """The channel is open, perhaps again: what was sent before may have been missed. Runs in the thread of news."""
+        """The channel is open, perhaps again: what was sent before may have been missed."""
 
     def received(self, message: dict[str, Any]) -> None:
-        """A message was sent. Runs in the thread of news."""
+        """A message was sent."""
 
     def lost(self) -> None:
-        """The server has lost its data: give back what is known here. Runs in the thread of news."""
+        """The server has lost its data: give back what is known here."""
 
 
 class Notifications:
@@ -112,7 +112,7 @@ class _Reading:
         self.listeners = listeners
         self.replicas = 1
         self.stop = threading.Event()
-        self.thread = threading.Thread(target=self._run, name="anyrerank-news", daemon=True)
+        self.thread = threading.Thread(target=self._run, name="anyrerank-notifications", daemon=True)
         self._link = link
         self._channel = channel
         self._is_away = False
