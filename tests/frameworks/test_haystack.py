@@ -7,14 +7,16 @@ import copy
 from dataclasses import dataclass
 from typing import Any
 
+import haystack
 import pytest
-from haystack import AsyncPipeline, Document, Pipeline
+from haystack import Document, Pipeline
 from haystack.components.retrievers.in_memory import InMemoryBM25Retriever
 from haystack.dataclasses import ByteStream
 from haystack.document_stores.in_memory import InMemoryDocumentStore
 from haystack.utils import Secret
 from tests.support.frameworks import COHERE, NVIDIA_VL, Wire, in_turn, refusing, well
 from tests.support.harness import KEY, QUERY
+from tests.support.loopback import Loopback
 
 from anyrerank import AuthenticationError, BadRequestError, Budget, ConfigurationError, RateLimitError, Reranker
 from anyrerank.haystack import AnyRerank
@@ -22,6 +24,7 @@ from anyrerank.providers import load
 
 TEXTS = ["c 0.3", "a 0.9", "b 0.5"]
 RANKED = [("a 0.9", 0.9), ("b 0.5", 0.5), ("c 0.3", 0.3)]
+AsyncPipeline: type[Any] = getattr(haystack, "AsyncPipeline", Pipeline)  # of Haystack 2; in 3 there is one class
 
 
 @dataclass(frozen=True)
@@ -77,10 +80,8 @@ def test_documents_come_back_best_first_after_one_request(face: Face, wire: Wire
     assert wire.requests[0].headers["authorization"] == f"Bearer {KEY}"
 
 
-@pytest.mark.parametrize("kind", [Pipeline, AsyncPipeline])
-def test_a_pipeline_retrieves_and_reranks(kind: type[Any], wire: Wire) -> None:
-    asynchronous = kind is AsyncPipeline  # its run() is asynchronous inside too
-    found = pipeline(kind, Face(asynchronous).make(wire, top_k=2)).run(INPUTS)["ranker"]["documents"]
+def test_a_pipeline_retrieves_and_reranks(wire: Wire) -> None:
+    found = pipeline(Pipeline, Face(asynchronous=False).make(wire, top_k=2)).run(INPUTS)["ranker"]["documents"]
     assert [(each.meta["number"], each.score) for each in found] == [(1, 0.9), (2, 0.5)]
     assert wire.body["top_n"] == 2
 
@@ -89,6 +90,19 @@ async def test_an_asynchronous_pipeline_uses_no_thread(wire: Wire) -> None:
     ranker = Face(asynchronous=True).make(wire)  # its client can be used asynchronously only
     answer = await pipeline(AsyncPipeline, ranker).run_async(INPUTS)
     assert [each.meta["number"] for each in answer["ranker"]["documents"]] == [1, 2, 0]
+
+
+async def test_closing_a_pipeline_closes_the_connections_of_its_ranker(server: Loopback) -> None:
+    ranker = AnyRerank(COHERE, api_key=Secret.from_token(KEY), api_base=server.url)
+    made: Any = pipeline(Pipeline, ranker)
+    closing = made if hasattr(made, "close_async") else ranker  # a pipeline of Haystack 2 closes nothing
+    documents = [Document(content="low 9"), Document(content="high 0")]
+    assert ranker.run(query=QUERY, documents=documents) == await ranker.run_async(query=QUERY, documents=documents)
+    assert server.settles(2)
+    closing.close()
+    assert await asyncio.to_thread(server.settles, 1)
+    await closing.close_async()
+    assert await asyncio.to_thread(server.wait_until_no_connection)
 
 
 def test_top_k_of_a_call_wins(face: Face, wire: Wire) -> None:
@@ -228,6 +242,7 @@ def test_wrong_options_are_errors_of_the_constructor(options: dict[str, Any], sa
 
 
 def test_a_pipeline_file_holds_the_options_and_the_name_of_the_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAYSTACK_DESERIALIZATION_ALLOWLIST", "anyrerank.haystack")  # which Haystack 2 does not need
     monkeypatch.setenv("KEY_OF_THE_TESTS", "sk-very-secret")
     ranker = AnyRerank(
         COHERE,
@@ -256,7 +271,8 @@ def test_a_pipeline_file_holds_the_options_and_the_name_of_the_variable(monkeypa
     }  # fmt: skip
 
 
-def test_a_loaded_pipeline_reranks() -> None:
+def test_a_loaded_pipeline_reranks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HAYSTACK_DESERIALIZATION_ALLOWLIST", "anyrerank.haystack")  # which Haystack 2 does not need
     made = Pipeline()
     made.add_component("ranker", AnyRerank("local/lexical", top_k=1, fuse=None))
     documents = store().filter_documents()

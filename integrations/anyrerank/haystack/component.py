@@ -123,7 +123,7 @@ class AnyRerank:
         """Close the connections of synchronous calls; the next call opens new ones."""
         self._ranking.close()
 
-    async def aclose(self) -> None:
+    async def close_async(self) -> None:
         """Close the connections of calls on the running event loop, and those of synchronous calls."""
         await self._ranking.aclose()
 
