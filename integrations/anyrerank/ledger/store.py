@@ -33,6 +33,12 @@ _log = logging.getLogger("anyrerank")
 _PAUSE = 0.01
 _ON_CONFLICT: dict[str, Callable[[sa.Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 """The `INSERT` of dialects that can skip rows that already exist."""
+_BEFORE_TABLES = {"sqlite": "PRAGMA journal_mode=WAL", "postgresql": "SELECT pg_advisory_xact_lock(7218340912)"}
+"""The statement before the tables are created.
+
+PostgreSQL's `IF NOT EXISTS` fails if two processes create a table at once. So the others wait for this lock until the
+transaction ends; the number is that of this lock alone.
+"""
 _REFUSALS = (DataError, IntegrityError, OverflowError)
 """Errors that are caused by a value, not by a database that cannot be reached."""
 
@@ -157,8 +163,8 @@ class Store:
 
     def _create(self, connection: sa.Connection) -> None:
         with connection.begin():
-            if self.file is not None:
-                connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            if statement := _BEFORE_TABLES.get(self._engine.dialect.name):
+                connection.exec_driver_sql(statement)
             for table in schema.metadata.sorted_tables:
                 connection.execute(sa.schema.CreateTable(table, if_not_exists=True))
             if connection.execute(sa.select(schema.version.c.version)).first() is None:
