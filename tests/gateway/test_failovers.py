@@ -44,6 +44,11 @@ def made(tmp_path: Path, server: Loopback, database_url: str) -> Iterator[Callab
         each.close()
 
 
+def spend_once_known(replica: Replica, key: str) -> float:
+    """What a key has spent, once the connections for questions are open again, too."""
+    return next(spend for spend in (replica.spend(key) for _ in range(100)) if spend >= 0)
+
+
 def test_failover_in_mid_load_neither_forgets_nor_doubles_what_was_spent(
     redis: RedisServer, new_redis: Callable[..., RedisServer], made: Callable[[str], Gateways]
 ) -> None:
@@ -64,10 +69,9 @@ def test_failover_in_mid_load_neither_forgets_nor_doubles_what_was_spent(
         assert counted.keys() <= {200, 503}
         for each in (one, two):
             assert eventually(lambda: each.ask(key).status_code == 200)  # noqa: B023
-        before = one.spend(key)
-        left = round(300 - before / EACH)
+        left = round(300 - spend_once_known(one, key) / EACH)
         assert race((one, two), key, left + 30) == {200: left, 429: 30}
-        assert one.spend(key) == two.spend(key) == round(300 * EACH, 9)
+        assert spend_once_known(one, key) == spend_once_known(two, key) == round(300 * EACH, 9)
         assert eventually(lambda: calls(one) == calls(two) == 300)
 
 
