@@ -55,9 +55,10 @@ def parse_documents(content: bytes, *, is_json: bool = False) -> list[Document]:
         return [_document(each, f"element {index}") for index, each in enumerate(array)]
     if is_json:
         return _json_file(text, lines)
-    if _json_object(*next((line, number) for number, line in enumerate(lines, start=1) if line.strip())) is None:
+    first = next((line, number) for number, line in enumerate(lines, start=1) if line.strip())
+    if not isinstance(_json_value(*first), dict):
         return list(lines)
-    return [_json_document(line, number) for number, line in enumerate(lines, start=1)]
+    return [_json_line(line, number, _OBJECT_AS_FIRST) for number, line in enumerate(lines, start=1)]
 
 
 def _json_file(text: str, lines: list[str]) -> list[Document]:
@@ -65,7 +66,7 @@ def _json_file(text: str, lines: list[str]) -> list[Document]:
     try:
         value = json.loads(text)
     except ValueError:
-        return [_json_line(line, number) for number, line in enumerate(lines, start=1)]
+        return [_json_line(line, number, _OBJECT_OR_STRING) for number, line in enumerate(lines, start=1)]
     except RecursionError:
         raise BadRequestError("the JSON is nested too deeply") from None
     found = value.get("documents", [value]) if isinstance(value, dict) else value
@@ -75,16 +76,19 @@ def _json_file(text: str, lines: list[str]) -> list[Document]:
     return [_document(each, f"element {index}") for index, each in enumerate(found)]
 
 
-def _json_line(line: str, number: int) -> Document:
-    """The document in a line: blank, a string or an object."""
+_Line = tuple[tuple[type, ...], str]
+"""The types of JSON values that a line may hold, and what it must be, for the error."""
+_OBJECT_OR_STRING: _Line = (str, dict), "a JSON object with a string 'text', or a JSON string"
+_OBJECT_AS_FIRST: _Line = (dict,), "a JSON object with a string 'text', as the first line is JSON"
+
+
+def _json_line(line: str, number: int, wanted: _Line) -> Document:
     if not line.strip():
-        return ""
-    try:
-        value = json.loads(line)
-    except ValueError:
-        value = None
-    if not isinstance(value, str | dict):
-        raise BadRequestError(f"line {number} must be a JSON object with a string 'text', or a JSON string")
+        return ""  # keeps the index of a result equal to the number of its line
+    types, must = wanted
+    value = _json_value(line, number)
+    if type(value) not in types:
+        raise BadRequestError(f"line {number} must be {must}")
     return _document(value, f"line {number}")
 
 
@@ -108,15 +112,6 @@ def _json_array(text: str) -> list[Any] | None:
     return value if all(isinstance(each, str | dict) for each in value) else None
 
 
-def _json_document(line: str, number: int) -> Document:
-    if not line.strip():
-        return ""  # keeps the index of a result equal to the number of its line
-    document = _json_object(line, number)
-    if document is None:
-        raise BadRequestError(f"line {number} must be a JSON object with a string 'text', as the first line is JSON")
-    return _document(document, f"line {number}")
-
-
 def _document(value: str | dict[str, Any], where: str) -> Document:
     """The document, with its text under `text`."""
     if isinstance(value, str):
@@ -130,14 +125,14 @@ def _document(value: str | dict[str, Any], where: str) -> Document:
     return value if name == "text" else {"text": value[name], **value}
 
 
-def _json_object(line: str, number: int) -> dict[str, Any] | None:
+def _json_value(line: str, number: int) -> Any:
+    """The value in a line, or `None` if it is not JSON."""
     try:
-        value = json.loads(line)
+        return json.loads(line)
     except ValueError:
         return None
     except RecursionError:
         raise BadRequestError(f"the JSON of line {number} is nested too deeply") from None
-    return value if isinstance(value, dict) else None
 
 
 def _read(file: Path | None) -> bytes:

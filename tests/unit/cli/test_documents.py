@@ -83,6 +83,7 @@ def test_json_file_of_another_form_is_read(content: str, documents: list[Documen
         ('{"documents": 3}', "must be an array of documents"),
         ("1\n2", "line 1 must be a JSON object"),
         ("null", "must be an array of documents"),
+        ('{"text": "red"}\n{"text": "blue", "more": ' + "[" * 200_000, "line 2 is nested too deeply"),
     ],
 )
 def test_json_file_that_is_no_list_of_documents_is_refused(content: str, message: str) -> None:
