@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from anyrerank.gateway.dialects._base import CohereStyle, Dialect, Fields, ParsedRequest, RankedAnswer
+from anyrerank.gateway.dialects._base import CohereStyle, Dialect, Fields, ParsedRequest, RankedAnswer, as_seconds
 
-__all__ = ["CohereStyle", "Dialect", "Fields", "ParsedRequest", "RankedAnswer", "dialects", "recognised"]
+__all__ = ["CohereStyle", "Dialect", "Fields", "ParsedRequest", "RankedAnswer", "as_seconds", "dialects", "recognised"]
 
 
 @cache

@@ -16,7 +16,7 @@ from anyrerank._core.client import BaseReranker, scales_of, supported_options
 from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
-from anyrerank.gateway.dialects import Dialect, Fields, ParsedRequest, recognised
+from anyrerank.gateway.dialects import Dialect, Fields, ParsedRequest, as_seconds, recognised
 from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
 from anyrerank.gateway.rerank.admission import Admission, Hold
 from anyrerank.gateway.rerank.answers import ranked
@@ -31,8 +31,6 @@ T = TypeVar("T")
 
 _LARGE = 2**16
 """Bytes of an answer for which the server does not wait until the client has read them."""
-
-_LONGEST_TIMEOUT = 1e9
 
 _END_USER_HEADERS = (b"x-litellm-end-user-id", b"x-litellm-customer-id", b"x-openwebui-user-id")
 
@@ -206,16 +204,16 @@ def _timeout(scope: Scope) -> dict[str, float]:
     """The timeout in LiteLLM's header.
 
     Raises:
-        GatewayError: It is no number of seconds.
+        GatewayError: It is not a number of seconds.
     """
     given = header(scope, b"x-litellm-timeout")
     if given is None:
         return {}
     try:
-        seconds = float(given)
+        seconds = as_seconds(float(given))
     except ValueError:
-        seconds = 0.0
-    if not 0 < seconds < _LONGEST_TIMEOUT:
+        seconds = None
+    if seconds is None:
         raise bad_request("the header x-litellm-timeout must be a positive number of seconds")
     return {"timeout": seconds}
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 from anyrerank._core.types import Document
 from anyrerank.gateway.dialects._base.dialect import Dialect, ParsedRequest, RankedAnswer
-from anyrerank.gateway.dialects._base.fields import Fields
+from anyrerank.gateway.dialects._base.fields import Fields, as_seconds
 from anyrerank.gateway.errors import GatewayError, bad_request, error_fields
 
 _OF_ONE_VENDOR = (
@@ -116,6 +116,7 @@ def _seconds(fields: Fields) -> float | None:
     value = fields.take("timeout")
     if value is None:
         return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1e9:
+    seconds = as_seconds(value)
+    if seconds is None:
         raise bad_request("timeout must be a positive number of seconds", "timeout")
-    return float(value)
+    return seconds

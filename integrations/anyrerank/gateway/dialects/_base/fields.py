@@ -139,6 +139,15 @@ class Fields:
         return bad_request(f"{name} must be {must}, got {_type(value)}", name)
 
 
+def as_seconds(value: object) -> float | None:
+    """A positive number of seconds, or `None` if `value` is something else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < _LONGEST_SECONDS:
+        return None
+    return float(value)
+
+
+_LONGEST_SECONDS = 1e9
+
 _TRUNCATE = {True: "END", False: "NONE", "END": "END", "NONE": "NONE", "TRUE": "END", "FALSE": "NONE"}
 
 
