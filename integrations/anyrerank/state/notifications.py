@@ -78,7 +78,7 @@ class Notifications:
         if self._reading is None:
             with self._lock:
                 if self._reading is None:
-                    self._reading = reading = _Reading(self._link, self.channel, self._listeners)
+                    self._reading = reading = _Reading(self._link, self.channel, self.whole, self._listeners)
                     weakref.finalize(self, reading.stop.set)
                     reading.thread.start()
 
@@ -108,7 +108,7 @@ class _Reading:
         thread: The thread.
     """
 
-    def __init__(self, link: RedisLink, channel: str, listeners: weakref.WeakSet[Listener]) -> None:
+    def __init__(self, link: RedisLink, channel: str, whole: str, listeners: weakref.WeakSet[Listener]) -> None:
         self.listeners = listeners
         self.replicas = 1
         self.stop = threading.Event()
@@ -117,6 +117,7 @@ class _Reading:
         self._channel = channel
         self._is_away = False
         self._id = uuid4().hex
+        self._key = whole
         self._whole: bytes | None = None
         self._counts: deque[tuple[float, int]] = deque()
 
@@ -174,25 +175,24 @@ class _Reading:
 
     def _give_back(self) -> None:
         """If the server has lost its data, let the listeners give back what they know, and agree that it is whole."""
-        key = f"{self._channel}:whole"
-        found = self._link.call(("GET", key))
+        found = self._link.call(("GET", self._key))
         if found is not None and found == self._whole:
             return
         for listener in list(self.listeners):
             listener.lost()
         if found is None:
-            self._wait_for_others(key)
-            self._link.call(("SET", key, uuid4().hex, "NX"))
-            found = self._link.call(("GET", key))
+            self._wait_for_others()
+            self._link.call(("SET", self._key, uuid4().hex, "NX"))
+            found = self._link.call(("GET", self._key))
         self._whole = found
 
-    def _wait_for_others(self, key: str) -> None:
+    def _wait_for_others(self) -> None:
         """Wait until all processes have given back what they know, or until one that is gone had its time for it."""
-        done, deadline = f"{key}:given", time.monotonic() + _GIVING_SECONDS
+        done, deadline = f"{self._key}:given", time.monotonic() + _GIVING_SECONDS
         self._link.call(("SADD", done, self._id))
         self._link.call(("PEXPIRE", done, round(2000 * _GIVING_SECONDS)))
         while time.monotonic() < deadline and not self.stop.wait(_GLANCE):
-            if self._link.call(("SCARD", done)) >= self.replicas or self._link.call(("EXISTS", key)):
+            if self._link.call(("SCARD", done)) >= self.replicas or self._link.call(("EXISTS", self._key)):
                 return
 
 
