@@ -14,7 +14,7 @@ from redis import Redis
 from tests.support.cable import cable
 from tests.support.gateways import Gateways, Replica, race
 from tests.support.keys import EACH
-from tests.support.loopback import MAX_WAIT, Line, Loopback, well
+from tests.support.loopback import Gate, Loopback, well
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -67,7 +67,7 @@ def test_failover_in_mid_load_neither_forgets_nor_doubles_what_was_spent(
         left = round(300 - one.spend_once_known(key) / EACH)
         assert race((one, two), key, left + 30) == {200: left, 429: 30}
         assert one.spend_once_known(key) == two.spend_once_known(key) == round(300 * EACH, 9)
-        assert eventually(lambda: calls(one) == calls(two) == 300)
+        assert eventually(lambda: one.recorded_calls() == two.recorded_calls() == 300)
 
 
 def test_redis_whose_memory_is_full_refuses_budgets_and_loses_nothing(
@@ -140,25 +140,17 @@ def test_both_servers_that_are_killed_in_mid_load_let_no_call_beyond_a_budget(
 def test_calls_in_flight_count_after_redis_has_lost_its_data(
     redis: RedisServer, made: Callable[[str], Gateways], server: Loopback
 ) -> None:
-    inside, go_on = threading.Semaphore(0), threading.Event()
-
-    def hold(line: Line) -> None:
-        inside.release()
-        assert go_on.wait(MAX_WAIT)
-        well(line)
-
-    server.script = hold
+    server.script = gate = Gate()
     gateways = made(redis.url)
     one, two = gateways.pair()
     budget, parallel = gateways.key(one, two, max_budget=3 * EACH), gateways.key(one, two, max_parallel_requests=3)
     with ThreadPoolExecutor(6) as pool:
         calls = [pool.submit(each.ask, key) for key in (budget, parallel) for each in (one, two, one)]
-        for _ in calls:
-            assert inside.acquire(timeout=MAX_WAIT)
+        gate.wait_for(len(calls))
         with Redis.from_url(redis.url) as client:
             client.flushall()
         assert [each.ask(key).status_code for key in (budget, parallel) for each in (one, two)] == [429] * 4
-        go_on.set()
+        gate.open()
         assert [each.result().status_code for each in calls] == [200] * 6
     server.script = well
     assert [each.ask(budget).status_code for each in (one, two)] == [429] * 2
@@ -173,8 +165,3 @@ def race_while(gateways: tuple[Replica, ...], key: str, calls: int, event: Calla
     event()
     racing.join()
     return counted
-
-
-def calls(gateway: Replica) -> int:
-    """How many calls of keys are in the database, as this replica says."""
-    return sum(int(row["calls"]) for row in gateway.get("/spend/keys").json())

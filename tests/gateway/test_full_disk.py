@@ -28,7 +28,7 @@ def test_calls_wait_for_room_and_none_is_lost(
         one, two = gateways.pair()
         key = gateways.key(one, two, max_budget=1.0, rpm_limit=10_000)
         assert race((one, two), key, 10) == {200: 10}
-        assert eventually(lambda: calls(one, key) == 10)
+        assert eventually(lambda: one.recorded_calls(key) == 10)
         fill(database.url)
         restart(database, largest_file=_FULL)
         assert race((one, two), key, 200) == {200: 200}
@@ -37,7 +37,7 @@ def test_calls_wait_for_room_and_none_is_lost(
         assert (refused.status_code, "could not extend file" in refused.text) == (503, True)
         assert one.get("/health/readiness").status_code == 200
         restart(database, largest_file=None)
-        assert eventually(lambda: calls(one, key) == calls(two, key) == 210, within=30)
+        assert eventually(lambda: one.recorded_calls(key) == two.recorded_calls(key) == 210, within=30)
         assert one.spend(key) == two.spend(key) == round(210 * EACH, 9)
         assert one.post("/key/generate").status_code == 200
 
@@ -61,12 +61,6 @@ def fill(url: str) -> None:
         for table, column in (("anyrerank_calls", "deployment"), ("anyrerank_keys", "key_name")):
             connection.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET STORAGE PLAIN".encode())
             connection.execute(f"INSERT INTO {table} ({rows[table]} FROM generate_series(1, {pages}) n".encode())
-
-
-def calls(gateway: Replica, key: str) -> int:
-    """How many calls of a key are in the database, as this replica says; 0 if it cannot."""
-    answer = gateway.get("/spend/keys", key)
-    return int(answer.json()[0]["calls"]) if answer.status_code == 200 and answer.json() else 0
 
 
 def waits(gateway: Replica) -> bool:

@@ -81,11 +81,4 @@ def test_replica_that_cannot_reach_the_database_loses_no_call(
     assert race((one,), key, 10) == {200: 10}
     database.mend()
     assert eventually(lambda: one.ask(revoked).status_code == 401)
-
-    def recorded() -> int:
-        answers = [each.get("/spend/keys") for each in (one, two)]
-        if {each.status_code for each in answers} != {200}:
-            return 0
-        return max(int(row["calls"]) for row in answers[0].json())
-
-    assert eventually(lambda: recorded() == 120, within=30)
+    assert eventually(lambda: one.recorded_calls(key) == two.recorded_calls(key) == 120, within=30)

@@ -14,7 +14,7 @@ import pytest
 from redis import Redis
 from tests.support.gateways import MASTER, Gateways, race, start
 from tests.support.keys import EACH
-from tests.support.loopback import MAX_WAIT, Line, Loopback, well
+from tests.support.loopback import Gate, Loopback, well
 from tests.support.postgres_server import PostgresServer
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually, took
@@ -83,22 +83,14 @@ def test_races_at_both_never_exceed_a_limit(gateways: Gateways, server: Loopback
 
 
 def test_calls_at_the_same_time_are_limited_over_both(gateways: Gateways, server: Loopback) -> None:
-    inside, go_on = threading.Semaphore(0), threading.Event()
-
-    def hold(line: Line) -> None:
-        inside.release()
-        assert go_on.wait(MAX_WAIT)
-        well(line)
-
-    server.script = hold
+    server.script = gate = Gate()
     one, two = gateways.pair()
     key = gateways.key(one, two, max_parallel_requests=3)
     with ThreadPoolExecutor(10) as pool:
         calls = [pool.submit((one, two)[number % 2].ask, key) for number in range(10)]
         assert eventually(lambda: sum(each.done() for each in calls) == 7)
-        for _ in range(3):
-            assert inside.acquire(timeout=MAX_WAIT)
-        go_on.set()
+        gate.wait_for(3)
+        gate.open()
         assert Counter(each.result().status_code for each in calls) == {200: 3, 429: 7}
     assert eventually(lambda: one.ask(key).status_code == two.ask(key).status_code == 200)
 
@@ -116,24 +108,15 @@ def test_cooldown_at_one_is_known_at_the_other(gateways: Gateways, server: Loopb
 def test_killed_replica_holds_only_its_calls_in_flight_and_not_for_ever(
     gateways: Gateways, server: Loopback, redis_url: str
 ) -> None:
-    go_on = threading.Event()
-    arrived = threading.Semaphore(0)
-
-    def hold(line: Line) -> None:
-        arrived.release()
-        go_on.wait(MAX_WAIT)
-        well(line)
-
     one, two = gateways.pair()
     key = gateways.key(one, two, max_budget=80 * EACH, max_parallel_requests=64)
     assert one.ask(key).status_code == 200
-    server.script = hold
+    server.script = gate = Gate()
     calls = threading.Thread(target=race, args=((one,), key, 64, 64))
     calls.start()
-    for _ in range(64):
-        assert arrived.acquire(timeout=MAX_WAIT)
+    gate.wait_for(64)
     one.signal(signal.SIGKILL)
-    go_on.set()
+    gate.open()
     calls.join()
     server.script = well
     assert two.ask(key).status_code == 429  # there are 64 in flight
@@ -239,13 +222,7 @@ def test_database_stops_and_comes_back(
         assert race((one, two), key, 100) == {200: 100}
         database.start()
 
-        def recorded() -> int:
-            answers = [each.get("/spend/keys") for each in (one, two)]
-            if {each.status_code for each in answers} != {200}:
-                return 0
-            return sum(int(row["calls"]) for row in answers[0].json())
-
-        assert eventually(lambda: recorded() == 110, within=30)
+        assert eventually(lambda: one.recorded_calls() == two.recorded_calls() == 110, within=30)
         assert one.spend(key) == two.spend(key) == round(110 * EACH, 9)
     finally:
         gateways.close()

@@ -62,6 +62,14 @@ class Replica:
         answer = self.get("/key/info", key)
         return round(float(answer.json()["info"]["spend"]), 9) if answer.status_code == 200 else -1.0
 
+    def recorded_calls(self, caller: str = MASTER) -> int:
+        """How many calls are in the database, as this replica reports; -1 if it cannot.
+
+        A key asks for its own calls, the master for those of all keys.
+        """
+        answer = self.get("/spend/keys", caller)
+        return sum(int(row["calls"]) for row in answer.json()) if answer.status_code == 200 else -1
+
     def spend_once_known(self, key: str) -> float:
         """`spend`, once this replica can ask its servers again: their answers to calls may come before."""
         return next(spend for spend in (self.spend(key) for _ in range(100)) if spend >= 0)

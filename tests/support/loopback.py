@@ -68,6 +68,28 @@ def well(line: Line) -> None:
     line.answer(body=ranking(line.hit.documents, line.hit.json.get("top_n")))
 
 
+class Gate:
+    """A script that lets requests wait until it is opened, and then answers `well`."""
+
+    def __init__(self) -> None:
+        self._arrived = threading.Semaphore(0)
+        self._is_open = threading.Event()
+
+    def __call__(self, line: Line) -> None:
+        self._arrived.release()
+        assert self._is_open.wait(MAX_WAIT)
+        well(line)
+
+    def wait_for(self, count: int) -> None:
+        """Wait until further `count` requests have arrived."""
+        for _ in range(count):
+            assert self._arrived.acquire(timeout=MAX_WAIT)
+
+    def open(self) -> None:
+        """Answer all requests, also those that arrive later."""
+        self._is_open.set()
+
+
 def in_turn(*scripts: Script) -> Script:
     """The first request gets the first script, and so on; the last script answers all later requests."""
     return lambda line: scripts[min(line.number, len(scripts) - 1)](line)
