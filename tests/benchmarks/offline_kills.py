@@ -53,7 +53,7 @@ def run() -> list[Figure]:
 
 
 def _killed(command: list[str], server: StubServer, moment: int) -> float:
-    """Start a run, kill it once there were so many requests, and return its CPU seconds to the first one."""
+    """Start a run, kill it after a number of requests, and return its CPU seconds to the first one."""
     before = len(server.requests)
     with subprocess.Popen(  # noqa: S603
         command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL

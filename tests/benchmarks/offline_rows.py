@@ -16,7 +16,7 @@ CHUNK = 5000
 
 
 def row(number: int, characters: int) -> dict[str, Any]:
-    """A row, whose candidates have so many characters each."""
+    """A row whose candidates have `characters` characters each."""
     texts = [f"{number:09d} {place:03d} ".ljust(characters, "abcdefghi "[place % 9]) for place in range(CANDIDATES)]
     return {"id": number, "query": f"{QUERY} {number}", "candidates": texts}
 

@@ -48,7 +48,7 @@ class Load:
 
 
 async def loads(calls: Sequence[tuple[AsyncCall, int]], *, at_once: int, rounds: int) -> list[Load]:
-    """The medians of each call, made so many times in each of its turns, `at_once` at a time."""
+    """The medians of each call, over `rounds` turns with the given number of calls, `at_once` at a time."""
     for call, _ in calls:
         await load(call, 2 * at_once, at_once)
     found: list[list[Load]] = [[] for _ in calls]

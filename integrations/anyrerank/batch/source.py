@@ -51,14 +51,14 @@ class InputFile:
             BadRequestError: It cannot be read.
         """
         try:
-            fingerprint = path.stat()
+            status = path.stat()
             with path.open("rb") as file:
                 digest = blake2b(file.read(_END), digest_size=16)
-                file.seek(max(0, fingerprint.st_size - _END))
+                file.seek(max(0, status.st_size - _END))
                 digest.update(file.read(_END))
         except OSError as error:
             raise BadRequestError(f"{path} cannot be read: {error.strerror}") from None
-        return cls(path=str(path), size=fingerprint.st_size, changed=fingerprint.st_mtime_ns, digest=digest.hexdigest())
+        return cls(path=str(path), size=status.st_size, changed=status.st_mtime_ns, digest=digest.hexdigest())
 
     @property
     def key(self) -> str:

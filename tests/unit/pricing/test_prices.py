@@ -185,7 +185,7 @@ def test_every_listed_price_belongs_to_a_known_provider() -> None:
         assert entry.keys() <= {"usd_per_search_unit", "usd_per_million_tokens", "source", "read"}
         assert len(entry.keys() - {"source", "read"}) == 1
         assert list_price([name.upper()]) is not None
-    assert list_price(["nobody/nothing"]) is None
+    assert list_price(["unknown/model"]) is None
 
 
 def test_a_price_file_in_litellms_format_is_read(tmp_path: Path) -> None:
