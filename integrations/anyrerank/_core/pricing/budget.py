@@ -188,9 +188,8 @@ class Budget:
             StateUnavailableError: The state cannot be reached.
         """
         if self._shared is not None:
-            self._balance(
-                spender
-            )  # so that a state without a record of the account first adds what it had spent before
+            # First, so that a state without a record of the account adds what it had spent before.
+            self._balance(spender)
             account = self.account(spender)
             self._shared.state.budgets.settle(Hold(uuid4().hex, [account], 0.0, []), dollars)
             return

@@ -108,8 +108,9 @@ class BudgetState(ABC):
 
     @abstractmethod
     def at_least(self, account: SharedAccount, dollars: float) -> None:
-        """Let an account have spent at least that in its current window. It may block, and on an event loop it does not
-        wait. An account that the state does not know stays unknown.
+        """Raise what an account has spent in its current window to at least that; it may block.
+
+        An account that the state does not know stays unknown.
         """
 
     @abstractmethod
