@@ -60,6 +60,9 @@ class RowReranker:
         overrides: Options for every call, such as a budget.
         limit: What the requests wait for, in addition to the limit that the reranker has.
         is_proven: Whether rows were answered before, so that one that is refused is to blame itself.
+
+    Attributes:
+        is_proven: As given.
     """
 
     def __init__(
@@ -77,7 +80,7 @@ class RowReranker:
         self._reranker = Configured(reranker, {**overrides, **options})
         self._pace = pace
         self._max_wait = max_wait
-        self._is_proven = is_proven
+        self.is_proven = is_proven
         self._limits = [each for each in (reranker.options.limit, limit) if each is not None]
 
     async def outcome(self, row: Row) -> Outcome:
@@ -131,7 +134,7 @@ class RowReranker:
     def _is_suspect(self, error: RerankError) -> bool:
         """Whether the server may be the wrong one: it answers with nonsense, or refused every row so far."""
         refused = isinstance(error, BadRequestError) and error.status_code is not None
-        is_first = refused and not self._is_proven and not self._pace.answers
+        is_first = refused and not self.is_proven and not self._pace.answers
         return isinstance(error, APIResponseValidationError) or is_first
 
 

@@ -9,7 +9,7 @@ from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.pace import Pace, Stopped
 from anyrerank.batch.row_reranker import HOPELESS, GaveUpError, RowReranker
 from anyrerank.batch.rows import Row
-from anyrerank.errors import RerankError
+from anyrerank.errors import APIResponseValidationError, RerankError
 
 _OPEN_CHUNKS = 4
 """Maximum number of open chunks: a slow row keeps its chunk open, and at this limit no further rows are read."""
@@ -139,8 +139,10 @@ class Runner:
             await self._record(opened, row, outcome)
 
     async def _end(self) -> None:
-        """Record the rows that failed last, or stop if none was answered."""
-        if self._waiting and not self._pace.answers:
+        """Record the rows that failed last, or stop if the cause may be another one than these rows."""
+        errors = {outcome.error for _, _, outcome in self._waiting}
+        is_theirs = self._row_reranker.is_proven and errors == {APIResponseValidationError.__name__}
+        if errors and not self._pace.answers and not is_theirs:
             _, _, outcome = self._waiting[-1]
             self.stop(f"no row was answered, the last one failed with {outcome.error}: {outcome.message}")
         else:

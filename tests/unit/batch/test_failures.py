@@ -180,6 +180,20 @@ def test_server_that_answers_no_row_stops_the_run(stub: StubServer, rows: Path, 
     assert len(stub.requests) < 20 + 4
 
 
+@pytest.mark.parametrize(("left", "status"), [(1, 3), (19, 3), (20, 4)])
+def test_last_rows_of_a_job_whose_answers_are_unusable_are_error_rows(
+    stub: StubServer, rows: Path, out: Path, left: int, status: int
+) -> None:
+    def rank_some(exchange: Exchange) -> None:
+        exchange.rank() if exchange.number < 100 - left else exchange.respond(401)
+
+    stub.handler = rank_some
+    run(rows, out, reranker(stub.url), in_flight=1)
+    stub.fail("garbage")
+    report = run(rows, out, reranker(stub.url), in_flight=1, retry_errors=True)
+    assert (report.exit_code, report.errors) == (status, {"APIResponseValidationError": left} if status == 3 else {})
+
+
 def test_rows_that_are_refused_again_are_error_rows_again(stub: StubServer, rows: Path, out: Path) -> None:
     def refuse_some(exchange: Exchange) -> None:
         exchange.respond(400) if exchange.request.json["query"].endswith("0)") else exchange.rank()
