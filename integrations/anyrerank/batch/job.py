@@ -117,13 +117,15 @@ class Job:
             chunks = Chunks(work, Output(self.folder, manifest), Meter(settings.progress, self.total))
             submissions = Submissions(self.folder.submissions_path(settings.shard))
             runner = self._runner(chunks, submissions, pace)
-            with closing(chunks), stop_on_signals(runner.stop):
+            in_flight = settings.in_flight if self.api is None else 0  # what a batch API has is not sent again
+            with closing(chunks), manifest.running(in_flight), stop_on_signals(runner.stop):
                 await _finished(runner)
             complete = manifest.is_complete(settings.shard)
             return Report.of(
                 _done(self.folder, manifest, settings.shard),
                 complete=complete,
                 waiting=submissions.rows,
+                unrecorded=manifest.unrecorded,
                 stopped=None if complete else runner.stopped,
                 sent=chunks.sent,
                 seconds=time.monotonic() - began,

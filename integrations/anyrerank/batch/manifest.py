@@ -1,8 +1,9 @@
-"""The manifest of a job: its fingerprint, its files, and the chunks that are done."""
+"""The manifest of a job: its fingerprint, its files, its runs, and the chunks that are done."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ class Manifest:
         done: The sums of each chunk that is done, by the key of its file and its number.
         marks: For the key of a file, where its chunks end.
         chunks: Number of chunks of each file whose end was seen.
+        unrecorded: Maximum number of rows that were in flight when earlier runs were killed. They may be paid for.
     """
 
     def __init__(self, path: Path) -> None:
@@ -34,6 +36,8 @@ class Manifest:
         self.done: dict[tuple[str, int], Tally] = {}
         self.marks: dict[str, dict[int, Mark]] = {}
         self.chunks: dict[str, int] = {}
+        self.unrecorded = 0
+        self._in_flight = 0  # of a run whose end is not there
         for line in read_lines(path):
             self._add(line)
 
@@ -53,6 +57,11 @@ class Manifest:
                     self.marks.setdefault(key, {})[number] = Mark(*end)
             case {"file": key, "again": number}:
                 self.done.pop((key, number), None)
+            case {"run": "begins", "in_flight": in_flight}:
+                self.unrecorded += self._in_flight
+                self._in_flight = in_flight
+            case {"run": "ends"}:
+                self._in_flight = 0
 
     def total(self) -> Tally:
         """The sums of all chunks that are done."""
@@ -99,6 +108,16 @@ class ManifestWriter(Manifest):
         for file in files:
             if file.key not in self.files:
                 self._append({"file": file.key, **asdict(file)})
+
+    @contextmanager
+    def running(self, in_flight: int) -> Iterator[None]:
+        """Record that rows are sent, at most `in_flight` at once, and the end of it: a killed run has none."""
+        self._append({"run": "begins", "in_flight": in_flight})
+        try:
+            yield
+        finally:
+            with suppress(OSError):  # a full disk, which is why the run ends
+                self._append({"run": "ends"})
 
     def done_with(self, key: str, number: int, tally: Tally, end: Mark | None) -> None:
         """Record that a chunk is done."""

@@ -29,6 +29,8 @@ class Report:
         unknown_costs: How many rows have an unknown cost.
         saved: US dollars that cached scores cost when they were computed.
         waiting: Rows that a vendor's batch API has.
+        unrecorded: Maximum number of rows that were in flight when runs were killed. They were sent again, so the
+            vendor may have billed them twice, and `attempts` and `cost` count them once.
         complete: Whether every row is done.
         stopped: Why the run ended before that, or `None`.
         sent: Rows that this run did.
@@ -42,6 +44,7 @@ class Report:
     unknown_costs: int = 0
     saved: float = 0.0
     waiting: int = 0
+    unrecorded: int = 0
     complete: bool = False
     stopped: str | None = None
     sent: int = 0
@@ -54,6 +57,7 @@ class Report:
         *,
         complete: bool,
         waiting: int = 0,
+        unrecorded: int = 0,
         stopped: str | None = None,
         sent: int = 0,
         seconds: float = 0.0,
@@ -67,6 +71,7 @@ class Report:
             unknown_costs=tally.unknown,
             saved=tally.saved,
             waiting=waiting,
+            unrecorded=unrecorded,
             complete=complete,
             stopped=stopped,
             sent=sent,
@@ -89,7 +94,8 @@ class Report:
         unknown = f" and {counted(self.unknown_costs, 'row')} of unknown cost" if self.unknown_costs else ""
         saved = f", ${self.saved:.4f} saved by the cache" if self.saved else ""
         waiting = f", {counted(self.waiting, 'row')} at the batch API" if self.waiting else ""
-        sent = f"{counted(self.attempts, 'request')}, ${self.cost:,.4f}{unknown}{saved}"
+        twice = f"; at most {counted(self.unrecorded, 'row')} paid twice, after a kill" if self.unrecorded else ""
+        sent = f"{counted(self.attempts, 'request')}, ${self.cost:,.4f}{unknown}{saved}{twice}"
         text = f"{counted(self.rows, 'row')} done{failed}{waiting}; {sent}"
         if self.complete:
             return f"complete: {text}"
@@ -118,7 +124,9 @@ def status(out: str | Path) -> Report:
     done = {key for each in manifests for key in each.done}
     submitted = [each for path in folder.submissions_paths() for each in Submissions(path).open.values()]
     waiting = sum(each.rows for each in submitted if each.key not in done)
-    return Report.of(total, complete=_all_complete(manifests), waiting=waiting)
+    return Report.of(
+        total, complete=_all_complete(manifests), waiting=waiting, unrecorded=sum(each.unrecorded for each in manifests)
+    )
 
 
 def _all_complete(manifests: list[Manifest]) -> bool:
