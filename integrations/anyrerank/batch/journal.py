@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,9 @@ from pathlib import Path
 from anyrerank.batch.lines import LinesFile, read_lines
 from anyrerank.batch.outcomes import Outcome
 
-_SYNC_EVERY = 64
+_SYNC_ROWS = 64
+_SYNC_SECONDS = 1.0
+"""Both must be over: a power failure costs the last 64 rows, or at high rates the last second."""
 
 
 class Journal:
@@ -32,7 +35,8 @@ class Journal:
             else:
                 self.done.add(index)
         self._file = LinesFile(path)
-        self._added = 0
+        self._unsynced = 0
+        self._synced_at = time.monotonic()
 
     def add(self, index: int, outcome: Outcome) -> Outcome:
         """Record that a row is done, and return what is recorded.
@@ -43,14 +47,17 @@ class Journal:
         if (earlier := self.earlier.get(index)) is not None:
             outcome = outcome.after(earlier)
         self._file.append(_line(index, outcome, again=False))
-        self._added += 1
+        self._unsynced += 1
         self.done.add(index)
         return outcome
 
-    @property
-    def needs_sync(self) -> bool:
-        """Whether the row that was added last is the one after which `sync` is due."""
-        return self._added % _SYNC_EVERY == 0
+    def is_sync_due(self) -> bool:
+        """Whether `sync` is to be called now; says so once."""
+        now = time.monotonic()
+        is_due = self._unsynced >= _SYNC_ROWS and now >= self._synced_at + _SYNC_SECONDS
+        if is_due:
+            self._unsynced, self._synced_at = 0, now
+        return is_due
 
     def sync(self) -> None:
         """Force what was added to the disk; it takes milliseconds."""

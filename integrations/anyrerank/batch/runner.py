@@ -111,7 +111,7 @@ class Runner:
 
     async def _record(self, opened: Open, row: Row, outcome: Outcome) -> None:
         self._chunks.record(opened, row.index, outcome)
-        if opened.journal.needs_sync:
+        if opened.journal.is_sync_due():
             await asyncio.to_thread(opened.journal.sync)  # other rows go on meanwhile
         await self._close_if_done(opened)
 

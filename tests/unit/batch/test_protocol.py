@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.support.batch import expected, ids, parts, row, voyage, write_rows
+from tests.support.clock import Clock
 from tests.support.voyage_batches import VoyageStandIn
 
 from anyrerank import BadRequestError, Reranker
@@ -135,3 +136,19 @@ def test_a_crash_at_each_step_of_a_batch_api_pays_no_row_twice(
 def _run(path: Path, out: Path, fake: type[FakeProvider], chunk_rows: int) -> object:
     target = Reranker("fake/m", custom_llm_provider=fake)
     return run(path, out, target, chunk_rows=chunk_rows, in_flight=IN_FLIGHT, retry_errors=True, max_wait=0)
+
+
+def test_answers_are_forced_to_the_disk_after_64_rows_and_a_second(tmp_path: Path, clock: Clock) -> None:
+    rows = write_rows(tmp_path / "rows.jsonl", map(row, range(200)))
+    synced = []
+    for rpm in (None, 6000, 600):  # the clock stands still without a limit
+        with patch.object(os, "fsync", wraps=os.fsync) as fsync:
+            run(
+                rows,
+                tmp_path / f"out-{rpm}",
+                Reranker("fake/m", custom_llm_provider=fake_provider()),
+                rpm=rpm,
+                in_flight=1,
+            )
+        synced.append(fsync.call_count)
+    assert [count - synced[0] for count in synced] == [0, 1, 3]
