@@ -17,23 +17,23 @@ _SYNC_SECONDS = 1.0
 
 
 class Journal:
-    """The outcomes of a chunk, on disk as soon as they are there; only their indexes are in memory.
+    """The outcomes of a chunk, on disk as soon as they are there.
 
     Attributes:
         path: The file.
-        done: Indexes of the rows that are done.
+        done: The outcomes of the rows that are done, by index.
         earlier: What rows cost that are to be asked for again.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done: set[int] = set()
+        self.done: dict[int, Outcome] = {}
         self.earlier: dict[int, Outcome] = {}
         for index, outcome, again in _entries(path):
             if again:
                 self.earlier[index] = outcome
             else:
-                self.done.add(index)
+                self.done[index] = outcome
         self._file = LinesFile(path)
         self._unsynced = 0
         self._synced_at = time.monotonic()
@@ -48,7 +48,7 @@ class Journal:
             outcome = outcome.after(earlier)
         self._file.append(_line(index, outcome, again=False))
         self._unsynced += 1
-        self.done.add(index)
+        self.done[index] = outcome
         return outcome
 
     def is_sync_due(self) -> bool:
@@ -65,8 +65,7 @@ class Journal:
 
     def outcomes(self, count: int) -> list[Outcome]:
         """The outcomes of the first `count` rows, all of which must be done."""
-        found = outcomes_in(self.path)
-        return [found[index] for index in range(count)]
+        return [self.done[index] for index in range(count)]
 
     def close(self) -> None:
         """Close the file."""

@@ -91,7 +91,7 @@ class Runner:
                     if row.index not in opened.journal.done:
                         return opened, row
                 opened.is_read, self._current = True, None
-                await self._close_if_done(opened)
+                self._close_if_done(opened)
         return None
 
     async def _reading_from(self) -> Open | None:
@@ -113,15 +113,14 @@ class Runner:
         self._chunks.record(opened, row.index, outcome)
         if opened.journal.is_sync_due():
             await asyncio.to_thread(opened.journal.sync)  # other rows go on meanwhile
-        await self._close_if_done(opened)
+        self._close_if_done(opened)
 
-    async def _close_if_done(self, opened: Open) -> None:
+    def _close_if_done(self, opened: Open) -> None:
         """Write the part of a chunk, if all of its rows are done."""
-        if not opened.is_done or opened.is_closing:
-            return
-        await self._chunks.finish(opened)
-        self._open.remove(opened)
-        self._closed.set()
+        if opened.is_done and opened in self._open:
+            self._chunks.finish(opened)
+            self._open.remove(opened)
+            self._closed.set()
 
     def _gave_up(self, opened: Open, row: Row, error: GaveUpError) -> None:
         self._waiting.append((opened, row, error.outcome))

@@ -202,7 +202,7 @@ class SubmittingRunner:
             for name, body in bodies.items():
                 parameters = parameters or parameters_of(body)
                 lines.append(line(name, body))
-        await self._end(opened)
+        self._end(opened)
         if parameters is None:
             return None
         return _Requests(lines, parameters, len(dollars), sum_costs(dollars))
@@ -232,7 +232,7 @@ class SubmittingRunner:
                 continue
             if (outcome := await self._api.outcome(row, is_last=is_last)) is not None:
                 self._chunks.record(opened, row.index, outcome)
-        await self._end(opened)
+        self._end(opened)
         self._submissions.collected(submission)
         if batch.is_broken_off:
             errors = f": {', '.join(batch.errors[:5])}" if batch.errors else ""
@@ -250,12 +250,12 @@ class SubmittingRunner:
         except RerankError as error:
             _log.warning("the files of batch %s stay at the vendor until they expire: %s", batch.id, error)
 
-    async def _end(self, opened: Open) -> None:
+    def _end(self, opened: Open) -> None:
         """Close a chunk whose rows were read: with its part, if they are all done."""
         opened.is_read = True
         opened.journal.sync()
         if opened.is_done:
-            await self._chunks.finish(opened)
+            self._chunks.finish(opened)
         else:
             opened.journal.close()
 
