@@ -23,7 +23,8 @@ from anyrerank.errors import APITimeoutError, ConfigurationError, GuardrailRaise
 Guardrail: TypeAlias = Callable[[str], str | Awaitable[str]]
 """A function that takes the query and returns it, changed or not, or raises an exception.
 
-With an attribute `blocking = True` it runs in a thread when the call is asynchronous.
+With an attribute `blocking = True` it runs in a thread when the call is asynchronous. With `checks_instruction = True`
+the option `instruction` passes through it too, after the query.
 """
 
 

@@ -100,6 +100,9 @@ def _price(deployment: Deployment) -> str:
 def _remarks(config: GatewayConfig) -> Iterator[str]:
     key = "set" if config.settings.master_key else "not set: the gateway answers this machine only"
     yield f"master key: {key}"
+    for guardrail in config.guardrails:
+        when = "checks every call" if guardrail.default_on else "checks calls that name it"
+        yield f"guardrail {guardrail.name} ({guardrail.kind}) {when}"
     for each in config.left_out:
         yield f"{_severity(each)}: {each}"
     for name, spares in config.absent.spares.items():

@@ -21,6 +21,7 @@ from anyrerank._core.engine import (
     candidates,
     checked_documents,
     checked_query,
+    guarded_options,
     guarded_query,
     identity_key,
     order,
@@ -130,6 +131,7 @@ def guarded(call: Call) -> Flow[None]:
         return
     try:
         call.query = yield from guarded_query(call.query, call.options.guardrails)
+        call.options = yield from guarded_options(call.options)
     except RerankError as error:
         call.refuse(error)
 

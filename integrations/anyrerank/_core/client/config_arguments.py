@@ -40,6 +40,8 @@ def _warn(config: ConfigFile) -> None:
         _log.warning("%s: %s", config.file, warning_of(config.left_out))
     if config.ignored:
         _log.warning("%s: ignored settings: %s", config.file, ", ".join(config.ignored))
+    if unused := [each.name for each in config.guardrails if not each.default_on]:
+        _log.warning("%s: a router applies no guardrail without default_on: %s", config.file, ", ".join(unused))
     if unenforced := sorted(
         {*config.general, *(name.partition(".")[2] for name in config.unset if name.startswith("general_settings"))}
     ):

@@ -6,7 +6,7 @@ from anyrerank._core.engine.candidates import candidates, identity_key
 from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.documents import all_text, blanks, checked_documents, checked_query
 from anyrerank._core.engine.environment import connect, key_from_environment, provider_class, split_model
-from anyrerank._core.engine.guarding import guarded_query
+from anyrerank._core.engine.guarding import guarded_options, guarded_query
 from anyrerank._core.engine.keywords import CallKeywords, ConnectionKeywords, KeywordOnly, RouterCallKeywords
 from anyrerank._core.engine.options import CONNECTION, Fuse, Options, RerankerOptions
 from anyrerank._core.engine.parsing import (
@@ -49,6 +49,7 @@ __all__ = [
     "checked_documents",
     "checked_query",
     "connect",
+    "guarded_options",
     "guarded_query",
     "identity_key",
     "is_final",

@@ -7,6 +7,7 @@ from anyrerank._core.routing.cooldowns import LONGEST_COOLDOWN, Cooldowns
 from anyrerank._core.routing.entries import Located, full_name
 from anyrerank._core.routing.groups import Entry, Group
 from anyrerank._core.routing.litellm_arguments import options_of
+from anyrerank._core.routing.litellm_guardrails import NamedGuardrail
 from anyrerank._core.routing.load import Load, Risk, Terms, available_at
 from anyrerank._core.routing.memory_state import MemoryState
 from anyrerank._core.routing.recognition import LeftOut, none_found, rerankers_of, warning_of
@@ -35,6 +36,7 @@ __all__ = [
     "Load",
     "Located",
     "MemoryState",
+    "NamedGuardrail",
     "Need",
     "Outcome",
     "Risk",

@@ -12,17 +12,20 @@ from anyrerank._core.routing.absent_names import present_fallbacks
 from anyrerank._core.routing.document import read_document, section
 from anyrerank._core.routing.entries import Located
 from anyrerank._core.routing.litellm_arguments import USED, refuse, refuse_misspelt_in_file
+from anyrerank._core.routing.litellm_guardrails import NamedGuardrail, guardrails_of
 from anyrerank._core.routing.litellm_settings import read_settings
 from anyrerank._core.routing.recognition import LeftOut, absent_names, select_rerankers, without
 from anyrerank._core.routing.redis_settings import CLUSTER, REDIS, redis_url_of
 from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.runtime import checked_path, first_unset, resolved, resolved_settings
-from anyrerank.errors import ConfigurationError, RerankError
+from anyrerank.errors import ConfigurationError, MissingExtraError, RerankError
 
 _OF_NAMES = ("default_fallbacks", "fallbacks", "model_group_alias")
 """Settings that contain names of models."""
 _NUMBERS = frozenset({"allowed_fails", "cooldown_time", "max_fallbacks", "num_retries", "retry_after", "timeout"})
-_SECTIONS = frozenset({"anyrerank_settings", "general_settings", "litellm_settings", "model_list", "router_settings"})
+_SECTIONS = frozenset(
+    {"anyrerank_settings", "general_settings", "guardrails", "litellm_settings", "model_list", "router_settings"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +45,7 @@ class ConfigFile:
         unset: Variables that are not set, by the setting that refers to them, such as `general_settings.master_key`;
             these settings are missing in `general`, `own` and `litellm`.
         redis_url: Where `router_settings` say that Redis is.
+        guardrails: All guardrails; `router` has those that are on by default.
     """
 
     file: Path
@@ -55,6 +59,7 @@ class ConfigFile:
     ignored: tuple[str, ...]
     unset: Mapping[str, str]
     redis_url: str | None = field(repr=False)
+    guardrails: tuple[NamedGuardrail, ...] = ()
 
 
 def read_config(path: str | PathLike[str]) -> ConfigFile:
@@ -75,7 +80,8 @@ def read_config(path: str | PathLike[str]) -> ConfigFile:
 def located(error: RerankError, file: Path) -> ConfigurationError:
     """`error` as one of a file: its message begins with the file."""
     begins = error.message.startswith(str(file))
-    return ConfigurationError(error.message if begins else f"{file}: {error.message}")
+    kind = MissingExtraError if isinstance(error, MissingExtraError) else ConfigurationError
+    return kind(error.message if begins else f"{file}: {error.message}")
 
 
 def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
@@ -83,9 +89,11 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     unset: dict[str, str] = {}
     general, own = (_resolved_section(document, name, unset) for name in ("general_settings", "anyrerank_settings"))
     litellm = _resolved_section(document, "litellm_settings", unset)
-    _refuse_guardrails(document.get("guardrails"))
+    guardrails = guardrails_of(document.get("guardrails"))
     if document.get("policy_attachments"):
-        raise ConfigurationError("policy_attachments, which apply guardrails, are not supported; remove them")
+        raise ConfigurationError(
+            "policy_attachments, which apply guardrails, are not supported; remove them, and give guardrails default_on"
+        )
     settings = read_settings(section(document, "litellm_settings"), str(file))
     router = {name: value for name, value in section(document, "router_settings").items() if value is not None}
     where = str(file)
@@ -96,6 +104,8 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     refuse(router)
     used = {name: value for name, value in router.items() if name in USED}
     arguments = {**settings.arguments, **resolved_settings(used, where, numbers=_NUMBERS)}
+    if always := tuple(each for each in guardrails if each.default_on):
+        arguments["guardrails"] = always
     found, left_out = select_rerankers(document["model_list"])
     absent = absent_names(found, left_out)
     bridge = present_fallbacks(arguments, absent & {each.name for each in left_out if each.variable is not None})
@@ -119,6 +129,7 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
         ),
         unset=unset,
         redis_url=redis_url_of(redis, "router_settings"),
+        guardrails=guardrails,
     )
 
 
@@ -128,17 +139,6 @@ def _resolved_section(document: Mapping[str, Any], name: str, unset: dict[str, s
     missing = {setting: variable for setting, value in given.items() if (variable := first_unset(value)) is not None}
     unset.update({f"{name}.{setting}": variable for setting, variable in missing.items()})
     return {setting: resolved(value, name) for setting, value in given.items() if setting not in missing}
-
-
-def _refuse_guardrails(guardrails: object) -> None:
-    """Raise for a guardrail that LiteLLM would apply to every call."""
-    for each in guardrails if isinstance(guardrails, list) else ():
-        params = each.get("litellm_params") if isinstance(each, Mapping) else None
-        if isinstance(params, Mapping) and params.get("default_on"):
-            where = each.where if isinstance(each, Located) else "guardrails"
-            raise ConfigurationError(
-                f"{where}: a guardrail that is on by default is not supported; remove it, and pass guardrails to Router"
-            )
 
 
 def _with_params(entry: Located, params: Mapping[str, Any]) -> Located:

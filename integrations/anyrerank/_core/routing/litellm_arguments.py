@@ -75,7 +75,7 @@ UNUSED = frozenset(
 """Arguments of LiteLLM's `Router` that have no effect here."""
 _REFUSED: Mapping[str, str] = {
     **dict.fromkeys((*REDIS, CLUSTER), "pass state=anyrerank.state.RedisState(url) instead"),
-    "guardrail_list": "it is not supported; pass guardrails to Router instead",
+    "guardrail_list": "it is not supported; pass guardrails to Router, or write them in the section guardrails",
     **dict.fromkeys(("fallback_access_check", "fallback_budget_check"), "it is not supported; remove it"),
 }
 """What the user relies on, and why it is refused."""

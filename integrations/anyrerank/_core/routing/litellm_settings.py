@@ -64,6 +64,7 @@ _GUARDING = frozenset(
 )
 """Callbacks that decide what may be sent."""
 _REFUSED: Mapping[str, str] = {
+    "guardrails": "write each in the section guardrails, with guardrail_name and litellm_params",
     **dict.fromkeys(("banned_keywords_list", "blocked_user_list", "tag_budget_config"), "remove it"),
     **dict.fromkeys(
         ("default_internal_user_params", "default_max_internal_user_budget", "max_internal_user_budget"),
@@ -122,22 +123,14 @@ def _refuse(section: Mapping[str, Any]) -> None:
     for name in sorted(_REFUSED.keys() & section.keys()):
         if section[name]:
             raise ConfigurationError(f"litellm_settings: {name} is not supported: {_REFUSED[name]}")
-    guardrails = section.get("guardrails")
-    for each in guardrails if isinstance(guardrails, list) else ():
-        for name, settings in each.items() if isinstance(each, Mapping) else ():
-            if isinstance(settings, Mapping) and settings.get("default_on"):
-                raise ConfigurationError(
-                    f"litellm_settings: guardrails: {str(name)[:40]} is on by default, and is not supported; remove "
-                    "it, and pass guardrails to Router"
-                )
     for name, value in section.items():
         names = value if isinstance(value, list) else [value]
         guarding = [each for each in names if isinstance(each, str) and each in _GUARDING]
         if str(name).endswith("callbacks") or str(name).endswith("callback"):
             for each in guarding:
                 raise ConfigurationError(
-                    f"litellm_settings: {name}: {each} decides what may be sent, and is not supported; remove it, and "
-                    "pass guardrails to Router"
+                    f"litellm_settings: {name}: {each} decides what may be sent, and is not supported there; remove "
+                    "it, and write a guardrail in the section guardrails"
                 )
 
 

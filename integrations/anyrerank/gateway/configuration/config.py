@@ -8,11 +8,12 @@ from os import PathLike
 from typing import Any
 
 from anyrerank._core.client import Router, continue_routing
-from anyrerank._core.routing import LeftOut, Located, full_name, located, none_found, read_config
+from anyrerank._core.routing import LeftOut, Located, NamedGuardrail, full_name, located, none_found, read_config
 from anyrerank._core.runtime import environment_variable
 from anyrerank.cache import Cache, MemoryCache, RedisCache
 from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailableError
 from anyrerank.gateway.advice import for_operator
+from anyrerank.gateway.configuration.callbacks import hooks_of, without_honoured
 from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
 from anyrerank.gateway.keys import Keyring, restore
 from anyrerank.gateway.rerank import Absent, MasterKey, Open, Service, isolation_of
@@ -34,6 +35,7 @@ class GatewayConfig:
         ignored: Names of settings that have no effect.
         names: All names in the file, in its order; none without a file.
         fallbacks: For names without a deployment, the names to ask in their place.
+        guardrails: All guardrails; `router` has those that are on by default.
     """
 
     router: Mapping[str, Any] = field(repr=False)
@@ -42,6 +44,7 @@ class GatewayConfig:
     ignored: tuple[str, ...] = ()
     names: tuple[str, ...] = ()
     fallbacks: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    guardrails: tuple[NamedGuardrail, ...] = ()
 
     def with_settings(self, given: Mapping[str, str | None]) -> GatewayConfig:
         """The same configuration with other settings of the gateway, where they are given.
@@ -97,15 +100,17 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         if file.redis_url is not None:
             given["redis_url"] = file.redis_url
         settings = settings_of({**_from_environment(), **given, **file.own}, "anyrerank_settings")
+        hooks = hooks_of(file.litellm)
     except ConfigurationError as error:
         raise located(error, file.file) from None
     return GatewayConfig(
-        router={**_DEFAULTS, **file.router},
+        router={**_DEFAULTS, **file.router, **({"hooks": hooks} if hooks else {})},
         settings=settings,
         left_out=file.left_out,
-        ignored=(*file.ignored, *ignored),
+        ignored=(*without_honoured(file.ignored, file.litellm), *ignored),
         names=file.names,
         fallbacks=file.spares,
+        guardrails=file.guardrails,
     )
 
 
@@ -173,6 +178,7 @@ def service_of(
         access=keyring or (Open() if master_key is None else MasterKey(master_key)),
         absent=config.absent,
         isolation=isolation_of(router, config.settings),
+        guardrails=config.guardrails,
     )
 
 

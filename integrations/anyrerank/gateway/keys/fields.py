@@ -29,7 +29,6 @@ _RESTRICTING = frozenset(
         "auto_rotate",
         "config",
         "enforced_params",
-        "guardrails",
         "key",
         "key_type",
         "object_permission",
@@ -137,6 +136,9 @@ def columns_of_key(body: Mapping[str, Any], now: float) -> dict[str, Any]:
         columns["metadata"] = {**(given.get("metadata") or {}), **added}
         if (pinned := columns["metadata"].get("end_user")) is not None:
             checked_end_user(pinned, "metadata.end_user")  # one that is not understood would not be pinned
+        names = columns["metadata"].get("guardrails") or []
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise bad_request("guardrails must be a list of names of guardrails", "guardrails")
     return columns
 
 

@@ -58,6 +58,12 @@ class Key:
         found = self.metadata.get("end_user")
         return found if isinstance(found, str) and found else None
 
+    @property
+    def guardrails(self) -> tuple[str, ...]:
+        """Names of guardrails for all its calls."""
+        found = self.metadata.get("guardrails") or ()
+        return tuple(map(str, found if isinstance(found, list | tuple) else (found,)))
+
     def share(self, replicas: int) -> Key:
         """The same key with the share of its limits that one of several replicas has."""
         names = ("rpm_limit", "tpm_limit", "max_parallel_requests")

@@ -263,6 +263,7 @@ class Keyring:
             alias=key.key_alias or key.key_name,
             models=key.models or None,
             user=key.end_user,
+            guardrails=key.guardrails,
             account=account,
         )
         if account.budget is not None and key.max_budget is not None:

@@ -102,7 +102,7 @@ async def _fault(router: Router, name: str, payer: Caller) -> str | None:
     """What is wrong with a model, which is asked to rank a known pair; `payer` pays for it as for any other call."""
     reranker = router.as_reranker(name, ())
     try:
-        async with payer.admitted(_ASKED, {"cache": None}, reranker.options) as grant:
+        async with payer.admitted(_ASKED, {"cache": None, "guardrails": ()}, reranker.options) as grant:
             response = await reranker.arerank(_ASKED.query, _ASKED.documents, **grant.options)
             grant.settle(response)
     except RerankError as error:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from hashlib import sha256
@@ -87,6 +87,7 @@ class Caller:
         is_master: Whether it may manage keys.
         models: Names that it may use, where `*` stands for any characters; `None` for all.
         user: The end user of all its calls, whatever these say.
+        guardrails: Names of guardrails for all its calls.
         owner: What tells it from the owners of other keys.
         account: Counts what it uses, if anything does.
     """
@@ -95,6 +96,7 @@ class Caller:
     is_master: bool = False
     models: Collection[str] | None = None
     user: str | None = None
+    guardrails: Sequence[str] = ()
     owner: str = ""
     account: Account | None = None
 

@@ -7,12 +7,13 @@ import time
 import uuid
 from collections.abc import Callable, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
 from anyrerank._core.client import BaseReranker, scales_of, supported_options
+from anyrerank._core.routing import NamedGuardrail
 from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
@@ -64,6 +65,7 @@ class Exchange:
         seconds: From the first byte of the headers that was handled to the answer.
         upstream: Seconds of these that the router needed.
         dropped: Options of the request that the deployment which answered does not have.
+        guardrails: Names of the guardrails of the call.
         headers: Further headers of the answer.
     """
 
@@ -81,6 +83,7 @@ class Exchange:
     seconds: float = 0.0
     upstream: float = 0.0
     dropped: tuple[str, ...] = ()
+    guardrails: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -137,6 +140,10 @@ class RerankEndpoint:
         exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
         exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
         options = _options(asked, scope, caller, service, scales_of(reranker))
+        guardrails = service.guardrails_for((*caller.guardrails, *asked.guardrails))
+        exchange.guardrails = tuple(each.name for each in guardrails if isinstance(each, NamedGuardrail))
+        if len(guardrails) > len(service.router.options.guardrails):
+            options["guardrails"] = guardrails
         async with caller.admitted(asked, options, reranker.options) as grant:
             if is_dry_run(scope):
                 return await self._estimated(service, exchange.model, reranker, asked, options)
@@ -157,14 +164,16 @@ class RerankEndpoint:
         body = await json_object(scope, receive, max_bytes=limit, seconds=settings.body_seconds, hold=hold)
         if self._shared:
             exchange.dialect = recognised(body, self._dialect)
-        asked = exchange.dialect.read(Fields(body), scope.get("path_params", {}))
+        fields = Fields(body)
+        guardrails = fields.guardrails()
+        asked = exchange.dialect.read(fields, scope.get("path_params", {}))
         if len(asked.documents) > settings.max_documents:
             raise GatewayError(
                 kind="too_large",
                 message=f"a request may have {settings.max_documents:,} documents, got {len(asked.documents):,}",
                 param="documents",
             )
-        return asked
+        return replace(asked, guardrails=guardrails) if guardrails else asked
 
     async def _response(
         self, exchange: Exchange, call: Coroutine[Any, Any, RerankResponse], receive: Receive, grant: Grant
@@ -300,14 +309,16 @@ def _headers(exchange: Exchange) -> Mapping[str, str]:
         headers["x-anyrerank-degraded"] = "true"
     if exchange.asked is not None and exchange.asked.ignored:
         headers["x-anyrerank-ignored"] = _header_value(exchange.asked.ignored)
+    if exchange.guardrails:
+        headers["x-litellm-applied-guardrails"] = _header_value(exchange.guardrails, ",")
     if exchange.dropped:
         headers["x-anyrerank-dropped"] = _header_value(exchange.dropped)
     return headers
 
 
-def _header_value(names: tuple[str, ...]) -> str:
+def _header_value(names: tuple[str, ...], separator: str = ", ") -> str:
     """Names in a header, without those that a header cannot hold."""
-    return ", ".join(name for name in names if name.isascii() and name.isprintable())[:500]
+    return separator.join(name for name in names if name.isascii() and name.isprintable())[:500]
 
 
 def refused(exchange: Exchange, error: GatewayError) -> tuple[bytes, Mapping[str, str]]:

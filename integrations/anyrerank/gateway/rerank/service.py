@@ -8,13 +8,14 @@ from typing import Any
 
 from anyrerank import providers
 from anyrerank._core.client import BaseReranker, Router
-from anyrerank._core.routing import is_wildcard
+from anyrerank._core.routing import NamedGuardrail, is_wildcard
 from anyrerank._core.types import Scale
 from anyrerank.errors import BadRequestError
 from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.rerank.caller import Access, Caller
 from anyrerank.gateway.rerank.isolation import Isolation
 from anyrerank.gateway.settings import GatewaySettings
+from anyrerank.guardrails import Guardrail
 
 _MOST_FALLBACKS = 5
 """Each is asked in turn, and the limits of a key count the request once."""
@@ -47,6 +48,7 @@ class Service:
         access: Finds out who calls.
         absent: What is not served.
         isolation: Gives each caller a cache of its own, if the settings say so.
+        guardrails: Those that a request or a key may name.
     """
 
     router: Router
@@ -54,6 +56,7 @@ class Service:
     access: Access
     absent: Absent = field(default_factory=Absent)
     isolation: Isolation | None = None
+    guardrails: Sequence[NamedGuardrail] = ()
 
     def names(self, caller: Caller) -> list[str]:
         """The names that a caller may use, and that something answers for."""
@@ -91,6 +94,21 @@ class Service:
                 param="model",
             )
         raise GatewayError(kind="unknown_model", message=self._unknown(name, caller), param="model")
+
+    def guardrails_for(self, names: Sequence[str]) -> tuple[Guardrail, ...]:
+        """The guardrails of a call: those of the router, and those that the call names.
+
+        Raises:
+            GatewayError: There is no such guardrail.
+        """
+        always = self.router.options.guardrails
+        known = {each.name: each for each in self.guardrails}
+        for name in names:
+            if name not in known:
+                message = f"there is no guardrail {name[:80]!r}; the gateway has {', '.join(known) or 'none'}"
+                raise bad_request(message, "guardrails")
+        named = (known[name] for name in dict.fromkeys(names))
+        return (*always, *(each for each in named if each not in always))
 
     def _unknown(self, name: str | None, caller: Caller) -> str:
         may = f"this key may use {self._listed(caller)}"

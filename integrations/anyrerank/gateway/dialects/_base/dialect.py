@@ -29,6 +29,7 @@ class ParsedRequest:
         settings: Options of any call: `rank_fields` and `timeout`, and `cache` if there shall be none.
         fallbacks: Names of models to ask if this one fails; `None` for those of the configuration.
         ignored: Names of fields that mean nothing to this dialect.
+        guardrails: Names of guardrails for the call; every dialect may have them.
     """
 
     query: str = field(repr=False)
@@ -43,6 +44,7 @@ class ParsedRequest:
     settings: Mapping[str, Any] = field(default_factory=dict)
     fallbacks: Sequence[str] | None = None
     ignored: tuple[str, ...] = ()
+    guardrails: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -52,6 +52,21 @@ class Fields:
         in_metadata = isinstance(metadata, Mapping) and metadata.get("user_id") is not None
         return self.text("user") or (self.section("metadata").text("user_id") if in_metadata else None)
 
+    def guardrails(self) -> tuple[str, ...]:
+        """Names of guardrails: strings, or objects with the name as their key; in `metadata` too, as in LiteLLM."""
+        names: list[Any] = []
+        for section in (None, "metadata", "litellm_metadata"):
+            holder = self.body if section is None else self.body.get(section)
+            given = holder.get("guardrails") if isinstance(holder, Mapping) else None
+            if given is None:
+                continue
+            self.take(section or "guardrails")
+            each = given if isinstance(given, list) else [None]
+            names += [name for one in each for name in (one if isinstance(one, Mapping) else [one])]
+        if all(isinstance(name, str) for name in names):
+            return tuple(names)
+        raise bad_request("guardrails must be a list of names, or of objects with a name as their key", "guardrails")
+
     def query(self, *names: str) -> str:
         """A string, or an object with a `text`. It must be there and must not be blank."""
         value = self.take(*names)
