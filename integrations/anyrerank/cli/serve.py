@@ -197,6 +197,8 @@ def _log_with_time() -> None:
 
 def _notes(config: GatewayConfig) -> list[str]:
     """Lines about entries and settings of the file that are not used."""
+    from anyrerank.gateway.configuration import lost_telemetry
+
     notes = []
     if config.left_out:
         notes.append(f"left out: {'; '.join(map(str, config.left_out))}")
@@ -204,6 +206,8 @@ def _notes(config: GatewayConfig) -> list[str]:
         notes.append(f"{name} has no deployment left, and its fallbacks answer: {', '.join(spares)}")
     if config.ignored:
         notes.append(f"ignored settings: {', '.join(config.ignored)}")
+    if (lost := lost_telemetry(config.router.get("hooks", ()))) is not None:
+        notes.append(f"warning: {lost}")
     return notes
 
 

@@ -158,6 +158,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "guardrails by policy": ({"policy_attachments": [{"policy": "strict", "scope": "*"}]}, "policy_attachments, which"),
     "access of fallbacks": ({"router_settings": {"fallback_access_check": True}}, "fallback_access_check: it is not"),
     "a callback that guards": ({"litellm_settings": {"callbacks": ["otel", "presidio"]}}, "presidio decides"),
+    "a misspelt section": ({"guardrail": []}, "there is no section guardrail; did you mean guardrails?"),
     "Redis that is not set": (
         {"router_settings": {"redis_host": "os.environ/NOT_SET"}},
         "the environment variable NOT_SET is not set",
@@ -174,13 +175,13 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"router_settings": {"default_litellm_params": {"ssl_verify": "ca.pem", "timeout": 3}}},
         "default_litellm_params: ssl_verify would have no effect",
     ),
-    "a guardrail of the first form that is on": (
-        {"litellm_settings": {"guardrails": [{"pii": {"callbacks": ["presidio"], "default_on": True}}]}},
-        "guardrails: pii is on by default",
+    "a guardrail of the first form": (
+        {"litellm_settings": {"guardrails": [{"pii": {"callbacks": ["presidio"], "default_on": False}}]}},
+        "guardrails is not supported: write each in the section guardrails",
     ),
-    "a guardrail that is on": (
-        {"guardrails": [{"guardrail_name": "g", "litellm_params": {"guardrail": "presidio", "default_on": True}}]},
-        "a guardrail that is on by default",
+    "a guardrail of another kind": (
+        {"guardrails": [{"guardrail_name": "g", "litellm_params": {"guardrail": "aporia", "mode": "pre_call"}}]},
+        "the guardrail aporia is not supported",
     ),
 }
 
@@ -195,14 +196,13 @@ def test_what_has_no_effect_is_named_in_one_warning(tmp_path: Path, caplog: pyte
         tmp_path,
         litellm_settings={"success_callback": ["langfuse"], "telemetry": False, "turn_off_message_logging": True},
         router_settings={"enable_pre_call_checks": True, "nonsense": 1, "set_verbose": None},
-        guardrails=[{"guardrail_name": "g", "litellm_params": {"guardrail": "aporia"}}],
         files_settings=[],
     )
     Router.from_config(path)
     assert [record.getMessage() for record in caplog.records] == [
         (
             f"{path}: ignored settings: router_settings.enable_pre_call_checks, router_settings.nonsense, "
-            "litellm_settings.success_callback, litellm_settings.telemetry, files_settings, guardrails"
+            "litellm_settings.success_callback, litellm_settings.telemetry, files_settings"
         )
     ]
 

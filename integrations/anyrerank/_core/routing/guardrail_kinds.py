@@ -60,9 +60,7 @@ class Refuse:
     def __call__(self, query: str) -> str:
         """Return the text, or raise `GuardrailRaisedError`."""
         if self.mask(query) != query:
-            raise GuardrailRaisedError(
-                f"the query, or its instruction, has {self.what}, which is blocked; nothing was sent"
-            )
+            raise GuardrailRaisedError(f"the query, or its instruction, must not have {self.what}; nothing was sent")
         return query
 
 

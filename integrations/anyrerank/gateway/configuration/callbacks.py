@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from importlib import import_module
 from typing import Any
@@ -22,6 +22,17 @@ def hooks_of(litellm: Mapping[str, Any]) -> tuple[Hook, ...]:
         MissingExtraError: One of them needs a library that is not installed.
     """
     return (_opentelemetry(),) if any(_OTEL in _names(litellm.get(name)) for name in _SETTINGS) else ()
+
+
+def lost_telemetry(hooks: Sequence[Hook]) -> str | None:
+    """Why nothing is exported of what these hooks record, or `None`: that is up to an SDK in the same process."""
+    trace = import_module("opentelemetry.trace") if hooks else None
+    if trace is None or not isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        return None
+    return (
+        "callbacks: otel: no OpenTelemetry SDK is set up in this process, so nothing is exported: start it with "
+        "opentelemetry-instrument"
+    )
 
 
 def without_honoured(ignored: Iterable[str], litellm: Mapping[str, Any]) -> tuple[str, ...]:
