@@ -143,7 +143,6 @@ def test_key_sees_itself_and_no_other(gateway: Running) -> None:
         {"team_id": "t"},
         {"expires": "2020-01-01"},
         {"allowed_routes": ["/rerank"]},
-        {"guardrails": ["pii"]},
         {"permissions": {"a": True}},
         {"model_rpm_limit": {"rerank": 1}},
         {"aliases": {"a": "b"}},

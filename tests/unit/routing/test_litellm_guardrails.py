@@ -230,7 +230,9 @@ def test_guardrail_without_default_on_is_for_a_gateway(tmp_path: Path, caplog: p
 def test_guardrails_of_an_argument_replace_those_of_the_file(tmp_path: Path) -> None:
     rules = content_filter(blocked_words=[{"keyword": "nightjar", "action": "BLOCK"}])
     wire = Wire()
-    router(tmp_path, rules, guardrails=[str.upper], http_client=wire.client(asynchronous=False)).rerank("r", "nightjar", DOCUMENTS)
+    router(tmp_path, rules, guardrails=[str.upper], http_client=wire.client(asynchronous=False)).rerank(
+        "r", "nightjar", DOCUMENTS
+    )
     assert json.loads(wire.requests[0].content)["query"] == "NIGHTJAR"
 
 
@@ -262,7 +264,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "a misspelt name": ({"guardrails_name": "g", "guardrail_name": "g", "litellm_params": {}}, "did you mean"),
     "default_on that is a string": (content_filter(default_on="yes"), "default_on must be true or false"),
     "a variable that is not set": (entry(guardrail="os.environ/NOT_SET"), "variable NOT_SET is not set"),
-    "Presidio without kinds": (entry(guardrail="presidio"), f"got none; those that work are {', '.join(sorted(KINDS))}"),
+    "Presidio without kinds": (
+        entry(guardrail="presidio"),
+        f"got none; those that work are {', '.join(sorted(KINDS))}",
+    ),
     "a kind that is not found": (
         entry(guardrail="presidio", pii_entities_config={"PERSON": "MASK", "CREDIT_CARD": "MASK"}),
         "got PERSON; those that work are",
@@ -335,7 +340,9 @@ def test_wrong_guardrail_is_one_error_with_its_line(tmp_path: Path, guardrail: A
     with pytest.raises(ConfigurationError) as caught:
         router(tmp_path, guardrail)
     assert message in caught.value.message
-    assert caught.value.message.startswith(f"{tmp_path / 'config.yaml'}{', line ' if guardrail != 'presidio' else ': '}")
+    assert caught.value.message.startswith(
+        f"{tmp_path / 'config.yaml'}{', line ' if guardrail != 'presidio' else ': '}"
+    )
     assert not leaks(caught.value, ["nightjar", "recognizers.json"])
 
 
