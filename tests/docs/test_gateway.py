@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import re
+import sys
+from pathlib import Path
 
 import pytest
 from tests.support.pages import ROOT
 
+from anyrerank._core.routing import read_config
+from anyrerank._core.routing.guardrail_kinds import BUILT, PREBUILT
 from anyrerank.gateway import GatewaySettings
 from anyrerank.gateway.dialects import dialects
+from anyrerank.guardrails import KINDS
 
 PAGE = (ROOT / "docs" / "gateway.md").read_text(encoding="utf-8")
 
@@ -45,6 +50,22 @@ def _shown(default: object) -> str:
     if isinstance(default, int | float):
         return f"{default:,g}"
     return {"None": "", "{}": "{}", "()": "[]"}.get(str(default), str(default))
+
+
+def test_what_works_of_each_guardrail_is_listed() -> None:
+    listed = {kind.strip("`"): works for kind, works in rows("`guardrail`")}
+    assert listed.keys() == {*BUILT, "module.name"}
+    for names, works in ((KINDS, listed["presidio"]), (PREBUILT, listed["litellm_content_filter"])):
+        assert ", ".join(f"`{name}`" for name in sorted(names)) in works
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="Presidio does not support Python 3.14 yet")
+def test_configuration_of_the_guardrails_is_valid(tmp_path: Path) -> None:
+    (text,) = re.findall(r"^```yaml\n(guardrails:\n.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    file = tmp_path / "config.yaml"
+    file.write_text(f"model_list: [{{model_name: m, litellm_params: {{model: local/lexical}}}}]\n{text}")
+    config = read_config(file)
+    assert [each.default_on for each in config.guardrails] == [True, False, False]
 
 
 @pytest.mark.parametrize(("client", "base", "path"), rows("client"), ids=lambda cell: cell[:40])

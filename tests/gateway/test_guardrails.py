@@ -22,7 +22,11 @@ from anyrerank.gateway.configuration import config_of_file, service_of
 from anyrerank.gateway.keys import Keyring
 from anyrerank.testing import StubServer
 
-ASK: dict[str, Any] = {"model": "rerank", "query": "Which planet is red?", "documents": ["Venus", "Mars is the red planet"]}
+ASK: dict[str, Any] = {
+    "model": "rerank",
+    "query": "Which planet is red?",
+    "documents": ["Venus", "Mars is the red planet"],
+}
 
 
 def content_filter(name: str, *, default_on: bool = False, **words: str) -> dict[str, Any]:

@@ -108,6 +108,22 @@ def test_check_of_a_file_lists_entries_that_stand_for_many_models(tmp_path: Path
     assert [word in result.stdout for word in ("any/*", "voyage/*", "given", KEY)] == [True, True, True, False]
 
 
+def test_check_of_a_file_lists_its_guardrails(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    params = {"guardrail": "anyrerank.guardrails.DenyList", "mode": "pre_call", "terms": ["nightjar"]}
+    guardrails = [
+        {"guardrail_name": "always", "litellm_params": {**params, "default_on": True}},
+        {"guardrail_name": "named", "litellm_params": params},
+    ]
+    models = [{"model_name": "m", "litellm_params": {"model": "local/lexical"}}]
+    path.write_text(json.dumps({"model_list": models, "guardrails": guardrails}), encoding="utf-8")
+    result = run("check", str(path), columns=200)
+    assert result.exit_code == 0
+    assert "guardrail always (anyrerank.guardrails.DenyList) checks every call\n" in result.stdout
+    assert "guardrail named (anyrerank.guardrails.DenyList) checks calls that name it\n" in result.stdout
+    assert "ignored" not in result.stdout
+
+
 def test_check_of_a_file_refuses_the_options_of_one_model(tmp_path: Path) -> None:
     path = file_of(tmp_path, {"model": "local/lexical"})
     assert "api_key cannot be given with a file" in error_of(run("check", path, "--api-key", KEY))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 from pathlib import Path
 
@@ -40,6 +41,15 @@ def test_model_that_cannot_be_called_is_named_with_the_reason() -> None:
     assert first.startswith("warning: best (cohere/rerank-v3.5) cannot be called: no API key for Cohere")
     assert second.startswith("warning: rerank-2.5 (voyage/rerank-2.5) cannot be called: no API key for Voyage")
     assert result.stdout == "stopped\n"
+
+
+def test_telemetry_that_goes_nowhere_is_pointed_out(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    models = [{"model_name": "m", "litellm_params": {"model": "local/lexical"}}]
+    file.write_text(json.dumps({"model_list": models, "litellm_settings": {"callbacks": ["otel"]}}), encoding="utf-8")
+    result = run("serve", "--port", "0", "--config", str(file))
+    assert result.exit_code == 0, result.output
+    assert result.stderr.startswith("warning: callbacks: otel: no OpenTelemetry SDK is set up in this process")
 
 
 def test_port_in_use_is_named_once() -> None:

@@ -146,11 +146,11 @@ class Router(KeepsConnections):
     def from_config(cls, path: str | PathLike[str], **arguments: Any) -> Self:
         """The router that a file of LiteLLM's describes. Reading YAML needs `pip install 'anyrerank[config]'`.
 
-        It reads `model_list`, `router_settings`, and of `litellm_settings` the retries, timeouts, fallbacks, budgets,
-        certificates and a cache in memory; `os.environ/NAME` is resolved. With a `redis_url` or `redis_host`, processes
-        that read the same file share rate limits, cooldowns and budgets. One warning names the models
-        that are left out, because they are not for reranking or a variable is not set, another the settings that have
-        no effect.
+        It reads `model_list`, `router_settings`, of `litellm_settings` the retries, timeouts, fallbacks, budgets,
+        certificates and a cache, and of `guardrails` those with `default_on`; `os.environ/NAME` is resolved. With a
+        `redis_url` or `redis_host`, processes that read the same file share rate limits, cooldowns and budgets. One
+        warning names the models that are left out, because they are not for reranking or a variable is not set, another
+        the settings that have no effect.
 
         Args:
             path: A YAML file.
