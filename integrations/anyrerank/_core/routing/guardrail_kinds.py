@@ -21,20 +21,20 @@ _PRESIDIO_UNUSED = frozenset(
 _SCOPES = ("presidio_filter_scope", "presidio_run_on")
 
 _CARDS = {
-    "amex": r"\b3[47]\d{2}[ -]?\d{6}[ -]?\d{5}\b",
-    "discover": r"\b6(?:011|5\d{2})(?:[ -]?\d{4}){3}\b",
-    "mastercard": r"\b5[1-5]\d{2}(?:[ -]?\d{4}){3}\b",
-    "visa": r"\b4\d{3}(?:[ -]?\d{4}){3}\b",
+    "amex": r"\b3[47]\d{2}[\s-]?\d{6}[\s-]?\d{5}\b",
+    "discover": r"\b6(?:011|5\d{2})(?:[\s-]?\d{4}){3}\b",
+    "mastercard": r"\b5[1-5]\d{2}(?:[\s-]?\d{4}){3}\b",
+    "visa": r"\b4\d{3}(?:[\s-]?\d{4}){3}\b",
 }
 PREBUILT: Mapping[str, str] = {
     **_CARDS,
     "aws_access_key": r"\bAKIA[0-9A-Z]{16}\b",
     "credit_card": "|".join(_CARDS.values()),
-    "email": r"(?<![\w.%+-])[\w.%+-]+@(?:[a-z0-9-]+\.)+[a-z]{2,}",
+    "email": r"(?<![\w.%+-])[\w.%+-]+@[a-z0-9.-]+\.[a-z]{2,}",
     "github_token": r"\bgh[ps]_[a-z0-9]{36}\b",
     "iban": r"\b[A-Z]{2}\d{2}[A-Z0-9]{11,30}\b",
-    "ipv4": r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)\b",
-    "us_phone": r"(?<!\d)(?:\+?1[ .-]?)?\(?\d{3}\)?[ .-]?\d{3}[ .-]?\d{4}\b",
+    "ipv4": r"\b(?:(?:25[0-5]|2[0-4]\d|[01]?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|[01]?\d?\d)\b",
+    "us_phone": r"(?<!\d)(?:\+?1[\s.-]?)?\(?\d{3}\)?[\s.-]?\d{3}[\s.-]?\d{4}\b",
     "us_ssn": r"\b\d{3}-\d{2}-\d{4}\b",
 }
 """Patterns of the content filter by name. The time that they take grows with the query, not with its square."""

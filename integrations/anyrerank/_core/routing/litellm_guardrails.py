@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from importlib import import_module
 from typing import Any, ClassVar
 
 from anyrerank._core.engine import shown
 from anyrerank._core.routing.entries import Located
-from anyrerank._core.routing.guardrail_kinds import BUILT
+from anyrerank._core.routing.guardrail_kinds import BUILT, Build
 from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.runtime import resolved
 from anyrerank.errors import ConfigurationError, MissingExtraError
@@ -83,14 +84,15 @@ def _guardrail(entry: object, where: str) -> NamedGuardrail:
     if not isinstance(entry, Mapping) or not isinstance(name, str) or not name or not isinstance(given, Mapping):
         raise ConfigurationError("a guardrail must be a mapping with guardrail_name and litellm_params")
     refuse_misspelt("a guardrail", entry, _ENTRY)
+    kind = resolved(given.get("guardrail"), where)
+    build = _build_of(kind)  # first: no variable makes a kind work that is not supported
     params = resolved(given, where)
     default_on = params.get("default_on") or False
     if not isinstance(default_on, bool):
         raise ConfigurationError(f"default_on must be true or false, got {shown(default_on)}")
     _check_mode(params.get("mode"))
-    kind = params.get("guardrail")
     own = {setting: value for setting, value in params.items() if setting not in _OF_ANY_KIND}
-    return NamedGuardrail(name, str(kind), default_on, _steps(kind, own))
+    return NamedGuardrail(name, str(kind), default_on, build(own))
 
 
 def _check_mode(mode: object) -> None:
@@ -101,19 +103,20 @@ def _check_mode(mode: object) -> None:
         )
 
 
-def _steps(kind: object, params: Mapping[str, Any]) -> tuple[Guardrail, ...]:
+def _build_of(kind: object) -> Build:
+    """What makes guardrails of a kind from their parameters."""
     if isinstance(kind, str) and kind in BUILT:
-        return BUILT[kind](params)
+        return BUILT[kind]
     module, _, attribute = kind.rpartition(".") if isinstance(kind, str) else ("", "", "")
     if all(map(str.isidentifier, (*module.split("."), attribute))):
-        return (_of_path(module, attribute, params),)
+        return partial(_of_path, module, attribute)
     raise ConfigurationError(
         f"the guardrail {str(kind)[:60]} is not supported; those that work are {', '.join(sorted(BUILT))}, and the "
         "path module.name of a Python function that takes the query and returns it"
     )
 
 
-def _of_path(module: str, attribute: str, params: Mapping[str, Any]) -> Guardrail:
+def _of_path(module: str, attribute: str, params: Mapping[str, Any]) -> tuple[Guardrail, ...]:
     """A function, or an object of a class that is made with the other parameters, in an installed module.
 
     No file is run because it is next to the configuration: that would make a folder with a configuration a program.
@@ -138,8 +141,7 @@ def _of_path(module: str, attribute: str, params: Mapping[str, Any]) -> Guardrai
         raise ConfigurationError(f"{path} is not a class, and takes no {', '.join(sorted(map(str, params)))}")
     if not callable(found):
         raise ConfigurationError(f"{path} must be a function that takes the query and returns it")
-    guardrail: Guardrail = found
-    return guardrail
+    return (found,)
 
 
 def _made(path: str, kind: type, params: Mapping[str, Any]) -> Any:
