@@ -5,6 +5,7 @@
       +-- PermissionDeniedError        the key does not allow this, or there is no credit left
       +-- NotFoundError                no such model or path
       +-- BadRequestError              the call is wrong; sending it again will not help
+      |     +-- InvalidArgumentError   an argument of a framework adapter is wrong; also a ValueError
       +-- RateLimitError               too many requests, or a quota is used up
       |     +-- LimitReachedError      by a `Limit`, it would be sent too late; nothing was sent
       +-- APITimeoutError              no answer within `timeout`
@@ -118,6 +119,13 @@ class NotFoundError(RerankError):
 
 class BadRequestError(RerankError):
     """The call is wrong (400, 405, 409, 412, 413, 415, 422), or was refused before anything was sent."""
+
+
+class InvalidArgumentError(BadRequestError, ValueError):
+    """A field or an argument of a framework adapter is wrong or missing; nothing was sent.
+
+    It is also a `ValueError`, the class that the frameworks raise.
+    """
 
 
 class RateLimitError(RerankError):

@@ -26,13 +26,15 @@ class CallEvent:
         model_group: The name that a router was asked for; `None` without a router.
         query: The query that the guardrails returned; empty if they, or the check of the query, refused it.
         documents: The documents of the call.
+        ids: The id of each document in LangChain, LlamaIndex or Haystack; empty without one of these.
         top_n: The `top_n` of the call.
         user, metadata: End user and tags of the call.
         started: Start of the call, in seconds since the epoch.
         seconds: Duration of the call, including retries and waits.
         attempts: Every attempt to send a request.
         response: The response, or `None`.
-        error: The exception that the call raised, or `None`. It may be an `asyncio.CancelledError`.
+        error: The exception that the call raised, or would have raised without `on_error="passthrough"`, or `None`. It
+            may be an `asyncio.CancelledError`.
     """
 
     provider: str
@@ -40,6 +42,7 @@ class CallEvent:
     model_group: str | None = None
     query: str = field(repr=False)
     documents: Sequence[Document] = field(repr=False)
+    ids: Sequence[str | None] = field(default=(), repr=False)
     top_n: int | None
     user: str | None
     metadata: Mapping[str, Any]
@@ -82,7 +85,9 @@ def _level(error: BaseException | None) -> int:
 
 @dataclass(frozen=True, slots=True)
 class LogCalls:
-    """Logs each call, failed calls as warnings and others at INFO; `record.anyrerank` is a mapping of the details.
+    """Logs each call, failed and degraded calls as warnings and others at INFO.
+
+    `record.anyrerank` is a mapping of the details.
 
     Without this hook, the logger `anyrerank` does the same, without query and documents.
 
@@ -99,22 +104,31 @@ class LogCalls:
             details |= {"query": event.query, "texts": list(event.documents)}
         _log.log(
             _level(event.error),
-            "rerank %s/%s: %d documents, %.3f s, %d attempts%s",
+            "rerank %s/%s: %d documents, %.3f s, %d attempts%s%s",
             event.provider,
             event.model,
             len(event.documents),
             event.seconds,
             len(event.attempts),
-            _reason(event.error),
+            _fallback(event),
+            _reason(event),
             extra={"anyrerank": details},
         )
 
 
-def _reason(error: BaseException | None) -> str:
+def _fallback(event: CallEvent) -> str:
+    """Which model answered, if not the one that was asked first."""
+    answered_by = event.response and event.response.answered_by
+    return "" if answered_by in (None, f"{event.provider}/{event.model}") else f", answered by {answered_by}"
+
+
+def _reason(event: CallEvent) -> str:
     """The end of a log line: the class of the error; if it is ours, also its message, status and request id."""
+    error = event.error
     if error is None:
         return ""
-    return f", {type(error).__name__}" + (f": {error}" if _is_loggable(error) else "")
+    replaced = ", reranking failed; returning the incoming order: " if event.response else ", "
+    return replaced + type(error).__name__ + (f": {error}" if _is_loggable(error) else "")
 
 
 def _is_loggable(error: BaseException | None) -> TypeGuard[RerankError]:
@@ -140,7 +154,7 @@ def summary(event: CallEvent) -> dict[str, Any]:
         "error": None if error is None else type(error).__name__,
         "message": ours.message if ours else None,
         "status": ours.status_code if ours else None,
-        "answered_by": f"{response.provider}/{response.model}" if response else None,
+        "answered_by": response and response.answered_by,
         "results": len(response.ranking) if response else None,
         "request_id": response.request_id if response else ours and ours.request_id,
         "search_units": billed.search_units if billed else None,

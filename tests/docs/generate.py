@@ -40,6 +40,7 @@ ADVICE: Mapping[str, str] = {
     "another dialect. A list that is incomplete is never passed on.",
     "ConfigurationError": "Correct the name, URL or file that the message names.",
     "MissingExtraError": "Run the `pip install` in the message.",
+    "InvalidArgumentError": "Correct the field or argument that the message names.",
     "LimitReachedError": "Try again after `retry_after` seconds, send less, or pass a longer `timeout`.",
     "UnknownPriceError": "Give the price as `input_cost_per_query` or `input_cost_per_token`, or a file as `prices`.",
     "GuardrailRaisedError": "Tell the user that the query was refused. The message does not repeat the query.",

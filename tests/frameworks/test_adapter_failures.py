@@ -7,9 +7,11 @@ import logging
 import time
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import pytest
-from tests.support.frameworks import FACES, LOCAL, NVIDIA, Face, Wire, in_turn, refusing, well
+from llama_index.core.schema import MetadataMode
+from tests.support.frameworks import COHERE, FACES, LOCAL, NVIDIA, Face, Wire, in_turn, refusing, well
 from tests.support.harness import KEY
 from tests.support.loopback import MAX_WAIT
 
@@ -66,6 +68,19 @@ def test_passthrough_returns_the_incoming_order(face: Face, caplog: pytest.LogCa
     assert found == [("c 0.3", None), ("a 0.9", None)]
     (record,) = caplog.records
     assert "InternalServerError" in record.getMessage()
+
+
+@pytest.mark.parametrize(("model_key", "expected"), [(None, [{}, {}, {}]), ("by", [COHERE, "cohere/spare", None])])
+def test_metadata_has_the_model_that_answered_if_asked(face: Face, model_key: str | None, expected: list[Any]) -> None:
+    """Of an answer, of a fallback, and of nothing; that of an earlier rerank is replaced."""
+    items, found = [face.item("a 0.9", tag=1)], []
+    for answers in ([well], [refusing(401), well], [refusing(401)]):
+        options = {"fallbacks": ["cohere/spare"], "on_error": "passthrough", "model_key": model_key}
+        items = face.rerank(face.make(Wire(in_turn(*answers)), **options), items)
+        found.append(items[0].metadata.get("by", {}))
+        if face.framework == "llama_index":
+            assert items[0].node.get_content(MetadataMode.LLM) == "tag: 1\n\na 0.9"
+    assert found == expected
 
 
 @pytest.mark.parametrize("face", FACES, ids=str)

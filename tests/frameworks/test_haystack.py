@@ -151,6 +151,12 @@ def test_input_is_not_changed_and_everything_is_kept(face: Face, wire: Wire) -> 
     assert {type(each.score) for each in found} == {float}
 
 
+def test_metadata_has_the_model_that_answered_if_asked(face: Face, wire: Wire) -> None:
+    items = [Document(content="a 0.9")]
+    assert face.rerank(face.make(wire), items)[0].meta == {}
+    assert face.rerank(face.make(wire, model_key="by"), items)[0].meta == {"by": "cohere/rerank-v3.5"}
+
+
 def test_rank_fields_and_text_fn_choose_what_is_ranked(face: Face, wire: Wire) -> None:
     items = [Document(content="body", meta={"title": "first 0.1"}), Document(content="p", meta={"title": "second 0.2"})]
     assert [each.content for each in face.rerank(face.make(wire, rank_fields=["title"]), items)] == ["p", "body"]

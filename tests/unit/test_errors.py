@@ -17,6 +17,7 @@ from anyrerank.errors import (
     FallbackError,
     GuardrailRaisedError,
     InternalServerError,
+    InvalidArgumentError,
     LimitReachedError,
     MissingExtraError,
     NotFoundError,
@@ -35,6 +36,7 @@ CLASSES = [
     PermissionDeniedError,
     NotFoundError,
     BadRequestError,
+    InvalidArgumentError,
     RateLimitError,
     LimitReachedError,
     APITimeoutError,
@@ -96,7 +98,9 @@ def test_status_has_its_class(kind: type[RerankError], statuses: list[int]) -> N
 
 @pytest.mark.parametrize("kind", CLASSES)
 def test_error_before_anything_is_sent_fails_over_unless_it_is_the_fault_of_the_caller(kind: type[RerankError]) -> None:
-    assert kind("failed").should_fail_over is (kind not in {BadRequestError, GuardrailRaisedError})
+    assert kind("failed").should_fail_over is (
+        kind not in {BadRequestError, InvalidArgumentError, GuardrailRaisedError}
+    )
 
 
 @pytest.mark.parametrize("details", [{"status_code": 400}, {"status_code": 422}, {"too_large": True}], ids=str)

@@ -12,8 +12,9 @@ import pytest
 from tests.support.frameworks import FACES, Face, Wire
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 
-from anyrerank import BadRequestError, GuardrailRaisedError, RateLimitError, Reranker, RerankError
+from anyrerank import BadRequestError, FallbackError, GuardrailRaisedError, RateLimitError, Reranker, RerankError
 from anyrerank.hooks import CallEvent, LogCalls
+from anyrerank.testing import fake_provider
 
 ROWS = [
     {"index": 1, "relevance_score": 0.9},
@@ -113,6 +114,78 @@ def test_adapter_has_hooks(face: Face) -> None:
 def test_hooks_that_are_no_list_of_functions_are_refused(value: Any) -> None:
     with pytest.raises(BadRequestError, match="hooks must be a list of plain"):
         Reranker("local/lexical", hooks=value)
+
+
+def failing_over(mode: Mode, **options: Any) -> tuple[Reranker, list[CallEvent]]:
+    """A model whose rate limit is reached, with a fallback that answers."""
+    events: list[CallEvent] = []
+    limited = fake_provider()
+    limited.fail(RateLimitError("wait", status_code=429, retry_after=600))
+    spare = Reranker("fake/spare", custom_llm_provider=fake_provider())
+    made = mode.reranker(
+        "fake/first", custom_llm_provider=limited, fallbacks=[spare], hooks=[events.append], max_retries=0, **options
+    )
+    return made, events
+
+
+def test_model_that_is_skipped_while_it_cools_down_is_the_one_that_was_asked_first(
+    mode: Mode, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "anyrerank")
+    reranker, events = failing_over(mode)
+    for _ in range(3):
+        mode.rerank(reranker, QUERY, DOCUMENTS)
+    assert [(event.provider, event.model) for event in events] == [("fake", "first")] * 3
+    assert [event.response and event.response.answered_by for event in events] == ["fake/spare"] * 3
+    assert [len(event.attempts) for event in events] == [2, 1, 1]
+    calls = [record for record in caplog.records if record.getMessage().startswith("rerank ")]
+    assert [record.getMessage().partition(" attempts")[2] for record in calls] == [", answered by fake/spare"] * 3
+    known = calls[1].anyrerank  # type: ignore[attr-defined]
+    assert (known["model"], known["answered_by"]) == ("first", "fake/spare")
+    warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
+    answered = "fake/spare answered as a fallback for fake/first: fake/first: RateLimitError"
+    skipped = f"{answered}: all deployments of fake/first are cooling down or rate limited"
+    assert [text.partition("; the first one")[0] for text in warnings] == [
+        "fake/first starts to cool down: RateLimitError: wait",
+        f"{answered} 429: wait",
+        skipped,
+    ]
+
+
+def test_hook_gets_the_error_of_a_degraded_call(mode: Mode, caplog: pytest.LogCaptureFixture) -> None:
+    (event,) = events_of(mode, [LIMITED], on_error="passthrough")
+    assert event.response is not None
+    assert (event.response.degraded, event.response.answered_by) == (True, None)
+    assert isinstance(event.error, RateLimitError)
+    assert [attempt.status for attempt in event.error.attempts] == [429]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    expected = (
+        "1 attempts, reranking failed; returning the incoming order: RateLimitError: Cohere answered 429: slow down"
+    )
+    assert expected in record.getMessage()
+    known = record.anyrerank  # type: ignore[attr-defined]
+    assert (known["degraded"], known["error"], known["status"]) == (True, "RateLimitError", 429)
+    assert "answered_by" not in known
+
+
+def test_degraded_call_that_sent_nothing_is_one_to_the_first_model(mode: Mode) -> None:
+    events: list[CallEvent] = []
+    options: Any = {"on_error": "passthrough", "hooks": [events.append], "api_key": None}
+    response = mode.rerank(mode.reranker(fallbacks=["jina_ai/m", "voyage/rerank-2.5"], **options), QUERY, DOCUMENTS)
+    (event,) = events
+    assert (event.provider, event.model, event.attempts) == ("cohere", "rerank-v3.5", ())
+    assert (response.provider, response.model, response.answered_by) == ("cohere", "rerank-v3.5", None)
+    assert isinstance(event.error, FallbackError)
+
+
+@pytest.mark.parametrize("face", FACES, ids=str)
+def test_adapter_passes_the_ids_of_documents(face: Face) -> None:
+    events: list[CallEvent] = []
+    items = [face.item("a 0.5"), face.item("b 0.9")]
+    face.rerank(face.make(Wire(), hooks=[events.append]), items)
+    (event,) = events
+    assert list(event.ids) == [item.id if face.framework == "langchain" else item.node.node_id for item in items]
 
 
 # The logger

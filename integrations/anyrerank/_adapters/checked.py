@@ -5,15 +5,11 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from anyrerank._core.engine import problem, unknown_option
-from anyrerank.errors import BadRequestError
-
-
-class WrongFieldError(BadRequestError, ValueError):
-    """A field is wrong; pydantic's own errors are `ValueError`s too."""
+from anyrerank.errors import InvalidArgumentError
 
 
 class CheckedModel(BaseModel):
-    """A model that raises `BadRequestError` for a wrong field, not a `ValidationError`."""
+    """A model that raises `InvalidArgumentError` for a wrong field, not a `ValidationError`."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -21,12 +17,12 @@ class CheckedModel(BaseModel):
         try:
             super().__init__(**fields)
         except ValidationError as error:
-            raise WrongFieldError(problem(error, type(self), fields)) from None
+            raise InvalidArgumentError(problem(error, type(self), fields)) from None
 
     def __setattr__(self, name: str, value: Any) -> None:
         try:
             super().__setattr__(name, value)
         except ValidationError as error:
-            raise WrongFieldError(problem(error, type(self), {name: value})) from None
+            raise InvalidArgumentError(problem(error, type(self), {name: value})) from None
         except ValueError:
-            raise WrongFieldError(unknown_option(name, type(self), type(self).model_fields)) from None
+            raise InvalidArgumentError(unknown_option(name, type(self), type(self).model_fields)) from None

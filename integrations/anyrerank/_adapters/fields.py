@@ -9,11 +9,11 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, WithJsonSchema, 
 from pydantic.json_schema import SkipJsonSchema
 from typing_extensions import Self
 
-from anyrerank._adapters.checked import CheckedModel, WrongFieldError
+from anyrerank._adapters.checked import CheckedModel
 from anyrerank._adapters.secrets import check_query_string, has_login
 from anyrerank._core.client import BaseReranker, Reranker, Router, attributes
 from anyrerank._core.engine import Fuse, RerankerOptions, provider_class, two_values, unknown_option, without_aliases
-from anyrerank.errors import ConfigurationError, RerankError
+from anyrerank.errors import ConfigurationError, InvalidArgumentError, RerankError
 from anyrerank.providers import Provider
 
 _TEXT = {"anyOf": [{"type": "string"}, {"type": "null"}]}
@@ -52,6 +52,11 @@ class RerankFields(RerankerOptions, CheckedModel):
     """
     keep_retrieval_score: bool = False
     """Keep the incoming score in the metadata, as `retrieval_score`."""
+    model_key: str | None = None
+    """Key in the metadata for the `provider/model` that ranked the documents; by default it is not stored.
+
+    After a fallback it is the model that answered; with `degraded` results it is `None`.
+    """
     reranker: Annotated[BaseReranker | Router | None, SkipJsonSchema()] = Field(default=None, exclude=True)
     """A `Reranker` or `Router` to use, instead of a model and its options. It is never closed here."""
 
@@ -80,7 +85,7 @@ class RerankFields(RerankerOptions, CheckedModel):
         known = cls.model_fields.keys() | kind.options | kind.settings.keys()
         for name in plain.keys() - cls.model_fields.keys():
             if name not in known:
-                raise WrongFieldError(unknown_option(name, cls, known))
+                raise InvalidArgumentError(unknown_option(name, cls, known))
             where = "credentials" if name in secret else "options"
             plain[where] = {**(plain.get(where) or {}), name: plain.pop(name)}
         return plain
@@ -88,16 +93,18 @@ class RerankFields(RerankerOptions, CheckedModel):
     def _check(self) -> None:
         """Refuse fields that contradict each other, and secrets that a dump would show."""
         if (self.model is None) == (self.reranker is None) and not isinstance(self.reranker, Router):
-            raise WrongFieldError("pass either model='provider/model' or reranker=Reranker(...)")
+            raise InvalidArgumentError("pass either model='provider/model' or reranker=Reranker(...)")
         if self.reranker is not None and (others := self._set_with_reranker()):
-            raise WrongFieldError(f"{', '.join(others)} cannot be set with reranker=: set it where that is made")
+            raise InvalidArgumentError(f"{', '.join(others)} cannot be set with reranker=: set it where that is made")
         for where in ("options", "credentials"):
             if fields := sorted((getattr(self, where) or {}).keys() & self._fields_alone()):
-                raise WrongFieldError(f"{where} must not hold {', '.join(fields)}: pass it by its own name")
+                raise InvalidArgumentError(f"{where} must not hold {', '.join(fields)}: pass it by its own name")
         if secret := self._secret_options():
-            raise WrongFieldError(f"options must not hold {', '.join(secret)}, as dumps show them: use credentials")
+            raise InvalidArgumentError(
+                f"options must not hold {', '.join(secret)}, as dumps show them: use credentials"
+            )
         if has_login(self.api_base):
-            raise WrongFieldError(
+            raise InvalidArgumentError(
                 "api_base must not hold a login, as dumps show it: use an Authorization header in headers"
             )
 
@@ -134,7 +141,7 @@ class RerankFields(RerankerOptions, CheckedModel):
     def _set_with_reranker(self) -> list[str]:
         """The fields that belong to the reranker itself, if they differ from their defaults."""
         fields = RerankFields.model_fields
-        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score", "user", "metadata"}
+        allowed = {"reranker", "top_n", "fuse", "keep_retrieval_score", "model_key", "user", "metadata"}
         allowed |= {"model"} if isinstance(self.reranker, Router) else set()
         candidates = self.model_fields_set & fields.keys() - allowed
         return sorted(name for name in candidates if getattr(self, name) != fields[name].default)
@@ -254,5 +261,6 @@ class RerankFields(RerankerOptions, CheckedModel):
         return {**state, "__dict__": fields, "__pydantic_private__": {"_made": None}}
 
 
-_NOT_ARGUMENTS = frozenset({"reranker", "keep_retrieval_score", "fuse", "options", "credentials", "provider"})
-_FIELDS = itemgetter(*RerankFields.model_fields.keys() - {"reranker", "keep_retrieval_score", "fuse"})
+_OF_THE_ADAPTER = frozenset({"reranker", "keep_retrieval_score", "model_key", "fuse"})
+_NOT_ARGUMENTS = _OF_THE_ADAPTER | {"options", "credentials", "provider"}
+_FIELDS = itemgetter(*RerankFields.model_fields.keys() - _OF_THE_ADAPTER)

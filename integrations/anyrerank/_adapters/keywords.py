@@ -19,4 +19,5 @@ class AdapterKeywords(RerankerKeywords, total=False):
     custom_llm_provider: str | type[Provider] | None
     credentials: Mapping[str, Any] | None
     keep_retrieval_score: bool
+    model_key: str | None
     reranker: BaseReranker | Router | None

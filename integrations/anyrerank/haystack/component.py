@@ -50,8 +50,8 @@ class AnyRerank:
                 read at each call.
             top_k: How many documents to return; by default all.
             text_fn: Returns the text to rank for a document; by default its content.
-            options: Options of `anyrerank.Reranker`, and `keep_retrieval_score`, `reranker`, `credentials` and
-                `options` as in `anyrerank.langchain.AnyRerank`.
+            options: Options of `anyrerank.Reranker`, and `keep_retrieval_score`, `model_key`, `reranker`,
+                `credentials` and `options` as in `anyrerank.langchain.AnyRerank`.
 
         Raises:
             BadRequestError: Unknown option, or a value that an option cannot have.

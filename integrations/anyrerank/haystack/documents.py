@@ -54,13 +54,18 @@ def _with_image(document: HaystackDocument) -> Document:
 
 
 def scored(
-    documents: Sequence[HaystackDocument], response: RerankResponse, *, keep_retrieval_score: bool
+    documents: Sequence[HaystackDocument],
+    response: RerankResponse,
+    *,
+    keep_retrieval_score: bool,
+    model_key: str | None,
 ) -> list[HaystackDocument]:
     """Copies of the documents in the order of the results, each with its score."""
+    model = {} if model_key is None else {model_key: response.answered_by}
     found, spans = [], response.ranking.spans
     for index, score in response.ranking.pairs():
         document = documents[index]
-        meta = {**document.meta}
+        meta = {**document.meta, **model}
         if keep_retrieval_score and document.score is not None:
             meta.setdefault("retrieval_score", document.score)
         if index in spans:

@@ -58,8 +58,8 @@ class Ranking(RerankFields):
                 texts_of, text_fn=self.text_fn, rank_fields=call.options.rank_fields, images=core.accepts_images
             )
             try:
-                add_documents(core, call, texts(documents))
+                add_documents(core, call, texts(documents), [document.id for document in documents])
             except RerankError as error:
                 call.refuse(error)
         response = yield from completed(core, call)
-        return scored(documents, response, keep_retrieval_score=self.keep_retrieval_score)
+        return scored(documents, response, keep_retrieval_score=self.keep_retrieval_score, model_key=self.model_key)

@@ -152,7 +152,12 @@ class AnyRerank(RerankFields, Serializable, BaseDocumentCompressor):
         texts = partial(
             texts_of, text_fn=self.text_fn, rank_fields=call.options.rank_fields, images=core.accepts_images
         )
-        results = partial(scored, key=self.metadata_key, keep_retrieval_score=self.keep_retrieval_score)
+        results = partial(
+            scored,
+            key=self.metadata_key,
+            keep_retrieval_score=self.keep_retrieval_score,
+            model_key=self.model_key,
+        )
         return Reranking(core, call, trace, texts, results)
 
     @classmethod

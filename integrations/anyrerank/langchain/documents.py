@@ -56,14 +56,20 @@ def _with_image(document: LangChainDocument) -> Document:
 
 
 def scored(
-    documents: Sequence[LangChainDocument], response: RerankResponse, *, key: str, keep_retrieval_score: bool
+    documents: Sequence[LangChainDocument],
+    response: RerankResponse,
+    *,
+    key: str,
+    keep_retrieval_score: bool,
+    model_key: str | None,
 ) -> list[LangChainDocument]:
     """Copies of the documents in the order of the results, each with its score in the metadata."""
+    model = {} if model_key is None else {model_key: response.answered_by}
     found, spans = [], response.ranking.spans
     for index, score in response.ranking.pairs():
         document = documents[index]
         before = _metadata(document)
-        metadata = {**before, key: score}
+        metadata = {**before, **model, key: score}
         if keep_retrieval_score and key in before:
             metadata.setdefault("retrieval_score", before[key])
         if index in spans:

@@ -53,7 +53,7 @@ class Reranking:
             except RerankError as error:
                 self.call.refuse(error)
             else:
-                add_documents(self.core, self.call, texts)
+                add_documents(self.core, self.call, texts, [document.id for document in documents])
         response = yield from completed(self.core, self.call)
         return response, self.scored(documents, response)
 

@@ -12,7 +12,7 @@ from llama_index.core.schema import BaseNode, MetadataMode, NodeWithScore, Query
 from anyrerank._adapters import as_list, projected, texts_by, with_image
 from anyrerank._core.client import BaseReranker
 from anyrerank._core.runtime import Blocking, Flow
-from anyrerank._core.types import Document, Ranking, Results
+from anyrerank._core.types import Document, RerankResponse
 from anyrerank.errors import BadRequestError
 from anyrerank.llama_index.images import image_of, read_images
 
@@ -96,12 +96,13 @@ def _fields_of(node: BaseNode, names: Sequence[str]) -> dict[str, str]:
 
 
 def scored(
-    nodes: Sequence[NodeWithScore], ranked: Ranking | Results, *, keep_retrieval_score: bool
+    nodes: Sequence[NodeWithScore], response: RerankResponse, *, keep_retrieval_score: bool, model_key: str | None
 ) -> list[NodeWithScore]:
     """New wrappers around the nodes, in the order of the results."""
-    spans, scored_nodes = ranked.spans, []
-    for index, score in ranked.pairs():
-        more = _retrieval_score(nodes[index]) if keep_retrieval_score else {}
+    model = {} if model_key is None else {model_key: response.answered_by}
+    spans, scored_nodes = response.ranking.spans, []
+    for index, score in response.ranking.pairs():
+        more = {**model, **(_retrieval_score(nodes[index]) if keep_retrieval_score else {})}
         if index in spans:
             more["relevant_spans"] = spans[index]
         scored_nodes.append(NodeWithScore(node=_with_metadata(nodes[index].node, more), score=score))

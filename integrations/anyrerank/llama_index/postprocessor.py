@@ -13,7 +13,7 @@ from anyrerank._core.client import BaseReranker, add_documents, adriven, complet
 from anyrerank._core.engine import Call
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import RerankResponse, public
-from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.errors import InvalidArgumentError, RerankError
 from anyrerank.llama_index.events import dispatcher, reported
 from anyrerank.llama_index.nodes import ImagePolicy, TextFunction, Texts, checked_nodes, scored
 
@@ -97,10 +97,10 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
 
     def _prepared(self, query: object) -> tuple[BaseReranker, Call, QueryBundle]:
         if query is None:
-            raise _MissingQueryError("reranking needs a query: pass query_bundle= or query_str=")
+            raise InvalidArgumentError("reranking needs a query: pass query_bundle= or query_str=")
         if not isinstance(query, QueryBundle):
             kind = type(query).__name__
-            raise _MissingQueryError(f"query_bundle must be a QueryBundle, got {kind}: pass a string as query_str=")
+            raise InvalidArgumentError(f"query_bundle must be a QueryBundle, got {kind}: pass a string as query_str=")
         core = self._core()
         return core, prepared(core, query.query_str, self._overrides(core, {})), query
 
@@ -132,10 +132,8 @@ class AnyRerank(RerankFields, BaseNodePostprocessor):
             except RerankError as error:
                 call.refuse(error)
             else:
-                add_documents(core, call, documents)
+                add_documents(core, call, documents, [found.node.node_id for found in nodes])
         response = yield from completed(core, call)
-        return response, scored(nodes, response.ranking, keep_retrieval_score=self.keep_retrieval_score)
-
-
-class _MissingQueryError(BadRequestError, ValueError):
-    """There is no query, or something else; LlamaIndex's own postprocessors raise a `ValueError`."""
+        return response, scored(
+            nodes, response, keep_retrieval_score=self.keep_retrieval_score, model_key=self.model_key
+        )

@@ -4,12 +4,12 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, get_args
 
 from typing_extensions import override
 
 from anyrerank._core.runtime import Flow
-from anyrerank._core.types import Answer, RerankRequest, public
+from anyrerank._core.types import Answer, RerankRequest, Scale, public
 from anyrerank.errors import APIResponseValidationError, RerankError, class_for_status
 from anyrerank.providers import Provider, texts_of, usage
 from anyrerank.testing.failures import Failures
@@ -59,13 +59,17 @@ class FakeProvider(Provider):
     title = "Fake provider"
     needs_key = False
     free = True
-    scale = "unit"
+    scale: ClassVar[Scale] = "unit"
     options = frozenset({"instruction", "max_chunks_per_doc", "max_tokens_per_doc", "priority", "truncate"})
     calls: ClassVar[list[FakeCall]] = []
     _behaviour: ClassVar[_Behaviour] = _Behaviour(overlap)
 
-    def __init_subclass__(cls, *, scores: Scores | None = None, **kwargs: Any) -> None:
+    def __init_subclass__(cls, *, scores: Scores | None = None, scale: Scale | None = None, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        if scale is not None:
+            if scale not in _SCALES:
+                raise ValueError(f"scale must be one of {', '.join(_SCALES)}, got {scale!r}")
+            cls.scale = scale
         cls.calls = []
         cls._behaviour = _Behaviour(score_function(scores))
 
@@ -124,10 +128,11 @@ class FakeProvider(Provider):
         return Answer(scores=scores, meta=usage(search_units=1))
 
 
+_SCALES = get_args(Scale)
 _DEFAULT_STATUS = {class_for_status(status): status for status in (400, 401, 403, 404, 429, 500)}
 
 
-def fake_provider(scores: Scores | None = None) -> type[FakeProvider]:
+def fake_provider(scores: Scores | None = None, *, scale: Scale = "unit") -> type[FakeProvider]:
     """A provider class to pass as `custom_llm_provider`, with any model name.
 
         fake = fake_provider({"Mars is the red planet.": 0.9})
@@ -138,9 +143,13 @@ def fake_provider(scores: Scores | None = None) -> type[FakeProvider]:
         scores: A mapping from the text of a document to its score (0.0 for other texts), or a function of the query and
             the text. By default the share of the words of the query that are in the text. A score that is not finite
             makes the call fail, as that of a provider does.
+        scale: What the scores are: `"unit"` for scores from 0 to 1, `"logit"`, or `"unknown"`.
+
+    Raises:
+        ValueError: `scores` or `scale` is something else.
     """
 
-    class Fake(FakeProvider, scores=scores):
+    class Fake(FakeProvider, scores=scores, scale=scale):
         """Its own calls and failures."""
 
     return Fake

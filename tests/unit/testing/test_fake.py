@@ -48,6 +48,18 @@ def test_scores_from_a_function_get_query_and_text(mode: Mode) -> None:
     assert [(each.index, each.relevance_score) for each in response.results] == [(1, 6.0), (0, 4.0)]
 
 
+def test_scores_may_be_logits(mode: Mode) -> None:
+    reranker = made(mode, fake_provider({"a": 2.0, "b": -2.0}, scale="logit"), score_mode="unit")
+    assert mode.rerank(reranker, "q", ["b", "a"]).results.scores == pytest.approx((0.8808, 0.1192), abs=1e-4)
+    assert mode.rerank(reranker, "q", ["b", "a"], score_mode="raw").score_scale == "logit"
+
+
+def test_scale_that_is_not_one_is_refused() -> None:
+    wrong: Any = "percent"
+    with pytest.raises(ValueError, match="scale must be one of unit, logit, unknown, got 'percent'"):
+        fake_provider(scale=wrong)
+
+
 @pytest.mark.parametrize("fake", [fake_provider(), FakeProvider])
 def test_default_scores_are_the_share_of_the_words_of_the_query(fake: type[FakeProvider], mode: Mode) -> None:
     response = mode.rerank(made(mode, fake), QUERY, DOCUMENTS)

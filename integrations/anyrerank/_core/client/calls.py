@@ -66,11 +66,18 @@ def prepared(target: Target, query: str, overrides: Mapping[str, Any], *, concur
     return call
 
 
-def add_documents(target: Target, call: Call, documents: Sequence[Document]) -> None:
-    """Check the documents of a call and choose those to send; an error is stored in the call."""
+def add_documents(target: Target, call: Call, documents: Sequence[Document], ids: Sequence[str | None] = ()) -> None:
+    """Check the documents of a call and choose those to send; an error is stored in the call.
+
+    Args:
+        target: The deployments that may be asked.
+        call: The call.
+        documents: The documents of the caller.
+        ids: The id of each document in a framework.
+    """
     if call.error is not None:
         return
-    options = call.options
+    options, call.ids = call.options, ids
     try:
         call.documents = checked_documents(documents)
         plain = all_text(call.documents)
@@ -158,6 +165,7 @@ def completed(target: Target, call: Call, *, guards: bool = False) -> Flow[Reran
             call.describe_failure(error)
         raise
     finally:
+        failure = failure or call.replaced
         if has_listeners(hooks, failure):
             notify(call.event(response, failure), hooks)
     return response
@@ -176,14 +184,14 @@ def _answered(target: Target, call: Call) -> Flow[RerankResponse]:
         if call.options.on_error == "raise" or isinstance(error, GuardrailRaisedError | BudgetExceededError):
             raise
         return _passed_through(call, error)
-    options = call.options
+    options, threshold = call.options, member.threshold(call.options)
     ordered = order(
         call.candidates.spread(answer.scores),
         logits=member.returns_logits(options),
-        threshold=options.score_threshold,
+        threshold=threshold,
         fuse=member.fuse(options),
     )
-    blank = () if options.score_threshold is not None else call.candidates.blank
+    blank = () if threshold is not None else call.candidates.blank
     ranked = call.results(ordered, blank, call.candidates.spread_spans(answer.spans))
     scale = member.scale_of_results(options)
     return call.response(member.provider, member.model, answer, ranked, model_id=member.model_id, scale=scale)
@@ -202,7 +210,8 @@ def _all_blank(call: Call) -> RerankResponse:
 
 
 def _passed_through(call: Call, error: RerankError) -> RerankResponse:
-    """The unranked documents of a call that failed, and a warning."""
+    """The unranked documents of a call that failed; the record of the call is a warning."""
+    call.describe_failure(error)
+    call.replaced = error
     warning = f"reranking failed; returning the incoming order: {type(error).__name__}: {error.message}"
-    _log.warning(warning)
     return call.unranked(Answer(scores=(), meta=Meta(warnings=(warning,))))

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 from typing_extensions import Unpack
 
 from anyrerank._core.client.base import BaseReranker
+from anyrerank._core.client.scales import mixed_scales
 from anyrerank._core.engine import (
     CONNECTION,
     Call,
@@ -90,7 +91,10 @@ class Reranker(BaseReranker):
         kind = provider_class(model, custom_llm_provider)
         settings = {name: options.pop(name) for name in kind.settings.keys() & options.keys()}
         checked = parse_options(RerankerOptions, options)
-        self._options = Options.model_construct(**{name: getattr(checked, name) for name in Options.model_fields})
+        self._options = Options.model_construct(
+            checked.model_fields_set & Options.model_fields.keys(),
+            **{name: getattr(checked, name) for name in Options.model_fields},
+        )
         self._transport = transport or Transport(checked.http_client)
         self._first = Deployment(
             model,
@@ -115,6 +119,8 @@ class Reranker(BaseReranker):
         )
         for member in self._members():
             member.provider_options(self._options)
+        if warning := mixed_scales(self._members(), self._options):
+            self._balancer.warn(warning + ", or pass a Reranker with its own score_threshold in fallbacks")
 
     def __repr__(self) -> str:
         return f"Reranker({self.deployment!r})"

@@ -13,6 +13,7 @@ from anyrerank._core.client.config_arguments import arguments_of_file
 from anyrerank._core.client.connections import KeepsConnections
 from anyrerank._core.client.parity import same_overloads, same_parameters
 from anyrerank._core.client.routed import RoutedModel
+from anyrerank._core.client.scales import mixed_scales
 from anyrerank._core.client.status import DeploymentStatus, statuses
 from anyrerank._core.engine import CONNECTION, Options, RouterCallKeywords, lists_options, parse_options
 from anyrerank._core.http import Transport
@@ -141,6 +142,9 @@ class Router(KeepsConnections):
         for name in self._groups.named:
             for member in self.as_reranker(name)._members():
                 member.provider_options(self._options)
+        members = [entry.deployment for group in self._groups for entry in group.entries]
+        if warning := mixed_scales(members, self._options):
+            self._balancer.warn(warning)
 
     @classmethod
     def from_config(cls, path: str | PathLike[str], **arguments: Any) -> Self:

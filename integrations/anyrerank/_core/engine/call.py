@@ -37,8 +37,10 @@ class Call:
         options: Merged once, when the call was prepared.
         query: The checked query, later what the guardrails returned; empty if they refused it.
         documents: The checked documents.
+        ids: The id of each document, if a framework gives it one.
         candidates: The documents to send.
         error: Why the call will fail before anything is sent, or `None`.
+        replaced: The error in place of which `on_error="passthrough"` returns the documents unranked.
         concurrency: Maximum number of concurrent requests.
         deadline: When the call must have finished.
         began: Start on the monotonic clock.
@@ -54,8 +56,10 @@ class Call:
     options: Options
     query: str = ""
     documents: Sequence[Document] = ()
+    ids: Sequence[str | None] = ()
     candidates: Candidates = NO_CANDIDATES
     error: RerankError | None = None
+    replaced: RerankError | None = None
     concurrency: int
     deadline: Deadline
     began: float = field(default_factory=time.monotonic)
@@ -128,6 +132,7 @@ class Call:
             model_group=self.model_group,
             query=self.query,
             documents=self.documents,
+            ids=self.ids,
             top_n=self.options.top_n,
             user=self.options.user,
             metadata=self.options.metadata or {},

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from anyrerank._core.engine.environment import connect, provider_class, split_model
-from anyrerank._core.engine.options import Options, ScoreScale
+from anyrerank._core.engine.options import Options, ScoreMode, ScoreScale
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank._core.engine.slots import Slots
 from anyrerank._core.pricing import FREE, AttemptCost, Budget, Price, attempt_cost, estimate_cost, list_price
@@ -29,7 +29,8 @@ class Deployment:
         price: Price of this model; empty if not given.
         prices: Prices by `provider/model`, in place of the built-in list.
         sender: Sends its requests.
-        own: Options in place of those of the call: provider options, `extra_body`, `score_scale`, guardrails, budgets.
+        own: Options in place of those of the call: provider options, `extra_body`, `score_scale`, guardrails, budgets;
+            `score_threshold` and `score_mode` if they are set.
         defaults, default_body, score_scale: Provider options, `extra_body` and `score_scale` of calls that have none.
         budget: A budget in addition to those of the call.
         slots: Limit its concurrent requests over all calls; `None` for no limit.
@@ -110,11 +111,9 @@ class Deployment:
         return Deployment(model, **connection, price=Price(), prices=self._prices)
 
     def with_own(self, own: Options) -> Deployment:
-        """A copy with its own options, unless it has some."""
-        if self.own is not None:
-            return self
+        """A copy with its own options; one that has some gets the threshold and the mode that it lacks."""
         other = copy.copy(self)
-        other.own = own
+        other.own = own if self.own is None else _with_scores_of(self.own, own)
         return other
 
     def with_sender(self, sender: Sender, discount: float) -> Deployment:
@@ -169,9 +168,26 @@ class Deployment:
         given = {**self._defaults, **options.provider_options} if self.own is None else self.own.provider_options
         return provider_options(given, self.kind, drop_params=options.drop_params)
 
+    @property
+    def has_own_threshold(self) -> bool:
+        """Whether it has a `score_threshold` of its own."""
+        return self.own is not None and self.own.score_threshold is not None
+
+    def threshold(self, options: Options) -> float | None:
+        """The `score_threshold` for its scores: its own, else that of the call."""
+        own = None if self.own is None else self.own.score_threshold
+        return options.score_threshold if own is None else own
+
+    def _mode(self, options: Options) -> ScoreMode:
+        """The `score_mode` for its scores: its own if that is set, or belongs to its own threshold."""
+        own = self.own
+        if own is not None and (own.score_threshold is not None or "score_mode" in own.model_fields_set):
+            return own.score_mode
+        return options.score_mode
+
     def returns_logits(self, options: Options) -> bool:
         """Whether its scores are logits that `score_mode` asks to map to 0..1."""
-        return options.score_mode == "unit" and self._scale(options) == "logit"
+        return self._mode(options) == "unit" and self._scale(options) == "logit"
 
     def check_score_mode(self, options: Options) -> None:
         """Check that the scale is known if `score_mode` maps the scores.
@@ -179,7 +195,7 @@ class Deployment:
         Raises:
             BadRequestError: It is not known.
         """
-        if options.score_mode == "unit" and self._scale(options) == "unknown":
+        if self._mode(options) == "unit" and self._scale(options) == "unknown":
             raise self.connected().bad_request(
                 f"score_mode='unit' is not possible: the scale of the scores of {self.name} is not known; if you know "
                 "it, pass score_scale='logit' or 'unit'"
@@ -204,7 +220,17 @@ class Deployment:
         """The scale of the scores in a response."""
         if self.fuse(options) is not None:
             return "unknown"
-        return "unit" if options.score_mode == "unit" else self._scale(options)
+        return "unit" if self._mode(options) == "unit" else self._scale(options)
+
+    def expected_scale(self, options: Options) -> Scale:
+        """`scale_of_results` as far as it is known without a key; the environment may still change."""
+        if self._mode(options) == "unit":
+            return "unit"
+        try:
+            scale = connect(self.name, **self._connection).score_scale(self.provider_options(options))
+        except RerankError:
+            return "unknown"
+        return self._given_scale(options) or scale if scale == "unknown" else scale
 
     def fuse(self, options: Options) -> str | None:
         """How its order is fused with the incoming one, or `None`."""
@@ -272,3 +298,11 @@ class Deployment:
                 model=self.model,
             )
         return cost
+
+
+def _with_scores_of(own: Options, outer: Options) -> Options:
+    """`own` with the `score_threshold` and `score_mode` of `outer`, unless it has a threshold."""
+    if own.score_threshold is not None:
+        return own
+    names = {"score_threshold", "score_mode"} & outer.model_fields_set - own.model_fields_set
+    return own.model_copy(update={name: getattr(outer, name) for name in names})

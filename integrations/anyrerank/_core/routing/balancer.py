@@ -86,7 +86,8 @@ class Balancer:
         """
         failed: list[FailedAttempt] = []
         for number, group in enumerate(groups):
-            flow = _GroupCall.start(self, call, group, failed, groups_left=len(groups) - number - 1)
+            left = len(groups) - number - 1
+            flow = _GroupCall.start(self, call, group, failed, is_first=number == 0, groups_left=left)
             found = yield from flow.answer()
             if found is None:
                 if no_price(failed):
@@ -121,9 +122,15 @@ class Balancer:
             self._cooldowns.clear()
         self._cooldowns[entry.id] += 1
 
+    def warn(self, message: str) -> None:
+        """Log a warning, the same one once a minute."""
+        if self.may_warn(message):
+            _log.warning("%s", message)
+
     def _warn(self, first: Group, entry: Entry, failed: Sequence[FailedAttempt]) -> None:
-        """Log that a fallback answered, once a minute for each pair."""
-        if self.may_warn(first.name, entry.label):
+        """Log that a fallback answered, once a minute for each pair; a model that was skipped counts as another one."""
+        skipped = ["skipped"] if not any(each.requests for each in failed) else []
+        if self.may_warn(first.name, entry.label, *skipped):
             _log.warning("%s answered as a fallback for %s: %s", entry.label, first.name, summary(failed))
 
     def may_warn(self, *about: str) -> bool:
@@ -142,6 +149,7 @@ class _GroupCall:
     """One group in one call.
 
     Attributes:
+        is_first: Whether it is the group that the call asked for, not a fallback.
         groups_left: Number of groups that can be asked after this one.
         deadline: When this group must have answered.
         needs: Estimated requests and tokens of the call at each entry.
@@ -154,6 +162,7 @@ class _GroupCall:
     balancer: Balancer
     call: Call
     group: Group
+    is_first: bool
     groups_left: int
     policy: RetryPolicy
     deadline: Deadline
@@ -165,7 +174,14 @@ class _GroupCall:
 
     @classmethod
     def start(
-        cls, balancer: Balancer, call: Call, group: Group, failed: list[FailedAttempt], *, groups_left: int
+        cls,
+        balancer: Balancer,
+        call: Call,
+        group: Group,
+        failed: list[FailedAttempt],
+        *,
+        is_first: bool,
+        groups_left: int,
     ) -> _GroupCall:
         policy = RetryPolicy(max_retries=call.options.max_retries, longest_wait=balancer.rules.max_wait)
         attempts = min(len(group.entries), 1 + policy.max_retries)
@@ -173,6 +189,7 @@ class _GroupCall:
             balancer=balancer,
             call=call,
             group=group,
+            is_first=is_first,
             groups_left=groups_left,
             policy=policy,
             deadline=call.deadline.share((attempts + groups_left) / attempts),
@@ -256,7 +273,8 @@ class _GroupCall:
     def _asked(self, entry: Entry, claim: Claim) -> Flow[Answer]:
         """The answer of a claimed entry; the claim is settled however the call ends."""
         call, before, began = self.call, len(self.call.attempts), time.monotonic()
-        if not call.attempts:
+        named = call.provider, call.model
+        if self.is_first and not call.attempts:
             call.provider, call.model = entry.deployment.provider, entry.deployment.model
 
         def outcome(answer: Answer | None = None, error: RerankError | None = None) -> Outcome:
@@ -265,6 +283,8 @@ class _GroupCall:
         try:
             answer = yield from self._sent(entry, claim)
         except RerankError as error:
+            if not call.attempts:  # it was not asked
+                call.provider, call.model = named
             yield from self._settled(entry, claim, outcome(error=error), error)
             raise
         except BaseException:  # cut off: a cancelled task cannot await anything

@@ -104,6 +104,11 @@ class RerankResponse(KeyedModel):
         ) -> None: ...
 
     @property
+    def answered_by(self) -> str | None:
+        """`provider/model` that ranked the documents, or `None` if the response is degraded."""
+        return None if self.degraded else f"{self.provider}/{self.model}"
+
+    @property
     def ranking(self) -> Ranking | Results:
         """Indexes and scores, without creating a `RerankResult` for each."""
         found: Ranking | Results = self.__dict__["results"]
