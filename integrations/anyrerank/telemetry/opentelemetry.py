@@ -55,8 +55,12 @@ class OpenTelemetry:
         self._content = content
         self._tracer = trace.get_tracer(_NAME, tracer_provider=tracer_provider)
         meter = metrics.get_meter(_NAME, meter_provider=meter_provider)
-        self._durations = meter.create_histogram(semconv.DURATION, "s", "Duration of calls.")
-        self._tokens = meter.create_histogram(semconv.TOKENS, "{token}", "Tokens used by calls.")
+        self._durations = meter.create_histogram(
+            semconv.DURATION, "s", "Duration of calls.", explicit_bucket_boundaries_advisory=semconv.DURATION_BOUNDS
+        )
+        self._tokens = meter.create_histogram(
+            semconv.TOKENS, "{token}", "Tokens used by calls.", explicit_bucket_boundaries_advisory=semconv.TOKEN_BOUNDS
+        )
         self._dollars = meter.create_counter(semconv.COST, "{USD}", "Cost of calls, where it is known.")
 
     def __call__(self, event: CallEvent) -> None:
@@ -103,7 +107,8 @@ class OpenTelemetry:
                 semconv.QUERY: event.query if self._content else None,
                 semconv.DOCUMENTS: len(event.documents),
                 semconv.RESULTS: response and len(response.ranking),
-                semconv.RESPONSE_MODEL: response and f"{response.provider}/{response.model}",
+                semconv.ANSWERED_BY: response and response.answered_by,
+                semconv.CACHED: (response and response.cached) or None,
                 semconv.RESPONSE_ID: response and response.id,
                 semconv.INPUT_TOKENS: _input_tokens(event),
                 semconv.COST: event.cost,
@@ -124,38 +129,51 @@ class OpenTelemetry:
     def _documents(self, event: CallEvent, prefix: str, indexes: Iterable[int]) -> Iterator[tuple[str, Any]]:
         """Documents by their index in the call, and their texts if `content` is on."""
         for position, index in enumerate(islice(indexes, _DESCRIBED)):
-            yield f"{prefix}.{position}.{semconv.DOCUMENT_ID}", str(index)
+            yield f"{prefix}.{position}.{semconv.DOCUMENT_ID}", _id(event, index)
             text = _text(event.documents[index])
             if self._content and text is not None:
                 yield f"{prefix}.{position}.{semconv.DOCUMENT_CONTENT}", text
 
     def _count(self, event: CallEvent) -> None:
-        common = _common(event)
-        self._durations.record(event.seconds, common)
-        if (tokens := _input_tokens(event)) is not None:
-            self._tokens.record(tokens, {**common, semconv.TOKEN_TYPE: "input"})
-        if event.cost:
-            self._dollars.add(event.cost, common)
+        """The duration counts for the model that was asked first, tokens and cost for the model that used them."""
+        self._durations.record(event.seconds, _common(event))
+        response = event.response
+        if response is not None and (tokens := _input_tokens(event)) is not None:
+            used_by = _model(f"{response.provider}/{response.model}")
+            of_answer = {semconv.RESPONSE_MODEL: response.model, semconv.TOKEN_TYPE: "input"}
+            self._tokens.record(tokens, {semconv.OPERATION: "rerank", **used_by, **of_answer})
+        for attempt in event.attempts:
+            if attempt.cost:
+                of_attempt = _known({**_model(attempt.deployment), semconv.ERROR: attempt.error})
+                self._dollars.add(attempt.cost, {semconv.OPERATION: "rerank", **of_attempt})
 
 
 def _common(event: CallEvent) -> dict[str, Any]:
-    """Attributes of spans and metrics."""
+    """Attributes of spans and of durations."""
+    response = event.response
+    from_cache = response is not None and bool(response.cached) and not event.attempts
     return _known(
         {
             semconv.OPERATION: "rerank",
             semconv.PROVIDER: event.provider,
             semconv.REQUEST_MODEL: event.model,
+            semconv.RESPONSE_MODEL: response.model if response and response.answered_by else None,
+            semconv.FROM_CACHE: from_cache or None,
             semconv.ERROR: _error_type(event),
         }
     )
 
 
+def _model(deployment: str) -> dict[str, str]:
+    """The attributes for `provider/model`."""
+    provider, _, model = deployment.partition("/")
+    return {semconv.PROVIDER: provider, semconv.REQUEST_MODEL: model}
+
+
 def _of_attempt(attempt: Attempt) -> dict[str, Any]:
-    provider, _, model = attempt.deployment.partition("/")
     return _known(
         {
-            semconv.PROVIDER: provider,
-            semconv.REQUEST_MODEL: model,
+            **_model(attempt.deployment),
             semconv.STATUS: attempt.status,
             semconv.ERROR: attempt.error,
             semconv.COST: attempt.cost,
@@ -174,6 +192,13 @@ def _error_type(event: CallEvent) -> str | None:
 def _input_tokens(event: CallEvent) -> float | None:
     tokens = event.response.meta.tokens if event.response else None
     return tokens.input_tokens if tokens else None
+
+
+def _id(event: CallEvent, index: int) -> str:
+    """The id of a document: that of the framework, or the `id` of a mapping; otherwise its index in the call."""
+    document = event.documents[index]
+    given = event.ids[index] if event.ids else document.get("id") if isinstance(document, Mapping) else None
+    return str(index if given is None else given)
 
 
 def _text(document: object) -> str | None:

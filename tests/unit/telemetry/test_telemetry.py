@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import Any
 
 import pytest
+from langchain_core.documents import Document
 from openinference.semconv.trace import (
     DocumentAttributes,
     OpenInferenceSpanKindValues,
@@ -20,8 +21,10 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay
 
-from anyrerank import BadRequestError, Reranker, RerankError
+from anyrerank import BadRequestError, MemoryCache, RateLimitError, Reranker, RerankError
+from anyrerank.langchain import AnyRerank
 from anyrerank.telemetry import OpenTelemetry, semconv
+from anyrerank.testing import fake_provider
 
 ROWS = [{"index": 1, "relevance_score": 0.9}, {"index": 0, "relevance_score": 0.2}]
 BODY = {
@@ -63,6 +66,13 @@ class Sdk:
             for metric in scope.metrics
         }
 
+    def points(self, name: str) -> list[Any]:
+        """The points of a metric, one for each set of attributes."""
+        data = self.reader.get_metrics_data()
+        assert data is not None
+        (scope,) = [scope for resource in data.resource_metrics for scope in resource.scope_metrics]
+        return [point for metric in scope.metrics if metric.name == name for point in metric.data.data_points]
+
 
 @pytest.fixture
 def sdk() -> Sdk:
@@ -87,7 +97,8 @@ def test_call_has_a_span_with_a_child_per_attempt(mode: Mode, sdk: Sdk, waits: l
             semconv.OPERATION: "rerank",
             semconv.PROVIDER: "cohere",
             semconv.REQUEST_MODEL: "rerank-v3.5",
-            semconv.RESPONSE_MODEL: "cohere/rerank-v3.5",
+            semconv.RESPONSE_MODEL: "rerank-v3.5",
+            "anyrerank.answered_by": "cohere/rerank-v3.5",
             semconv.RESPONSE_ID: "c-1",
             semconv.INPUT_TOKENS: 40,
             semconv.COST: 0.002,
@@ -139,7 +150,7 @@ def test_content_is_off_by_default(mode: Mode, sdk: Sdk) -> None:
 FIXED = {
     semconv.PROVIDER: "local",
     semconv.KIND: "RERANKER",
-    semconv.RESPONSE_MODEL: "local/lexical",
+    semconv.RESPONSE_MODEL: "lexical",
     semconv.USER: "ann",
     "anyrerank.documents": 200,
     "anyrerank.results": 150,
@@ -207,10 +218,80 @@ def test_metrics_count_duration_tokens_and_cost(mode: Mode, sdk: Sdk) -> None:
     ask(mode, sdk, [OK], top_n=2)
     found = sdk.metrics()
     named = {semconv.OPERATION: "rerank", semconv.PROVIDER: "cohere", semconv.REQUEST_MODEL: "rerank-v3.5"}
-    assert (found[semconv.DURATION].count, dict(found[semconv.DURATION].attributes)) == (1, named)
+    answered = {**named, semconv.RESPONSE_MODEL: "rerank-v3.5"}
+    assert (found[semconv.DURATION].count, dict(found[semconv.DURATION].attributes)) == (1, answered)
     assert found[semconv.TOKENS].sum == 40
-    assert dict(found[semconv.TOKENS].attributes) == {**named, semconv.TOKEN_TYPE: "input"}
-    assert found[semconv.COST].value == 0.002
+    assert dict(found[semconv.TOKENS].attributes) == {**answered, semconv.TOKEN_TYPE: "input"}
+    assert (found[semconv.COST].value, dict(found[semconv.COST].attributes)) == (0.002, named)
+
+
+def test_histograms_have_the_bounds_of_the_conventions(mode: Mode, sdk: Sdk) -> None:
+    ask(mode, sdk, [OK], top_n=2)
+    found = sdk.metrics()
+    assert found[semconv.DURATION].explicit_bounds[:3] == (0.01, 0.02, 0.04)
+    assert (found[semconv.DURATION].explicit_bounds[-1], len(found[semconv.DURATION].explicit_bounds)) == (81.92, 14)
+    assert found[semconv.TOKENS].explicit_bounds[:3] == (1, 4, 16)
+    assert (found[semconv.TOKENS].explicit_bounds[-1], len(found[semconv.TOKENS].explicit_bounds)) == (67108864, 14)
+
+
+def test_tokens_and_cost_of_a_fallback_count_for_the_fallback(mode: Mode, sdk: Sdk) -> None:
+    limited = fake_provider()
+    limited.fail(RateLimitError)
+    spare = Reranker("cohere/rerank-v3.5", api_key=KEY, http_client=Replay([OK]).client(mode))
+    reranker = mode.reranker(
+        "fake/first",
+        custom_llm_provider=limited,
+        fallbacks=[spare],
+        http_client=Replay([OK]).client(mode),
+        hooks=[sdk.hook()],
+    )
+    mode.rerank(reranker, QUERY, DOCUMENTS, top_n=2)
+    found, (call,) = sdk.metrics(), sdk.spans()["rerank"]
+    asked = {semconv.OPERATION: "rerank", semconv.PROVIDER: "fake", semconv.REQUEST_MODEL: "first"}
+    used = {semconv.OPERATION: "rerank", semconv.PROVIDER: "cohere", semconv.REQUEST_MODEL: "rerank-v3.5"}
+    answered = {semconv.RESPONSE_MODEL: "rerank-v3.5"}
+    assert dict(found[semconv.DURATION].attributes) == {**asked, **answered}
+    assert dict(found[semconv.TOKENS].attributes) == {**used, **answered, semconv.TOKEN_TYPE: "input"}
+    assert dict(found[semconv.COST].attributes) == used
+    named = {**asked, **answered, "anyrerank.answered_by": "cohere/rerank-v3.5"}
+    assert (call.attributes or {}).items() >= named.items()
+
+
+def test_call_whose_scores_are_all_cached_says_so(mode: Mode, sdk: Sdk) -> None:
+    fake, options = fake_provider(), {"cache": MemoryCache(), "hooks": [sdk.hook()]}
+    reranker = mode.reranker("fake/any", custom_llm_provider=fake, **options)
+    for documents in (DOCUMENTS[:2], DOCUMENTS, DOCUMENTS):
+        mode.rerank(reranker, QUERY, documents)
+    spans = [span.attributes or {} for span in sdk.spans()["rerank"]]
+    assert [(each.get("anyrerank.cached"), each.get("anyrerank.from_cache")) for each in spans] == [
+        (None, None),
+        (2, None),
+        (3, True),
+    ]
+    assert {point.attributes.get("anyrerank.from_cache"): point.count for point in sdk.points(semconv.DURATION)} == {
+        None: 2,
+        True: 1,
+    }
+
+
+def test_degraded_call_has_no_model_that_answered(mode: Mode, sdk: Sdk) -> None:
+    ask(mode, sdk, [LIMITED], on_error="passthrough")
+    (call,) = sdk.spans()["rerank"]
+    attributes = call.attributes or {}
+    assert attributes[semconv.ERROR] == "RateLimitError"
+    assert {semconv.RESPONSE_MODEL, "anyrerank.answered_by"}.isdisjoint(attributes)
+    assert dict(sdk.metrics()[semconv.DURATION].attributes)[semconv.ERROR] == "RateLimitError"
+
+
+def test_documents_have_the_ids_that_they_have(mode: Mode, sdk: Sdk) -> None:
+    documents = [{"id": "a-1", "text": "one"}, {"text": "two"}, "three"]
+    mode.rerank(mode.reranker("local/lexical", hooks=[sdk.hook()]), "one", documents)
+    item = Document("a city", id="doc-7")
+    AnyRerank(model="local/lexical", hooks=[sdk.hook()]).compress_documents([item, Document("a town")], "a city")
+    of_mappings, of_framework = (span.attributes or {} for span in sdk.spans()["rerank"])
+    names = [f"{semconv.INPUT}.{position}.{semconv.DOCUMENT_ID}" for position in range(3)]
+    assert [of_mappings[name] for name in names] == ["a-1", "1", "2"]
+    assert [of_framework.get(name) for name in names] == ["doc-7", "1", None]
 
 
 def test_no_op_tracer_records_metrics_only(mode: Mode, sdk: Sdk) -> None:
