@@ -103,6 +103,47 @@ def test_unknown_authority_is_an_error_by_default(url: str, mode: Mode) -> None:
         mode.rerank(Reranker("cohere_compatible/m", api_base=url, max_retries=0), "q", ["a"])
 
 
+def test_certificate_for_another_host_is_answered_with_what_to_do(url: str, certificate: Path, mode: Mode) -> None:
+    reranker = Reranker(
+        "cohere_compatible/m",
+        api_base=url.replace("127.0.0.1", "localhost"),
+        ssl_verify=str(certificate),
+        max_retries=0,
+    )
+    with pytest.raises(APIConnectionError) as caught:
+        mode.rerank(reranker, "q", ["a"])
+    assert "mismatch" in caught.value.message
+    assert caught.value.message.endswith("; use a host in the URL that the certificate names")
+
+
+def test_http_to_a_port_for_https_is_answered_with_what_to_do(url: str, mode: Mode) -> None:
+    reranker = Reranker("cohere_compatible/m", api_base=url.replace("https", "http"), max_retries=0)
+    with pytest.raises(APIConnectionError, match="if the server speaks https, write https:// in its URL"):
+        mode.rerank(reranker, "q", ["a"])
+
+
+def test_a_new_reranker_reads_the_authorities_again(
+    url: str, certificate: Path, mode: Mode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def ask() -> None:
+        mode.rerank(Reranker("cohere_compatible/m", api_base=url, max_retries=0), "q", ["a"])
+        mode.function(model="cohere_compatible/m", query="q", documents=["a"], api_base=url, max_retries=0)
+
+    with pytest.raises(APIConnectionError):
+        ask()
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    ask()
+    bundle = tmp_path / "bundle.pem"
+    monkeypatch.setenv("SSL_CERT_FILE", str(bundle))
+    with pytest.raises(ConfigurationError) as caught:
+        ask()
+    assert caught.value.message == (
+        f"SSL_CERT_FILE cannot be used: {bundle}: there is no such file; it must be the path of a PEM file"
+    )
+    bundle.write_bytes(certificate.read_bytes())
+    mode.rerank(Reranker("cohere_compatible/m", api_base=url, max_retries=0), "q", ["a"])
+
+
 def test_ssl_certificate_is_shown_to_the_server(strict_url: str, certificate: Path, mode: Mode) -> None:
     params = {"model": "cohere_compatible/m", "api_base": strict_url, "ssl_verify": str(certificate)}
     router = Router([{"model_name": "m", "litellm_params": {**params, "ssl_certificate": str(certificate)}}])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from typing_extensions import Unpack
@@ -11,12 +12,15 @@ from typing_extensions import Unpack
 from anyrerank._core.client.parity import same_parameters
 from anyrerank._core.client.reranker import Reranker
 from anyrerank._core.engine import ConnectionKeywords, KeywordOnly, RerankerOptions, lists_options
-from anyrerank._core.http import Transport
+from anyrerank._core.http import Transport, network_environment
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.providers import Provider
 
-_SHARED = Transport()
-"""The connections of all calls of the functions."""
+
+@lru_cache(maxsize=8)
+def _shared_transport(_environment: tuple[str | None, ...]) -> Transport:
+    """The connections of all calls of the functions, anew if the environment names other proxies or certificates."""
+    return Transport()
 
 
 class FunctionKeywords(KeywordOnly, ConnectionKeywords, total=False):
@@ -77,4 +81,4 @@ def _once(arguments: Mapping[str, Any]) -> tuple[Reranker, dict[str, Any]]:
     given = {"custom_llm_provider": None, **arguments}
     overrides = {name: given[name] for name in ("user", "metadata") if given.get(name) is not None}
     made_with = {name: value for name, value in given.items() if name not in _OF_THE_CALL}
-    return Reranker._for_one_call(made_with, _SHARED), overrides
+    return Reranker._for_one_call(made_with, _shared_transport(network_environment())), overrides

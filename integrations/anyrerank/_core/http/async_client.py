@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -23,10 +24,11 @@ _WRITTEN_AT_ONCE = 2**19
 class AsyncClient:
     """Sends requests on one event loop, directly or through the proxies in the environment."""
 
-    def __init__(self) -> None:
+    def __init__(self, proxies: Proxies) -> None:
         import aiohttp
 
-        self._proxies = Proxies()
+        self._proxies = proxies
+        self._contexts: dict[Tls, ssl.SSLContext] = {}
         self.session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=KEEPALIVE_SECONDS),
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -44,21 +46,27 @@ class AsyncClient:
             headers=request.headers,
             allow_redirects=False,
             proxy=self._proxy(request.url),
-            ssl=tls.context() if request.url.startswith("https") else True,
+            ssl=self._context(tls) if request.url.startswith("https") else True,
         ) as response:
             content = bytearray()
             async for chunk in response.content.iter_any():
                 extend(content, chunk, request)
             return response_of(response.status, response.headers, content, request)
 
+    def _context(self, tls: Tls) -> ssl.SSLContext:
+        """The context of `tls`, as it was when it was first used."""
+        if tls not in self._contexts:
+            self._contexts[tls] = tls.context()
+        return self._contexts[tls]
+
     def _proxy(self, url: str) -> str | None:
         proxy = self._proxies.of(url)
-        if proxy is not None and proxy.startswith("socks"):
+        if proxy is not None and proxy.url.startswith("socks"):
             raise ConfigurationError(
                 "the environment names a SOCKS proxy, which asynchronous calls cannot use by themselves: pass "
                 "http_client=httpx.AsyncClient() (pip install 'httpx[socks]')"
             )
-        return proxy
+        return None if proxy is None else proxy.url
 
     def discard(self) -> None:
         """Close the session without waiting, so that aiohttp does not warn about it."""

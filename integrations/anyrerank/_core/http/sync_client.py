@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 import httpcore
 import httpx
 
-from anyrerank._core.http.proxies import Proxies
+from anyrerank._core.http.proxies import Proxies, Proxy
 from anyrerank._core.http.responses import extend, response_of
 from anyrerank._core.http.settings import CONNECT_SECONDS, HEADERS, KEEPALIVE_SECONDS, parsed
 from anyrerank._core.http.socket_deadline import DeadlineBackend, socket_deadline
@@ -23,9 +23,9 @@ from anyrerank.errors import ConfigurationError
 class SyncClient:
     """Sends requests over pooled connections, directly or through the proxies in the environment."""
 
-    def __init__(self) -> None:
-        self._proxies = Proxies()
-        self._clients: dict[tuple[str | None, Tls], httpx.Client] = {}
+    def __init__(self, proxies: Proxies) -> None:
+        self._proxies = proxies
+        self._clients: dict[tuple[Proxy | None, Tls], httpx.Client] = {}
         self._lock = threading.Lock()
 
     def send(self, request: HttpRequest, deadline: Deadline, tls: Tls) -> HttpResponse:
@@ -38,7 +38,7 @@ class SyncClient:
         while self._clients:
             self._clients.popitem()[1].close()
 
-    def _client(self, proxy: str | None, tls: Tls) -> httpx.Client:
+    def _client(self, proxy: Proxy | None, tls: Tls) -> httpx.Client:
         with self._lock:
             if (proxy, tls) not in self._clients:
                 self._clients[proxy, tls] = _new_client(proxy, tls)
@@ -74,13 +74,13 @@ def _prepared(request: HttpRequest, deadline: Deadline) -> httpx.Request:
     )
 
 
-def _new_client(proxy: str | None, tls: Tls) -> httpx.Client:
+def _new_client(proxy: Proxy | None, tls: Tls) -> httpx.Client:
     client = httpx.Client(transport=_PoolTransport(_pool(proxy, tls)), trust_env=False)
     client.cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     return client
 
 
-def _pool(proxy: str | None, tls: Tls) -> httpcore.ConnectionPool:
+def _pool(proxy: Proxy | None, tls: Tls) -> httpcore.ConnectionPool:
     options: dict[str, Any] = {
         "ssl_context": tls.context(),
         "max_connections": None,
@@ -90,7 +90,7 @@ def _pool(proxy: str | None, tls: Tls) -> httpcore.ConnectionPool:
     }
     if proxy is None:
         return httpcore.ConnectionPool(**options)
-    parts = urlsplit(proxy)
+    parts = urlsplit(proxy.url)
     address = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
     login = (unquote(parts.username), unquote(parts.password or "")) if parts.username else None
     if parts.scheme.startswith("socks"):

@@ -13,8 +13,9 @@ from typing import Any
 import httpx
 
 from anyrerank._core.http.async_client import AsyncClient
-from anyrerank._core.http.failures import translated
+from anyrerank._core.http.failures import PROXY_LOGIN, refused_by, translated
 from anyrerank._core.http.forbidden import check_allowed
+from anyrerank._core.http.proxies import Proxies
 from anyrerank._core.http.sync_client import SyncClient
 from anyrerank._core.http.tls import DEFAULT_TLS, Tls
 from anyrerank._core.http.user_client import asend_with, send_with
@@ -28,7 +29,7 @@ from anyrerank._core.runtime import (
     timeout,
     traced,
 )
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import ConfigurationError, RerankError
 
 _Loops = weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncClient]
 
@@ -60,7 +61,8 @@ class Transport:
 
     def _start(self) -> None:
         self._lock = threading.Lock()
-        self._sync = SyncClient()
+        self._proxies = Proxies()
+        self._sync = SyncClient(self._proxies)
         self._loops: _Loops = weakref.WeakKeyDictionary()
         weakref.finalize(self, _discard, self._sync, self._loops)
 
@@ -93,7 +95,7 @@ class Transport:
             check_allowed(request.url, self._user_client, httpx.Client)
             if isinstance(self._user_client, httpx.Client):
                 return send_with(self._user_client, request, deadline)
-            return self._sync.send(request, deadline, tls)
+            return self._answered(self._sync.send(request, deadline, tls), request)
         except Exception as error:  # noqa: BLE001  errors that are not of an HTTP library are raised unchanged
             raise self._failure(error, request, deadline) from None
 
@@ -106,14 +108,21 @@ class Transport:
                 if isinstance(self._user_client, httpx.AsyncClient):
                     return await asend_with(self._user_client, request, deadline)
                 client = self._open_client() or await self._new_client()
-                return await client.send(request, tls)
+                return self._answered(await client.send(request, tls), request)
         except Exception as error:  # noqa: BLE001  errors that are not of an HTTP library are raised unchanged
             raise self._failure(error, request, deadline) from None
 
     def _failure(self, error: Exception, request: HttpRequest, deadline: Deadline) -> Exception:
         if isinstance(error, RuntimeError) and self._user_client is not None and self._user_client.is_closed:
             return ConfigurationError("http_client is closed: pass one that stays open while calls are made")
-        return translated(error, request, deadline)
+        proxy = None if isinstance(error, RerankError) or self._user_client else self._proxies.of(request.url)
+        return translated(error, request, deadline, proxy)
+
+    def _answered(self, response: HttpResponse, request: HttpRequest) -> HttpResponse:
+        """`response`, unless it is that of a proxy that asks for a login."""
+        if response.status == PROXY_LOGIN and (proxy := self._proxies.of(request.url)) is not None:
+            raise refused_by(proxy, PROXY_LOGIN, request)
+        return response
 
     def _open_client(self) -> AsyncClient | None:
         client = self._loops.get(asyncio.get_running_loop())
@@ -127,7 +136,7 @@ class Transport:
                 return client
             for closed in [loop for loop in self._loops if loop.is_closed()]:
                 self._loops.pop(closed).discard()
-            client = self._loops[asyncio.get_running_loop()] = AsyncClient()
+            client = self._loops[asyncio.get_running_loop()] = AsyncClient(self._proxies)
         await closed_with_loop(client.session)
         return client
 

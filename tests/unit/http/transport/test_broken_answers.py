@@ -100,7 +100,8 @@ CLOSED, NOT_HTTP = "the server closed the connection before it had answered", "t
 )
 def test_the_reason_is_the_same_for_all_clients(name: str, reason: str, way: Mode, server: Loopback) -> None:
     server.script, _ = BROKEN[name]
-    assert failure(way, way.reranker(api_base=server.url)).message == f"the connection failed: {reason}"
+    hint = "if the server speaks https, write https:// in its URL"
+    assert failure(way, way.reranker(api_base=server.url)).message == f"the connection failed: {reason}; {hint}"
 
 
 def test_a_reset_in_mid_body(way: Mode, server: Loopback) -> None:

@@ -14,6 +14,7 @@ from tests.unit.http.transport.network import failure, works
 
 from anyrerank import (
     APIConnectionError,
+    BadRequestError,
     ConfigurationError,
 )
 
@@ -67,8 +68,65 @@ def test_https_goes_through_a_tunnel_that_may_be_refused(
     error = failure(mode, mode.reranker(api_base="https://rerank.invalid"))
     assert type(error) is APIConnectionError
     assert not leaks(error, ["pr0xy-pass"])
+    assert error.message == (
+        f"the proxy {proxy.host} (HTTPS_PROXY) refused the connection: it answered 407; write user and password into "
+        "its URL, as in http://user:password@proxy:3128"
+    )
     assert (proxy.hits[0].method, proxy.hits[0].target) == ("CONNECT", "rerank.invalid:443")
     assert "authorization" not in proxy.hits[0].headers
+
+
+def test_a_tunnel_may_be_refused_for_another_reason(
+    mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(lambda line: line.answer(403, b"not there"))
+    monkeypatch.setenv("ALL_PROXY", proxy.host)
+    error = failure(mode, mode.reranker(api_base="https://rerank.invalid"))
+    assert error.message == (
+        f"the proxy {proxy.host} (ALL_PROXY) refused the connection: it answered 403; check that it lets connections "
+        "to this server through, or add the server to NO_PROXY"
+    )
+
+
+def test_a_proxy_may_ask_for_a_login_of_a_request_without_a_tunnel(
+    mode: Mode, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve(lambda line: line.answer(407, b"who are you?"))
+    monkeypatch.setenv("HTTP_PROXY", proxy.url)
+    error = failure(mode, mode.reranker(api_base="http://rerank.invalid"))
+    assert type(error) is APIConnectionError
+    assert error.message.startswith(
+        f"the proxy {proxy.host} (HTTP_PROXY) refused the connection: it answered 407; write"
+    )
+
+
+def test_a_407_without_a_proxy_is_an_answer_of_the_server(mode: Mode, serve: Callable[..., Loopback]) -> None:
+    server = serve(lambda line: line.answer(407, {"message": "who are you?"}))
+    error = failure(mode, mode.reranker(api_base=server.url))
+    assert (type(error), error.status_code) == (BadRequestError, 407)
+
+
+def test_a_proxy_whose_name_is_not_known(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://ann:pr0xy-pass@proxy.invalid:3128")
+    error = failure(mode, mode.reranker(api_base="https://rerank.invalid"))
+    assert error.message.startswith("the proxy proxy.invalid:3128 (HTTPS_PROXY) cannot be reached: ")
+    assert error.message.endswith("; check its address, or add the server to NO_PROXY")
+    assert not leaks(error, ["pr0xy-pass"])
+
+
+def test_a_new_reranker_reads_the_environment_again(
+    mode: Mode, server: Loopback, serve: Callable[..., Loopback], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proxy = serve()
+    monkeypatch.setenv("ALL_PROXY", proxy.url)
+    first = mode.reranker(api_base=server.url)
+    works(mode, first)
+    mode.function(model="cohere/m", query="a", documents=["b"], api_base=server.url, api_key=KEY)
+    assert (len(server.hits), len(proxy.hits)) == (0, 2)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    works(mode, mode.reranker(api_base=server.url))
+    mode.function(model="cohere/m", query="a", documents=["b"], api_base=server.url, api_key=KEY)
+    assert (len(server.hits), len(proxy.hits)) == (2, 2)
 
 
 def test_a_dead_proxy(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,6 +135,10 @@ def test_a_dead_proxy(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", f"http://ann:pr0xy-pass@127.0.0.1:{port}")
     error = failure(mode, mode.reranker(api_base="http://rerank.invalid"))
     assert type(error) is APIConnectionError
+    assert error.message == (
+        f"the proxy 127.0.0.1:{port} (http_proxy) cannot be reached: [Errno 111] Connection refused; check its "
+        "address, or add the server to NO_PROXY"
+    )
     assert not leaks(error, ["pr0xy-pass"])
 
 
