@@ -20,6 +20,8 @@ from anyrerank._core.types import Answer, Document, RerankRequest, Scale, text_o
 from anyrerank.providers._base import Provider, dig, is_endpoint, ranked, truncate_word, usage, without_operation
 
 _RANKING = "ranking/"
+_OF_NVIDIA = "NVIDIA_API_KEY"
+"""The variable of a key for NVIDIA's services, which other servers must not get."""
 _HOST, _CHAT_HOST = "ai.api.nvidia.com", "integrate.api.nvidia.com"
 _STATUS_URL = "https://api.nvcf.nvidia.com/v2/nvcf/pexec/status/"
 _POLL_SECONDS = 0.5
@@ -33,6 +35,8 @@ _TEXT_ONLY = re.compile(r"rerank-?qa|nemotron-rerank-\d")
 class NvidiaNim(Provider):
     """Hosted models need a key. `nvidia_nim/ranking/<model>` is a self-hosted NIM, which needs `api_base` and no key.
 
+    `NVIDIA_API_KEY` is NVIDIA's, and never sent to a self-hosted NIM; `api_key` and `NVIDIA_NIM_API_KEY` are.
+
     Scores are logits without bounds. A request holds at most 1,000 passages, 512 for vision-language models (`-vl-`).
     Their documents may have an `image`, which is a base64 data URL. `truncate` is "NONE" (a text that is too long is an
     error) or "END". It is sent only if you pass it, because the default differs between models.
@@ -43,7 +47,7 @@ class NvidiaNim(Provider):
     prefix = "nvidia_nim"
     title = "NVIDIA NIM"
     key_page = "https://build.nvidia.com/settings/api-keys"
-    key_variables = ("NVIDIA_NIM_API_KEY", "NVIDIA_API_KEY")
+    key_variables = ("NVIDIA_NIM_API_KEY", _OF_NVIDIA)
     base_variables = ("NVIDIA_NIM_API_BASE", "NVIDIA_BASE_URL", "NVIDIA_API_URL")
     default_base = f"https://{_HOST}"
     sends_top_n = False
@@ -56,6 +60,20 @@ class NvidiaNim(Provider):
     @override
     def key_required(self) -> bool:
         return not self._self_hosted
+
+    @property
+    @override
+    def key_alternative(self) -> str:
+        return (
+            ""
+            if _is_nvidia(self.base)
+            else f"; for a NIM of your own, write nvidia_nim/ranking/{self.connection.model}"
+        )
+
+    @override
+    def authorization(self) -> dict[str, str]:
+        is_for_nvidia = self.connection.key_variable == _OF_NVIDIA
+        return {} if is_for_nvidia and self._self_hosted else super().authorization()
 
     @override
     def check(self) -> None:

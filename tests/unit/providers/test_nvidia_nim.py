@@ -8,7 +8,13 @@ from typing import Any
 import pytest
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering, case, recording, sent_by
 
-from anyrerank import APIResponseValidationError, APITimeoutError, BadRequestError, ConfigurationError
+from anyrerank import (
+    APIResponseValidationError,
+    APITimeoutError,
+    AuthenticationError,
+    BadRequestError,
+    ConfigurationError,
+)
 from anyrerank._core.engine import connect
 
 MODEL = "nvidia_nim/nvidia/llama-nemotron-rerank-1b-v2"
@@ -75,6 +81,38 @@ def test_self_hosted_url_and_key(base: str, url: str, key: str | None, sync_mode
     assert str(request.url) == url
     assert json.loads(request.content)["model"] == "acme/rank_1_2"
     assert request.headers.get("authorization") == (f"Bearer {key}" if key else None)
+
+
+@pytest.mark.parametrize("base", ["http://nim.example.com:8000", "https://nim.example.com/v1/ranking"])
+def test_key_of_nvidias_service_is_not_sent_to_a_server_of_your_own(
+    base: str, sync_mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = "nvidia_nim/ranking/nvidia/rerank-qa"
+    monkeypatch.setenv("NVIDIA_API_KEY", "nvapi-secret")
+    sent = sent_by(sync_mode, model, api_base=base, api_key=None)
+    assert "nvapi-secret" not in f"{sent.headers}"
+    assert "nvapi-secret" in sent_by(sync_mode, "nvidia_nim/nvidia/rerank-qa", api_key=None).headers["authorization"]
+    monkeypatch.setenv("NVIDIA_NIM_API_KEY", "own-secret")
+    assert sent_by(sync_mode, model, api_base=base, api_key=None).headers["authorization"] == "Bearer own-secret"
+
+
+def test_refusal_of_a_server_of_your_own_says_that_no_key_was_sent(mode: Mode, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, base = "nvidia_nim/ranking/nvidia/rerank-qa", "http://nim.example.com:8000"
+    for variable in (None, "NVIDIA_API_KEY"):
+        if variable:
+            monkeypatch.setenv(variable, "nvapi-secret")
+        client = answering({"detail": "who are you?"}, 401).client(mode)
+        with pytest.raises(AuthenticationError) as caught:
+            mode.rerank(mode.reranker(model, api_base=base, api_key=None, http_client=client), "q", ["a"])
+        assert caught.value.message == "NVIDIA NIM answered 401: who are you? (no key was sent: pass api_key=)"
+
+
+def test_missing_key_for_another_host_names_the_way_to_a_server_of_your_own(mode: Mode) -> None:
+    advice = "; for a NIM of your own, write nvidia_nim/ranking/nvidia/rerank-qa"
+    for base, end in (("http://nim.example.com:8000", advice), (None, "or set NVIDIA_NIM_API_KEY or NVIDIA_API_KEY")):
+        with pytest.raises(AuthenticationError) as caught:
+            mode.rerank(mode.reranker("nvidia_nim/nvidia/rerank-qa", api_base=base, api_key=None), "q", ["a"])
+        assert caught.value.message.endswith(end)
 
 
 def test_self_hosted_without_base_url_raises_before_sending(mode: Mode) -> None:

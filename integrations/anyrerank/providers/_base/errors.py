@@ -41,10 +41,6 @@ class ProviderErrors:
     """The name of the vendor or server, for tables and messages."""
     connection: Connection
 
-    def headers(self) -> dict[str, str]:
-        """The headers of a request."""
-        raise NotImplementedError
-
     def secrets(self) -> list[str]:
         """The secrets that no error may quote, the longest first."""
         raise NotImplementedError
@@ -135,7 +131,5 @@ class ProviderErrors:
         return AuthenticationError(problem, provider=self.prefix, model=self.connection.model)
 
     def _key_source(self, kind: type[RerankError]) -> str:
-        """The environment variable of a key that the provider refused, for the end of a message."""
-        key, variable = self.connection.api_key, self.connection.key_variable
-        is_sent = key and variable and any(key in value for value in self.headers().values())
-        return f" (the key came from {variable})" if is_sent and kind is AuthenticationError else ""
+        """Where a key that the provider refused came from, for the end of a message."""
+        raise NotImplementedError

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
-from typing_extensions import Self
+from typing_extensions import Self, override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse
 from anyrerank._core.types import Answer, RerankRequest, Scale, public
+from anyrerank.errors import AuthenticationError, RerankError
 from anyrerank.providers._base.answers import UnusableAnswerError, UnusableScoreError
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.credentials import secrets_of
@@ -103,6 +104,11 @@ class Provider(ProviderErrors):
     def key_required(self) -> bool:
         """Whether a call without a key is an error, at this base URL and for this model."""
         return self.needs_key
+
+    @property
+    def key_alternative(self) -> str:
+        """What to do where a key is missing and not wanted, for the end of the error."""
+        return ""
 
     @property
     def ranks_together(self) -> bool:
@@ -233,6 +239,16 @@ class Provider(ProviderErrors):
             authorization=self.authorization().values(),
         )
 
+    @override
+    def _key_source(self, kind: type[RerankError]) -> str:
+        if kind is not AuthenticationError:
+            return ""
+        key, variable = self.connection.api_key, self.connection.key_variable
+        if key and any(key in value for value in self.headers().values()):
+            return f" (the key came from {variable})" if variable else ""
+        signs = self.has_auth_header or any(setting.secret for setting in self.settings.values())
+        return "" if self.key_required or signs else " (no key was sent: pass api_key=)"
+
     # The connection
 
     def check(self) -> None:
@@ -244,7 +260,8 @@ class Provider(ProviderErrors):
         """
         if self.key_required and not self.connection.api_key and not self.has_auth_header:
             variables = (*self.key_variables, *self.key_file_variables)
-            raise self.authentication_error(f"no API key for {self.title}: pass api_key={_or_set(variables)}")
+            advice = f"pass api_key={_or_set(variables)}{self.key_alternative}"
+            raise self.authentication_error(f"no API key for {self.title}: {advice}")
         _ = self.base
 
     @property
