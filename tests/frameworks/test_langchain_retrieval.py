@@ -173,6 +173,36 @@ def test_retriever_passes_other_arguments_on(face: Face, wire: Wire) -> None:
     assert len(_invoke(face, store_retriever, "apples", k=3)) == 3
 
 
+def test_retriever_takes_the_options_of_a_call(face: Face) -> None:
+    events: list[CallEvent] = []
+    wire = Wire()
+    retriever = RerankRetriever(base_retriever=_base(5), reranker=face.make(wire))
+    found = _invoke(face, retriever, "green apples", score_threshold=0.5, hooks=[events.append], max_tokens_per_doc=512)
+    assert _scores(found) == [0.9, 0.7, 0.5]
+    assert len(events) == 1
+    assert wire.body["max_tokens_per_doc"] == 512
+    broken = RerankRetriever(base_retriever=_base(2), reranker=face.make(Wire(refusing(503))))
+    assert _scores(_invoke(face, broken, "green apples", on_error="passthrough", num_retries=0)) == [None, None]
+    with pytest.raises(BadRequestError, match="timeout must be a positive number"):
+        _invoke(face, broken, "green apples", timeout=0)
+
+
+class _Timed(_Asked):
+    """Has a `timeout` of its own."""
+
+    def _get_relevant_documents(
+        self, query: str, *, run_manager: Any, timeout: float = 1.0, **kwargs: Any
+    ) -> list[Document]:
+        return super()._get_relevant_documents(query, run_manager=run_manager, timeout=timeout, **kwargs)
+
+
+def test_retriever_leaves_the_base_what_it_names(face: Face, wire: Wire) -> None:
+    base = _Timed()
+    retriever = RerankRetriever(base_retriever=base, reranker=face.make(wire))
+    assert len(_invoke(face, retriever, "apples", timeout=0, limit=7, k=5, top_n=1)) == 1
+    assert base.seen == [{"query": "apples", "timeout": 0, "limit": 7, "k": 5}]
+
+
 def test_retriever_has_a_configurable_top_n(face: Face, wire: Wire) -> None:
     retriever: Any = RerankRetriever(base_retriever=_base(5), reranker=face.make(wire)).configurable_fields(
         top_n=ConfigurableField(id="n")
