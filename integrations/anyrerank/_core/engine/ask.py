@@ -80,19 +80,28 @@ class _Ask:
 
     def cached(self, request: RerankRequest, cache: Cache) -> Flow[Answer]:
         """The answer, with scores from the cache as far as possible."""
-        call, provider = self.call, self.provider
+        call, provider, before = self.call, self.provider, len(self.call.attempts)
 
         def send(indexes: Sequence[int]) -> Flow[tuple[Answer, float | None]]:
-            before = len(call.attempts)
+            started = len(call.attempts)
             part = replace(request, documents=[request.documents[index] for index in indexes], top_n=None)
             answer = yield from self.send(part, lambda index: call.candidates.index_of(indexes[index]))
-            return answer, total_cost(call.attempts[before:])
+            return answer, total_cost(call.attempts[started:])
 
         texts, seed = _cache_key(request, provider, call.options)
-        answer, call.saved = yield from (cached_listwise if provider.ranks_together else cached_pointwise)(
+        answer, saved = yield from (cached_listwise if provider.ranks_together else cached_pointwise)(
             texts, send, cache=cache, seed=seed
         )
+        call.saved = saved.at_most(self._avoidable(request, total_cost(call.attempts[before:])))
         return answer
+
+    def _avoidable(self, request: RerankRequest, paid: float | None) -> float | None:
+        """US dollars by which a call without a cache would cost more than was `paid`, if each search has a price."""
+        price, count = self.deployment.price(), len(request.documents)
+        if paid is None or price is None or not price.per_query or price.per_token:
+            return None
+        size = self.call.options.batch_size or self.provider.max_documents(request.options) or count
+        return max(0.0, self.deployment.estimate(request, self.provider.batch_starts(request, size)) - paid)
 
     def send(self, request: RerankRequest, index_of: Callable[[int], int]) -> Flow[Answer]:
         """The answer of the provider to `request`, split into batches if needed.

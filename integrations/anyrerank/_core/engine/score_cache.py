@@ -46,6 +46,12 @@ class Saved:
     documents: int
     dollars: float | None
 
+    def at_most(self, dollars: float | None) -> Saved:
+        """The same, with at most so much saved; `None` is no limit."""
+        if dollars is None or self.dollars is None:
+            return self
+        return replace(self, dollars=min(dollars, self.dollars))
+
 
 NOTHING_SAVED = Saved(0, 0.0)
 

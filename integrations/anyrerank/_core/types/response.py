@@ -70,7 +70,8 @@ class RerankResponse(KeyedModel):
         model_group: The name that a router was asked for; `None` without a router.
         model_id: `model_info.id` of the router's entry that answered.
         cached: How many scores came from the cache, or from an identical concurrent request.
-        saved: US dollars that the `cached` scores cost when they were computed, or `None` if unknown.
+        saved: US dollars that the cache saved, or `None` if unknown: what the `cached` scores cost when they were
+            computed; where each search has a price, at most what the call would have cost more without the cache.
     """
 
     id: Annotated[str, BeforeValidator(lambda value: value or _new_id())] = Field(default_factory=_new_id)
