@@ -93,6 +93,15 @@ class HuggingFace(Provider):
         return (limit, math.inf) if is_valid else (default, next_try)
 
     @override
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        truncate = options.get("truncate", "END")
+        if not isinstance(truncate, str | bool) or truncate not in _TRUNCATE:
+            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for Text Embeddings Inference")
+        direction = options.get("truncation_direction", "Right")
+        if not isinstance(direction, str) or direction.lower() not in ("left", "right"):
+            raise self.bad_request("truncation_direction must be 'Left' or 'Right' for Text Embeddings Inference")
+
+    @override
     def url(self, request: RerankRequest) -> str:
         if self._on_router:
             return (
@@ -110,11 +119,7 @@ class HuggingFace(Provider):
                 raise self.bad_request(f"{names}: not supported by Hugging Face's router; pass api_base= to call TEI")
             return {"inputs": {"query": request.query, "texts": texts_of(request)}}
         truncate = request.options.get("truncate", "END")
-        if not isinstance(truncate, str | bool) or truncate not in _TRUNCATE:
-            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for Text Embeddings Inference")
         direction = request.options.get("truncation_direction", "Right")
-        if not isinstance(direction, str) or direction.lower() not in ("left", "right"):
-            raise self.bad_request("truncation_direction must be 'Left' or 'Right' for Text Embeddings Inference")
         return {
             "query": request.query,
             "texts": texts_of(request),

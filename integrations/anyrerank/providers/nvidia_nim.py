@@ -94,6 +94,11 @@ class NvidiaNim(Provider):
         return "unknown" if self._is_cohere_shaped else self.scale
 
     @override
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        if truncate_word(options.get("truncate")) not in (None, "NONE", "END"):
+            raise self.bad_request("truncate must be 'NONE' or 'END' for NVIDIA NIM")
+
+    @override
     def unsupported_document(self, request: RerankRequest) -> tuple[int, str] | None:
         for index, document in enumerate(request.documents):
             image = self._image(document)
@@ -133,8 +138,6 @@ class NvidiaNim(Provider):
     @override
     def body(self, request: RerankRequest) -> dict[str, Any]:
         truncate = truncate_word(request.options.get("truncate"))
-        if truncate not in (None, "NONE", "END"):
-            raise self.bad_request("truncate must be 'NONE' or 'END' for NVIDIA NIM")
         if self._is_cohere_shaped:
             return {
                 "model": self._body_model,

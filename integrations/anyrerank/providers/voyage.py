@@ -8,7 +8,7 @@ rerank-3 are not documented; those of 2.5 are assumed.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from typing_extensions import override
@@ -43,6 +43,11 @@ class Voyage(CohereStyle):
     usage_paths = TOTAL_USAGE
 
     @override
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        if truncate_word(options.get("truncate")) not in (None, "NONE", "END"):
+            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for Voyage AI")
+
+    @override
     def url(self, request: RerankRequest) -> str:
         is_atlas = not self.connection.api_base and (self.connection.api_key or "").startswith("al-")
         return endpoint(_ATLAS if is_atlas else self.base)
@@ -51,8 +56,6 @@ class Voyage(CohereStyle):
     def body(self, request: RerankRequest) -> dict[str, Any]:
         body = super().body(request)
         truncate = truncate_word(body.pop("truncate", None))
-        if truncate not in (None, "NONE", "END"):
-            raise self.bad_request("truncate must be 'NONE' or 'END' (or False or True) for Voyage AI")
         return body if truncate is None else {**body, "truncation": truncate == "END"}
 
     @override

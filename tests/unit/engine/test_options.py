@@ -1,10 +1,11 @@
+from collections.abc import Callable
 from typing import Any
 
 import httpx
 import pytest
 from tests.unit.engine.server import COHERE, Server
 
-from anyrerank import BadRequestError, Reranker
+from anyrerank import BadRequestError, Reranker, Router
 from anyrerank._core.engine import Options, RerankerOptions, merged, parse_options
 from anyrerank._core.engine.provider_options import provider_options
 from anyrerank.providers import load
@@ -102,12 +103,47 @@ def test_httpx_timeout_without_a_read_timeout_is_no_limit() -> None:
     assert parse_options(Options, {"timeout": httpx.Timeout(None)}).timeout is None
 
 
+@pytest.mark.parametrize(
+    ("model", "options", "message"),
+    [
+        ("nvidia_nim/nvidia/rerank-qa", {"truncate": "START"}, "truncate must be 'NONE' or 'END' for NVIDIA NIM"),
+        (
+            "voyage/rerank-2.5",
+            {"truncate": "START"},
+            "truncate must be 'NONE' or 'END' (or False or True) for Voyage AI",
+        ),
+        ("huggingface/m", {"truncation_direction": "Up"}, "truncation_direction must be 'Left' or 'Right'"),
+        ("cohere/m", {"priority": -1}, "priority must be at least 0 for Cohere, got -1"),
+    ],
+)
+def test_value_that_the_provider_does_not_take_is_refused_when_it_is_set(
+    model: str, options: dict[str, Any], message: str
+) -> None:
+    entry = {"model_name": "m", "litellm_params": {"model": model, **options}}
+    makers: list[Callable[[], object]] = [
+        lambda: Reranker(model, **options),
+        lambda: Reranker("local/lexical", fallbacks=[model], drop_params=True, **options),
+        lambda: Router([entry]),
+    ]
+    for make in makers:
+        with pytest.raises(BadRequestError) as caught:
+            make()
+        assert message in caught.value.message
+
+
+def test_value_that_the_provider_does_not_take_is_no_attempt(server: Server) -> None:
+    with pytest.raises(BadRequestError) as caught:
+        server.rerank(priority=-1)
+    assert (caught.value.attempts, server.bodies) == ((), [])
+
+
 @pytest.mark.parametrize("name", ["truncate", "instruction", "no_such_option", "top_k"])
 def test_unknown_option_is_refused_with_the_options_that_exist(server: Server, name: str) -> None:
     with pytest.raises(BadRequestError) as caught:
         server.rerank(**{name: "x"})
     for existing in (name, "max_tokens_per_doc", "max_chunks_per_doc", "priority", "top_n", "drop_params"):
         assert existing in str(caught.value)
+    assert len(str(caught.value)) < 400
     assert server.bodies == []
 
 

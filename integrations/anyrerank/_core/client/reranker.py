@@ -118,7 +118,7 @@ class Reranker(BaseReranker):
             Rules(strategy=STRATEGIES["simple-shuffle"]), MemoryState(Cooldowns()), self._transport
         )
         for member in self._members():
-            member.provider_options(self._options)
+            member.check_options(self._options)
         if warning := mixed_scales(self._members(), self._options):
             self._balancer.warn(warning + ", or pass a Reranker with its own score_threshold in fallbacks")
 

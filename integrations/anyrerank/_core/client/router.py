@@ -141,7 +141,7 @@ class Router(KeepsConnections):
         self._check_options()
         for name in self._groups.named:
             for member in self.as_reranker(name)._members():
-                member.provider_options(self._options)
+                member.check_options(self._options)
         members = [entry.deployment for group in self._groups for entry in group.entries]
         if warning := mixed_scales(members, self._options):
             self._balancer.warn(warning)

@@ -60,5 +60,5 @@ class Target(KeepsConnections, ABC):
         options = merged(self._options, {**around, **overrides} if around else overrides)
         if overrides:
             for member in self._members():
-                member.provider_options(options)
+                member.check_options(options)
         return options

@@ -20,7 +20,7 @@ from anyrerank._core.pricing import Payer, charged, estimate_cost, reserved, tot
 from anyrerank._core.runtime import Flow
 from anyrerank._core.types import Answer, RerankRequest, default_search_units
 from anyrerank.cache import Cache
-from anyrerank.errors import RerankError
+from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.providers import Provider
 
 
@@ -63,6 +63,7 @@ class _Ask:
         deployment.check_score_mode(options)
         fused = deployment.fuse(options) is not None
         given, documents = deployment.provider_options(options), candidates.documents
+        self.provider.check_options(given)
         if LOCAL_OPTION in given and not self.provider.cuts_documents(given):
             documents = truncated(documents, options.rank_fields, given.pop(LOCAL_OPTION))
         request = RerankRequest(
@@ -147,9 +148,11 @@ class _Ask:
         return _in_flight(self._send_one(request), request, self.call)
 
     def _record(self, request: RerankRequest, outcome: Answer | RerankError, started: float, seconds: float) -> None:
-        """Add an attempt to the call; an error of the transport gets the name of the deployment."""
+        """Add an attempt to the call, unless nothing was sent; an error of the transport gets the deployment's name."""
         if isinstance(outcome, RerankError) and outcome.provider is None:
             outcome.provider, outcome.model = self.deployment.provider, self.deployment.model
+        if isinstance(outcome, BadRequestError) and outcome.status_code is None:
+            return
         attempt = self.deployment.attempt(outcome, len(request.documents), started=started, seconds=seconds)
         self.call.attempts.append(attempt)
 

@@ -185,6 +185,23 @@ class Deployment:
             return own.score_mode
         return options.score_mode
 
+    def check_options(self, options: Options) -> None:
+        """Check the names of the provider options, and their values as far as that needs no key.
+
+        Raises:
+            BadRequestError: The provider does not have one of them (and `drop_params` is false), or not its value.
+        """
+        given, provider = self.provider_options(options), self._unchecked()
+        if given and provider is not None:
+            provider.check_options(given)
+
+    def _unchecked(self) -> Provider | None:
+        """The provider without the check of its key and base URL, or `None` if it cannot be made yet."""
+        try:
+            return self._connected or connect(self.name, **self._connection)
+        except RerankError:
+            return None
+
     def returns_logits(self, options: Options) -> bool:
         """Whether its scores are logits that `score_mode` asks to map to 0..1."""
         return self._mode(options) == "unit" and self._scale(options) == "logit"
@@ -226,10 +243,8 @@ class Deployment:
         """`scale_of_results` as far as it is known without a key; the environment may still change."""
         if self._mode(options) == "unit":
             return "unit"
-        try:
-            scale = connect(self.name, **self._connection).score_scale(self.provider_options(options))
-        except RerankError:
-            return "unknown"
+        provider = self._unchecked()
+        scale = "unknown" if provider is None else provider.score_scale(self.provider_options(options))
         return self._given_scale(options) or scale if scale == "unknown" else scale
 
     def fuse(self, options: Options) -> str | None:

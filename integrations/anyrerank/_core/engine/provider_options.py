@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
 from anyrerank._core.engine.options import CONNECTION, NAMES, UNIFIED
 from anyrerank._core.engine.truncation import LOCAL_OPTION
+from anyrerank._core.runtime import did_you_mean
 from anyrerank.errors import BadRequestError
 from anyrerank.providers import Provider
 
@@ -34,11 +34,11 @@ def option_names(kind: type[Provider]) -> frozenset[str]:
 
 def _unknown(unknown: list[str], kind: type[Provider]) -> str:
     everywhere = (NAMES - set(UNIFIED)) | CONNECTION | {LOCAL_OPTION}
-    known = {*kind.options, *kind.settings, *everywhere}
-    near = [f"did you mean {match}? " for name in unknown for match in difflib.get_close_matches(name, known, n=1)]
-    settings = f", settings {', '.join(sorted(kind.settings))}" if kind.settings else ""
+    near = [did_you_mean(name, {*kind.options, *kind.settings, *everywhere}) for name in unknown]
+    its = ", ".join(sorted({*kind.options, LOCAL_OPTION}))
+    settings = f", and the settings {', '.join(sorted(kind.settings))}" if kind.settings else ""
     return (
-        f"{kind.prefix} has no option {', '.join(unknown)}; {''.join(near)}it has "
-        f"{', '.join(sorted(kind.options)) or 'no options'}{settings}; all providers have "
-        f"{', '.join(sorted(everywhere))}. Use drop_params=True to drop options that a provider does not have"
+        f"{kind.prefix} has no option {', '.join(unknown)}{next(filter(None, near), '')}; its own options are "
+        f"{its}{settings}; all providers have those of anyrerank.Reranker, such as top_n and score_threshold. Use "
+        "drop_params=True to drop options that a provider does not have"
     )

@@ -49,6 +49,11 @@ class CohereVersions(CohereStyle):
         return not self._is_v1(options)
 
     @override
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        if (priority := options.get("priority", 0)) < 0:
+            raise self.bad_request(f"priority must be at least 0 for Cohere, got {priority}")
+
+    @override
     def url(self, request: RerankRequest) -> str:
         return self.versioned_url(request.options)
 
@@ -60,8 +65,6 @@ class CohereVersions(CohereStyle):
                 f"{', '.join(sorted(wrong))}: not in Cohere's {'v1' if v1 else 'v2'} API; leave it out, or pass "
                 f"an api_base that ends in {'/v2' if v1 else '/v1'}"
             )
-        if (priority := request.options.get("priority", 0)) < 0:
-            raise self.bad_request(f"priority must be at least 0 for Cohere, got {priority}")
         fields = {"rank_fields": request.rank_fields} if v1 and request.rank_fields else {}
         return {**super().body(request), **fields}
 

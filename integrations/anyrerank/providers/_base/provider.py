@@ -143,6 +143,13 @@ class Provider(ProviderErrors):
         """The index at which each batch begins: by default every `size` documents."""
         return range(0, len(request.documents), size)
 
+    def check_options(self, options: Mapping[str, Any]) -> None:
+        """Check the values of options, when a reranker is made and before each request.
+
+        Raises:
+            BadRequestError: The provider does not take a value.
+        """
+
     def unsupported_document(self, request: RerankRequest) -> tuple[int, str] | None:
         """Index of the first document that cannot be ranked, and the reason; checked before anything is sent."""
         return None
