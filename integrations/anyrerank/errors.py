@@ -85,7 +85,7 @@ class RerankError(Exception):
                 ("status", self.status_code),
                 ("attempts", len(self.attempts) if len(self.attempts) > 1 else None),
                 ("request_id", self.request_id),
-                ("retry_after", self.retry_after),
+                ("retry_after", None if self.retry_after is None else round(self.retry_after, 1)),
                 ("url", self.url),
             )
             if value is not None

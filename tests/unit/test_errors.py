@@ -199,3 +199,9 @@ def test_message_can_be_printed_whatever_the_caller_wrote() -> None:
     with pytest.raises(RerankError) as caught:
         rerank("cohere\ud835", "q", ["a"])
     assert str(caught.value).encode()
+
+
+def test_wait_is_rounded_in_the_text() -> None:
+    error = RateLimitError("wait", retry_after=81620.32063627243)
+    assert str(error) == "wait [retry_after=81620.3]"
+    assert error.retry_after == 81620.32063627243

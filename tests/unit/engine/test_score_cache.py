@@ -62,7 +62,7 @@ def test_cached_documents_are_not_sent_again(mode: Mode) -> None:
     ids=str,
 )
 def test_saved_is_what_a_call_without_the_cache_would_cost_more(
-    mode: Mode, price: dict[str, float], new: int, saved: float
+    mode: Mode, price: dict[str, Any], new: int, saved: float
 ) -> None:
     def billed(request: httpx.Request) -> httpx.Response:
         count = len(json.loads(request.content)["documents"])

@@ -132,6 +132,25 @@ def test_a_budget_that_allows_no_model_is_raised_as_it_is() -> None:
     assert providers.hosts == []
 
 
+def test_a_budget_that_is_spent_names_the_first_model() -> None:
+    priced = Providers().reranker(NIM, input_cost_per_query=0.5)
+    with pytest.raises(BudgetExceededError) as caught:
+        Providers().reranker(api_key="k", fallbacks=[priced], budget=Budget(0.001)).rerank("q", ["a"])
+    assert (caught.value.provider, caught.value.model) == ("cohere", "rerank-v3.5")
+
+
+def test_a_fallback_whose_price_a_budget_needs_is_warned_of_when_it_is_set(caplog: pytest.LogCaptureFixture) -> None:
+    priced = Reranker(NIM, input_cost_per_query=0.0)
+    Reranker(COHERE, fallbacks=["cohere/rerank-v4.0-pro", priced, "local/lexical"], budget=Budget(1))
+    Reranker(COHERE, fallbacks=[NIM], budget=Budget(1), prices={NIM: {"input_cost_per_query": 0.1}})
+    Reranker(COHERE, fallbacks=[NIM])
+    assert caplog.records == []
+    Reranker(COHERE, fallbacks=[NIM], budget=Budget(1))
+    Reranker(COHERE, fallbacks=[NIM], user_budget=Budget(1))
+    starts = [record.getMessage().partition(": ")[0] for record in caplog.records]
+    assert starts == [f"the budget will refuse the fallback {NIM}, whose price is not known"] * 2
+
+
 def test_a_guardrail_that_refuses_asks_no_model() -> None:
     providers = Providers()
     with pytest.raises(GuardrailRaisedError):

@@ -121,6 +121,8 @@ class Reranker(BaseReranker):
             member.check_options(self._options)
         if warning := mixed_scales(self._members(), self._options):
             self._balancer.warn(warning + ", or pass a Reranker with its own score_threshold in fallbacks")
+        if self._options.shared_budgets or self._options.user_budget:
+            self._warn_of_unknown_prices()
 
     def __repr__(self) -> str:
         return f"Reranker({self.deployment!r})"
@@ -148,6 +150,15 @@ class Reranker(BaseReranker):
                 f"fallbacks must be a list of model strings and Rerankers, got {type(other).__name__}"
             )
         return (self._first.sibling(other, self._transport),)
+
+    def _warn_of_unknown_prices(self) -> None:
+        """Log the fallbacks that a budget will refuse."""
+        for member in self._fallbacks:
+            if not member.may_have_price():
+                self._balancer.warn(
+                    f"the budget will refuse the fallback {member.name}, whose price is not known: pass prices=, or in "
+                    "fallbacks a Reranker with input_cost_per_query= or input_cost_per_token= (0 if it is free)"
+                )
 
     def _members(self) -> tuple[Deployment, ...]:
         return (self._first, *self._fallbacks)

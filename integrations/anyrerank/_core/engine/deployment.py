@@ -255,6 +255,12 @@ class Deployment:
         """The price of this model, or `None` if unknown."""
         return self._given_price or self._listed_price
 
+    def may_have_price(self) -> bool:
+        """Whether its price is known, or may be once it is connected."""
+        provider, other = self._unchecked(), copy.copy(self)
+        other._connected = provider
+        return provider is None or other.price() is not None
+
     @cached_property
     def _given_price(self) -> Price | None:
         """The user's price, or that of a model on this machine."""
