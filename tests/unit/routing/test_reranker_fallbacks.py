@@ -24,10 +24,12 @@ from anyrerank import (
     FallbackError,
     GuardrailRaisedError,
     InternalServerError,
+    MemoryCache,
+    RateLimitError,
     Reranker,
 )
 from anyrerank.guardrails import DenyList
-from anyrerank.testing import StubServer
+from anyrerank.testing import StubServer, fake_provider
 
 COHERE, NIM = "cohere/rerank-v3.5", "nvidia_nim/nvidia/rerank-qa"
 OWN_NIM = "nvidia_nim/ranking/nvidia/rerank-qa"
@@ -149,6 +151,23 @@ def test_a_fallback_whose_price_a_budget_needs_is_warned_of_when_it_is_set(caplo
     Reranker(COHERE, fallbacks=[NIM], user_budget=Budget(1))
     starts = [record.getMessage().partition(": ")[0] for record in caplog.records]
     assert starts == [f"the budget will refuse the fallback {NIM}, whose price is not known"] * 2
+
+
+def test_cached_scores_of_a_model_that_cools_down_are_used(mode: Mode) -> None:
+    first, spare = fake_provider(), fake_provider()
+    reranker = mode.reranker(
+        "fake/first",
+        custom_llm_provider=first,
+        fallbacks=[Reranker("fake/spare", custom_llm_provider=spare)],
+        cache=MemoryCache(),
+    )
+    mode.rerank(reranker, "q", ["a", "b"])
+    first.fail(RateLimitError("wait", status_code=429, retry_after=600))
+    assert mode.rerank(reranker, "other", ["a"]).answered_by == "fake/spare"
+    again = mode.rerank(reranker, "q", ["b", "a"])
+    assert (again.answered_by, again.cached, again.attempts) == ("fake/first", 2, ())
+    assert mode.rerank(reranker, "q", ["a", "b", "c"]).answered_by == "fake/spare"
+    assert [len(first.calls), len(spare.calls)] == [2, 2]
 
 
 def test_a_guardrail_that_refuses_asks_no_model() -> None:

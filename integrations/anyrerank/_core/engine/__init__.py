@@ -1,6 +1,6 @@
 """One call to one model: options, environment, documents, batches, retries and cached scores."""
 
-from anyrerank._core.engine.ask import Plan, ask, planned
+from anyrerank._core.engine.ask import Plan, ask, is_cached, planned
 from anyrerank._core.engine.call import Call
 from anyrerank._core.engine.candidates import candidates, identity_key
 from anyrerank._core.engine.deployment import Deployment
@@ -52,6 +52,7 @@ __all__ = [
     "guarded_options",
     "guarded_query",
     "identity_key",
+    "is_cached",
     "is_final",
     "key_from_environment",
     "lists_options",

@@ -13,7 +13,7 @@ from anyrerank._core.engine.deployment import Deployment
 from anyrerank._core.engine.options import Options
 from anyrerank._core.engine.pacing import paced
 from anyrerank._core.engine.retry import RetryPolicy, recorded, retried
-from anyrerank._core.engine.score_cache import cached_listwise, cached_pointwise, missing, seed_of
+from anyrerank._core.engine.score_cache import cached_listwise, cached_pointwise, has_all, missing, seed_of
 from anyrerank._core.engine.truncation import LOCAL_OPTION, truncated
 from anyrerank._core.limits import Throttle
 from anyrerank._core.pricing import Payer, charged, estimate_cost, reserved, total_cost
@@ -42,6 +42,19 @@ def ask(call: Call, deployment: Deployment, query: str, policy: RetryPolicy) -> 
     if cache is None:
         return task.send(request, call.candidates.index_of)
     return task.cached(request, cache)
+
+
+def is_cached(call: Call, deployment: Deployment, query: str) -> Flow[bool]:
+    """Whether `ask` would send nothing, because the cache has all scores."""
+    cache = call.options.cache
+    if cache is None or deployment.fault() is not None:
+        return False
+    task = _Ask(call, deployment, deployment.connected(), RetryPolicy())
+    try:
+        texts, seed = _cache_key(task.request(query), task.provider, call.options)
+    except RerankError:
+        return False
+    return (yield from has_all(texts, cache=cache, seed=seed, together=task.provider.ranks_together))
 
 
 @dataclass(frozen=True, slots=True)

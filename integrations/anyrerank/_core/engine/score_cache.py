@@ -124,6 +124,14 @@ def missing(texts: Sequence[str], *, cache: Cache, seed: bytes, together: bool) 
     return [index for key, index in first.items() if key not in found or not _is_pair(found[key])]
 
 
+def has_all(texts: Sequence[str], *, cache: Cache, seed: bytes, together: bool) -> Flow[bool]:
+    """Whether a call would send nothing, because all its scores are cached; arguments as for `missing`."""
+    keys = [_call_key(texts, seed)] if together else list(dict.fromkeys(_pair_keys(texts, seed)))
+    is_valid = partial(_is_call, count=len(texts)) if together else _is_pair
+    found = (yield from _try(cache, partial(cache.get, keys), partial(cache.aget, keys))) or {}
+    return all(key in found and is_valid(found[key]) for key in keys)
+
+
 def _found(cache: Cache, keys: Sequence[bytes]) -> Values:
     """What is cached; nothing if the cache fails."""
     try:

@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, retryable, wait_before
+from anyrerank._core.engine import Call, Deployment, RetryPolicy, ask, guarded_query, is_cached, retryable, wait_before
 from anyrerank._core.pricing import estimate_cost
 from anyrerank._core.routing.decisions import Ask, Decision, WaitUntil, decide
 from anyrerank._core.routing.failures import FailedAttempt, all_failed, no_price, summary
@@ -217,6 +217,16 @@ class _GroupCall:
                 return None
             if pause:
                 yield Sleep(pause)
+        return (yield from self._cached())
+
+    def _cached(self) -> Flow[tuple[Entry, Answer] | None]:
+        """The answer of an entry that cannot be asked now, if the cache has all its scores."""
+        for entry in self.group.entries:
+            own = entry.deployment.own
+            if entry in self.not_before or (own is not None and own.guardrails):
+                continue
+            if (yield from is_cached(self.call, entry.deployment, self.call.query)):
+                return entry, (yield from self._sent(entry, Claim(entry.id, self.needs[entry], 0.0)))
         return None
 
     def _is_exhausted(self, need: Need) -> bool:
