@@ -79,6 +79,14 @@ def test_blank_documents_come_back_unranked_without_a_request(world: Worlds) -> 
 # Hooks and guardrails.
 
 
+def test_a_call_that_sent_nothing_is_one_to_the_first_deployment(world: Worlds) -> None:
+    events: list[CallEvent] = []
+    here = world()
+    entries = [entry("j", api_key=None, model="jina_ai/m"), entry("v", api_key=None, model="voyage/m")]
+    here.error(here.router(*entries, hooks=[events.append]))
+    assert [(event.provider, event.model) for event in events] == [("jina_ai", "m")]
+
+
 def test_hooks_get_one_event_per_call(world: Worlds) -> None:
     events: list[CallEvent] = []
     here = world(a=fails(401))

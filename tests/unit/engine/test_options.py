@@ -131,10 +131,11 @@ def test_value_that_the_provider_does_not_take_is_refused_when_it_is_set(
         assert message in caught.value.message
 
 
-def test_value_that_the_provider_does_not_take_is_no_attempt(server: Server) -> None:
-    with pytest.raises(BadRequestError) as caught:
-        server.rerank(priority=-1)
-    assert (caught.value.attempts, server.bodies) == ((), [])
+def test_call_that_the_provider_does_not_take_is_no_attempt(server: Server) -> None:
+    for wrong in ({"priority": -1}, {"relevant_spans": 5}):
+        with pytest.raises(BadRequestError) as caught:
+            server.rerank(**wrong)
+        assert (caught.value.attempts, server.bodies) == ((), [])
 
 
 @pytest.mark.parametrize("name", ["truncate", "instruction", "no_such_option", "top_k"])

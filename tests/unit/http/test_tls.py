@@ -140,6 +140,9 @@ def test_a_new_reranker_reads_the_authorities_again(
     assert caught.value.message == (
         f"SSL_CERT_FILE cannot be used: {bundle}: there is no such file; it must be the path of a PEM file"
     )
+    bundle.write_bytes(write_certificate(tmp_path).read_bytes())
+    with pytest.raises(APIConnectionError):
+        ask()
     bundle.write_bytes(certificate.read_bytes())
     mode.rerank(Reranker("cohere_compatible/m", api_base=url, max_retries=0), "q", ["a"])
 
