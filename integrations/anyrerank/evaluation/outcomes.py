@@ -18,6 +18,7 @@ class Outcome:
         cost: US dollars; `None` if unknown.
         error: Name of the error class if the call failed, else `None`.
         message: The message of that error, with status and URL, else `None`.
+        search_units, total_tokens: What was billed; `None` if unknown.
     """
 
     ranking: Sequence[str]
@@ -26,6 +27,8 @@ class Outcome:
     cost: float | None = None
     error: str | None = None
     message: str | None = None
+    search_units: float | None = None
+    total_tokens: float | None = None
 
 
 Outcomes = Mapping[str, Outcome]

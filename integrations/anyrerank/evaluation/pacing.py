@@ -1,4 +1,4 @@
-"""When the next call to a provider may start: a limit of calls per minute, and waits after a 429."""
+"""When the next call to a provider may start, and when to give up: a limit of calls per minute, and waits after a 429."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from collections.abc import Callable
 _FIRST_WAIT = 1.0
 _LONGEST_WAIT = 60.0
 """Bounds in seconds of a wait whose length the provider does not give; it doubles each time."""
-_MAX_WAITED = 300.0
-_MAX_WAITED_ON_REQUEST = 3600.0
-"""Seconds of waiting without a successful call after which to give up; at most the second one, for a longer wait that
-the provider asks for.
+_MAX_FAILING = 300.0
+_MAX_FAILING_AT_FIRST = 90.0
+"""Seconds without a successful call after which to give up; the second one if no call ever succeeded. A minute is over
+by then, which is what most rate limits count in.
 """
+_MAX_WAITING = 3600.0
+_MAX_WAITING_AT_FIRST = 300.0
+"""The same where the provider asks for a longer wait."""
 
 
 class Pacer:
@@ -34,13 +37,15 @@ class Pacer:
         self._interval = 60.0 / rpm if rpm else 0.0
         self._sleep, self._clock = sleep, clock
         self._lock = threading.Lock()
-        self._next_start = self._held_until = self._waited = 0.0
+        self._next_start = self._held_until = 0.0
         self._wait = _FIRST_WAIT
+        self._failing_since: float | None = None
+        self._has_succeeded = False
 
     @property
-    def waited(self) -> float:
-        """Seconds of waits after a 429 since the last successful call."""
-        return self._waited
+    def failing_for(self) -> float:
+        """Seconds since the first failed call after the last successful one; 0 if there is none."""
+        return 0.0 if self._failing_since is None else self._clock() - self._failing_since
 
     def wait(self) -> None:
         """Wait until a call may start."""
@@ -54,7 +59,16 @@ class Pacer:
     def succeeded(self) -> None:
         """Record that a call was answered."""
         with self._lock:
-            self._waited, self._wait = 0.0, _FIRST_WAIT
+            self._failing_since, self._wait, self._has_succeeded = None, _FIRST_WAIT, True
+
+    def failed(self) -> bool:
+        """Record a failed call.
+
+        Returns:
+            Whether to go on: not after a long time without a successful call.
+        """
+        with self._lock:
+            return self._may_go_on(self._clock(), self._max_failing)
 
     def refused(self, retry_after: float | None) -> bool:
         """Record a 429, and hold back all calls for as long as it asks.
@@ -63,22 +77,30 @@ class Pacer:
             retry_after: Seconds that the provider asked to wait, or `None`.
 
         Returns:
-            Whether to try again: not after the maximum of waiting without a successful call.
+            Whether to try again: not after a long time without a successful call.
         """
         with self._lock:
-            now = self._clock()
-            wait, max_waited = self._wait, _MAX_WAITED
+            now, limit = self._clock(), self._max_failing
+            if retry_after is None and now < self._held_until:
+                return True  # another call of the same moment was refused as well
+            wait = self._wait
             if retry_after is not None:
                 wait = max(retry_after, _FIRST_WAIT)
-                max_waited = min(_MAX_WAITED_ON_REQUEST, max(_MAX_WAITED, 2 * wait))
-            elif now < self._held_until:
-                return True  # another call of the same moment was refused as well
-            extra = now + wait - max(now, self._held_until)
-            if extra <= 0:
-                return True
-            if self._waited + extra > max_waited:
+                longest = _MAX_WAITING if self._has_succeeded else _MAX_WAITING_AT_FIRST
+                limit = min(longest, max(limit, 2 * wait))
+            if not self._may_go_on(now + wait, limit, since=now):
                 return False
-            self._held_until = now + wait
-            self._waited += extra
-            self._wait = min(_LONGEST_WAIT, 2 * self._wait)
+            if now + wait > self._held_until:
+                self._held_until = now + wait
+                self._wait = min(_LONGEST_WAIT, 2 * self._wait)
             return True
+
+    @property
+    def _max_failing(self) -> float:
+        return _MAX_FAILING if self._has_succeeded else _MAX_FAILING_AT_FIRST
+
+    def _may_go_on(self, until: float, limit: float, *, since: float | None = None) -> bool:
+        """Whether calls may fail until a point in time; `since` is when this one failed, if that is earlier."""
+        if self._failing_since is None:
+            self._failing_since = until if since is None else since
+        return until - self._failing_since <= limit

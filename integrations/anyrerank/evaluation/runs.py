@@ -11,9 +11,9 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Any
 
-from anyrerank._core.client import Bar, BaseReranker, identity_of, is_local
-from anyrerank._core.engine import causes, is_final
-from anyrerank._core.pricing import Budget, estimate_cost, sum_costs
+from anyrerank._core.client import Bar, BaseReranker, deployment_names, identity_of, is_local, plans_of
+from anyrerank._core.engine import Plan, causes, is_final
+from anyrerank._core.pricing import Budget, sum_costs
 from anyrerank._core.types import Document, RerankResponse
 from anyrerank.cache import Cache
 from anyrerank.errors import (
@@ -24,6 +24,7 @@ from anyrerank.evaluation.dataset import Dataset
 from anyrerank.evaluation.outcome_cache import OutcomeCache
 from anyrerank.evaluation.outcomes import Outcome, Outcomes
 from anyrerank.evaluation.pacing import Pacer
+from anyrerank.evaluation.quiet import first_of_each_kind
 
 _OVERRIDES: Mapping[str, Any] = {
     "top_n": None,
@@ -86,7 +87,8 @@ class RerankerRun:
         self.reranker = reranker
         self._settings = settings
         cache = None if reranker.options.guardrails else settings.cache  # the keys do not cover guardrails
-        self._cache = OutcomeCache(cache, {} if cache is None else _keys(reranker, settings))
+        price = reranker.price() if len(deployment_names(reranker)) == 1 else None  # else it is not known whose
+        self._cache = OutcomeCache(cache, {} if cache is None else _keys(reranker, settings), price)
         self._cached = self._cache.load()
         self._stopped = threading.Event()
         self._pacer = Pacer(settings.rpm, self._stopped.wait)
@@ -99,20 +101,27 @@ class RerankerRun:
 
     def estimate(self) -> float | None:
         """Estimated US dollars for the missing queries; `None` if the price is unknown."""
-        price, queries = self.reranker.price(), self._settings.data.queries
-        fields = self.reranker.options.rank_fields
-        return sum_costs(
-            estimate_cost(price, queries[query], self._settings.candidates(query), fields) for query in self.missing
-        )
+        return sum_costs(plan.dollars for query in self.missing for plan in self._plans(query)[:1])
+
+    def _plans(self, query: str) -> list[Plan]:
+        """What each model that can be asked would be sent; nothing for a call that is wrong."""
+        data, candidates = self._settings.data, self._settings.candidates(query)
+        try:
+            plans = plans_of(self.reranker, data.queries[query], candidates, self._options())
+        except RerankError:
+            return []
+        return [plan for _, plan in plans if not isinstance(plan, RerankError)]
 
     def outcomes(self) -> Outcomes:
         """Rerank the missing queries, and return the outcome of every query.
 
         The first query is sent alone. After an error that all further calls would get too, such as a refused key,
-        nothing more is sent, and the remaining queries fail with that error.
+        nothing more is sent, and the remaining queries fail with that error; and so after a long time without a
+        successful call.
         """
         missing, outcomes = self.missing, dict(self._cached)
-        with Bar(len(missing), self._settings.progress if missing else False, self.name) as bar:
+        shown = self._settings.progress if missing else False
+        with first_of_each_kind(), Bar(len(missing), shown, self.name) as bar:
             for batch in _batches(missing):
                 fresh = dict(zip(batch, self._batch(batch), strict=True))
                 self._cache.save(fresh)
@@ -138,7 +147,7 @@ class RerankerRun:
         data, candidates = self._settings.data, self._settings.candidates(query)
         while self._final is None:
             self._pacer.wait()
-            if self._stopped.is_set():
+            if self._stopped.is_set() or self._final is not None:
                 break
             try:
                 answer = self.reranker.rerank(data.queries[query], candidates, **self._options())
@@ -146,8 +155,8 @@ class RerankerRun:
                 limited = _rate_limit(error)
                 if limited is not None and self._pacer.refused(limited.retry_after):
                     continue
-                if limited is not None:
-                    self._final = error = _given_up(limited, self._pacer.waited)
+                if limited is not None or not self._pacer.failed():
+                    self._final = error = _given_up(limited or error, self._pacer.failing_for)
                 elif is_final(error):
                     self._final = error
                 return self._failed(query, error)
@@ -169,12 +178,14 @@ class RerankerRun:
         return Outcome(self._settings.data.candidates[query], error=type(error).__name__, message=str(error))
 
     def _succeeded(self, query: str, answer: RerankResponse) -> Outcome:
-        ids = self._settings.candidate_ids(query)
+        ids, billed = self._settings.candidate_ids(query), answer.meta.billed_units
         return Outcome(
             ranking=[ids[index] for index in answer.ranking.indexes],
             scores=list(answer.ranking.scores),
             latency=answer.latency,
             cost=answer.cost,
+            search_units=billed and billed.search_units,
+            total_tokens=billed and billed.total_tokens,
         )
 
 
@@ -192,12 +203,13 @@ def _rate_limit(error: RerankError) -> RateLimitError | None:
     return min(limits, key=lambda each: each.retry_after or 0.0, default=None)
 
 
-def _given_up(error: RateLimitError, waited: float) -> RateLimitError:
-    """`error`, which says that waiting has not helped, or would take too long."""
-    why = f"waits of {waited:.0f} s did not help"
-    if not waited and error.retry_after is not None:
+def _given_up(error: RerankError, seconds: float) -> RerankError:
+    """`error`, which says why nothing more is sent: no call succeeded for some seconds, or a wait would be too long."""
+    why = f"no call succeeded for {seconds:.0f} s"
+    if seconds < 1 and error.retry_after is not None:
         why = f"the provider asks to wait for {error.retry_after:.0f} s"
-    error.message = f"given up: {why}; try again later, or with a lower rpm: {error.message}"
+    again = "try again later" + (", or with a lower rpm" if isinstance(error, RateLimitError) else "")
+    error.message = f"given up: {why}; {again}: {error.message}"
     return error
 
 

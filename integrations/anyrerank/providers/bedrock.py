@@ -76,7 +76,8 @@ class Bedrock(Provider):
     over a token from the environment. A role is assumed with the keys, or with `aws_web_identity_token`. Without any
     of them, botocore looks for credentials (profile, web identity, container, instance).
 
-    A mapping is ranked whole, as JSON, or by its `rank_fields`.
+    A mapping is ranked whole, as JSON, or by its `rank_fields`. A document of more than about 500 tokens is billed as
+    several.
     """
 
     prefix = "bedrock"
@@ -91,6 +92,7 @@ class Bedrock(Provider):
     options = frozenset({"additional_model_request_fields"})
     scale = "unit"
     documents_per_request = 1000
+    unit_tokens = 500
     settings = MappingProxyType(
         {
             "aws_access_key_id": Setting(

@@ -151,6 +151,37 @@ def test_compare_when_repeated_is_free_and_gives_the_same_rows(tmp_path: Path) -
         cache.close()
 
 
+def test_compare_with_another_price_computes_the_cost_of_cached_outcomes_anew() -> None:
+    def billed(request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json={**well(request).json(), "meta": {"billed_units": {"search_units": 3}}})
+
+    wire, cache, free = Wire(billed), MemoryCache(), {"input_cost_per_query": 0.0}
+    costs = [
+        run({"ours": reranker_on(wire, model, **price)}, cache=cache).rows["ours"].usd_per_1000
+        for model, price in (
+            ("cohere/new", {}),
+            ("cohere/new", free),
+            ("cohere/new", {"input_cost_per_query": 0.5}),
+            ("cohere/rerank-v3.5", {}),
+            ("cohere/rerank-v3.5", free),
+            ("cohere/rerank-v3.5", {}),
+        )
+    ]
+    assert costs == [None, 0.0, 1500.0, pytest.approx(6.0), 0.0, pytest.approx(6.0)]
+    assert len(wire.requests) == 6
+
+
+@pytest.mark.parametrize(("options", "dollars"), [({}, 3 * 9 * 0.002), ({"max_tokens_per_doc": 500}, 3 * 0.002)])
+def test_compare_estimates_long_documents_as_several(options: dict[str, Any], dollars: float) -> None:
+    lines: list[str] = []
+    documents = {f"d{number}": "word " * 5000 for number in range(100)}
+    data = replace(
+        DATA, documents=documents, labels={"q1": {"d0": 1}}, candidates=dict.fromkeys(DATA.queries, list(documents))
+    )
+    compare({"ours": reranker_on(Wire(), **options)}, data, cache=None, announce=lines.append)
+    assert lines == [f"3 calls, estimated cost ${dollars:.4f}: ours 3 (${dollars:.4f})"]
+
+
 def test_compare_with_options_that_hide_results_ignores_them() -> None:
     wire = Wire()
     ours = reranker_on(wire, top_n=1, score_threshold=0.8, on_error="passthrough", cache=MemoryCache())

@@ -21,6 +21,7 @@ from tests.unit.evaluation.comparing import DATA, reranker_on, run
 from anyrerank import (
     AuthenticationError,
     BadRequestError,
+    InternalServerError,
     MemoryCache,
 )
 from anyrerank.evaluation.pacing import Pacer
@@ -82,6 +83,38 @@ def test_compare_with_a_wait_of_a_day_stops_and_says_so() -> None:
     row = run({"ours": reranker_on(wire)}).rows["ours"]
     assert (row.failures, len(wire.requests)) == ({"RateLimitError": 3}, 1)
     assert "given up: the provider asks to wait for 86400 s" in str(row.message)
+
+
+def test_compare_with_a_server_that_refuses_everything_gives_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+
+    def hold(pacer: Pacer) -> None:
+        now[0] += 1.0
+
+    create = Pacer.__init__
+    monkeypatch.setattr(Pacer, "__init__", lambda pacer, rpm, sleep: create(pacer, rpm, sleep, lambda: now[0]))
+    monkeypatch.setattr(Pacer, "wait", hold)
+    wire = Wire(lambda request: httpx.Response(429, headers={"retry-after": "1"}, json={"message": "busy"}))
+    row = run({"ours": reranker_on(wire), "lexical": "local/lexical"}).rows["ours"]
+    assert row.failures == {"RateLimitError": 3}
+    assert len(wire.requests) == 91
+    assert "given up: no call succeeded for 90 s; try again later, or with a lower rpm: " in str(row.message)
+
+
+def test_compare_with_many_failures_of_a_kind_logs_the_first(caplog: pytest.LogCaptureFixture) -> None:
+    many = replace(
+        DATA,
+        queries={f"q{number}": "one" for number in range(40)},
+        candidates={f"q{number}": ["a", "b"] for number in range(40)},
+    )
+    answer = in_turn(refusing(500), refusing(503), *[refusing(500)] * 38)
+    run({"ours": reranker_on(Wire(answer)), "theirs": reranker_on(Wire(answer), "cohere/other")}, many)
+    logged = [(record.anyrerank["model"], record.anyrerank["status"]) for record in caplog.records]  # type: ignore[attr-defined]
+    assert sorted(logged) == [("other", 500), ("rerank-v3.5", 500), ("rerank-v3.5", 503)]
+    caplog.clear()
+    with pytest.raises(InternalServerError):
+        reranker_on(Wire(refusing(500))).rerank("a query", ["a document"])
+    assert len(caplog.records) == 1
 
 
 def test_compare_with_a_failed_call_counts_the_order_of_the_first_stage() -> None:

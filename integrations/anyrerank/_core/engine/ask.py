@@ -16,9 +16,9 @@ from anyrerank._core.engine.retry import RetryPolicy, recorded, retried
 from anyrerank._core.engine.score_cache import cached_listwise, cached_pointwise, has_all, missing, seed_of
 from anyrerank._core.engine.truncation import LOCAL_OPTION, truncated
 from anyrerank._core.limits import Throttle
-from anyrerank._core.pricing import Payer, charged, estimate_cost, reserved, total_cost
+from anyrerank._core.pricing import Payer, charged, estimate_cost, expected_units, reserved, total_cost
 from anyrerank._core.runtime import Flow
-from anyrerank._core.types import Answer, RerankRequest, default_search_units
+from anyrerank._core.types import Answer, Document, RerankRequest
 from anyrerank.cache import Cache
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.providers import Provider
@@ -225,7 +225,7 @@ class Plan:
     Attributes:
         parts: The requests after splitting.
         documents: Number of documents in them; the others are cached or duplicates.
-        units: Search units, as most providers count them.
+        units: Search units, estimated from the number and, where that counts, the length of the documents.
         dollars: US dollars, or `None` if the price is not known.
     """
 
@@ -260,11 +260,18 @@ def planned(call: Call, deployment: Deployment) -> Plan:
     starts = provider.batch_starts(request, options.batch_size or provider.max_documents(request.options) or count)
     _may_split(provider, options, starts, count)
     ends = (*starts[1:], count)
+    read, unit_tokens = _as_read(request, provider), provider.unit_tokens
     return Plan(
         parts=[part_of(request, start, end) for start, end in zip(starts, ends, strict=True)],
         documents=count,
-        units=sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True)),
+        units=expected_units(read, request.rank_fields, starts, unit_tokens),
         dollars=estimate_cost(
-            deployment.price(), request.prompt, request.documents, request.rank_fields, starts=starts
+            deployment.price(), request.prompt, read, request.rank_fields, starts=starts, unit_tokens=unit_tokens
         ),
     )
+
+
+def _as_read(request: RerankRequest, provider: Provider) -> Sequence[Document]:
+    """The documents as the model reads them: cut where the provider does that, as far as it is known."""
+    tokens = request.options.get(LOCAL_OPTION, provider.tokens_per_document)
+    return request.documents if tokens is None else truncated(request.documents, request.rank_fields, tokens)

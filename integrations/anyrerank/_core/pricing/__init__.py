@@ -10,7 +10,15 @@ from anyrerank._core.pricing.budget_state import (
     SharedAccount,
     billionths,
 )
-from anyrerank._core.pricing.costs import MAYBE_BILLED, AttemptCost, attempt_cost, estimate_cost, sum_costs, total_cost
+from anyrerank._core.pricing.costs import (
+    MAYBE_BILLED,
+    AttemptCost,
+    attempt_cost,
+    estimate_cost,
+    expected_units,
+    sum_costs,
+    total_cost,
+)
 from anyrerank._core.pricing.prices import FREE, Price, PriceFile, list_price, list_prices, price_dates, read_prices
 from anyrerank._core.pricing.spending import Payer, Spending, charged, reserved
 
@@ -33,6 +41,7 @@ __all__ = [
     "billionths",
     "charged",
     "estimate_cost",
+    "expected_units",
     "list_price",
     "list_prices",
     "price_dates",

@@ -10,7 +10,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from anyrerank._core.pricing.prices import Price
-from anyrerank._core.types import Attempt, Document, Meta, default_search_units, tokens_to_read
+from anyrerank._core.types import (
+    BYTES_PER_TOKEN,
+    Attempt,
+    Document,
+    Meta,
+    default_search_units,
+    text_of,
+    tokens_to_read,
+)
 
 MAYBE_BILLED = frozenset({"APITimeoutError"})
 """Errors after which the provider may still finish an attempt, and bill it."""
@@ -57,6 +65,7 @@ def estimate_cost(
     rank_fields: Sequence[str] | None = None,
     *,
     starts: Sequence[int] = (0,),
+    unit_tokens: int | None = None,
 ) -> float | None:
     """The estimated cost of ranking `documents` in US dollars, or `None` if the price is unknown.
 
@@ -66,13 +75,40 @@ def estimate_cost(
         documents: Those that are sent.
         rank_fields: The fields of mapping documents that are ranked on.
         starts: Index of the first document of each request.
+        unit_tokens: As in `expected_units`.
     """
     if not price:
         return None
     by_token = price.per_token * tokens_to_read(query, documents, rank_fields) if price.per_token else 0.0
+    return by_token + (price.per_query or 0.0) * expected_units(documents, rank_fields, starts, unit_tokens)
+
+
+def expected_units(
+    documents: Sequence[Document],
+    rank_fields: Sequence[str] | None,
+    starts: Sequence[int],
+    unit_tokens: int | None,
+) -> int:
+    """The estimated search units of all requests.
+
+    Args:
+        documents: Those that are sent.
+        rank_fields: The fields of mapping documents that are ranked on.
+        starts: Index of the first document of each request.
+        unit_tokens: A longer document counts as several, of this many tokens each; `None` if each counts as one.
+    """
     ends = (*starts[1:], len(documents))
-    units = sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True))
-    return by_token + (price.per_query or 0.0) * units
+    if unit_tokens is None:
+        return sum(default_search_units(end - start) for start, end in zip(starts, ends, strict=True))
+    counts = [_pieces(each, rank_fields, unit_tokens * BYTES_PER_TOKEN) for each in documents]
+    return sum(default_search_units(sum(counts[start:end])) for start, end in zip(starts, ends, strict=True))
+
+
+def _pieces(document: Document, rank_fields: Sequence[str] | None, size: int) -> int:
+    """How many pieces of `size` bytes a document is split into; an image is one."""
+    if not (isinstance(document, str) or rank_fields or "text" in document):
+        return 1
+    return max(1, math.ceil(len(text_of(document, rank_fields).encode("utf-8", "replace")) / size))
 
 
 def total_cost(attempts: Iterable[Attempt]) -> float | None:

@@ -30,6 +30,8 @@ class CohereVersions(CohereStyle):
     scale = "unit"
     sends_mappings = True
     documents_per_request = 1000
+    tokens_per_document = 4096
+    unit_tokens = 500
     usage_paths = COHERE_USAGE
 
     def versioned_url(self, options: Mapping[str, Any]) -> str:

@@ -52,6 +52,10 @@ class Provider(ProviderErrors):
     """The extra of this package that installs what the provider needs."""
     documents_per_request: ClassVar[int | None] = None
     """How many documents one request may hold; `None` where no limit is known. See `max_documents`."""
+    tokens_per_document: ClassVar[int | None] = None
+    """Tokens of a document that are read without `max_tokens_per_doc`; `None` if that is not known. For estimates."""
+    unit_tokens: ClassVar[int | None] = None
+    """A longer document counts as several in search units, of about this many tokens each. For estimates."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Options that are sent; any other option is an error."""
     free: ClassVar[bool] = False
