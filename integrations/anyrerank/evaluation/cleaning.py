@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from anyrerank.errors import BadRequestError
-from anyrerank.evaluation.forms import by_id, check_text, ids_of, is_missing
+from anyrerank.evaluation.forms import check_text, grades_of, ids_of, is_missing
 
 _GRADE = re.compile(r"[+-]?\d{1,9}(\.0*)?")
 
@@ -97,11 +97,11 @@ def known_labels(
     """The labels of known queries and documents, as integers.
 
     Raises:
-        BadRequestError: The grades of a query are not a mapping, a grade is not a whole number, or no label refers to a
-            known query and document.
+        BadRequestError: The grades of a query are neither a mapping nor a list of ids, a grade is not a whole number,
+            or no label refers to a known query and document.
     """
     found: dict[str, dict[str, int]] = {}
-    labels = {query: by_id(grades, f"the labels of query {query}", "{'d1': 1}") for query, grades in labels.items()}
+    labels = {query: grades_of(grades, f"the labels of query {query}") for query, grades in labels.items()}
     for query, grades in labels.items():
         if query not in queries:
             skipped.add("labelled queries that are missing from the queries", f"for example {query}")

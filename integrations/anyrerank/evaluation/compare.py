@@ -54,8 +54,8 @@ def compare(
     A query whose call fails counts with the order of the first stage; the report marks such numbers. A reranker whose
     every call failed is reported as failed, without numbers. After a refused key, a missing permission or an unknown
     model (401, 403, 404) nothing more is sent to that reranker. After a 429, calls wait as long as the provider asks. A
-    reranker without a successful call for 5 minutes, or for 90 seconds if none ever succeeded, is given up: its remaining
-    queries count as failed. Warnings of the same kind are logged once; the report counts the failed calls.
+    reranker without a successful call for 5 minutes, or for 90 seconds if none ever succeeded, is given up: its
+    remaining queries count as failed. Warnings of the same kind are logged once; the report counts the failed calls.
 
     Args:
         rerankers: Model strings, `Reranker`s, or names of a router (`router.as_reranker(...)`), by the name to report.

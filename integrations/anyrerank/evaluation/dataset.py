@@ -49,7 +49,8 @@ class Dataset:
         name: Name of the dataset in reports.
         queries: Text of each query.
         documents: Each document: a text, or a mapping with a `text`.
-        labels: Relevance grades of documents, for the queries that are labelled; may be empty.
+        labels: Relevance grades of documents, for the queries that are labelled; may be empty. A list of ids, in place
+            of the grades of a query, stands for the grade 1 of each.
         candidates: For each query the ids of the documents that a first stage retrieved, best first; may be empty.
 
     Raises:

@@ -32,6 +32,19 @@ def by_id(value: object, name: str, example: str) -> Mapping[str, Any]:
     return value
 
 
+def grades_of(value: object, name: str) -> Mapping[str, Any]:
+    """Grades by document id, as in `by_id`; a list of ids stands for the grade 1 of each.
+
+    Raises:
+        BadRequestError: It is a single string, or no collection, or an id is not a string.
+    """
+    if isinstance(value, Mapping) or hasattr(value, "items"):
+        return by_id(value, name, "{'d1': 1}")
+    if isinstance(value, str) or not isinstance(value, Iterable):
+        raise BadRequestError(f"{name} must be a list of ids, or grades by id, got {type(value).__name__}")
+    return by_id({each if isinstance(each, str) else 0: 1 for each in value}, name, "{'d1': 1}")
+
+
 def ids_of(value: object, name: str) -> list[Any]:
     """A list of document ids.
 

@@ -1,4 +1,4 @@
-"""When the next call to a provider may start, and when to give up: a limit of calls per minute, and waits after a 429."""
+"""When the next call to a provider may start, and when to give up: a limit of calls per minute, waits after a 429."""
 
 from __future__ import annotations
 

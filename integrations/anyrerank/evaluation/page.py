@@ -40,7 +40,7 @@ _LEGEND = (
         "Quality of the top results, 0 to 1: graded order, rank of the first relevant one, recall.",
     ),
     ("hit@1", "Share of queries with a relevant document in first place."),
-    ("vs.", "Mean paired difference with its 95% interval, or 'not significant'."),
+    ("vs.", "Mean paired difference, its 95% interval and its p-value; significant if p is below 0.05."),
     ("p50, p95", "Median and 95th percentile of the time of a call."),
     ("judged", "Share of the top results that have a label; unlabelled ones count as not relevant."),
     ("*", "Some calls failed, and their queries count with the order of the first stage."),
@@ -87,7 +87,7 @@ def _legend() -> str:
 
 def _image(plot: Callable[..., Any], report: Scored, title: str, height: float) -> str:
     """The plot as an image, drawn without pyplot, which needs a display and keeps figures open."""
-    figure = import_optional("matplotlib.figure", "evaluation").Figure(figsize=(7.5, height), layout="constrained")
+    figure = import_optional("matplotlib.figure", "evaluation").Figure(figsize=(9.0, height), layout="constrained")
     plot(report, figure.subplots())
     buffer = BytesIO()
     figure.savefig(buffer, format="png", dpi=130)

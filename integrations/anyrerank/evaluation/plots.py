@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from anyrerank._core.runtime import import_optional
 from anyrerank._core.types import shortened
-from anyrerank.evaluation.references import FIRST_STAGE, ORACLE
+from anyrerank.evaluation.references import FIRST_STAGE, ORACLE, RANDOM
+from anyrerank.evaluation.rows import dollars
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,30 +21,35 @@ _MIN_MS = 0.01
 _MAX_TITLE = 70
 _MAX_NAME = 28
 _FEW_DECADES = 2.5
-_GREEN, _RED, _GREY, _DARK_GREY, _BLUE = "#2e7d32", "#c62828", "#9e9e9e", "#616161", "#4c78a8"
+_GREEN, _RED, _GREY, _DARK_GREY = "#2e7d32", "#c62828", "#9e9e9e", "#616161"
+_COLORS = ("#4c78a8", "#f58518", "#54a24b", "#b279a2", "#e45756", "#72b7b2", "#9d755d", "#eeca3b")
+_LEGEND_AREA = 40.0
+_MARKERS = ("o", "s", "D", "^")
+_LINES = {FIRST_STAGE: "--", RANDOM: ":", ORACLE: "-."}
 _GOLDEN = 0.618
 """Spreads the dots of a row over its height, the same way every time."""
 
 
 def plot_quality_against_latency(report: Scored, ax: Axes | None) -> Axes:
     """A dot for each reranker, and a line for each reference."""
-    axes = ax or _new_axes(7.5, 4.5)
+    axes = ax or _new_axes(9.0, 4.5)
     main = report.measures[0]
     rows = [row for row in report.rows.values() if not row.is_reference and row.p50 is not None]
     highest_cost = max((row.usd_per_1000 or 0.0 for row in rows), default=0.0)
-    for index, row in enumerate(sorted(rows, key=_milliseconds)):
-        label_offset = (9, (6, -28)[index % 2])  # alternating, so that labels of close dots do not overlap
-        _draw_dot(axes, row, row.means[main], _area(row, highest_cost), label_offset)
+    for index, row in enumerate(rows):
+        style = (_COLORS[index % len(_COLORS)], _MARKERS[index // len(_COLORS) % len(_MARKERS)])
+        _draw_dot(axes, row, row.means[main], _area(row, highest_cost), style)
     for row in report.rows.values():
         if row.is_reference:
-            _draw_line(axes, row, row.means[main])
+            axes.axhline(row.means[main], color=_GREY, linestyle=_LINES[row.name], zorder=1, label=row.name)
     _scale_latencies(axes, [_milliseconds(row) for row in rows])
-    axes.margins(y=0.2)  # room for the labels of the highest and the lowest dot
+    axes.margins(y=0.2)
     axes.set_xlabel("median latency of a call (ms)")
     axes.set_ylabel(f"{main} with 95% interval")
     axes.set_title(
         f"{report.data.name}: {len(report.evaluated_queries)} queries\nlarger dot: higher cost; hollow: price unknown"
     )
+    _legend(axes)
     return axes
 
 
@@ -83,21 +89,25 @@ def plot_ranks(report: Scored, query: str, names: Sequence[str], ax: Axes | None
     return axes
 
 
-def _draw_dot(axes: Axes, row: Row, mean: float, area: float, label_offset: tuple[int, int]) -> None:
-    """The dot of a reranker, with its interval, its name and its cost."""
-    at = _milliseconds(row)
+def _draw_dot(axes: Axes, row: Row, mean: float, area: float, style: tuple[str, str]) -> None:
+    """The dot of a reranker, with its interval."""
+    at, (color, marker) = _milliseconds(row), style
     interval = [[max(0.0, mean - row.low)], [max(0.0, row.high - mean)]]
-    axes.errorbar(at, mean, yerr=interval, color=_BLUE, alpha=0.6, capsize=3, zorder=2)
-    face = "white" if row.usd_per_1000 is None else _BLUE
-    axes.scatter(at, mean, s=area, color=face, edgecolors=_BLUE, zorder=3)
-    axes.annotate(
-        f"{row.name}\n{_cost(row)}",
-        (at, mean),
-        xytext=label_offset,
-        textcoords="offset points",
-        fontsize=9,
-        parse_math=False,
-    )
+    axes.errorbar(at, mean, yerr=interval, color=color, alpha=0.6, capsize=3, zorder=2)
+    face = "white" if row.usd_per_1000 is None else color
+    name = f"{shortened(row.name, _MAX_NAME)}, {_cost(row)}"
+    axes.scatter(at, mean, s=area, color=face, edgecolors=color, marker=marker, zorder=3, label=name)
+
+
+def _legend(axes: Axes) -> None:
+    """A legend beside the plot, so that no name covers another, with dots of one size."""
+    collections = import_optional("matplotlib.collections", "evaluation")
+    legend = axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=9, frameon=False)
+    for handle in legend.legend_handles:
+        if isinstance(handle, collections.PathCollection):
+            handle.set_sizes([_LEGEND_AREA])
+    for text in legend.get_texts():
+        text.set_parse_math(False)
 
 
 def _draw_mean(axes: Axes, index: int, row: Row) -> None:
@@ -110,22 +120,6 @@ def _draw_mean(axes: Axes, index: int, row: Row) -> None:
 
 def _color(gap: float) -> str:
     return _GREEN if gap > 0 else _RED if gap < 0 else _GREY
-
-
-def _draw_line(axes: Axes, row: Row, mean: float) -> None:
-    """The line of a reference, with its name."""
-    axes.axhline(mean, color=_GREY, linestyle="--" if row.name == FIRST_STAGE else ":", zorder=1)
-    axes.annotate(
-        row.name,
-        (1.0, mean),
-        xycoords=("axes fraction", "data"),
-        xytext=(-4, 2),
-        textcoords="offset points",
-        ha="right",
-        fontsize=8,
-        color=_DARK_GREY,
-        parse_math=False,
-    )
 
 
 def _draw_ranks(axes: Axes, document: str, ranks: Sequence[float], grade: int) -> None:
@@ -173,7 +167,7 @@ def _area(row: Row, highest_cost: float) -> float:
 def _cost(row: Row) -> str:
     if row.usd_per_1000 is None:
         return "price unknown"
-    return f"${row.usd_per_1000:.2f} per 1,000" if row.usd_per_1000 else "free"
+    return f"{dollars(row.usd_per_1000)} per 1,000" if row.usd_per_1000 else "free"
 
 
 def _new_axes(width: float, height: float) -> Any:

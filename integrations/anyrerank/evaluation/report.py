@@ -21,6 +21,7 @@ from anyrerank.evaluation.rows import summarise
 from anyrerank.evaluation.scored import Scored
 from anyrerank.evaluation.significance import Difference, differences
 from anyrerank.evaluation.table import as_html, as_text
+from anyrerank.evaluation.thresholds import threshold_rows
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -77,6 +78,8 @@ class Report(Scored):
     def difference(self, name: str, baseline: str | None = None, measure: str | None = None) -> Difference:
         """The difference of one ranking to another, with an interval.
 
+        This is a single comparison: unlike in the table, interval and p-value are not corrected for several rankings.
+
         Args:
             name: Name of a row.
             baseline: Name of the row to compare with; by default the baseline of the report.
@@ -111,6 +114,28 @@ class Report(Scored):
                 f"{self._checked_measure(measure)}: {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] over "
                 f"{len(self.evaluated_queries)} queries"
             )
+
+    def thresholds(self, name: str) -> "DataFrame":
+        """What a `score_threshold` would keep and lose, to choose one. Scores are those of the reranker's `score_mode`.
+
+        Not for a reranker with `fuse`, whose threshold is compared with the scores before fusion.
+
+        Args:
+            name: Name of a reranker.
+
+        Returns:
+            A row for each threshold, lowest first: `results` is the mean number of results of a query, `relevant_kept`
+            the share of the relevant candidates that are kept, `answers_lost` the number of queries that lose all of
+            theirs, and `empty` the number of queries without any result.
+
+        Raises:
+            BadRequestError: There is no such row, or it has no relevant candidate with a score.
+        """
+        self._scores(name)
+        if not (rows := threshold_rows(self.outcomes[name], self.data.labels)):
+            raise BadRequestError(f"{name} has no scores of relevant documents")
+        frame: DataFrame = import_optional("pandas", "evaluation").DataFrame(rows)
+        return frame.set_index("threshold")
 
     def losses(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Changes:
         """The queries that a reranker made worse, worst first, with both rankings side by side.

@@ -105,6 +105,13 @@ def summarise(
     )
 
 
+def dollars(amount: float) -> str:
+    """US dollars with cents, or with two significant digits if that is a small amount: only a free one is $0.00."""
+    if not 0 < amount < 0.1:
+        return f"${amount:.2f}"
+    return f"${amount:.{1 - math.floor(math.log10(amount))}f}"
+
+
 def _mean(numbers: Sequence[float]) -> float:
     return math.fsum(numbers) / len(numbers) if numbers else 0.0
 

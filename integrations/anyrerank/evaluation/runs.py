@@ -14,7 +14,7 @@ from typing import Any
 from anyrerank._core.client import Bar, BaseReranker, deployment_names, identity_of, is_local, plans_of
 from anyrerank._core.engine import Plan, causes, is_final
 from anyrerank._core.pricing import Budget, sum_costs
-from anyrerank._core.types import Document, RerankResponse
+from anyrerank._core.types import BilledUnits, Document, RerankResponse
 from anyrerank.cache import Cache
 from anyrerank.errors import (
     RateLimitError,
@@ -178,14 +178,14 @@ class RerankerRun:
         return Outcome(self._settings.data.candidates[query], error=type(error).__name__, message=str(error))
 
     def _succeeded(self, query: str, answer: RerankResponse) -> Outcome:
-        ids, billed = self._settings.candidate_ids(query), answer.meta.billed_units
+        ids, billed = self._settings.candidate_ids(query), answer.meta.billed_units or BilledUnits()
         return Outcome(
             ranking=[ids[index] for index in answer.ranking.indexes],
             scores=list(answer.ranking.scores),
             latency=answer.latency,
             cost=answer.cost,
-            search_units=billed and billed.search_units,
-            total_tokens=billed and billed.total_tokens,
+            search_units=billed.search_units,
+            total_tokens=billed.total_tokens,
         )
 
 

@@ -13,7 +13,7 @@ from anyrerank._core.types import Document
 from anyrerank.errors import BadRequestError
 from anyrerank.evaluation.cleaning import whole_grade
 from anyrerank.evaluation.dataset import Dataset
-from anyrerank.evaluation.forms import by_id, check_text
+from anyrerank.evaluation.forms import by_id, check_text, grades_of
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -92,7 +92,7 @@ def from_langchain(
             another form.
     """
     grades = {
-        question: _grades(relevant, f"the relevant documents of question {number}")
+        question: grades_of(relevant, f"the relevant documents of question {number}")
         for number, (question, relevant) in enumerate(by_id(questions, "questions", "{'a question': ['d1']}").items())
     }
     retrieved = {
@@ -135,17 +135,6 @@ def _from_retrieved(
             documents.setdefault(each, "")  # relevant but not retrieved: never a candidate, so its text is not needed
     candidates = {query: [each for each, _ in retrieved[question]] for query, question in queries.items()}
     return Dataset(name=name, queries=queries, documents=documents, labels=labels, candidates=candidates)
-
-
-def _grades(relevant: Iterable[str] | Mapping[str, int], name: str) -> Mapping[str, int]:
-    """The grades of relevant documents: 1 where only their ids are given.
-
-    Raises:
-        BadRequestError: They are a single string, or no collection.
-    """
-    if isinstance(relevant, str) or not isinstance(relevant, Iterable):
-        raise BadRequestError(f"{name} must be a list of ids, or grades by id, got {type(relevant).__name__}")
-    return by_id(relevant if isinstance(relevant, Mapping) else dict.fromkeys(relevant, 1), name, "{'d1': 1}")
 
 
 def _document_id(document: Any, get_id: Callable[[Any], str] | None) -> str:

@@ -8,10 +8,13 @@ from typing import TYPE_CHECKING
 
 from anyrerank.evaluation.dataset import LEXICAL_SEARCH
 from anyrerank.evaluation.references import FIRST_STAGE
+from anyrerank.evaluation.rows import dollars
+from anyrerank.evaluation.significance import differences
 
 if TYPE_CHECKING:
     from anyrerank.evaluation.rows import Row
     from anyrerank.evaluation.scored import Scored
+    from anyrerank.evaluation.significance import Difference
 
 _FEW_QUERIES = 20
 _TEXT_COLUMNS = (0, 2)
@@ -70,8 +73,12 @@ def _difference(row: Row) -> str:
     gap = row.difference
     if gap is None:
         return ""
-    between = f"[{gap.low:+.3f}, {gap.high:+.3f}]"
-    return f"{gap.mean:+.3f} {between}" if gap.significant else f"not significant {between}"
+    return _shown(gap) if gap.significant else f"{_shown(gap)}, not significant"
+
+
+def _shown(gap: Difference) -> str:
+    p_value = "p<0.001" if gap.p_value < 0.001 else f"p={gap.p_value:.3f}"
+    return f"{gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] {p_value}"
 
 
 def _milliseconds(seconds: float | None) -> str:
@@ -83,19 +90,21 @@ def _milliseconds(seconds: float | None) -> str:
 def _cost(row: Row) -> str:
     if row.is_reference:
         return ""
-    return "unknown" if row.usd_per_1000 is None else f"${row.usd_per_1000:.2f}"
+    return "unknown" if row.usd_per_1000 is None else dollars(row.usd_per_1000)
 
 
 def _notes(report: Scored) -> Iterator[str]:
+    yield from _verdict(report)
     evaluated, total = len(report.evaluated_queries), len(report.data.queries)
     yield (
         f"{evaluated} of {total} queries have a relevant document in the labels; means are over these. "
         "nDCG uses linear gain."
     )
-    if any(row.difference for row in report.rows.values()):
+    if compared := sum(row.difference is not None for row in report.rows.values()):
+        corrected = f", both corrected for {compared} comparisons" if compared > 1 else ""
         yield (
-            f"Differences in {report.measures[0]}: significance by a randomisation test with Holm's correction, "
-            "simultaneous 95% intervals by a paired bootstrap."
+            f"Differences in {report.measures[0]} to {report.baseline}: mean, 95% interval (paired bootstrap) and "
+            f"p-value (randomisation test){corrected}. A difference is significant if p is below 0.05."
         )
         if evaluated < _FEW_QUERIES:
             yield f"Bootstrap intervals are too narrow with fewer than {_FEW_QUERIES} queries: label more."
@@ -106,6 +115,21 @@ def _notes(report: Scored) -> Iterator[str]:
         advice = ", not your retriever: pass first_stage= to use that" if is_lexical else ""
         yield f"{FIRST_STAGE} is {report.data.first_stage}{advice}."
     yield from (_failures(row) for row in report.rows.values() if row.failures)
+
+
+def _verdict(report: Scored) -> Iterator[str]:
+    """Which of two rerankers is better, as a single comparison."""
+    rows = [row for row in report.rows.values() if not (row.is_reference or row.failed)]
+    if len(rows) != 2:
+        return
+    best, other = (row.name for row in rows)
+    measure = report.measures[0]
+    new, old = (list(report.scores[name][measure].values()) for name in (best, other))
+    gap = differences({best: new}, old)[best]
+    if gap.significant:
+        yield f"{best} is better than {other} in {measure}: {_shown(gap)}."
+    else:
+        yield f"{best} and {other} cannot be told apart by these queries in {measure}: {_shown(gap)}."
 
 
 def _failures(row: Row) -> str:

@@ -176,7 +176,10 @@ def test_compare_estimates_long_documents_as_several(options: dict[str, Any], do
     lines: list[str] = []
     documents = {f"d{number}": "word " * 5000 for number in range(100)}
     data = replace(
-        DATA, documents=documents, labels={"q1": {"d0": 1}}, candidates=dict.fromkeys(DATA.queries, list(documents))
+        DATA,
+        documents=documents,
+        labels={"q1": {"d0": 1}},
+        candidates={query: list(documents) for query in DATA.queries},
     )
     compare({"ours": reranker_on(Wire(), **options)}, data, cache=None, announce=lines.append)
     assert lines == [f"3 calls, estimated cost ${dollars:.4f}: ours 3 (${dollars:.4f})"]

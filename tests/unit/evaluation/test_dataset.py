@@ -39,7 +39,9 @@ DATA = Dataset(
         ({"queries": {0: "red?"}}, "the ids in queries must be strings, got int"),
         ({"documents": {0: "Mars"}}, "the ids in documents must be strings, got int"),
         ({"labels": None}, "labels must be a mapping such as .*, got NoneType"),
-        ({"labels": {"q1": ["d1"]}}, "the labels of query q1 must be a mapping such as .*, got list"),
+        ({"labels": {"q1": "d1"}}, "the labels of query q1 must be a list of ids, or grades by id, got str"),
+        ({"labels": {"q1": None}}, "the labels of query q1 must be a list of ids, or grades by id, got NoneType"),
+        ({"labels": {"q1": [["d1"]]}}, "the ids in the labels of query q1 must be strings"),
         ({"labels": {"q1": {0: 1}}}, "the ids in the labels of query q1 must be strings, got int"),
         ({"labels": pd.DataFrame({"q1": [1]})}, "the ids in the labels of query q1 must be strings, got int"),
         ({"candidates": None}, "candidates must be a mapping such as .*, got NoneType"),
@@ -65,6 +67,11 @@ def test_dataset_can_be_made_of_pandas_and_numpy() -> None:
         candidates={query: cast("Any", np.array(ids)) for query, ids in DATA.candidates.items()},
     )
     assert data == DATA
+
+
+@pytest.mark.parametrize("ids", [["d1"], ("d1",), {"d1"}, np.array(["d1"])], ids=lambda ids: type(ids).__name__)
+def test_dataset_with_labels_that_are_ids_grades_each_as_1(ids: Any) -> None:
+    assert replace(DATA, labels={"q1": ids}).labels == {"q1": {"d1": 1}}
 
 
 def test_dataset_with_unknown_ids_leaves_them_out_and_warns_once() -> None:

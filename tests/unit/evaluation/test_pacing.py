@@ -87,7 +87,7 @@ def test_refused_several_times_at_once_waits_once(time: Time) -> None:
         (86400.0, True, 0),
     ],
 )
-def test_refused_for_a_long_time_gives_up(time: Time, retry_after: float | None, succeeded: bool, limit: float) -> None:  # noqa: FBT001  a parameter of the test
+def test_refused_for_a_long_time_gives_up(time: Time, retry_after: float | None, succeeded: bool, limit: float) -> None:
     pacer = paced(time)
     if succeeded:
         pacer.succeeded()
@@ -107,7 +107,7 @@ def test_refused_by_calls_that_take_long_counts_their_time(time: Time) -> None:
 
 
 @pytest.mark.parametrize(("succeeded", "limit"), [(False, 90), (True, 300)])
-def test_failed_for_a_long_time_gives_up(time: Time, succeeded: bool, limit: float) -> None:  # noqa: FBT001  a parameter of the test
+def test_failed_for_a_long_time_gives_up(time: Time, succeeded: bool, limit: float) -> None:
     pacer = paced(time)
     if succeeded:
         pacer.succeeded()

@@ -16,7 +16,7 @@ from tests.unit.evaluation.reports import DATA, make_report, outcomes
 
 import anyrerank
 from anyrerank import BadRequestError, evaluation
-from anyrerank.evaluation import Report
+from anyrerank.evaluation import Dataset, Outcome, Report
 from anyrerank.evaluation.references import references
 
 
@@ -48,12 +48,60 @@ def test_report_as_text_is_an_aligned_table_with_notes() -> None:
         "judged@5",
     ]
     rows = {line.split("  ")[0]: line for line in lines[1:7]}
-    assert re.search(r"good +1\.000  \+0\.\d{3} \[\+0\.\d{3}, \+0\.\d{3}\] .* 20 ms +20 ms +\$1\.00 +0", rows["good"])
+    gap = r"\+0\.\d{3} \[\+0\.\d{3}, \+0\.\d{3}\] p<0\.001"
+    assert re.search(rf"good +1\.000  {gap} .* 20 ms +20 ms +\$1\.00 +0", rows["good"])
     assert "unknown" in rows["bad & slow"]
-    assert "not significant [+0.000, +0.000]" in rows["free"]
+    assert "+0.000 [+0.000, +0.000] p=1.000, not significant" in rows["free"]
     notes = "\n".join(lines[8:])
     assert "36 of 40 queries have a relevant document" in notes
     assert "bad & slow: 3 of 40 calls failed, 3 x RateLimitError" in notes
+    assert "both corrected for 3 comparisons" in notes
+    assert "better than" not in notes
+
+
+@pytest.mark.parametrize(
+    ("second", "verdict"),
+    [
+        ((5, 4, 3, 2, 1, 0), r"a is better than b in nDCG@5: \+0\.\d{3} \[\+0\.\d{3}, \+0\.\d{3}\] p<0.001\."),
+        (
+            (0, 1, 2, 3, 5, 4),
+            r"a and b cannot be told apart by these queries in nDCG@5: \+0\.000 \[\+0\.000, \+0\.000\] p=1.000\.",
+        ),
+    ],
+)
+def test_report_of_two_rerankers_says_which_one_is_better(second: tuple[int, ...], verdict: str) -> None:
+    rerankers = {"a": outcomes(0, 1, 2, 3, 4, 5), "b": outcomes(*second)}
+    assert re.search(verdict, str(Report.from_outcomes(DATA, {**references(DATA), **rerankers}, k=5)))
+
+
+@pytest.mark.parametrize(
+    ("cost", "shown"),
+    [(0.0, "$0.00"), (0.0000007, "$0.00070"), (0.00009, "$0.090"), (0.0001, "$0.10"), (0.5, "$500.00")],
+)
+def test_report_shows_small_costs_with_two_digits(cost: float, shown: str) -> None:
+    rerankers = {"a": outcomes(0, 1, 2, 3, 4, 5, cost=cost)}
+    assert f" {shown} " in str(Report.from_outcomes(DATA, {**references(DATA), **rerankers}, k=5))
+
+
+def test_thresholds_say_what_is_kept_and_lost() -> None:
+    data = Dataset(
+        queries={"q1": "one", "q2": "two", "q3": "three", "q4": "four"},
+        documents={"a": "a", "b": "b", "c": "c"},
+        labels={"q1": {"a": 1}, "q2": {"a": 1, "b": 2}, "q3": {"a": 0}},
+        candidates={query: ["a", "b", "c"] for query in ("q1", "q2", "q3", "q4")},
+    )
+    answers = {
+        "q1": Outcome(["a", "b", "c"], [0.90006, 0.2, None]),
+        "q2": Outcome(["a", "c", "b"], [0.6, 0.5, 0.3]),
+        "q3": Outcome(["a", "b", "c"], [0.4, 0.1, 0.0]),
+        "q4": Outcome(["a", "b", "c"], error="RateLimitError"),
+    }
+    report = Report.from_outcomes(data, {**references(data), "ours": answers}, k=5)
+    assert report.thresholds("ours").reset_index().to_dict("records") == [
+        {"threshold": 0.3, "results": 5 / 3, "relevant_kept": 1.0, "answers_lost": 0, "empty": 0},
+        {"threshold": 0.6, "results": 2 / 3, "relevant_kept": 2 / 3, "answers_lost": 0, "empty": 1},
+        {"threshold": 0.9, "results": 1 / 3, "relevant_kept": 1 / 3, "answers_lost": 1, "empty": 2},
+    ]
 
 
 class BalancedTags(HTMLParser):
@@ -140,6 +188,8 @@ def test_assert_better_without_one_raises() -> None:
         (lambda r: r.difference("theirs"), "no row 'theirs' in this report, only oracle, good"),
         (lambda r: r.difference("good", "theirs"), "no row 'theirs'"),
         (lambda r: r.losses("theirs"), "no row 'theirs'"),
+        (lambda r: r.thresholds("theirs"), "no row 'theirs'"),
+        (lambda r: r.thresholds("first_stage"), "first_stage has no scores of relevant documents"),
         (lambda r: r.losses("good", "theirs"), "no row 'theirs'"),
         (lambda r: r.plot_ranks("q0", ["theirs"]), "no row 'theirs'"),
         (lambda r: r.plot_ranks("q99"), "no query q99"),
