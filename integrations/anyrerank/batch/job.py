@@ -93,7 +93,8 @@ class Job:
         if self.estimate.dollars is None:
             raise UnknownPriceError(
                 f"a budget needs a price, and the price of {self.reranker.deployment} is not known: pass "
-                "input_cost_per_query= or input_cost_per_token= (0 if it is free), or prices="
+                "input_cost_per_query= or input_cost_per_token= (0 if it is free), or prices=; on the command line "
+                "--option input_cost_per_query=0"
             )
         if self.done.cost + self.estimate.dollars > self.budget * (1 + 1e-9):
             spent = f" on top of ${self.done.cost:,.4f} spent" if self.done.cost else ""

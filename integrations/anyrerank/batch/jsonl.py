@@ -16,6 +16,8 @@ from anyrerank.errors import BadRequestError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SAMPLE_BYTES = 1 << 20
+_COUNTED_BYTES = 64 << 20
+"""Size of a file up to which its rows are counted, which takes a fraction of a second."""
 
 
 class Jsonl:
@@ -24,15 +26,16 @@ class Jsonl:
     suffix = ".jsonl"
 
     def sample(self, path: Path, columns: Columns, limit: int) -> Sample:
-        """The first rows, and from their length how many there are."""
+        """The first rows, and how many there are: counted in a small file, else from the length of the first."""
         rows: list[Row] = []
+        size = path.stat().st_size
         with path.open("rb") as file:
             lines = _Lines(file)
             while len(rows) < limit and lines.offset < _SAMPLE_BYTES and not lines.is_at_end():
                 rows.append(_read(*lines.take(), columns, len(rows))[0])
-            is_whole = lines.is_at_end()
-        size = path.stat().st_size
-        return Sample(rows, len(rows) if is_whole else round(len(rows) * size / lines.offset), is_whole)
+            if size <= _COUNTED_BYTES or lines.is_at_end():
+                return Sample(rows, len(rows) + lines.count(), is_exact=True)
+            return Sample(rows, round(len(rows) * size / lines.offset), is_exact=False)
 
     def chunks(
         self, path: Path, columns: Columns, size: int, wanted: Callable[[int], bool], marks: Mapping[int, Mark]
@@ -91,6 +94,14 @@ class _Lines:
         while count and not self.is_at_end():
             self.take()
             count -= 1
+
+    def count(self) -> int:
+        """How many lines are left; they are read."""
+        count = 0
+        while not self.is_at_end():
+            self.take()
+            count += 1
+        return count
 
     def go_to(self, mark: Mark) -> None:
         self.offset, self.line = mark

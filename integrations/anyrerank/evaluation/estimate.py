@@ -37,7 +37,7 @@ class Estimate:
         if unpriced := self._unpriced():
             raise ConfigurationError(
                 f"budget_usd needs a known price for every reranker, and {', '.join(unpriced)} has none: set "
-                "Reranker(..., input_cost_per_query=...)"
+                "Reranker(..., input_cost_per_query=...), or on the command line --option input_cost_per_query=..."
             )
         if self._total() > budget.dollars:
             raise BudgetExceededError(

@@ -304,6 +304,25 @@ def test_estimate_sends_and_writes_nothing(stub: StubServer, rows: Path, out: Pa
     assert not out.exists()
 
 
+def test_estimate_counts_the_rows_of_a_small_file(stub: StubServer, tmp_path: Path, out: Path) -> None:
+    rows = [{**row(number), "candidates": ["x" * (1 + number)]} for number in range(400)]
+    path = write_rows(tmp_path / "rows.jsonl", rows)
+    with path.open("ab") as file:
+        file.write(b"\n \n")
+    found = estimate(path, out, reranker(stub.url))
+    assert (found.rows, found.exact) == (400, True)
+    assert found.dollars == pytest.approx(0.4)
+
+
+def test_estimate_of_a_large_file_is_from_its_size(
+    stub: StubServer, tmp_path: Path, out: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("anyrerank.batch.jsonl._COUNTED_BYTES", 1000)
+    found = estimate(write_rows(tmp_path / "rows.jsonl", map(row, range(1000))), out, reranker(stub.url))
+    assert 900 < found.rows < 1100
+    assert not found.exact
+
+
 def test_estimate_is_announced_first_and_may_refuse(stub: StubServer, rows: Path, out: Path) -> None:
     def refuse(found: Estimate) -> None:
         raise BadRequestError(f"{found.rows} are too many")
@@ -316,7 +335,7 @@ def test_estimate_is_announced_first_and_may_refuse(stub: StubServer, rows: Path
 def test_budget_refuses_to_start(stub: StubServer, rows: Path, out: Path) -> None:
     with pytest.raises(BudgetExceededError, match=r"\$0\.0250"):
         run(rows, out, reranker(stub.url), budget=0.024)
-    with pytest.raises(UnknownPriceError):
+    with pytest.raises(UnknownPriceError, match=r"on the command line --option input_cost_per_query=0"):
         run(rows, out, Reranker("cohere_compatible/m", api_base=stub.url, api_key="k"), budget=1)
     assert stub.requests == []
 
