@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -15,8 +16,9 @@ from anyrerank.cli.check_config import check_config
 from anyrerank.cli.connection import ApiBase, ApiKey, MoreOptions, Timeout, connection
 from anyrerank.cli.credentials import key_text
 from anyrerank.cli.errors import one_line_errors
+from anyrerank.cli.network import network_facts
 from anyrerank.cli.output import console, without_control_characters
-from anyrerank.errors import BadRequestError, RerankError
+from anyrerank.errors import AuthenticationError, BadRequestError, RerankError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,13 +59,14 @@ def check(
         options = connection(api_base, api_key, timeout, option)
         reranker = anyrerank.Reranker(model, **options)
         provider = _provider(model, options)
+        with suppress(AuthenticationError):  # raised below: without a key, the table is of use
+            reranker.check()
         shown = Table(box=None, pad_edge=False, show_header=False)
-        for name, value in _facts(provider, reranker):
+        for name, value in _facts(provider, reranker, options):
             shown.add_row(name, Text(without_control_characters(value, keep="\n")))
         console().print(shown)
         with reranker:
             reranker.check()
-            _where(provider)
             if call:
                 typer.echo(f"call: {call_of(reranker)}")
 
@@ -84,7 +87,7 @@ def _provider(model: str, options: Mapping[str, Any]) -> Provider:
     )
 
 
-def _facts(provider: Provider, reranker: anyrerank.Reranker) -> Iterator[tuple[str, str]]:
+def _facts(provider: Provider, reranker: anyrerank.Reranker, options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     from anyrerank import catalog
 
     card = catalog.card(type(provider))
@@ -93,7 +96,7 @@ def _facts(provider: Provider, reranker: anyrerank.Reranker) -> Iterator[tuple[s
     yield "key", key_text(provider)
     if provider.connection.from_environment:
         yield "settings", f"from the environment: {', '.join(sorted(provider.connection.from_environment))}"
-    yield "URL", _url(provider)
+    yield from network_facts(provider, options.get("ssl_verify"))
     yield "price", catalog.price_text(_price(provider, reranker))
     limit = card.documents_per_request
     yield "documents per request", "no known limit" if limit is None else f"{limit:,}"
@@ -108,28 +111,3 @@ def _price(provider: Provider, reranker: anyrerank.Reranker) -> Price | None:
         return reranker.price()
     except RerankError:
         return list_price(provider.price_names)
-
-
-def _url(provider: Provider) -> str:
-    """Where a request would go, or why that is unknown."""
-    try:
-        return _where(provider)
-    except RerankError as error:
-        return error.message
-
-
-def _where(provider: Provider) -> str:
-    """Where a request would go, without a query string.
-
-    Raises:
-        RerankError: The base URL, or something that is a part of it, is missing.
-    """
-    from anyrerank.errors import public_url
-    from anyrerank.providers import RerankRequest
-
-    if type(provider).free:
-        return "none, it runs on this machine"
-    try:
-        return public_url(provider.url(RerankRequest(query="", documents=())))
-    except NotImplementedError:
-        return "known when a call is made"

@@ -21,6 +21,38 @@ def test_check_without_a_key_names_the_variables_and_exits_with_1() -> None:
     assert "no API key" in result.stderr
 
 
+def test_check_says_where_url_proxy_and_certificates_come_from(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", KEY)
+    monkeypatch.delenv("SSL_CERT_FILE", raising=False)
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    shown = run("check", "cohere/any", columns=200).stdout
+    for part in ("https://api.cohere.com/v2/rerank (the default)", "proxy                  none", "those of certifi"):
+        assert part in shown
+    monkeypatch.setenv("COHERE_API_BASE", "https://rerank.internal")
+    monkeypatch.setenv("HTTPS_PROXY", f"http://user:{KEY}@proxy.internal:3128")
+    monkeypatch.setenv("SSL_CERT_FILE", "/ca.pem")
+    shown = run("check", "cohere/any", columns=200).stdout
+    for part in (
+        "https://rerank.internal/v2/rerank (from COHERE_API_BASE)",
+        "http://proxy.internal:3128 (from the environment)",
+        "/ca.pem (from SSL_CERT_FILE)",
+    ):
+        assert part in shown
+    assert KEY not in shown
+    shown = run(
+        "check", "cohere/any", "--api-base", "https://other", "--option", "ssl_verify=false", columns=200
+    ).stdout
+    for part in ("https://other/v2/rerank (given)", "not checked (ssl_verify=False)"):
+        assert part in shown
+    assert "certificates" not in run("check", "cohere/any", "--api-base", "http://other", columns=200).stdout
+
+
+def test_check_of_a_nim_without_an_address_prints_the_error_alone() -> None:
+    result = run("check", "nvidia_nim/ranking/any", "--call", columns=200)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "pass api_base=" in result.stderr
+
+
 def test_check_with_a_key_says_where_it_was_found_and_sends_nothing(
     server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:
