@@ -70,5 +70,6 @@ def modules(page: Path) -> dict[str, str]:
 
 def _source(lines: dict[int, str]) -> str:
     text = "\n".join(lines.get(number, "") for number in range(max(lines) + 1))
-    given = sorted(name for name in _GIVEN if re.search(rf"\b{name}\b\.", text))
+    used = (name for name in _GIVEN if re.search(rf"\b{name}\b\.", text))
+    given = sorted(name for name in used if not re.search(rf"^{name} = ", text, flags=re.MULTILINE))
     return (f"from reader import {', '.join(given)}" if given else "") + text + "\n"
