@@ -124,7 +124,7 @@ class Report(Scored):
             name: Name of a reranker.
 
         Returns:
-            A row for each threshold, lowest first: `results` is the mean number of results of a query, `relevant_kept`
+            A row for each `threshold`, lowest first: `results` is the mean number of results of a query, `relevant_kept`
             the share of the relevant candidates that are kept, `answers_lost` the number of queries that lose all of
             theirs, and `empty` the number of queries without any result.
 
@@ -135,7 +135,7 @@ class Report(Scored):
         if not (rows := threshold_rows(self.outcomes[name], self.data.labels)):
             raise BadRequestError(f"{name} has no scores of relevant documents")
         frame: DataFrame = import_optional("pandas", "evaluation").DataFrame(rows)
-        return frame.set_index("threshold")
+        return frame
 
     def losses(self, name: str, baseline: str | None = None, *, limit: int = 5) -> Changes:
         """The queries that a reranker made worse, worst first, with both rankings side by side.

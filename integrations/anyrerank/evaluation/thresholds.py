@@ -49,8 +49,8 @@ def _row(threshold: float, queries: Sequence[Scores], relevant: int) -> dict[str
     had = [any(is_relevant for _, is_relevant in each) for each in queries]
     return {
         "threshold": threshold,
-        "results": sum(map(len, kept)) / len(queries),
-        "relevant_kept": sum(answers) / relevant,
+        "results": round(sum(map(len, kept)) / len(queries), 2),
+        "relevant_kept": round(sum(answers) / relevant, 3),
         "answers_lost": sum(before and not after for before, after in zip(had, answers, strict=True)),
         "empty": sum(not each for each in kept),
     }

@@ -97,10 +97,10 @@ def test_thresholds_say_what_is_kept_and_lost() -> None:
         "q4": Outcome(["a", "b", "c"], error="RateLimitError"),
     }
     report = Report.from_outcomes(data, {**references(data), "ours": answers}, k=5)
-    assert report.thresholds("ours").reset_index().to_dict("records") == [
-        {"threshold": 0.3, "results": 5 / 3, "relevant_kept": 1.0, "answers_lost": 0, "empty": 0},
-        {"threshold": 0.6, "results": 2 / 3, "relevant_kept": 2 / 3, "answers_lost": 0, "empty": 1},
-        {"threshold": 0.9, "results": 1 / 3, "relevant_kept": 1 / 3, "answers_lost": 1, "empty": 2},
+    assert report.thresholds("ours").to_dict("records") == [
+        {"threshold": 0.3, "results": 1.67, "relevant_kept": 1.0, "answers_lost": 0, "empty": 0},
+        {"threshold": 0.6, "results": 0.67, "relevant_kept": 0.667, "answers_lost": 0, "empty": 1},
+        {"threshold": 0.9, "results": 0.33, "relevant_kept": 0.333, "answers_lost": 1, "empty": 2},
     ]
 
 

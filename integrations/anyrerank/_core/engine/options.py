@@ -168,7 +168,10 @@ class Options(BaseModel):
     allow_split: _Flag = False
     """Split the documents of a call to a listwise model into batches, although the scores then depend on the split."""
     on_error: Annotated[OnError, Must("'raise' or 'passthrough'")] = "raise"
-    """`"raise"`, or `"passthrough"` to return the incoming order without scores (`degraded`) and log a warning."""
+    """`"raise"`, or `"passthrough"` to return the incoming order without scores (`degraded`) and log a warning.
+
+    A used-up budget, a guardrail and a wrong call raise in any case.
+    """
     fuse: Annotated[Fuse | None, Must("'rrf', 'auto' or None")] = None
     """`"rrf"` to fuse the order of the reranker with the incoming one by reciprocal rank (k = 60).
 
