@@ -2,7 +2,8 @@
 
     report = run("in/*.jsonl", "out", "voyage/rerank-2.5", budget=50)
 
-`anyrerank batch` does the same on the command line. `docs/batch.md` describes resume, costs and columns.
+`anyrerank batch` does the same on the command line. The page Batches of the documentation describes
+resume, costs and columns.
 """
 
 from anyrerank.batch.engines import RerankBatch

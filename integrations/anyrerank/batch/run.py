@@ -60,26 +60,26 @@ def run(inputs: Inputs, out: str | PathLike[str], reranker: Model, **arguments: 
         inputs: Files, folders, or patterns such as `in/*.jsonl`. JSON lines (`.jsonl`, `.ndjson`) have a query and its
             candidates under the names below, or a `custom_id` and Cohere's body under `body`. Parquet (`.parquet`)
             needs `pip install 'anyrerank[batch]'`.
-        out: The folder; see `docs/batch.md` for what is in it.
+        out: The folder for the output.
         reranker: A model string, a `Reranker`, a `Router`, or a name of a router (`router.as_reranker(name)`).
-        arguments: As follows.
 
-            query: Name of the query.
-            documents: Name of the candidates; by default `candidates` or `documents`.
-            keep: Names of the columns that are copied to the output; by default `id` or `custom_id`.
-            options: Options of the `Reranker`, where `reranker` is a string.
-            in_flight: Maximum number of requests in flight.
-            rpm: Maximum number of requests per minute.
-            tpm: Maximum number of tokens per minute, as far as they are known before a request is sent.
-            limit: A `Limit` in place of `rpm` and `tpm`, such as one that several processes share.
-            max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
-            chunk_rows: Rows in each file of the output.
-            shard: `(i, n)` to do every n-th chunk only, beginning at chunk i.
-            budget: US dollars for the whole job, over all runs; each of n shards gets an n-th part.
-            retry_errors: Ask again for the rows that failed in earlier runs.
-            via: `"requests"`, or `"batch-api"` for Voyage's Batch API: cheaper, and answers within hours.
-            announce: Gets the `Estimate` before anything is sent; the run does not begin if it raises.
-            progress: Gets a `Progress` now and then.
+    Keyword Args:
+        query: Name of the query.
+        documents: Name of the candidates; by default `candidates` or `documents`.
+        keep: Names of the columns that are copied to the output; by default `id` or `custom_id`.
+        options: Options of the `Reranker`, where `reranker` is a string.
+        in_flight: Maximum number of requests in flight.
+        rpm: Maximum number of requests per minute.
+        tpm: Maximum number of tokens per minute, as far as they are known before a request is sent.
+        limit: A `Limit` in place of `rpm` and `tpm`, such as one that several processes share.
+        max_wait: Seconds for which a row is tried again while the server is unavailable or limits the rate.
+        chunk_rows: Rows in each file of the output.
+        shard: `(i, n)` to do every n-th chunk only, beginning at chunk i.
+        budget: US dollars for the whole job, over all runs; each of n shards gets an n-th part.
+        retry_errors: Ask again for the rows that failed in earlier runs.
+        via: `"requests"`, or `"batch-api"` for Voyage's Batch API: cheaper, and answers within hours.
+        announce: Gets the `Estimate` before anything is sent; the run does not begin if it raises.
+        progress: Gets a `Progress` now and then.
 
     Raises:
         RerankError: The job cannot begin: wrong arguments, a missing key, no input, columns that are not there, an

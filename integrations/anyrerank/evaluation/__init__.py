@@ -1,9 +1,12 @@
 """Compare rerankers on your own data: quality, latency and cost (`pip install 'anyrerank[evaluation]'`).
 
-report = compare({"lexical": "local/lexical", "cohere": "cohere/rerank-v3.5"}, demo_set())
-report                      # a table
-report.plot()               # quality against latency
-report.losses("cohere")     # the queries it made worse; report.wins(...) for the others
+    report = compare({"lexical": "local/lexical", "cohere": "cohere/rerank-v3.5"}, demo_set())
+    report                        # a table
+    report.plot()                 # quality against latency
+    report.thresholds("cohere")   # what a score threshold would keep and lose
+    report.losses("cohere")       # the queries it made worse; report.wins(...) for the others
+
+`collect`, `agreement` and `label` work without labels.
 """
 
 from anyrerank.evaluation.agreement import Agreement, PairAgreement, agreement

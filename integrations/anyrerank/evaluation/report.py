@@ -124,9 +124,9 @@ class Report(Scored):
             name: Name of a reranker.
 
         Returns:
-            A row for each `threshold`, lowest first: `results` is the mean number of results of a query, `relevant_kept`
-            the share of the relevant candidates that are kept, `answers_lost` the number of queries that lose all of
-            theirs, and `empty` the number of queries without any result.
+            A row for each `threshold`, lowest first: `results` is the mean number of results of a query,
+            `relevant_kept` the share of the relevant candidates that are kept, `answers_lost` the number of queries
+            that lose all of theirs, and `empty` the number of queries without any result.
 
         Raises:
             BadRequestError: There is no such row, or it has no relevant candidate with a score.
