@@ -46,8 +46,9 @@ report
 #
 # - `oracle` knows the labels and shows the upper limit: no reranker can recover what the first stage missed. `random`
 #   is the lower limit.
-# - *vs. first_stage* answers the main question: is it better than not reranking? *not significant* means that these
-#   queries cannot tell.
+# - *vs. first_stage* answers the main question: is it better than not reranking? It shows the mean difference, its 95%
+#   interval and a p-value. *not significant* (p of 0.05 or more) means that these queries cannot tell.
+# - The line below the table of two rerankers says which of them is better, if these queries show it.
 # - `judged@10` is the share of the top ten results that have a label. If it is low, the first stage looks too good.
 #
 # Running the cell again is free, because outcomes are cached (on disk with `cache=SQLiteCache("compare.db")`).
