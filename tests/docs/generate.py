@@ -29,8 +29,9 @@ ADVICE: Mapping[str, str] = {
     "in the message: it is the one that was asked.",
     "BadRequestError": "Correct the call. Without a `status_code`, nothing was sent and the message says what is "
     "wrong; with one, the message is the provider's. If `too_large` is true, send less.",
-    "RateLimitError": "Nothing, at first: without `fallbacks` the call has been retried `max_retries` times, and waited as long as the "
-    "provider asked. If it still happens, lower `max_concurrency` or `max_parallel_requests`, or use a `Router`.",
+    "RateLimitError": "Nothing, at first: without `fallbacks` the call has been retried `max_retries` times, and waited "
+    "as long as the provider asked. If it still happens, lower `max_concurrency` or `max_parallel_requests`, or use a "
+    "`Router`.",
     "APITimeoutError": "Raise `timeout`, or send fewer documents per call. `timeout` covers retries and waits too.",
     "APIConnectionError": "Check host, port and certificate: the message says what the system reported. See "
     "[Troubleshooting](troubleshooting.md#tls-and-certificates).",
@@ -45,7 +46,8 @@ ADVICE: Mapping[str, str] = {
     "UnknownPriceError": "Give the price as `input_cost_per_query` or `input_cost_per_token`, or a file as `prices`.",
     "GuardrailRaisedError": "Tell the user that the query was refused. The message does not repeat the query.",
     "StateUnavailableError": "Look after the Redis server; the call may be sent again after `retry_after` seconds.",
-    "BudgetExceededError": "Wait until the window ends (`retry_after` seconds), or raise the budget.",
+    "BudgetExceededError": "Wait until the window ends (`retry_after` seconds), or raise the budget. It is also raised "
+    "with `on_error='passthrough'`: see [the table](langchain.md#when-all-of-them-fail).",
     "FallbackError": "Look at `errors`: the error of each model, in the order in which they were tried.",
 }
 """What to do about each error."""
