@@ -30,8 +30,8 @@ ADVICE: Mapping[str, str] = {
     "BadRequestError": "Correct the call. Without a `status_code`, nothing was sent and the message says what is "
     "wrong; with one, the message is the provider's. If `too_large` is true, send less.",
     "RateLimitError": "Nothing, at first: without `fallbacks` the call has been retried `max_retries` times, and "
-    "waited as long as the provider asked. If it still happens, lower `max_concurrency` or `max_parallel_requests`, or use a "
-    "`Router`.",
+    "waited as long as the provider asked. If it still happens, lower `max_concurrency` or `max_parallel_requests`, or "
+    "use a `Router`.",
     "APITimeoutError": "Raise `timeout`, or send fewer documents per call. `timeout` covers retries and waits too.",
     "APIConnectionError": "Check host, port and certificate: the message says what the system reported. See "
     "[Troubleshooting](troubleshooting.md#tls-and-certificates).",
