@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
+from anyrerank.cli.address import address_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -13,30 +15,18 @@ if TYPE_CHECKING:
 _CERTIFICATE_VARIABLES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 
 
-def where(provider: Provider) -> str | None:
-    """The URL of a request, without a query string; `None` for a model on this machine.
+def network_facts(provider: Provider, ssl_verify: bool | str | None) -> Iterator[tuple[str, str]]:
+    """Rows for the URL, the proxy and the certificate authorities, and where each comes from.
 
     Raises:
         RerankError: The base URL, or something that is a part of it, is missing.
-        NotImplementedError: It is known when a call is made.
     """
-    from anyrerank.errors import public_url
-    from anyrerank.providers import RerankRequest
-
-    return None if type(provider).free else public_url(provider.url(RerankRequest(query="", documents=())))
-
-
-def network_facts(provider: Provider, ssl_verify: bool | str | None) -> Iterator[tuple[str, str]]:
-    """Rows for the URL, the proxy and the certificate authorities, and where each comes from."""
-    try:
-        url = where(provider)
-    except NotImplementedError:
-        url = "known when a call is made"
-    if url is None:
-        yield "URL", "none, it runs on this machine"
+    url = address_of(provider)
+    if "://" not in url:
+        yield "URL", url
         return
     yield "URL", f"{url} ({_origin(provider)})"
-    yield "proxy", _proxy(provider)
+    yield "proxy", _proxy(url)
     if not url.startswith("http://"):
         yield "certificates", _certificates(ssl_verify)
 
@@ -48,14 +38,11 @@ def _origin(provider: Provider) -> str:
     return "given" if held.api_base is not None else "the default"
 
 
-def _proxy(provider: Provider) -> str:
+def _proxy(url: str) -> str:
     from anyrerank._core.http import Proxies
     from anyrerank.errors import public_url
 
-    try:
-        proxy = Proxies().of(where(provider) or "")
-    except NotImplementedError:
-        return "known when a call is made"
+    proxy = Proxies().of(url)
     return "none" if proxy is None else f"{public_url(proxy)} (from the environment)"
 
 
