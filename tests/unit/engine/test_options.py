@@ -132,7 +132,8 @@ def test_value_that_the_provider_does_not_take_is_refused_when_it_is_set(
 
 
 def test_call_that_the_provider_does_not_take_is_no_attempt(server: Server) -> None:
-    for wrong in ({"priority": -1}, {"relevant_spans": 5}):
+    cases: list[dict[str, Any]] = [{"priority": -1}, {"relevant_spans": 5}]
+    for wrong in cases:
         with pytest.raises(BadRequestError) as caught:
             server.rerank(**wrong)
         assert (caught.value.attempts, server.bodies) == ((), [])

@@ -191,8 +191,8 @@ class Deployment:
         Raises:
             BadRequestError: The provider does not have one of them (and `drop_params` is false), or not its value.
         """
-        given, provider = self.provider_options(options), self._unchecked()
-        if given and provider is not None:
+        given = self.provider_options(options)
+        if given and (provider := self._unchecked()) is not None:
             provider.check_options(given)
 
     def _unchecked(self) -> Provider | None:
