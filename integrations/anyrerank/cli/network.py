@@ -40,10 +40,8 @@ def _origin(provider: Provider) -> str:
 
 def _proxy(url: str) -> str:
     from anyrerank._core.http import Proxies
-    from anyrerank.errors import public_url
 
-    proxy = Proxies().of(url)
-    return "none" if proxy is None else f"{public_url(proxy)} (from the environment)"
+    return str(Proxies().of(url) or "none")
 
 
 def _certificates(ssl_verify: bool | str | None) -> str:

@@ -34,7 +34,7 @@ def test_check_says_where_url_proxy_and_certificates_come_from(monkeypatch: pyte
     shown = run("check", "cohere/any", columns=200).stdout
     for part in (
         "https://rerank.internal/v2/rerank (from COHERE_API_BASE)",
-        "http://proxy.internal:3128 (from the environment)",
+        "proxy.internal:3128 (HTTPS_PROXY)",
         "/ca.pem (from SSL_CERT_FILE)",
     ):
         assert part in shown
