@@ -36,6 +36,15 @@ def test_unknown_path_names_what_is_served(url: str, path: str, says: str) -> No
     assert answer.json()["message"].startswith("Not Found: POST /")
 
 
+@pytest.mark.parametrize("secret", ["sk-abcdefgh", "sk-x9_Qw4Fq8Zr1uXw", "hunter2", "5f" * 32, "Z" * 40])
+@pytest.mark.parametrize("path", ["/key/{}/regenerate", "/v1/rerank/{}", "/{}"])
+def test_unknown_path_is_answered_without_what_may_be_a_key(url: str, path: str, secret: str) -> None:
+    answer = httpx.post(url + path.format(secret), json={})
+    assert answer.status_code == 404
+    assert secret not in answer.text
+    assert answer.json()["message"].startswith(f"Not Found: POST {path.format('***')};")
+
+
 @pytest.mark.parametrize(
     ("content", "says"),
     [

@@ -17,7 +17,16 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
-from anyrerank.gateway.http import Browsers, Handler, Plain, Traced, instead_of, without_repeats, without_slashes
+from anyrerank.gateway.http import (
+    Browsers,
+    Handler,
+    Plain,
+    Traced,
+    instead_of,
+    without_repeats,
+    without_secrets,
+    without_slashes,
+)
 from anyrerank.gateway.keys import KeyCollector, Keyring, StateCollector, key_routes
 from anyrerank.gateway.operation import (
     AccessLog,
@@ -191,7 +200,7 @@ def _not_served(request: Request, error: Exception, served: Sequence[str]) -> Re
     """The answer to a wrong path or method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = {**(getattr(error, "headers", None) or {}), "x-request-id": request_id_of(request.scope)}
-    message = f"{phrase(status)}: {request.method} {request.url.path[:200]}"
+    message = f"{phrase(status)}: {request.method} {without_secrets(request.url.path)}"
     if status == 404:
         message += instead_of(request.url.path, served)
     kind = "method_not_allowed" if status == 405 else "not_found"

@@ -3,7 +3,7 @@
 from anyrerank.gateway.http.browsers import Browsers, is_loopback
 from anyrerank.gateway.http.connection import Connection
 from anyrerank.gateway.http.host import Host
-from anyrerank.gateway.http.paths import instead_of, without_repeats, without_slashes
+from anyrerank.gateway.http.paths import instead_of, without_repeats, without_secrets, without_slashes
 from anyrerank.gateway.http.plain import Handler, Plain, json_answer, master
 from anyrerank.gateway.http.tracing import Traced
 
@@ -19,5 +19,6 @@ __all__ = [
     "json_answer",
     "master",
     "without_repeats",
+    "without_secrets",
     "without_slashes",
 ]

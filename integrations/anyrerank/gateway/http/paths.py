@@ -1,4 +1,4 @@
-"""Correcting paths of clients whose base URL has a part too many, such as `/v1/v1/rerank` and `//rerank`."""
+"""Paths of requests: those with a part too many, such as `/v1/v1/rerank`, and those that may hold a key."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ _OTHER_SERVICES = frozenset(
 _CLOSE = 0.7
 _LONGEST = 100
 _OPERATIONS = "(?:/(?:rerank|reranking|reranks|ranking|score))"
+_SHOWN = 200
+_WORD = re.compile(r"(?!sk-)[A-Za-z_.-]{1,24}|v\d{1,2}|\{\w+\}", re.ASCII)
+"""A part of a path that cannot be a key."""
 _SLASHES = re.compile("/{2,}")
 _BEFORE_VERSION = re.compile(rf"(?:/v\d)?{_OPERATIONS}?(?=/v\d/)")
 _REPEATED = re.compile(rf"({_OPERATIONS})\1+$")
@@ -33,3 +36,9 @@ def instead_of(path: str, served: Sequence[str]) -> str:
         return "; only reranking is served, at /v1/rerank and the routes in /openapi.json"
     near = difflib.get_close_matches(path[:_LONGEST], served, 1, _CLOSE)
     return f"; the nearest route is {near[0]}" if near else "; /openapi.json lists the routes"
+
+
+def without_secrets(path: str) -> str:
+    """A path for answers and logs, in which `***` stands for each part that may be a key."""
+    parts = path[:_SHOWN].split("/")
+    return "/".join(part if not part or _WORD.fullmatch(part) else "***" for part in parts)

@@ -105,7 +105,7 @@ class AdminRoutes:
         """
 
         async def answer(request: Request) -> Response:
-            admin = await _admin_request(self._host, request, method, master=master)
+            admin = await _admin_request(self._host, request, path, method, master=master)
             try:
                 async with self._turns:
                     found = await asyncio.to_thread(handler, admin)
@@ -122,11 +122,11 @@ class AdminRoutes:
         return Route(path, Plain(self._host, path, answer), methods=[method])
 
 
-async def _admin_request(host: Host, request: Request, method: str, *, master: bool) -> AdminRequest:
+async def _admin_request(host: Host, request: Request, path: str, method: str, *, master: bool) -> AdminRequest:
     service = host.service
     caller = service.access.caller(request.scope)
     if master and not caller.is_master:
-        raise GatewayError(kind="permission_error", message=f"only the master key may use {request.url.path[:80]}")
+        raise GatewayError(kind="permission_error", message=f"only the master key may use {path}")
     if not isinstance(service.access, Keyring):
         raise GatewayError(kind="unavailable", message="the gateway has no database for keys and spend")
     body: dict[str, Any] = {}
