@@ -54,6 +54,19 @@ def test_gateway_that_refuses_the_connection_is_passed_over(
     assert len(alive.requests) == 20
 
 
+def test_gateway_that_is_back_answers_at_once_when_the_other_one_is_restarted(
+    nginx: Callable[..., NginxServer], stubs: tuple[StubServer, StubServer]
+) -> None:
+    first, second = stubs
+    first.close()
+    url = nginx(first.port, second.port).url
+    assert {httpx.post(f"{url}/v1/rerank", json=ASK).status_code for _ in range(4)} == {200}
+    with StubServer(port=first.port) as back:
+        second.close()
+        assert {httpx.post(f"{url}/v1/rerank", json=ASK).status_code for _ in range(4)} == {200}
+        assert len(back.requests) == 4
+
+
 @pytest.mark.parametrize("how", ["disconnect", 500, 502, 503, 429])
 def test_call_that_reached_a_gateway_is_not_sent_again(
     nginx: Callable[..., NginxServer], stubs: tuple[StubServer, StubServer], how: int | str
@@ -108,9 +121,11 @@ def test_key_in_a_url_is_not_in_the_log(
 ) -> None:
     server = nginx(stubs[0].port)
     httpx.get(f"{server.url}/key/info?key=sk-secret")
+    httpx.get(f"{server.url}/key/sk-secret/regenerate")
     server.stop()
     log = (server.folder / "log").read_text(encoding="utf-8")
     assert "GET /key/info 404" in log
+    assert "GET /key/***/regenerate 404" in log
     assert "sk-secret" not in log
 
 
