@@ -128,13 +128,30 @@ def test_spend_of_the_router_survives_a_restart(tmp_path: Path, vendor: StubServ
         assert [gateway.rerank(MASTER_KEY).status_code for _ in range(2)] == [200, 429]
 
 
+def test_end_user_without_a_budget_of_its_own_is_shown_with_that_of_all(per_user: Running) -> None:
+    assert per_user.get("/customer/info", end_user_id="ann").status_code == 404
+    assert per_user.rerank(MASTER_KEY, user="ann").status_code == 200
+    shown = per_user.get("/customer/info", end_user_id="ann").json()
+    assert (shown["user_id"], shown["spend"], shown["max_budget"], shown["blocked"]) == ("ann", EACH, EACH, False)
+
+
+def test_unknown_price_says_that_the_budget_of_the_end_user_needs_it(tmp_path: Path, vendor: StubServer) -> None:
+    with serving(tmp_path, [paid(vendor.url, model="cohere/new")], router={"user_budget": Budget(1)}) as gateway:
+        assert gateway.rerank(MASTER_KEY).status_code == 200
+        answer = gateway.rerank(MASTER_KEY, user="ann")
+    assert (answer.status_code, answer.json()["error"]["type"]) == (400, "unknown_price")
+    assert "a budget (that of the end user) needs a price" in answer.json()["message"]
+
+
 def test_customer_has_a_budget_of_its_own(tmp_path: Path, vendor: StubServer) -> None:
     router = {"user_budget": Budget(EACH)}
     with serving(tmp_path, [paid(vendor.url)], router=router) as gateway:
         made = gateway.post("/customer/new", user_id="ann", max_budget=2 * EACH).json()
         assert (made["user_id"], made["spend"]) == ("ann", 0.0)
         key = gateway.new_key()
-        assert [gateway.rerank(key, user="ann").status_code for _ in range(3)] == [200, 200, 429]
+        answers = [gateway.rerank(key, user="ann") for _ in range(3)]
+        assert [each.status_code for each in answers] == [200, 200, 429]
+        assert "the end user's budget of $0.004 would be exceeded" in answers[-1].json()["message"]
         assert gateway.get("/customer/info", end_user_id="ann").json()["spend"] == pytest.approx(2 * EACH)
         gateway.post("/customer/update", user_id="ann", max_budget=3 * EACH)
         assert [gateway.rerank(key, user="ann").status_code for _ in range(2)] == [200, 429]
@@ -144,4 +161,5 @@ def test_customer_has_a_budget_of_its_own(tmp_path: Path, vendor: StubServer) ->
     with serving(tmp_path, [paid(vendor.url)], router=router) as gateway:
         assert [gateway.rerank(key, user="ann").status_code for _ in range(2)] == [200, 429]
         assert gateway.post("/customer/delete", user_ids=["ann"]).json() == {"deleted_customers": 1}
-        assert gateway.get("/customer/info", end_user_id="ann").status_code == 404
+        assert gateway.get("/customer/info", end_user_id="ann").json()["max_budget"] == EACH
+        assert gateway.get("/customer/info", end_user_id="bob").status_code == 404

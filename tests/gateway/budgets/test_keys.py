@@ -26,6 +26,7 @@ def test_call_beyond_the_budget_is_not_sent(gateway: Running, vendor: StubServer
     assert second.headers["x-anyrerank-budget-remaining"] == "0"
     assert second.headers["x-litellm-key-max-budget"] == "0.004"
     assert third.json()["error"]["type"] == "budget_exceeded"
+    assert "the key's budget of $0.004 would be exceeded: $0.004 spent" in third.json()["message"]
     assert "retry-after" not in third.headers
     assert gateway.get("/key/info", key).json()["info"]["spend"] == pytest.approx(2 * EACH)
 
@@ -68,6 +69,7 @@ def test_budget_of_nothing_and_no_budget(gateway: Running, vendor: StubServer) -
 def test_unknown_price_is_refused_under_a_budget_only(gateway: Running, vendor: StubServer) -> None:
     answer = gateway.rerank(gateway.new_key(max_budget=1), model="unpriced")
     assert (answer.status_code, answer.json()["error"]["type"]) == (400, "unknown_price")
+    assert "a budget (that of the key) needs a price" in answer.json()["message"]
     assert len(vendor.requests) == 0
     assert gateway.rerank(gateway.new_key(), model="unpriced").status_code == 200
 

@@ -141,7 +141,8 @@ class _Ask:
         )
         if budgets := _budgets(options, self.deployment):
             estimate = self.deployment.estimate
-            spending = yield from reserved(budgets, estimate(request, starts))
+            owners = dict.fromkeys(owner for budget, spender in budgets if (owner := budget.owner_of(spender)))
+            spending = yield from reserved(budgets, estimate(request, starts, tuple(owners)))
             flow = charged(flow, spending.settle, call.attempts, call.in_flight, estimate)
         return (yield from flow)
 

@@ -300,21 +300,23 @@ class Deployment:
             estimated=cost.estimated,
         )
 
-    def estimate(self, request: RerankRequest, starts: Sequence[int] = (0,)) -> float:
+    def estimate(self, request: RerankRequest, starts: Sequence[int] = (0,), owners: Sequence[str] = ()) -> float:
         """The estimated cost of ranking documents here, in US dollars, for a budget.
 
         Args:
             request: All documents.
             starts: Index of the first document of each request.
+            owners: Whose budgets need it, for the error.
 
         Raises:
             UnknownPriceError: The price is unknown.
         """
         cost = estimate_cost(self.price(), request.prompt, request.documents, request.rank_fields, starts=starts)
         if cost is None:
+            whose = f" (that of the {' and of the '.join(owners)})" if owners else ""
             raise UnknownPriceError(
-                f"a budget needs a price, and the price of {self.name} is not known: pass input_cost_per_query= or "
-                "input_cost_per_token= (0 if it is free), or prices=",
+                f"a budget{whose} needs a price, and the price of {self.name} is not known: pass "
+                "input_cost_per_query= or input_cost_per_token= (0 if it is free), or prices=",
                 provider=self.provider,
                 model=self.model,
             )

@@ -1,6 +1,6 @@
 """What calls cost, and budgets."""
 
-from anyrerank._core.pricing.budget import Budget, seconds_of
+from anyrerank._core.pricing.budget import Budget, dollars_text, seconds_of
 from anyrerank._core.pricing.budget_state import (
     Balance,
     BudgetState,
@@ -40,6 +40,7 @@ __all__ = [
     "attempt_cost",
     "billionths",
     "charged",
+    "dollars_text",
     "estimate_cost",
     "expected_units",
     "list_price",

@@ -84,6 +84,8 @@ class Budget:
             raise ConfigurationError(f"state must be a RedisState, got {type(state).__name__}")
         self.dollars = float(dollars)
         self.window = window
+        self.owner: str | None = None
+        """Whose budget it is, for errors, such as `"key"`."""
         self._seconds = math.inf if window is None else seconds_of(window)
         self._book = _Book()
         self._shared: _Shared | None = None
@@ -263,20 +265,25 @@ class Budget:
             book.accounts.clear()
         return book.accounts.setdefault(spender, _Account(window))
 
+    def owner_of(self, spender: str | None) -> str | None:
+        """Who `spender` is, or else `owner`."""
+        return self.owner if spender is None else "end user"
+
     def exceeded(self, found: Balance, dollars: float, spender: str | None) -> BudgetExceededError:
         """The error for a call that costs more dollars than are left."""
         fits = dollars <= self.dollars * (1 + 1e-9)
         starts = self.ends if fits else None
         again = None if starts is None else max(0.0, starts - time.time())
-        whose = "the budget" if spender is None else "the end user's budget"
+        owner = self.owner_of(spender)
+        whose = "the budget" if owner is None else f"the {owner}'s budget"
         each = "" if self.window is None else f" for {_named(self.window)}"
-        reserved = f", {_shown(found.reserved)} reserved by calls in flight" if found.reserved else ""
+        reserved = f", {dollars_text(found.reserved)} reserved by calls in flight" if found.reserved else ""
         later = "" if fits else ", which is more than the whole budget"
         if starts is not None and again is not None:
             later = f"; the next window starts {_when(starts, again)}"
         return BudgetExceededError(
-            f"{whose} of {_shown(self.dollars)}{each} would be exceeded: {_shown(found.spent)} spent{reserved}, and "
-            f"this call costs about {_shown(dollars)}{later}",
+            f"{whose} of {dollars_text(self.dollars)}{each} would be exceeded: {dollars_text(found.spent)} spent"
+            f"{reserved}, and this call costs about {dollars_text(dollars)}{later}",
             retry_after=again,
         )
 
@@ -334,5 +341,7 @@ def _when(starts: float, seconds: float) -> str:
     return time.strftime("on %Y-%m-%d %H:%M UTC", time.gmtime(minute))
 
 
-def _shown(dollars: float) -> str:
-    return f"${dollars:.2f}" if dollars == round(dollars, 2) else f"${dollars:.6f}"
+def dollars_text(dollars: float) -> str:
+    """US dollars with all decimals that count, at least two of them, such as `$0.50` and `$0.0021`."""
+    whole, _, decimals = f"{dollars:.9f}".partition(".")
+    return f"${whole}.{decimals.rstrip('0'):0<2}"

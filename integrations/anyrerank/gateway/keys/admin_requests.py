@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from anyrerank._core.pricing import Budget
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.gateway.body import json_object
 from anyrerank.gateway.errors import GatewayError, bad_request
@@ -35,12 +36,14 @@ class AdminRequest:
         caller: Who asks.
         body: The fields of its body; none for a GET.
         params: Those of its query string.
+        user_budget: The budget of each end user that has none of its own.
     """
 
     keyring: Keyring
     caller: Caller
     body: Mapping[str, Any]
     params: Mapping[str, str]
+    user_budget: Budget | None = None
 
     def account(self, key: object) -> Account:
         """The account of a key, or of its token, that the caller may see; of its own key for `None`.
@@ -133,4 +136,10 @@ async def _admin_request(host: Host, request: Request, path: str, method: str, *
     if method == "POST":
         seconds = service.settings.body_seconds
         body = await json_object(request.scope, request.receive, max_bytes=_LARGEST_BODY, seconds=seconds)
-    return AdminRequest(keyring=service.access, caller=caller, body=body, params=request.query_params)
+    return AdminRequest(
+        keyring=service.access,
+        caller=caller,
+        body=body,
+        params=request.query_params,
+        user_budget=service.router.options.user_budget,
+    )

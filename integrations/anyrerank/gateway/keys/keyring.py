@@ -285,6 +285,7 @@ class Keyring:
             account.budget = None
         elif account.budget is None or account.budget.window != key.budget_duration:
             budget = Budget(key.max_budget, key.budget_duration)
+            budget.owner = "key"
             if self.sharing is not None:
                 budget.share(self.sharing, f"key:{key.token}", spent_before(self.ledger, "tag", key.tag))
                 if key.token in self._accounts:  # it had no budget, or another window
@@ -301,6 +302,7 @@ class Keyring:
             before.dollars = customer.max_budget
             return before
         budget = Budget(customer.max_budget, customer.budget_duration)
+        budget.owner = "end user"
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
             budget.share(self.sharing, name, spent_before(self.ledger, "user", customer.user_id))

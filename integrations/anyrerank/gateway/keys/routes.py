@@ -20,6 +20,7 @@ from anyrerank.gateway.keys.admin_requests import AdminRequest, AdminRoutes
 from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
+from anyrerank.gateway.keys.store import Customer
 
 
 def key_routes(host: Host) -> list[Route]:
@@ -126,11 +127,15 @@ def _delete_customers(admin: AdminRequest) -> Any:
 
 
 def _customer(admin: AdminRequest, user: str) -> dict[str, Any]:
+    """An end user with the budget that limits it: its own, or that of every end user."""
     found = admin.keyring.customer(user)
-    if found is None:
+    if found is None and not (user and admin.keyring.ledger.total(user=user)):
         raise _no_user()
-    customer, budget = found
-    return {**asdict(customer), **_window(budget), "spend": 0.0 if budget is None else budget.spent()}
+    customer, own = found or (Customer(user_id=user), None)
+    limit = own or admin.user_budget
+    spend = admin.keyring.ledger.total(user=user) if limit is None else limit.spent(None if own else user)
+    shown = {} if limit is None else {"max_budget": limit.dollars, "budget_duration": limit.window}
+    return {**asdict(customer), **shown, **_window(limit), "spend": spend}
 
 
 def _shown(account: Account) -> dict[str, Any]:

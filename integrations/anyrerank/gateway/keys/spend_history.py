@@ -74,6 +74,7 @@ def restore(
     past = None if ledger is None else SpendHistory(ledger)
     known = {} if before is None else _budgets(before)
     for place, budget in _budgets(router).items():
+        budget.owner = place[0] or "gateway"
         if sharing is not None:
             by, name = place
             budget.share(sharing, f"{by or 'router'}:{name or 'each'}", spent_before(ledger, by, name))
