@@ -166,7 +166,7 @@ def test_a_misspelt_entry_next_to_a_good_one_is_logged(written: Written, caplog:
 
 def test_a_model_may_be_named_by_a_variable(written: Written, monkeypatch: pytest.MonkeyPatch) -> None:
     text = LOCAL.replace("local/lexical", "os.environ/MODEL")
-    assert refused(written(text)) == "config.yaml: line 2 (r): the environment variable MODEL is not set"
+    assert refused(written(text)) == "config.yaml: line 2 (r): the environment variable MODEL is not set, or is empty"
     monkeypatch.setenv("MODEL", "local/lexical")
     assert Router.from_config(written(text)).rerank("r", "a", ["a"]).model == "lexical"
 
@@ -230,11 +230,11 @@ WRONG: dict[str, tuple[str, str]] = {
     ),
     "a missing variable": (
         LOCAL.replace("local/lexical", "cohere/x, api_key: os.environ/NOT_SET"),
-        "config.yaml: line 2 (r): the environment variable NOT_SET is not set",
+        "config.yaml: line 2 (r): the environment variable NOT_SET is not set, or is empty",
     ),
     "a missing variable of a setting": (
         LOCAL + "router_settings: {timeout: os.environ/NOT_SET}",
-        "config.yaml: the environment variable NOT_SET is not set",
+        "config.yaml: the environment variable NOT_SET is not set, or is empty",
     ),
     "no params": ("model_list:\n- model_name: r\n", "config.yaml: no entry of model_list is for reranking"),
     "no mapping": ("model_list:\n- r\n", "config.yaml: model_list[0] must be a mapping with a model_name"),

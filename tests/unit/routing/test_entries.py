@@ -124,7 +124,7 @@ def test_a_reference_to_a_variable_that_is_not_a_number_is_refused(monkeypatch: 
 
 def test_a_reference_to_a_variable_that_is_not_set_is_refused() -> None:
     message = refused(entry(api_key="os.environ/NOT_SET"))
-    assert message == "model_list[0] (r): the environment variable NOT_SET is not set"
+    assert message == "model_list[0] (r): the environment variable NOT_SET is not set, or is empty"
 
 
 def test_ignored_parameters_are_logged_once(caplog: pytest.LogCaptureFixture) -> None:

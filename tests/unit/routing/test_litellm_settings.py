@@ -128,7 +128,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "a cache in Redis that is not set": (
         {"litellm_settings": {"cache": True, "cache_params": {"type": "redis", "host": "os.environ/NOT_SET"}}},
-        "the environment variable NOT_SET is not set",
+        "the environment variable NOT_SET is not set, or is empty",
     ),
     "a cache in no Redis": (
         {"litellm_settings": {"cache": True, "cache_params": {"type": "redis"}}},
@@ -161,7 +161,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
     "a misspelt section": ({"guardrail": []}, "there is no section guardrail; did you mean guardrails?"),
     "Redis that is not set": (
         {"router_settings": {"redis_host": "os.environ/NOT_SET"}},
-        "the environment variable NOT_SET is not set",
+        "the environment variable NOT_SET is not set, or is empty",
     ),
     "two servers": ({"router_settings": {"redis_host": "h", "redis_url": "redis://h"}}, "not both"),
     "a password for no server": ({"router_settings": {"redis_password": "p"}}, "redis_password needs a redis_host"),

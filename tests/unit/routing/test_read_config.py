@@ -54,7 +54,7 @@ def test_what_is_left_out_is_listed_with_its_reason(written: Written, caplog: py
     chat = {"model_name": "gpt", "litellm_params": {"model": "openai/gpt", "api_key": "os.environ/NOT_SET"}}
     config = read_config(written(model_list=[COHERE, chat]))
     assert config.left_out == (
-        LeftOut("r", "line 3", "the variable MY_KEY is not set", "MY_KEY"),
+        LeftOut("r", "line 3", "the variable MY_KEY is not set, or is empty", "MY_KEY"),
         LeftOut("gpt", "line 10", "there is no reranker of openai"),
     )
     assert (config.router["model_list"], caplog.records) == ([], [])

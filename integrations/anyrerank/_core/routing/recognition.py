@@ -113,7 +113,7 @@ def none_found(left_out: Sequence[LeftOut]) -> ConfigurationError:
     for each in left_out:  # may be all that is wrong
         if each.variable is not None:
             return ConfigurationError(
-                f"{each.where} ({each.name}): the environment variable {each.variable} is not set"
+                f"{each.where} ({each.name}): the environment variable {each.variable} is not set, or is empty"
             )
     return ConfigurationError(
         f"no entry of model_list is for reranking ({_SAYS_SO}): {'; '.join(map(str, left_out))[:500]}"
@@ -161,7 +161,7 @@ def _left_out(given: Located) -> LeftOut | None:
         if reason is not None:
             return LeftOut(name, where, reason)
     variable = variable or first_unset([params, info])
-    return None if variable is None else LeftOut(name, where, f"the variable {variable} is not set", variable)
+    return None if variable is None else LeftOut(name, where, f"the variable {variable} is not set, or is empty", variable)
 
 
 def _not_offered(info: Mapping[str, Any]) -> str | None:

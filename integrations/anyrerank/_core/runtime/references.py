@@ -37,7 +37,7 @@ def resolved(value: Any, where: str) -> Any:
     name = value.removeprefix(REFERENCE)
     found = environment_variable(name)
     if found is None:
-        raise ConfigurationError(f"{where}: the environment variable {name} is not set")
+        raise ConfigurationError(f"{where}: the environment variable {name} is not set, or is empty")
     return found
 
 

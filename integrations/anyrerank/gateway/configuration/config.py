@@ -91,7 +91,7 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         refuse_wrong_names([*file.general, *(name for section, _, name in of_unset if section == "general_settings")])
         for name, unset in file.unset.items():
             if not may_be_ignored(name):
-                raise ConfigurationError(f"{name}: the environment variable {unset} is not set")
+                raise ConfigurationError(f"{name}: the environment variable {unset} is not set, or is empty")
         if not file.router["model_list"]:
             raise none_found(file.left_out)
         given, ignored = honoured(file.general)
