@@ -39,21 +39,27 @@ def check(
     call: Annotated[
         bool, typer.Option("--call", help="Also make one tiny call to each model, which may cost money.")
     ] = False,
+    connect: Annotated[
+        bool, typer.Option("--connect", help="Also connect to the database and to Redis of a file; --call does so too.")
+    ] = False,
     api_base: ApiBase = None,
     api_key: ApiKey = None,
     timeout: Timeout = None,
     option: MoreOptions = None,
 ) -> None:
-    """Show whether a model can be called, or what a configuration file serves. Sends nothing without --call.
+    """Show whether a model can be called, or what a configuration file serves.
 
-    The status is 1 if the model, or one of those in the file, cannot be called.
+    Sends nothing without --call or --connect. The status is 1 if the model, or one of those in the file, cannot be
+    called, or if a gateway with the file would not start.
     """
     with one_line_errors():
         if config is not None or _is_file(model):
             if given := connection(api_base, api_key, timeout, option):
                 raise BadRequestError(f"{', '.join(given)} cannot be given with a file: write it in the file")
-            check_config(config or Path(str(model)), call=call)
+            check_config(config or Path(str(model)), call=call, connect=call or connect)
             return
+        if connect:
+            raise BadRequestError("--connect needs a file, which names a database or Redis")
         if model is None:
             raise BadRequestError("check needs a MODEL such as cohere/rerank-v3.5, or --config FILE")
         options = connection(api_base, api_key, timeout, option)

@@ -7,14 +7,19 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from anyrerank.cli.address import address_of
 from anyrerank.cli.call import call_of
 from anyrerank.cli.credentials import key_text
 from anyrerank.cli.output import console, table, without_control_characters
-from anyrerank.errors import RerankError
+from anyrerank.cli.services import refuse_missing_extras, services
+from anyrerank.cli.weaknesses import missing_prices, short_master_key
+from anyrerank.errors import RerankError, public_url
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
+    from typing import Any
 
+    from anyrerank import Budget, Router
     from anyrerank._core.engine import Deployment
     from anyrerank._core.routing import LeftOut
     from anyrerank.gateway.configuration import GatewayConfig
@@ -23,39 +28,75 @@ _OF_SEVERAL = frozenset({"cache", "default_fallbacks", "fallbacks", "model_group
 """Arguments of a router that name other models, or that would answer without a call."""
 
 
-def check_config(path: Path, *, call: bool = False) -> None:
+def check_config(path: Path, *, call: bool = False, connect: bool = False) -> None:
     """Print what a gateway with this file would serve.
 
     Args:
         path: The file.
-        call: Whether to make one tiny call to each deployment; otherwise nothing is sent.
+        call: Whether to make one tiny call to each deployment.
+        connect: Whether to connect to the database and to Redis.
 
     Raises:
         ConfigurationError: The file cannot be served.
-        typer.Exit: A model in it cannot be called.
+        typer.Exit: A model in it cannot be called, or a gateway would not start.
     """
     from anyrerank._core.client import deployments_of
     from anyrerank.gateway.configuration import config_of_file, service_of
 
     config = config_of_file(path)
-    deployments = deployments_of(service_of(config).router)
-    rows = [*((name, each.name, _key(each), _price(each)) for name, each in deployments), *_wildcards(config)]
-    console().print(table(("name", "deployment", "key", "price"), rows))
-    for line in _remarks(config):
+    router = service_of(config).router
+    deployments = deployments_of(router)
+    rows = [*(_row(name, each) for name, each in deployments), *_wildcards(config)]
+    console().print(table(("name", "deployment", "id", "address", "key", "price"), rows))
+    for line in (
+        *_remarks(config),
+        *_routing(config, router),
+        *(f"warning: {each}" for each in missing_prices(router)),
+    ):
         typer.echo(without_control_characters(line))
+    starts = _services(config, connect=connect)
     failed = [*_failed_calls(config)] if call else [each for _, each in deployments if each.fault()]
-    if failed or any(each.variable for each in config.left_out):
+    if failed or not starts or any(each.variable for each in config.left_out):
         raise typer.Exit(1)
 
 
-def _wildcards(config: GatewayConfig) -> Iterator[tuple[str, str, str, str]]:
+def _services(config: GatewayConfig, *, connect: bool) -> bool:
+    """Print what the gateway needs besides its providers, and return whether it could start."""
+    try:
+        refuse_missing_extras(config.settings)
+        found = [*services(config.settings, connect=connect)]
+    except RerankError as error:
+        found = [(f"error: {error.message}", False)]
+    for line, _ in found:
+        typer.echo(without_control_characters(line))
+    return all(starts for _, starts in found)
+
+
+def _row(name: str, deployment: Deployment) -> tuple[str, ...]:
+    return name, deployment.name, deployment.model_id or "", _address(deployment), _key(deployment), _price(deployment)
+
+
+def _address(deployment: Deployment) -> str:
+    try:
+        return address_of(deployment.connected())
+    except RerankError:
+        return ""  # the column of the key says why
+
+
+def _wildcards(config: GatewayConfig) -> Iterator[tuple[str, ...]]:
     """A row for each entry that stands for many models."""
     from anyrerank._core.routing import is_wildcard
 
     for entry in config.router["model_list"]:
         params = entry["litellm_params"]
         if is_wildcard(entry["model_name"]):
-            yield entry["model_name"], params["model"], "given" if params.get("api_key") else "", "that of each model"
+            key = "given" if params.get("api_key") else ""
+            base = public_url(str(params.get("api_base") or ""))
+            yield entry["model_name"], params["model"], _id(entry), base, key, "that of each model"
+
+
+def _id(entry: Mapping[str, Any]) -> str:
+    return str((entry.get("model_info") or {}).get("id") or "")
 
 
 def _failed_calls(config: GatewayConfig) -> Iterator[str]:
@@ -100,6 +141,8 @@ def _price(deployment: Deployment) -> str:
 def _remarks(config: GatewayConfig) -> Iterator[str]:
     key = "set" if config.settings.master_key else "not set: the gateway answers this machine only"
     yield f"master key: {key}"
+    if (weakness := short_master_key(config.settings)) is not None:
+        yield f"warning: {weakness}"
     for guardrail in config.guardrails:
         when = "checks every call" if guardrail.default_on else "checks calls that name it"
         yield f"guardrail {guardrail.name} ({guardrail.kind}) {when}"
@@ -109,6 +152,27 @@ def _remarks(config: GatewayConfig) -> Iterator[str]:
         yield f"{name} has no deployment left, and its fallbacks answer: {', '.join(spares)}"
     for name in config.ignored:
         yield f"ignored: {name}"
+
+
+def _routing(config: GatewayConfig, router: Router) -> Iterator[str]:
+    """Lines about what the router does with the deployments."""
+    from anyrerank._core.client import fallbacks_of
+
+    options, given = router.options, config.router
+    yield f"routing: {given.get('routing_strategy', 'simple-shuffle')}"
+    for name, spares in fallbacks_of(router).items():
+        yield f"fallbacks of {name}: {', '.join(spares)}"
+    yield f"cache: {'none' if options.cache is None else options.cache}"
+    for budget in options.shared_budgets:
+        yield f"budget of the whole gateway: {_budget(budget)}"
+    if options.user_budget is not None:
+        yield f"budget of each end user: {_budget(options.user_budget)}"
+
+
+def _budget(budget: Budget) -> str:
+    from anyrerank._core.pricing import dollars_text
+
+    return dollars_text(budget.dollars) + ("" if budget.window is None else f" for {budget.window}")
 
 
 def _severity(left_out: LeftOut) -> str:

@@ -30,7 +30,7 @@ def ledger_of(given: str | None) -> str:
         return given or _IN_THIS_FOLDER
     if url := os.environ.get("DATABASE_URL"):
         return url
-    if (file := _file_of_the_gateway()) is not None and file.exists():
+    if (file := file_of_the_gateway()) is not None and file.exists():
         return str(file)
     raise ConfigurationError(
         f"there is no ledger {_IN_THIS_FOLDER} in this folder, and no database of a gateway"
@@ -87,7 +87,8 @@ def window_of(key: Key) -> tuple[float, float | None]:
     return budget.started, budget.ends
 
 
-def _file_of_the_gateway() -> Path | None:
+def file_of_the_gateway() -> Path | None:
+    """The default database of a gateway of this user; `None` without a home directory."""
     from anyrerank.ledger import state_folder
 
     try:

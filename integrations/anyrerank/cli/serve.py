@@ -18,6 +18,8 @@ import typer
 
 import anyrerank
 from anyrerank.cli.errors import one_line_errors, print_error
+from anyrerank.cli.services import refuse_missing_extras
+from anyrerank.cli.weaknesses import missing_prices, short_master_key
 from anyrerank.errors import ConfigurationError, RerankError, StateUnavailableError
 
 if TYPE_CHECKING:
@@ -75,11 +77,14 @@ def serve(
             raise ConfigurationError("--config and --model exclude each other")
         check_host(host)
         read = arguments.read()
+        refuse_missing_extras(read.settings)
         if workers > 1:
             _check(read, workers)
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
+    if not _is_loopback(host) and (weakness := short_master_key(read.settings)) is not None:
+        typer.echo(f"warning: {weakness}", err=True)
     _log_with_time()
     with listener:
         if workers == 1:
@@ -227,7 +232,7 @@ def _faults(gateway: Gateway) -> list[str]:
         shown = name if name == each.name else f"{name} ({each.name})"
         if (fault := each.fault()) is not None:
             notes.append(f"warning: {shown} cannot be called: {fault.message}")
-    return notes
+    return [*notes, *(f"warning: {each}" for each in missing_prices(gateway.service.router))]
 
 
 def _print_start(url: str, gateway: Gateway) -> None:

@@ -29,6 +29,11 @@ def deployments_of(router: Router) -> list[tuple[str, Deployment]]:
     return [(group.name, entry.deployment) for group in router._groups for entry in group.entries]
 
 
+def fallbacks_of(router: Router) -> dict[str, Sequence[str]]:
+    """For each name of a router that has fallbacks, the names that are asked after it, in order."""
+    return {name: chain for name, chain in router._chains.items() if chain}
+
+
 def budgets_of(router: Router) -> dict[str, Budget]:
     """The budgets of the deployments of a router, by `model_id`; that of a wildcard is shared by its models."""
     return router._groups.budgets

@@ -74,15 +74,25 @@ class Database:
             DatabaseError: It cannot be reached or written.
             ConfigurationError: Its version is another one than that of this release.
         """
-        if self.version() is None:
+        if not self.check():
             self.upgrade()
+            self.check()
+
+    def check(self) -> bool:
+        """Whether it has tables, and not those of another release. Writes nothing.
+
+        Raises:
+            DatabaseError: It cannot be reached.
+            ConfigurationError: Its version is another one than that of this release.
+        """
         version = self.version()
-        if version != VERSION:
+        if version not in (None, VERSION):
             self._check_known(version)
             raise ConfigurationError(
                 f"the database {self} has version {version}, and this release needs {VERSION}: run `anyrerank db "
                 "upgrade`"
             )
+        return version is not None
 
     def upgrade(self) -> str:
         """Bring the tables to the newest version, and return it. Processes that do so at the same time take turns.
