@@ -29,6 +29,7 @@ class Reloaded:
     url: str
     file: Path
     keyring: Keyring
+    announced: list[str]
 
     def write(self, **changes: Any) -> None:
         self.file.write_text(json.dumps({**json.loads(self.file.read_text()), **changes}))
@@ -52,14 +53,15 @@ def reloadable(folder: Path, models: list[dict[str, Any]], **settings: Any) -> I
     file = folder / "config.yaml"
     general = {"master_key": MASTER_KEY}
     file.write_text(json.dumps({"model_list": models, "litellm_settings": settings, "general_settings": general}))
-    keyring = keyring_of(folder)
+    keyring, announced = keyring_of(folder), list[str]()
     gateway = Gateway(
         service_of(config_of_file(file), keyring),
         reread=lambda: service_of(config_of_file(file), keyring, gateway.service),
+        announce=announced.append,
     )
     try:
         with running(gateway) as url:
-            yield Reloaded(url, file, keyring)
+            yield Reloaded(url, file, keyring, announced)
     finally:
         keyring.close()
 
@@ -118,6 +120,33 @@ def test_reload_that_cannot_read_what_was_spent_leaves_the_keys_as_they_are(
         monkeypatch.setattr(store, "total", lambda _: (_ for _ in ()).throw(LedgerError("out of reach")))
         assert gateway.reload().status_code == 400
         assert gateway.rerank() == 200
+
+
+def test_reload_names_what_it_cannot_change_until_a_restart(
+    tmp_path: Path, vendor: StubServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    general = {"master_key": MASTER_KEY}
+    with reloadable(tmp_path, [paid(vendor.url)]) as gateway:
+        assert gateway.reload().json()["needs_restart"] == []
+        gateway.write(general_settings={**general, "database_url": "postgresql://user:hunter2@other/name"})
+        gateway.write(router_settings={"redis_host": "other", "redis_password": "hunter2"})
+        for _ in range(2):  # it stays so, however often the file is read
+            assert gateway.reload().json()["needs_restart"] == ["database_url", "redis_url"]
+        gateway.write(general_settings=general, router_settings={})
+        assert gateway.reload().json()["needs_restart"] == []
+    warnings = [each.getMessage() for each in caplog.records if "restart" in each.getMessage()]
+    assert warnings == ["a reload does not change database_url, redis_url: restart the gateway"] * 2
+
+
+def test_each_reload_is_announced_with_its_outcome(tmp_path: Path, vendor: StubServer) -> None:
+    with reloadable(tmp_path, [paid(vendor.url)]) as gateway:
+        gateway.reload()
+        gateway.file.write_text("model_list: [")
+        refused = gateway.reload()
+    assert (refused.status_code, "not valid YAML" in refused.json()["message"]) == (400, True)
+    good, bad = gateway.announced
+    assert good == "the configuration was reloaded"
+    assert bad.startswith("error: the configuration was not reloaded: ")
 
 
 def test_limits_of_a_deployment_go_on_unless_it_is_another_one(tmp_path: Path, vendor: StubServer) -> None:

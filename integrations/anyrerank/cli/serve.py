@@ -7,7 +7,7 @@ import logging
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing, nullcontext
+from contextlib import closing, nullcontext, suppress
 from dataclasses import dataclass
 from ipaddress import ip_address
 from pathlib import Path
@@ -17,13 +17,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 import anyrerank
-from anyrerank.cli.errors import one_line_errors, print_error
+from anyrerank.cli.errors import one_line_errors
+from anyrerank.cli.output import without_control_characters
 from anyrerank.cli.services import refuse_missing_extras
 from anyrerank.cli.weaknesses import missing_prices, short_master_key
 from anyrerank.errors import ConfigurationError, RerankError, StateUnavailableError
 
 if TYPE_CHECKING:
-    from anyrerank.gateway import Gateway
+    from anyrerank.gateway import Gateway, Service
     from anyrerank.gateway.configuration import GatewayConfig
     from anyrerank.gateway.workers import Worker
 
@@ -133,14 +134,21 @@ def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker:
     from anyrerank.gateway.keys import opened
     from anyrerank.gateway.server import Server, keep_what_is_loaded
 
+    def announce(text: str) -> None:
+        typer.echo(without_control_characters(" ".join(text.split())), err=True)
+
     with one_line_errors():
         state = shared_state(read.settings, check=worker is None)  # or a worker could not be replaced without Redis
         keyring = opened(read.settings, state)
-        gateway = Gateway(
-            service_of(read, keyring, state=state),
-            reread=lambda: service_of(arguments.read(), keyring, gateway.service, state),
-            state=state,
-        )
+
+        def reread() -> Service:
+            found = arguments.read()
+            service = service_of(found, keyring, gateway.service, state)
+            for note in _notes(found):
+                announce(note)
+            return service
+
+        gateway = Gateway(service_of(read, keyring, state=state), reread=reread, state=state, announce=announce)
     if worker is not None:
         gateway.join(worker)
     speaks = worker is None or worker.is_first
@@ -161,12 +169,8 @@ def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker:
                 )
 
     def reload() -> None:
-        try:
+        with suppress(RerankError):  # it was announced
             gateway.reload()
-        except RerankError as error:
-            print_error(f"the configuration was not reloaded: {error}")
-        else:
-            typer.echo("the configuration was reloaded", err=True)
 
     with nullcontext() if keyring is None else closing(keyring), nullcontext() if state is None else closing(state):
         Server(gateway, started=started, reload=reload).run([listener])

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from anyrerank.errors import ConfigurationError
+from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.http import (
@@ -38,6 +38,7 @@ from anyrerank.gateway.operation import (
     operation_routes,
 )
 from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
+from anyrerank.gateway.settings import settings_for_a_restart
 from anyrerank.gateway.workers import Worker
 from anyrerank.state import RedisState
 
@@ -57,6 +58,7 @@ class Gateway:
         dependencies: What it needs to be ready, apart from models.
         helpers: What it can do without for a while.
         reread: Reads the configuration again, for `reload`.
+        announce: Gets a line for the log about each reload.
         state: What it shares with its replicas.
         worker: Which of several processes this is.
     """
@@ -67,8 +69,9 @@ class Gateway:
         listeners: Sequence[Listener] = (),
         reread: Callable[[], Service] | None = None,
         state: RedisState | None = None,
+        announce: Callable[[str], None] = lambda _: None,
     ) -> None:
-        settings = service.settings
+        self._started_with = settings = service.settings
         self.service = service
         held = int(settings.max_held_mb * 2**20)
         self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds, held)
@@ -78,6 +81,7 @@ class Gateway:
         self.dependencies: MutableMapping[str, Dependency] = {}
         self.helpers: MutableMapping[str, Dependency] = {}
         self.reread = reread
+        self.announce = announce
         self.draining = False
         self.state = state
         self.worker: Worker | None = None
@@ -96,15 +100,26 @@ class Gateway:
         failing = isinstance(access, Keyring) and access.is_failing and not settings.allow_requests_on_db_unavailable
         return "the database of the keys does not answer" if failing else None
 
-    def reload(self) -> None:
-        """Read the configuration again. An error leaves everything as it was.
+    def reload(self) -> list[str]:
+        """Read the configuration again, and return the settings that changed and need a restart.
+
+        An error leaves everything as it was.
 
         Raises:
             ConfigurationError: It is wrong, or there is no file to read.
         """
-        if self.reread is None:
-            raise ConfigurationError("this gateway has no configuration file")
-        self.replace(self.reread())
+        try:
+            if self.reread is None:
+                raise ConfigurationError("this gateway has no configuration file")
+            self.replace(self.reread())
+        except RerankError as error:
+            self.announce(f"error: the configuration was not reloaded: {error}")
+            raise
+        self.announce("the configuration was reloaded")
+        needed = settings_for_a_restart(self._started_with, self.service.settings)
+        if needed:
+            _log.warning("a reload does not change %s: restart the gateway", ", ".join(needed))
+        return needed
 
     def join(self, worker: Worker) -> None:
         """Be one of several processes."""

@@ -72,6 +72,23 @@ class GatewaySettings(BaseModel):
     """Whether `/metrics` needs no key on other hosts than this one."""
 
 
+_AT_THE_START = (
+    "allow_requests_on_db_unavailable",
+    "database_url",
+    "redis_prefix",
+    "redis_seconds",
+    "redis_url",
+    "replicas",
+    "shutdown_timeout",
+)
+"""Settings that a gateway uses when it starts, so that a reload does not change them."""
+
+
+def settings_for_a_restart(used: GatewaySettings, wanted: GatewaySettings) -> list[str]:
+    """The settings that only a restart changes, and that are other ones now than when a gateway started."""
+    return [name for name in _AT_THE_START if getattr(used, name) != getattr(wanted, name)]
+
+
 def settings_of(given: Mapping[str, Any], where: str) -> GatewaySettings:
     """The settings in a mapping.
 

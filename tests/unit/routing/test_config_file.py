@@ -253,15 +253,43 @@ WRONG: dict[str, tuple[str, str]] = {
         LOCAL + "    model_info: {}\n    litellm_params: {model: local/x}\n",
         "config.yaml, line 5: litellm_params is given twice",
     ),
-    "two documents": (LOCAL + "---\na: 1\n", "config.yaml, line 4: not valid YAML, or a second document"),
+    "two documents": (
+        LOCAL + "---\na: 1\n",
+        "config.yaml, line 4: not valid YAML: expected a single document in the stream, but found another document",
+    ),
     "a list in itself": ("model_list: &a\n- *a\n", "config.yaml: model_list[0] must be a mapping"),
-    "not YAML": (LOCAL + "a: [\n", "config.yaml, line 5: not valid YAML"),
+    "not YAML": (
+        LOCAL + "a: [\n",
+        "config.yaml, line 5: not valid YAML: expected the node content, but found '<stream end>'",
+    ),
+    "a tab": (
+        LOCAL + "\ta: 1\n",
+        "config.yaml, line 4: not valid YAML: found character '\\t' that cannot start any token",
+    ),
+    "a value that has a value": (
+        LOCAL + f"a: {KEY}: b\n",
+        "config.yaml, line 4: not valid YAML: mapping values are not allowed here",
+    ),
+    "a name without a value": (
+        LOCAL + f"{KEY}\nb: 1\n",
+        "config.yaml, line 5: not valid YAML: could not find expected ':'",
+    ),
+    "a quotation without an end": (
+        LOCAL + f'a: "{KEY}\n',
+        "config.yaml, line 5: not valid YAML: found unexpected end of stream",
+    ),
     "no date": (LOCAL + "a: 2024-13-45\n", "config.yaml, line 4: not a valid date or number"),
     "a huge number": (LOCAL + f"a: {'1' * 5000}\n", "config.yaml, line 4: not a valid date or number"),
     "a tag": (LOCAL + "a: !!python/object:os.system {}\n", "config.yaml, line 4: not valid YAML"),
-    "a key that YAML takes for a tag": (LOCAL + f"a: !{KEY}\n", "config.yaml, line 4: not valid YAML"),
-    "a key that YAML takes for an alias": (LOCAL + f"a: *{KEY}\n", "config.yaml, line 4: not valid YAML"),
-    "a character": (LOCAL + "a: \x07\n", "config.yaml, line 4: not valid YAML"),
+    "a key that YAML takes for a tag": (
+        LOCAL + f"a: !{KEY}\n",
+        "config.yaml, line 4: not valid YAML: could not determine a constructor for the tag ...",
+    ),
+    "a key that YAML takes for an alias": (
+        LOCAL + f"a: *{KEY}\n",
+        "config.yaml, line 4: not valid YAML: found undefined alias ...",
+    ),
+    "a character": (LOCAL + "a: \x07\n", "config.yaml, line 4: not valid YAML: special characters are not allowed"),
     "no reranking": (
         "model_list:\n- {model_name: gpt, litellm_params: {model: openai/gpt}}\n",
         "config.yaml: no entry of model_list is for reranking",

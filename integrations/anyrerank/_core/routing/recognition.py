@@ -161,7 +161,9 @@ def _left_out(given: Located) -> LeftOut | None:
         if reason is not None:
             return LeftOut(name, where, reason)
     variable = variable or first_unset([params, info])
-    return None if variable is None else LeftOut(name, where, f"the variable {variable} is not set, or is empty", variable)
+    return (
+        None if variable is None else LeftOut(name, where, f"the variable {variable} is not set, or is empty", variable)
+    )
 
 
 def _not_offered(info: Mapping[str, Any]) -> str | None:

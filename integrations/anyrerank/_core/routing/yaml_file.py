@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from anyrerank._core.routing.entries import Located
 from anyrerank._core.runtime import import_optional
 from anyrerank.errors import ConfigurationError
 
+_QUOTED = re.compile(r"(?!'(?:\\?.|<[a-z ]+>)')(?:'[^']*'|\"[^\"]*\")")
+"""A quotation, other than of a single character and of a kind of token such as `<block end>`."""
 _MAP, _MERGE = "tag:yaml.org,2002:map", "tag:yaml.org,2002:merge"
 
 
@@ -30,7 +33,14 @@ def read_yaml(file: Path) -> Any:
     except yaml.YAMLError as error:  # its message may quote a key
         mark = getattr(error, "problem_mark", None)
         line = text.count("\n", 0, error.position) if mark is None else mark.line
-        raise ConfigurationError(f"{file}, line {line + 1}: not valid YAML, or a second document") from None
+        raise ConfigurationError(f"{file}, line {line + 1}: not valid YAML: {_reason(error)}") from None
+
+
+def _reason(error: Any) -> str:
+    """What the parser says, without what it quotes from the file."""
+    problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
+    context = f"{error.context}, " if str(problem).startswith("but ") else ""  # type: ignore[attr-defined]
+    return _QUOTED.sub("...", " ".join(f"{context}{problem}".split()))
 
 
 def _loader(base: Any, file: Path) -> Any:

@@ -23,5 +23,6 @@ class Host(http.Host, Protocol):
         """Let the other workers read the configuration again."""
         ...
 
-    def reload(self) -> None:
-        """Read the configuration again."""
+    def reload(self) -> list[str]:
+        """Read the configuration again, and return the settings that changed and need a restart."""
+        ...

@@ -54,14 +54,15 @@ class _Operation:
         return Response(content, headers={"content-type": content_type})
 
     async def reload(self, request: Request) -> Response:
-        """Read the configuration again: all of it holds from now on, or nothing has changed."""
+        """Read the configuration again: what does not need a restart holds from now on, or nothing has changed."""
         master(self._host.service, request.scope)
         try:
-            self._host.reload()
+            needed = self._host.reload()
         except RerankError as error:
             raise bad_request(f"the configuration was not reloaded: {error.message}") from None
         self._host.tell_workers()
-        return json_answer({"status": "reloaded", "models": list(self._host.service.router.model_names)})
+        names = list(self._host.service.router.model_names)
+        return json_answer({"status": "reloaded", "models": names, "needs_restart": needed})
 
 
 def _is_local(scope: Scope) -> bool:
