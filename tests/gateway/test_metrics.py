@@ -52,9 +52,9 @@ def test_metrics_count_calls_cost_and_refusals(vendor: StubServer) -> None:
     assert values(text, "anyrerank_fallbacks_total") == {'model="rerank"': 1}
     assert values(text, "anyrerank_rejected_total") == {'reason="authentication_error"': 1, 'reason="unknown_model"': 1}
     assert values(text, "anyrerank_attempts_total") == {
-        'deployment="cohere/rerank-v3.5",error=""': 1,
-        'deployment="cohere/rerank-v3.5",error="InternalServerError"': 1,
-        'deployment="local/lexical",error=""': 1,
+        'deployment="cohere/rerank-v3.5",error="",id="rerank-1"': 1,
+        'deployment="cohere/rerank-v3.5",error="InternalServerError",id="rerank-1"': 1,
+        'deployment="local/lexical",error="",id="spare-1"': 1,
     }
     assert values(text, "anyrerank_request_duration_seconds_count")['model="rerank",route="/rerank"'] == 2
     assert values(text, "anyrerank_in_flight") == {"": 0}
@@ -175,6 +175,7 @@ def test_metrics_have_the_cost_and_the_budget_of_keys_by_their_alias(tmp_path: P
 
     alias = 'key_alias="search team"'
     assert values(text, "anyrerank_budget_remaining_dollars") == {alias: pytest.approx(1 - EACH)}
+    assert values(text, "anyrerank_budget_dollars") == {alias: 1}
     assert values(text, "anyrerank_cost_dollars_total") == {f'{alias},model="rerank"': pytest.approx(EACH)}
     assert values(text, "anyrerank_database_up") == {"": 1}
     assert key not in text

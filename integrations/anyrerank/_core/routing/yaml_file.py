@@ -39,7 +39,7 @@ def read_yaml(file: Path) -> Any:
 def _reason(error: Any) -> str:
     """What the parser says, without what it quotes from the file."""
     problem = getattr(error, "problem", None) or getattr(error, "reason", None) or "it cannot be read"
-    context = f"{error.context}, " if str(problem).startswith("but ") else ""  # type: ignore[attr-defined]
+    context = f"{error.context}, " if str(problem).startswith("but ") else ""
     return _QUOTED.sub("...", " ".join(f"{context}{problem}".split()))
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from anyrerank._core.pricing import Budget
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.state import RedisState
 
@@ -22,16 +23,17 @@ class KeyCollector(Collector):
 
     def collect(self) -> Iterable[Metric]:
         """For the registry."""
-        left: dict[str, float] = {}
+        known: dict[str, Budget] = {}
         for account in self._keyring.accounts():
-            if account.budget is not None and account.budget.is_known and len(left) < _LARGEST:
-                left[account.caller.alias or "key"] = account.budget.known_left
-        budgets = GaugeMetricFamily(
-            "anyrerank_budget_remaining_dollars", "US dollars that a key may still spend.", labels=["key_alias"]
-        )
-        for alias, dollars in left.items():
-            budgets.add_metric([alias], dollars)
-        yield budgets
+            if account.budget is not None and account.budget.is_known and len(known) < _LARGEST:
+                known[account.caller.alias or "key"] = account.budget
+        labels = ["key_alias"]
+        left = GaugeMetricFamily("anyrerank_budget_remaining_dollars", "What a key may still spend.", labels=labels)
+        limit = GaugeMetricFamily("anyrerank_budget_dollars", "What a key may spend in a window.", labels=labels)
+        for alias, budget in known.items():
+            left.add_metric([alias], budget.known_left)
+            limit.add_metric([alias], budget.dollars)
+        yield from (left, limit)
         yield GaugeMetricFamily(
             "anyrerank_database_up",
             "Whether the database of the keys answers.",

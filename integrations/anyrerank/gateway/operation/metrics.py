@@ -30,7 +30,7 @@ class Metrics(Collector):
         self._host = host
         self._groups: Mapping[str | None, str] = {}
         self._grouped: Service | None = None
-        self._model, self._key, self._deployment = Names(), Names(), Names()
+        self._model, self._key, self._deployment, self._id = Names(), Names(), Names(), Names()
         self._requests = Totals("anyrerank_requests", "Requests.", "route", "dialect", "model", "status")
         self._seconds = Durations(
             "anyrerank_request_duration_seconds", "Time from the headers of a request to its answer.", "route", "model"
@@ -43,7 +43,7 @@ class Metrics(Collector):
         )
         self._gone = Totals("anyrerank_client_gone", "Requests whose client went away before it was answered.")
         self._attempts = Totals(
-            "anyrerank_attempts", "Requests to providers, with the class of the error.", "deployment", "error"
+            "anyrerank_attempts", "Requests to providers, with the class of the error.", "deployment", "id", "error"
         )
         self._dollars = Totals("anyrerank_cost_dollars", "US dollars, as far as known.", "model", "key_alias")
         self._units = Totals("anyrerank_search_units", "Search units that were billed.", "model")
@@ -138,7 +138,8 @@ class Metrics(Collector):
 
     def _spent(self, model: str, key: str, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
-            self._attempts.add(1, self._deployment(attempt.deployment), attempt.error or "")
+            deployment, identifier = self._deployment(attempt.deployment), self._id(attempt.model_id)
+            self._attempts.add(1, deployment, identifier, attempt.error or "")
             if attempt.cost:
                 self._dollars.add(attempt.cost, model, key)
 

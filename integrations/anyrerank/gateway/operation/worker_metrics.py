@@ -13,6 +13,7 @@ from prometheus_client.registry import Collector
 
 _LOWEST = frozenset(
     {
+        "anyrerank_budget_dollars",
         "anyrerank_budget_remaining_dollars",
         "anyrerank_database_up",
         "anyrerank_deployment_state",
