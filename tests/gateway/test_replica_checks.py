@@ -83,7 +83,9 @@ def test_gateway_that_would_not_know_the_keys_of_its_replicas_does_not_start(
 
 def test_what_is_left_of_a_budget_is_shown_once_it_is_known(tmp_path: Path, redis_url: str) -> None:
     def left() -> list[float]:
-        (found,) = (each for each in KeyCollector(keyring).collect() if each.name.startswith("anyrerank_budget_remaining"))
+        (found,) = (
+            each for each in KeyCollector(keyring).collect() if each.name.startswith("anyrerank_budget_remaining")
+        )
         return [sample.value for sample in found.samples]
 
     with (
