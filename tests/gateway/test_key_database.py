@@ -113,6 +113,25 @@ def test_processes_that_start_together_make_the_tables_once(url: str, command: t
         assert (number, len(keys), database.version()) == ((3, 3, VERSION) if command[0] == "keys" else (0, 0, VERSION))
 
 
+def test_keys_of_the_version_before_are_valid_after_an_upgrade(url: str, tmp_path: Path) -> None:
+    with opened_at(url) as database:
+        database.prepare()
+        secret, _ = Store(database).create({"key_alias": "rag"}, 1.0)
+        change(
+            url,
+            "ALTER TABLE anyrerank_keys DROP COLUMN first_token",
+            "DROP TABLE anyrerank_deleted_keys",
+            "UPDATE anyrerank_version SET version_num = '2'",
+        )
+        with pytest.raises(ConfigurationError, match="run `anyrerank db upgrade`"):
+            database.prepare()
+        change(url, "ALTER TABLE anyrerank_keys ADD COLUMN first_token VARCHAR(64)")  # an upgrade that was cut short
+        assert database.upgrade() == VERSION
+    with serving(tmp_path, url=url) as gateway:
+        assert gateway.rerank(secret).status_code == 200
+        assert gateway.post("/key/delete", key_aliases=["rag"]).status_code == 200
+
+
 def test_version_of_this_release_is_the_newest_that_it_can_make() -> None:
     assert known_versions()[0] == VERSION
 
@@ -152,7 +171,7 @@ def test_revoked_key_is_refused_although_the_ledger_cannot_be_read(url: str, tmp
         changed, revoked = gateway.new_key(max_budget=1), gateway.new_key(key_alias="revoked")
         other = Store(database)
         other.update(token_of(changed), {"budget_duration": "1d"}, 1.0)
-        other.delete([], ["revoked"])
+        other.delete([], ["revoked"], 1.0)
         change(url, "UPDATE anyrerank_keys SET created_at = 0", "ALTER TABLE anyrerank_calls RENAME TO away")
         with pytest.raises(LedgerError):
             gateway.keyring.refresh()

@@ -39,15 +39,24 @@ def ledger_of(given: str | None) -> str:
 
 
 def aliases_of(url: sa.URL) -> dict[str, str]:
-    """The aliases of the keys in a database, by the tag of their calls; empty if there are none."""
+    """The aliases of the keys in a database, by the tag of their calls; empty if there are none.
+
+    One that was revoked since is marked so.
+    """
     import sqlalchemy as sa
     from sqlalchemy.pool import NullPool
 
-    keys = sa.table("anyrerank_keys", sa.column("token"), sa.column("key_alias"))
-    query = sa.select(keys.c.token, keys.c.key_alias).where(keys.c.key_alias.is_not(None))
+    keys = sa.table("anyrerank_keys", *map(sa.column, ("token", "first_token", "key_alias")))
+    deleted = sa.table("anyrerank_deleted_keys", *map(sa.column, ("first_token", "key_alias")))
+    identity = sa.func.coalesce(keys.c.first_token, keys.c.token)
+    queries = [  # the last of the same tag counts
+        sa.select(deleted.c.first_token, deleted.c.key_alias + " (revoked)").where(deleted.c.key_alias.is_not(None)),
+        sa.select(identity, keys.c.key_alias).where(keys.c.key_alias.is_not(None)),
+    ]
     engine = sa.create_engine(url, poolclass=NullPool, hide_parameters=True)
     with suppress(sa.exc.SQLAlchemyError), engine.connect() as connection:  # a ledger without keys
-        return {f"key:{token[:_SHOWN_OF_A_TOKEN]}": alias for token, alias in connection.execute(query)}
+        rows = [row for query in queries for row in connection.execute(query)]
+        return {f"key:{token[:_SHOWN_OF_A_TOKEN]}": alias for token, alias in rows}
     return {}
 
 

@@ -39,50 +39,65 @@ _Database = Annotated[
     ),
 ]
 _Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+_Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--model", help="A model that it may use; * stands for any text. May be repeated.", show_default=False
+    ),
+]
+_MaxBudget = Annotated[
+    float | None, typer.Option("--max-budget", help="US dollars that it may spend.", show_default=False)
+]
+_BudgetDuration = Annotated[
+    str | None,
+    typer.Option("--budget-duration", help="How often the budget starts anew, such as 30d.", show_default=False),
+]
+_Rpm = Annotated[int | None, typer.Option("--rpm", help="Requests per minute.", show_default=False)]
+_Tpm = Annotated[int | None, typer.Option("--tpm", help="Tokens per minute.", show_default=False)]
+_Parallel = Annotated[int | None, typer.Option("--parallel", help="Requests at the same time.", show_default=False)]
+_EndUser = Annotated[
+    str | None,
+    typer.Option(
+        "--end-user", help="The end user of all its calls, in place of the one they name.", show_default=False
+    ),
+]
+_Named = Annotated[str, typer.Argument(help="The alias of a key, its token, or the key itself.", show_default=False)]
 
 
 @keys.command()
 def create(
     *,
     alias: Annotated[str | None, typer.Option(help="A name that no other key has.", show_default=False)] = None,
-    model: Annotated[
-        list[str] | None,
-        typer.Option(help="A model that it may use; * stands for any text. May be repeated.", show_default=False),
-    ] = None,
-    max_budget: Annotated[float | None, typer.Option(help="US dollars that it may spend.", show_default=False)] = None,
-    budget_duration: Annotated[
-        str | None, typer.Option(help="How often the budget starts anew, such as 30d.", show_default=False)
-    ] = None,
-    rpm: Annotated[int | None, typer.Option(help="Requests per minute.", show_default=False)] = None,
-    tpm: Annotated[int | None, typer.Option(help="Tokens per minute.", show_default=False)] = None,
-    parallel: Annotated[int | None, typer.Option(help="Requests at the same time.", show_default=False)] = None,
+    model: _Models = None,
+    max_budget: _MaxBudget = None,
+    budget_duration: _BudgetDuration = None,
+    rpm: _Rpm = None,
+    tpm: _Tpm = None,
+    parallel: _Parallel = None,
     duration: Annotated[
         str | None, typer.Option(help="How long it is valid, such as 90d. Default: no limit.", show_default=False)
     ] = None,
-    end_user: Annotated[
-        str | None,
-        typer.Option(help="The end user of all its calls, in place of the one they name.", show_default=False),
-    ] = None,
+    end_user: _EndUser = None,
     database: _Database = None,
     json: _Json = False,
 ) -> None:
     """Create a key and print it. It is shown only once."""
-    given = {
-        "key_alias": alias,
-        "models": model,
-        "max_budget": max_budget,
-        "budget_duration": budget_duration,
-        "rpm_limit": rpm,
-        "tpm_limit": tpm,
-        "max_parallel_requests": parallel,
-        "duration": duration,
-        "metadata": None if end_user is None else {"end_user": end_user},
-    }
+    given = _given(
+        key_alias=alias,
+        models=model,
+        max_budget=max_budget,
+        budget_duration=budget_duration,
+        rpm_limit=rpm,
+        tpm_limit=tpm,
+        max_parallel_requests=parallel,
+        duration=duration,
+        metadata=None if end_user is None else {"end_user": end_user},
+    )
     with _store(database) as store:
         from anyrerank.gateway.keys import columns_of_key
 
         now = time.time()
-        columns = _refusals(lambda: columns_of_key({k: v for k, v in given.items() if v is not None}, now))
+        columns = _refusals(partial(columns_of_key, given, now))
         secret, key = _refusals(partial(store.create, columns, now))
     start = _next_start(key)
     typer.echo(as_json({"key": secret, **key.shown(), **start}) if json else secret)
@@ -104,21 +119,78 @@ def list_keys(*, database: _Database = None, json: _Json = False) -> None:
         typer.echo(as_json([{**each.shown(), "spend": spent.get(each.token), **_next_start(each)} for each in found]))
         return
     console().print(table(_HEAD, (_cells(each, spent.get(each.token)) for each in found)))
+    typer.echo("Times are in UTC.")
+    if any(each.key_alias is None for each in found):
+        typer.echo("Some keys have no alias: --json shows their tokens, which the other commands take.")
 
 
 @keys.command()
-def revoke(
+def update(
     *,
-    key: Annotated[str, typer.Argument(help="The alias of a key, its token, or the key itself.", show_default=False)],
+    key: _Named,
+    model: _Models = None,
+    max_budget: _MaxBudget = None,
+    budget_duration: _BudgetDuration = None,
+    rpm: _Rpm = None,
+    tpm: _Tpm = None,
+    parallel: _Parallel = None,
+    duration: Annotated[
+        str | None, typer.Option(help="How long it is valid from now on, such as 90d; -1 for ever.", show_default=False)
+    ] = None,
+    end_user: _EndUser = None,
     database: _Database = None,
 ) -> None:
+    """Change what a key may do. What is not given stays; `POST /key/update` can also remove a limit."""
+    given = _given(
+        models=model,
+        max_budget=max_budget,
+        budget_duration=budget_duration,
+        rpm_limit=rpm,
+        tpm_limit=tpm,
+        max_parallel_requests=parallel,
+        duration=duration,
+        metadata=None if end_user is None else {"end_user": end_user},
+    )
+    if not given:
+        raise typer.BadParameter("give at least one option that changes the key")
+    from anyrerank.gateway.keys import columns_of_key
+
+    _change(database, key, _refusals(partial(columns_of_key, given, time.time())), "changed")
+
+
+@keys.command()
+def block(*, key: _Named, database: _Database = None) -> None:
+    """Refuse a key until it is unblocked."""
+    _change(database, key, {"blocked": True}, "blocked")
+
+
+@keys.command()
+def unblock(*, key: _Named, database: _Database = None) -> None:
+    """Let a key in again."""
+    _change(database, key, {"blocked": False}, "unblocked")
+
+
+@keys.command()
+def regenerate(*, key: _Named, database: _Database = None) -> None:
+    """Give a key a new secret and print it: the old one is refused; limits, budget and spend stay."""
+    with _store(database) as store:
+        from anyrerank.gateway.keys import new_secret
+
+        secret = new_secret()
+        if store.regenerate(_token(store, key), {}, time.time(), secret) is None:
+            raise _unknown()
+    typer.echo(secret)
+
+
+@keys.command()
+def revoke(*, key: _Named, database: _Database = None) -> None:
     """Delete a key: it is refused from then on."""
     with _store(database) as store:
         from anyrerank.gateway.keys import token_of
 
-        deleted = store.delete([token_of(key)], [key])
+        deleted = store.delete([token_of(key)], [key], time.time())
         if not deleted:
-            raise BadRequestError("there is no such key: `anyrerank keys list` shows them")
+            raise _unknown()
     typer.echo(f"revoked {', '.join(each.key_name for each in deleted)}")
 
 
@@ -133,7 +205,34 @@ def upgrade(*, database: _Database = None) -> None:
     typer.echo(f"the database has version {version}")
 
 
+def _change(database: str | None, key: str, columns: dict[str, Any], done: str) -> None:
+    """Change a key, and print what was done."""
+    with _store(database) as store:
+        changed = _refusals(lambda: store.update(_token(store, key), columns, time.time()))
+        if changed is None:
+            raise _unknown()
+    typer.echo(f"{done} {changed.key_name}")
+
+
+def _token(store: Store, key: str) -> str:
+    """The token of the key with an alias, or else of a key or token."""
+    from anyrerank.gateway.keys import token_of
+
+    _, found, _ = store.all()
+    return next((each.token for each in found if each.key_alias == key), token_of(key))
+
+
+def _unknown() -> BadRequestError:
+    return BadRequestError("there is no such key: `anyrerank keys list` shows them")
+
+
+def _given(**fields: Any) -> dict[str, Any]:
+    """The fields of a key that are given, by LiteLLM's names."""
+    return {name: value for name, value in fields.items() if value is not None}
+
+
 _HEAD = ("alias", "key", "models", "spent", "budget", "starts anew", "rpm", "tpm", "parallel", "expires", "blocked")
+_MINUTE = "%Y-%m-%d %H:%M"
 
 
 def _next_start(key: Key) -> dict[str, str | None]:
@@ -143,22 +242,28 @@ def _next_start(key: Key) -> dict[str, str | None]:
 
 
 def _cells(key: Key, spent: float | None) -> tuple[str, ...]:
-    shown = key.shown()
-    budget = "" if key.max_budget is None else f"${key.max_budget:g} {key.budget_duration or ''}".strip()
+    from anyrerank._core.pricing import dollars_text
+
+    limit = key.max_budget
+    budget = "" if limit is None else f"{dollars_text(limit)} {key.budget_duration or ''}".strip()
     cells: tuple[Any, ...] = (
         key.key_alias,
         key.key_name,
         ", ".join(key.models) or "all",
-        None if spent is None else f"${spent:,.6f}",
+        None if spent is None else dollars_text(spent),
         budget,
-        _next_start(key)["budget_reset_at"],
+        _minute(window_of(key)[1]),
         key.rpm_limit,
         key.tpm_limit,
         key.max_parallel_requests,
-        shown["expires"],
+        _minute(key.expires),
         "yes" if key.blocked else "",
     )
     return tuple("" if each is None else without_control_characters(str(each)) for each in cells)
+
+
+def _minute(seconds: float | None) -> str | None:
+    return None if seconds is None else datetime.fromtimestamp(seconds, timezone.utc).strftime(_MINUTE)
 
 
 def _url(given: str | None) -> str:

@@ -16,7 +16,7 @@ from rich.text import Text
 _PLAIN_WIDTH = 140
 _MIN_PLAIN_WIDTH = 100
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
-_UNBROKEN_COLUMNS = ("model", "key", "options", "extra")
+_UNBROKEN_COLUMNS = ("model", "key", "options", "extra", "starts anew", "expires")
 
 
 def console() -> Console:

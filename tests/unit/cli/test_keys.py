@@ -16,6 +16,7 @@ from tests.support.ledger_worker import call, tried
 from tests.unit.cli.running import error_of, run
 
 from anyrerank.gateway.keys import token_of
+from anyrerank.gateway.keys.tables import VERSION
 from anyrerank.ledger import Ledger
 
 
@@ -37,6 +38,38 @@ def test_key_of_the_command_line_is_valid_at_a_gateway_that_runs(tmp_path: Path,
         assert "revoked sk-..." in run("keys", "revoke", "rag", "--db", url).stdout
         gateway.keyring.refresh()
         assert gateway.rerank(key).status_code == 401
+
+
+@pytest.mark.parametrize("by", ["alias", "token", "key"])
+def test_key_is_changed_blocked_and_regenerated_by_any_of_its_names(tmp_path: Path, url: str, by: str) -> None:
+    with serving(tmp_path) as gateway:
+
+        def status(key: str) -> int:
+            gateway.keyring.refresh()
+            return gateway.rerank(key).status_code
+
+        made = json.loads(run("keys", "create", "--db", url, "--alias", "rag", "--rpm", "5", "--json").stdout)
+        key = made["key"]
+        name = {"alias": "rag", **made}[by]
+        assert run("keys", "update", name, "--tpm", "9000", "--end-user", "ann", "--db", url).exit_code == 0
+        (shown,) = json.loads(run("keys", "list", "--db", url, "--json").stdout)
+        assert (shown["rpm_limit"], shown["tpm_limit"], shown["metadata"]) == (5, 9000, {"end_user": "ann"})
+        assert run("keys", "block", name, "--db", url).stdout.startswith("blocked sk-...")
+        assert status(key) == 401
+        assert run("keys", "unblock", name, "--db", url).exit_code == 0
+        assert status(key) == 200
+        new = run("keys", "regenerate", name, "--db", url).stdout.strip()
+        assert (status(key), status(new)) == (401, 200)
+    for command in ("update", "block", "unblock", "regenerate", "revoke"):
+        option = ("--rpm", "1") if command == "update" else ()
+        assert "there is no such key" in error_of(run("keys", command, "nothing", *option, "--db", url))
+
+
+def test_keys_without_an_alias_are_told_apart_by_their_tokens(url: str) -> None:
+    run("keys", "create", "--db", url, "--alias", "rag")
+    assert "--json" not in run("keys", "list", "--db", url).stdout
+    run("keys", "create", "--db", url)
+    assert "--json" in run("keys", "list", "--db", url).stdout
 
 
 def test_key_is_revoked_by_its_token_or_itself(url: str) -> None:
@@ -86,7 +119,7 @@ def test_database_is_that_of_the_environment_or_of_the_user(
 
 def test_upgrade_makes_the_tables_and_may_be_repeated(url: str, tmp_path: Path) -> None:
     for _ in range(2):
-        assert run("db", "upgrade", "--db", url).stdout == "the database has version 2\n"
+        assert run("db", "upgrade", "--db", url).stdout == f"the database has version {VERSION}\n"
     with closing(sqlite3.connect(tmp_path / "keys.db")) as connection, connection:
         assert connection.execute("SELECT number FROM anyrerank_changes").fetchall() == [(0,)]
 
@@ -103,8 +136,8 @@ def test_list_shows_what_is_spent_and_when_the_budget_starts_anew(url: str, tmp_
         ledger(call("ann", [tried(cost=0.5)], started=now, metadata={"tags": [tag]}))
         ledger(call("ann", [tried(cost=8.0)], started=now - 2 * 86_400, metadata={"tags": [tag]}))
     listed = run("keys", "list", "--db", url, columns=300).stdout
-    assert "$0.500000" in listed
-    assert tomorrow in listed
+    assert "$0.50" in listed
+    assert f"{tomorrow} 00:00" in run("keys", "list", "--db", url, columns=100).stdout
     shown = {each["key_alias"]: each for each in json.loads(run("keys", "list", "--db", url, "--json").stdout)}
     assert (shown["rag"]["spend"], shown["free"]["spend"]) == (0.5, 0.0)
     assert shown["free"]["budget_reset_at"] is None
@@ -131,6 +164,10 @@ def test_spend_finds_the_ledger_of_the_gateway_and_names_its_keys(
     assert f"{tag} (rag)" in run("spend", "--by", "tag", columns=200).stdout
     (row,) = json.loads(run("spend", "--by", "key", "--json").stdout)["spend"]
     assert row["group"] == {"key": "rag"}
+    run("keys", "revoke", "rag")
+    run("keys", "create", "--alias", "rag")
+    (row,) = json.loads(run("spend", "--by", "key", "--json").stdout)["spend"]
+    assert row["group"] == {"key": "rag (revoked)"}
 
 
 def test_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,7 +3,7 @@
 from anyrerank.gateway.keys.collector import KeyCollector, StateCollector
 from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.fields import columns_of_key
-from anyrerank.gateway.keys.key import Key, token_of
+from anyrerank.gateway.keys.key import Key, new_secret, token_of
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.openapi import described_routes
@@ -27,6 +27,7 @@ __all__ = [
     "default_url",
     "described_routes",
     "key_routes",
+    "new_secret",
     "opened",
     "restore",
     "token_of",

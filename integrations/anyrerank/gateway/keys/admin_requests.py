@@ -20,7 +20,7 @@ from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.keyring import Keyring
-from anyrerank.gateway.rerank import Caller
+from anyrerank.gateway.rerank import Caller, Service
 
 _LARGEST_BODY = 2**20
 _LARGEST_PAGE = 100
@@ -36,14 +36,21 @@ class AdminRequest:
         caller: Who asks.
         body: The fields of its body; none for a GET.
         params: Those of its query string.
-        user_budget: The budget of each end user that has none of its own.
+        service: The models and settings.
+        key: The key in its path, if there is one.
     """
 
     keyring: Keyring
     caller: Caller
     body: Mapping[str, Any]
     params: Mapping[str, str]
-    user_budget: Budget | None = None
+    service: Service
+    key: str | None = None
+
+    @property
+    def user_budget(self) -> Budget | None:
+        """The budget of each end user that has none of its own."""
+        return self.service.router.options.user_budget
 
     def account(self, key: object) -> Account:
         """The account of a key, or of its token, that the caller may see; of its own key for `None`.
@@ -122,7 +129,7 @@ class AdminRoutes:
                 raise GatewayError(kind="unavailable", message=message) from None
             return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
 
-        return Route(path, Plain(self._host, path, answer), methods=[method])
+        return Route(path.replace("}", ":path}"), Plain(self._host, path, answer), methods=[method])
 
 
 async def _admin_request(host: Host, request: Request, path: str, method: str, *, master: bool) -> AdminRequest:
@@ -141,5 +148,6 @@ async def _admin_request(host: Host, request: Request, path: str, method: str, *
         caller=caller,
         body=body,
         params=request.query_params,
-        user_budget=service.router.options.user_budget,
+        service=service,
+        key=request.path_params.get("key"),
     )

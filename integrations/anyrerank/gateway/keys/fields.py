@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
@@ -21,6 +21,11 @@ _UNKNOWN_GROUPS = frozenset({"all-team-models", "no-default-models"})
 _KEY_TYPES = ("default", "llm_api")
 """Kinds of keys that may call models and not manage anything, as all of ours."""
 _HARMLESS = frozenset({"soft_budget", "send_invite_email", "spend", "tags", "team_alias", "user_id", "user_email"})
+_WITHOUT_EFFECT = {
+    "user_id": "user_id is a label: there are no users with budgets here; give the key a max_budget",
+    "soft_budget": "soft_budget is a label: nothing is sent when it is reached; the metrics show what is left",
+}
+"""Fields with an effect at LiteLLM's proxy that are metadata here."""
 _RESTRICTING = frozenset(
     {
         "access_group_ids",
@@ -29,7 +34,6 @@ _RESTRICTING = frozenset(
         "auto_rotate",
         "config",
         "enforced_params",
-        "key",
         "key_type",
         "object_permission",
         "organization_id",
@@ -140,6 +144,20 @@ def columns_of_key(body: Mapping[str, Any], now: float) -> dict[str, Any]:
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
             raise bad_request("guardrails must be a list of names of guardrails", "guardrails")
     return columns
+
+
+def warnings_about(body: Mapping[str, Any], is_known: Callable[[str], bool]) -> dict[str, list[str]]:
+    """What a request about a key asks for that has no effect, as a field of the answer; nothing if there is nothing.
+
+    Args:
+        body: The request, without wrong values.
+        is_known: Whether the gateway has a model of a name.
+    """
+    found = [text for name, text in _WITHOUT_EFFECT.items() if body.get(name) is not None]
+    unknown = [name for name in body.get("models") or () if name != _ALL_MODELS and not is_known(name)]
+    if unknown:
+        found.append(f"the gateway has no model {', '.join(unknown)} now: the key may use it once it has")
+    return {"warnings": found} if found else {}
 
 
 def columns_of_customer(body: Mapping[str, Any]) -> dict[str, Any]:

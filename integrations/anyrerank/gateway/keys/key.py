@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from anyrerank.gateway.errors import bad_request
 from anyrerank.gateway.rerank import digest
 
+_PREFIX = "sk-"
+_SHORTEST = 20
+_CHOSEN = re.compile(rf"{_PREFIX}[!-~]{{{_SHORTEST - len(_PREFIX)},{255 - len(_PREFIX)}}}")
 _SHOWN = 4
 _TAG = 16
 
@@ -30,6 +35,7 @@ class Key:
         expires: When it stops being valid.
         blocked: Whether it is refused.
         metadata: What the owner of the gateway says about it.
+        first_token: The token that it had first, if it has got another one.
     """
 
     token: str
@@ -46,11 +52,17 @@ class Key:
     metadata: Mapping[str, Any] = field(default_factory=dict)
     created_at: float = 0.0
     updated_at: float = 0.0
+    first_token: str | None = None
+
+    @property
+    def identity(self) -> str:
+        """What tells it from other keys, whatever its secret: its first token."""
+        return self.first_token or self.token
 
     @property
     def tag(self) -> str:
         """The tag of its calls in the ledger."""
-        return tag_of(self.token)
+        return tag_of(self.identity)
 
     @property
     def end_user(self) -> str | None:
@@ -73,13 +85,34 @@ class Key:
     def shown(self) -> dict[str, Any]:
         """Its fields, as LiteLLM shows them."""
         times = {name: _iso(getattr(self, name)) for name in ("expires", "created_at", "updated_at")}
-        return {**asdict(self), "models": list(self.models), "user_id": self.metadata.get("user_id"), **times}
+        fields = asdict(self)
+        del fields["first_token"]
+        return {**fields, "models": list(self.models), "user_id": self.metadata.get("user_id"), **times}
 
 
-def new_secret() -> tuple[str, str, str]:
-    """A new key with 256 random bits, its token, and its name."""
-    secret = f"sk-{secrets.token_urlsafe(32)}"
-    return secret, token_of(secret), f"sk-...{secret[-_SHOWN:]}"
+def new_secret() -> str:
+    """A new key with 256 random bits."""
+    return f"{_PREFIX}{secrets.token_urlsafe(32)}"
+
+
+def checked_secret(given: object) -> str:
+    """A key that was chosen, if it may be one.
+
+    Raises:
+        GatewayError: It may not.
+    """
+    if not isinstance(given, str) or _CHOSEN.fullmatch(given) is None:
+        raise bad_request(
+            f"key must begin with {_PREFIX} and have {_SHORTEST} to 255 letters, digits and other visible ASCII "
+            "characters, at random: who guesses it can use it",
+            "key",
+        )
+    return given
+
+
+def name_of(secret: str) -> str:
+    """A key without all but its last characters."""
+    return f"{_PREFIX}...{secret[-_SHOWN:]}"
 
 
 def token_of(key: str) -> str:

@@ -106,6 +106,10 @@ class Keyring:
         """Seconds since 1970, for all replicas by the same clock."""
         return self._clock() + self._behind
 
+    def is_master(self, secret: str) -> bool:
+        """Whether a key is the master key."""
+        return self._digest is not None and hmac.compare_digest(digest(secret), self._digest)
+
     @property
     def is_open(self) -> bool:
         """Whether no key is needed, because there is no master key."""
@@ -234,14 +238,14 @@ class Keyring:
             if self._seen is not None and change == self._seen:
                 return
             number, keys, customers = self.store.all()
-            known = self._accounts
+            known = {each.key.identity: each for each in self._accounts.values()}
             # What is taken away counts first: to read the ledger may take a while.
             for key in keys:
-                if key.token in known:
-                    self._change(known[key.token], key)
-            self._publish({each.token: known[each.token] for each in keys if each.token in known})
+                if key.identity in known:
+                    self._change(known[key.identity], key)
+            self._publish({each.token: known[each.identity] for each in keys if each.identity in known})
             past = SpendHistory(self.ledger)
-            accounts = {each.token: known.get(each.token) or self._new(each, past) for each in keys}
+            accounts = {each.token: known.get(each.identity) or self._new(each, past) for each in keys}
             for account in accounts.values():
                 self._renew_budget(account, past)
             self._shared.customers = {each.user_id: (each, self._customers_budget(each, past)) for each in customers}
@@ -259,7 +263,7 @@ class Keyring:
             key = replace(key, max_parallel_requests=self._parallel)
         account.key = key
         account.caller = Caller(
-            owner=key.token,
+            owner=key.identity,
             alias=key.key_alias or key.key_name,
             models=key.models or None,
             user=key.end_user,
@@ -277,7 +281,7 @@ class Keyring:
         return account
 
     def _limits(self, key: Key) -> Limits:
-        return Limits(self._monotonic) if self.sharing is None else self.sharing.limits(key.token, self._monotonic)
+        return Limits(self._monotonic) if self.sharing is None else self.sharing.limits(key.identity, self._monotonic)
 
     def _renew_budget(self, account: Account, past: SpendHistory) -> None:
         key = account.key
@@ -287,7 +291,7 @@ class Keyring:
             budget = Budget(key.max_budget, key.budget_duration)
             budget.owner = "key"
             if self.sharing is not None:
-                budget.share(self.sharing, f"key:{key.token}", spent_before(self.ledger, "tag", key.tag))
+                budget.share(self.sharing, f"key:{key.identity}", spent_before(self.ledger, "tag", key.tag))
                 if key.token in self._accounts:  # it had no budget, or another window
                     budget.at_least(past.of("tag", key.tag, budget.started))
             elif key.created_at < self._opened or account.spent:
@@ -317,9 +321,12 @@ class Keyring:
         return Account(_NOBODY, self._shared, Limits(self._monotonic), caller=caller, tag=f"key:{caller.alias}")
 
     def _valid(self, account: Account | None) -> Caller:
-        key = None if account is None else account.key
-        if account is None or key is None or key.blocked or (key.expires is not None and self.now() >= key.expires):
-            raise wrong_key()
+        if account is None:
+            raise wrong_key("it is unknown or revoked")
+        if account.key.blocked:
+            raise wrong_key("it is blocked; who runs the gateway can unblock it")
+        if account.key.expires is not None and self.now() >= account.key.expires:
+            raise wrong_key("it has expired")
         return account.caller
 
     def _renew(self) -> None:

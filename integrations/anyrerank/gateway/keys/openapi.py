@@ -10,6 +10,14 @@ from pydantic import BaseModel
 from anyrerank.gateway.keys.fields import CustomerFields, KeyFields
 
 _KEY = {"key": {"type": "string", "description": "The key, or its token."}}
+_CHOSEN = {"type": "string", "minLength": 20, "pattern": "^sk-", "description": "A key of your own choice."}
+_FURTHER: Mapping[str, Mapping[str, Any]] = {
+    "/key/generate": {"key": _CHOSEN},
+    "/key/update": _KEY,
+    "/key/regenerate": {**_KEY, "new_key": _CHOSEN},
+    "/key/{key}/regenerate": {"new_key": _CHOSEN},
+}
+"""Fields apart from those of a key."""
 _LISTS = {
     "/key/delete": ("keys", "key_aliases"),
     "/customer/delete": ("user_ids",),
@@ -17,6 +25,8 @@ _LISTS = {
 _POSTS: Mapping[str, tuple[str, type[BaseModel] | None]] = {
     "/key/generate": ("Make a key.", KeyFields),
     "/key/update": ("Change a key.", KeyFields),
+    "/key/regenerate": ("Give a key a new secret; what it may do and has spent stays.", KeyFields),
+    "/key/{key}/regenerate": ("Give a key a new secret; what it may do and has spent stays.", KeyFields),
     "/key/block": ("Refuse a key until it is unblocked.", None),
     "/key/unblock": ("Let a key in again.", None),
     "/key/delete": ("Revoke keys for ever.", None),
@@ -42,7 +52,8 @@ def described_routes(errors: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
         errors: The answers to requests that are refused.
     """
     posts = {
-        path: {"post": _operation(summary, errors, _body(path, model))} for path, (summary, model) in _POSTS.items()
+        path: {"post": _operation(summary, errors, {**_in_path(path), **_body(path, model)})}
+        for path, (summary, model) in _POSTS.items()
     }
     gets = {
         path: {"get": _operation(summary, errors, {"parameters": list(_parameters(names))})}
@@ -59,14 +70,19 @@ def _operation(summary: str, errors: Mapping[str, Any], more: Mapping[str, Any])
 def _body(path: str, model: type[BaseModel] | None) -> dict[str, Any]:
     if model is not None:
         schema = model.model_json_schema()
-        needed = _KEY if path == "/key/update" else {}
-        schema["properties"] = {**needed, **schema["properties"]}
+        schema["properties"] = {**_FURTHER.get(path, {}), **schema["properties"]}
     elif path in _LISTS:
         strings = {"type": "array", "items": {"type": "string"}}
         schema = {"type": "object", "properties": dict.fromkeys(_LISTS[path], strings)}
     else:
         schema = {"type": "object", "required": ["key"], "properties": _KEY}
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
+
+
+def _in_path(path: str) -> dict[str, Any]:
+    if "{key}" not in path:
+        return {}
+    return {"parameters": [{"name": "key", "in": "path", "required": True, "schema": _KEY["key"]}]}
 
 
 def _parameters(names: tuple[str, ...]) -> Iterator[dict[str, Any]]:

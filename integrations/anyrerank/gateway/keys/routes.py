@@ -17,8 +17,9 @@ from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.admin_requests import AdminRequest, AdminRoutes
-from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key
-from anyrerank.gateway.keys.key import token_of
+from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key, warnings_about
+from anyrerank.gateway.keys.key import checked_secret, new_secret, token_of
+from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
 from anyrerank.gateway.keys.store import Customer
 
@@ -28,6 +29,8 @@ def key_routes(host: Host) -> list[Route]:
     route = AdminRoutes(host).route
     return [
         route("/key/generate", "POST", _generate),
+        route("/key/regenerate", "POST", _regenerate),
+        route("/key/{key}/regenerate", "POST", _regenerate),
         route("/key/info", "GET", _info, master=False),
         route("/key/update", "POST", _update),
         route("/key/delete", "POST", _delete),
@@ -46,10 +49,48 @@ def key_routes(host: Host) -> list[Route]:
 
 
 def _generate(admin: AdminRequest) -> Any:
-    keyring = admin.keyring
-    secret, key = keyring.store.create(columns_of_key(admin.body, keyring.now()), keyring.now())
+    keyring, given = admin.keyring, dict(admin.body)
+    secret = _chosen(keyring, given.pop("key", None))
+    columns = columns_of_key(given, keyring.now())
+    secret, key = keyring.store.create(columns, keyring.now(), secret)
     keyring.changed()
-    return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0}
+    return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0, **_warnings(admin)}
+
+
+def _regenerate(admin: AdminRequest) -> Any:
+    keyring, given = admin.keyring, dict(admin.body)
+    if given.pop("grace_period", None):
+        raise bad_request("grace_period is not supported: the old key is refused at once", "grace_period")
+    if given.pop("new_master_key", None):
+        raise bad_request("the master key is changed in the configuration, with a restart or reload", "new_master_key")
+    named = given.pop("key", None)
+    token = _token(admin.key or named)
+    secret = _chosen(keyring, given.pop("new_key", None)) or new_secret()
+    key = keyring.store.regenerate(token, columns_of_key(given, keyring.now()), keyring.now(), secret)
+    if key is None:
+        raise _no_key()
+    keyring.changed()
+    account = keyring.account(key.token)
+    shown = key.shown() if account is None else _shown(account)
+    return {"key": secret, **shown, "token_id": key.token, **_warnings(admin)}
+
+
+def _chosen(keyring: Keyring, given: object) -> str | None:
+    """The key that a request has chosen, if it has.
+
+    Raises:
+        GatewayError: It may not be a key.
+    """
+    if given is None:
+        return None
+    secret = checked_secret(given)
+    if keyring.is_master(secret):
+        raise bad_request("key must not be the master key", "key")
+    return secret
+
+
+def _warnings(admin: AdminRequest) -> dict[str, list[str]]:
+    return warnings_about(admin.body, admin.service.knows)
 
 
 def _info(admin: AdminRequest) -> Any:
@@ -64,7 +105,7 @@ def _update(admin: AdminRequest) -> Any:
     if key is None:
         raise _no_key()
     keyring.changed()
-    return {"key": token, **key.shown()}
+    return {"key": token, **key.shown(), **_warnings(admin)}
 
 
 def _block(admin: AdminRequest, *, blocked: bool) -> Any:
@@ -79,7 +120,7 @@ def _delete(admin: AdminRequest) -> Any:
     keys, aliases = (_strings(admin.body, name) for name in ("keys", "key_aliases"))
     if not keys and not aliases:
         raise bad_request("keys or key_aliases is required: a list", "keys")
-    deleted = admin.keyring.store.delete([token_of(each) for each in keys], aliases)
+    deleted = admin.keyring.store.delete([token_of(each) for each in keys], aliases, admin.keyring.now())
     admin.keyring.changed()
     if not deleted:
         raise _no_key()

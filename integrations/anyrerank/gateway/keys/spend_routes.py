@@ -10,7 +10,6 @@ from datetime import date
 from typing import Any
 
 from anyrerank.gateway.errors import bad_request
-from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.admin_requests import AdminRequest
 from anyrerank.gateway.keys.key import Key
 from anyrerank.ledger import By, Spend
@@ -64,15 +63,17 @@ def _rows(admin: AdminRequest, by: Sequence[By], *, tag: str | None) -> list[dic
         tag=tag,
         model=admin.params.get("model"),
     )
-    keys = {each.key.tag: each for each in admin.keyring.accounts()}
+    keys = {each.key.tag: each.key for each in admin.keyring.accounts()}
+    if {spend.group.get("tag") for spend in spends} - keys.keys() - {None}:
+        keys = {each.tag: each for each in admin.keyring.store.deleted()} | keys
     return [_row(each, keys) for each in spends]
 
 
-def _row(spend: Spend, keys: Mapping[str, Account]) -> dict[str, Any]:
+def _row(spend: Spend, keys: Mapping[str, Key]) -> dict[str, Any]:
     groups: dict[str, Any] = {}
     for by, value in spend.group.items():
         if by == "tag":
-            groups |= _names(None if value is None or value not in keys else keys[value].key, value)
+            groups |= _names(keys.get(value or ""), value)
         else:
             groups[{"day": "date"}.get(by, by)] = value
     return {
@@ -90,7 +91,7 @@ def _row(spend: Spend, keys: Mapping[str, Account]) -> dict[str, Any]:
 
 
 def _names(key: Key | None, tag: str | None) -> dict[str, Any]:
-    """What a key is called; only the tag is left of one that was deleted."""
+    """What a key is called, or was before it was deleted; other tags are those of the master key and of networks."""
     if key is None:
         return {"token": None, "key_alias": None, "key_name": None, "tag": tag}
     return {"token": key.token, "key_alias": key.key_alias, "key_name": key.key_name, "tag": tag}

@@ -12,8 +12,8 @@ from sqlalchemy.exc import IntegrityError
 
 from anyrerank.gateway.errors import bad_request
 from anyrerank.gateway.keys.database import SERVER_TIME, Database
-from anyrerank.gateway.keys.key import Key, new_secret
-from anyrerank.gateway.keys.tables import changes, customers, keys
+from anyrerank.gateway.keys.key import Key, name_of, new_secret, token_of
+from anyrerank.gateway.keys.tables import changes, customers, deleted_keys, keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,18 +53,46 @@ class Store:
             users = [Customer(**row._mapping) for row in connection.execute(sa.select(customers))]
             return number, found, users
 
-    def create(self, columns: Mapping[str, Any], now: float) -> tuple[str, Key]:
+    def create(self, columns: Mapping[str, Any], now: float, secret: str | None = None) -> tuple[str, Key]:
         """Make a key, and return its secret, which is not stored.
 
+        Args:
+            columns: What it may do.
+            now: Seconds since 1970.
+            secret: One that was chosen; `None` for a new one.
+
         Raises:
-            GatewayError: Another key has this alias.
+            GatewayError: Another key has this alias or this secret.
         """
-        secret, token, name = new_secret()
-        key = Key(**{**columns, "token": token, "key_name": name, "created_at": now, "updated_at": now})
+        secret = secret or new_secret()
+        return secret, self.add({**columns, "token": token_of(secret), "key_name": name_of(secret)}, now)
+
+    def add(self, columns: Mapping[str, Any], now: float) -> Key:
+        """Add a key of which only the token and the name are known.
+
+        Raises:
+            GatewayError: Another key has this alias or this token.
+        """
+        key = Key(**{**columns, "created_at": now, "updated_at": now})
         with _unique_alias(), self.database.begin() as connection:
+            _refuse_known(connection, key.token)
             connection.execute(sa.insert(keys).values(**_row(key)))
             _changed(connection)
-        return secret, key
+        return key
+
+    def regenerate(self, token: str, columns: Mapping[str, Any], now: float, secret: str) -> Key | None:
+        """Give a key another secret, and return it; `None` if there is none. The old secret is refused from then on.
+
+        Raises:
+            GatewayError: Another key has this secret, or an alias in `columns`.
+        """
+        with self.database.begin() as connection:
+            _refuse_known(connection, token_of(secret))
+            found = connection.execute(sa.select(keys.c.first_token).where(keys.c.token == token)).first()
+        if found is None:
+            return None
+        new = {"token": token_of(secret), "key_name": name_of(secret), "first_token": found.first_token or token}
+        return self.update(token, {**columns, **new}, now)
 
     def update(self, token: str, columns: Mapping[str, Any], now: float) -> Key | None:
         """Change a key, and return it; `None` if there is none. Metadata is added to what there is.
@@ -81,16 +109,30 @@ class Store:
                 values["metadata"] = {**found.metadata, **columns["metadata"]}
             connection.execute(sa.update(keys).where(keys.c.token == token).values(**values))
             _changed(connection)
-            return _key(connection.execute(sa.select(keys).where(keys.c.token == token)).one())
+            now_token = values.get("token", token)
+            return _key(connection.execute(sa.select(keys).where(keys.c.token == now_token)).one())
 
-    def delete(self, tokens: Sequence[str], aliases: Sequence[str]) -> list[Key]:
-        """Remove keys, and return those that there were."""
+    def delete(self, tokens: Sequence[str], aliases: Sequence[str], now: float) -> list[Key]:
+        """Remove keys, and return those that there were. Their names stay, for what they have spent."""
         which = sa.or_(keys.c.token.in_(tokens), keys.c.key_alias.in_(_printable(aliases)))
         with self.database.begin() as connection:
             found = [_key(row) for row in connection.execute(sa.select(keys).where(which))]
             connection.execute(sa.delete(keys).where(which))
+            identities = [each.identity for each in found]
+            connection.execute(sa.delete(deleted_keys).where(deleted_keys.c.first_token.in_(identities)))
+            for key in found:
+                row = {"first_token": key.identity, "key_name": key.key_name, "key_alias": key.key_alias}
+                connection.execute(sa.insert(deleted_keys).values(**row, deleted_at=now))
             _changed(connection)
         return found
+
+    def deleted(self) -> list[Key]:
+        """The keys that were removed, of which only the names are known."""
+        with self.database.begin() as connection:
+            return [
+                Key(token=row.first_token, key_name=row.key_name, key_alias=row.key_alias)
+                for row in connection.execute(sa.select(deleted_keys))
+            ]
 
     def set_customer(self, columns: Mapping[str, Any], *, new: bool) -> bool:
         """Make or change an end user; `False` if it is there already, or not there."""
@@ -113,6 +155,20 @@ class Store:
             count = connection.execute(sa.delete(customers).where(which)).rowcount
             _changed(connection)
         return count
+
+
+def _refuse_known(connection: sa.Connection, token: str) -> None:
+    """Raise if there is a key with a token, or was one: what that has spent would be the new one's.
+
+    Raises:
+        GatewayError: There is.
+    """
+    is_of_a_key = sa.or_(keys.c.token == token, keys.c.first_token == token)
+    if connection.execute(sa.select(keys.c.token).where(is_of_a_key)).first() is not None:
+        raise bad_request("there is such a key already: change it with /key/update, or choose another one", "key")
+    was_a_key = deleted_keys.c.first_token == token
+    if connection.execute(sa.select(deleted_keys.c.first_token).where(was_a_key)).first() is not None:
+        raise bad_request("this key was revoked: choose another one", "key")
 
 
 @contextmanager

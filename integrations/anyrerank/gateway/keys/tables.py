@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-VERSION = "2"
+VERSION = "3"
 """Version of the tables that this release uses: the newest of `migrations`."""
 VERSION_TABLE = "anyrerank_version"
 
@@ -27,6 +27,16 @@ keys = sa.Table(
     sa.Column("metadata", sa.JSON, nullable=False),
     sa.Column("created_at", sa.Double, nullable=False),
     sa.Column("updated_at", sa.Double, nullable=False),
+    sa.Column("first_token", sa.String(64)),  # the token that it had first, if it has got another one
+)
+
+deleted_keys = sa.Table(
+    "anyrerank_deleted_keys",
+    metadata,
+    sa.Column("first_token", sa.String(64), primary_key=True),
+    sa.Column("key_name", sa.Text, nullable=False),
+    sa.Column("key_alias", sa.String(255)),
+    sa.Column("deleted_at", sa.Double, nullable=False),  # seconds since 1970
 )
 
 customers = sa.Table(

@@ -177,7 +177,7 @@ class MasterKey:
         """The master."""
         if hmac.compare_digest(digest(key_of(scope)), self._digest):
             return MASTER
-        raise wrong_key()
+        raise wrong_key("it is not the master key")
 
 
 def digest(key: str) -> bytes:
@@ -203,6 +203,6 @@ def key_of(scope: Scope) -> str:
     )
 
 
-def wrong_key() -> GatewayError:
-    """A key that the gateway does not know."""
-    return GatewayError(kind="authentication_error", message="the key is not valid: it is unknown, expired or revoked")
+def wrong_key(reason: str) -> GatewayError:
+    """A key that the gateway does not accept."""
+    return GatewayError(kind="authentication_error", message=f"the key is not valid: {reason}")

@@ -12,7 +12,7 @@ from anyrerank._core.routing import NamedGuardrail, is_wildcard
 from anyrerank._core.types import Scale
 from anyrerank.errors import BadRequestError
 from anyrerank.gateway.errors import GatewayError, bad_request
-from anyrerank.gateway.rerank.caller import Access, Caller
+from anyrerank.gateway.rerank.caller import Access, Caller, matches
 from anyrerank.gateway.rerank.isolation import Isolation
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.guardrails import Guardrail
@@ -120,6 +120,12 @@ class Service:
         what = f"there is no model {name[:80]!r}; {may}"
         with_prefix = not self.absent.names and name.partition("/")[0] in providers.names() and len(name) <= 80
         return f"{what}; or start it with --model {name}" if with_prefix else what
+
+    def knows(self, name: str) -> bool:
+        """Whether the configuration has a model of a name, or one that a pattern with `*` fits."""
+        if is_wildcard(name) and any(matches(name, each) for each in (*self.router.model_names, *self.absent.names)):
+            return True
+        return name in self.absent.names or self._has(name)
 
     def _has(self, name: str) -> bool:
         try:
