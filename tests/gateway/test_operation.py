@@ -166,6 +166,32 @@ def test_access_log_has_a_line_without_texts_and_keys(vendor: StubServer, capsys
         assert secret not in line
 
 
+def test_access_log_names_the_end_user_and_the_deployment(
+    vendor: StubServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    models = [{**at(vendor), "model_info": {"id": "account-b"}}]
+    with running(gateway_of(models, settings={"access_log": True})) as url:
+        httpx.post(f"{url}/rerank", json={**ASK, "user": "ann"}, headers=HEADERS)
+
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts["end_user"], facts["deployment"], facts["deployment_id"]) == (
+        "ann",
+        "cohere/rerank-v3.5",
+        "account-b",
+    )
+
+
+def test_access_log_has_reloads_and_who_asked_for_them(capsys: pytest.CaptureFixture[str]) -> None:
+    gateway = gateway_of(settings={"access_log": True})
+    with running(with_reload(gateway, gateway.service)) as url:
+        httpx.post(f"{url}/config/reload", headers=HEADERS)
+        httpx.post(f"{url}/config/reload", headers={"authorization": "Bearer sk-of-a-stranger"})
+
+    good, bad = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (good["route"], good["status"], good["key"]) == ("/config/reload", 200, "master")
+    assert (bad["status"], bad["error"], "key" in bad) == (401, "authentication_error", False)
+
+
 def test_access_log_goes_to_its_logger_if_that_has_a_handler(
     vendor: StubServer, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -18,6 +18,7 @@ from anyrerank.errors import ConfigurationError, RerankError
 from anyrerank.gateway.dialects import dialects
 from anyrerank.gateway.errors import phrase, superset
 from anyrerank.gateway.http import (
+    Action,
     Browsers,
     Handler,
     Plain,
@@ -77,7 +78,8 @@ class Gateway:
         self.admission = Admission(settings.max_in_flight, settings.queue, settings.queue_seconds, held)
         self.connections = 0
         self.metrics = Metrics(self)
-        self.listeners: list[Listener] = [self.metrics, AccessLog(self), *listeners]
+        self._access_log = AccessLog(self)
+        self.listeners: list[Listener] = [self.metrics, self._access_log, *listeners]
         self.dependencies: MutableMapping[str, Dependency] = {}
         self.helpers: MutableMapping[str, Dependency] = {}
         self.reread = reread
@@ -142,6 +144,10 @@ class Gateway:
             loop = asyncio.get_running_loop()
             longest += settings.queue_seconds + settings.body_seconds  # a request may wait before it calls
             loop.call_later(longest, lambda: loop.create_task(before.router.aclose()))
+
+    def acted(self, action: Action) -> None:
+        """Log a request of those who manage the gateway."""
+        self._access_log.acted(action)
 
     def ended(self, exchange: Exchange) -> None:
         """Tell the listeners about a request."""

@@ -1,5 +1,6 @@
 """HTTP between the gateway and its clients: connections, browsers, traces, paths, and answers other than rerankings."""
 
+from anyrerank.gateway.http.audit import Action, audited
 from anyrerank.gateway.http.browsers import Browsers, is_loopback
 from anyrerank.gateway.http.connection import Connection
 from anyrerank.gateway.http.host import Host
@@ -8,12 +9,14 @@ from anyrerank.gateway.http.plain import Handler, Plain, json_answer, master
 from anyrerank.gateway.http.tracing import Traced
 
 __all__ = [
+    "Action",
     "Browsers",
     "Connection",
     "Handler",
     "Host",
     "Plain",
     "Traced",
+    "audited",
     "instead_of",
     "is_loopback",
     "json_answer",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from anyrerank.gateway import rerank
+from anyrerank.gateway.http.audit import Auditor
 
 
 class Counter(Protocol):
@@ -14,7 +15,7 @@ class Counter(Protocol):
         """Count a request that was answered."""
 
 
-class Host(rerank.Host, Protocol):
+class Host(rerank.Host, Auditor, Protocol):
     """What HTTP needs of the gateway, apart from rerankings."""
 
     connections: int

@@ -15,8 +15,9 @@ from anyrerank._core.pricing import Budget
 from anyrerank.errors import BadRequestError, RerankError
 from anyrerank.gateway.body import json_object
 from anyrerank.gateway.errors import GatewayError, bad_request
-from anyrerank.gateway.http import Host, Plain, json_answer
+from anyrerank.gateway.http import Host, Plain, audited, json_answer
 from anyrerank.gateway.keys.account import Account
+from anyrerank.gateway.keys.audit import details_of, names_in
 from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import token_of
 from anyrerank.gateway.keys.keyring import Keyring
@@ -115,28 +116,33 @@ class AdminRoutes:
         """
 
         async def answer(request: Request) -> Response:
-            admin = await _admin_request(self._host, request, path, method, master=master)
-            try:
-                async with self._turns:
-                    found = await asyncio.to_thread(handler, admin)
-            except BadRequestError as error:
-                raise bad_request(error.message) from None
-            except (DatabaseError, RerankError) as error:
-                # its words may name the server, which is for who runs the gateway alone
-                message = (
-                    str(error) if admin.caller.is_master else "the gateway cannot use its database; try again later"
-                )
-                raise GatewayError(kind="unavailable", message=message) from None
+            with audited(self._host, path, request.scope) as action:
+                service = self._host.service
+                caller = service.access.caller(request.scope)
+                action.caller = caller.alias
+                if master and not caller.is_master:
+                    raise GatewayError(kind="permission_error", message=f"only the master key may use {path}")
+                admin = await _admin_request(service, request, method, caller)
+                action.details = details_of(admin.body, admin.params, admin.key)
+                found = await self._handled(handler, admin)
+                action.details = {**action.details, **names_in(found)}
             return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
 
         return Route(path.replace("}", ":path}"), Plain(self._host, path, answer), methods=[method])
 
+    async def _handled(self, handler: Handler, admin: AdminRequest) -> Any:
+        try:
+            async with self._turns:
+                return await asyncio.to_thread(handler, admin)
+        except BadRequestError as error:
+            raise bad_request(error.message) from None
+        except (DatabaseError, RerankError) as error:
+            # its words may name the server, which is for who runs the gateway alone
+            message = str(error) if admin.caller.is_master else "the gateway cannot use its database; try again later"
+            raise GatewayError(kind="unavailable", message=message) from None
 
-async def _admin_request(host: Host, request: Request, path: str, method: str, *, master: bool) -> AdminRequest:
-    service = host.service
-    caller = service.access.caller(request.scope)
-    if master and not caller.is_master:
-        raise GatewayError(kind="permission_error", message=f"only the master key may use {path}")
+
+async def _admin_request(service: Service, request: Request, method: str, caller: Caller) -> AdminRequest:
     if not isinstance(service.access, Keyring):
         raise GatewayError(kind="unavailable", message="the gateway has no database for keys and spend")
     body: dict[str, Any] = {}

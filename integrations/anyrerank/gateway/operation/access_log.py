@@ -1,15 +1,20 @@
-"""A line of JSON for each request for a reranking, without query, documents and keys."""
+"""A line of JSON for each request for a reranking, or about keys and the configuration, without texts and secrets."""
 
 from __future__ import annotations
 
 import logging
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from typing import TypeVar
 
 from anyrerank.gateway.body import encoded
+from anyrerank.gateway.http import Action
 from anyrerank.gateway.operation.host import Host
 from anyrerank.gateway.rerank import Exchange
+
+T = TypeVar("T")
 
 _log = logging.getLogger("anyrerank.gateway.access")
 
@@ -21,10 +26,17 @@ class AccessLog:
         self._host = host
 
     def __call__(self, exchange: Exchange) -> None:
-        """Log a request, if the settings say so."""
+        """Log a request for a reranking, if the settings say so."""
+        self._write(fields_of, exchange)
+
+    def acted(self, action: Action) -> None:
+        """Log a request about keys or the configuration, if the settings say so."""
+        self._write(fields_of_action, action)
+
+    def _write(self, fields: Callable[[T], dict[str, object]], source: T) -> None:
         if not self._host.service.settings.access_log:
             return
-        line = encoded(fields_of(exchange)).decode()
+        line = encoded(fields(source)).decode()
         if _log.handlers:
             _log.info(line)
         else:
@@ -47,13 +59,30 @@ def fields_of(exchange: Exchange) -> dict[str, object]:
         "seconds": round(exchange.seconds, 6),
         "upstream_seconds": round(exchange.upstream, 6),
         "key": exchange.caller.alias if exchange.caller else None,
+        "end_user": exchange.user,
         "model": exchange.model,
         "documents": len(asked.documents) if asked else None,
         "top_n": asked.top_n if asked else None,
         "deployment": f"{response.provider}/{response.model}" if response else None,
+        "deployment_id": response.model_id if response else None,
         "attempts": len(attempts) or None,
         "cost": response.cost if response else None,
         "cached": response.cached or None if response else None,
         "degraded": response.degraded or None if response else None,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def fields_of_action(action: Action) -> dict[str, object]:
+    """The fields of a log line; unknown values are left out."""
+    known = {
+        "time": round(time.time(), 3),
+        "request_id": action.request_id,
+        "route": action.route,
+        "status": action.status,
+        "error": action.error,
+        "seconds": round(action.seconds, 6),
+        "key": action.caller,
+        **action.details,
     }
     return {name: value for name, value in known.items() if value is not None}

@@ -12,7 +12,7 @@ from starlette.types import Scope
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import header
 from anyrerank.gateway.errors import bad_request
-from anyrerank.gateway.http import Plain, is_loopback, json_answer, master
+from anyrerank.gateway.http import Plain, audited, is_loopback, json_answer, master
 from anyrerank.gateway.operation.health import LIVENESS, READINESS, Health
 from anyrerank.gateway.operation.host import Host
 from anyrerank.gateway.operation.models import Models
@@ -55,11 +55,13 @@ class _Operation:
 
     async def reload(self, request: Request) -> Response:
         """Read the configuration again: what does not need a restart holds from now on, or nothing has changed."""
-        master(self._host.service, request.scope)
-        try:
-            needed = self._host.reload()
-        except RerankError as error:
-            raise bad_request(f"the configuration was not reloaded: {error.message}") from None
+        with audited(self._host, "/config/reload", request.scope) as action:
+            action.caller = self._host.service.access.caller(request.scope).alias
+            master(self._host.service, request.scope)
+            try:
+                needed = self._host.reload()
+            except RerankError as error:
+                raise bad_request(f"the configuration was not reloaded: {error.message}") from None
         self._host.tell_workers()
         names = list(self._host.service.router.model_names)
         return json_answer({"status": "reloaded", "models": names, "needs_restart": needed})

@@ -56,6 +56,7 @@ class Exchange:
         request_id: The client's id of the request, or one that was made for it.
         started: Start on the monotonic clock.
         caller: Who asked, once that is known.
+        user: The end user, if there is one.
         model: The name of the model in the gateway, once that is known.
         asked: The request, once it was read.
         response: The router's response.
@@ -74,6 +75,7 @@ class Exchange:
     request_id: str
     started: float = field(default_factory=time.perf_counter)
     caller: Caller | None = None
+    user: str | None = None
     model: str | None = None
     asked: ParsedRequest | None = None
     response: RerankResponse | None = None
@@ -140,6 +142,7 @@ class RerankEndpoint:
         exchange.asked = asked = await self._read(exchange, scope, receive, hold, service.settings)
         exchange.model, reranker = service.model(asked.model, caller, asked.other_names, asked.fallbacks)
         options = _options(asked, scope, caller, service, scales_of(reranker))
+        exchange.user = options.get("user")
         guardrails = service.guardrails_for((*caller.guardrails, *asked.guardrails))
         exchange.guardrails = tuple(each.name for each in guardrails if isinstance(each, NamedGuardrail))
         if len(guardrails) > len(service.router.options.guardrails):
