@@ -232,6 +232,12 @@ def test_spend_is_reported_by_key_user_and_day(gateway: Running) -> None:
     ]
     report = gateway.get("/global/spend/report", group_by="api_key").json()
     assert {(row["date"], row["key_alias"]) for row in report} == {(today, None), (today, "first"), (today, "second")}
+    both = gateway.get("/global/spend/report", group_by="api_key,model", api_key=first).json()
+    assert {(row["key_alias"], row["model"]) for row in both} == {("first", "rerank")}
+    for path in ("/spend/logs", "/spend/keys", "/spend/users", "/global/spend/report"):
+        unknown = gateway.get(path, request_id="abc")
+        assert (unknown.status_code, unknown.json()["error"]["param"]) == (400, "request_id")
+        assert "start_date, end_date, api_key" in unknown.json()["message"]
     assert gateway.get("/global/spend/report", group_by="team").status_code == 400
     assert gateway.get("/spend/logs", start_date="yesterday").status_code == 400
     assert gateway.get("/spend/logs", start_date="2000-01-01", end_date="2000-01-02").json() == []

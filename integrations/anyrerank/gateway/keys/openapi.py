@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from anyrerank.gateway.keys.fields import CustomerFields, KeyFields
+from anyrerank.gateway.keys.spend_routes import FILTERS
 
 _KEY = {"key": {"type": "string", "description": "The key, or its token."}}
 _CHOSEN = {"type": "string", "minLength": 20, "pattern": "^sk-", "description": "A key of your own choice."}
@@ -38,10 +39,10 @@ _GETS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "/key/info": ("A key, and what it has spent; by default the one that asks.", ("key",)),
     "/key/list": ("The keys.", ("key_alias", "user_id", "page", "size", "return_full_object")),
     "/customer/info": ("An end user, and what it has spent.", ("end_user_id",)),
-    "/spend/logs": ("What was spent, by day.", ("start_date", "end_date", "api_key", "user_id")),
-    "/spend/keys": ("What each key has spent.", ()),
-    "/spend/users": ("What each end user has spent.", ()),
-    "/global/spend/report": ("What was spent, by day and group.", ("start_date", "end_date", "group_by")),
+    "/spend/logs": ("What was spent, by day, model and end user.", FILTERS),
+    "/spend/keys": ("What each key has spent.", FILTERS),
+    "/spend/users": ("What each end user has spent.", FILTERS),
+    "/global/spend/report": ("What was spent, by day and groups, such as api_key,model.", (*FILTERS, "group_by")),
 }
 
 

@@ -10,6 +10,7 @@ from datetime import date
 from typing import Any
 
 from anyrerank.gateway.errors import bad_request
+from anyrerank.gateway.http import without_secrets
 from anyrerank.gateway.keys.admin_requests import AdminRequest
 from anyrerank.gateway.keys.key import Key
 from anyrerank.ledger import By, Spend
@@ -23,6 +24,9 @@ _GROUPS: Mapping[str, By] = {
     "provider": "provider",
     "user": "user",
 }
+
+FILTERS = ("start_date", "end_date", "api_key", "user_id", "end_user", "model")
+"""Names in the query string that say which calls count."""
 
 
 def spend_logs(admin: AdminRequest) -> Any:
@@ -41,11 +45,13 @@ def spend_of_users(admin: AdminRequest) -> Any:
 
 
 def global_report(admin: AdminRequest) -> Any:
-    """What was spent, in groups."""
-    name = admin.params.get("group_by", "model")
-    if name not in _GROUPS:
-        raise bad_request(f"group_by must be one of {', '.join(_GROUPS)}, got {name[:40]!r}", "group_by")
-    return _rows(admin, ("day", _GROUPS[name]) if name != "date" else ("day",), tag=None)
+    """What was spent, for each day and group."""
+    names = admin.params.get("group_by", "model").split(",")
+    for name in names:
+        if name not in _GROUPS:
+            raise bad_request(f"group_by must be one or several of {', '.join(_GROUPS)}, got {name[:40]!r}", "group_by")
+    groups = tuple(dict.fromkeys(("day", *(_GROUPS[name] for name in names))))
+    return _rows(admin, groups, tag=_tag(admin), others=("group_by",))
 
 
 def _tag(admin: AdminRequest) -> str | None:
@@ -54,7 +60,17 @@ def _tag(admin: AdminRequest) -> str | None:
     return None if key is None and admin.caller.is_master else admin.account(key).key.tag
 
 
-def _rows(admin: AdminRequest, by: Sequence[By], *, tag: str | None) -> list[dict[str, Any]]:
+def _rows(
+    admin: AdminRequest, by: Sequence[By], *, tag: str | None, others: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    known = (*FILTERS, *others)
+    if unknown := sorted(admin.params.keys() - set(known)):
+        name = without_secrets(unknown[0][:40])
+        raise bad_request(
+            f"there is no filter {name}, and without it the answer would be about other calls; there are "
+            f"{', '.join(known)}. Calls are not kept one by one: the access log has each with its request id",
+            name,
+        )
     spends = admin.keyring.ledger.spend(
         by,
         since=_day(admin, "start_date"),
