@@ -127,6 +127,30 @@ def test_metrics_count_every_route_and_unknown_paths_as_one(vendor: StubServer) 
     assert requests['dialect="",model="",route="other",status="404"'] == 5
 
 
+def test_answers_of_names_that_a_wildcard_stands_for_are_no_fallbacks(vendor: StubServer) -> None:
+    models = [entry("any/*", "cohere/*", api_key="vendor-key-3f9", api_base=vendor.url), entry("spare")]
+    with running(gateway_of(models, fallbacks=[{"any/*": ["spare"]}], num_retries=0)) as url:
+        answers = [httpx.post(f"{url}/rerank", json={**ASK, "model": f"any/{each}"}, headers=HEADERS) for each in "abc"]
+        before = values(httpx.get(f"{url}/metrics").text, "anyrerank_fallbacks_total")
+        vendor.fail(500)
+        fallback = httpx.post(f"{url}/rerank", json={**ASK, "model": "any/d"}, headers=HEADERS)
+        after = values(httpx.get(f"{url}/metrics").text, "anyrerank_fallbacks_total")
+
+    assert [each.headers["x-litellm-attempted-fallbacks"] for each in answers] == ["0"] * 3
+    assert fallback.headers["x-litellm-attempted-fallbacks"] == "1"
+    assert (before, after) == ({}, {'model="any/d"': 1})
+
+
+def test_failed_attempts_and_the_name_that_was_asked_are_in_the_headers_of_litellm(vendor: StubServer) -> None:
+    with running(gateway_of([at(vendor)], num_retries=2, retry_after=0)) as url:
+        vendor.fail(500, times=1)
+        answer = httpx.post(f"{url}/rerank", json=ASK, headers=HEADERS)
+
+    assert answer.headers["x-litellm-attempted-retries"] == "1"
+    assert answer.headers["x-litellm-attempted-fallbacks"] == "0"
+    assert answer.headers["x-litellm-model-group"] == "rerank"
+
+
 def test_metrics_do_not_grow_with_what_clients_send() -> None:
     with running(gateway_of()) as url, httpx.Client(base_url=url, headers=HEADERS) as client:
         for number in range(30):

@@ -7,11 +7,12 @@ from typing import Any
 
 from anyrerank._core.client.base import BaseReranker
 from anyrerank._core.client.calls import add_documents, prepared
+from anyrerank._core.client.routed import RoutedModel
 from anyrerank._core.client.router import Router
 from anyrerank._core.engine import Call, Deployment, Plan, planned, provider_options
 from anyrerank._core.pricing import Budget
 from anyrerank._core.routing import Entry, MemoryState
-from anyrerank._core.types import Document, Scale
+from anyrerank._core.types import Document, RerankResponse, Scale
 from anyrerank.errors import RerankError
 
 _OF_A_SCORE = ("rank_fields", "extra_body", "score_mode", "score_scale", "fuse", "batch_size", "allow_split", "dedupe")
@@ -76,6 +77,15 @@ def scales_of(reranker: BaseReranker) -> frozenset[Scale]:
     """The scales of the scores of all deployments that can be asked."""
     options = reranker.options
     return frozenset(member.scale_of_results(options) for member in reranker._members() if member.fault() is None)
+
+
+def fallbacks_before(reranker: BaseReranker, response: RerankResponse) -> int:
+    """How many names of a router were asked in vain before the one that answered; 0 without fallbacks."""
+    answered = (response.model_id, f"{response.provider}/{response.model}")
+    for number, group in enumerate(reranker._asked if isinstance(reranker, RoutedModel) else ()):
+        if any((each.deployment.model_id, each.deployment.name) == answered for each in group.entries):
+            return number
+    return 0
 
 
 def plans_of(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry, ProcessCollector
@@ -10,12 +10,11 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from anyrerank._core.client import deployments_of
 from anyrerank._core.types import Attempt, RerankResponse
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.operation.series import Durations, Names, Totals
 from anyrerank.gateway.operation.worker_metrics import WorkerMetrics
-from anyrerank.gateway.rerank import Exchange, Service
+from anyrerank.gateway.rerank import Exchange
 
 
 class Metrics(Collector):
@@ -28,8 +27,6 @@ class Metrics(Collector):
 
     def __init__(self, host: Host) -> None:
         self._host = host
-        self._groups: Mapping[str | None, str] = {}
-        self._grouped: Service | None = None
         self._model, self._key, self._deployment, self._id = Names(), Names(), Names(), Names()
         self._requests = Totals("anyrerank_requests", "Requests.", "route", "dialect", "model", "status")
         self._seconds = Durations(
@@ -69,6 +66,8 @@ class Metrics(Collector):
         if response is not None:
             self._overhead.add(max(0.0, exchange.seconds - exchange.upstream), route)
             self._answered(model, response, len(exchange.asked.documents) if exchange.asked else 0)
+            if exchange.fallbacks:
+                self._fallbacks.add(1, model)
             attempts = response.attempts
         else:
             attempts = () if error is None else error.attempts
@@ -133,8 +132,6 @@ class Metrics(Collector):
             self._pairs.add(documents - response.cached, model, "miss")
         if response.degraded:
             self._degraded.add(1, model)
-        elif response.model_id is not None and self._group(response.model_id) != response.model_group:
-            self._fallbacks.add(1, model)
 
     def _spent(self, model: str, key: str, attempts: Iterable[Attempt]) -> None:
         for attempt in attempts:
@@ -142,14 +139,6 @@ class Metrics(Collector):
             self._attempts.add(1, deployment, identifier, attempt.error or "")
             if attempt.cost:
                 self._dollars.add(attempt.cost, model, key)
-
-    def _group(self, model_id: str) -> str | None:
-        """The name of the model that a deployment belongs to."""
-        service = self._host.service
-        if self._grouped is not service:
-            self._groups = {each.model_id: name for name, each in deployments_of(service.router)}
-            self._grouped = service
-        return self._groups.get(model_id)
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:

@@ -92,6 +92,29 @@ _GETS: Mapping[str, tuple[str, Any, Iterable[int]]] = {
 }
 
 
+_METRICS = {
+    "summary": "Numbers for Prometheus; open to this machine.",
+    "security": [{}, {"key": []}],
+    "responses": {
+        "200": {"description": "OK", "content": {"text/plain": {"schema": {"type": "string"}}}},
+        **{status: {"description": "It needs the master key."} for status in ("401", "403")},
+    },
+}
+_RELOADED = {
+    "type": "object",
+    "required": ["status", "models", "needs_restart"],
+    "properties": {
+        "status": {"const": "reloaded"},
+        "models": {"type": "array", "items": {"type": "string"}},
+        "needs_restart": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Settings that have changed since the start, and that a reload does not change.",
+        },
+    },
+}
+
+
 async def openapi(_: Request) -> Response:
     """The description."""
     return Response(_encoded(), media_type="application/json")
@@ -111,7 +134,7 @@ def description() -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "anyrerank", "version": anyrerank.__version__},
-        "paths": {**rerank, **info_paths, **gets, **keys},
+        "paths": {**rerank, **info_paths, **gets, "/metrics": {"get": _METRICS}, "/config/reload": _reload(), **keys},
         "components": {
             "schemas": {"RerankAnswer": _ANSWER, "Error": _ERROR},
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
@@ -151,6 +174,11 @@ def _model_info(dialect: Dialect, path: str) -> dict[str, Any]:
             "responses": {"200": _response(200, {}), **_errors((400, 401, 403, 404, 503), error)},
         }
     }
+
+
+def _reload() -> dict[str, Any]:
+    answers = {"200": _response(200, _RELOADED), **_errors((400, 401, 403), _ref("Error"))}
+    return {"post": {"summary": "Read the configuration again.", "responses": answers}}
 
 
 def _get(summary: str, schema: Any, statuses: Iterable[int]) -> dict[str, Any]:

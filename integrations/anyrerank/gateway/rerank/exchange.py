@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from starlette.types import Receive, Scope, Send
 
-from anyrerank._core.client import BaseReranker, scales_of, supported_options
+from anyrerank._core.client import BaseReranker, fallbacks_before, scales_of, supported_options
 from anyrerank._core.routing import NamedGuardrail
 from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
@@ -65,6 +65,7 @@ class Exchange:
         kind: The kind of the problem, if there was one.
         seconds: From the first byte of the headers that was handled to the answer.
         upstream: Seconds of these that the router needed.
+        fallbacks: How many models were asked in vain before the one that answered.
         dropped: Options of the request that the deployment which answered does not have.
         guardrails: Names of the guardrails of the call.
         headers: Further headers of the answer.
@@ -84,6 +85,7 @@ class Exchange:
     kind: str | None = None
     seconds: float = 0.0
     upstream: float = 0.0
+    fallbacks: int = 0
     dropped: tuple[str, ...] = ()
     guardrails: tuple[str, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -152,6 +154,7 @@ class RerankEndpoint:
                 return await self._estimated(service, exchange.model, reranker, asked, options)
             call = reranker.arerank(asked.query, asked.documents, return_documents=False, **grant.options)
             response = await self._response(exchange, call, receive, grant)
+        exchange.fallbacks = fallbacks_before(reranker, response)
         supported = supported_options(reranker, asked.options, response.provider)
         exchange.dropped = tuple(sorted(asked.options.keys() - supported))
         self._warnings.ignored(exchange.dialect.name, asked.ignored)
@@ -299,6 +302,9 @@ def _headers(exchange: Exchange) -> Mapping[str, str]:
         "x-litellm-call-id": exchange.request_id,
         "x-anyrerank-deployment": f"{response.provider}/{response.model}",
         "x-anyrerank-score-mode": response.score_scale,
+        "x-litellm-attempted-fallbacks": str(exchange.fallbacks),
+        "x-litellm-attempted-retries": str(sum(each.error is not None for each in response.attempts)),
+        "x-litellm-model-group": _header_value((exchange.model or "",)),
     }
     if response.model_id is not None:
         headers["x-litellm-model-id"] = _header_value((response.model_id,))
