@@ -88,6 +88,8 @@ class GatewayError(Exception):
         if self.retry_after is not None and self.retry_after <= _LONGEST_WAIT:
             headers["retry-after"] = str(max(1, math.ceil(self.retry_after)))
             headers["retry-after-ms"] = str(max(1, math.ceil(self.retry_after * 1000)))
+        elif self.kind == "budget_exceeded":
+            headers["x-should-retry"] = "false"  # Stainless's SDKs, such as OpenAI's, repeat other answers with 429
         return headers
 
 

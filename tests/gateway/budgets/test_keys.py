@@ -28,6 +28,7 @@ def test_call_beyond_the_budget_is_not_sent(gateway: Running, vendor: StubServer
     assert third.json()["error"]["type"] == "budget_exceeded"
     assert "the key's budget of $0.004 would be exceeded: $0.004 spent" in third.json()["message"]
     assert "retry-after" not in third.headers
+    assert third.headers["x-should-retry"] == "false"
     assert gateway.get("/key/info", key).json()["info"]["spend"] == pytest.approx(2 * EACH)
 
 
@@ -48,6 +49,7 @@ def test_wait_that_a_client_can_keep_is_in_the_headers(gateway: Running) -> None
     key = gateway.new_key(max_budget=EACH, budget_duration="59s")
     answer = next(each for each in (gateway.rerank(key) for _ in range(9)) if each.status_code == 429)
     assert 1 <= int(answer.headers["retry-after"]) <= 59
+    assert "x-should-retry" not in answer.headers
     assert "the next window starts in" in answer.json()["message"]
 
 
