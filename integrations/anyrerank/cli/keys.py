@@ -18,7 +18,7 @@ from anyrerank.cli.output import as_json, console, table, without_control_charac
 from anyrerank.errors import BadRequestError, ConfigurationError
 
 if TYPE_CHECKING:
-    from anyrerank.gateway.keys import Key, Store
+    from anyrerank.gateway.keys import Key, LiteLLMKey, Store
 
 T = TypeVar("T")
 
@@ -107,6 +107,45 @@ def create(
         typer.echo(
             f"keys count at a gateway with a master key: set {_MASTER_KEY} or general_settings.master_key", err=True
         )
+
+
+@keys.command("import")
+def import_(
+    *,
+    source: Annotated[
+        str | None,
+        typer.Option("--from", help="The database of LiteLLM's proxy. Default: the same as --db.", show_default=False),
+    ] = None,
+    database: _Database = None,
+) -> None:
+    """Take over the keys of a LiteLLM proxy from its database, so that clients keep theirs.
+
+    Hash, alias, models, limits, budget and expiry stay the same. A budget that never starts anew is what is left of
+    it; others begin with nothing spent. Keys that are restricted in a way that is not supported are left out. It may
+    be repeated.
+    """
+    with _store(database) as store:
+        from anyrerank.gateway.keys import Database, litellm_keys
+
+        now = time.time()
+        with closing(Database(_url(source or database))) as litellm:
+            found = litellm_keys(litellm, now)
+        done = [(each.name, each.reason or _added(store, each, now)) for each in found]
+    for name, reason in done:
+        if reason is not None:
+            typer.echo(without_control_characters(f"left out: {name}: {reason}"))
+    typer.echo(f"{sum(reason is None for _, reason in done)} of {len(done)} keys were taken over")
+
+
+def _added(store: Store, key: LiteLLMKey, now: float) -> str | None:
+    """Add a key, or return why it cannot be added."""
+    from anyrerank.gateway.errors import GatewayError
+
+    try:
+        store.add(key.columns or {}, now)
+    except GatewayError as error:
+        return error.message
+    return None
 
 
 @keys.command("list")

@@ -5,6 +5,7 @@ from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, new_secret, token_of
 from anyrerank.gateway.keys.keyring import Keyring
+from anyrerank.gateway.keys.litellm_keys import LiteLLMKey, litellm_keys
 from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.openapi import described_routes
 from anyrerank.gateway.keys.opening import opened
@@ -19,6 +20,7 @@ __all__ = [
     "Key",
     "KeyCollector",
     "Keyring",
+    "LiteLLMKey",
     "SpendHistory",
     "StateCollector",
     "Store",
@@ -27,6 +29,7 @@ __all__ = [
     "default_url",
     "described_routes",
     "key_routes",
+    "litellm_keys",
     "new_secret",
     "opened",
     "restore",

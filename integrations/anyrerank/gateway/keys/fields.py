@@ -178,7 +178,7 @@ def _checked(model: type[T], body: Mapping[str, Any]) -> T:
     for name, value in body.items():
         if name == "key_type" and value in _KEY_TYPES:
             continue
-        if name not in model.model_fields and value not in (None, "", [], {}, False) and _restricts(name):
+        if name not in model.model_fields and value not in (None, "", [], {}, False) and restricts(name):
             hint = did_you_mean(name[:80], model.model_fields)
             raise bad_request(
                 f"{name[:80]} is not supported, and ignoring it would give more than it allows{hint}", name[:80]
@@ -194,7 +194,8 @@ def _checked(model: type[T], body: Mapping[str, Any]) -> T:
         raise bad_request("a field has an invalid name") from None
 
 
-def _restricts(name: str) -> bool:
+def restricts(name: str) -> bool:
+    """Whether a field of this name would limit what a key may do."""
     plain = name.lower()
     return name not in _HARMLESS and (plain in _RESTRICTING or any(word in plain for word in _RESTRICTING_WORDS))
 

@@ -11,7 +11,7 @@ from anyrerank.gateway.keys.fields import CustomerFields, KeyFields
 from anyrerank.gateway.keys.spend_routes import FILTERS
 
 _KEY = {"key": {"type": "string", "description": "The key, or its token."}}
-_CHOSEN = {"type": "string", "minLength": 20, "pattern": "^sk-", "description": "A key of your own choice."}
+_CHOSEN = {"type": ["string", "null"], "minLength": 20, "pattern": "^sk-", "description": "A key of your own choice."}
 _FURTHER: Mapping[str, Mapping[str, Any]] = {
     "/key/generate": {"key": _CHOSEN},
     "/key/update": _KEY,
