@@ -43,7 +43,8 @@ def services(settings: GatewaySettings, *, connect: bool) -> Iterator[tuple[str,
     """
     yield _line("database", _database(settings), connect=connect, needed=not settings.allow_requests_on_db_unavailable)
     if settings.redis_url is None:
-        yield "redis: none: limits, cooldowns and budgets are those of one process", True
+        share = "" if settings.replicas == 1 else f", of which each of {settings.replicas} replicas has its share"
+        yield f"redis: none; limits and cooldowns are counted in each process{share}", True
     else:
         yield _line("redis", _redis(settings), connect=connect, needed=True)
 

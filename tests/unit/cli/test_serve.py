@@ -52,6 +52,35 @@ def test_telemetry_that_goes_nowhere_is_pointed_out(tmp_path: Path) -> None:
     assert result.stderr.startswith("warning: callbacks: otel: no OpenTelemetry SDK is set up in this process")
 
 
+@pytest.mark.parametrize(
+    ("key", "host", "is_warned"),
+    [
+        ("sk-1234", "0.0.0.0", True),  # noqa: S104
+        ("sk-1234", "127.0.0.1", False),
+        ("sk-master-4Fq8Zr1uXw", "0.0.0.0", False),  # noqa: S104
+    ],
+)
+def test_short_master_key_is_warned_of_where_others_may_guess_it(
+    key: str, host: str, *, is_warned: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LITELLM_MASTER_KEY", key)
+    result = run("serve", "--host", host, "--port", "0", "--model", "local/lexical")
+    assert result.exit_code == 0, result.output
+    assert ("may be guessed" in result.stderr) == is_warned
+    assert key not in result.output
+
+
+def test_model_without_a_price_under_a_budget_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COHERE_API_KEY", "a-key")
+    file = tmp_path / "config.yaml"
+    file.write_text(
+        "model_list: [{model_name: new, litellm_params: {model: cohere/new}, model_info: {mode: rerank}}]\n"
+        "litellm_settings: {max_end_user_budget: 1}\n"
+    )
+    result = run("serve", "--config", str(file), "--port", "0")
+    assert "warning: new (cohere/new) has no known price, and there is max_end_user_budget" in result.stderr
+
+
 def test_port_in_use_is_named_once() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
