@@ -123,9 +123,9 @@ class AdminRoutes:
                 if master and not caller.is_master:
                     raise GatewayError(kind="permission_error", message=f"only the master key may use {path}")
                 admin = await _admin_request(service, request, method, caller)
-                action.details = details_of(admin.body, admin.params, admin.key)
+                action.details = details_of(admin)
                 found = await self._handled(handler, admin)
-                action.details = {**action.details, **names_in(found)}
+                action.details = {**action.details, **names_in(found, admin.keyring)}
             return json_answer(found, headers={"cache-control": "no-store"})  # it may hold a key
 
         return Route(path.replace("}", ":path}"), Plain(self._host, path, answer), methods=[method])

@@ -2,40 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyrerank.gateway.keys.fields import CustomerFields, KeyFields
 from anyrerank.gateway.keys.key import tag_of, token_of
+from anyrerank.gateway.keys.keyring import Keyring
+
+if TYPE_CHECKING:
+    from anyrerank.gateway.keys.admin_requests import AdminRequest
 
 _SHOWN = (KeyFields.model_fields.keys() | CustomerFields.model_fields.keys()) - {"metadata"}
 """Fields whose values are shown; of others, which a client may call as it likes, not even the name."""
 
 
-def details_of(body: Mapping[str, Any], params: Mapping[str, str], key: str | None) -> dict[str, Any]:
-    """The keys that a request names, as their tags in the ledger, and the fields that it sets.
-
-    Args:
-        body: The fields of its body.
-        params: Those of its query string.
-        key: The key in its path.
-    """
-    listed = body.get("keys")
+def details_of(admin: AdminRequest) -> dict[str, Any]:
+    """The keys that a request names, as their tags in the ledger, and the fields that it sets."""
+    body, params = admin.body, admin.params
+    listed, aliases = body.get("keys"), body.get("key_aliases")
     named = [
-        key,
+        admin.key,
         body.get("key"),
         params.get("key"),
         params.get("api_key"),
         *(listed if isinstance(listed, list) else ()),
     ]
-    tags = [tag_of(token_of(each)) for each in named if isinstance(each, str) and each]
-    aliases = body.get("key_aliases")
-    fields = {name: value for name, value in body.items() if name in _SHOWN}
-    return {"about": tags or None, "aliases": aliases if isinstance(aliases, list) else None, "fields": fields or None}
+    return {
+        "about": [_tag(admin.keyring, each) for each in named if isinstance(each, str) and each] or None,
+        "aliases": aliases if isinstance(aliases, list) else None,
+        "fields": {name: value for name, value in body.items() if name in _SHOWN} or None,
+    }
 
 
-def names_in(answer: Any) -> dict[str, Any]:
+def names_in(answer: Any, keyring: Keyring) -> dict[str, Any]:
     """The alias and the tag of the key in an answer, such as that of a key that was just made."""
     if not isinstance(answer, dict) or not isinstance(answer.get("token"), str):
         return {}
-    return {"about": [tag_of(answer["token"])], "alias": answer.get("key_alias")}
+    return {"about": [_tag(keyring, answer["token"])], "alias": answer.get("key_alias")}
+
+
+def _tag(keyring: Keyring, key: str) -> str:
+    token = token_of(key)
+    account = keyring.account(token)
+    return tag_of(token) if account is None else account.key.tag
