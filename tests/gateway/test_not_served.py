@@ -37,7 +37,7 @@ def test_unknown_path_names_what_is_served(url: str, path: str, says: str) -> No
 
 
 @pytest.mark.parametrize("secret", ["sk-abcdefgh", "sk-x9_Qw4Fq8Zr1uXw", "hunter2", "5f" * 32, "Z" * 40])
-@pytest.mark.parametrize("path", ["/key/{}/regenerate", "/v1/rerank/{}", "/{}"])
+@pytest.mark.parametrize("path", ["/key/{}/rotate", "/v1/rerank/{}", "/{}"])
 def test_unknown_path_is_answered_without_what_may_be_a_key(url: str, path: str, secret: str) -> None:
     answer = httpx.post(url + path.format(secret), json={})
     assert answer.status_code == 404
