@@ -135,7 +135,6 @@ def test_budget_that_never_starts_anew_is_what_is_left(litellm: LiteLLM, gateway
         ({"permissions": {"a": True}}, "permissions is not supported"),
         ({"metadata": {"model_rpm_limit": {"rerank": 1}}}, "metadata.model_rpm_limit is not supported"),
         ({"metadata": "text"}, "metadata is not an object"),
-        ({"metadata": {"guardrails": ["pii"]}}, "metadata.guardrails is not supported"),
         ({"models": ["all-team-models"]}, "all-team-models is not supported"),
         ({"budget_duration": "soon"}, "budget_duration: "),
         ({"user_id": "poor"}, "its user has a budget"),
