@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.support.frameworks import FACES, NVIDIA, Face, Wire, in_turn, refusing, well
 from tests.support.harness import KEY, QUERY, Mode
-from tests.unit.engine.cached import TEXTS
+from tests.unit.engine.cached import TEXTS, served
 
 from anyrerank import (
     BadRequestError,
@@ -26,12 +26,6 @@ from anyrerank import (
 from anyrerank.cache import Cache
 
 JINA = "jina_ai/jina-reranker-v3"
-
-
-def served(mode: Mode, wire: Wire, model: str = "cohere/rerank-v3.5", **options: Any) -> Reranker:
-    """A reranker with a cache in memory, unless `options` say otherwise."""
-    client = mode.client(transport=httpx.MockTransport(wire))
-    return mode.reranker(model, **{"http_client": client, "cache": MemoryCache(), **options})
 
 
 def sent(wire: Wire) -> list[list[Any]]:
@@ -48,40 +42,6 @@ def test_cached_documents_are_not_sent_again(mode: Mode) -> None:
     assert (first.cached, first.saved, first.cost) == (0, 0.0, 0.002)
     assert (second.cached, second.cost) == (90, 0.002)
     assert [(result.index, result.relevance_score) for result in second.results[:2]] == [(99, 209.0), (98, 208.0)]
-
-
-@pytest.mark.parametrize(
-    ("price", "new", "saved"),
-    [
-        ({}, 10, 0.0),  # one search with the cache, and one without
-        ({}, 60, 90 * 2e-5),  # two searches without the cache
-        ({}, 110, 0.0),  # two with the cache too
-        ({"input_cost_per_token": 1e-6}, 10, 90 * 1e-6),
-        ({"input_cost_per_query": 0.0}, 10, 0.0),
-    ],
-    ids=str,
-)
-def test_saved_is_what_a_call_without_the_cache_would_cost_more(
-    mode: Mode, price: dict[str, Any], new: int, saved: float
-) -> None:
-    def billed(request: httpx.Request) -> httpx.Response:
-        count = len(json.loads(request.content)["documents"])
-        rows = [{"index": index, "relevance_score": 0.5} for index in range(count)]
-        units = {"search_units": -(-count // 100), "total_tokens": count}
-        return httpx.Response(200, json={"results": rows, "meta": {"billed_units": units}})
-
-    reranker = served(mode, Wire(billed), **price)
-    mode.rerank(reranker, QUERY, [f"text {number}" for number in range(100)])
-    response = mode.rerank(reranker, QUERY, [f"text {number}" for number in range(10, 100 + new)])
-    assert response.cached == 90
-    assert response.saved == pytest.approx(saved)
-
-
-def test_saved_is_not_more_than_one_call_for_scores_of_several(mode: Mode) -> None:
-    reranker = served(mode, Wire())
-    for text in TEXTS:
-        assert mode.rerank(reranker, QUERY, [text]).cost == 0.002
-    assert mode.rerank(reranker, QUERY, TEXTS).saved == pytest.approx(0.002)
 
 
 def test_call_with_cached_documents_only_sends_nothing_and_costs_nothing(mode: Mode) -> None:
@@ -207,13 +167,6 @@ def test_cache_works_in_a_framework(face: Face) -> None:
     for _ in range(2):
         assert face.ranked(adapter, TEXTS) == [("b 0.9", 0.9), ("c 0.5", 0.5), ("a 0.1", 0.1)]
     assert len(wire.requests) == 1
-
-
-def test_unknown_cost_is_not_saved_as_zero(mode: Mode) -> None:
-    reranker = served(mode, Wire(), "cohere/unheard-of")
-    assert mode.rerank(reranker, QUERY, TEXTS).cost is None
-    again = mode.rerank(reranker, QUERY, TEXTS)
-    assert (again.cost, again.cached, again.saved) == (0.0, 3, None)
 
 
 class Odd(Cache):
