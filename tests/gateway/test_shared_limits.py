@@ -60,7 +60,9 @@ async def test_share_of_what_was_left_is_allowed(state: RedisState, server: Redi
     server.kill()
     assert [await allowed(two, key) for _ in range(4)] == [True, True, False, False]  # half of 5 that were left
     assert [await allowed(one, key) for _ in range(4)] == [True, True, True, False]  # it had heard of 4
-    assert two.headers(key)["x-ratelimit-remaining-requests"] == "3"
+    assert (
+        two.headers(key).items() >= {"x-ratelimit-limit-requests": "2", "x-ratelimit-remaining-requests": "0"}.items()
+    )
 
 
 async def test_nothing_more_is_allowed_where_nothing_was_left(state: RedisState, server: RedisServer) -> None:

@@ -35,8 +35,19 @@ class Listener(Protocol):
     def received(self, message: dict[str, Any]) -> None:
         """A message was sent."""
 
-    def lost(self) -> None:
-        """The server has lost its data: give back what is known here."""
+    def lost(self, loss: str) -> None:
+        """The server has lost its data: give back what is known here. `loss` is the same if that is repeated."""
+
+
+class Late(Protocol):
+    """What was counted without the server."""
+
+    def catch_up(self) -> None:
+        """Let the server count it.
+
+        Raises:
+            RedisUnavailableError: It does not answer.
+        """
 
 
 class Notifications:
@@ -45,12 +56,16 @@ class Notifications:
     Args:
         link: To the server.
         channel: Name of the channel.
+
+    Attributes:
+        channel: Its name.
+        whole: A key that exists while the server has its data: when it is gone, processes give back what they know.
+        late: What the thread lets catch up as soon as the server answers.
     """
 
     def __init__(self, link: RedisLink, channel: str) -> None:
         self.channel = channel
         self.whole = f"{channel}:whole"
-        """A key that exists while the server has its data: when it is gone, processes give back what they know."""
         self._link = link
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._reset()
@@ -59,6 +74,7 @@ class Notifications:
     def _reset(self) -> None:
         self._lock = threading.Lock()
         self._reading: _Reading | None = None
+        self.late: set[Late] = set()
 
     @property
     def replicas(self) -> int:
@@ -78,7 +94,7 @@ class Notifications:
         if self._reading is None:
             with self._lock:
                 if self._reading is None:
-                    self._reading = reading = _Reading(self._link, self.channel, self.whole, self._listeners)
+                    self._reading = reading = _Reading(self._link, self.channel, self.whole, self._listeners, self.late)
                     weakref.finalize(self, reading.stop.set)
                     reading.thread.start()
 
@@ -87,7 +103,7 @@ class Notifications:
         self._link.post(("PUBLISH", self.channel, json.dumps(message)))
 
     def close(self) -> None:
-        """Stop listening; this takes up to two seconds if the server does not answer."""
+        """Stop listening, and let what is late catch up; this takes up to two seconds if the server does not answer."""
         with self._lock:
             reading, self._reading = self._reading, None
         if reading is not None:
@@ -95,6 +111,8 @@ class Notifications:
             with suppress(RedisUnavailableError):
                 self._link.call(("PUBLISH", self.channel, "{}"))  # wakes the thread
             reading.thread.join()
+        with suppress(RedisUnavailableError):
+            _catch_up(self.late)
 
 
 class _Reading:
@@ -102,14 +120,18 @@ class _Reading:
 
     Attributes:
         listeners: Get the messages.
+        late: What catches up as soon as the server answers.
         replicas: How many connections listen to the channel, or did in the last minute: if the server goes away for a
             moment, they come back one after the other.
         stop: Set to end the thread.
         thread: The thread.
     """
 
-    def __init__(self, link: RedisLink, channel: str, whole: str, listeners: weakref.WeakSet[Listener]) -> None:
+    def __init__(
+        self, link: RedisLink, channel: str, whole: str, listeners: weakref.WeakSet[Listener], late: set[Late]
+    ) -> None:
         self.listeners = listeners
+        self.late = late
         self.replicas = 1
         self.stop = threading.Event()
         self.thread = threading.Thread(target=self._run, name="anyrerank-notifications", daemon=True)
@@ -148,6 +170,7 @@ class _Reading:
                 self._link.call(("SET", f"{self._channel}:probe", "", "PX", 1))  # whether it can be written
             self._link.flush()
             self._give_back()
+            _catch_up(self.late)
             if self._is_away:
                 _log.warning("Redis at %s answers again", self._link.shown)
             self._is_away = False
@@ -179,7 +202,7 @@ class _Reading:
         if found is not None and found == self._whole:
             return
         for listener in list(self.listeners):
-            listener.lost()
+            listener.lost((self._whole or b"").decode())
         if found is None:
             self._wait_for_others()
             self._link.call(("SET", self._key, uuid4().hex, "NX"))
@@ -194,6 +217,16 @@ class _Reading:
         while time.monotonic() < deadline and not self.stop.wait(_GLANCE):
             if self._link.call(("SCARD", done)) >= self.replicas or self._link.call(("EXISTS", self._key)):
                 return
+
+
+def _catch_up(late: set[Late]) -> None:
+    while late:
+        each = late.pop()  # first: it may be added again meanwhile
+        try:
+            each.catch_up()
+        except BaseException:
+            late.add(each)
+            raise
 
 
 def read(text: bytes) -> dict[str, Any] | None:

@@ -9,7 +9,8 @@ from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError
 from anyrerank._core.runtime import Flow, Invoke, Sleep
 from anyrerank.state.notifications import Notifications
 
-_LOST = b"lost"
+LOST = b"lost"
+"""The reply of a script to a server that has lost its data."""
 _PAUSE, _TRIES = 0.05, 120
 
 
@@ -27,13 +28,13 @@ def reply_to(link: RedisLink, command: Command, notifications: Notifications | N
     """
     ask = Invoke(partial(link.call, command), partial(link.acall, command))
     reply = yield ask
-    if notifications is None or reply != _LOST:
+    if notifications is None or reply != LOST:
         return reply
     notifications.start()
     notifications.send({})  # wakes all processes, so that they give back what they know
     for _ in range(_TRIES):
         yield Sleep(_PAUSE)
         reply = yield ask
-        if reply != _LOST:
+        if reply != LOST:
             return reply
     raise RedisUnavailableError(f"Redis at {link.shown} has lost its data, which others are still giving back")

@@ -37,6 +37,8 @@ _END_TRIAL = Script("anyrerank.state.scripts", "end_trial")
 _COOLDOWNS = Script("anyrerank.state.scripts", "cooldowns")
 _LONGEST_TRIAL = 60.0
 """Seconds after which another process may try a deployment, if it has no timeout of its own."""
+_MOST_COUNTED = 10_000
+"""Deployments whose use is remembered: only names that callers send for a wildcard can exceed it."""
 _TRIAL_PAUSE = 0.5
 """Seconds to wait while another process tries a deployment."""
 
@@ -55,8 +57,9 @@ class Home(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class _Shared:
-    """What a claim holds in Redis: the second in which its use was counted, and the id of its trial."""
+    """What a claim holds in Redis: whether its use is counted, in which second if that is known, and its trial's id."""
 
+    is_counted: bool = False
     second: int | None = None
     trial: str | None = None
 
@@ -96,6 +99,7 @@ class RedisRouting(RoutingState):
         self._local = MemoryState(cooldowns, latency_ttl)
         self._refusals: dict[str, _Refusal] = {}
         self._shared: dict[Claim, _Shared] = {}
+        self._counted: dict[str, RedisCalls] = {}
         home.notifications.add(self)
 
     def __reduce__(self) -> tuple[Callable[..., RoutingState], tuple[Home, Cooldowns, float]]:
@@ -124,7 +128,7 @@ class RedisRouting(RoutingState):
             return False
         was_half_open = self._half_open(claim.deployment_id)
         starts = self._local.settle(claim, outcome)
-        if shared.second is not None:
+        if shared.is_counted:
             requests = outcome.requests - claim.need.requests
             tokens = 0 if outcome.tokens is None else math.ceil(outcome.tokens) - claim.need.tokens
             if requests or tokens:
@@ -141,8 +145,10 @@ class RedisRouting(RoutingState):
             if (message := read(text)) is not None:
                 self.received(message)
 
-    def lost(self) -> None:
-        """Nothing: the use of the last minute is counted anew, and a deployment that fails cools down again."""
+    def lost(self, loss: str) -> None:
+        """Give back the use of the last minute; a deployment that fails cools down again."""
+        for each in self._counted.copy().values():
+            each.give_back(loss)
 
     def received(self, message: dict[str, Any]) -> None:
         """Take over a cooldown, or its end."""
@@ -168,8 +174,9 @@ class RedisRouting(RoutingState):
         except RedisUnavailableError as error:
             self._undo(claim)
             claim = self._claimed_here(deployment_id, terms, need, risk)
-            if claim is not None and not error.may_have_run:
-                self._calls(deployment_id).add(need.requests, need.tokens)
+            if claim is not None and self._shared[claim].is_counted:
+                calls = self._calls(deployment_id)
+                calls.add(need.requests, need.tokens, is_counted=error.timed_out)
             return claim
         except BaseException:
             self._undo(claim)
@@ -198,7 +205,7 @@ class RedisRouting(RoutingState):
                 self._end_trial(deployment_id, trial, answered=False)
             raise
         if counted.second is not None:
-            return _Shared(counted.second, trial)
+            return _Shared(is_counted=True, second=counted.second, trial=trial)
         if trial is not None:
             self._end_trial(deployment_id, trial, answered=False)
         return _Refusal(time.monotonic() + counted.wait, counted)
@@ -212,7 +219,7 @@ class RedisRouting(RoutingState):
             when = available_at(terms, found.loads[deployment_id], need, found.now, risk)
             self._refusals[deployment_id] = _Refusal(min(when, found.now + _TRIAL_PAUSE))
             return None
-        self._shared[claim] = _Shared()
+        self._shared[claim] = _Shared(is_counted=terms.rpm is not None or terms.tpm is not None)
         return claim
 
     def _undo(self, claim: Claim) -> None:
@@ -258,7 +265,13 @@ class RedisRouting(RoutingState):
         self._home.link.post(_END_TRIAL.command(keys, args))
 
     def _calls(self, deployment_id: str) -> RedisCalls:
-        return RedisCalls(self._home.link, self._key("deployment", deployment_id))
+        known = self._counted.get(deployment_id)
+        if known is None:
+            if len(self._counted) >= _MOST_COUNTED:
+                self._counted.clear()
+            made = RedisCalls(self._home.link, self._key("deployment", deployment_id), self._home.notifications)
+            known = self._counted.setdefault(deployment_id, made)
+        return known
 
     def _trial(self, deployment_id: str) -> str:
         return self._key("trial", deployment_id)

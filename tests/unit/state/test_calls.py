@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.support.clock import Clock
 from tests.support.redis_clock import TimedLink
 
-from anyrerank._core.redis import RedisLink
+from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError
 from anyrerank._core.runtime import arun, run
 from anyrerank.state import RedisCalls, RedisState
 from anyrerank.state.calls import Counted
@@ -183,3 +184,68 @@ def test_calls_of_a_killed_process_count_no_more_after_a_minute_and_renewed_ones
     calls.leave(mine)
     assert run(calls.enter(1))[1] == 1
     assert killed != mine
+
+
+@pytest.fixture
+def clock(link: TimedLink) -> Clock:
+    """The clock of the process; `wait_for` moves it together with that of the server."""
+    return Clock(link.now)
+
+
+def wait_for(seconds: float, clock: Clock, link: TimedLink) -> None:
+    clock.now += seconds
+    link.move(seconds)
+
+
+def test_calls_that_were_allowed_without_the_server_count_for_the_rest_of_their_minute(
+    link: TimedLink, clock: Clock
+) -> None:
+    calls = RedisCalls(link, "test", clock=clock)
+    for _ in range(3):
+        calls.add(2, 20)
+        wait_for(20, clock, link)
+    assert run(calls.count(None, None, 1, 1)) == Counted(int(link.now), 7, 61)
+    wait_for(2, clock, link)
+    assert run(RedisCalls(link, "test").count(None, None, 1, 1)) == Counted(int(link.now), 6, 42)
+    wait_for(70, clock, link)
+    assert run(calls.count(None, None, 1, 1)).requests == 1
+
+
+def test_calls_that_the_server_has_lost_are_counted_again_once(link: TimedLink, clock: Clock) -> None:
+    calls, other = RedisCalls(link, "test", clock=clock), RedisCalls(link, "test", clock=clock)
+    run(calls.count(None, None, 1, 10))
+    wait_for(30, clock, link)
+    run(other.count(None, None, 3, 30))
+    counted = run(calls.count(None, None, 5, 50))
+    calls.correct(counted.second, 0, 7)
+    calls.add(11, 110)
+    calls.correct(None, 0, -9)
+    calls.add(17, 170, is_counted=True)
+    link.empty()
+    for each in (calls, calls, other):  # the first one has to try again
+        each.give_back("first")
+    assert run(other.count(None, None, 0, 0)) == Counted(int(link.now), 26, 267)
+    assert run(calls.count(None, None, 0, 0)) == Counted(int(link.now), 37, 368)
+    wait_for(32, clock, link)
+    assert run(other.count(None, None, 0, 0)) == Counted(int(link.now), 36, 358)
+    link.empty()
+    for each in (calls, other):
+        each.give_back("second")
+    assert run(other.count(None, None, 0, 0)) == Counted(int(link.now), 36, 358)
+
+
+def test_calls_whose_count_was_not_confirmed_are_counted_once(link: TimedLink, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls, send = RedisCalls(link, "test"), link.call
+
+    def lose_the_reply(command: Command) -> object:
+        send(command)
+        raise RedisUnavailableError("no reply", may_have_run=True)
+
+    calls.add(3, 30)
+    monkeypatch.setattr(link, "call", lose_the_reply)
+    for _ in range(2):
+        with pytest.raises(RedisUnavailableError):
+            calls.catch_up()
+        calls.add(1, 1)
+    monkeypatch.undo()
+    assert run(calls.count(None, None, 1, 1)).requests == 6

@@ -87,6 +87,14 @@ def test_limits_are_shared_again_once_the_server_is_back(server: RedisServer) ->
         assert all(each.ask() == "b" for each in made)
 
 
+def test_limits_go_on_where_they_were_when_the_server_has_lost_its_data(server: RedisServer) -> None:
+    entries = [entry("a", rpm=6), entry("b", order=2)]
+    with replicas(2, server.url, Vendors(), entries) as (one, two):
+        assert [one.ask(), one.ask(), one.ask(), two.ask()] == ["a"] * 4
+        one.state.link.call(("FLUSHDB",))
+        assert Counter(two.ask() for _ in range(6)) == {"a": 2, "b": 4}
+
+
 def test_cooldowns_of_a_replica_alone_are_told_when_the_server_is_back(server: RedisServer) -> None:
     vendors = Vendors(a=fails(401))
     with replicas(2, server.url, vendors, [entry("a"), entry("b", order=2)], **RETRIES) as (one, two):

@@ -110,9 +110,14 @@ def again(commands: Sequence[Command], indexes: Sequence[int]) -> list[Command]:
     return [in_full(commands[index]) for index in indexes]
 
 
+def is_timeout(error: BaseException) -> bool:
+    """Whether a server did not answer in time."""
+    return type(error).__name__ == "TimeoutError"
+
+
 def unavailable(url: str, error: BaseException, timeout: float) -> str:
     """Why a server cannot be used."""
-    if type(error).__name__ == "TimeoutError":
+    if is_timeout(error):
         return f"Redis at {shown(url)} did not answer within {timeout * 1000:.0f} ms"
     return f"Redis at {shown(url)} cannot be used: {_reason(error)}"
 

@@ -17,6 +17,7 @@ from anyrerank._core.redis.clients import (
     execute,
     failures,
     is_refused,
+    is_timeout,
     refusal,
     shown,
     sync_client,
@@ -218,7 +219,7 @@ class RedisLink:
         except failures() as error:
             self._backlog.extendleft(map(repeated, reversed(late)))
             self._lose(error)
-            raise RedisUnavailableError(str(self._away), may_have_run=True) from None
+            raise RedisUnavailableError(str(self._away), may_have_run=True, timed_out=is_timeout(error)) from None
         if (refused := refusal(replies)) is not None:
             again = [command for command, reply in zip(late, replies[: len(late)], strict=True) if is_refused(reply)]
             self._backlog.extendleft(reversed(again))

@@ -15,6 +15,7 @@ from anyrerank._core.redis.clients import (
     execute,
     failures,
     is_refused,
+    is_timeout,
     refusal,
     unavailable,
     unknown_scripts,
@@ -142,7 +143,7 @@ class LoopLink:
             del self._unanswered[reply]
             if not reply.done():
                 why = unavailable(self._url, asyncio.TimeoutError(), self._longest)
-                reply.set_exception(RedisUnavailableError(why, may_have_run=True))
+                reply.set_exception(RedisUnavailableError(why, may_have_run=True, timed_out=True))
         self._watch()
 
     async def _run(self) -> None:
@@ -195,7 +196,7 @@ class LoopLink:
         """Refuse commands until the server answers again."""
         self._away = unavailable(self._url, error, seconds)
         self._reach.lost()
-        self._refuse(batch, self._away, may_have_run=True)
+        self._refuse(batch, self._away, may_have_run=True, timed_out=is_timeout(error))
         self._refuse(self._waiting, self._away, may_have_run=False)
         self._waiting.clear()
 
@@ -229,14 +230,14 @@ class LoopLink:
         else:
             future.set_result(reply)
 
-    def _refuse(self, batch: Iterable[_Waiting], why: str, *, may_have_run: bool) -> None:
+    def _refuse(self, batch: Iterable[_Waiting], why: str, *, may_have_run: bool, timed_out: bool = False) -> None:
         for command, future in batch:
             if future is None:
                 self._backlog.append(repeated(command) if may_have_run else command)
                 continue
             self._unanswered.pop(future, None)
             if not future.done():
-                future.set_exception(RedisUnavailableError(why, may_have_run=may_have_run))
+                future.set_exception(RedisUnavailableError(why, may_have_run=may_have_run, timed_out=timed_out))
 
     def _take_backlog(self) -> None:
         while self._backlog:

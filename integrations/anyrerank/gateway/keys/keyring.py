@@ -187,12 +187,12 @@ class Keyring:
         if message == _CHANGED:
             self._changed.set()
 
-    def lost(self) -> None:
+    def lost(self, loss: str) -> None:
         """Give back what calls have used and cost, to Redis and to the database that it asks."""
         writing = threading.Thread(target=self._try_to_flush, daemon=True)
         writing.start()
         for account in self._accounts.values():
-            account.limits.give_back()
+            account.limits.give_back(loss)
         writing.join(_GIVING_SECONDS)
         self._is_behind = True
         self._changed.set()

@@ -82,11 +82,18 @@ class Limits:
         """Count more tokens, or fewer, for a request that was counted before."""
         self._window.change(place.slot, 0, tokens)
 
-    def give_back(self) -> None:
-        """Count again elsewhere what other replicas need to know; here there are none. May run in any thread."""
+    def give_back(self, loss: str) -> None:
+        """Count again elsewhere what other replicas need to know; here there are none. May run in any thread.
+
+        Args:
+            loss: The same if this is repeated for the same loss.
+        """
 
     def headers(self, key: Key) -> dict[str, str]:
         """Limit, what is left of it, and the seconds until all of it is free again, for each limit of the key."""
+        return self._headers(key)
+
+    def _headers(self, key: Key) -> dict[str, str]:
         used = self._use()
         found: dict[str, str] = {}
         for kind, limit, amount in (
@@ -145,4 +152,4 @@ class Limits:
         return self._refused(key, message, wait)
 
     def _refused(self, key: Key, message: str, wait: float | None) -> GatewayError:
-        return GatewayError(kind="rate_limit_exceeded", message=message, retry_after=wait, headers=self.headers(key))
+        return GatewayError(kind="rate_limit_exceeded", message=message, retry_after=wait, headers=self._headers(key))

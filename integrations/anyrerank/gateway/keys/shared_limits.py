@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from uuid import uuid4
 
 from anyrerank._core.redis import RedisUnavailableError
@@ -37,6 +38,8 @@ class SharedLimits(Limits):
         self._last: Counted | None = None
         self._last_at = 0.0
         self._since = Need(0, 0)
+        self._is_alone = False
+        """Whether the server did not answer when a request was last counted."""
         self._tickets: set[str] = set()
         self._renewing: asyncio.Task[None] | None = None
         self._is_unknown = False
@@ -90,10 +93,9 @@ class SharedLimits(Limits):
             counted = await arun(self._calls.count(key.rpm_limit, key.tpm_limit, 1, tokens))
         except RedisUnavailableError as error:
             place = await self._count_here(key, tokens)
-            if not error.may_have_run:
-                self._calls.add(1, tokens)
+            self._calls.add(1, tokens, is_counted=error.timed_out)
             return place
-        self._last, self._last_at, self._since = counted, self._clock(), Need(0, 0)
+        self._last, self._last_at, self._since, self._is_alone = counted, self._clock(), Need(0, 0), False
         if counted.second is None:
             if key.rpm_limit is not None and counted.requests >= key.rpm_limit:
                 raise self._too_many(key, counted.requests, counted.wait)
@@ -101,43 +103,60 @@ class SharedLimits(Limits):
         return Place(self._window.add(self._clock(), Need(1, tokens)), counted.second)
 
     async def _count_here(self, key: Key, tokens: int) -> Place:
-        """Count within the share of this replica, while the server does not answer.
-
-        It is a share of what was left when the server last answered, if that was less than a minute ago.
-        """
-        replicas, wait = self._notifications.replicas, self._last_at + _MINUTE - self._clock()
+        """Count within the share of this replica, while the server does not answer."""
+        self._is_alone = True
+        share, wait = self._share(key), self._last_at + _MINUTE - self._clock()
         if self._last is None or wait <= 0:
             self._last = None
-            return await super().count(key.share(replicas), tokens)
-        now, last = self._since, self._last
-        if key.rpm_limit is not None and now.requests >= (key.rpm_limit - last.requests) // replicas:
-            raise self._too_many(key, last.requests + now.requests, wait)
-        if key.tpm_limit is not None and now.tokens + tokens > (key.tpm_limit - last.tokens) // replicas:
-            raise self._too_large(key, tokens, last.tokens + now.tokens, wait)
+            return await super().count(share, tokens)
+        now = self._since
+        if share.rpm_limit is not None and now.requests >= share.rpm_limit:
+            raise self._too_many(share, now.requests, wait)
+        if share.tpm_limit is not None and now.tokens + tokens > share.tpm_limit:
+            raise self._too_large(share, tokens, now.tokens, wait)
         self._since = Need(now.requests + 1, now.tokens + tokens)
         return Place(self._window.add(self._clock(), Need(1, tokens)))
+
+    def _share(self, key: Key) -> Key:
+        """The key with the limits of this replica alone.
+
+        They are a share of what was left when the server last answered, if that was less than a minute ago.
+        """
+        replicas, last = self._notifications.replicas, self._last
+        if last is None or self._last_at + _MINUTE <= self._clock():
+            return key.share(replicas)
+        rpm, tpm = key.rpm_limit, key.tpm_limit
+        return replace(
+            key,
+            rpm_limit=None if rpm is None else max(0, rpm - last.requests) // replicas,
+            tpm_limit=None if tpm is None else max(0, tpm - last.tokens) // replicas,
+        )
 
     def correct(self, place: Place, tokens: int) -> None:
         """Count more tokens, or fewer, for a request that was counted before."""
         super().correct(place, tokens)
-        if place.second is not None and tokens:
+        if tokens:
             self._calls.correct(place.second, 0, tokens)
 
-    def give_back(self) -> None:
+    def give_back(self, loss: str) -> None:
         """Let a server that has lost its data know what was used in the last minute, and what is in flight.
 
         Raises:
             RedisUnavailableError: The server does not answer.
         """
-        recent = [each for each in self._window.slots if each.last > self._clock() - _MINUTE]
-        if requests := sum(each.requests for each in recent):
-            self._calls.add(requests, sum(each.tokens for each in recent))
+        self._calls.give_back(loss)
         if tickets := self._tickets.copy():
             run(self._calls.renew(tickets))
+
+    def headers(self, key: Key) -> dict[str, str]:
+        """Limits and what is left, of this replica alone while the server does not answer; see `Limits`."""
+        return self._headers(self._share(key) if self._is_alone else key)
 
     def _use(self) -> Use:
         """As the server said last, if that was less than a minute ago."""
         reset = self._last_at + _MINUTE - self._clock()
         if self._last is None or reset <= 0:
             return super()._use()
-        return Use(self._last.requests + self._since.requests, self._last.tokens + self._since.tokens, reset)
+        if self._is_alone:
+            return Use(self._since.requests, self._since.tokens, reset)
+        return Use(self._last.requests, self._last.tokens, reset)

@@ -169,6 +169,10 @@ class _ShareOfLimits(Limits):
         """See `Limits`."""
         return await super().count(key.share(self._replicas), tokens)
 
+    def headers(self, key: Key) -> dict[str, str]:
+        """See `Limits`."""
+        return super().headers(key.share(self._replicas))
+
 
 def sharing_of(settings: GatewaySettings, state: RedisState | None, database: Database) -> Sharing | None:
     """How a gateway counts together with its replicas; `None` if it has none.

@@ -1,12 +1,10 @@
 -- Counts requests and tokens of the last minute, or refuses them.
 -- KEYS: a hash: r and t are the sums, h the first second that counts, r:<second> and t:<second> what was used in it.
 --       A second key, if there is one, exists while the server has its data.
--- ARGV: requests and tokens per minute ('' for no limit), requests, tokens; last, 1 if this may have run before, after
---       which nothing is counted.
+-- ARGV: requests and tokens per minute ('' for no limit), requests, tokens.
 -- Returns {1, second, requests, tokens}, or {0, milliseconds to wait, requests, tokens}; 'lost' if the server has lost its
 -- data.
 if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'lost' end
-if ARGV[5] == '1' then return 0 end
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second + tonumber(time[2]) / 1e6

@@ -1,0 +1,67 @@
+"""Calls that two `anyrerank serve` allow while their Redis is away count once when it is back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.gateways import Gateways, Replica, race
+from tests.support.loopback import Loopback
+from tests.support.redis_server import RedisServer
+from tests.support.waiting import eventually
+
+pytestmark = [pytest.mark.process, pytest.mark.slow]
+
+ON_DISK = {"appendonly": "yes", "appendfsync": "always"}
+
+
+@pytest.fixture
+def redis(new_redis: Callable[..., RedisServer]) -> RedisServer:
+    """A server that stores its data on disk."""
+    made = new_redis()
+    made.start(**ON_DISK)
+    return made
+
+
+@pytest.fixture
+def gateways(tmp_path: Path, server: Loopback, redis: RedisServer, database_url: str) -> Iterator[Gateways]:
+    made = Gateways(tmp_path, server.url, redis.url, database_url, seconds=1.0)
+    yield made
+    made.close()
+
+
+def limit_and_left(gateway: Replica, key: str) -> tuple[int, int]:
+    """The limit of requests and what is left of it after one more call, by the headers of its answer."""
+    headers = gateway.ask(key).headers
+    return int(headers["x-ratelimit-limit-requests"]), int(headers["x-ratelimit-remaining-requests"])
+
+
+@pytest.mark.parametrize("settings", [ON_DISK, {}], ids=["with its data", "without its data"])
+def test_calls_during_an_outage_count_once(gateways: Gateways, redis: RedisServer, settings: dict[str, str]) -> None:
+    one, two = gateways.pair()
+    fresh = gateways.key(one, two, rpm_limit=1000)
+    used = gateways.key(one, two, rpm_limit=1000)
+    small = gateways.key(one, two, rpm_limit=10)
+    assert race((one, two), used, 7) == {200: 7}
+    before = limit_and_left(one, used)[1]
+    redis.kill()
+    assert race((one,), fresh, 20, at_once=1) == {200: 20}
+    assert race((one, two), used, 12, at_once=2) == {200: 12}
+    assert limit_and_left(one, fresh) == (500, 479)
+    assert race((one, two), small, 20, at_once=2) == {200: 10, 429: 10}
+    redis.start(**settings)
+    asked = 0
+
+    def counts_once(gateway: Replica, key: str, left: int) -> bool:
+        nonlocal asked
+        asked += 1
+        found = limit_and_left(gateway, key)
+        return found == (1000, left - asked)
+
+    assert eventually(lambda: counts_once(two, fresh, 1000 - 21))
+    asked = 0
+    assert eventually(lambda: counts_once(two, used, before - 12))
+    refused = one.ask(small)
+    assert refused.status_code == 429
+    assert "10 requests per minute, and has sent 10" in refused.text
