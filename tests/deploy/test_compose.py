@@ -61,6 +61,14 @@ def test_gateway_may_take_as_long_as_it_needs_to_drain() -> None:
         assert seconds >= settings["drain_delay"] + settings["shutdown_timeout"] + 10
 
 
+def test_restart_of_one_gateway_after_the_other_may_change_the_configuration() -> None:
+    page = (ROOT / "docs" / "deployment.md").read_text(encoding="utf-8")
+    assert "$ export ANYRERANK_ROLLING_CHANGE=1" in page
+    for name, service in GATEWAYS.items():
+        assert service["environment"]["ANYRERANK_ROLLING_CHANGE"] is None  # that of the shell
+        assert f"--force-recreate --wait {name}\n" in page
+
+
 def test_proxy_knows_the_gateways_and_their_port() -> None:
     (port,) = re.findall(r"^EXPOSE (\d+)$", DOCKERFILE, re.MULTILINE)
     assert re.findall(r"^server (\S+) ", UPSTREAM, re.MULTILINE) == [f"{name}:{port}" for name in GATEWAYS]

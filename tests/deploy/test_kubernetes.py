@@ -77,6 +77,13 @@ def test_arguments_are_those_of_the_command_line() -> None:
     assert path == f"{mount['mountPath']}/{CONFIG.name}"
 
 
+def test_rollout_of_a_changed_configuration_is_not_refused() -> None:
+    helped = CliRunner(env={"COLUMNS": "200", "NO_COLOR": "1"}).invoke(app, ["serve", "--help"]).output
+    (value,) = (each["value"] for each in GATEWAY["env"] if each["name"] == "ANYRERANK_ROLLING_CHANGE")
+    assert value == "1"
+    assert "ANYRERANK_ROLLING_CHANGE" in helped
+
+
 def test_upgrade_is_a_command() -> None:
     (container,) = MANIFESTS["upgrade.yaml"]["spec"]["template"]["spec"]["containers"]
     program, *command = container["command"]

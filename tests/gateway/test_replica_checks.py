@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
+from redis import Redis
 from tests.support.gateway import entry
 from tests.support.keys import EACH, paid, serving
+from tests.support.redis_clock import TimedLink
 from tests.support.redis_server import RedisServer
 
 from anyrerank import Budget, Limit, Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.configuration import shared_state
-from anyrerank.gateway.keys import KeyCollector, opened, restore
+from anyrerank.gateway.keys import KeyCollector, opened, parts_of
 from anyrerank.gateway.keys.database import Database
-from anyrerank.gateway.keys.sharing import RedisSharing
+from anyrerank.gateway.keys.redis_sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
-from anyrerank.state import RedisState
+from anyrerank.state import Presence, RedisState
 from anyrerank.testing import StubServer
+
+Parts: TypeAlias = Mapping[str, str]
 
 
 def test_replicas_must_have_the_same_database(tmp_path: Path, redis_url: str, database_url: str) -> None:
@@ -54,6 +59,17 @@ def test_server_that_cannot_hold_budgets_is_refused(
     server.start(**settings)
     with pytest.raises(ConfigurationError, match=message):
         shared_state(settings_of(server))
+
+
+def test_server_that_is_full_is_refused(new_redis: Callable[..., RedisServer]) -> None:
+    server = new_redis()
+    server.start()
+    with Redis.from_url(server.url) as client:
+        client.config_set("maxmemory", "1mb")
+        with pytest.raises(ConfigurationError, match=r"Redis at .* > 'maxmemory': it must be writable; if its memory"):
+            shared_state(settings_of(server))
+        client.config_set("maxmemory", "0")
+    assert shared_state(settings_of(server)) is not None
 
 
 def test_server_that_is_down_or_refuses_the_password_is_named_without_it(new_redis: Callable[..., RedisServer]) -> None:
@@ -105,23 +121,77 @@ def test_what_is_left_of_a_budget_is_shown_once_it_is_known(tmp_path: Path, redi
         assert left() == [0.0]
 
 
-def test_replicas_with_other_budgets_are_warned_of_once(
-    tmp_path: Path, redis_url: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    def restored(budget: float, sharing: RedisSharing) -> int:
-        caplog.clear()
-        with Router([entry("r")], budget=Budget(budget, "1d"), user_budget=Budget(1)) as router:
-            restore(router, None, sharing=sharing)
-        sharing.renew()
-        return sum("have other models or budgets" in each.message for each in caplog.records)
+@pytest.fixture
+def database(tmp_path: Path) -> Iterator[Database]:
+    with closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as made:
+        yield made
 
-    with (
-        RedisState(redis_url, timeout=5.0) as state,
-        closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as database,
-    ):
+
+def parts(model: str = "cohere/rerank-v3.5", budget: float = 10.0, rpm: int = 60, parallel: int | None = None) -> Parts:
+    settings = GatewaySettings(max_parallel_requests=parallel)
+    entries = [entry("r"), entry("s", model, api_key="k", rpm=rpm)]
+    with Router(entries, budget=Budget(budget, "1d"), user_budget=Budget(1)) as router:
+        return parts_of(router, settings)
+
+
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (parts(model="cohere/rerank-v3"), "the model s"),
+        (parts(rpm=61), "the model s"),
+        (parts(budget=20.0), "max_budget"),
+        (parts(parallel=3), "max_parallel_requests"),
+        (parts(budget=20.0, parallel=3), "max_budget, max_parallel_requests"),
+    ],
+)
+def test_replica_that_disagrees_is_refused_at_the_start(
+    redis_url: str, database: Database, other: Parts, named: str
+) -> None:
+    with RedisState(redis_url, timeout=5.0) as state:
+        running = RedisSharing(state, database)
+        running.configured(parts())
+        RedisSharing(state, database).configured(parts())
+        message = rf"have another configuration than this one: {named}\. .* start each with --rolling-change"
+        for _ in range(2):
+            with pytest.raises(ConfigurationError, match=message):
+                RedisSharing(state, database).configured(other)
+
+
+def test_rolling_change_is_allowed_and_warned_of_until_it_is_over(
+    redis_url: str, database: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    def warned(*sharing: RedisSharing) -> list[str]:
+        caplog.clear()
+        for each in sharing:
+            each.renew()
+            each.renew()
+        return [
+            word for record in caplog.records for word in ("another", "the same") if f"have {word}" in record.message
+        ]
+
+    with RedisState(redis_url, timeout=5.0) as state:
         one, two = RedisSharing(state, database), RedisSharing(state, database)
-        assert [restored(10.0, one), restored(10.0, two)] == [0, 0]
-        assert [restored(20.0, two), restored(30.0, two), restored(10.0, two)] == [1, 0, 0]
+        one.configured(parts())
+        two.configured(parts())
+        changed = RedisSharing(state, database, is_rolling_change=True)
+        changed.configured(parts(budget=20.0))
+        assert "have another configuration than this one: max_budget;" in caplog.text
+        assert warned(one, changed, two) == ["another", "another"]
+        one.close()
+        assert warned(one, changed, two) == []
+        two.configured(parts(budget=20.0))  # it reads its file again
+        assert warned(changed, two) == ["the same", "the same"]
+
+
+def test_replica_that_was_killed_counts_as_running_for_half_a_minute(redis_url: str) -> None:
+    with closing(TimedLink(redis_url)) as link:
+        killed, running = Presence(link, "test"), Presence(link, "test")
+        assert killed.announce("killed", 30) == []
+        link.move(20)
+        assert running.announce("runs, with spaces", 30) == ["killed"]
+        assert Presence(link, "test").announce("new", 30) == ["killed", "runs, with spaces"]
+        link.move(11)
+        assert running.announce("runs", 30) == ["new"]
 
 
 def test_replicas_without_anything_that_they_share_do_not_start(

@@ -64,12 +64,26 @@ def serve(
     workers: Annotated[
         int, typer.Option("--workers", "--num_workers", min=1, help="Processes that serve the address; needs Redis.")
     ] = 1,
+    rolling_change: Annotated[
+        bool,
+        typer.Option(
+            "--rolling-change",
+            envvar="ANYRERANK_ROLLING_CHANGE",
+            help="Start also while replicas that run have other models, limits or budgets.",
+        ),
+    ] = False,
 ) -> None:
     """Serve models to every rerank client over HTTP: LiteLLM's, Cohere's, Jina's, Voyage's, TEI's, NIM's and others.
 
     SIGHUP reads the file again.
     """
-    arguments = _Arguments(config, tuple(model or ()), host, {"database_url": database_url, "redis_url": redis_url})
+    arguments = _Arguments(
+        config,
+        tuple(model or ()),
+        host,
+        {"database_url": database_url, "redis_url": redis_url},
+        is_rolling_change=rolling_change,
+    )
     with one_line_errors():
         from anyrerank.gateway.server import check_host, listen
         from anyrerank.gateway.workers import run_workers
@@ -80,7 +94,7 @@ def serve(
         read = arguments.read()
         refuse_missing_extras(read.settings)
         if workers > 1:
-            _check(read, workers)
+            _check(read, workers, is_rolling_change=rolling_change)
         listener = listen(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
@@ -103,13 +117,14 @@ class _Arguments:
     models: tuple[str, ...]
     host: str
     settings: Mapping[str, str | None]
+    is_rolling_change: bool
 
     def read(self) -> GatewayConfig:
         """The configuration, if it may be served on this address."""
         return _read(self.config, self.models, self.host).with_settings(self.settings)
 
 
-def _check(read: GatewayConfig, workers: int) -> None:
+def _check(read: GatewayConfig, workers: int, *, is_rolling_change: bool) -> None:
     """Raise if workers cannot serve a configuration, before any of them starts."""
     from anyrerank.gateway.configuration import service_of, shared_state
     from anyrerank.gateway.keys import opened
@@ -119,12 +134,9 @@ def _check(read: GatewayConfig, workers: int) -> None:
             f"--workers {workers} needs --redis-url: without it, each worker would allow all that a key allows"
         )
     state = shared_state(read.settings)
-    service_of(read)
-    keyring = opened(read.settings, state)
-    if keyring is not None:
-        keyring.close()
-    if state is not None:
-        state.close()
+    keyring = opened(read.settings, state, is_rolling_change=is_rolling_change)
+    with nullcontext() if keyring is None else closing(keyring), nullcontext() if state is None else closing(state):
+        service_of(read, keyring, state=state)
 
 
 def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker: Worker | None = None) -> None:
@@ -139,7 +151,9 @@ def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker:
 
     with one_line_errors():
         state = shared_state(read.settings, check=worker is None)  # or a worker could not be replaced without Redis
-        keyring = opened(read.settings, state)
+        # All workers were checked before: one that is replaced must start, whatever other replicas have by then.
+        allowed = arguments.is_rolling_change or worker is not None
+        keyring = opened(read.settings, state, is_rolling_change=allowed)
 
         def reread() -> Service:
             found = arguments.read()

@@ -2,6 +2,7 @@
 
 from anyrerank.state.calls import Counted, RedisCalls
 from anyrerank.state.notifications import Listener, Notifications
+from anyrerank.state.presence import Presence
 from anyrerank.state.redis_state import RedisState
 
-__all__ = ["Counted", "Listener", "Notifications", "RedisCalls", "RedisState"]
+__all__ = ["Counted", "Listener", "Notifications", "Presence", "RedisCalls", "RedisState"]

@@ -9,7 +9,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
+from anyrerank._core.redis import RedisLink, RedisUnavailableError
 from anyrerank._core.routing import Cooldowns, RoutingState
 from anyrerank._core.runtime import resolved
 from anyrerank._core.types import public
@@ -18,10 +18,9 @@ from anyrerank.state.budgets import RedisBudgets
 from anyrerank.state.calls import RedisCalls
 from anyrerank.state.limits import RedisLimits
 from anyrerank.state.notifications import Notifications
+from anyrerank.state.presence import Presence
 from anyrerank.state.routing import RedisRouting
 from anyrerank.state.server_check import check
-
-_AGREE = Script("anyrerank.state.scripts", "agree")
 
 
 @public("anyrerank.state")
@@ -86,29 +85,18 @@ class RedisState:
         """Counts requests, tokens and concurrency of one caller."""
         return RedisCalls(self.link, f"{self.prefix}:calls:{name}", self.notifications)
 
-    def agree(self, name: str, value: str, seconds: int) -> bool:
-        """Whether all processes agree on a value, which is then remembered for some seconds.
-
-        It is taken for agreed while the server does not answer.
-
-        Args:
-            name: What it is about.
-            value: That of this process.
-            seconds: For how long it holds after this call.
-        """
-        try:
-            return bool(self.link.call(_AGREE.command([f"{self.prefix}:agreed:{name}"], [value, seconds])))
-        except RedisUnavailableError:
-            return True
+    def presence(self) -> Presence:
+        """One process more among those that use this state."""
+        return Presence(self.link, f"{self.prefix}:processes")
 
     def check(self) -> None:
         """Raise if the server cannot be used. It may block for a few seconds.
 
         Raises:
             StateUnavailableError: It cannot be reached, or refuses the password.
-            ConfigurationError: It is read-only, evicts keys, is a cluster or is too old.
+            ConfigurationError: It is read-only or full, evicts keys, is a cluster or is too old.
         """
-        check(self.link)
+        check(self.link, f"{self.notifications.channel}:probe")
 
     async def connect(self) -> None:
         """Open a connection on the running event loop, so that the first call need not; it never raises."""

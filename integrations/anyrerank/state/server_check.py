@@ -11,12 +11,16 @@ _OLDEST = (7, 0)
 _KEEPS_ALL = "noeviction"
 
 
-def check(link: RedisLink) -> None:
+def check(link: RedisLink, probe: str) -> None:
     """Raise if a server cannot hold what processes share. It may block for a few seconds.
+
+    Args:
+        link: To the server.
+        probe: A key that is written.
 
     Raises:
         StateUnavailableError: It cannot be reached, or refuses the password.
-        ConfigurationError: It is read-only, evicts keys, is a cluster or is too old.
+        ConfigurationError: It cannot be written, such as when it is full; it evicts keys, is a cluster or is too old.
     """
     try:
         found = link.call_slowly(("INFO",))
@@ -36,6 +40,12 @@ def check(link: RedisLink) -> None:
         )
     if _version(facts.get("redis_version", "7.0")) < _OLDEST:
         raise ConfigurationError(f"{where} has version {facts['redis_version']}: 7.0 or later is needed")
+    try:
+        link.call_slowly(("SET", probe, "", "PX", 1))
+    except RedisUnavailableError as error:
+        raise ConfigurationError(
+            f"{error}: it must be writable; if its memory is full, raise its maxmemory or remove other data from it"
+        ) from None
 
 
 def _facts(found: Any) -> dict[str, str]:

@@ -40,6 +40,11 @@ def budgets_of(router: Router) -> dict[str, Budget]:
     return router._groups.budgets
 
 
+def entries_of(router: Router) -> dict[str, tuple[Entry, ...]]:
+    """The entries of a router by their names."""
+    return {group.name: group.entries for group in router._groups}
+
+
 def continue_routing(router: Router, before: Router) -> None:
     """Let a router continue with the rate limits, loads and cooldowns of the one that it replaces.
 

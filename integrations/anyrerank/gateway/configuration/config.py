@@ -15,7 +15,7 @@ from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailab
 from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.configuration.callbacks import hooks_of, without_honoured
 from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
-from anyrerank.gateway.keys import Keyring, restore
+from anyrerank.gateway.keys import Keyring, parts_of, restore
 from anyrerank.gateway.rerank import Absent, MasterKey, Open, Service, isolation_of
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 from anyrerank.state import RedisState
@@ -149,7 +149,7 @@ def service_of(
         state: What it shares with its replicas.
 
     Raises:
-        ConfigurationError: An argument of the router is wrong.
+        ConfigurationError: An argument of the router is wrong; or replicas that run have another configuration.
         LedgerError: What was spent before cannot be read.
     """
     key = config.settings.master_key
@@ -172,6 +172,8 @@ def service_of(
             networks=config.settings.trusted_networks,
             max_parallel_requests=config.settings.max_parallel_requests,
         )
+    if sharing is not None:
+        sharing.configured(parts_of(router, config.settings))
     return Service(
         router=router,
         settings=config.settings,

@@ -1,6 +1,7 @@
 """Virtual keys with their permissions, limits, budgets and database."""
 
 from anyrerank.gateway.keys.collector import KeyCollector, StateCollector
+from anyrerank.gateway.keys.configuration_parts import parts_of
 from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, new_secret, token_of
@@ -32,6 +33,7 @@ __all__ = [
     "litellm_keys",
     "new_secret",
     "opened",
+    "parts_of",
     "restore",
     "token_of",
 ]

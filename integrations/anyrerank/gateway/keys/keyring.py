@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 import logging
+import math
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -195,6 +196,7 @@ class Keyring:
             account.limits.give_back(loss)
         writing.join(_GIVING_SECONDS)
         self._is_behind = True
+        self._renewed = -math.inf  # who runs is lost too
         self._changed.set()
 
     def _catch_up(self) -> None:

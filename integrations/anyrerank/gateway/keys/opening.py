@@ -18,7 +18,9 @@ from anyrerank.state import RedisState
 _log = logging.getLogger("anyrerank.gateway")
 
 
-def opened(settings: GatewaySettings, state: RedisState | None = None) -> Keyring | None:
+def opened(
+    settings: GatewaySettings, state: RedisState | None = None, *, is_rolling_change: bool = False
+) -> Keyring | None:
     """The keys of a gateway, ready for requests; `None` if it has to do without.
 
     It does without if the default database cannot be opened, or if one that is configured cannot and
@@ -28,6 +30,7 @@ def opened(settings: GatewaySettings, state: RedisState | None = None) -> Keyrin
     Args:
         settings: Those of the gateway.
         state: What it shares with its replicas.
+        is_rolling_change: Whether replicas may have another configuration.
 
     Raises:
         ConfigurationError: The database that was asked for cannot be opened.
@@ -35,7 +38,7 @@ def opened(settings: GatewaySettings, state: RedisState | None = None) -> Keyrin
     asked = settings.database_url is not None
     try:
         url = settings.database_url.get_secret_value() if settings.database_url else default_url()
-        return _opened(settings, url, state)
+        return _opened(settings, url, state, is_rolling_change=is_rolling_change)
     except (DatabaseError, RerankError) as error:
         needed = asked or settings.trusted_networks or state is not None or settings.replicas > 1
         if needed and not settings.allow_requests_on_db_unavailable:
@@ -48,7 +51,7 @@ def opened(settings: GatewaySettings, state: RedisState | None = None) -> Keyrin
         return None
 
 
-def _opened(settings: GatewaySettings, url: str, state: RedisState | None) -> Keyring:
+def _opened(settings: GatewaySettings, url: str, state: RedisState | None, *, is_rolling_change: bool) -> Keyring:
     with ExitStack() as opening:
         database = opening.enter_context(closing(Database(checked_url(url))))
         database.prepare()
@@ -60,7 +63,7 @@ def _opened(settings: GatewaySettings, url: str, state: RedisState | None) -> Ke
             master_key=None if master is None else master.get_secret_value(),
             networks=settings.trusted_networks,
             max_parallel_requests=settings.max_parallel_requests,
-            sharing=sharing_of(settings, state, database),
+            sharing=sharing_of(settings, state, database, is_rolling_change=is_rolling_change),
         )
         keyring.start()
         opening.pop_all()  # nothing failed, so that it stays open

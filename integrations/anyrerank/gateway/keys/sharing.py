@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from anyrerank._core.pricing import BudgetState
@@ -12,13 +11,9 @@ from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.database_budgets import DatabaseBudgets
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits, Place
-from anyrerank.gateway.keys.shared_limits import SharedLimits
+from anyrerank.gateway.keys.redis_sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.state import Listener, RedisState
-
-_log = logging.getLogger("anyrerank.gateway")
-
-_AGREED_SECONDS = 60
 
 
 class Sharing(Protocol):
@@ -41,8 +36,12 @@ class Sharing(Protocol):
         """Send a message to other replicas."""
         ...
 
-    def configured(self, digest: str) -> None:
-        """Say what is configured; other replicas must have the same models and budgets."""
+    def configured(self, parts: Mapping[str, str]) -> None:
+        """Say what is configured, as `parts_of` does; other replicas must have the same.
+
+        Raises:
+            ConfigurationError: Others have something else, and this process starts.
+        """
         ...
 
     def renew(self) -> None:
@@ -52,68 +51,6 @@ class Sharing(Protocol):
     def close(self) -> None:
         """Write what is left."""
         ...
-
-
-class RedisSharing:
-    """Through Redis, which decides for all replicas."""
-
-    def __init__(self, state: RedisState, database: Database) -> None:
-        self._state = state
-        self._identity = database.identity()
-        self._configuration: str | None = None
-        self._is_alike = True
-        self.renew()
-
-    @property
-    def budgets(self) -> BudgetState:
-        """The state of all budgets."""
-        return self._state.budgets
-
-    def limits(self, token: str, clock: Callable[[], float]) -> Limits:
-        """Counts for a key."""
-        return SharedLimits(self._state.calls(f"key:{token}"), self._state.notifications, clock)
-
-    def listen(self, listener: Listener) -> None:
-        """Pass messages of other replicas to a listener."""
-        self._state.notifications.add(listener)
-        self._state.notifications.start()
-
-    def tell(self, message: dict[str, Any]) -> None:
-        """Send a message to other replicas."""
-        self._state.notifications.send(message)
-
-    def configured(self, digest: str) -> None:
-        """Say what is configured, and warn if other replicas have other models or budgets, as in a rolling restart."""
-        self._configuration = digest
-        self._compare()
-
-    def _compare(self) -> None:
-        if self._configuration is None:
-            return
-        is_alike = self._state.agree("configuration", self._configuration, _AGREED_SECONDS)
-        if self._is_alike and not is_alike:
-            _log.warning(
-                "gateways that use this Redis with the prefix %s have other models or budgets: give all of them the "
-                "same configuration, and restart or reload them",
-                self._state.prefix,
-            )
-        self._is_alike = is_alike
-
-    def renew(self) -> None:
-        """Say which database and which configuration the replicas have, for a minute.
-
-        Raises:
-            ConfigurationError: Other replicas have another one.
-        """
-        if not self._state.agree("database", self._identity, _AGREED_SECONDS):
-            raise ConfigurationError(
-                f"redis_url: gateways that use this Redis with the prefix {self._state.prefix} have another database: "
-                "use the same database_url, or set another redis_prefix"
-            )
-        self._compare()
-
-    def close(self) -> None:
-        """The state is closed by its owner."""
 
 
 class DatabaseSharing:
@@ -143,7 +80,7 @@ class DatabaseSharing:
     def tell(self, message: dict[str, Any]) -> None:
         """See `listen`."""
 
-    def configured(self, digest: str) -> None:
+    def configured(self, parts: Mapping[str, str]) -> None:
         """There is nothing to compare it with."""
 
     def renew(self) -> None:
@@ -174,14 +111,22 @@ class _ShareOfLimits(Limits):
         return super().headers(key.share(self._replicas))
 
 
-def sharing_of(settings: GatewaySettings, state: RedisState | None, database: Database) -> Sharing | None:
+def sharing_of(
+    settings: GatewaySettings, state: RedisState | None, database: Database, *, is_rolling_change: bool = False
+) -> Sharing | None:
     """How a gateway counts together with its replicas; `None` if it has none.
+
+    Args:
+        settings: Those of the gateway.
+        state: What it shares with its replicas.
+        database: Of its keys.
+        is_rolling_change: Whether replicas may have another configuration.
 
     Raises:
         ConfigurationError: There are replicas, and nothing that they can share.
     """
     if state is not None:
-        return RedisSharing(state, database)
+        return RedisSharing(state, database, is_rolling_change=is_rolling_change)
     if settings.replicas == 1:
         return None
     if database.url.get_backend_name() != "postgresql":

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import datetime, timezone
-from hashlib import sha256
 
-from anyrerank._core.client import Router, budgets_of
+from anyrerank._core.client import Router
 from anyrerank._core.pricing import Budget
+from anyrerank.gateway.keys.configuration_parts import all_budgets
 from anyrerank.gateway.keys.sharing import Sharing
 from anyrerank.ledger import By, Ledger
 
@@ -69,11 +69,9 @@ def restore(
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    if sharing is not None:
-        sharing.configured(_digest(router))
     past = None if ledger is None else SpendHistory(ledger)
-    known = {} if before is None else _budgets(before)
-    for place, budget in _budgets(router).items():
+    known = {} if before is None else all_budgets(before)
+    for place, budget in all_budgets(router).items():
         budget.owner = place[0] or "gateway"
         if sharing is not None:
             by, name = place
@@ -82,12 +80,6 @@ def restore(
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
             past.add_to(budget, *place)
-
-
-def _digest(router: Router) -> str:
-    """What replicas must have in common, without keys and addresses."""
-    budgets = [(*map(str, place), each.dollars, each.window) for place, each in _budgets(router).items()]
-    return sha256(repr((sorted(router.model_names), sorted(budgets, key=repr))).encode()).hexdigest()
 
 
 def spent_before(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[[str | None, float], float] | None:
@@ -104,14 +96,3 @@ def spent_before(ledger: Ledger | None, by: By | None, name: str | None) -> Call
         return SpendHistory(ledger).of(by, name, started)
 
     return past
-
-
-def _budgets(router: Router) -> dict[tuple[By | None, str | None], Budget]:
-    """The budgets of a router, and what each is for."""
-    options = router.options
-    found: dict[tuple[By | None, str | None], Budget] = {
-        (None, str(number)): each for number, each in enumerate(options.shared_budgets)
-    }
-    if options.user_budget is not None:
-        found["user", None] = options.user_budget
-    return found | {("deployment", name): each for name, each in budgets_of(router).items()}
