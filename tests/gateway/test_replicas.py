@@ -69,6 +69,13 @@ def test_headers_count_the_calls_of_both(gateways: Gateways) -> None:
     assert 10_000 > tokens[0] > tokens[1] > tokens[2]
 
 
+def test_spend_in_headers_is_that_at_both_or_missing(gateways: Gateways) -> None:
+    one, two = gateways.pair()
+    paid, free = gateways.key(one, two, max_budget=1.0), gateways.key(one, two)
+    found = [[each.ask(key).headers.get("x-litellm-key-spend") for each in (one, two)] for key in (paid, free, MASTER)]
+    assert found == [["0.002", "0.004"], [None, None], [None, None]]
+
+
 def test_races_at_both_never_exceed_a_limit(gateways: Gateways, server: Loopback) -> None:
     one, two = gateways.pair()
     requests = gateways.key(one, two, rpm_limit=40)

@@ -184,11 +184,12 @@ def test_spend_survives_a_restart(tmp_path: Path, vendor: StubServer) -> None:
             assert gateway.rerank(key).status_code == 200
         free = gateway.new_key()
         gateway.rerank(free)
+        gateway.rerank(MASTER_KEY)
     with serving(tmp_path, models) as gateway:
         for key in keys:
             assert gateway.get("/key/info", key).json()["info"]["spend"] == pytest.approx(EACH)
             assert [gateway.rerank(key).status_code for _ in range(3)] == [200, 200, 429]
-        assert gateway.rerank(free).headers["x-litellm-key-spend"] == "0.004"
+        assert [gateway.rerank(each).headers["x-litellm-key-spend"] for each in (free, MASTER_KEY)] == ["0.004"] * 2
 
 
 def test_spend_of_one_key_is_not_that_of_another(tmp_path: Path, vendor: StubServer) -> None:

@@ -50,16 +50,11 @@ class Account:
         self.key = key
         self.budget: Budget | None = None
         self.spent = 0.0
-        """US dollars in all time, as far as they are known."""
+        """US dollars in all time, without those of other replicas."""
         self.caller = replace(caller, account=self)
         self._shared = shared
-        self._tag = tag
+        self.tag = tag
         self.limits = limits
-
-    @property
-    def spend(self) -> float:
-        """US dollars in the current window of the budget, or without one in all time, as far as is known here."""
-        return self.spent if self.budget is None else self.budget.known.spent
 
     def total(self) -> float:
         """US dollars in the current window of the budget, or without one in all time, over all replicas. It may block.
@@ -69,7 +64,7 @@ class Account:
         """
         if self.budget is not None:
             return self.budget.spent()
-        return self.spent if self._shared.past is None else self._shared.past().of("tag", self._tag)
+        return self.spent if self._shared.past is None else self._shared.past().of("tag", self.tag)
 
     @asynccontextmanager
     async def present(self) -> AsyncIterator[None]:
@@ -105,10 +100,12 @@ class Account:
         yield _Grant(self, {**options, **paid}, place, tokens)
 
     def headers(self) -> dict[str, str]:
-        """The headers of an answer."""
+        """The headers of an answer, with the spend of the key where it is known without a query to a server."""
         found = self.limits.headers(self.key)
-        found["x-litellm-key-spend"] = f"{self.spend:.12g}"
-        if self.budget is not None:
+        if self.budget is None and self._shared.past is None:
+            found["x-litellm-key-spend"] = f"{self.spent:.12g}"
+        if self.budget is not None and self.budget.is_known:
+            found["x-litellm-key-spend"] = f"{self.budget.known.spent:.12g}"
             found["x-litellm-key-max-budget"] = f"{self.budget.dollars:.12g}"
             found["x-anyrerank-budget-remaining"] = f"{self.budget.known_left:.12g}"
         return found
@@ -128,7 +125,7 @@ class Account:
         if self.budget is not None:
             budgets.append(self.budget)
         paid: dict[str, Any] = {
-            "metadata": {"tags": [self._tag]},
+            "metadata": {"tags": [self.tag]},
             "hooks": (*defaults.hooks, *self._shared.hooks),
         }
         customer, own = self._shared.customers.get(options.get("user") or "", (None, None))

@@ -92,6 +92,7 @@ class Keyring:
         self._thread: threading.Thread | None = None
         self._failing = False
         self._is_behind = False
+        self._is_restored = False
         self._answered = self._renewed = monotonic()
 
     def configure(
@@ -247,6 +248,7 @@ class Keyring:
                     self._change(known[key.identity], key)
             self._publish({each.token: known[each.identity] for each in keys if each.identity in known})
             past = SpendHistory(self.ledger)
+            self._restore_everything(past)
             accounts = {each.token: known.get(each.identity) or self._new(each, past) for each in keys}
             for account in accounts.values():
                 self._renew_budget(account, past)
@@ -321,6 +323,13 @@ class Keyring:
     def _everything(self, caller: Caller) -> Account:
         """The account of a caller that has no limits."""
         return Account(_NOBODY, self._shared, Limits(self._monotonic), caller=caller, tag=f"key:{caller.alias}")
+
+    def _restore_everything(self, past: SpendHistory) -> None:
+        """Let the accounts without limits know once what they have spent before."""
+        if not self._is_restored:
+            for account in (self._master, self._anonymous):
+                account.spent += past.of("tag", account.tag)
+            self._is_restored = True
 
     def _valid(self, account: Account | None) -> Caller:
         if account is None:
