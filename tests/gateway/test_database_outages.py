@@ -107,7 +107,9 @@ def closes(keys: Keyring) -> bool:
 
 @pytest.mark.usefixtures("hasty")
 @pytest.mark.parametrize("outage", OUTAGES)
-def test_outage_in_the_middle_of_load_costs_no_call(outage: str, server: PostgresServer, tmp_path: Path) -> None:
+def test_outage_in_the_middle_of_load_costs_no_call(
+    outage: str, server: PostgresServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     end, begin = OUTAGES[outage]
     with StubServer() as vendor, serving(tmp_path, [paid(vendor.url)], url=server.url, interval=0.01) as gateway:
         gateway.keyring.start()
@@ -123,6 +125,7 @@ def test_outage_in_the_middle_of_load_costs_no_call(outage: str, server: Postgre
             wait_for_readiness(gateway, 200)
             load.wait_for(20)
         assert reasons == {"database": "the database of the keys does not answer"}
+        assert sum("answers again" in each.message for each in caplog.records) == 1
         assert (refused.status_code, PASSWORD in refused.text, "pass-Word" in refused.text) == (503, False, False)
         assert load.refused == []
         spent = gateway.keyring.ledger.spend("user")

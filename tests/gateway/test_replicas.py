@@ -179,6 +179,8 @@ def test_redis_hangs_and_comes_back(
         if not is_allowed:
             refused = one.ask(paid)
             assert "retry-after" in refused.headers
+            assert "Redis" in refused.text
+            assert "allow_requests_on_db_unavailable" in refused.text
             assert redis.url not in refused.text
         redis.resume()
         assert took(lambda: eventually(lambda: all(each.ask(paid).status_code == 200 for each in (one, two)))) < 3

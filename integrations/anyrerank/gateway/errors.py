@@ -139,7 +139,10 @@ def _message(error: RerankError) -> str:
     if error.status_code is not None and isinstance(error, NotFoundError | InternalServerError | APITimeoutError):
         return f"{where} answered {error.status_code}; the log of the gateway has its message"
     if isinstance(error, StateUnavailableError):
-        return "it is not known whether a budget allows this call, because the gateway cannot read it; try again"
+        return (
+            "it is not known whether a budget allows this call, because Redis or the database does not answer the "
+            "gateway; try again (allow_requests_on_db_unavailable decides whether such a call is refused)"
+        )
     return for_operator(error.message)
 
 

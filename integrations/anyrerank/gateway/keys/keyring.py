@@ -361,5 +361,7 @@ class Keyring:
                     _log.warning("the keys cannot be read again: %s; those in memory stay valid", error)
                 self._failing = True
             else:
+                if self._failing:
+                    _log.warning("the database %s answers again", self.store.database)
                 self._failing = False
                 self._answered = self._monotonic()
