@@ -157,6 +157,10 @@ class RedisBudgets(BudgetState):
         """Nothing: other processes tell budgets nothing."""
 
     def lost(self, loss: str) -> None:  # noqa: ARG002  it has no effect to make one twice
+        """See `restarted`."""
+        self.restarted()
+
+    def restarted(self) -> None:
         """Make the reservations of calls in flight again."""
         for hold in self._held.copy().values():
             args: list[str | int | float] = [hold.id, self._hold_seconds, _nano(hold.dollars, up=True)]

@@ -14,6 +14,7 @@ from uuid import uuid4
 
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Subscriber
 from anyrerank._core.runtime import reset_in_child
+from anyrerank.state.server_check import facts_of
 
 _log = logging.getLogger("anyrerank")
 
@@ -34,6 +35,9 @@ class Listener(Protocol):
 
     def received(self, message: dict[str, Any]) -> None:
         """A message was sent."""
+
+    def restarted(self) -> None:
+        """The server was restarted, or another one is in its place: it may have older data."""
 
     def lost(self, loss: str) -> None:
         """The server has lost its data: give back what is known here. `loss` is the same if that is repeated."""
@@ -141,6 +145,7 @@ class _Reading:
         self._id = uuid4().hex
         self._key = whole
         self._whole: bytes | None = None
+        self._server: str | None = None
         self._counts: deque[tuple[float, int]] = deque()
 
     def _run(self) -> None:
@@ -161,6 +166,7 @@ class _Reading:
     def _read(self, channel: Subscriber) -> None:
         greeted: weakref.WeakSet[Listener] = weakref.WeakSet()
         ask_at = 0.0
+        self._notice_restart()
         self._link.call(("PUBLISH", self._channel, "{}"))  # lets the others know that there is one more
         while not self.stop.is_set():
             self._greet(greeted)
@@ -185,6 +191,16 @@ class _Reading:
         for listener in self.listeners - greeted:
             listener.connected()
             greeted.add(listener)
+
+    def _notice_restart(self) -> None:
+        try:
+            server = facts_of(self._link.call(("INFO", "server"))).get("run_id")
+        except RedisUnavailableError:  # it may not be allowed
+            return
+        if self._server is not None and server != self._server:
+            for listener in list(self.listeners):
+                listener.restarted()
+        self._server = server
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         for listener in list(self.listeners):

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+from typing import Any
 from uuid import uuid4
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
+from anyrerank._core.redis import RedisLink, Script
 
 _ANNOUNCE = Script("anyrerank.state.scripts", "announce")
 
 
 class Presence:
     """One of the processes: each says for some time that it is there, with a text about itself.
+
+    Every method raises a `RedisUnavailableError` if the server does not answer.
 
     Args:
         link: To the server.
@@ -24,14 +26,16 @@ class Presence:
         self._id = uuid4().hex
 
     def announce(self, text: str, seconds: int) -> list[str]:
-        """Be there for some seconds; returns the texts of the others, none while the server does not answer."""
-        try:
-            others = self._link.call(_ANNOUNCE.command([self._key], [self._id, text, seconds]))
-        except RedisUnavailableError:
-            return []
-        return [bytes(each).decode() for each in others]
+        """Be there for some seconds; returns the texts of the others."""
+        return self._call(text, seconds)
+
+    def others(self) -> list[str]:
+        """The texts of the others."""
+        return self._call("", 0)
 
     def leave(self) -> None:
-        """Be there no longer; it never raises."""
-        with suppress(RedisUnavailableError):
-            self._link.call(("HDEL", self._key, self._id))
+        """Be there no longer."""
+        self._link.call(("HDEL", self._key, self._id))
+
+    def _call(self, *args: Any) -> list[str]:
+        return [bytes(each).decode() for each in self._link.call(_ANNOUNCE.command([self._key], [self._id, *args]))]

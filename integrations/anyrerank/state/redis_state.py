@@ -85,9 +85,9 @@ class RedisState:
         """Counts requests, tokens and concurrency of one caller."""
         return RedisCalls(self.link, f"{self.prefix}:calls:{name}", self.notifications)
 
-    def presence(self) -> Presence:
-        """One process more among those that use this state."""
-        return Presence(self.link, f"{self.prefix}:processes")
+    def presence(self, what: str) -> Presence:
+        """One process more among those of a kind that use this state."""
+        return Presence(self.link, f"{self.prefix}:processes:{what}")
 
     def check(self) -> None:
         """Raise if the server cannot be used. It may block for a few seconds.

@@ -26,7 +26,7 @@ def check(link: RedisLink, probe: str) -> None:
         found = link.call_slowly(("INFO",))
     except RedisUnavailableError as error:
         raise StateUnavailableError(f"{error}; check the URL, and that the server runs") from None
-    facts = _facts(found)
+    facts = facts_of(found)
     where = f"Redis at {link.shown}"
     if facts.get("role") == "slave" and facts.get("slave_read_only", "1") == "1":
         raise ConfigurationError(f"{where} is a read-only replica: use the URL of its primary")
@@ -48,7 +48,7 @@ def check(link: RedisLink, probe: str) -> None:
         ) from None
 
 
-def _facts(found: Any) -> dict[str, str]:
+def facts_of(found: Any) -> dict[str, str]:
     """The reply to INFO as a mapping; a client may have parsed it already."""
     if isinstance(found, dict):
         return {str(name): str(value) for name, value in found.items()}

@@ -15,7 +15,7 @@ from anyrerank.errors import BadRequestError, ConfigurationError, StateUnavailab
 from anyrerank.gateway.advice import for_operator
 from anyrerank.gateway.configuration.callbacks import hooks_of, without_honoured
 from anyrerank.gateway.configuration.general_settings import honoured, may_be_ignored, refuse_wrong_names
-from anyrerank.gateway.keys import Keyring, parts_of, restore
+from anyrerank.gateway.keys import Keyring, all_budgets, parts_of, restore
 from anyrerank.gateway.rerank import Absent, MasterKey, Open, Service, isolation_of
 from anyrerank.gateway.settings import GatewaySettings, settings_of
 from anyrerank.state import RedisState
@@ -171,6 +171,7 @@ def service_of(
             master_key=master_key,
             networks=config.settings.trusted_networks,
             max_parallel_requests=config.settings.max_parallel_requests,
+            budgets=all_budgets(router),
         )
     if sharing is not None:
         sharing.configured(parts_of(router, config.settings))

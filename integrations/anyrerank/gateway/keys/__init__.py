@@ -1,7 +1,7 @@
 """Virtual keys with their permissions, limits, budgets and database."""
 
 from anyrerank.gateway.keys.collector import KeyCollector, StateCollector
-from anyrerank.gateway.keys.configuration_parts import parts_of
+from anyrerank.gateway.keys.configuration_parts import all_budgets, parts_of
 from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.fields import columns_of_key
 from anyrerank.gateway.keys.key import Key, new_secret, token_of
@@ -25,6 +25,7 @@ __all__ = [
     "SpendHistory",
     "StateCollector",
     "Store",
+    "all_budgets",
     "checked_url",
     "columns_of_key",
     "default_url",

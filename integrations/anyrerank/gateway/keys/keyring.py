@@ -7,8 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -22,11 +21,12 @@ from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.networks import Networks
+from anyrerank.gateway.keys.recovery import PaidFrom, Recovery, wait_for
 from anyrerank.gateway.keys.sharing import Sharing
 from anyrerank.gateway.keys.spend_history import SpendHistory, spent_before
 from anyrerank.gateway.keys.store import Customer, Store
 from anyrerank.gateway.rerank import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
-from anyrerank.ledger import Ledger
+from anyrerank.ledger import By, Ledger
 
 _log = logging.getLogger("anyrerank.gateway")
 
@@ -35,8 +35,6 @@ _CHANGED = {"changed": "keys"}
 _SILENT_SECONDS = 5.0
 """A database that has not answered for so long is failing: a statement may hang for longer than that."""
 _RENEWAL_SECONDS = 10.0
-_GIVING_SECONDS = 3.0
-"""For how long what was given back may take to reach the database."""
 _NOBODY = Key(token="", key_name="")
 
 
@@ -75,6 +73,7 @@ class Keyring:
         self.store = store
         self.ledger = ledger
         self.sharing = sharing
+        self._recovery = None if sharing is None else Recovery(ledger, sharing, monotonic)
         self.configure(master_key=master_key, networks=networks, max_parallel_requests=max_parallel_requests)
         self._clock = clock
         self._behind = 0.0
@@ -91,14 +90,24 @@ class Keyring:
         self._changed = threading.Event()
         self._thread: threading.Thread | None = None
         self._failing = False
-        self._is_behind = False
         self._is_restored = False
         self._answered = self._renewed = monotonic()
 
     def configure(
-        self, *, master_key: str | None, networks: Mapping[str, str] | None, max_parallel_requests: int | None
+        self,
+        *,
+        master_key: str | None,
+        networks: Mapping[str, str] | None,
+        max_parallel_requests: int | None,
+        budgets: Mapping[tuple[By | None, str | None], Budget] | None = None,
     ) -> None:
-        """Take over what a configuration file says, which may change while the gateway runs."""
+        """Take over what a configuration file says, which may change while the gateway runs.
+
+        Args:
+            master_key, networks, max_parallel_requests: As for the constructor.
+            budgets: Those of the router, and what each is for.
+        """
+        self._router_budgets = budgets or {}
         self._networks = Networks(networks or {})
         self._digest = None if master_key is None else digest(master_key)
         self._parallel = max_parallel_requests
@@ -191,30 +200,29 @@ class Keyring:
 
     def lost(self, loss: str) -> None:
         """Give back what calls have used and cost, to Redis and to the database that it asks."""
-        writing = threading.Thread(target=self._try_to_flush, daemon=True)
-        writing.start()
+        writing = None if self._recovery is None else self._recovery.write_calls()
         for account in self._accounts.values():
             account.limits.give_back(loss)
-        writing.join(_GIVING_SECONDS)
-        self._is_behind = True
+        if writing is not None:
+            wait_for(writing)
         self._renewed = -math.inf  # who runs is lost too
+        self.restarted()
+
+    def restarted(self) -> None:
+        """Raise budgets of which Redis may have older data."""
+        if self._recovery is not None:
+            self._recovery.begin()
         self._changed.set()
 
-    def _catch_up(self) -> None:
-        """Let budgets that began anew know of calls that the database got only after that."""
-        if self._is_behind:
-            past = SpendHistory(self.ledger)
-            for account in self._accounts.values():
-                if account.budget is not None:
-                    account.budget.at_least(past.of("tag", account.key.tag, account.budget.started))
-            for user, (_, budget) in self._shared.customers.items():
-                if budget is not None:
-                    budget.at_least(past.of("user", user, budget.started))
-            self._is_behind = False
-
-    def _try_to_flush(self) -> None:
-        with suppress(RerankError):  # then other replicas cannot read it either
-            self.ledger.flush()
+    def _budgets(self) -> Iterator[PaidFrom]:
+        for account in self._accounts.values():
+            if account.budget is not None:
+                yield account.budget, "tag", account.tag
+        for user, (_, budget) in self._shared.customers.items():
+            if budget is not None:
+                yield budget, "user", user
+        for (by, name), budget in self._router_budgets.items():
+            yield budget, by, name
 
     def close(self) -> None:
         """Stop reading changes, and write what is left of the ledger."""
@@ -295,7 +303,8 @@ class Keyring:
             budget = Budget(key.max_budget, key.budget_duration)
             budget.owner = "key"
             if self.sharing is not None:
-                budget.share(self.sharing, f"key:{key.identity}", spent_before(self.ledger, "tag", key.tag))
+                past_of_key = spent_before(self.ledger, "tag", key.tag, self.sharing)
+                budget.share(self.sharing, f"key:{key.identity}", past_of_key)
                 if key.token in self._accounts:  # it had no budget, or another window
                     budget.at_least(past.of("tag", key.tag, budget.started))
             elif key.created_at < self._opened or account.spent:
@@ -313,7 +322,7 @@ class Keyring:
         budget.owner = "end user"
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
-            budget.share(self.sharing, name, spent_before(self.ledger, "user", customer.user_id))
+            budget.share(self.sharing, name, spent_before(self.ledger, "user", customer.user_id, self.sharing))
             if customer.user_id in self._shared.customers:
                 budget.at_least(past.of("user", customer.user_id, budget.started))
         else:
@@ -353,9 +362,10 @@ class Keyring:
                 self.store.database.close()
                 return
             try:
-                self.refresh()
-                self._catch_up()
                 self._renew()
+                self.refresh()
+                if self._recovery is not None:
+                    self._recovery.step(self._budgets())
             except (DatabaseError, RerankError) as error:
                 if not self._failing:
                     _log.warning("the keys cannot be read again: %s; those in memory stay valid", error)

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 from anyrerank._core.pricing import BudgetState
-from anyrerank.errors import ConfigurationError
+from anyrerank._core.redis import RedisUnavailableError
+from anyrerank.errors import ConfigurationError, StateUnavailableError
 from anyrerank.gateway.keys.configuration_parts import differences
 from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.limits import Limits
@@ -18,8 +22,10 @@ from anyrerank.state import Listener, RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
 
-_PRESENT_SECONDS = 30
-"""For how long a replica counts as running that was killed."""
+_PRESENT_SECONDS = 45
+"""For how long a replica counts as running that was killed; a statement that hangs must not let one seem so."""
+
+_PAUSE, _TRIES = 0.05, 10
 
 
 class RedisSharing:
@@ -36,18 +42,23 @@ class RedisSharing:
 
     def __init__(self, state: RedisState, database: Database, *, is_rolling_change: bool = False) -> None:
         self._state = state
-        self._presence = state.presence()
+        self._running = state.presence("running")
+        self._owing = state.presence("owing")
         self._database = database.identity()
         self._is_rolling_change = is_rolling_change
         self._parts: Mapping[str, str] = {}
         self._is_alike = True
+        self._owes = False
         self._announcing = threading.Lock()
         self._is_closed = False
-        try:
-            self._check_database(self._announce())
-        except ConfigurationError:
+        self._waiting = threading.Event()
+        self._waited_at = -math.inf
+        if any(each["database"] != self._database for each in self._announce()):
             self.close()
-            raise
+            raise ConfigurationError(
+                f"redis_url: {self._others()} have another database: use the same database_url, or set another "
+                "redis_prefix"
+            )
 
     @property
     def budgets(self) -> BudgetState:
@@ -88,36 +99,59 @@ class RedisSharing:
             self._compare(others)
 
     def renew(self) -> None:
-        """Say that this replica runs, and warn if others have another configuration.
-
-        Raises:
-            ConfigurationError: Other replicas have another database.
-        """
+        """Say that this replica runs, and warn if others have another database or configuration."""
         others = self._announce()
         if not self._is_closed:
-            self._check_database(others)
             self._compare(others)
+
+    def owe(self) -> None:
+        """Say that this replica has calls which are not in the database yet.
+
+        Raises:
+            RedisUnavailableError: The server does not answer.
+        """
+        with self._announcing:
+            self._owing.announce("", _PRESENT_SECONDS)
+            self._owes = True
+
+    def owe_nothing(self) -> None:
+        """Say that what `owe` has said is over."""
+        with self._announcing, suppress(RedisUnavailableError):
+            self._owes = False
+            self._owing.leave()
+
+    def check_nothing_is_owed(self) -> None:
+        """Raise if the database does not know all calls of running replicas, and will not do so in a moment. It blocks.
+
+        Raises:
+            StateUnavailableError: It does not, or the server does not answer.
+        """
+        tries = _TRIES if time.monotonic() > self._waited_at + _PAUSE * _TRIES else 1
+        try:
+            for _ in range(tries):
+                if not (self._owes or self._owing.others()):
+                    return
+                self._waiting.wait(_PAUSE)
+        except RedisUnavailableError as error:
+            raise StateUnavailableError(str(error)) from None
+        self._waited_at = time.monotonic()
+        raise StateUnavailableError("a gateway has not yet written to the database what its calls have cost")
 
     def close(self) -> None:
         """Say that this replica does not run any more; the state is closed by its owner."""
-        with self._announcing:
+        with self._announcing, suppress(RedisUnavailableError):
             self._is_closed = True
-            self._presence.leave()
+            self._running.leave()
 
     def _announce(self) -> list[dict[str, Any]]:
-        """What the other replicas have."""
-        with self._announcing:
-            if self._is_closed:
-                return []
-            mine = json.dumps({"database": self._database, "parts": self._parts})
-            return list(map(json.loads, self._presence.announce(mine, _PRESENT_SECONDS)))
-
-    def _check_database(self, others: Sequence[Mapping[str, Any]]) -> None:
-        if any(each["database"] != self._database for each in others):
-            raise ConfigurationError(
-                f"redis_url: {self._others()} have another database: use the same database_url, or set another "
-                "redis_prefix"
-            )
+        """What the other replicas have; nothing while the server does not answer."""
+        mine = json.dumps({"database": self._database, "parts": self._parts})
+        with self._announcing, suppress(RedisUnavailableError):
+            if not self._is_closed:
+                if self._owes:
+                    self._owing.announce("", _PRESENT_SECONDS)
+                return list(map(json.loads, self._running.announce(mine, _PRESENT_SECONDS)))
+        return []
 
     def _compare(self, others: Sequence[Mapping[str, Any]]) -> None:
         names = self._differences(others)
@@ -133,7 +167,12 @@ class RedisSharing:
         self._is_alike = not names
 
     def _differences(self, others: Sequence[Mapping[str, Any]]) -> list[str]:
-        return differences(self._parts, [each["parts"] for each in others if each["parts"]]) if self._parts else []
+        if not self._parts:
+            return []
+        mine = {**self._parts, "the database": self._database}
+        return differences(
+            mine, [{**each["parts"], "the database": each["database"]} for each in others if each["parts"]]
+        )
 
     def _others(self) -> str:
         return f"other gateways that use this Redis with the prefix {self._state.prefix}"

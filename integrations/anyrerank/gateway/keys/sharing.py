@@ -48,6 +48,22 @@ class Sharing(Protocol):
         """Called every few seconds."""
         ...
 
+    def owe(self) -> None:
+        """Say that this replica has calls which are not in the database yet."""
+        ...
+
+    def owe_nothing(self) -> None:
+        """Say that what `owe` has said is over."""
+        ...
+
+    def check_nothing_is_owed(self) -> None:
+        """Raise if the database does not know all calls of running replicas.
+
+        Raises:
+            StateUnavailableError: It does not.
+        """
+        ...
+
     def close(self) -> None:
         """Write what is left."""
         ...
@@ -85,6 +101,15 @@ class DatabaseSharing:
 
     def renew(self) -> None:
         """There is nothing to renew."""
+
+    def owe(self) -> None:
+        """There is nothing to say: the database is never without its data."""
+
+    def owe_nothing(self) -> None:
+        """See `owe`."""
+
+    def check_nothing_is_owed(self) -> None:
+        """See `owe`."""
 
     def close(self) -> None:
         """Write what is left."""

@@ -33,18 +33,19 @@ class SpendHistory:
         """
         if by is None:
             return self._ledger.total(since=_since(started))
-        return self._spent(by, started).get(name, 0.0)
+        return self.each(by, started).get(name, 0.0)
 
     def add_to(self, budget: Budget, by: By | None, name: str | None) -> None:
         """Count in a budget of the router what was spent in its current window; see `of`."""
         if by != "user":
             budget.add(self.of(by, name, budget.started))
             return
-        for user, dollars in self._spent(by, budget.started).items():
+        for user, dollars in self.each(by, budget.started).items():
             if user is not None:
                 budget.add(dollars, user)
 
-    def _spent(self, by: By, started: float) -> Mapping[str | None, float]:
+    def each(self, by: By, started: float) -> Mapping[str | None, float]:
+        """US dollars that were spent in each group; see `of`."""
         if (by, started) not in self._found:
             rows = self._ledger.spend(by=by, since=_since(started))
             self._found[by, started] = {row.group[by]: row.cost or 0.0 for row in rows}
@@ -75,19 +76,22 @@ def restore(
         budget.owner = place[0] or "gateway"
         if sharing is not None:
             by, name = place
-            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", spent_before(ledger, by, name))
+            budget.share(sharing, f"{by or 'router'}:{name or 'each'}", spent_before(ledger, by, name, sharing))
             continue
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
             past.add_to(budget, *place)
 
 
-def spent_before(ledger: Ledger | None, by: By | None, name: str | None) -> Callable[[str | None, float], float] | None:
+def spent_before(
+    ledger: Ledger | None, by: By | None, name: str | None, sharing: Sharing
+) -> Callable[[str | None, float], float] | None:
     """What was spent since a window started, for a state that does not know it, read when it is asked."""
     if ledger is None:
         return None
 
     def past(spender: str | None, started: float) -> float:
+        sharing.check_nothing_is_owed()
         since = _since(started)
         if by == "tag":
             return ledger.total(since=since, tag=name)
