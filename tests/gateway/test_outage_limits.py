@@ -1,12 +1,15 @@
-"""Calls that two `anyrerank serve` allow while their Redis is away count once when it is back."""
+"""What two `anyrerank serve` have used counts once when Redis is back, with its data, older data or without it."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from redis import Redis
 from tests.support.gateways import Gateways, Replica, race
+from tests.support.keys import EACH
 from tests.support.loopback import Loopback
 from tests.support.redis_server import RedisServer
 from tests.support.waiting import eventually
@@ -65,3 +68,31 @@ def test_calls_during_an_outage_count_once(gateways: Gateways, redis: RedisServe
     refused = one.ask(small)
     assert refused.status_code == 429
     assert "10 requests per minute, and has sent 10" in refused.text
+
+
+@pytest.mark.parametrize("limit", ["key", "gateway", "end user", "rpm", "deployment"])
+def test_redis_that_comes_back_with_older_data_gets_what_it_lacks(
+    gateways: Gateways, redis: RedisServer, limit: str
+) -> None:
+    settings = {"gateway": "max_budget", "end user": "max_end_user_budget"}
+    if limit in settings:
+        gateways.write(litellm_settings={settings[limit]: 20 * EACH})
+    if limit == "deployment":
+        gateways.document["model_list"][0]["litellm_params"]["rpm"] = 20  # type: ignore[index]
+        gateways.write()
+    redis.stop()
+    redis.start()
+    one, two = gateways.pair()
+    fields: dict[str, dict[str, Any]] = {"key": {"max_budget": 20 * EACH}, "rpm": {"rpm_limit": 20}}
+    key = gateways.key(one, two, metadata={"end_user": "ann"}, **fields.get(limit, {}))
+    assert race((one, two), key, 3) == {200: 3}
+    with Redis.from_url(redis.url) as client:
+        client.save()
+    assert race((one, two), key, 12) == {200: 12}
+    redis.kill()
+    redis.start()
+    for each in (one, two):
+        assert eventually(lambda: each.get("/health/readiness").json()["degraded"] == {})  # noqa: B023
+    answers = race((one, two), key, 30)
+    assert answers[200] == 5
+    assert sum(answers[status] for status in (429, 503)) == 25

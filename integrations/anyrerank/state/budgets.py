@@ -83,7 +83,7 @@ class RedisBudgets(BudgetState):
             raise
         except RedisUnavailableError as error:
             try:
-                return self._reserved_here(perhaps, error)
+                return (yield from self._reserved_here(perhaps, error))
             except BaseException:
                 if error.may_have_run:
                     self.settle(perhaps, 0.0)
@@ -109,7 +109,9 @@ class RedisBudgets(BudgetState):
                 return Hold(hold_id, accounts, dollars, found, made=float(made) if dollars else None)
             index = int(rest[0]) - 1
             if status == b"refused":
-                raise RefusedError(index, _balance(*rest[1:]))
+                balance = _balance(*rest[1:])
+                self._remember([accounts[index]], [balance])
+                raise RefusedError(index, balance)
             bases[accounts[index].name] = yield from self._past(accounts[index], float(rest[1]))
 
     def _past(self, account: SharedAccount, started: float) -> Flow[float]:
@@ -157,10 +159,6 @@ class RedisBudgets(BudgetState):
         """Nothing: other processes tell budgets nothing."""
 
     def lost(self, loss: str) -> None:  # noqa: ARG002  it has no effect to make one twice
-        """See `restarted`."""
-        self.restarted()
-
-    def restarted(self) -> None:
         """Make the reservations of calls in flight again."""
         for hold in self._held.copy().values():
             args: list[str | int | float] = [hold.id, self._hold_seconds, _nano(hold.dollars, up=True)]
@@ -177,28 +175,38 @@ class RedisBudgets(BudgetState):
         hold = yield from self.reserve([account], 0.0)
         return hold.found[0]
 
-    def _reserved_here(self, hold: Hold, error: RedisUnavailableError) -> Hold:
+    def _reserved_here(self, hold: Hold, error: RedisUnavailableError) -> Flow[Hold]:
         """Reserve from what was left when the server last answered, as far as this process knows."""
         if self._refuse_when_away:
             message = f"{error}, so it is not known whether the budget allows this call; try again"
             raise StateUnavailableError(message, retry_after=1.0) from None
+        pasts = {}
+        for account in hold.accounts:
+            if account.past is not None and _place(account) not in self._last:
+                started = 0.0 if math.isinf(account.seconds) else time.time() // account.seconds * account.seconds
+                pasts[_place(account)] = Balance((yield from self._past(account, started)))
         with self._lock:
-            found = [self._last.get(_place(account), Balance()) for account in hold.accounts]
+            found = [self._last.get(place) or pasts.get(place, Balance()) for place in map(_place, hold.accounts)]
             for index, (account, balance) in enumerate(zip(hold.accounts, found, strict=True)):
                 if hold.dollars and balance.spent + balance.reserved + hold.dollars > account.dollars * (1 + 1e-9):
                     raise RefusedError(index, balance)
             found = [Balance(balance.spent, balance.reserved + hold.dollars) for balance in found]
-            self._last.update(zip(map(_place, hold.accounts), found, strict=True))
+            self._store(hold.accounts, found)
         return replace(hold, found=found, is_confirmed=False)
 
     def _remember(self, accounts: Sequence[SharedAccount], found: Sequence[Balance]) -> None:
         if self._refuse_when_away:
             return
         with self._lock:
-            if len(self._last) >= _MOST_REMEMBERED:
-                self._last.clear()
-            for account, balance in zip(accounts, found, strict=True):
-                self._last[_place(account)] = balance
+            self._store(accounts, found)
+
+    def _store(self, accounts: Sequence[SharedAccount], found: Sequence[Balance]) -> None:
+        """Store balances in the place of the oldest ones; the lock must be held."""
+        for account, balance in zip(accounts, found, strict=True):
+            self._last.pop(_place(account), None)  # or it would keep its age
+            self._last[_place(account)] = balance
+        while len(self._last) > _MOST_REMEMBERED:
+            del self._last[next(iter(self._last))]
 
     def _change(self, account: SharedAccount, *, spent: float, reserved: float) -> None:
         with self._lock:
@@ -207,7 +215,11 @@ class RedisBudgets(BudgetState):
                 self._last[_place(account)] = Balance(before.spent + spent, max(0.0, before.reserved + reserved))
 
     def _keys(self, accounts: Sequence[SharedAccount]) -> list[str]:
-        return [f"{self._prefix}:{kind}:{account.name}" for account in accounts for kind in ("budget", "reservations")]
+        return [key for account in accounts for key in self._keys_of(account)]
+
+    def _keys_of(self, account: SharedAccount) -> tuple[str, str]:
+        kind = "budget" if account.past is not None else "lasting_budget"
+        return f"{self._prefix}:{kind}:{account.name}", f"{self._prefix}:reservations:{account.name}"
 
 
 def _limits(accounts: Sequence[SharedAccount], dollars: float, bases: dict[str, float]) -> list[str | int | float]:

@@ -36,9 +36,6 @@ class Listener(Protocol):
     def received(self, message: dict[str, Any]) -> None:
         """A message was sent."""
 
-    def restarted(self) -> None:
-        """The server was restarted, or another one is in its place: it may have older data."""
-
     def lost(self, loss: str) -> None:
         """The server has lost its data: give back what is known here. `loss` is the same if that is repeated."""
 
@@ -64,6 +61,7 @@ class Notifications:
     Attributes:
         channel: Its name.
         whole: A key that exists while the server has its data: when it is gone, processes give back what they know.
+            Its value begins with the run of the server.
         late: What the thread lets catch up as soon as the server answers.
     """
 
@@ -145,7 +143,7 @@ class _Reading:
         self._id = uuid4().hex
         self._key = whole
         self._whole: bytes | None = None
-        self._server: str | None = None
+        self._server = ""
         self._counts: deque[tuple[float, int]] = deque()
 
     def _run(self) -> None:
@@ -193,14 +191,11 @@ class _Reading:
             greeted.add(listener)
 
     def _notice_restart(self) -> None:
-        try:
-            server = facts_of(self._link.call(("INFO", "server"))).get("run_id")
-        except RedisUnavailableError:  # it may not be allowed
-            return
-        if self._server is not None and server != self._server:
-            for listener in list(self.listeners):
-                listener.restarted()
-        self._server = server
+        """Find out which run of the server this is, and let it forget what it has from another one."""
+        with suppress(RedisUnavailableError):  # it may not be allowed
+            self._server = facts_of(self._link.call(("INFO", "server"))).get("run_id", "")
+            for command in self._link.first:
+                self._link.call(command)
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         for listener in list(self.listeners):
@@ -221,7 +216,7 @@ class _Reading:
             listener.lost((self._whole or b"").decode())
         if found is None:
             self._wait_for_others()
-            self._link.call(("SET", self._key, uuid4().hex, "NX"))
+            self._link.call(("SET", self._key, f"{self._server}:{uuid4().hex}", "NX"))
             found = self._link.call(("GET", self._key))
         self._whole = found
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from typing_extensions import Self
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script, in_full
 from anyrerank._core.routing import Cooldowns, RoutingState
 from anyrerank._core.runtime import resolved
 from anyrerank._core.types import public
@@ -21,6 +22,10 @@ from anyrerank.state.notifications import Notifications
 from anyrerank.state.presence import Presence
 from anyrerank.state.routing import RedisRouting
 from anyrerank.state.server_check import check
+
+_RESTART = Script("anyrerank.state.scripts", "restart")
+_RESTORED = ("budget", "calls", "deployment")
+"""Kinds of keys that processes restore after a loss."""
 
 
 @public("anyrerank.state")
@@ -66,6 +71,8 @@ class RedisState:
         self.link = RedisLink(resolved(url, "url"), timeout=timeout)
         self.prefix = prefix
         self.notifications = Notifications(self.link, f"{prefix}:news")
+        restart = _RESTART.command([self.notifications.whole], [f"{_escaped(prefix)}:{kind}:*" for kind in _RESTORED])
+        self.link.first = [in_full(restart)]
         self.budgets = RedisBudgets(
             self.link, prefix, refuse_when_away=refuse_when_away, notifications=self.notifications
         )
@@ -124,6 +131,11 @@ class RedisState:
 
     async def __aexit__(self, *error: object) -> None:
         await self.aclose()
+
+
+def _escaped(prefix: str) -> str:
+    """A pattern that matches nothing but the prefix."""
+    return re.sub(r"([*?\[\]\\^-])", r"\\\1", prefix)
 
 
 def _state(url: str, arguments: dict[str, Any]) -> RedisState:

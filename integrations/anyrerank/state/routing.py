@@ -150,9 +150,6 @@ class RedisRouting(RoutingState):
         for each in self._counted.copy().values():
             each.give_back(loss)
 
-    def restarted(self) -> None:
-        """Nothing: a deployment that fails cools down again."""
-
     def received(self, message: dict[str, Any]) -> None:
         """Take over a cooldown, or its end."""
         match message:

@@ -12,11 +12,11 @@ from tests.support.redis_server import RedisServer
 from tests.support.spending import pay, spends
 from tests.support.waiting import eventually
 
-from anyrerank import Budget
+from anyrerank import Budget, BudgetExceededError
 from anyrerank._core.pricing.spending import reserved
 from anyrerank._core.runtime import arun
 from anyrerank.errors import StateUnavailableError
-from anyrerank.state import RedisState
+from anyrerank.state import RedisState, budgets
 
 
 @pytest.fixture
@@ -139,3 +139,28 @@ async def test_what_a_read_only_server_refuses_on_a_loop_counts_too(server: Redi
             await arun(reserved([(budget, None)], 0.1))
         state.link.call_slowly(("REPLICAOF", "NO", "ONE"))
         assert await asyncio.to_thread(eventually, lambda: balance(budget) == (0.2, 0.8))
+
+
+def test_what_was_left_is_also_known_from_a_refusal_and_from_the_ledger(
+    server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(budgets, "_MOST_REMEMBERED", 3)
+    with RedisState(server.url) as one, RedisState(server.url, refuse_when_away=False) as two:
+        refused, unknown, evicted = (Budget(1, "365d") for _ in range(3))
+        for name, budget in (("refused", refused), ("unknown", unknown), ("evicted", evicted)):
+            budget.share(two, name, lambda _, __: 0.9)
+        spent_by_another = Budget(1, "365d")
+        spent_by_another.share(one, "refused", lambda _, __: 0.0)
+        pay(spent_by_another, 0.99).settle(0.99)
+        pay(evicted, 0.01).settle(0.01)
+        for number in range(3):
+            pay(Budget(1, state=two, name=f"other {number}"), 0.1).settle(0.1)
+        with pytest.raises(BudgetExceededError):
+            pay(refused, 0.05)
+        server.kill()
+        for budget, dollars in ((refused, 0.05), (unknown, 0.2), (evicted, 0.2)):
+            with pytest.raises(BudgetExceededError):
+                pay(budget, dollars)
+        pay(unknown, 0.05).settle(0.05)
+        with pytest.raises(BudgetExceededError):
+            pay(unknown, 0.06)

@@ -7,6 +7,7 @@ import threading
 import time
 import weakref
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -49,6 +50,9 @@ class RedisLink:
         backlog: How many posted commands to keep while the server is away; with 0, those that it is too slow for are
             lost too.
 
+    Attributes:
+        first: Commands that a server runs before the first script that it does not know, as after a restart.
+
     Raises:
         ConfigurationError: The URL is wrong.
         MissingExtraError: The client library is not installed.
@@ -59,6 +63,7 @@ class RedisLink:
     ) -> None:
         self.url = checked_url(url)
         self.timeout = timeout
+        self.first: Sequence[Command] = ()
         self._connect_timeout = connect_timeout
         self._largest_backlog = backlog
         self._reset()
@@ -207,7 +212,12 @@ class RedisLink:
                 for closed in [each for each in self._loops if each.is_closed()]:
                     del self._loops[closed]
                 link = self._loops[loop] = LoopLink(
-                    self.url, self.timeout, max(self.timeout, self._connect_timeout), self._backlog, self._reach
+                    self.url,
+                    self.timeout,
+                    max(self.timeout, self._connect_timeout),
+                    self._backlog,
+                    self._reach,
+                    first=self.first,
                 )
         return link
 
@@ -241,6 +251,7 @@ class RedisLink:
         with self._client.pipeline(transaction=False) as pipeline:
             replies: list[Any] = execute(pipeline, commands)
             if unknown := unknown_scripts(replies):
-                for index, reply in zip(unknown, execute(pipeline, again(commands, unknown)), strict=True):
+                found = execute(pipeline, [*self.first, *again(commands, unknown)])
+                for index, reply in zip(unknown, found[len(self.first) :], strict=True):
                     replies[index] = reply
         return replies

@@ -63,14 +63,25 @@ class LoopLink:
         backlog: Gets the commands that no caller waits for, and that could not be sent; if it has no room for any, they
             may be lost.
         reach: What is known of the server.
+        first: Commands that a server runs before the first script that it does not know.
     """
 
-    def __init__(self, url: str, seconds: float, longest: float, backlog: deque[Command], reach: Reach) -> None:
+    def __init__(
+        self,
+        url: str,
+        seconds: float,
+        longest: float,
+        backlog: deque[Command],
+        reach: Reach,
+        *,
+        first: Sequence[Command] = (),
+    ) -> None:
         self._url = url
         self._seconds = seconds
         self._longest = longest
         self._backlog = backlog
         self._reach = reach
+        self._first = first
         self._client = async_client(url)
         self._waiting: deque[_Waiting] = deque()
         self._task: asyncio.Task[None] | None = None
@@ -214,8 +225,8 @@ class LoopLink:
         async with self._client.pipeline(transaction=False) as pipeline:
             replies: list[Any] = await execute(pipeline, commands)
             if unknown := unknown_scripts(replies):
-                found = await execute(pipeline, again(commands, unknown))
-                for index, reply in zip(unknown, found, strict=True):
+                found = await execute(pipeline, [*self._first, *again(commands, unknown)])
+                for index, reply in zip(unknown, found[len(self._first) :], strict=True):
                     replies[index] = reply
         return replies
 

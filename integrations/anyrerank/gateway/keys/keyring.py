@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -21,9 +21,9 @@ from anyrerank.gateway.keys.database import DatabaseError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.networks import Networks
-from anyrerank.gateway.keys.recovery import PaidFrom, Recovery, wait_for
+from anyrerank.gateway.keys.recovery import Recovery, wait_for
 from anyrerank.gateway.keys.sharing import Sharing
-from anyrerank.gateway.keys.spend_history import SpendHistory, spent_before
+from anyrerank.gateway.keys.spend_history import PaidFrom, SpendHistory, raise_budgets, spent_before
 from anyrerank.gateway.keys.store import Customer, Store
 from anyrerank.gateway.rerank import ANONYMOUS, MASTER, Caller, digest, key_of, wrong_key
 from anyrerank.ledger import By, Ledger
@@ -108,6 +108,8 @@ class Keyring:
             budgets: Those of the router, and what each is for.
         """
         self._router_budgets = budgets or {}
+        if self._recovery is not None:
+            self._recovery.begin()
         self._networks = Networks(networks or {})
         self._digest = None if master_key is None else digest(master_key)
         self._parallel = max_parallel_requests
@@ -206,10 +208,6 @@ class Keyring:
         if writing is not None:
             wait_for(writing)
         self._renewed = -math.inf  # who runs is lost too
-        self.restarted()
-
-    def restarted(self) -> None:
-        """Raise budgets of which Redis may have older data."""
         if self._recovery is not None:
             self._recovery.begin()
         self._changed.set()
@@ -260,7 +258,9 @@ class Keyring:
             accounts = {each.token: known.get(each.identity) or self._new(each, past) for each in keys}
             for account in accounts.values():
                 self._renew_budget(account, past)
+            before = self._shared.customers
             self._shared.customers = {each.user_id: (each, self._customers_budget(each, past)) for each in customers}
+            self._raise_budget_of_users(before.keys() - self._shared.customers.keys(), past)
             self._publish(accounts)
             self._seen = number
 
@@ -306,7 +306,7 @@ class Keyring:
                 past_of_key = spent_before(self.ledger, "tag", key.tag, self.sharing)
                 budget.share(self.sharing, f"key:{key.identity}", past_of_key)
                 if key.token in self._accounts:  # it had no budget, or another window
-                    budget.at_least(past.of("tag", key.tag, budget.started))
+                    raise_budgets([(budget, "tag", key.tag)], past)
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of("tag", key.tag, budget.started))
             account.budget = budget
@@ -323,11 +323,17 @@ class Keyring:
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
             budget.share(self.sharing, name, spent_before(self.ledger, "user", customer.user_id, self.sharing))
-            if customer.user_id in self._shared.customers:
-                budget.at_least(past.of("user", customer.user_id, budget.started))
+            raise_budgets([(budget, "user", customer.user_id)], past)  # it may have had none, or another window
         else:
             budget.add(past.of("user", customer.user_id, budget.started))
         return budget
+
+    def _raise_budget_of_users(self, users: Iterable[str], past: SpendHistory) -> None:
+        """Let the budget that each end user has count what users have spent who had one of their own."""
+        budget = self._router_budgets.get(("user", None))
+        if budget is not None and self.sharing is not None:
+            for user in users:
+                budget.at_least(past.of("user", user, budget.started), user)
 
     def _everything(self, caller: Caller) -> Account:
         """The account of a caller that has no limits."""

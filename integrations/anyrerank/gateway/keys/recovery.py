@@ -5,31 +5,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TypeAlias
 
-from anyrerank._core.pricing import Budget
 from anyrerank.errors import RerankError
 from anyrerank.gateway.keys.sharing import Sharing
-from anyrerank.gateway.keys.spend_history import SpendHistory
-from anyrerank.ledger import By, Ledger
+from anyrerank.gateway.keys.spend_history import PaidFrom, SpendHistory, raise_budgets
+from anyrerank.ledger import Ledger
 
 _FLUSH_SECONDS = 3.0
 """How long others wait at most until the calls of this replica are in the database."""
-_SETTLED_SECONDS = 1.0
-"""Until what calls have cost is surely counted in Redis too: what the ledger knows must not be counted twice."""
-
-PaidFrom: TypeAlias = tuple[Budget, By | None, str | None]
-"""A budget, and what the ledger groups its calls by: a tag, an end user, a deployment or nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Spent:
-    """What a budget has spent at least."""
-
-    budget: Budget
-    spender: str | None
-    dollars: float
+_RAISED_AFTER = (1.0, 3.0, 6.0)
+"""Seconds: first when Redis has surely counted what calls have cost, which must not count twice, and later when the
+latest calls of all replicas are in the database."""
 
 
 class Recovery:
@@ -48,14 +34,13 @@ class Recovery:
         self._ledger = ledger
         self._sharing = sharing
         self._clock = clock
-        self._is_needed = False
-        self._writing: threading.Thread | None = None
-        self._known: Sequence[_Spent] = ()
-        self._known_at = 0.0
+        self._is_owing = False
+        self._due: Sequence[float] = ()
 
     def begin(self) -> None:
-        """Let `step` raise the budgets."""
-        self._is_needed = True
+        """Let `step` raise the budgets a few times."""
+        now = self._clock()
+        self._due = [now + seconds for seconds in _RAISED_AFTER]
 
     def write_calls(self) -> threading.Thread:
         """Start to write what calls have cost, before which no budget begins anew; returns the thread that does it.
@@ -64,9 +49,10 @@ class Recovery:
             RedisUnavailableError: Redis does not answer.
         """
         self._sharing.owe()
-        self._writing = threading.Thread(target=self._write, daemon=True)
-        self._writing.start()
-        return self._writing
+        self._is_owing = True
+        writing = threading.Thread(target=self._write, daemon=True)
+        writing.start()
+        return writing
 
     def step(self, budgets: Iterable[PaidFrom]) -> None:
         """Do what is due; to be called every half second.
@@ -74,32 +60,28 @@ class Recovery:
         Raises:
             LedgerError: The database cannot be read.
         """
-        if self._known and self._clock() - self._known_at >= _SETTLED_SECONDS:
-            for each in self._known:
-                each.budget.at_least(each.dollars, each.spender)
-            self._known = ()
-        if self._is_needed:
+        if self._is_owing:
+            self._pay()
+        if self._due and self._clock() >= self._due[0]:
+            due = self._due
+            raise_budgets(budgets, SpendHistory(self._ledger))
+            self._due = [each for each in self._due if each not in due[:1]]
+
+    def _pay(self) -> None:
+        self._is_owing = False  # first: there may be another loss meanwhile
+        try:
             self._ledger.flush()
+        except RerankError:
+            self._is_owing = True
+            raise
+        if not self._is_owing:
             self._sharing.owe_nothing()
-            known = list(_spent(budgets, SpendHistory(self._ledger)))
-            self._known, self._known_at, self._is_needed = known, self._clock(), False
 
     def _write(self) -> None:
         with suppress(RerankError):  # then `step` does it as soon as the database answers
-            self._ledger.flush()
-            if threading.current_thread() is self._writing:  # or there was another loss meanwhile
-                self._sharing.owe_nothing()
+            self._pay()
 
 
 def wait_for(writing: threading.Thread) -> None:
     """Wait for the thread of `write_calls`, but not for longer than others wait."""
     writing.join(_FLUSH_SECONDS)
-
-
-def _spent(budgets: Iterable[PaidFrom], past: SpendHistory) -> Iterable[_Spent]:
-    for budget, by, name in budgets:
-        if by == "user" and name is None:
-            for user, dollars in past.each(by, budget.started).items():
-                yield _Spent(budget, user, dollars)
-        elif dollars := past.of(by, name, budget.started):
-            yield _Spent(budget, None, dollars)

@@ -124,7 +124,7 @@ class RedisSharing:
         """Raise if the database does not know all calls of running replicas, and will not do so in a moment. It blocks.
 
         Raises:
-            StateUnavailableError: It does not, or the server does not answer.
+            StateUnavailableError: It does not.
         """
         tries = _TRIES if time.monotonic() > self._waited_at + _PAUSE * _TRIES else 1
         try:
@@ -132,8 +132,8 @@ class RedisSharing:
                 if not (self._owes or self._owing.others()):
                     return
                 self._waiting.wait(_PAUSE)
-        except RedisUnavailableError as error:
-            raise StateUnavailableError(str(error)) from None
+        except RedisUnavailableError:  # this replica decides alone
+            return
         self._waited_at = time.monotonic()
         raise StateUnavailableError("a gateway has not yet written to the database what its calls have cost")
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime, timezone
+from typing import TypeAlias
 
 from anyrerank._core.client import Router
 from anyrerank._core.pricing import Budget
@@ -52,6 +53,25 @@ class SpendHistory:
         return self._found[by, started]
 
 
+PaidFrom: TypeAlias = tuple[Budget, By | None, str | None]
+"""A budget, and what the ledger groups its calls by, as for `SpendHistory.of`."""
+
+
+def raise_budgets(budgets: Iterable[PaidFrom], past: SpendHistory) -> None:
+    """Let shared budgets have spent at least what the ledger knows of their current window.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    for budget, by, name in budgets:
+        if by == "user" and name is None:
+            for user, dollars in past.each(by, budget.started).items():
+                if user is not None:
+                    budget.at_least(dollars, user)
+        elif dollars := past.of(by, name, budget.started):
+            budget.at_least(dollars)
+
+
 def _since(started: float) -> datetime | None:
     return datetime.fromtimestamp(started, timezone.utc) if started else None
 
@@ -77,6 +97,8 @@ def restore(
         if sharing is not None:
             by, name = place
             budget.share(sharing, f"{by or 'router'}:{name or 'each'}", spent_before(ledger, by, name, sharing))
+            if past is not None and not (place in known and known[place].window == budget.window):
+                raise_budgets([(budget, by, name)], past)  # calls were made while it did not count
             continue
         goes_on = place in known and budget.succeed(known[place])
         if past is not None and not goes_on:
