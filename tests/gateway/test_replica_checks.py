@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TypeAlias
 
@@ -21,6 +21,7 @@ from anyrerank.gateway.keys import KeyCollector, opened, parts_of
 from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.redis_sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
+from anyrerank.gateway.settings import settings_of as settings_from
 from anyrerank.state import Presence, RedisState
 from anyrerank.testing import StubServer
 
@@ -95,6 +96,38 @@ def test_gateway_that_would_not_know_the_keys_of_its_replicas_does_not_start(
         RedisSharing(state, first)
         with pytest.raises(ConfigurationError, match="have another database: use the same database_url"):
             opened(GatewaySettings(), state)  # with the default database
+
+
+def test_gateways_that_share_a_database_must_count_together(
+    redis_url: str, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def starts(replicas: int = 1, *, redis: RedisState | None = None, is_rolling_change: bool = False) -> None:
+        url = None if redis is None else redis_url
+        settings = settings_from({"database_url": database_url, "redis_url": url, "replicas": replicas}, "test")
+        keyring = opened(settings, redis, is_rolling_change=is_rolling_change)
+        assert keyring is not None
+        running.callback(keyring.close)
+
+    with RedisState(redis_url, timeout=5.0) as state:
+        with ExitStack() as running:
+            starts(redis=state)
+            starts(redis=state)
+            assert caplog.text == ""
+            for replicas, way in ((1, "without other gateways"), (2, "as 2 replicas without Redis")):
+                with pytest.raises(ConfigurationError, match=f"through Redis, and this one {way}, .* --rolling-change"):
+                    starts(replicas)
+            starts(is_rolling_change=True)
+            assert "through Redis, and this one without other gateways" in caplog.text
+        with ExitStack() as running:
+            caplog.clear()
+            starts(2)
+            starts(2)
+            assert caplog.text == ""
+        with ExitStack() as running:
+            starts()
+            assert caplog.text == ""
+            starts()
+            assert "another gateway uses this database" in caplog.text
 
 
 def test_what_is_left_of_a_budget_is_shown_once_it_is_known(tmp_path: Path, redis_url: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import chain
 from pathlib import Path
+from uuid import uuid4
 
 import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
@@ -20,6 +21,8 @@ _LOCK_SECONDS = 5.0
 _LOCKS = {"sqlite": "BEGIN IMMEDIATE", "postgresql": "SELECT pg_advisory_xact_lock(7218340911)"}
 """What lets other processes wait until the transaction ends; the number is that of this lock alone."""
 
+PROGRAM = "anyrerank gateway "
+"""The beginning of the names of connections."""
 SERVER_TIME = sa.extract("epoch", sa.func.clock_timestamp())
 """Seconds since 1970 by the clock of PostgreSQL."""
 
@@ -33,14 +36,19 @@ class Database:
 
     Args:
         url: `sqlite:///path` or a URL of SQLAlchemy; a plain `postgresql://` is served by psycopg.
+        way: What the names of connections to PostgreSQL say about this process; `None` for no names.
+
+    Attributes:
+        program: The name of the connections.
 
     Raises:
         ConfigurationError: The URL is wrong, or its driver is not installed.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, way: str | None = None) -> None:
         self.url = _parsed(url)
-        self._engine = _engine(self.url)
+        self.program = "" if way is None else f"{PROGRAM}{uuid4().hex[:8]} {way}"
+        self._engine = _engine(self.url, self.program)
 
     def __str__(self) -> str:
         return self.url.set(query={}).render_as_string(hide_password=True)  # an option may be a password
@@ -164,10 +172,10 @@ def _parsed(url: str) -> sa.URL:
     return parsed
 
 
-def _engine(url: sa.URL) -> sa.Engine:
+def _engine(url: sa.URL, program: str) -> sa.Engine:
     try:
         if url.get_backend_name() != "sqlite":
-            return server_engine(url)
+            return server_engine(url.update_query_dict({"application_name": program}) if program else url)
         return sa.create_engine(url, hide_parameters=True, poolclass=NullPool, connect_args={"timeout": _LOCK_SECONDS})
     except (NoSuchModuleError, ArgumentError):
         raise ConfigurationError(

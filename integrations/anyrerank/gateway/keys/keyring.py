@@ -32,6 +32,7 @@ _log = logging.getLogger("anyrerank.gateway")
 
 _INTERVAL = 0.5
 _CHANGED = {"changed": "keys"}
+_WRITTEN = {"written": "calls"}
 _SILENT_SECONDS = 5.0
 """A database that has not answered for so long is failing: a statement may hang for longer than that."""
 _RENEWAL_SECONDS = 10.0
@@ -73,7 +74,7 @@ class Keyring:
         self.store = store
         self.ledger = ledger
         self.sharing = sharing
-        self._recovery = None if sharing is None else Recovery(ledger, sharing, monotonic)
+        self._recovery = None if sharing is None else Recovery(ledger, sharing, monotonic, _WRITTEN)
         self.configure(master_key=master_key, networks=networks, max_parallel_requests=max_parallel_requests)
         self._clock = clock
         self._behind = 0.0
@@ -196,9 +197,11 @@ class Keyring:
         self._changed.set()
 
     def received(self, message: Mapping[str, Any]) -> None:
-        """Another replica has changed keys."""
+        """Another replica has changed keys, or written calls that Redis may not know."""
         if message == _CHANGED:
             self._changed.set()
+        elif message == _WRITTEN and self._recovery is not None:
+            self._recovery.begin()  # this process alone knows its own latest calls
 
     def lost(self, loss: str) -> None:
         """Give back what calls have used and cost, to Redis and to the database that it asks."""

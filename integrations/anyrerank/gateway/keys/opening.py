@@ -10,6 +10,7 @@ from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.sharing import sharing_of
+from anyrerank.gateway.keys.sharing_check import check_others, way_of_sharing
 from anyrerank.gateway.keys.store import Store
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import Ledger
@@ -53,8 +54,9 @@ def opened(
 
 def _opened(settings: GatewaySettings, url: str, state: RedisState | None, *, is_rolling_change: bool) -> Keyring:
     with ExitStack() as opening:
-        database = opening.enter_context(closing(Database(checked_url(url))))
+        database = opening.enter_context(closing(Database(checked_url(url), way_of_sharing(settings))))
         database.prepare()
+        check_others(database, way_of_sharing(settings), is_rolling_change=is_rolling_change)
         ledger = opening.enter_context(Ledger(database.url.render_as_string(hide_password=False)))
         master = settings.master_key
         keyring = Keyring(

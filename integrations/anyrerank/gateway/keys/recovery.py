@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
+from typing import Any
 
 from anyrerank.errors import RerankError
 from anyrerank.gateway.keys.sharing import Sharing
@@ -28,12 +29,14 @@ class Recovery:
         ledger: Knows what calls have cost.
         sharing: Where replicas count together.
         clock: Seconds that only go up.
+        written: What to tell the others once the calls of this replica are in the database.
     """
 
-    def __init__(self, ledger: Ledger, sharing: Sharing, clock: Callable[[], float]) -> None:
+    def __init__(self, ledger: Ledger, sharing: Sharing, clock: Callable[[], float], written: dict[str, Any]) -> None:
         self._ledger = ledger
         self._sharing = sharing
         self._clock = clock
+        self._written = written
         self._is_owing = False
         self._due: Sequence[float] = ()
 
@@ -76,6 +79,7 @@ class Recovery:
             raise
         if not self._is_owing:
             self._sharing.owe_nothing()
+            self._sharing.tell(self._written)
 
     def _write(self) -> None:
         with suppress(RerankError):  # then `step` does it as soon as the database answers

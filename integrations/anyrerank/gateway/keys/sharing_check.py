@@ -1,0 +1,65 @@
+"""Checking that gateways which use a PostgreSQL database share their state in the same way."""
+
+from __future__ import annotations
+
+import logging
+
+import sqlalchemy as sa
+
+from anyrerank.errors import ConfigurationError
+from anyrerank.gateway.keys.database import PROGRAM, Database
+from anyrerank.gateway.settings import GatewaySettings
+
+_log = logging.getLogger("anyrerank.gateway")
+
+_ALONE = "without other gateways"
+
+
+def way_of_sharing(settings: GatewaySettings) -> str:
+    """How a gateway shares budgets and limits with others; every connection to the database says so."""
+    if settings.redis_url is not None:
+        return "through Redis"
+    return _ALONE if settings.replicas == 1 else f"as {settings.replicas} replicas without Redis"
+
+
+def check_others(database: Database, way: str, *, is_rolling_change: bool) -> None:
+    """Raise if gateways that run with this database share in another way, and warn if none of them shares.
+
+    Args:
+        database: That of the keys.
+        way: That of this gateway.
+        is_rolling_change: Whether the others may have another way: then this only warns.
+
+    Raises:
+        ConfigurationError: They have.
+        DatabaseError: The database cannot be read.
+    """
+    if database.url.get_backend_name() != "postgresql":
+        return
+    others = _ways_of_others(database)
+    if different := sorted(others - {way}):
+        message = (
+            f"database_url: gateways that use this database count budgets and limits {' and '.join(different)}, and "
+            f"this one {way}, so that more could be spent: give all of them the same redis_url and replicas"
+        )
+        if not is_rolling_change:
+            raise ConfigurationError(
+                f"{message}. To change one after the other, start each with --rolling-change (or "
+                "ANYRERANK_ROLLING_CHANGE=1)"
+            )
+        _log.warning("%s", message)
+    elif way == _ALONE and others:
+        _log.warning(
+            "database_url: another gateway uses this database, and each of them allows all of every limit and budget: "
+            "set redis_url or replicas, unless this one replaces it"
+        )
+
+
+def _ways_of_others(database: Database) -> set[str]:
+    """The ways of other processes, by the names that their connections have."""
+    activity = sa.table("pg_stat_activity", sa.column("application_name"), sa.column("datname"))
+    name = activity.c.application_name
+    chosen = sa.select(name).where(activity.c.datname == sa.func.current_database(), name.startswith(PROGRAM))
+    with database.begin() as connection:
+        names = {str(each) for each in connection.scalars(chosen)} - {database.program}
+    return {each.removeprefix(PROGRAM).partition(" ")[2] for each in names}
