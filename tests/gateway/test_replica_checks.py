@@ -62,6 +62,16 @@ def test_server_that_cannot_hold_budgets_is_refused(
         shared_state(settings_of(server))
 
 
+@pytest.mark.parametrize("setting", ["yes", "no"])
+def test_server_that_forgets_when_it_restarts_is_warned_of(
+    new_redis: Callable[..., RedisServer], caplog: pytest.LogCaptureFixture, setting: str
+) -> None:
+    server = new_redis()
+    server.start(appendonly=setting)
+    shared_state(settings_of(server))
+    assert ("set appendonly yes" in caplog.text) == (setting == "no")
+
+
 def test_server_that_is_full_is_refused(new_redis: Callable[..., RedisServer]) -> None:
     server = new_redis()
     server.start()

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from anyrerank._core.redis import RedisLink, RedisUnavailableError
 from anyrerank.errors import ConfigurationError, StateUnavailableError
+
+_log = logging.getLogger("anyrerank")
 
 _OLDEST = (7, 0)
 _KEEPS_ALL = "noeviction"
 
 
 def check(link: RedisLink, probe: str) -> None:
-    """Raise if a server cannot hold what processes share. It may block for a few seconds.
+    """Raise if a server cannot hold what processes share, and warn if it loses it. It may block for a few seconds.
 
     Args:
         link: To the server.
@@ -40,6 +43,8 @@ def check(link: RedisLink, probe: str) -> None:
         )
     if _version(facts.get("redis_version", "7.0")) < _OLDEST:
         raise ConfigurationError(f"{where} has version {facts['redis_version']}: 7.0 or later is needed")
+    if facts.get("aof_enabled") == "0":
+        _log.warning("%s has appendonly no: what only it knows is lost if it restarts; set appendonly yes", where)
     try:
         link.call_slowly(("SET", probe, "", "PX", 1))
     except RedisUnavailableError as error:
