@@ -5,7 +5,7 @@
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local whole = redis.call('GET', KEYS[1])
 if not run or not whole or string.sub(whole, 1, #run) == run then return 0 end
-redis.call('DEL', KEYS[1])
+redis.call('DEL', KEYS[1], KEYS[1] .. ':given')
 for _, pattern in ipairs(ARGV) do
   local cursor = '0'
   repeat

@@ -1,0 +1,70 @@
+"""A Redis server that was restarted with older data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from redis import Redis
+from tests.support.redis_server import RedisServer
+from tests.support.spending import pay
+from tests.support.waiting import eventually
+
+from anyrerank import Budget
+from anyrerank._core.redis import RedisUnavailableError
+from anyrerank._core.runtime import run
+from anyrerank.state import RedisCalls, RedisState
+
+
+class _Process:
+    """One that counts calls, and gives them back."""
+
+    def __init__(self, url: str) -> None:
+        self.state = RedisState(url, prefix="a*", timeout=5.0)
+        self.calls: RedisCalls = self.state.calls("key")
+        self.state.notifications.add(self)
+        self.state.notifications.start()
+
+    def connected(self) -> None:
+        pass
+
+    def received(self, message: dict[str, Any]) -> None:
+        pass
+
+    def lost(self, loss: str) -> None:
+        self.calls.give_back(loss)
+
+    def count(self, requests: int) -> int:
+        """The requests of the last minute, with these."""
+        return run(self.calls.count(None, None, requests, 0)).requests
+
+    def is_connected(self) -> bool:
+        try:
+            return bool(self.state.link.call(("PING",)))
+        except RedisUnavailableError:
+            return False
+
+    def budget(self, name: str, past: float | None) -> Budget:
+        budget = Budget(1)
+        budget.share(self.state, name, None if past is None else lambda _, __: past)
+        return budget
+
+
+def test_processes_restore_what_they_know_and_nothing_else_is_forgotten(new_redis: Callable[..., RedisServer]) -> None:
+    server = new_redis()
+    server.start()
+    one, two = _Process(server.url), _Process(server.url)
+    with one.state, two.state, Redis.from_url(server.url) as client:
+        assert [one.count(3), two.count(1)] == [3, 4]
+        for budget in (one.budget("of this state alone", None), one.budget("of a ledger", 0.25)):
+            pay(budget, 0.1).settle(0.1)
+        client.set("ab:calls:of-another-gateway", "1")
+        client.save()
+        assert [one.count(4), two.count(2)] == [8, 10]
+        server.kill()
+        server.start()
+        assert eventually(two.is_connected)
+        assert two.count(0) == 10
+        found = two.budget("of this state alone", None), two.budget("of a ledger", 0.5)
+        assert [each.spent() for each in found] == [0.1, 0.5]
+        assert client.get("ab:calls:of-another-gateway") == b"1"
