@@ -201,7 +201,7 @@ class Keyring:
         if message == _CHANGED:
             self._changed.set()
         elif message == _WRITTEN and self._recovery is not None:
-            self._recovery.begin()  # this process alone knows its own latest calls
+            self._recovery.once()  # this process alone knows its own latest calls
 
     def lost(self, loss: str) -> None:
         """Give back what calls have used and cost, to Redis and to the database that it asks."""

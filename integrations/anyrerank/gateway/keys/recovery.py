@@ -45,6 +45,11 @@ class Recovery:
         now = self._clock()
         self._due = [now + seconds for seconds in _RAISED_AFTER]
 
+    def once(self) -> None:
+        """Let `step` raise the budgets at least once."""
+        if not self._due:
+            self._due = [self._clock()]
+
     def write_calls(self) -> threading.Thread:
         """Start to write what calls have cost, before which no budget begins anew; returns the thread that does it.
 
