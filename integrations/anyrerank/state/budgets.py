@@ -148,9 +148,14 @@ class RedisBudgets(BudgetState):
         made = "" if hold.made is None else f"{hold.made:.6f}"
         self._link.post(_SETTLE.command(self._keys(hold.accounts), [*args, made, int(hold.is_confirmed), 0]))
 
-    def at_least(self, account: SharedAccount, dollars: float) -> None:
-        """Let an account have spent at least that in its current window; it never raises."""
-        self._link.post(_RAISE.command(self._keys([account])[:1], [_seconds(account), _nano(dollars), 0]))
+    def at_least(self, spent: Sequence[tuple[SharedAccount, float]]) -> None:
+        """Let accounts have spent at least that in their current windows; it never raises."""
+        self._link.offer(
+            [
+                _RAISE.command(self._keys([account])[:1], [_seconds(account), _nano(dollars), 0])
+                for account, dollars in spent
+            ]
+        )
 
     def connected(self) -> None:
         """Nothing: every reservation asks the server."""

@@ -124,11 +124,6 @@ class Budget:
         """
         self._shared = _Shared(state, name, past)
 
-    def at_least(self, dollars: float, spender: str | None = None) -> None:
-        """Let `spender` have spent at least that in the current window, if a state counts less."""
-        if self._shared is not None:
-            self._shared.state.budgets.at_least(self.account(spender), dollars)
-
     @property
     def shared_in(self) -> BudgetState | None:
         """The state in which it counts; `None` for this process."""

@@ -107,10 +107,10 @@ class BudgetState(ABC):
         """Replace what was reserved by what was spent. On an event loop it does not wait; it never raises."""
 
     @abstractmethod
-    def at_least(self, account: SharedAccount, dollars: float) -> None:
-        """Raise what an account has spent in its current window to at least that; it may block.
+    def at_least(self, spent: Sequence[tuple[SharedAccount, float]]) -> None:
+        """Raise what accounts have spent in their current windows to at least these US dollars; it may block.
 
-        An account that the state does not know stays unknown.
+        Accounts that the state does not know stay unknown.
         """
 
     @abstractmethod

@@ -147,6 +147,21 @@ class RedisLink:
         else:
             self._on(loop).post(command)
 
+    def offer(self, commands: Sequence[Command]) -> None:
+        """Send many commands whose replies do not matter, and which are dropped if the server does not answer.
+
+        On an event loop it does not wait, and they are posted.
+        """
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            with suppress(RedisUnavailableError):
+                for start in range(0, len(commands), LARGEST_PIPELINE):
+                    self._after_backlog(list(commands[start : start + LARGEST_PIPELINE]))
+        else:
+            for command in commands:
+                self._on(loop).post(command)
+
     async def apost(self, command: Command) -> None:
         """`post`, on the running event loop, whose end waits for the command to be sent."""
         link = self._on(asyncio.get_running_loop())

@@ -101,17 +101,18 @@ class DatabaseBudgets(BudgetState):
         """Replace what was reserved by what was spent. It does not wait, and never raises."""
         self._settlements.put(_Settlement(hold, cost))
 
-    def at_least(self, account: SharedAccount, dollars: float) -> None:
-        """Let an account have spent at least that in its current window.
+    def at_least(self, spent: Sequence[tuple[SharedAccount, float]]) -> None:
+        """Let accounts have spent at least that in their current windows.
 
         Raises:
             DatabaseError: The database does not answer.
         """
-        amount = billionths(dollars)
         with self._database.begin() as connection:
             now = float(connection.scalar(sa.select(SERVER_TIME)) or 0.0)
-            which = (budgets.c.name == account.name, budgets.c.window_number == _window(account, now))
-            connection.execute(sa.update(budgets).where(*which, budgets.c.spent < amount).values(spent=amount))
+            for account, dollars in sorted(spent, key=lambda each: each[0].name):  # always locked in the same order
+                amount = billionths(dollars)
+                which = (budgets.c.name == account.name, budgets.c.window_number == _window(account, now))
+                connection.execute(sa.update(budgets).where(*which, budgets.c.spent < amount).values(spent=amount))
 
     def found(self, account: SharedAccount) -> Flow[Balance]:
         """What an account has spent and reserved.

@@ -334,9 +334,9 @@ class Keyring:
     def _raise_budget_of_users(self, users: Iterable[str], past: SpendHistory) -> None:
         """Let the budget that each end user has count what users have spent who had one of their own."""
         budget = self._router_budgets.get(("user", None))
-        if budget is not None and self.sharing is not None:
-            for user in users:
-                budget.at_least(past.of("user", user, budget.started), user)
+        state = None if budget is None else budget.shared_in
+        if budget is not None and state is not None:
+            state.at_least([(budget.account(user), past.of("user", user, budget.started)) for user in users])
 
     def _everything(self, caller: Caller) -> Account:
         """The account of a caller that has no limits."""

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from typing import TypeAlias
 
 from anyrerank._core.client import Router
-from anyrerank._core.pricing import Budget
+from anyrerank._core.pricing import Budget, BudgetState, SharedAccount
 from anyrerank.gateway.keys.configuration_parts import all_budgets
 from anyrerank.gateway.keys.sharing import Sharing
 from anyrerank.ledger import By, Ledger
@@ -63,13 +63,22 @@ def raise_budgets(budgets: Iterable[PaidFrom], past: SpendHistory) -> None:
     Raises:
         LedgerError: The ledger cannot be read.
     """
+    spent: list[tuple[BudgetState, SharedAccount, float]] = []
     for budget, by, name in budgets:
-        if by == "user" and name is None:
-            for user, dollars in past.each(by, budget.started).items():
-                if user is not None:
-                    budget.at_least(dollars, user)
-        elif dollars := past.of(by, name, budget.started):
-            budget.at_least(dollars)
+        if (state := budget.shared_in) is not None:
+            spent += [(state, budget.account(user), dollars) for user, dollars in _known(budget, by, name, past)]
+    for state in {id(each): each for each, _, _ in spent}.values():
+        state.at_least([(account, dollars) for other, account, dollars in spent if other is state])
+
+
+def _known(budget: Budget, by: By | None, name: str | None, past: SpendHistory) -> Iterable[tuple[str | None, float]]:
+    """Each spender of a budget, `None` for everyone, and what it has spent, without those who have spent nothing."""
+    if by == "user" and name is None:
+        return [
+            (user, dollars) for user, dollars in past.each(by, budget.started).items() if user is not None and dollars
+        ]
+    dollars = past.of(by, name, budget.started)
+    return [(None, dollars)] if dollars else []
 
 
 def _since(started: float) -> datetime | None:
