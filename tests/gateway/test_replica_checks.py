@@ -98,14 +98,15 @@ def test_server_that_is_down_or_refuses_the_password_is_named_without_it(new_red
     assert "horse" not in repr(state)
 
 
+@pytest.mark.parametrize("allowed", [False, True])
 def test_gateway_that_would_not_know_the_keys_of_its_replicas_does_not_start(
-    tmp_path: Path, redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, redis_url: str, database_url: str, monkeypatch: pytest.MonkeyPatch, *, allowed: bool
 ) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     with RedisState(redis_url) as state, closing(Database(database_url)) as first:
         RedisSharing(state, first)
         with pytest.raises(ConfigurationError, match="have another database: use the same database_url"):
-            opened(GatewaySettings(), state)  # with the default database
+            opened(GatewaySettings(allow_requests_on_db_unavailable=allowed), state)  # with the default database
 
 
 def test_gateways_that_share_a_database_must_count_together(

@@ -10,7 +10,7 @@ from anyrerank.gateway.keys.database import Database, DatabaseError
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.location import checked_url, default_url
 from anyrerank.gateway.keys.sharing import sharing_of
-from anyrerank.gateway.keys.sharing_check import check_others, way_of_sharing
+from anyrerank.gateway.keys.sharing_check import DisagreementError, check_others, way_of_sharing
 from anyrerank.gateway.keys.store import Store
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import Ledger
@@ -40,6 +40,8 @@ def opened(
     try:
         url = settings.database_url.get_secret_value() if settings.database_url else default_url()
         return _opened(settings, url, state, is_rolling_change=is_rolling_change)
+    except DisagreementError:
+        raise
     except (DatabaseError, RerankError) as error:
         needed = asked or settings.trusted_networks or state is not None or settings.replicas > 1
         if needed and not settings.allow_requests_on_db_unavailable:

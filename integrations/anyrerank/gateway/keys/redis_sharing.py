@@ -13,11 +13,12 @@ from typing import Any
 
 from anyrerank._core.pricing import BudgetState
 from anyrerank._core.redis import RedisUnavailableError
-from anyrerank.errors import ConfigurationError, StateUnavailableError
+from anyrerank.errors import StateUnavailableError
 from anyrerank.gateway.keys.configuration_parts import differences
 from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.limits import Limits
 from anyrerank.gateway.keys.shared_limits import SharedLimits
+from anyrerank.gateway.keys.sharing_check import DisagreementError
 from anyrerank.state import Listener, RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
@@ -37,7 +38,7 @@ class RedisSharing:
         is_rolling_change: Whether the others may have another configuration when this one starts.
 
     Raises:
-        ConfigurationError: Other replicas have another database.
+        DisagreementError: Other replicas have another database.
     """
 
     def __init__(self, state: RedisState, database: Database, *, is_rolling_change: bool = False) -> None:
@@ -55,7 +56,7 @@ class RedisSharing:
         self._waited_at = -math.inf
         if any(each["database"] != self._database for each in self._announce()):
             self.close()
-            raise ConfigurationError(
+            raise DisagreementError(
                 f"redis_url: {self._others()} have another database: use the same database_url, or set another "
                 "redis_prefix"
             )
@@ -82,7 +83,7 @@ class RedisSharing:
         """Say what is configured. After the start, `renew` compares it with what others have.
 
         Raises:
-            ConfigurationError: Others have something else, and this process starts without being allowed to do so.
+            DisagreementError: Others have something else, and this process starts without being allowed to do so.
         """
         is_start, self._parts = not self._parts, parts
         others = self._announce()
@@ -91,7 +92,7 @@ class RedisSharing:
         if names := self._differences(others):
             if not self._is_rolling_change:
                 self.close()
-                raise ConfigurationError(
+                raise DisagreementError(
                     f"redis_url: {self._others()} have another configuration than this one: {', '.join(names)}. Give "
                     "all of them the same one. To change one after the other, start each with --rolling-change (or "
                     "ANYRERANK_ROLLING_CHANGE=1)"

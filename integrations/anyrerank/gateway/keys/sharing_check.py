@@ -15,6 +15,10 @@ _log = logging.getLogger("anyrerank.gateway")
 _ALONE = "without other gateways"
 
 
+class DisagreementError(ConfigurationError):
+    """Gateways that run count in another way than this one would: it must not start, whatever it may do without."""
+
+
 def way_of_sharing(settings: GatewaySettings) -> str:
     """How a gateway shares budgets and limits with others; every connection to the database says so."""
     if settings.redis_url is not None:
@@ -31,7 +35,7 @@ def check_others(database: Database, way: str, *, is_rolling_change: bool) -> No
         is_rolling_change: Whether the others may have another way: then this only warns.
 
     Raises:
-        ConfigurationError: They have.
+        DisagreementError: They have.
         DatabaseError: The database cannot be read.
     """
     if database.url.get_backend_name() != "postgresql":
@@ -43,7 +47,7 @@ def check_others(database: Database, way: str, *, is_rolling_change: bool) -> No
             f"this one {way}, so that more could be spent: give all of them the same redis_url and replicas"
         )
         if not is_rolling_change:
-            raise ConfigurationError(
+            raise DisagreementError(
                 f"{message}. To change one after the other, start each with --rolling-change (or "
                 "ANYRERANK_ROLLING_CHANGE=1)"
             )
