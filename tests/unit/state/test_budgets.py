@@ -241,6 +241,17 @@ def test_settlement_whose_reply_was_lost_counts_once(link: TimedLink, *, is_held
         assert found(budgets, one) == (0.4, 0)
 
 
+def test_settlement_that_arrives_after_its_repetition_counts_once(link: TimedLink) -> None:
+    budgets, one = budgets_of(link), account()
+    made = hold(budgets, 0.7, one)
+    sent: list[Any] = []
+    post, link.post = link.post, sent.append  # type: ignore[method-assign, assignment]
+    budgets.settle(made, 0.4)
+    for command in (repeated(sent[0]), sent[0], repeated(sent[0])):
+        post(command)
+        assert found(budgets, one) == (0.4, 0)
+
+
 def test_settlement_that_never_arrived_counts_when_it_is_repeated(link: TimedLink) -> None:
     budgets, one = budgets_of(link), account()
     post, link.post = link.post, lambda command: post(repeated(command))  # type: ignore[method-assign]

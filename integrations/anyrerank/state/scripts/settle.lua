@@ -15,9 +15,14 @@ for index = 1, #KEYS / 2 do
   -- A budget that the server has lost begins with what the ledger knows: until it does, the reservation stays.
   local held = found[1] and redis.call('ZREM', holds, ARGV[1] .. ':' .. text(amount)) == 1
   local is_known = made and found[4] and made < tonumber(found[4])  -- the ledger knew the cost when the budget began
-  local due = held or not (repeated or is_known)
+  local trace = ARGV[1] .. ':0'
+  local due = held or not (repeated or is_known or redis.call('ZSCORE', holds, trace))
+  if found[1] and repeated and confirmed and amount > 0 then  -- the first one may still arrive, on an old connection
+    redis.call('ZADD', holds, 'NX', now + 900, trace)
+    redis.call('EXPIRE', holds, 86400)
+  end
   if not confirmed and found[1] then  -- the absence of a reservation does not say that this ran before: leave a trace
-    due = redis.call('ZADD', holds, 'NX', now + 900, ARGV[1] .. ':0') == 1
+    due = redis.call('ZADD', holds, 'NX', now + 900, trace) == 1
     redis.call('EXPIRE', holds, 86400)
   end
   if found[1] and due then
