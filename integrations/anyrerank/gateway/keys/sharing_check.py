@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from datetime import timedelta
 
 import sqlalchemy as sa
 
@@ -13,6 +14,7 @@ from anyrerank.gateway.settings import GatewaySettings
 _log = logging.getLogger("anyrerank.gateway")
 
 _ALONE = "without other gateways"
+_RECENT_SECONDS = 45
 
 
 class DisagreementError(ConfigurationError):
@@ -61,9 +63,12 @@ def check_others(database: Database, way: str, *, is_rolling_change: bool) -> No
 
 def _ways_of_others(database: Database) -> set[str]:
     """The ways of other processes, by the names that their connections have."""
-    activity = sa.table("pg_stat_activity", sa.column("application_name"), sa.column("datname"))
-    name = activity.c.application_name
-    chosen = sa.select(name).where(activity.c.datname == sa.func.current_database(), name.startswith(PROGRAM))
+    activity = sa.table("pg_stat_activity", *map(sa.column, ("application_name", "datname", "state_change")))
+    name, used = activity.c.application_name, activity.c.state_change
+    # A gateway uses its connection every half second; the name of one that is gone may stay at a pooler's.
+    is_recent = sa.or_(used.is_(None), used > sa.func.clock_timestamp() - timedelta(seconds=_RECENT_SECONDS))
+    is_here = activity.c.datname == sa.func.current_database()
+    chosen = sa.select(name).where(is_here, name.startswith(PROGRAM), is_recent)
     with database.begin() as connection:
         names = {str(each) for each in connection.scalars(chosen)} - {database.program}
     return {each.removeprefix(PROGRAM).partition(" ")[2] for each in names}
