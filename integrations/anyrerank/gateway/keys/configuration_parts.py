@@ -14,6 +14,7 @@ from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import By
 
 _SETTINGS = ("max_parallel_requests", "allow_requests_on_db_unavailable")
+_BUDGETS: Mapping[By | None, str] = {None: "max_budget", "user": "max_end_user_budget"}
 _MOST_NAMED = 5
 
 
@@ -23,8 +24,7 @@ def parts_of(router: Router, settings: GatewaySettings) -> dict[str, str]:
         f"the model {name}": sorted(map(_entry, entries)) for name, entries in entries_of(router).items()
     }
     for (by, name), budget in all_budgets(router).items():
-        whose = f"of the {by}" if name is None else f"of the {by} {name}"
-        found["max_budget" if by is None else f"the budget {whose}"] = (budget.dollars, budget.window)
+        found[_BUDGETS.get(by) or f"the budget of the deployment {name}"] = (budget.dollars, budget.window)
     found |= {name: getattr(settings, name) for name in _SETTINGS}
     return {name: sha256(repr(part).encode()).hexdigest()[:16] for name, part in found.items()}
 
