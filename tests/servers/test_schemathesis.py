@@ -7,7 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tests.servers.processes import environment as variables
-from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
+from tests.support.gateway import MASTER_KEY, entry
+from tests.support.keys import serving
 
 CHECKS = (
     "not_a_server_error",
@@ -22,9 +23,9 @@ CHECKS = (
 
 def test_gateway_does_what_its_description_says(environment: Callable[[str], str], tmp_path: Path) -> None:
     program = str(Path(environment("schemathesis")).with_name("schemathesis"))
-    with running(gateway_of([entry("rerank"), entry("other")])) as url:
+    with serving(tmp_path, [entry("rerank"), entry("other")]) as gateway:
         options = ["--checks", ",".join(CHECKS), "--max-examples", "25", "--seed", "1", "--no-color"]
-        command = [program, "run", f"{url}/openapi.json", "-H", f"Authorization: Bearer {MASTER_KEY}", *options]
+        command = [program, "run", f"{gateway.url}/openapi.json", "-H", f"Authorization: Bearer {MASTER_KEY}", *options]
         done = subprocess.run(  # noqa: S603
             command, cwd=tmp_path, env=variables(tmp_path), capture_output=True, text=True, timeout=300, check=False
         )
