@@ -55,6 +55,7 @@ def test_processes_restore_what_they_know_and_nothing_else_is_forgotten(new_redi
     server.start()
     one, two = _Process(server.url), _Process(server.url)
     with one.state, two.state, Redis.from_url(server.url) as client:
+        assert eventually(lambda: one.state.notifications.replicas == two.state.notifications.replicas == 2)
         assert [one.count(3), two.count(1)] == [3, 4]
         for budget in (one.budget("of this state alone", None), one.budget("of a ledger", 0.25)):
             pay(budget, 0.1).settle(0.1)

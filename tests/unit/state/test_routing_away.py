@@ -90,6 +90,7 @@ def test_limits_are_shared_again_once_the_server_is_back(server: RedisServer) ->
 def test_limits_go_on_where_they_were_when_the_server_has_lost_its_data(server: RedisServer) -> None:
     entries = [entry("a", rpm=6), entry("b", order=2)]
     with replicas(2, server.url, Vendors(), entries) as (one, two):
+        assert eventually(lambda: one.state.notifications.replicas == two.state.notifications.replicas == 2)
         assert [one.ask(), one.ask(), one.ask(), two.ask()] == ["a"] * 4
         one.state.link.call(("FLUSHDB",))
         assert Counter(two.ask() for _ in range(6)) == {"a": 2, "b": 4}
