@@ -12,12 +12,13 @@ from contextlib import closing, suppress
 from typing import Any, Protocol
 from uuid import uuid4
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, Subscriber
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script, Subscriber
 from anyrerank._core.runtime import reset_in_child
 from anyrerank.state.server_check import facts_of
 
 _log = logging.getLogger("anyrerank")
 
+_AGREE = Script("anyrerank.state.scripts", "agree")
 _POLL = 1.0
 """Seconds after which the number of listeners is asked for again."""
 _MINUTE = 60.0
@@ -142,6 +143,7 @@ class _Reading:
         self._is_away = False
         self._id = uuid4().hex
         self._key = whole
+        self._given = f"{whole}:given"
         self._whole: bytes | None = None
         self._server = ""
         self._counts: deque[tuple[float, int]] = deque()
@@ -209,24 +211,25 @@ class _Reading:
 
     def _give_back(self) -> None:
         """If the server has lost its data, let the listeners give back what they know, and agree that it is whole."""
-        found = self._link.call(("GET", self._key))
-        if found is not None and found == self._whole:
-            return
-        for listener in list(self.listeners):
-            listener.lost((self._whole or b"").decode())
-        if found is None:
-            self._wait_for_others()
-            self._link.call(("SET", self._key, f"{self._server}:{uuid4().hex}", "NX"))
-            found = self._link.call(("GET", self._key))
-        self._whole = found
+        while (found := self._link.call(("GET", self._key))) is None or found != self._whole:
+            for listener in list(self.listeners):
+                listener.lost((self._whole or b"").decode())
+            if found is None:
+                self._wait_for_others()
+                value = f"{self._server}:{uuid4().hex}"
+                found = self._link.call(_AGREE.command([self._key, self._given], [self._id, value]))
+            if found is not None:  # or it has lost its data again
+                self._whole = found
 
     def _wait_for_others(self) -> None:
         """Wait until all processes have given back what they know, or until one that is gone had its time for it."""
-        done, deadline = f"{self._key}:given", time.monotonic() + _GIVING_SECONDS
-        self._link.call(("SADD", done, self._id))
-        self._link.call(("PEXPIRE", done, round(2000 * _GIVING_SECONDS)))
+        deadline = time.monotonic() + _GIVING_SECONDS
+        self._link.call(("SADD", self._given, self._id))
+        self._link.call(("PEXPIRE", self._given, round(2000 * _GIVING_SECONDS)))
         while time.monotonic() < deadline and not self.stop.wait(_GLANCE):
-            if self._link.call(("SCARD", done)) >= self.replicas or self._link.call(("EXISTS", self._key)):
+            have_all = self._link.call(("SCARD", self._given)) >= self.replicas
+            is_forgotten = not self._link.call(("SISMEMBER", self._given, self._id))
+            if have_all or is_forgotten or self._link.call(("EXISTS", self._key)):
                 return
 
 
