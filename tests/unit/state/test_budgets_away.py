@@ -145,7 +145,9 @@ def test_what_was_left_is_also_known_from_a_refusal_and_from_the_ledger(
     server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(budgets, "_MOST_REMEMBERED", 3)
-    with RedisState(server.url) as one, RedisState(server.url, refuse_when_away=False) as two:
+    # They wait long, so that only a server that is down does not answer.
+    one, two = RedisState(server.url, timeout=5.0), RedisState(server.url, timeout=5.0, refuse_when_away=False)
+    with one, two:
         refused, unknown, evicted = (Budget(1, "365d") for _ in range(3))
         for name, budget in (("refused", refused), ("unknown", unknown), ("evicted", evicted)):
             budget.share(two, name, lambda _, __: 0.9)
