@@ -156,6 +156,10 @@ WRONG: dict[str, tuple[Any, str]] = {
     "an unknown provider": (entry(model="coherre/x"), "did you mean cohere"),
     "an unknown parameter": (entry(wieght=3), "model_list[0] (r): litellm_params has no wieght; did you mean weight?"),
     "a parameter that is no string": ({"model_name": "r", "litellm_params": {"model": COHERE, 5: 1}}, "has no 5"),
+    "an option of a call": (
+        entry(score_threshold=0.5),
+        "litellm_params has no score_threshold; it is an option of the whole Router, and of a call",
+    ),
     "several unknown": (entry(rmp=3, zzz=1), "litellm_params has no rmp, zzz; did you mean rpm?"),
     "a negative weight": (entry(weight=-1), "model_list[0] (r): weight must be a number of at least 0, got -1"),
     "rpm of 0": (entry(rpm=0), "model_list[0] (r): rpm must be a positive number, got 0"),

@@ -120,7 +120,7 @@ class Reranker(BaseReranker):
         for member in self._members():
             member.check_options(self._options)
         if warning := mixed_scales(self._members(), self._options):
-            self._balancer.warn(warning + ", or pass a Reranker with its own score_threshold in fallbacks")
+            self._balancer.warn(warning)
         if self._options.shared_budgets or self._options.user_budget:
             self._warn_of_unknown_prices()
 

@@ -19,6 +19,6 @@ def mixed_scales(members: Iterable[Deployment], options: Options) -> str | None:
         return None
     found = ", ".join(f"{name} ({scale})" for scale, name in scales.items())
     return (
-        f"score_threshold={options.score_threshold:g} is compared with scores on different scales: {found}; pass "
-        "score_mode='unit'"
+        f"score_threshold={options.score_threshold:g} is compared with scores on different scales: {found}; in "
+        "fallbacks pass a Reranker with its own score_threshold (a Router has one for all models)"
     )

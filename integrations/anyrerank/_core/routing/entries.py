@@ -48,6 +48,7 @@ _NAMES_OF_OPTIONS = _OPTIONS | {alias for alias, name in ALIASES.items() if name
 _TERMS = ("weight", "rpm", "tpm", "order", "timeout")
 _BUDGET = ("budget", "max_budget", "budget_duration")
 _TRACE = "forward_trace"
+_OF_A_CALL = "; it is an option of the whole Router, and of a call"
 _NUMBERS = frozenset({*_TERMS, *_PRICES, "max_budget", "max_parallel_requests"})
 _IGNORED = frozenset(
     {
@@ -245,7 +246,8 @@ def _forward_trace(params: Mapping[str, Any]) -> bool:
 def _check_names(params: Mapping[str, Any], kind: type[Provider]) -> None:
     known = parameters(kind)
     if unknown := sorted(set(given_names(params)) - known):
-        raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{did_you_mean(unknown[0], known)}")
+        hint = _OF_A_CALL if unknown[0] in Options.model_fields else did_you_mean(unknown[0], known)
+        raise ConfigurationError(f"litellm_params has no {', '.join(unknown)}{hint}")
 
 
 def _terms(params: Mapping[str, Any]) -> Terms:
