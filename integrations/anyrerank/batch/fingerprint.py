@@ -15,17 +15,23 @@ def fingerprint_of(
     """The facts by name, as JSON. There is no key among them, and instructions are in a digest only."""
     options = reranker.options
     guardrails = [getattr(each, "__qualname__", type(each).__qualname__) for each in options.guardrails]
-    rest = repr((identity_of(reranker), options.max_tokens_per_doc, guardrails))
+    names = deployment_names(reranker)
     return {
         "model": reranker.deployment,
-        "models": deployment_names(reranker),
+        **({"models": names} if len(names) > 1 else {}),
         "top_n": options.top_n,
         "score_threshold": options.score_threshold,
         "score_mode": options.score_mode,
         "rank_fields": None if options.rank_fields is None else list(options.rank_fields),
+        "max_tokens_per_doc": options.max_tokens_per_doc,
+        "guardrails": guardrails,
         **columns.names,
         "chunk_rows": chunk_rows,
         "shards": shards,
         **({} if via == "requests" else {"via": via}),
-        "digest of base URL and options": blake2b(rest.encode("utf-8", "surrogatepass"), digest_size=8).hexdigest(),
+        "base URL or options (as a digest)": _digest(identity_of(reranker)),
     }
+
+
+def _digest(found: object) -> str:
+    return blake2b(repr(found).encode("utf-8", "surrogatepass"), digest_size=8).hexdigest()

@@ -94,7 +94,10 @@ class Report:
         unknown = f" and {counted(self.unknown_costs, 'row')} of unknown cost" if self.unknown_costs else ""
         saved = f", ${self.saved:.4f} saved by the cache" if self.saved else ""
         waiting = f", {counted(self.waiting, 'row')} at the batch API" if self.waiting else ""
-        twice = f"; at most {counted(self.unrecorded, 'row')} paid twice, after a kill" if self.unrecorded else ""
+        twice = ""
+        if self.unrecorded:
+            dollars = self.cost / max(self.rows - self.unknown_costs, 1) * self.unrecorded
+            twice = f"; at most {counted(self.unrecorded, 'row')} (about ${dollars:,.4f}) paid twice, after a kill"
         sent = f"{counted(self.attempts, 'request')}, ${self.cost:,.4f}{unknown}{saved}{twice}"
         text = f"{counted(self.rows, 'row')} done{failed}{waiting}; {sent}"
         if self.complete:

@@ -17,7 +17,8 @@ def key_text(provider: Provider) -> str:
 
     held, card = provider.connection, catalog.card(type(provider))
     if held.api_key is not None:
-        return f"found in {held.key_variable}" if held.key_variable else "given"
+        found = f"found in {held.key_variable}" if held.key_variable else "given"
+        return found if provider.sends_key else f"none: that in {held.key_variable} is not sent to a server of your own"
     variables = " or ".join(card.key_variables)
     secrets = [name for name, setting in card.settings.items() if setting.secret and held.settings.get(name)]
     if secrets:

@@ -70,10 +70,10 @@ class NvidiaNim(Provider):
             else f"; for a NIM of your own, write nvidia_nim/ranking/{self.connection.model}"
         )
 
+    @property
     @override
-    def authorization(self) -> dict[str, str]:
-        is_for_nvidia = self.connection.key_variable == _OF_NVIDIA
-        return {} if is_for_nvidia and self._self_hosted else super().authorization()
+    def sends_key(self) -> bool:
+        return not (self._self_hosted and self.connection.key_variable == _OF_NVIDIA)
 
     @override
     def check(self) -> None:

@@ -53,6 +53,13 @@ def test_check_of_a_nim_without_an_address_prints_the_error_alone() -> None:
     assert "pass api_base=" in result.stderr
 
 
+def test_check_of_a_nim_says_that_the_key_of_nvidias_service_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NVIDIA_API_KEY", KEY)
+    shown = run("check", "nvidia_nim/ranking/any", "--api-base", "http://nim:8000", columns=200).stdout
+    assert "none: that in NVIDIA_API_KEY is not sent to a server of your own" in shown
+    assert "found in NVIDIA_API_KEY" in run("check", "nvidia_nim/any", columns=200).stdout
+
+
 def test_check_with_a_key_says_where_it_was_found_and_sends_nothing(
     server: Loopback, monkeypatch: pytest.MonkeyPatch
 ) -> None:

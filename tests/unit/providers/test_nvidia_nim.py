@@ -104,7 +104,8 @@ def test_refusal_of_a_server_of_your_own_says_that_no_key_was_sent(mode: Mode, m
         client = answering({"detail": "who are you?"}, 401).client(mode)
         with pytest.raises(AuthenticationError) as caught:
             mode.rerank(mode.reranker(model, api_base=base, api_key=None, http_client=client), "q", ["a"])
-        assert caught.value.message == "NVIDIA NIM answered 401: who are you? (no key was sent: pass api_key=)"
+        sent = "(no key was sent: pass api_key= or set NVIDIA_NIM_API_KEY)"
+        assert caught.value.message == f"NVIDIA NIM answered 401: who are you? {sent}"
 
 
 def test_missing_key_for_another_host_names_the_way_to_a_server_of_your_own(mode: Mode) -> None:

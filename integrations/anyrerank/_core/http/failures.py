@@ -81,7 +81,8 @@ def refused_by(proxy: Proxy, status: int | None, request: HttpRequest) -> APICon
     if status == PROXY_LOGIN:
         advice = "write user and password into its URL, as in http://user:password@proxy:3128"
     answered = "" if status is None else f": it answered {status}"
-    return APIConnectionError(f"the proxy {proxy} refused the connection{answered}; {advice}", url=request.url)
+    message = f"the proxy {proxy} refused the connection{answered}; {advice}"
+    return APIConnectionError(message, url=request.url, status_code=status)  # which decides whether it is retried
 
 
 def _status_of(error: Exception) -> int | None:

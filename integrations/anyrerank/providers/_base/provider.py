@@ -110,6 +110,11 @@ class Provider(ProviderErrors):
         return self.needs_key
 
     @property
+    def sends_key(self) -> bool:
+        """Whether the key that was found is meant for this base URL."""
+        return True
+
+    @property
     def key_alternative(self) -> str:
         """What to do where a key is missing and not wanted, for the end of the error."""
         return ""
@@ -199,7 +204,7 @@ class Provider(ProviderErrors):
 
     def authorization(self) -> dict[str, str]:
         """The headers that authenticate the request."""
-        key = self.connection.api_key
+        key = self.connection.api_key if self.sends_key else None
         return {"authorization": f"Bearer {key}"} if key else {}
 
     def read(self, request: RerankRequest, response: HttpResponse) -> Answer:
@@ -258,7 +263,8 @@ class Provider(ProviderErrors):
         if key and any(key in value for value in self.headers().values()):
             return f" (the key came from {variable})" if variable else ""
         signs = self.has_auth_header or any(setting.secret for setting in self.settings.values())
-        return "" if self.key_required or signs else " (no key was sent: pass api_key=)"
+        variable = f" or set {self.key_variables[0]}" if self.key_variables else ""
+        return "" if self.key_required or signs else f" (no key was sent: pass api_key={variable})"
 
     # The connection
 
