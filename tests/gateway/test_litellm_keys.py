@@ -31,7 +31,7 @@ TABLES = (
         created_at TIMESTAMP(3) DEFAULT CURRENT_TIMESTAMP, created_by TEXT)""",
     """CREATE TABLE "LiteLLM_UserTable" (
         user_id TEXT PRIMARY KEY, max_budget DOUBLE PRECISION, spend DOUBLE PRECISION NOT NULL DEFAULT 0.0,
-        models TEXT[], rpm_limit BIGINT, budget_duration TEXT)""",
+        models TEXT[], rpm_limit BIGINT, budget_duration TEXT, metadata JSONB)""",
 )
 JSON_COLUMNS = {"metadata", "model_max_budget", "permissions"}
 YESTERDAY, TOMORROW = (datetime.now(timezone.utc).replace(tzinfo=None) + timedelta(days=each) for each in (-1, 1))
@@ -138,6 +138,8 @@ def test_budget_that_never_starts_anew_is_what_is_left(litellm: LiteLLM, gateway
         ({"models": ["all-team-models"]}, "all-team-models is not supported"),
         ({"budget_duration": "soon"}, "budget_duration: "),
         ({"user_id": "poor"}, "its user has a budget"),
+        ({"user_id": "narrow"}, "its user has a budget, a list of models"),
+        ({"user_id": "guarded"}, "its user has a budget"),
         ({"expires": YESTERDAY}, "it has expired"),
         ({"token": "a-key-in-clear"}, "not the SHA-256"),
     ],
@@ -146,7 +148,9 @@ def test_key_that_could_do_more_here_is_left_out(
     litellm: LiteLLM, gateway: Running, columns: dict[str, Any], reason: str
 ) -> None:
     litellm.add("LiteLLM_UserTable", user_id="poor", max_budget=1.0, models=[])
-    litellm.add("LiteLLM_UserTable", user_id="rich", models=[])
+    litellm.add("LiteLLM_UserTable", user_id="narrow", models=["rerank"])
+    litellm.add("LiteLLM_UserTable", user_id="guarded", models=[], metadata={"guardrails": ["no-email"]})
+    litellm.add("LiteLLM_UserTable", user_id="rich", models=["all-proxy-models"], metadata={"note": "mine"})
     litellm.key("limited", **columns)
     litellm.key("free", user_id="rich")
     shown = run("keys", "import", "--db", litellm.url).stdout

@@ -29,6 +29,9 @@ _FIELDS = (
     "max_parallel_requests",
     "blocked",
 )
+_ALL_MODELS = "all-proxy-models"
+_OF_A_KEY = frozenset({"guardrails", "models"})
+"""Restrictions that a key may have here, and a user may not."""
 _KNOWN = frozenset({*_FIELDS, "budget_reset_at", "expires", "metadata", "soft_budget_cooldown"})
 """Columns that are read, and those with the name of a restriction that are none."""
 
@@ -74,8 +77,10 @@ def _all_of(connection: sa.Connection, table: str) -> sa.Select[Any]:
 
 
 def _is_limited(user: sa.Row[Any]) -> bool:
-    given = {name for name, value in user._mapping.items() if value not in (None, "", [], {})}
-    return any(restricts(name) for name in given - {"budget_duration", "budget_reset_at"})
+    metadata = user._mapping.get("metadata")
+    given = {**(metadata if isinstance(metadata, dict) else {}), **user._mapping}
+    set_ = {name for name, value in given.items() if value not in (None, "", [], {}, [_ALL_MODELS])}
+    return any(name in _OF_A_KEY or restricts(name) for name in set_ - {"budget_duration", "budget_reset_at"})
 
 
 def _key(row: Mapping[str, Any], limited: set[str], now: float) -> LiteLLMKey:
@@ -96,7 +101,7 @@ def _fault(row: Mapping[str, Any], limited: set[str], now: float) -> str | None:
     if expires is not None and expires <= now:
         return "it has expired"
     if row.get("user_id") in limited:
-        return "its user has a budget or another limit, which is not supported"
+        return "its user has a budget, a list of models or another limit, which is not supported"
     if not isinstance(row.get("metadata") or {}, dict):
         return "its metadata is not an object"
     restricting = sorted(name for name, value in (row.get("metadata") or {}).items() if value and restricts(name))
