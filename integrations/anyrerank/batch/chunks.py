@@ -203,7 +203,7 @@ class Chunks:
     def finish(self, opened: Open) -> None:
         """Write the part of a chunk whose rows are all done.
 
-        The event loop waits for it: in a thread it took a third more CPU, as two cores use the same objects.
+        The event loop waits for it: in a thread it took more CPU than it saved, as two cores used the same objects.
         """
         key, format_ = opened.key, opened.file.format
         opened.journal.close()
