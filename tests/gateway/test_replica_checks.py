@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import pytest
 from redis import Redis
@@ -15,6 +15,7 @@ from tests.support.redis_clock import TimedLink
 from tests.support.redis_server import RedisServer
 
 from anyrerank import Budget, Limit, Router
+from anyrerank._core.routing.litellm_guardrails import guardrails_of
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.configuration import shared_state
 from anyrerank.gateway.keys import KeyCollector, opened, parts_of
@@ -171,11 +172,23 @@ def database(tmp_path: Path) -> Iterator[Database]:
         yield made
 
 
-def parts(model: str = "cohere/rerank-v3.5", budget: float = 10.0, rpm: int = 60, parallel: int | None = None) -> Parts:
+def content_filter(name: str = "words", word: str = "secret-name", **params: Any) -> dict[str, Any]:
+    words = [{"keyword": word, "action": "BLOCK"}]
+    given = {"guardrail": "litellm_content_filter", "mode": "pre_call", "blocked_words": words, **params}
+    return {"guardrail_name": name, "litellm_params": given}
+
+
+def parts(
+    model: str = "cohere/rerank-v3.5",
+    budget: float = 10.0,
+    rpm: int = 60,
+    parallel: int | None = None,
+    guardrails: Sequence[Mapping[str, Any]] = (content_filter(),),
+) -> Parts:
     settings = GatewaySettings(max_parallel_requests=parallel)
     entries = [entry("r"), entry("s", model, api_key="k", rpm=rpm)]
     with Router(entries, budget=Budget(budget, "1d"), user_budget=Budget(1)) as router:
-        return parts_of(router, settings)
+        return parts_of(router, settings, guardrails_of([*guardrails]))
 
 
 @pytest.mark.parametrize(
@@ -186,6 +199,10 @@ def parts(model: str = "cohere/rerank-v3.5", budget: float = 10.0, rpm: int = 60
         (parts(budget=20.0), "max_budget"),
         (parts(parallel=3), "max_parallel_requests"),
         (parts(budget=20.0, parallel=3), "max_budget, max_parallel_requests"),
+        (parts(guardrails=()), "the guardrail words"),
+        (parts(guardrails=[content_filter(word="other")]), "the guardrail words"),
+        (parts(guardrails=[content_filter(default_on=True)]), "the guardrail words"),
+        (parts(guardrails=[content_filter(), content_filter("more")]), "the guardrail more"),
     ],
 )
 def test_replica_that_disagrees_is_refused_at_the_start(

@@ -69,7 +69,7 @@ def serve(
         typer.Option(
             "--rolling-change",
             envvar="ANYRERANK_ROLLING_CHANGE",
-            help="Start also while replicas that run have other models, limits or budgets.",
+            help="Start also while replicas that run have other models, limits, budgets or guardrails.",
         ),
     ] = False,
 ) -> None:

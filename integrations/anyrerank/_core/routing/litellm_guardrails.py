@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from hashlib import sha256
 from importlib import import_module
 from typing import Any, ClassVar
 
@@ -29,12 +30,14 @@ class NamedGuardrail:
         kind: LiteLLM's name for what it does, or the path of a Python function.
         default_on: Whether it checks every call.
         steps: The guardrails that it consists of. All but the last are synchronous.
+        digest: Of its other parameters as they are written, so that no value of a variable is in it.
     """
 
     name: str
     kind: str
     default_on: bool
     steps: tuple[Guardrail, ...] = field(repr=False)
+    digest: str = field(repr=False)
 
     checks_instruction: ClassVar = True
 
@@ -91,8 +94,15 @@ def _guardrail(entry: object, where: str) -> NamedGuardrail:
     if not isinstance(default_on, bool):
         raise ConfigurationError(f"default_on must be true or false, got {shown(default_on)}")
     _check_mode(params.get("mode"))
-    own = {setting: value for setting, value in params.items() if setting not in _OF_ANY_KIND}
-    return NamedGuardrail(name, str(kind), default_on, build(own))
+    return NamedGuardrail(name, str(kind), default_on, build(_own(params)), _digest(_own(given)))
+
+
+def _own(params: Mapping[str, Any]) -> dict[str, Any]:
+    return {setting: value for setting, value in params.items() if setting not in _OF_ANY_KIND}
+
+
+def _digest(params: Mapping[str, Any]) -> str:
+    return sha256(repr(sorted(params.items(), key=str)).encode()).hexdigest()
 
 
 def _check_mode(mode: object) -> None:

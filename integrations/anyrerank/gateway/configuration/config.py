@@ -174,7 +174,7 @@ def service_of(
             budgets=all_budgets(router),
         )
     if sharing is not None:
-        sharing.configured(parts_of(router, config.settings))
+        sharing.configured(parts_of(router, config.settings, config.guardrails))
     return Service(
         router=router,
         settings=config.settings,

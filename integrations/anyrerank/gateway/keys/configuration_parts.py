@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
 from anyrerank._core.client import Router, budgets_of, entries_of
 from anyrerank._core.pricing import Budget, Price
-from anyrerank._core.routing import Entry
+from anyrerank._core.routing import Entry, NamedGuardrail
 from anyrerank.errors import RerankError
 from anyrerank.gateway.settings import GatewaySettings
 from anyrerank.ledger import By
@@ -18,14 +18,15 @@ _BUDGETS: Mapping[By | None, str] = {None: "max_budget", "user": "max_end_user_b
 _MOST_NAMED = 5
 
 
-def parts_of(router: Router, settings: GatewaySettings) -> dict[str, str]:
-    """A digest of each model, budget and limit, by its name; keys and addresses are not among them."""
+def parts_of(router: Router, settings: GatewaySettings, guardrails: Sequence[NamedGuardrail]) -> dict[str, str]:
+    """A digest of each model, budget, limit and guardrail, by its name; keys and addresses are not among them."""
     found: dict[str, object] = {
         f"the model {name}": sorted(map(_entry, entries)) for name, entries in entries_of(router).items()
     }
     for (by, name), budget in all_budgets(router).items():
         found[_BUDGETS.get(by) or f"the budget of the deployment {name}"] = (budget.dollars, budget.window)
     found |= {name: getattr(settings, name) for name in _SETTINGS}
+    found |= {f"the guardrail {each.name}": (each.kind, each.default_on, each.digest) for each in guardrails}
     return {name: sha256(repr(part).encode()).hexdigest()[:16] for name, part in found.items()}
 
 
