@@ -46,7 +46,7 @@ HEADERS = {"authorization": f"Bearer {MASTER_KEY}"}
         (APIConnectionError("m"), 502),
         (InternalServerError("m", status_code=500), 502),
         (APIResponseValidationError("m", status_code=200), 502),
-        (ConfigurationError("m"), 500),
+        (ConfigurationError("m"), 503),
         (FallbackError("m", errors=(InternalServerError("m", status_code=500), APITimeoutError("m"))), 504),
     ],
 )

@@ -55,6 +55,18 @@ def test_what_has_no_effect_is_said_in_the_answer(gateway: Running) -> None:
     assert ["gpt-5" in each for each in updated["warnings"]] == [True]
 
 
+def test_models_that_a_key_with_a_budget_cannot_use_are_named_with_their_fallbacks(tmp_path: Path) -> None:
+    models = [entry("rerank"), entry("spare", "cohere/new", api_key="k"), entry("other", "cohere/other", api_key="k")]
+    with serving(tmp_path, models, router={"fallbacks": [{"rerank": ["spare"]}]}) as gateway:
+        assert "warnings" not in gateway.post("/key/generate", models=["rerank"]).json()
+        made = gateway.post("/key/generate", models=["rerank"], max_budget=1).json()
+        (warning,) = made["warnings"]
+        assert warning.startswith("spare (cohere/new) has no known price")
+        updated = gateway.post("/key/update", key=made["key"], models=[]).json()
+        assert [each.split()[0] for each in updated["warnings"]] == ["spare", "other"]
+        assert "warnings" not in gateway.post("/key/update", key=made["key"], max_budget=None).json()
+
+
 def test_two_keys_differ(gateway: Running) -> None:
     assert gateway.new_key() != gateway.new_key()
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
-from tests.support.gateway import MASTER_KEY, running
+from tests.support.gateway import MASTER_KEY, entry, running
 from tests.support.keys import ASK, EACH, bearer, keyring_of, paid
 
 from anyrerank.gateway import Gateway
@@ -136,6 +136,22 @@ def test_reload_names_what_it_cannot_change_until_a_restart(
         assert gateway.reload().json()["needs_restart"] == []
     warnings = [each.getMessage() for each in caplog.records if "restart" in each.getMessage()]
     assert warnings == ["a reload does not change database_url, redis_url: restart the gateway"] * 2
+
+
+def test_reload_warns_of_models_that_cannot_be_called(
+    tmp_path: Path, vendor: StubServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    with reloadable(tmp_path, [paid(vendor.url)]) as gateway:
+        assert gateway.reload().json()["warnings"] == []
+        gateway.write(model_list=[entry("rerank", "local/lexcal"), entry("free", "cohere/new", api_key="k")])
+        gateway.write(litellm_settings={"fallbacks": [{"rerank": ["free"]}]})
+        uncallable, unpriced = gateway.reload().json()["warnings"]
+        assert uncallable.startswith("rerank (local/lexcal) cannot be called: the only model of local/")
+        assert unpriced.startswith("free (cohere/new) has no known price, so that calls with a budget")
+        assert [uncallable, unpriced] == [each.getMessage() for each in caplog.records[-2:]]
+        gateway.write(litellm_settings={})
+        assert gateway.reload().status_code == 200
+        assert gateway.rerank() == 503
 
 
 def test_each_reload_is_announced_with_its_outcome(tmp_path: Path, vendor: StubServer) -> None:

@@ -149,7 +149,7 @@ def test_a_reload_reaches_every_worker(config: Path, redis_url: str, reload: str
         config.write_text(json.dumps(document))
         if reload == "route":
             answer = httpx.post(f"{url}/config/reload", headers=bearer(MASTER_KEY))
-            assert answer.json() == {"status": "reloaded", "models": ["other"], "needs_restart": []}
+            assert answer.json() == {"status": "reloaded", "models": ["other"], "needs_restart": [], "warnings": []}
         else:
             supervisor.send_signal(signal.SIGHUP)
 

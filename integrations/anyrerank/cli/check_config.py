@@ -12,7 +12,6 @@ from anyrerank.cli.call import call_of
 from anyrerank.cli.credentials import key_text
 from anyrerank.cli.output import console, table, without_control_characters
 from anyrerank.cli.services import refuse_missing_extras, services
-from anyrerank.cli.weaknesses import missing_prices, short_master_key
 from anyrerank.errors import RerankError, public_url
 
 if TYPE_CHECKING:
@@ -42,6 +41,7 @@ def check_config(path: Path, *, call: bool = False, connect: bool = False) -> No
     """
     from anyrerank._core.client import deployments_of
     from anyrerank.gateway.configuration import config_of_file, service_of
+    from anyrerank.gateway.weaknesses import missing_prices
 
     config = config_of_file(path)
     router = service_of(config).router
@@ -139,6 +139,8 @@ def _price(deployment: Deployment) -> str:
 
 
 def _remarks(config: GatewayConfig) -> Iterator[str]:
+    from anyrerank.gateway.weaknesses import short_master_key
+
     key = "set" if config.settings.master_key else "not set: the gateway answers this machine only"
     yield f"master key: {key}"
     if (weakness := short_master_key(config.settings)) is not None:

@@ -20,7 +20,6 @@ import anyrerank
 from anyrerank.cli.errors import one_line_errors
 from anyrerank.cli.output import without_control_characters
 from anyrerank.cli.services import refuse_missing_extras
-from anyrerank.cli.weaknesses import missing_prices, short_master_key
 from anyrerank.errors import ConfigurationError, RerankError, StateUnavailableError
 
 if TYPE_CHECKING:
@@ -86,6 +85,7 @@ def serve(
     )
     with one_line_errors():
         from anyrerank.gateway.server import check_host, listen
+        from anyrerank.gateway.weaknesses import short_master_key
         from anyrerank.gateway.workers import run_workers
 
         if config is not None and model:
@@ -235,9 +235,9 @@ def _notes(config: GatewayConfig) -> list[str]:
 
 
 def _faults(gateway: Gateway) -> list[str]:
-    """Lines about the models that cannot be called now, such as those without a key, and a cache that does not work."""
-    from anyrerank._core.client import deployments_of
+    """Lines about the models that cannot be called now, prices that are missing, and a cache that does not work."""
     from anyrerank.cache import RedisCache
+    from anyrerank.gateway.weaknesses import weaknesses_of
 
     notes = []
     cache = gateway.service.router.options.cache
@@ -246,11 +246,7 @@ def _faults(gateway: Gateway) -> list[str]:
             cache.check()
         except StateUnavailableError as error:
             notes.append(f"warning: cache: {error.message}")
-    for name, each in deployments_of(gateway.service.router):
-        shown = name if name == each.name else f"{name} ({each.name})"
-        if (fault := each.fault()) is not None:
-            notes.append(f"warning: {shown} cannot be called: {fault.message}")
-    return [*notes, *(f"warning: {each}" for each in missing_prices(gateway.service.router))]
+    return [*notes, *(f"warning: {each}" for each in weaknesses_of(gateway.service.router))]
 
 
 def _print_start(url: str, gateway: Gateway) -> None:

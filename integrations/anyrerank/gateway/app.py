@@ -40,6 +40,7 @@ from anyrerank.gateway.operation import (
 )
 from anyrerank.gateway.rerank import Admission, Exchange, Listener, RerankEndpoint, Service, request_id_of
 from anyrerank.gateway.settings import settings_for_a_restart
+from anyrerank.gateway.weaknesses import weaknesses_of
 from anyrerank.gateway.workers import Worker
 from anyrerank.state import RedisState
 
@@ -118,6 +119,8 @@ class Gateway:
             self.announce(f"error: the configuration was not reloaded: {error}")
             raise
         self.announce("the configuration was reloaded")
+        for weakness in weaknesses_of(self.service.router):
+            _log.warning("%s", weakness)
         needed = settings_for_a_restart(self._started_with, self.service.settings)
         if needed:
             _log.warning("a reload does not change %s: restart the gateway", ", ".join(needed))

@@ -159,7 +159,7 @@ def _kind(error: RerankError) -> str:
 
 _KINDS: tuple[tuple[type[RerankError] | tuple[type[RerankError], ...], str], ...] = (
     (UnknownPriceError, "unknown_price"),
-    (ConfigurationError, "internal_error"),
+    (ConfigurationError, "unavailable"),
     (GuardrailRaisedError, "guardrail_raised"),
     (BudgetExceededError, "budget_exceeded"),
     (StateUnavailableError, "unavailable"),

@@ -146,8 +146,8 @@ def columns_of_key(body: Mapping[str, Any], now: float) -> dict[str, Any]:
     return columns
 
 
-def warnings_about(body: Mapping[str, Any], is_known: Callable[[str], bool]) -> dict[str, list[str]]:
-    """What a request about a key asks for that has no effect, as a field of the answer; nothing if there is nothing.
+def warnings_about(body: Mapping[str, Any], is_known: Callable[[str], bool]) -> list[str]:
+    """What a request about a key asks for that has no effect.
 
     Args:
         body: The request, without wrong values.
@@ -157,7 +157,7 @@ def warnings_about(body: Mapping[str, Any], is_known: Callable[[str], bool]) -> 
     unknown = [name for name in body.get("models") or () if name != _ALL_MODELS and not is_known(name)]
     if unknown:
         found.append(f"the gateway has no model {', '.join(unknown)} now: the key may use it once it has")
-    return {"warnings": found} if found else {}
+    return found
 
 
 def columns_of_customer(body: Mapping[str, Any]) -> dict[str, Any]:

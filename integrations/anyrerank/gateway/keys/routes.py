@@ -18,10 +18,12 @@ from anyrerank.gateway.http import Host
 from anyrerank.gateway.keys.account import Account
 from anyrerank.gateway.keys.admin_requests import AdminRequest, AdminRoutes
 from anyrerank.gateway.keys.fields import columns_of_customer, columns_of_key, warnings_about
-from anyrerank.gateway.keys.key import checked_secret, new_secret, token_of
+from anyrerank.gateway.keys.key import Key, checked_secret, new_secret, token_of
 from anyrerank.gateway.keys.keyring import Keyring
 from anyrerank.gateway.keys.spend_routes import global_report, spend_logs, spend_of_keys, spend_of_users
 from anyrerank.gateway.keys.store import Customer
+from anyrerank.gateway.rerank import Caller
+from anyrerank.gateway.weaknesses import missing_prices_of_key
 
 
 def key_routes(host: Host) -> list[Route]:
@@ -54,7 +56,7 @@ def _generate(admin: AdminRequest) -> Any:
     columns = columns_of_key(given, keyring.now())
     secret, key = keyring.store.create(columns, keyring.now(), secret)
     keyring.changed()
-    return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0, **_warnings(admin)}
+    return {"key": secret, **key.shown(), "token_id": key.token, "spend": 0.0, **_warnings(admin, key)}
 
 
 def _regenerate(admin: AdminRequest) -> Any:
@@ -72,7 +74,7 @@ def _regenerate(admin: AdminRequest) -> Any:
     keyring.changed()
     account = keyring.account(key.token)
     shown = key.shown() if account is None else _shown(account)
-    return {"key": secret, **shown, "token_id": key.token, **_warnings(admin)}
+    return {"key": secret, **shown, "token_id": key.token, **_warnings(admin, key)}
 
 
 def _chosen(keyring: Keyring, given: object) -> str | None:
@@ -89,8 +91,12 @@ def _chosen(keyring: Keyring, given: object) -> str | None:
     return secret
 
 
-def _warnings(admin: AdminRequest) -> dict[str, list[str]]:
-    return warnings_about(admin.body, admin.service.knows)
+def _warnings(admin: AdminRequest, key: Key) -> dict[str, list[str]]:
+    """What a request about a key asks for that has no effect, as a field of the answer; nothing if there is nothing."""
+    found = warnings_about(admin.body, admin.service.knows)
+    if key.max_budget is not None:
+        found += missing_prices_of_key(admin.service.router, Caller(models=key.models or None).may_use)
+    return {"warnings": found} if found else {}
 
 
 def _info(admin: AdminRequest) -> Any:
@@ -105,7 +111,7 @@ def _update(admin: AdminRequest) -> Any:
     if key is None:
         raise _no_key()
     keyring.changed()
-    return {"key": token, **key.shown(), **_warnings(admin)}
+    return {"key": token, **key.shown(), **_warnings(admin, key)}
 
 
 def _block(admin: AdminRequest, *, blocked: bool) -> Any:

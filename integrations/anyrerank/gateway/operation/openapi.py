@@ -102,7 +102,7 @@ _METRICS = {
 }
 _RELOADED = {
     "type": "object",
-    "required": ["status", "models", "needs_restart"],
+    "required": ["status", "models", "needs_restart", "warnings"],
     "properties": {
         "status": {"const": "reloaded"},
         "models": {"type": "array", "items": {"type": "string"}},
@@ -110,6 +110,11 @@ _RELOADED = {
             "type": "array",
             "items": {"type": "string"},
             "description": "Settings that have changed since the start, and that a reload does not change.",
+        },
+        "warnings": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Deployments that cannot be called, and prices that are missing.",
         },
     },
 }

@@ -18,6 +18,7 @@ from anyrerank.gateway.operation.host import Host
 from anyrerank.gateway.operation.models import Models
 from anyrerank.gateway.operation.openapi import openapi
 from anyrerank.gateway.operation.playground import playground
+from anyrerank.gateway.weaknesses import weaknesses_of
 
 _PROXY_HEADERS = (b"x-forwarded-for", b"forwarded", b"x-real-ip")
 
@@ -63,8 +64,11 @@ class _Operation:
             except RerankError as error:
                 raise bad_request(f"the configuration was not reloaded: {error.message}") from None
         self._host.tell_workers()
-        names = list(self._host.service.router.model_names)
-        return json_answer({"status": "reloaded", "models": names, "needs_restart": needed})
+        router = self._host.service.router
+        names = list(router.model_names)
+        return json_answer(
+            {"status": "reloaded", "models": names, "needs_restart": needed, "warnings": weaknesses_of(router)}
+        )
 
 
 def _is_local(scope: Scope) -> bool:
