@@ -169,7 +169,13 @@ class GuardrailRaisedError(RerankError):
 
 
 class BudgetExceededError(RerankError):
-    """The call would exceed a budget; nothing was sent."""
+    """The call would exceed a budget; nothing was sent.
+
+    Attributes:
+        owner: Whose budget it is at a gateway: `key`, `end user`, `deployment` or `gateway`; otherwise `None`.
+    """
+
+    owner: str | None = None
 
 
 class StateUnavailableError(RerankError):

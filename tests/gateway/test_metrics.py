@@ -12,7 +12,8 @@ from tests.gateway.operating import ASK, HEADERS, MODEL_ROUTES, at
 from tests.support.gateway import MASTER_KEY, entry, gateway_of, running
 from tests.support.keys import EACH, paid, serving
 
-from anyrerank import MemoryCache
+from anyrerank import Budget, MemoryCache
+from anyrerank.gateway.keys import restore
 from anyrerank.gateway.operation import LIVENESS, READINESS
 from anyrerank.gateway.operation.series import Names
 from anyrerank.gateway.operation.worker_metrics import merged
@@ -50,7 +51,10 @@ def test_metrics_count_calls_cost_and_refusals(vendor: StubServer) -> None:
     assert values(text, "anyrerank_search_units_total") == {'model="rerank"': 1}
     assert values(text, "anyrerank_documents_total") == {'model="rerank"': 4}
     assert values(text, "anyrerank_fallbacks_total") == {'model="rerank"': 1}
-    assert values(text, "anyrerank_rejected_total") == {'reason="authentication_error"': 1, 'reason="unknown_model"': 1}
+    assert values(text, "anyrerank_rejected_total") == {
+        'key_alias="",owner="",reason="authentication_error"': 1,
+        'key_alias="master",owner="",reason="unknown_model"': 1,
+    }
     assert values(text, "anyrerank_attempts_total") == {
         'deployment="cohere/rerank-v3.5",error="",id="rerank-1"': 1,
         'deployment="cohere/rerank-v3.5",error="InternalServerError",id="rerank-1"': 1,
@@ -188,6 +192,21 @@ def test_metrics_are_open_on_this_machine_only(
 ) -> None:
     with running(gateway_of(settings=settings)) as url:
         assert httpx.get(f"{url}/metrics", headers=headers).status_code == status
+
+
+@pytest.mark.parametrize("owner", ["key", "end_user", "deployment", "gateway"])
+def test_refusals_say_whose_budget_is_used_up(tmp_path: Path, vendor: StubServer, owner: str) -> None:
+    model = paid(vendor.url)
+    if owner == "deployment":
+        model["litellm_params"] |= {"max_budget": EACH}
+    budgets = {"gateway": {"budget": Budget(EACH)}, "end_user": {"user_budget": Budget(EACH)}}
+    with serving(tmp_path, [model], router=budgets.get(owner)) as gateway:
+        restore(gateway.router, None)
+        key = gateway.new_key(key_alias="rag", max_budget=EACH if owner == "key" else None)
+        statuses = [gateway.rerank(key, user="ann").status_code for _ in range(2)]
+        text = httpx.get(f"{gateway.url}/metrics").text
+    assert statuses == [200, 429]
+    assert values(text, "anyrerank_rejected_total") == {f'key_alias="rag",owner="{owner}",reason="budget_exceeded"': 1}
 
 
 def test_metrics_have_the_cost_and_the_budget_of_keys_by_their_alias(tmp_path: Path, vendor: StubServer) -> None:

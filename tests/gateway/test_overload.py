@@ -56,7 +56,8 @@ def test_overload_is_refused_at_once_while_accepted_calls_and_probes_are_answere
     assert stranger.status_code == 401  # and took no place of others
     assert f"anyrerank_in_flight {IN_FLIGHT}.0" in numbers
     assert f"anyrerank_queue_depth {QUEUE}.0" in numbers
-    assert f'anyrerank_rejected_total{{reason="overloaded"}} {OFFERED - IN_FLIGHT - QUEUE}.0' in numbers
+    rejected = 'anyrerank_rejected_total{key_alias="master",owner="",reason="overloaded"}'
+    assert f"{rejected} {OFFERED - IN_FLIGHT - QUEUE}.0" in numbers
     assert sent == IN_FLIGHT
     assert [answer.status_code for answer in answered] == [200] * (IN_FLIGHT + QUEUE)
 

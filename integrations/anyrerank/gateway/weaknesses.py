@@ -26,12 +26,12 @@ def short_master_key(settings: GatewaySettings) -> str | None:
 
 
 def weaknesses_of(router: Router) -> list[str]:
-    """A line for each deployment that cannot be called, such as one without a key, and for each price that is missing."""
+    """A line for each deployment that cannot be called, such as one without a key, and for each missing price."""
     return [*_uncallable(router), *missing_prices(router)]
 
 
 def missing_prices(router: Router) -> Iterator[str]:
-    """A line for each deployment without a known price that a budget of the configuration needs, or that is a fallback."""
+    """A line for each deployment without a known price, if a budget of the file needs it, or if it is a fallback."""
     options = router.options
     needing = {"max_budget": options.shared_budgets, "max_end_user_budget": options.user_budget}
     names = [name for name, budget in needing.items() if budget]

@@ -147,6 +147,17 @@ def test_check_of_a_file_lists_entries_that_stand_for_many_models(tmp_path: Path
     assert [word in result.stdout for word in ("any/*", "voyage/*", "given", KEY)] == [True, True, True, False]
 
 
+def test_check_of_a_file_warns_of_a_fallback_without_a_price(tmp_path: Path) -> None:
+    entries = [
+        f"{{model_name: {name}, litellm_params: {{model: {model}, api_key: k}}, model_info: {{mode: rerank}}}}"
+        for name, model in (("rerank", "cohere/new"), ("spare", "cohere/newer"))
+    ]
+    file = tmp_path / "config.yaml"
+    file.write_text(f"model_list: [{', '.join(entries)}]\nlitellm_settings: {{fallbacks: [{{rerank: [spare]}}]}}\n")
+    (warning,) = (line for line in run("check", "--config", str(file)).stdout.splitlines() if "no known price" in line)
+    assert warning.startswith("warning: spare (cohere/newer) has no known price, so that calls with a budget")
+
+
 def test_check_of_a_file_lists_its_guardrails(tmp_path: Path) -> None:
     path = tmp_path / "config.yaml"
     params = {"guardrail": "anyrerank.guardrails.DenyList", "mode": "pre_call", "terms": ["nightjar"]}

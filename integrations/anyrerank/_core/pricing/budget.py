@@ -276,11 +276,13 @@ class Budget:
         later = "" if fits else ", which is more than the whole budget"
         if starts is not None and again is not None:
             later = f"; the next window starts {_when(starts, again)}"
-        return BudgetExceededError(
+        error = BudgetExceededError(
             f"{whose} of {dollars_text(self.dollars)}{each} would be exceeded: {dollars_text(found.spent)} spent"
             f"{reserved}, and this call costs about {dollars_text(dollars)}{later}",
             retry_after=again,
         )
+        error.owner = owner
+        return error
 
 
 @dataclass(slots=True)

@@ -10,7 +10,9 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
+from anyrerank._core.engine import causes
 from anyrerank._core.types import Attempt, RerankResponse
+from anyrerank.errors import BudgetExceededError
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.operation.series import Durations, Names, Totals
 from anyrerank.gateway.operation.worker_metrics import WorkerMetrics
@@ -36,7 +38,11 @@ class Metrics(Collector):
             "anyrerank_overhead_seconds", "The part of the time that the gateway itself needed.", "route"
         )
         self._rejected = Totals(
-            "anyrerank_rejected", "Requests that were refused before anything was sent to a provider.", "reason"
+            "anyrerank_rejected",
+            "Requests that were refused before anything was sent to a provider.",
+            "reason",
+            "key_alias",
+            "owner",
         )
         self._gone = Totals("anyrerank_client_gone", "Requests whose client went away before it was answered.")
         self._attempts = Totals(
@@ -58,6 +64,7 @@ class Metrics(Collector):
     def __call__(self, exchange: Exchange) -> None:
         """Count a request for a reranking."""
         model, route = self._model(exchange.model), exchange.route
+        key = self._key(exchange.caller.alias if exchange.caller else None)
         self._requests.add(1, route, exchange.dialect.name, model, str(exchange.status))
         self._seconds.add(exchange.seconds, route, model)
         if exchange.status == 499:
@@ -72,8 +79,8 @@ class Metrics(Collector):
         else:
             attempts = () if error is None else error.attempts
             if exchange.kind is not None and not attempts and exchange.status != 499:
-                self._rejected.add(1, exchange.kind)
-        self._spent(model, self._key(exchange.caller.alias if exchange.caller else None), attempts)
+                self._rejected.add(1, exchange.kind, key, _owner(exchange))
+        self._spent(model, key, attempts)
 
     def served(self, route: str, status: int) -> None:
         """Count another request."""
@@ -139,6 +146,14 @@ class Metrics(Collector):
             self._attempts.add(1, deployment, identifier, attempt.error or "")
             if attempt.cost:
                 self._dollars.add(attempt.cost, model, key)
+
+
+def _owner(exchange: Exchange) -> str:
+    """Whose budget is used up, if that is why a request was refused."""
+    if exchange.kind != "budget_exceeded" or exchange.error is None:
+        return ""
+    owners = (each.owner for each in causes(exchange.error) if isinstance(each, BudgetExceededError))
+    return next((owner.replace(" ", "_") for owner in owners if owner), "")
 
 
 def _gauge(name: str, help_text: str, value: float) -> Metric:
