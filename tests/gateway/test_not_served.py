@@ -36,6 +36,12 @@ def test_unknown_path_names_what_is_served(url: str, path: str, says: str) -> No
     assert answer.json()["message"].startswith("Not Found: POST /")
 
 
+def test_only_routes_with_the_same_method_are_suggested(url: str) -> None:
+    answer = httpx.get(f"{url}/customer/list")
+    assert "the nearest route is /customer/info" in answer.json()["message"]
+    assert "/openapi.json lists the routes" in httpx.put(f"{url}/key/generat").json()["message"]
+
+
 @pytest.mark.parametrize("secret", ["sk-abcdefgh", "sk-x9_Qw4Fq8Zr1uXw", "hunter2", "5f" * 32, "Z" * 40])
 @pytest.mark.parametrize("path", ["/key/{}/rotate", "/v1/rerank/{}", "/{}"])
 def test_unknown_path_is_answered_without_what_may_be_a_key(url: str, path: str, secret: str) -> None:

@@ -177,7 +177,12 @@ def application(gateway: Gateway) -> ASGIApp:
         *(Route(_pattern(path), endpoint, methods=["POST"]) for path, endpoint in endpoints.items()),
         *(Route(_pattern(path), endpoint, methods=["GET"]) for path, endpoint in info_endpoints(gateway).items()),
     ]
-    served = [route.path.replace(":path}", "}") for route in routes if isinstance(route, Route)]
+    served = [
+        (method, route.path.replace(":path}", "}"))
+        for route in routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+    ]
     others = Starlette(routes=routes, exception_handlers={HTTPException: not_served})
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -220,12 +225,12 @@ def _pattern(path: str) -> str:
     return path.replace("}", ":path}")
 
 
-def _not_served(request: Request, error: Exception, served: Sequence[str]) -> Response:
+def _not_served(request: Request, error: Exception, served: Sequence[tuple[str, str]]) -> Response:
     """The answer to a wrong path or method."""
     status = error.status_code if isinstance(error, HTTPException) else 500
     headers = {**(getattr(error, "headers", None) or {}), "x-request-id": request_id_of(request.scope)}
     message = f"{phrase(status)}: {request.method} {without_secrets(request.url.path)}"
     if status == 404:
-        message += instead_of(request.url.path, served)
+        message += instead_of(request.url.path, [path for method, path in served if method == request.method])
     kind = "method_not_allowed" if status == 405 else "not_found"
     return Response(superset(message, kind, status), status, headers, "application/json")

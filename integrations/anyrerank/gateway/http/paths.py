@@ -31,7 +31,12 @@ def without_repeats(path: str) -> str:
 
 
 def instead_of(path: str, served: Sequence[str]) -> str:
-    """What to ask in the place of a path that is not served, as the end of a message; nothing if that is not known."""
+    """What to ask in the place of a path that is not served, as the end of a message.
+
+    Args:
+        path: Of the request.
+        served: The paths of the routes with its method.
+    """
     if _OTHER_SERVICES & set(path.lower().split("/")):
         return "; only reranking is served, at /v1/rerank and the routes in /openapi.json"
     near = difflib.get_close_matches(path[:_LONGEST], served, 1, _CLOSE)
