@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import date
-from typing import TYPE_CHECKING, Annotated, cast
+from typing import TYPE_CHECKING, Annotated, cast, get_args
 
 import typer
 from rich.table import Table
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from anyrerank.ledger import By, Spend
 
 _KEY = "key"
+_OTHER_NAMES: Mapping[str, By] = {_KEY: "tag", "date": "day"}
+"""Groupings of this command, and what the ledger calls them."""
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
@@ -38,7 +40,7 @@ def spend(
     by: Annotated[
         list[str] | None,
         typer.Option(
-            help="Group by user, model, deployment, tag, key, day or provider. May be repeated. "
+            help="Group by user, model, deployment, tag, key, day (or date) or provider. May be repeated. "
             "Default: user and model.",
             show_default=False,
         ),
@@ -60,11 +62,11 @@ def spend(
     Calls of a killed process appear when another ledger writes to the database.
     """
     with one_line_errors():
-        from anyrerank.ledger import Filter, Store, checked
+        from anyrerank.ledger import Filter, Store
         from anyrerank.ledger import table as spending
 
         asked = by or ["user", "model"]
-        groups = checked(["tag" if each == _KEY else each for each in asked])
+        groups = _groups(asked)
         for option, text in (("--user", user), ("--tag", tag), ("--model", model)):
             _check_text(option, text)
         filter_ = Filter(since=_date("--since", since), until=_date("--until", until), user=user, tag=tag, model=model)
@@ -83,6 +85,16 @@ def spend(
             typer.echo(spending.markdown(groups, spends, total), nl=False)
             return
         _show(groups, spends, total)
+
+
+def _groups(asked: Sequence[str]) -> tuple[By, ...]:
+    """The groupings of the ledger for those of the command line, each once."""
+    from anyrerank.ledger import By, checked
+
+    names = (*get_args(By), *_OTHER_NAMES)
+    if unknown := [each for each in asked if each not in names]:
+        raise BadRequestError(f"--by must be one of {', '.join(names)}, got {unknown[0]!r}")
+    return checked([_OTHER_NAMES.get(each, each) for each in asked])
 
 
 def _show(groups: Sequence[By], spends: Sequence[Spend], total: Spend) -> None:

@@ -30,7 +30,8 @@ def remarks(by: Sequence[By], total: Spend) -> Iterator[str]:
     if total.unknown:
         yield (
             f"{_INCOMPLETE} the cost of {total.unknown:,} of the calls is unknown and not included: pass "
-            "input_cost_per_query, input_cost_per_token or prices to the Reranker"
+            "input_cost_per_query, input_cost_per_token or prices to the Reranker; for a gateway, set "
+            "input_cost_per_query or input_cost_per_token in litellm_params"
         )
     if "tag" in by:
         yield "a call with several tags counts for each of them, and once in the total"

@@ -234,6 +234,7 @@ def test_spend_is_reported_by_key_user_and_day(gateway: Running) -> None:
         (today, "rerank", "bob", 1),
     ]
     report = gateway.get("/global/spend/report", group_by="api_key").json()
+    assert gateway.get("/global/spend/report", group_by="key").json() == report
     assert {(row["date"], row["key_alias"]) for row in report} == {(today, None), (today, "first"), (today, "second")}
     both = gateway.get("/global/spend/report", group_by="api_key,model", api_key=first).json()
     assert {(row["key_alias"], row["model"]) for row in both} == {("first", "rerank")}

@@ -45,7 +45,19 @@ def test_spend_sorts_by_cost_and_adds_a_total(db: str) -> None:
         ["unknown+", "bob|eve", "1"],
     ]
     assert total[:3] == ["$2.000000+", "total", "4"]
-    assert "+ the cost of 1" in result.stdout
+    shown = " ".join(result.stdout.split())
+    assert "+ the cost of 1" in shown
+    assert "for a gateway, set input_cost_per_query or input_cost_per_token in litellm_params" in shown
+
+
+def test_spend_by_date_is_by_day(db: str) -> None:
+    by_date, by_day = (spend("--db", db, "--by", name).stdout for name in ("date", "day"))
+    assert by_date == by_day
+
+
+def test_spend_by_another_grouping_names_all_of_them(db: str) -> None:
+    shown = error_of(spend("--db", db, "--by", "team"))
+    assert "--by must be one of user, model, deployment, tag, day, provider, key, date, got 'team'" in shown
 
 
 def test_spend_by_default_groups_by_user_and_model(db: str) -> None:

@@ -20,6 +20,7 @@ _GROUPS: Mapping[str, By] = {
     "customer": "user",
     "date": "day",
     "deployment": "deployment",
+    "key": "tag",
     "model": "model",
     "provider": "provider",
     "user": "user",
