@@ -52,8 +52,9 @@ def check(
     Sends nothing without --call or --connect. The status is 1 if the model, or one of those in the file, cannot be
     called, or if a gateway with the file would not start.
     """
-    with one_line_errors():
-        if config is not None or _is_file(model):
+    is_file = config is not None or _is_file(model)
+    with one_line_errors(extra="gateway" if is_file else "cli"):
+        if is_file:
             if given := connection(api_base, api_key, timeout, option):
                 raise BadRequestError(f"{', '.join(given)} cannot be given with a file: write it in the file")
             check_config(config or Path(str(model)), call=call, connect=call or connect)

@@ -10,6 +10,9 @@ import typer
 from anyrerank.cli.errors import one_line_errors
 from anyrerank.cli.output import console
 
+_PLAIN_WIDTH = 140
+"""Without a terminal, wide enough for two lists side by side."""
+
 
 class Framework(str, Enum):
     """Where the demo runs."""
@@ -37,4 +40,4 @@ def demo(
 
         questions = [Question(text) for text in question or []] or QUESTIONS
         frameworks = list(FRAMEWORKS) if framework is Framework.both else [framework.value]
-        show(console(), Settings(model, top_n, candidates), questions, frameworks)
+        show(console(_PLAIN_WIDTH), Settings(model, top_n, candidates), questions, frameworks)

@@ -13,19 +13,22 @@ from anyrerank.cli.output import without_control_characters
 from anyrerank.errors import MissingExtraError, RerankError
 
 _ALONE = re.compile(r"anyrerank\[(?!all|demo|gateway)([\w-]+)\]")
-"""An extra in an error that does not install the command line."""
+"""An extra in an error that installs neither the command line nor the gateway."""
 
 
 @contextmanager
-def one_line_errors(status: int = 1) -> Iterator[None]:
+def one_line_errors(status: int = 1, *, extra: str = "cli") -> Iterator[None]:
     """Print a `RerankError` as one line and exit with `status`.
 
-    The command that installs an extra installs the command line too, or a new environment would lack it.
+    Args:
+        status: The exit status.
+        extra: What the command needs itself. The advice for an extra that is missing names it too, or a new environment
+            would lack it.
     """
     try:
         yield
     except MissingExtraError as error:
-        print_error(_ALONE.sub(r"anyrerank[cli,\1]", str(error)))
+        print_error(_ALONE.sub(rf"anyrerank[{extra},\1]", str(error)))
         raise typer.Exit(status) from None
     except RerankError as error:
         print_error(str(error))

@@ -13,18 +13,22 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-_PLAIN_WIDTH = 140
+_UNLIMITED_WIDTH = 100_000
 _MIN_PLAIN_WIDTH = 100
 _CONTROL_CHARACTERS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNBROKEN_COLUMNS = ("model", "key", "options", "extra", "starts anew", "expires")
 
 
-def console() -> Console:
-    """A console as wide as the terminal; without one, wide enough for two lists side by side."""
+def console(plain_width: int = _UNLIMITED_WIDTH) -> Console:
+    """A console as wide as the terminal.
+
+    Args:
+        plain_width: Number of columns without a terminal and without `COLUMNS`; by default so many that no line breaks.
+    """
     made = Console(highlight=False)
     if not made.is_terminal:
         columns = os.environ.get("COLUMNS", "")
-        made.width = max(int(columns), _MIN_PLAIN_WIDTH) if columns.isdecimal() else _PLAIN_WIDTH
+        made.width = max(int(columns), _MIN_PLAIN_WIDTH) if columns.isdecimal() else plain_width
     return made
 
 
@@ -40,7 +44,7 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:
 
 def fits(console: Console, table: Table) -> bool:
     """Whether the console is wide enough to show the table without breaking lines."""
-    unlimited = console.options.update_width(10_000)
+    unlimited = console.options.update_width(_UNLIMITED_WIDTH)
     return console.measure(table, options=unlimited).maximum <= console.width
 
 

@@ -83,7 +83,7 @@ def serve(
         {"database_url": database_url, "redis_url": redis_url},
         is_rolling_change=rolling_change,
     )
-    with one_line_errors():
+    with one_line_errors(extra="gateway"):
         from anyrerank.gateway.server import check_host, listen
         from anyrerank.gateway.weaknesses import short_master_key
         from anyrerank.gateway.workers import run_workers
@@ -149,7 +149,7 @@ def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker:
     def announce(text: str) -> None:
         typer.echo(without_control_characters(" ".join(text.split())), err=True)
 
-    with one_line_errors():
+    with one_line_errors(extra="gateway"):
         state = shared_state(read.settings, check=worker is None)  # or a worker could not be replaced without Redis
         # All workers were checked before: one that is replaced must start, whatever other replicas have by then.
         allowed = arguments.is_rolling_change or worker is not None

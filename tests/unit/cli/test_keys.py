@@ -40,6 +40,13 @@ def test_key_of_the_command_line_is_valid_at_a_gateway_that_runs(tmp_path: Path,
         assert gateway.rerank(key).status_code == 401
 
 
+def test_list_in_a_file_breaks_no_line(url: str) -> None:
+    alias, models = "team-" + "a" * 60, [f"model-{number}-{'b' * 20}" for number in range(20)]
+    run("keys", "create", "--db", url, "--alias", alias, *(each for name in models for each in ("--model", name)))
+    (row,) = (line for line in run("keys", "list", "--db", url).stdout.splitlines() if alias in line)
+    assert ", ".join(models) in row
+
+
 @pytest.mark.parametrize("by", ["alias", "token", "key"])
 def test_key_is_changed_blocked_and_regenerated_by_any_of_its_names(tmp_path: Path, url: str, by: str) -> None:
     with serving(tmp_path) as gateway:
