@@ -145,6 +145,8 @@ def _remarks(config: GatewayConfig) -> Iterator[str]:
     yield f"master key: {key}"
     if (weakness := short_master_key(config.settings)) is not None:
         yield f"warning: {weakness}"
+    if config.settings.access_log:
+        yield "access log: a line of JSON for each request"
     for guardrail in config.guardrails:
         when = "checks every call" if guardrail.default_on else "checks calls that name it"
         yield f"guardrail {guardrail.name} ({guardrail.kind}) {when}"

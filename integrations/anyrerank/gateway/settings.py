@@ -59,7 +59,7 @@ class GatewaySettings(BaseModel):
     default_model: str | None = None
     """The model of requests that name none. By default the only one, else the first."""
     access_log: bool = False
-    """Whether to log a line of JSON for each request, without query, documents and keys."""
+    """Whether to log a line of JSON for each request, without texts and keys; so does `litellm_settings.json_logs`."""
     trusted_networks: Mapping[str, str] = {}
     """Networks that need no key, and the alias of the key that counts for them."""
     allowed_origins: tuple[str, ...] = ()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,30 @@ def test_telemetry_that_goes_nowhere_is_pointed_out(tmp_path: Path) -> None:
     result = run("serve", "--port", "0", "--config", str(file))
     assert result.exit_code == 0, result.output
     assert result.stderr.startswith("warning: callbacks: otel: no OpenTelemetry SDK is set up in this process")
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("command", ["serve", "check"])
+def test_missing_library_of_a_callback_is_named_with_the_extra_of_the_gateway(tmp_path: Path, command: str) -> None:
+    file = tmp_path / "config.yaml"
+    models = [{"model_name": "m", "litellm_params": {"model": "local/lexical"}}]
+    file.write_text(json.dumps({"model_list": models, "litellm_settings": {"callbacks": ["otel"]}}), encoding="utf-8")
+    code = "import sys; sys.modules['opentelemetry'] = None; from anyrerank.__main__ import main; main()"
+    done = subprocess.run(  # noqa: S603
+        [sys.executable, "-c", code, command, "--config", str(file)], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.endswith("pip install 'anyrerank[gateway,otel]'\n")
+
+
+def test_logs_in_json_are_the_access_log_and_not_ignored(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    models = [{"model_name": "m", "litellm_params": {"model": "local/lexical"}}]
+    file.write_text(json.dumps({"model_list": models, "litellm_settings": {"json_logs": True}}), encoding="utf-8")
+    assert "ignored" not in run("serve", "--port", "0", "--config", str(file)).output
+    checked = run("check", "--config", str(file)).output
+    assert "access log: a line of JSON for each request" in checked
+    assert "ignored" not in checked
 
 
 @pytest.mark.parametrize(

@@ -233,8 +233,8 @@ WRONG: dict[str, tuple[str, str]] = {
         "config.yaml: line 2 (r): the environment variable NOT_SET is not set, or is empty",
     ),
     "a missing variable of a setting": (
-        LOCAL + "router_settings: {timeout: os.environ/NOT_SET}",
-        "config.yaml: the environment variable NOT_SET is not set, or is empty",
+        LOCAL + "router_settings:\n  num_retries: 1\n  timeout: os.environ/NOT_SET",
+        "config.yaml, line 6, router_settings.timeout: the environment variable NOT_SET is not set, or is empty; ",
     ),
     "no params": ("model_list:\n- model_name: r\n", "config.yaml: no entry of model_list is for reranking"),
     "no mapping": ("model_list:\n- r\n", "config.yaml: model_list[0] must be a mapping with a model_name"),

@@ -45,7 +45,8 @@ def test_settings_of_a_server_are_resolved_and_those_that_are_not_set_are_listed
     )
     assert (config.general, config.own) == ({"database_url": "sqlite://"}, {"max_in_flight": 4})
     assert config.litellm == {"max_budget": 1, "max_ui_session_budget": 2}
-    assert config.unset == {"general_settings.master_key": "NOT_SET", "anyrerank_settings.networks": "NOR_THIS"}
+    unset = {name: each.variable for name, each in config.unset.items()}
+    assert unset == {"general_settings.master_key": "NOT_SET", "anyrerank_settings.networks": "NOR_THIS"}
     assert config.ignored == ("litellm_settings.max_ui_session_budget",)
     assert Router(**config.router).model_names == ("good",)
 

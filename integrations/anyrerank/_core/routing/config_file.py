@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
@@ -28,6 +28,29 @@ _SECTIONS = frozenset(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Unset:
+    """A setting that refers to a variable which is not set.
+
+    Attributes:
+        setting: Its name, such as `general_settings.master_key`.
+        variable: The variable.
+        where: The file and the line, if they are known.
+    """
+
+    setting: str
+    variable: str
+    where: str | None
+
+    def error(self) -> ConfigurationError:
+        """The error for a setting that cannot be ignored."""
+        place = self.setting if self.where is None else f"{self.where}, {self.setting}"
+        return ConfigurationError(
+            f"{place}: the environment variable {self.variable} is not set, or is empty; remove the line if it is not "
+            "needed"
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ConfigFile:
     """What a configuration file says; references to variables are resolved.
@@ -42,8 +65,8 @@ class ConfigFile:
         spares: The names to ask in the place of one that has no deployment left.
         names: All names in `model_list`, in its order.
         ignored: Settings that have no effect on a router, such as `litellm_settings.callbacks`.
-        unset: Variables that are not set, by the setting that refers to them, such as `general_settings.master_key`;
-            these settings are missing in `general`, `own` and `litellm`.
+        unset: Settings that refer to a variable which is not set, by their names, such as
+            `general_settings.master_key`; they are missing in `general`, `own` and `litellm`.
         redis_url: Where `router_settings` say that Redis is.
         guardrails: All guardrails; `router` has those that are on by default.
     """
@@ -57,7 +80,7 @@ class ConfigFile:
     spares: Mapping[str, tuple[str, ...]]
     names: tuple[str, ...]
     ignored: tuple[str, ...]
-    unset: Mapping[str, str]
+    unset: Mapping[str, Unset]
     redis_url: str | None = field(repr=False)
     guardrails: tuple[NamedGuardrail, ...] = ()
 
@@ -86,7 +109,7 @@ def located(error: RerankError, file: Path) -> ConfigurationError:
 
 def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     refuse_misspelt("", document, _SECTIONS)
-    unset: dict[str, str] = {}
+    unset: dict[str, Unset] = {}
     general, own = (_resolved_section(document, name, unset) for name in ("general_settings", "anyrerank_settings"))
     litellm = _resolved_section(document, "litellm_settings", unset)
     guardrails = guardrails_of(document.get("guardrails"))
@@ -98,6 +121,8 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     router = {name: value for name, value in section(document, "router_settings").items() if value is not None}
     where = str(file)
     refuse_misspelt_in_file(router)
+    for each in _unset(document, "router_settings", {*USED, *REDIS, CLUSTER}):
+        raise each.error()
     redis = resolved_settings(
         {name: router.pop(name) for name in (*REDIS, CLUSTER) if name in router}, where, numbers=()
     )
@@ -133,12 +158,21 @@ def _read(file: Path, document: Mapping[str, Any]) -> ConfigFile:
     )
 
 
-def _resolved_section(document: Mapping[str, Any], name: str, unset: dict[str, str]) -> Mapping[str, Any]:
+def _resolved_section(document: Mapping[str, Any], name: str, unset: dict[str, Unset]) -> Mapping[str, Any]:
     """A section without the settings that refer to a variable that is not set; these are added to `unset`."""
     given = section(document, name)
-    missing = {setting: variable for setting, value in given.items() if (variable := first_unset(value)) is not None}
-    unset.update({f"{name}.{setting}": variable for setting, variable in missing.items()})
-    return {setting: resolved(value, name) for setting, value in given.items() if setting not in missing}
+    missing = {each.setting: each for each in _unset(document, name, given)}
+    unset.update(missing)
+    return {setting: resolved(value, name) for setting, value in given.items() if f"{name}.{setting}" not in missing}
+
+
+def _unset(document: Mapping[str, Any], name: str, settings: Container[str]) -> Iterator[Unset]:
+    """Those of some settings of a section that refer to a variable which is not set."""
+    given = section(document, name)
+    places = given.places if isinstance(given, Located) else {}
+    for setting, value in given.items():
+        if setting in settings and (variable := first_unset(value)) is not None:
+            yield Unset(f"{name}.{setting}", variable, places.get(setting))
 
 
 def _with_params(entry: Located, params: Mapping[str, Any]) -> Located:

@@ -68,7 +68,7 @@ def _filled_in(value: Any, variables: Mapping[str, Any]) -> Any:
         return value
     if isinstance(value, Mapping):
         content = {name: _filled_in(each, variables) for name, each in value.items()}
-        return Located(value.where, content) if isinstance(value, Located) else content
+        return Located(value.where, content, value.places) if isinstance(value, Located) else content
     if isinstance(value, list):
         return [_filled_in(each, variables) for each in value]
     if isinstance(value, str) and value.startswith(REFERENCE):

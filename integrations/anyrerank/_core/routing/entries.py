@@ -104,11 +104,15 @@ class Located(dict[str, Any]):
 
     Attributes:
         where: The file and the line, for errors.
+        places: The same for each of its names, where that is known.
     """
 
-    def __init__(self, where: str, content: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self, where: str, content: Mapping[str, Any] | None = None, places: Mapping[str, str] | None = None
+    ) -> None:
         super().__init__(content or {})
         self.where = where
+        self.places: Mapping[str, str] = places or {}
 
 
 def full_name(model: str) -> str:

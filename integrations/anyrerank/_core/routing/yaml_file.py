@@ -66,7 +66,7 @@ def _loader(base: Any, file: Path) -> Any:
                 raise ConfigurationError(f"{where(node)}: not a valid date or number") from None
 
         def mapping(self, node: Any) -> Iterator[Located]:
-            found = Located(where(node))
+            found = Located(where(node), places={str(key.value): where(key) for key, _ in node.value})
             yield found
             found.update(self.construct_mapping(node))
 

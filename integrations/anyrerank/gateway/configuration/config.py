@@ -24,6 +24,10 @@ _DEFAULTS = {"drop_params": True}
 """Options of the router that differ in a gateway: some clients always send options that most vendors lack."""
 
 
+_JSON_LOGS = "litellm_settings.json_logs"
+"""It turns on the access log."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GatewayConfig:
     """A checked configuration.
@@ -91,7 +95,7 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         refuse_wrong_names([*file.general, *(name for section, _, name in of_unset if section == "general_settings")])
         for name, unset in file.unset.items():
             if not may_be_ignored(name):
-                raise ConfigurationError(f"{name}: the environment variable {unset} is not set, or is empty")
+                raise unset.error()
         if not file.router["model_list"]:
             raise none_found(file.left_out)
         given, ignored = honoured(file.general)
@@ -107,7 +111,7 @@ def config_of_file(path: str | PathLike[str]) -> GatewayConfig:
         router={**_DEFAULTS, **file.router, **({"hooks": hooks} if hooks else {})},
         settings=settings,
         left_out=file.left_out,
-        ignored=(*without_honoured(file.ignored, file.litellm), *ignored),
+        ignored=(*without_honoured([each for each in file.ignored if each != _JSON_LOGS], file.litellm), *ignored),
         names=file.names,
         fallbacks=file.spares,
         guardrails=file.guardrails,
