@@ -169,13 +169,10 @@ class GuardrailRaisedError(RerankError):
 
 
 class BudgetExceededError(RerankError):
-    """The call would exceed a budget; nothing was sent.
-
-    Attributes:
-        owner: Whose budget it is at a gateway: `key`, `end user`, `deployment` or `gateway`; otherwise `None`.
-    """
+    """The call would exceed a budget; nothing was sent."""
 
     owner: str | None = None
+    """Whose budget it is at a gateway: `key`, `end user`, `deployment` or `gateway`; otherwise `None`."""
 
 
 class StateUnavailableError(RerankError):
