@@ -16,6 +16,7 @@ from anyrerank.gateway.keys import shared_limits
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.shared_limits import SharedLimits
 from anyrerank.state import Notifications, RedisState
+from anyrerank.state.whole import Whole
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ async def state(server: RedisServer) -> AsyncIterator[RedisState]:
 
 
 def limits_of(state: RedisState) -> SharedLimits:
-    return SharedLimits(state.calls("key"), _Two(state.link, "news"), Clock())
+    return SharedLimits(state.calls("key"), _Two(state.link, "news", Whole("news:whole", ())), Clock())
 
 
 async def allowed(limits: SharedLimits, key: Key, tokens: int = 0) -> bool:

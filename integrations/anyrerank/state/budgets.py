@@ -99,8 +99,10 @@ class RedisBudgets(BudgetState):
         """Reserve on the server; an account that is new there first gets what it has spent before."""
         bases: dict[str, float] = {}
         while True:
-            keys = [*self._keys(accounts), *([] if self._notifications is None else [self._notifications.whole])]
-            command = _RESERVE.command(keys, [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)])
+            keys, args = self._keys(accounts), [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)]
+            if self._notifications is not None:
+                keys, args = [*keys, self._notifications.whole.key], [*args, self._notifications.whole.number]
+            command = _RESERVE.command(keys, args)
             status, *rest = yield from reply_to(self._link, command, self._notifications)
             if status == b"held":
                 made, *pairs = rest

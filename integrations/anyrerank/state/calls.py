@@ -63,7 +63,7 @@ class RedisCalls:
         self._link = link
         self._key = key
         self._notifications = notifications
-        self._whole = [] if notifications is None else [notifications.whole]
+        self._whole = [] if notifications is None else [notifications.whole.key]
         self._recent = RecentUse(clock)
         self._reset()
         reset_in_child(self, RedisCalls._reset)
@@ -81,7 +81,7 @@ class RedisCalls:
         while (batch := self._recent.unsent()) is not None:
             yield from reply_to(self._link, self._late(batch), self._notifications)
             self._recent.sent(batch)
-        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens]
+        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens, *self._least()]
         reply = yield from reply_to(self._link, _COUNT.command([self._key, *self._whole], args), self._notifications)
         if reply[0]:
             self._recent.counted(requests, tokens)
@@ -137,6 +137,9 @@ class RedisCalls:
         if uses := self._recent.all_counted():
             self._link.call(self._catching_up([self._key], Batch(uses, loss)))
 
+    def _least(self) -> list[int]:
+        return [] if self._notifications is None else [self._notifications.whole.number]
+
     def _late(self, batch: Batch) -> Command:
         return self._catching_up([self._key, *self._whole], batch)
 
@@ -156,7 +159,9 @@ class RedisCalls:
         try:
             allowed, count = yield from reply_to(
                 self._link,
-                _ENTER.command([f"{self._key}:in_flight", *self._whole], [call_id, _IN_FLIGHT_SECONDS, limit]),
+                _ENTER.command(
+                    [f"{self._key}:in_flight", *self._whole], [call_id, _IN_FLIGHT_SECONDS, limit, *self._least()]
+                ),
                 self._notifications,
             )
         except BaseException as error:  # perhaps after it was counted

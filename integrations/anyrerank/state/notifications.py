@@ -15,6 +15,7 @@ from uuid import uuid4
 from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script, Subscriber
 from anyrerank._core.runtime import reset_in_child
 from anyrerank.state.server_check import facts_of
+from anyrerank.state.whole import Whole
 
 _log = logging.getLogger("anyrerank")
 
@@ -58,17 +59,17 @@ class Notifications:
     Args:
         link: To the server.
         channel: Name of the channel.
+        whole: How processes know that the server has its data.
 
     Attributes:
         channel: Its name.
-        whole: A key that exists while the server has its data: when it is gone, processes give back what they know.
-            Its value begins with the run of the server.
+        whole: As given.
         late: What the thread lets catch up as soon as the server answers.
     """
 
-    def __init__(self, link: RedisLink, channel: str) -> None:
+    def __init__(self, link: RedisLink, channel: str, whole: Whole) -> None:
         self.channel = channel
-        self.whole = f"{channel}:whole"
+        self.whole = whole
         self._link = link
         self._listeners: weakref.WeakSet[Listener] = weakref.WeakSet()
         self._reset()
@@ -131,7 +132,7 @@ class _Reading:
     """
 
     def __init__(
-        self, link: RedisLink, channel: str, whole: str, listeners: weakref.WeakSet[Listener], late: set[Late]
+        self, link: RedisLink, channel: str, whole: Whole, listeners: weakref.WeakSet[Listener], late: set[Late]
     ) -> None:
         self.listeners = listeners
         self.late = late
@@ -142,9 +143,9 @@ class _Reading:
         self._channel = channel
         self._is_away = False
         self._id = uuid4().hex
-        self._key = whole
-        self._given = f"{whole}:given"
-        self._whole: bytes | None = None
+        self._whole = whole
+        self._given = f"{whole.key}:numbers"
+        self._value: bytes | None = None
         self._server = ""
         self._counts: deque[tuple[float, int]] = deque()
 
@@ -196,8 +197,13 @@ class _Reading:
         """Find out which run of the server this is, and let it forget what it has from another one."""
         with suppress(RedisUnavailableError):  # it may not be allowed
             self._server = facts_of(self._link.call(("INFO", "server"))).get("run_id", "")
-            for command in self._link.first:
-                self._link.call(command)
+        self._forget_older()
+
+    def _forget_older(self) -> bool:
+        """Let the server forget older data; returns whether it had any."""
+        with suppress(RedisUnavailableError):  # it may not be allowed
+            return bool(self._link.call(self._whole.forgetting()))
+        return False
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         for listener in list(self.listeners):
@@ -211,25 +217,27 @@ class _Reading:
 
     def _give_back(self) -> None:
         """If the server has lost its data, let the listeners give back what they know, and agree that it is whole."""
-        while (found := self._link.call(("GET", self._key))) is None or found != self._whole:
+        while (found := self._link.call(("GET", self._whole.key))) is None or found != self._value:
+            if found is not None and self._forget_older():
+                found = None
             for listener in list(self.listeners):
-                listener.lost((self._whole or b"").decode())
+                listener.lost((self._value or b"").decode())
             if found is None:
                 self._wait_for_others()
-                value = f"{self._server}:{uuid4().hex}"
-                found = self._link.call(_AGREE.command([self._key, self._given], [self._id, value]))
+                found = self._link.call(_AGREE.command([self._whole.key, self._given], [self._id, self._server]))
             if found is not None:  # or it has lost its data again
-                self._whole = found
+                self._value = found
+                self._whole.found(found)
 
     def _wait_for_others(self) -> None:
         """Wait until all processes have given back what they know, or until one that is gone had its time for it."""
         deadline = time.monotonic() + _GIVING_SECONDS
-        self._link.call(("SADD", self._given, self._id))
+        self._link.call(("HSET", self._given, self._id, self._whole.next_number()))
         self._link.call(("PEXPIRE", self._given, round(2000 * _GIVING_SECONDS)))
         while time.monotonic() < deadline and not self.stop.wait(_GLANCE):
-            have_all = self._link.call(("SCARD", self._given)) >= self.replicas
-            is_forgotten = not self._link.call(("SISMEMBER", self._given, self._id))
-            if have_all or is_forgotten or self._link.call(("EXISTS", self._key)):
+            have_all = self._link.call(("HLEN", self._given)) >= self.replicas
+            is_forgotten = not self._link.call(("HEXISTS", self._given, self._id))
+            if have_all or is_forgotten or self._link.call(("EXISTS", self._whole.key)):
                 return
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script, in_full
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, in_full
 from anyrerank._core.routing import Cooldowns, RoutingState
 from anyrerank._core.runtime import resolved
 from anyrerank._core.types import public
@@ -22,8 +22,8 @@ from anyrerank.state.notifications import Notifications
 from anyrerank.state.presence import Presence
 from anyrerank.state.routing import RedisRouting
 from anyrerank.state.server_check import check
+from anyrerank.state.whole import Whole
 
-_RESTART = Script("anyrerank.state.scripts", "restart")
 _RESTORED = ("budget", "calls", "deployment")
 """Kinds of keys that processes restore after a loss."""
 
@@ -70,9 +70,9 @@ class RedisState:
         self._url = url
         self.link = RedisLink(resolved(url, "url"), timeout=timeout)
         self.prefix = prefix
-        self.notifications = Notifications(self.link, f"{prefix}:news")
-        restart = _RESTART.command([self.notifications.whole], [f"{_escaped(prefix)}:{kind}:*" for kind in _RESTORED])
-        self.link.first = [in_full(restart)]
+        whole = Whole(f"{prefix}:news:whole", tuple(f"{_escaped(prefix)}:{kind}:*" for kind in _RESTORED))
+        self.notifications = Notifications(self.link, f"{prefix}:news", whole)
+        self.link.first = [in_full(whole.forgetting())]
         self.budgets = RedisBudgets(
             self.link, prefix, refuse_when_away=refuse_when_away, notifications=self.notifications
         )

@@ -1,4 +1,4 @@
-"""A Redis server that was restarted with older data."""
+"""A Redis server that has older data: it was restarted, or another one was in its place meanwhile."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from redis import Redis
+from tests.support.cable import cable
 from tests.support.redis_server import RedisServer
 from tests.support.spending import pay
 from tests.support.waiting import eventually
@@ -69,3 +70,46 @@ def test_processes_restore_what_they_know_and_nothing_else_is_forgotten(new_redi
         found = two.budget("of this state alone", None), two.budget("of a ledger", 0.5)
         assert [each.spent() for each in found] == [0.1, 0.5]
         assert client.get("ab:calls:of-another-gateway") == b"1"
+
+
+def test_server_that_comes_back_after_another_one_forgets_what_it_had(new_redis: Callable[..., RedisServer]) -> None:
+    first, second = new_redis(), new_redis()
+    first.start()
+    second.start()
+    with cable(first.url) as address:
+        one, two = _Process(address.url), _Process(address.url)
+        with one.state, two.state:
+            assert eventually(lambda: one.state.notifications.replicas == two.state.notifications.replicas == 2)
+            assert one.count(3) == 3
+            pay(one.budget("of a ledger", 0.25), 0.1).settle(0.1)
+            address.lead_to(second.url)
+            address.reset()
+            assert eventually(two.is_connected)
+            assert two.count(4) == 7
+            pay(two.budget("of a ledger", 0.375), 0.1).settle(0.1)
+            address.lead_to(first.url)
+            address.reset()
+            assert eventually(one.is_connected)
+            assert [one.count(1), two.count(0)] == [8, 8]
+            assert two.budget("of a ledger", 0.5).spent() == 0.5
+
+
+def test_process_that_started_at_the_second_server_distrusts_the_first_one(
+    new_redis: Callable[..., RedisServer],
+) -> None:
+    first, second = new_redis(), new_redis()
+    first.start()
+    second.start()
+    before = _Process(first.url)
+    with before.state:
+        pay(before.budget("of a ledger", 0.25), 0.1).settle(0.1)
+        assert before.count(3) == 3
+    with cable(second.url) as address:
+        after = _Process(address.url)
+        with after.state:
+            assert after.count(4) == 4
+            address.lead_to(first.url)
+            address.reset()
+            assert eventually(after.is_connected)
+            assert after.budget("of a ledger", 0.5).spent() == 0.5
+            assert after.count(0) == 4

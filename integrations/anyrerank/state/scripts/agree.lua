@@ -1,5 +1,10 @@
 -- Records that the server has its data, if this process has given back what it knows, and none has recorded it before.
--- KEYS: what exists while the server has its data, set of the processes that have given back. ARGV: id of the process, value.
+-- KEYS: what exists while the server has its data; a hash: by the id of each process that has given back, a number.
+-- ARGV: id of the process, run of the server.
 -- Returns the value that is recorded; nothing if the server has lost its data again.
-if redis.call('SISMEMBER', KEYS[2], ARGV[1]) == 1 then redis.call('SET', KEYS[1], ARGV[2], 'NX') end
+if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then
+  local number = 0
+  for _, each in ipairs(redis.call('HVALS', KEYS[2])) do number = math.max(number, tonumber(each)) end
+  redis.call('SET', KEYS[1], ARGV[2] .. ':' .. string.format('%.0f', number), 'NX')
+end
 return redis.call('GET', KEYS[1])

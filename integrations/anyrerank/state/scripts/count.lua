@@ -1,10 +1,14 @@
 -- Counts requests and tokens of the last minute, or refuses them.
 -- KEYS: a hash: r and t are the sums, h the first second that counts, r:<second> and t:<second> what was used in it.
 --       A second key, if there is one, exists while the server has its data.
--- ARGV: requests and tokens per minute ('' for no limit), requests, tokens.
+-- ARGV: requests and tokens per minute ('' for no limit), requests, tokens; with a second key, the least number that ends
+--       its value: a lower one is that of older data.
 -- Returns {1, second, requests, tokens}, or {0, milliseconds to wait, requests, tokens}; 'lost' if the server has lost its
 -- data.
-if KEYS[2] and redis.call('EXISTS', KEYS[2]) == 0 then return 'lost' end
+if KEYS[2] then
+  local whole = redis.call('GET', KEYS[2])
+  if not whole or tonumber(string.match(whole, ':(%d+)$') or 0) < tonumber(ARGV[5]) then return 'lost' end
+end
 local time = redis.call('TIME')
 local second = tonumber(time[1])
 local now = second + tonumber(time[2]) / 1e6

@@ -2,10 +2,14 @@
 -- KEYS: for each budget a hash (window, spent, reserved) and a sorted set (reservations by the time at which they expire);
 --       last, if there is one, the key that exists while the server has its data.
 -- ARGV: id, seconds until it expires; then for each budget: limit, seconds of its window (0: it never ends), amount, and
---       what is spent if the server knows nothing of it ('': not known here either). Amounts are in billionths of a dollar.
+--       what is spent if the server knows nothing of it ('': not known here either); last, with that key, the least number
+--       that ends its value: a lower one is that of older data. Amounts are in billionths of a dollar.
 -- Returns {'held', now, spent, reserved, spent, reserved, ...}, {'unknown', index, start of the window},
 -- {'refused', index, spent, reserved}, or 'lost' if the server has lost its data.
-if #KEYS % 2 == 1 and redis.call('EXISTS', KEYS[#KEYS]) == 0 then return 'lost' end
+if #KEYS % 2 == 1 then
+  local whole = redis.call('GET', KEYS[#KEYS])
+  if not whole or tonumber(string.match(whole, ':(%d+)$') or 0) < tonumber(ARGV[#ARGV]) then return 'lost' end
+end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) + tonumber(time[2]) / 1e6
 local function text(number) return string.format('%.0f', number) end
