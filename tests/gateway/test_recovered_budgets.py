@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from redis import Redis
+from tests.support.clock import Clock
 from tests.support.gateways import Gateways, Replica, race
-from tests.support.keys import EACH
-from tests.support.loopback import Loopback
+from tests.support.keys import EACH, paid, serving
+from tests.support.loopback import Gate, Loopback, well
 from tests.support.postgres_server import PostgresServer
 from tests.support.waiting import eventually
+
+from anyrerank.gateway.keys import Database
+from anyrerank.gateway.keys.redis_sharing import RedisSharing
+from anyrerank.state import RedisState
 
 pytestmark = [pytest.mark.process, pytest.mark.slow]
 
@@ -71,6 +78,47 @@ def test_end_user_whose_own_budget_is_deleted_has_spent_what_it_has(gateways: Ga
             assert race((one, two), key, 12) == {200: 12}
             assert eventually(lambda: two.recorded_calls() == 15)
     assert race((one, two), key, 20) == {200: 5, 429: 15}
+
+
+@pytest.mark.parametrize("kind", ["key", "customer"])
+def test_budget_that_is_given_while_a_call_is_in_flight_counts_it(
+    tmp_path: Path, server: Loopback, redis_url: str, kind: str
+) -> None:
+    clock = Clock()
+    with (
+        RedisState(redis_url, timeout=5.0) as state,
+        Redis.from_url(redis_url) as client,
+        closing(Database(f"sqlite:///{tmp_path / 'keys.db'}")) as database,
+        serving(tmp_path, [paid(server.url)], sharing=RedisSharing(state, database), monotonic=clock) as gateway,
+        ThreadPoolExecutor() as pool,
+    ):
+
+        def spent(of: str) -> list[int]:
+            return [int(client.hget(name, "spent") or 0) for name in client.scan_iter(f"*:budget:{of}:*")]  # type: ignore[arg-type]
+
+        gateway.keyring.start()
+        assert gateway.rerank(gateway.new_key(max_budget=1.0)).status_code == 200
+        gateway.keyring.ledger.flush()
+        (name,) = client.scan_iter("*:budget:key:*")
+        for seconds in (1, 3, 6):  # what is done after the start
+            client.hset(name, "spent", 0)
+            clock.now = 1_000.0 + seconds
+            assert eventually(lambda: spent("key") == [EACH * 1e9])
+        client.delete(name)
+        key = gateway.new_key(metadata={"end_user": "ann"})
+        server.script = gate = Gate()
+        flying = pool.submit(gateway.rerank, key)
+        gate.wait_for(1)
+        path, named = ("/key/update", {"key": key}) if kind == "key" else ("/customer/new", {"user_id": "ann"})
+        assert gateway.post(path, **named, max_budget=2 * EACH).status_code == 200
+        server.script = well
+        assert gateway.rerank(key).status_code == 200
+        gate.open()
+        assert flying.result().status_code == 200
+        gateway.keyring.ledger.flush()
+        clock.now += 1
+        assert eventually(lambda: spent(kind) == [2 * EACH * 1e9])
+        assert gateway.rerank(key).status_code == 429
 
 
 @pytest.mark.parametrize("budget", BUDGETS)

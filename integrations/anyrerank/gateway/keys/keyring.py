@@ -7,7 +7,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -309,7 +309,7 @@ class Keyring:
                 past_of_key = spent_before(self.ledger, "tag", key.tag, self.sharing)
                 budget.share(self.sharing, f"key:{key.identity}", past_of_key)
                 if key.token in self._accounts:  # it had no budget, or another window
-                    raise_budgets([(budget, "tag", key.tag)], past)
+                    self._raise_new((budget, "tag", key.tag), past)
             elif key.created_at < self._opened or account.spent:
                 budget.add(past.of("tag", key.tag, budget.started))
             account.budget = budget
@@ -326,17 +326,28 @@ class Keyring:
         if self.sharing is not None:
             name = f"customer:{digest(customer.user_id).hex()}"
             budget.share(self.sharing, name, spent_before(self.ledger, "user", customer.user_id, self.sharing))
-            raise_budgets([(budget, "user", customer.user_id)], past)  # it may have had none, or another window
+            self._raise_new((budget, "user", customer.user_id), past)  # it may have had none, or another window
         else:
             budget.add(past.of("user", customer.user_id, budget.started))
         return budget
 
-    def _raise_budget_of_users(self, users: Iterable[str], past: SpendHistory) -> None:
+    def _raise_new(self, budget: PaidFrom, past: SpendHistory) -> None:
+        """Let a budget that did not count until now have spent what the ledger knows."""
+        raise_budgets([budget], past)
+        self._raise_later()
+
+    def _raise_later(self) -> None:
+        """Raise budgets again when calls that are in flight now are in the ledger."""
+        if self._recovery is not None:
+            self._recovery.again()
+
+    def _raise_budget_of_users(self, users: Collection[str], past: SpendHistory) -> None:
         """Let the budget that each end user has count what users have spent who had one of their own."""
         budget = self._router_budgets.get(("user", None))
         state = None if budget is None else budget.shared_in
-        if budget is not None and state is not None:
+        if budget is not None and state is not None and users:
             state.at_least([(budget.account(user), past.of("user", user, budget.started)) for user in users])
+            self._raise_later()
 
     def _everything(self, caller: Caller) -> Account:
         """The account of a caller that has no limits."""

@@ -45,6 +45,12 @@ class Recovery:
         now = self._clock()
         self._due = [now + seconds for seconds in _RAISED_AFTER]
 
+    def again(self) -> None:
+        """Let `step` raise the budgets a few times more, and do not put off what is due."""
+        now = self._clock()
+        first, *later = [now + seconds for seconds in _RAISED_AFTER]
+        self._due = [min([*self._due[:1], first]), *later]
+
     def once(self) -> None:
         """Let `step` raise the budgets at least once."""
         if not self._due:
