@@ -94,7 +94,7 @@ def test_budget_that_is_given_while_a_call_is_in_flight_counts_it(
     ):
 
         def spent(of: str) -> list[int]:
-            return [int(client.hget(name, "spent") or 0) for name in client.scan_iter(f"*:budget:{of}:*")]  # type: ignore[arg-type]
+            return [int(client.hget(name, "spent") or 0) for name in client.scan_iter(f"*:budget:{of}:*")]
 
         gateway.keyring.start()
         assert gateway.rerank(gateway.new_key(max_budget=1.0)).status_code == 200
