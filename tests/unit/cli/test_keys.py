@@ -40,7 +40,8 @@ def test_key_of_the_command_line_is_valid_at_a_gateway_that_runs(tmp_path: Path,
         assert gateway.rerank(key).status_code == 401
 
 
-def test_list_in_a_file_breaks_no_line(url: str) -> None:
+def test_list_in_a_file_breaks_no_line(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COLUMNS", raising=False)
     alias, models = "team-" + "a" * 60, [f"model-{number}-{'b' * 20}" for number in range(20)]
     run("keys", "create", "--db", url, "--alias", alias, *(each for name in models for each in ("--model", name)))
     (row,) = (line for line in run("keys", "list", "--db", url).stdout.splitlines() if alias in line)
