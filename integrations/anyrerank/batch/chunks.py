@@ -17,7 +17,6 @@ from anyrerank.batch.outcomes import Outcome
 from anyrerank.batch.progress import Meter
 from anyrerank.batch.rows import Columns
 from anyrerank.batch.source import InputFile
-from anyrerank.batch.tally import Tally
 from anyrerank.errors import ConfigurationError, RerankError
 
 Marks: TypeAlias = Mapping[str, Mapping[int, Mark]]
@@ -191,7 +190,7 @@ class Chunks:
         journal = self._folder.journal(*key)
         if key not in self._counted:
             self._counted.add(key)
-            self.tally.merge(Tally.of(journal.done.values()))
+            self.tally.merge(journal.tally)
         return Open(file, chunk, journal)
 
     def record(self, opened: Open, index: int, outcome: Outcome) -> None:
@@ -210,7 +209,7 @@ class Chunks:
         outcomes = opened.journal.outcomes(opened.read)
         path = self._folder.part_path(*key, format_.suffix)
         self._folder.write_part(path, partial(format_.write, kept=opened.chunk.kept, outcomes=outcomes))
-        self._manifest.done_with(*key, Tally.of(outcomes), opened.chunk.end)
+        self._manifest.done_with(*key, opened.journal.tally, opened.chunk.end)
         self._folder.forget(*key)
 
     def close(self) -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import orjson
 from typing_extensions import Unpack
 
 from anyrerank._core.client import BaseReranker, Reranker, RerankerKeywords
@@ -118,7 +119,7 @@ class RerankBatch:
             query, documents: The expressions of the query and of the candidates.
         """
         engine = importlib.import_module("daft")
-        fields = {each.name: engine.DataType.from_arrow_type(each.type) for each in _arrow().table_of([]).schema}
+        fields = {each.name: engine.DataType.from_arrow_type(each.type) for each in _arrow().SCHEMA}
         ask = engine.func(self._answer_to_daft(), return_dtype=engine.DataType.struct(fields), unnest=True)
         return ask(query, documents)
 
@@ -130,7 +131,7 @@ class RerankBatch:
         """
         pa = importlib.import_module("pyarrow")
         kept = [of.field(name) for name in _kept(self._columns, of.names)]
-        return pa.schema([*kept, *_arrow().table_of([]).schema])
+        return pa.schema([*kept, *_arrow().SCHEMA])
 
     def ddl(self, of: Any) -> Any:
         """The schema of the output for Spark.
@@ -140,7 +141,7 @@ class RerankBatch:
         """
         arrow, types = importlib.import_module("pyspark.sql.pandas.types"), importlib.import_module("pyspark.sql.types")
         kept = [of.schema[name] for name in _kept(self._columns, of.columns)]
-        return types.StructType([*kept, *arrow.from_arrow_schema(_arrow().table_of([]).schema)])
+        return types.StructType([*kept, *arrow.from_arrow_schema(_arrow().SCHEMA)])
 
     def meta(self, of: Any) -> Any:
         """An empty frame like the output, for Dask.
@@ -212,7 +213,7 @@ class _ArrowTable(_Table):
         return found
 
     def result(self, keep: Sequence[str], outcomes: Sequence[Outcome]) -> Any:
-        table = _arrow().table_of(outcomes)
+        table = _arrow().table_of(list(map(orjson.dumps, outcomes)))
         for index, name in enumerate(keep):
             table = table.add_column(index, self.batch.schema.field(name), self.batch.column(name))
         return table
@@ -235,7 +236,7 @@ class _Frame(_Table):
 
     def result(self, keep: Sequence[str], outcomes: Sequence[Outcome]) -> Any:
         pandas = importlib.import_module("pandas")
-        columns = _arrow().table_of(outcomes).to_pandas(types_mapper=pandas.ArrowDtype)
+        columns = _arrow().table_of(list(map(orjson.dumps, outcomes))).to_pandas(types_mapper=pandas.ArrowDtype)
         columns.index = self.batch.index
         return pandas.concat([self.batch[list(keep)], columns], axis=1)
 

@@ -69,8 +69,14 @@ class Format(Protocol):
             marks: Where chunks end, as far as it is known.
         """
 
-    def write(self, file: BinaryIO, kept: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
-        """Write a part."""
+    def write(self, file: BinaryIO, kept: Sequence[Any], outcomes: Sequence[bytes]) -> None:
+        """Write a part.
+
+        Args:
+            file: The part.
+            kept: What is copied from the input.
+            outcomes: Those of its rows, as JSON.
+        """
 
     def read(self, path: Path) -> list[Outcome]:
         """The outcomes in a part."""

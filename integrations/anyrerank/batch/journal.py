@@ -8,8 +8,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 
+import orjson
+
 from anyrerank.batch.lines import LinesFile, read_lines
 from anyrerank.batch.outcomes import Outcome
+from anyrerank.batch.tally import Tally
 
 _SYNC_ROWS = 64
 _SYNC_SECONDS = 1.0
@@ -21,19 +24,20 @@ class Journal:
 
     Attributes:
         path: The file.
-        done: The outcomes of the rows that are done, by index.
+        done: For the index of each row that is done, its outcome as JSON.
         earlier: What rows cost that are to be asked for again.
+        tally: The sums over the rows that are done.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.done: dict[int, Outcome] = {}
+        done: dict[int, Outcome] = {}
         self.earlier: dict[int, Outcome] = {}
         for index, outcome, again in _entries(path):
-            if again:
-                self.earlier[index] = outcome
-            else:
-                self.done[index] = outcome
+            (self.earlier if again else done)[index] = outcome
+        # Thousands of objects with their lists would keep the garbage collector busy.
+        self.done = {index: orjson.dumps(outcome) for index, outcome in done.items()}
+        self.tally = Tally.of(done.values())
         self._file = LinesFile(path)
         self._unsynced = 0
         self._synced_at = time.monotonic()
@@ -46,9 +50,10 @@ class Journal:
         """
         if (earlier := self.earlier.get(index)) is not None:
             outcome = outcome.after(earlier)
-        self._file.append(_line(index, outcome, again=False))
+        self.done[index] = text = orjson.dumps(outcome)
+        self._file.append({"row": index, "again": False, "outcome": orjson.Fragment(text)})
+        self.tally.add(outcome)
         self._unsynced += 1
-        self.done[index] = outcome
         return outcome
 
     def is_sync_due(self) -> bool:
@@ -63,8 +68,8 @@ class Journal:
         """Force what was added to the disk; it takes milliseconds."""
         self._file.sync()
 
-    def outcomes(self, count: int) -> list[Outcome]:
-        """The outcomes of the first `count` rows, all of which must be done."""
+    def outcomes(self, count: int) -> list[bytes]:
+        """The outcomes of the first `count` rows as JSON; all must be done."""
         return [self.done[index] for index in range(count)]
 
     def close(self) -> None:

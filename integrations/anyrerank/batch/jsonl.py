@@ -54,7 +54,7 @@ class Jsonl:
                     lines.skip(size)
                 number += 1
 
-    def write(self, file: BinaryIO, kept: Sequence[Any], outcomes: Sequence[Outcome]) -> None:
+    def write(self, file: BinaryIO, kept: Sequence[Any], outcomes: Sequence[bytes]) -> None:
         """Write a part: what is kept, then the columns."""
         file.writelines(line_of(each, outcome) for each, outcome in zip(kept, outcomes, strict=True))
 
@@ -138,12 +138,11 @@ def _loads(text: bytes) -> Any:
         return json.loads(text)  # which takes half a surrogate pair, and numbers of any size
 
 
-def line_of(kept: dict[str, Any], outcome: Outcome) -> bytes:
+def line_of(kept: dict[str, Any], outcome: bytes) -> bytes:
     """A line of a part, with its line break."""
-    columns = orjson.dumps(outcome)
     if not kept:
-        return columns + b"\n"
+        return outcome + b"\n"
     try:
-        return orjson.dumps(kept)[:-1] + b"," + columns[1:] + b"\n"
+        return orjson.dumps(kept)[:-1] + b"," + outcome[1:] + b"\n"
     except TypeError:
-        return json.dumps(kept).encode()[:-1] + b"," + columns[1:] + b"\n"
+        return json.dumps(kept).encode()[:-1] + b"," + outcome[1:] + b"\n"

@@ -2,20 +2,48 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from tests.support.batch import CANDIDATES, reranker, row, sends
 
 from anyrerank import BadRequestError
 from anyrerank.batch import estimate, run
+from anyrerank.batch.outcomes import Outcome
 from anyrerank.testing import StubServer
 
 pa = pytest.importorskip("pyarrow")
 pq = pytest.importorskip("pyarrow.parquet")
+table_of = pytest.importorskip("anyrerank.batch.parquet").table_of
+
+TEXTS = st.none() | st.text(st.characters(exclude_categories=["Cs"]))
+COUNTS = st.integers(0, 2**31 - 1)
+DOLLARS = st.none() | st.floats(0, 1e9)
+OUTCOMES = st.builds(
+    Outcome,
+    ranking=st.none() | st.lists(COUNTS),
+    scores=st.none() | st.lists(st.none() | st.floats(allow_nan=False, allow_infinity=False)),
+    error=TEXTS,
+    message=TEXTS,
+    http_status=st.none() | COUNTS,
+    attempts=COUNTS,
+    cost=DOLLARS,
+    cost_estimated=st.booleans(),
+    saved=DOLLARS,
+    cached=COUNTS,
+    seconds=st.floats(0, 1e9),
+    deployment=TEXTS,
+    request_id=TEXTS,
+)
 
 
 @pytest.fixture
@@ -94,3 +122,27 @@ def test_rows_are_counted_without_reading_them(tmp_path: Path) -> None:
     found = estimate(path, tmp_path / "out", reranker("http://127.0.0.1:9"))
     assert (found.rows, found.exact, found.requests) == (2000, True, 2000)
     assert found.dollars == pytest.approx(2.0)
+
+
+@given(st.lists(OUTCOMES))
+def test_parts_hold_every_outcome_exactly(outcomes: list[Outcome]) -> None:
+    table = table_of(list(map(orjson.dumps, outcomes)))
+    assert table.to_pylist() == [asdict(each) for each in outcomes]
+
+
+def test_row_of_a_hundred_thousand_candidates_fits_into_a_part() -> None:
+    outcome = Outcome(ranking=list(range(100_000)), scores=[0.123456789] * 100_000)
+    assert table_of([orjson.dumps(outcome)] * 2)["ranking"].to_pylist() == [outcome.ranking] * 2
+
+
+def test_parts_are_written_without_pandas(stub: StubServer, tmp_path: Path) -> None:
+    path = write(tmp_path / "rows.parquet", [row(0)])
+    code = f"""
+import sys
+from anyrerank import Reranker
+from anyrerank.batch import run
+assert run({str(path)!r}, {str(tmp_path / "out")!r}, Reranker("cohere/m", api_key="k", api_base={stub.url!r})).complete
+assert "pyarrow" in sys.modules
+assert "pandas" not in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)  # noqa: S603
