@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -18,7 +19,7 @@ from anyrerank import Budget, Limit, Router
 from anyrerank._core.routing.litellm_guardrails import guardrails_of
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.configuration import shared_state
-from anyrerank.gateway.keys import KeyCollector, opened, parts_of
+from anyrerank.gateway.keys import KeyCollector, Keyring, opened, parts_of
 from anyrerank.gateway.keys.database import Database
 from anyrerank.gateway.keys.redis_sharing import RedisSharing
 from anyrerank.gateway.settings import GatewaySettings
@@ -27,6 +28,14 @@ from anyrerank.state import Presence, RedisState
 from anyrerank.testing import StubServer
 
 Parts: TypeAlias = Mapping[str, str]
+
+NAME = "[0-9a-f]{8}"
+
+
+def started(settings: GatewaySettings, state: RedisState | None, *, is_rolling_change: bool = False) -> Keyring:
+    keyring = opened(settings, state, is_rolling_change=is_rolling_change)
+    assert keyring is not None
+    return keyring
 
 
 def test_replicas_must_have_the_same_database(tmp_path: Path, redis_url: str, database_url: str) -> None:
@@ -116,9 +125,7 @@ def test_gateways_that_share_a_database_must_count_together(
     def starts(replicas: int = 1, *, redis: RedisState | None = None, is_rolling_change: bool = False) -> None:
         url = None if redis is None else redis_url
         settings = settings_from({"database_url": database_url, "redis_url": url, "replicas": replicas}, "test")
-        keyring = opened(settings, redis, is_rolling_change=is_rolling_change)
-        assert keyring is not None
-        running.callback(keyring.close)
+        running.callback(started(settings, redis, is_rolling_change=is_rolling_change).close)
 
     with RedisState(redis_url, timeout=5.0) as state:
         with ExitStack() as running:
@@ -126,10 +133,12 @@ def test_gateways_that_share_a_database_must_count_together(
             starts(redis=state)
             assert caplog.text == ""
             for replicas, way in ((1, "without other gateways"), (2, "as 2 replicas without Redis")):
-                with pytest.raises(ConfigurationError, match=f"through Redis, and this one {way}, .* --rolling-change"):
+                with pytest.raises(
+                    ConfigurationError, match=f"Redis state {NAME}, and this one {way}, .* --rolling-change"
+                ):
                     starts(replicas)
             starts(is_rolling_change=True)
-            assert "through Redis, and this one without other gateways" in caplog.text
+            assert re.search(f"Redis state {NAME}, and this one without other gateways", caplog.text)
         with ExitStack() as running:
             caplog.clear()
             starts(2)
@@ -140,6 +149,40 @@ def test_gateways_that_share_a_database_must_count_together(
             assert caplog.text == ""
             starts()
             assert "another gateway uses this database" in caplog.text
+
+
+@pytest.mark.parametrize("where", ["another server", "another prefix"])
+def test_gateways_that_share_a_database_must_have_one_redis(
+    redis_url: str, database_url: str, new_redis: Callable[..., RedisServer], where: str
+) -> None:
+    settings = settings_from({"database_url": database_url, "redis_url": redis_url}, "test")
+    server = new_redis()
+    server.start()
+    url, prefix = (server.url, "anyrerank") if where == "another server" else (redis_url, "other")
+    with RedisState(redis_url) as state, RedisState(url, prefix=prefix) as other, ExitStack() as running:
+        running.callback(started(settings, state).close)
+        with pytest.raises(ConfigurationError, match=f"Redis state {NAME}, and this one .*state {NAME}, .* redis_url"):
+            opened(settings, other)
+        running.callback(started(settings, other, is_rolling_change=True).close)
+
+
+def test_redis_that_lost_its_data_is_still_the_same(redis_url: str, database_url: str) -> None:
+    settings = settings_from({"database_url": database_url, "redis_url": redis_url}, "test")
+    with RedisState(redis_url) as state, RedisState(redis_url) as replica, ExitStack() as running:
+        first = running.enter_context(closing(started(settings, state)))
+        running.enter_context(Redis.from_url(redis_url)).flushdb()
+        assert first.sharing is not None
+        first.sharing.renew()
+        started(settings, replica).close()
+
+
+def test_gateway_that_cannot_ask_redis_is_taken_for_one_of_the_others(
+    redis_url: str, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings = settings_from({"database_url": database_url, "redis_url": redis_url}, "test")
+    with RedisState(redis_url) as state, RedisState("redis://127.0.0.1:9") as away, closing(started(settings, state)):
+        started(settings, away).close()
+    assert "count budgets and limits" not in caplog.text
 
 
 def test_what_is_left_of_a_budget_is_shown_once_it_is_known(tmp_path: Path, redis_url: str) -> None:

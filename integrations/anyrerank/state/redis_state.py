@@ -17,6 +17,7 @@ from anyrerank._core.types import public
 from anyrerank.errors import ConfigurationError
 from anyrerank.state.budgets import RedisBudgets
 from anyrerank.state.calls import RedisCalls
+from anyrerank.state.identity import Identity
 from anyrerank.state.limits import RedisLimits
 from anyrerank.state.notifications import Notifications
 from anyrerank.state.presence import Presence
@@ -72,6 +73,7 @@ class RedisState:
         self.prefix = prefix
         whole = Whole(f"{prefix}:news:whole", tuple(f"{_escaped(prefix)}:{kind}:*" for kind in _RESTORED))
         self.notifications = Notifications(self.link, f"{prefix}:news", whole)
+        self.identity = Identity(self.link, f"{prefix}:identity")
         self.link.first = [in_full(whole.forgetting())]
         self.budgets = RedisBudgets(
             self.link, prefix, refuse_when_away=refuse_when_away, notifications=self.notifications

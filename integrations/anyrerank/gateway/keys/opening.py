@@ -55,10 +55,11 @@ def opened(
 
 
 def _opened(settings: GatewaySettings, url: str, state: RedisState | None, *, is_rolling_change: bool) -> Keyring:
+    way = way_of_sharing(settings, state)
     with ExitStack() as opening:
-        database = opening.enter_context(closing(Database(checked_url(url), way_of_sharing(settings))))
+        database = opening.enter_context(closing(Database(checked_url(url), way)))
         database.prepare()
-        check_others(database, way_of_sharing(settings), is_rolling_change=is_rolling_change)
+        check_others(database, way, is_rolling_change=is_rolling_change)
         ledger = opening.enter_context(Ledger(database.url.render_as_string(hide_password=False)))
         master = settings.master_key
         keyring = Keyring(

@@ -149,6 +149,7 @@ class RedisSharing:
         mine = json.dumps({"database": self._database, "parts": self._parts})
         with self._announcing, suppress(RedisUnavailableError):
             if not self._is_closed:
+                self._state.identity.keep()
                 if self._owes:
                     self._owing.announce("", _PRESENT_SECONDS)
                 return list(map(json.loads, self._running.announce(mine, _PRESENT_SECONDS)))

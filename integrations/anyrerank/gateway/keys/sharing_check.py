@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
 from datetime import timedelta
 
 import sqlalchemy as sa
 
+from anyrerank._core.redis import RedisUnavailableError
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway.keys.database import PROGRAM, Database
 from anyrerank.gateway.settings import GatewaySettings
+from anyrerank.state import RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
 
 _ALONE = "without other gateways"
+_REDIS = "through the Redis state"
+_UNKNOWN = f"{_REDIS} ?"
 _RECENT_SECONDS = 45
 
 
@@ -21,10 +26,12 @@ class DisagreementError(ConfigurationError):
     """Gateways that run count in another way than this one would: it must not start, whatever it may do without."""
 
 
-def way_of_sharing(settings: GatewaySettings) -> str:
+def way_of_sharing(settings: GatewaySettings, state: RedisState | None) -> str:
     """How a gateway shares budgets and limits with others; every connection to the database says so."""
-    if settings.redis_url is not None:
-        return "through Redis"
+    if state is not None:
+        with suppress(RedisUnavailableError):  # as when a worker is replaced while Redis is away
+            return f"{_REDIS} {state.identity.read()}"
+        return _UNKNOWN
     return _ALONE if settings.replicas == 1 else f"as {settings.replicas} replicas without Redis"
 
 
@@ -43,10 +50,11 @@ def check_others(database: Database, way: str, *, is_rolling_change: bool) -> No
     if database.url.get_backend_name() != "postgresql":
         return
     others = _ways_of_others(database)
-    if different := sorted(others - {way}):
+    if different := sorted(each for each in others if not _may_be_the_same(each, way)):
         message = (
             f"database_url: gateways that use this database count budgets and limits {' and '.join(different)}, and "
-            f"this one {way}, so that more could be spent: give all of them the same redis_url and replicas"
+            f"this one {way}, so that more could be spent: give all of them the same redis_url (with its "
+            "database number), redis_prefix and replicas"
         )
         if not is_rolling_change:
             raise DisagreementError(
@@ -59,6 +67,11 @@ def check_others(database: Database, way: str, *, is_rolling_change: bool) -> No
             "database_url: another gateway uses this database, and each of them allows all of every limit and budget: "
             "set redis_url or replicas, unless this one replaces it"
         )
+
+
+def _may_be_the_same(first: str, second: str) -> bool:
+    is_unknown = _UNKNOWN in (first, second) and first.startswith(_REDIS) and second.startswith(_REDIS)
+    return first == second or is_unknown
 
 
 def _ways_of_others(database: Database) -> set[str]:
