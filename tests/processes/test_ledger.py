@@ -110,6 +110,7 @@ def test_calls_of_forked_children_that_exit_at_once_are_counted(db: Path, proces
 def test_calls_of_a_killed_parent_are_copied_while_its_child_lives(db: Path, processes: Any) -> None:
     mine, theirs = processes.Pipe()
     assert exit_code(processes, ledger_worker.leave_a_child_and_be_killed, str(db), theirs) == -9
+    assert mine.recv_bytes() == b"forked"
     Ledger(db).close()
     assert users(db) == ["parent"]
     mine.send_bytes(b"end")

@@ -190,11 +190,12 @@ def record_in_children(db: str) -> None:
 
 
 def leave_a_child_and_be_killed(db: str, line: Connection) -> None:
-    """Record a call and be killed, while a forked child lives until it is sent something."""
+    """Record a call and be killed, while a forked child says that it is there and lives until it is sent something."""
     ledger = Ledger(db, interval=60.0)
     ledger(call("parent"))
     if os.fork():
         os.kill(os.getpid(), signal.SIGKILL)
+    line.send_bytes(b"forked")
     line.recv_bytes()
     os._exit(0)
 
