@@ -125,7 +125,8 @@ def test_killed_test_run_leaves_no_server(tmp_path: Path, number: signal.Signals
         run.send_signal(number)
         run.communicate()
     while Path(folder).exists():
-        pass  # until the reaper has removed it, after it has ended the server
+        pass  # until the reaper has removed it, after it has killed the server
+    psutil.wait_procs(servers, timeout=10)  # a killed process needs a moment to end
     assert [each for each in servers if each.is_running() and each.status() != psutil.STATUS_ZOMBIE] == []
 
 
