@@ -213,7 +213,7 @@ class _ArrowTable(_Table):
         return found
 
     def result(self, keep: Sequence[str], outcomes: Sequence[Outcome]) -> Any:
-        table = _arrow().table_of(list(map(orjson.dumps, outcomes)))
+        table = _columns(outcomes)
         for index, name in enumerate(keep):
             table = table.add_column(index, self.batch.schema.field(name), self.batch.column(name))
         return table
@@ -236,7 +236,7 @@ class _Frame(_Table):
 
     def result(self, keep: Sequence[str], outcomes: Sequence[Outcome]) -> Any:
         pandas = importlib.import_module("pandas")
-        columns = _arrow().table_of(list(map(orjson.dumps, outcomes))).to_pandas(types_mapper=pandas.ArrowDtype)
+        columns = _columns(outcomes).to_pandas(types_mapper=pandas.ArrowDtype)
         columns.index = self.batch.index
         return pandas.concat([self.batch[list(keep)], columns], axis=1)
 
@@ -246,6 +246,11 @@ def _table(batch: Any) -> _Table:
     if hasattr(batch, "schema") and hasattr(batch, "column"):
         return _ArrowTable(batch)
     return _Frame(batch) if hasattr(batch, "iloc") else _Table(batch)
+
+
+def _columns(outcomes: Sequence[Outcome]) -> Any:
+    """The columns of the output as an Arrow table."""
+    return _arrow().table_of([orjson.dumps(each) for each in outcomes])
 
 
 def _arrow() -> Any:

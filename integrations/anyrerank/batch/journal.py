@@ -50,8 +50,9 @@ class Journal:
         """
         if (earlier := self.earlier.get(index)) is not None:
             outcome = outcome.after(earlier)
-        self.done[index] = text = orjson.dumps(outcome)
-        self._file.append({"row": index, "again": False, "outcome": orjson.Fragment(text)})
+        text = orjson.dumps(outcome)
+        self._file.append(_line(index, text, again=False))
+        self.done[index] = text
         self.tally.add(outcome)
         self._unsynced += 1
         return outcome
@@ -93,15 +94,15 @@ def reopen(path: Path, outcomes: Mapping[int, Outcome]) -> int:
         temporary.unlink()
     file = LinesFile(temporary)
     for index, outcome in outcomes.items():
-        file.append(_line(index, outcome, again=outcome.error is not None))
+        file.append(_line(index, orjson.dumps(outcome), again=outcome.error is not None))
     file.sync()
     file.close()
     os.replace(temporary, path)  # noqa: PTH105  as in the other steps of the protocol
     return sum(outcome.error is not None for outcome in outcomes.values())
 
 
-def _line(index: int, outcome: Outcome, *, again: bool) -> dict[str, object]:
-    return {"row": index, "again": again, "outcome": outcome}
+def _line(index: int, outcome: bytes, *, again: bool) -> dict[str, object]:
+    return {"row": index, "again": again, "outcome": orjson.Fragment(outcome)}
 
 
 def _entries(path: Path) -> Iterator[tuple[int, Outcome, bool]]:
