@@ -165,7 +165,7 @@ class RedisBudgets(BudgetState):
     def received(self, message: dict[str, Any]) -> None:
         """Nothing: other processes tell budgets nothing."""
 
-    def lost(self, loss: str) -> None:  # noqa: ARG002  it has no effect to make one twice
+    def lost(self, loss: str | None) -> None:  # noqa: ARG002  it has no effect to make one twice
         """Make the reservations of calls in flight again."""
         for hold in self._held.copy().values():
             args: list[str | int | float] = [hold.id, self._hold_seconds, _nano(hold.dollars, up=True)]

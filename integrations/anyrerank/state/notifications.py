@@ -38,8 +38,13 @@ class Listener(Protocol):
     def received(self, message: dict[str, Any]) -> None:
         """A message was sent."""
 
-    def lost(self, loss: str) -> None:
-        """The server has lost its data: give back what is known here. `loss` is the same if that is repeated."""
+    def lost(self, loss: str | None) -> None:
+        """The server has lost its data: give back what is known here.
+
+        Args:
+            loss: The same if this is repeated for the same loss; `None` if this process is new and the server has its
+                data: then only what an earlier process left here may be missing.
+        """
 
 
 class Late(Protocol):
@@ -145,7 +150,6 @@ class _Reading:
         self._id = uuid4().hex
         self._whole = whole
         self._given = f"{whole.key}:numbers"
-        self._value: bytes | None = None
         self._server = ""
         self._counts: deque[tuple[float, int]] = deque()
 
@@ -217,17 +221,19 @@ class _Reading:
 
     def _give_back(self) -> None:
         """If the server has lost its data, let the listeners give back what they know, and agree that it is whole."""
-        while (found := self._link.call(("GET", self._whole.key))) is None or found != self._value:
+        whole = self._whole
+        while (found := self._link.call(("GET", whole.key))) is None or found != whole.value:
             if found is not None and self._forget_older():
                 found = None
+            is_new = found is not None and whole.value is None  # then the server has all that it has counted
+            loss = None if is_new else (whole.value or b"").decode()
             for listener in list(self.listeners):
-                listener.lost((self._value or b"").decode())
+                listener.lost(loss)
             if found is None:
                 self._wait_for_others()
-                found = self._link.call(_AGREE.command([self._whole.key, self._given], [self._id, self._server]))
+                found = self._link.call(_AGREE.command([whole.key, self._given], [self._id, self._server]))
             if found is not None:  # or it has lost its data again
-                self._value = found
-                self._whole.found(found)
+                whole.found(found)
 
     def _wait_for_others(self) -> None:
         """Wait until all processes have given back what they know, or until one that is gone had its time for it."""

@@ -145,8 +145,10 @@ class RedisRouting(RoutingState):
             if (message := read(text)) is not None:
                 self.received(message)
 
-    def lost(self, loss: str) -> None:
+    def lost(self, loss: str | None) -> None:
         """Give back the use of the last minute; a deployment that fails cools down again."""
+        if loss is None:
+            return
         for each in self._counted.copy().values():
             each.give_back(loss)
 

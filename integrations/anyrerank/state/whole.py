@@ -23,16 +23,19 @@ class Whole:
 
     Attributes:
         key: The key.
-        number: The last one that this process knows; 0 for none.
+        value: The last one that this process knows; `None` before the first one.
+        number: That of the value; 0 for none.
     """
 
     def __init__(self, key: str, restored: tuple[str, ...]) -> None:
         self.key = key
+        self.value: bytes | None = None
         self.number = 0
         self._restored = restored
 
     def found(self, value: bytes) -> None:
         """Know what the key is."""
+        self.value = value
         match = _NUMBER.search(value)
         self.number = int(match[1]) if match else 0
 

@@ -24,6 +24,10 @@ class _Process:
         self.state = RedisState(url, prefix="a*", timeout=5.0)
         self.calls: RedisCalls = self.state.calls("key")
         self.state.notifications.add(self)
+        self.start()
+
+    def start(self) -> None:
+        """Start to listen."""
         self.state.notifications.start()
 
     def connected(self) -> None:
@@ -32,8 +36,9 @@ class _Process:
     def received(self, message: dict[str, Any]) -> None:
         pass
 
-    def lost(self, loss: str) -> None:
-        self.calls.give_back(loss)
+    def lost(self, loss: str | None) -> None:
+        if loss is not None:
+            self.calls.give_back(loss)
 
     def count(self, requests: int) -> int:
         """The requests of the last minute, with these."""
@@ -113,3 +118,33 @@ def test_process_that_started_at_the_second_server_distrusts_the_first_one(
             assert eventually(after.is_connected)
             assert after.budget("of a ledger", 0.5).spent() == 0.5
             assert after.count(0) == 4
+
+
+class _SlowToListen(_Process):
+    def start(self) -> None:
+        pass
+
+
+def test_calls_of_a_process_that_has_yet_to_listen_are_counted_once(redis_url: str) -> None:
+    first = _Process(redis_url)
+    with first.state:
+        assert first.count(1) == 1
+        new = _SlowToListen(redis_url)
+        with new.state:
+            assert new.count(2) == 3
+            new.state.notifications.start()
+            assert eventually(lambda: new.state.notifications.whole.number > 0)
+            assert first.count(0) == 3
+
+
+def test_process_that_listens_again_restores_what_was_lost_meanwhile(redis_url: str) -> None:
+    one = _Process(redis_url)
+    with one.state, Redis.from_url(redis_url) as client:
+        assert one.count(3) == 3
+        one.state.notifications.close()
+        client.flushall()
+        two = _Process(redis_url)
+        with two.state:
+            assert two.count(1) == 1
+            one.state.notifications.start()
+            assert eventually(lambda: two.count(0) == 4)

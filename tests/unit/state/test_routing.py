@@ -171,6 +171,16 @@ def test_tokens_are_corrected_by_what_was_used(redis_url: str) -> None:
         assert [each.ask() for each in (one, two, one, two)] == ["a", "a", "b", "b"]
 
 
+def test_call_of_a_replica_that_has_yet_to_listen_counts_once(redis_url: str) -> None:
+    terms, need = Terms(rpm=3), Need(1, 0)
+    with RedisState(redis_url, timeout=5.0) as first, RedisState(redis_url, timeout=5.0) as new:
+        routings = [each.routing(Cooldowns(), 60.0) for each in (first, new)]
+        assert all(each.claim("a", terms, need, Risk.NONE) is not None for each in routings)
+        new.notifications.start()
+        assert eventually(lambda: new.notifications.whole.number > 0)
+        assert [each.claim("a", terms, need, Risk.NONE) is not None for each in routings] == [True, False]
+
+
 def test_call_that_is_refused_waits_without_asking_again_and_again(redis_url: str) -> None:
     with replicas(2, redis_url, Vendors(), [entry("a", rpm=3)]) as (one, two), Redis.from_url(redis_url) as client:
         for _ in range(3):

@@ -203,11 +203,12 @@ class Keyring:
         elif message == _WRITTEN and self._recovery is not None:
             self._recovery.once()  # this process alone knows its own latest calls
 
-    def lost(self, loss: str) -> None:
+    def lost(self, loss: str | None) -> None:
         """Give back what calls have used and cost, to Redis and to the database that it asks."""
         writing = None if self._recovery is None else self._recovery.write_calls()
-        for account in self._accounts.values():
-            account.limits.give_back(loss)
+        if loss is not None:
+            for account in self._accounts.values():
+                account.limits.give_back(loss)
         if writing is not None:
             wait_for(writing)
         self._renewed = -math.inf  # who runs is lost too
