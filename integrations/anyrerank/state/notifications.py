@@ -12,7 +12,7 @@ from contextlib import closing, suppress
 from typing import Any, Protocol
 from uuid import uuid4
 
-from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script, Subscriber
+from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError, Script, Subscriber
 from anyrerank._core.runtime import reset_in_child
 from anyrerank.state.server_check import facts_of
 from anyrerank.state.whole import Whole
@@ -199,15 +199,22 @@ class _Reading:
 
     def _notice_restart(self) -> None:
         """Find out which run of the server this is, and let it forget what it has from another one."""
-        with suppress(RedisUnavailableError):  # it may not be allowed
-            self._server = facts_of(self._link.call(("INFO", "server"))).get("run_id", "")
+        if (info := self._if_allowed(("INFO", "server"))) is not None:
+            self._server = facts_of(info).get("run_id", "")
         self._forget_older()
 
     def _forget_older(self) -> bool:
-        """Let the server forget older data; returns whether it had any."""
-        with suppress(RedisUnavailableError):  # it may not be allowed
-            return bool(self._link.call(self._whole.forgetting()))
-        return False
+        """Let the server forget older data; returns whether processes have yet to agree that it has its data."""
+        return bool(self._if_allowed(self._whole.forgetting()))
+
+    def _if_allowed(self, command: Command) -> Any:
+        """The reply to a command, or `None` if this process may not send it."""
+        try:
+            return self._link.call(command)
+        except RedisUnavailableError as error:
+            if not error.is_reply:
+                raise
+            return None
 
     def _pass_on(self, message: dict[str, Any]) -> None:
         for listener in list(self.listeners):

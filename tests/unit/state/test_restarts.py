@@ -87,10 +87,12 @@ def test_server_that_comes_back_after_another_one_forgets_what_it_had(new_redis:
             assert eventually(lambda: one.state.notifications.replicas == two.state.notifications.replicas == 2)
             assert one.count(3) == 3
             pay(one.budget("of a ledger", 0.25), 0.1).settle(0.1)
+            before = one.state.notifications.whole.value
             address.lead_to(second.url)
             address.reset()
             assert eventually(two.is_connected)
             assert two.count(4) == 7
+            assert eventually(lambda: before not in [each.state.notifications.whole.value for each in (one, two)])
             pay(two.budget("of a ledger", 0.375), 0.1).settle(0.1)
             address.lead_to(first.url)
             address.reset()

@@ -91,7 +91,7 @@ class RedisLink:
             raise RedisUnavailableError(self._away)
         reply = self._after_backlog([command])[-1]
         if isinstance(reply, Exception):
-            raise RedisUnavailableError(unavailable(self.url, reply, self.timeout))
+            raise RedisUnavailableError(unavailable(self.url, reply, self.timeout), is_reply=True)
         return reply
 
     def call_slowly(self, command: Command) -> Any:

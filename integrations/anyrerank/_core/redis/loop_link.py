@@ -237,7 +237,7 @@ class LoopLink:
         if future.done():
             return
         if isinstance(reply, Exception):
-            future.set_exception(RedisUnavailableError(unavailable(self._url, reply, self._seconds)))
+            future.set_exception(RedisUnavailableError(unavailable(self._url, reply, self._seconds), is_reply=True))
         else:
             future.set_result(reply)
 

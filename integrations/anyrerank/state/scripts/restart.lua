@@ -2,11 +2,11 @@
 -- its data may be older: forgets that they agreed, and all that they give back or find in a ledger.
 -- KEYS: what exists while the server has its data; its value is the run of the server and a number.
 -- ARGV: the number that the process knows, patterns of keys.
--- Returns 1 if something was forgotten.
+-- Returns 1 if they have yet to agree.
 local info = redis.pcall('INFO', 'server')  -- it may not be allowed
 local run = type(info) == 'string' and string.match(info, 'run_id:(%w+)') or ''
 local whole = redis.call('GET', KEYS[1])
-if not whole then return 0 end
+if not whole then return 1 end
 local is_latest = tonumber(string.match(whole, ':(%d+)$') or 0) >= tonumber(ARGV[1])
 if is_latest and string.sub(whole, 1, #run) == run then return 0 end
 redis.call('DEL', KEYS[1], KEYS[1] .. ':numbers')
