@@ -9,6 +9,7 @@ import pickle
 import re
 import subprocess
 import sys
+import traceback
 from collections.abc import Iterator
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -21,11 +22,11 @@ from tests.support.frameworks import FACES, Face
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 
 import anyrerank
-from anyrerank import ConfigurationError, Reranker, providers
-from anyrerank.providers import Provider
+from anyrerank import APIResponseValidationError, ConfigurationError, Reranker, providers
+from anyrerank.providers import Answer, Provider, RerankRequest, in_order
 
 PAGE = Path(providers.__file__).with_name("ADDING.md").read_text(encoding="utf-8")
-CLASS, PASSED, OWN_FORMAT = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+CLASS, PASSED, OWN_FORMAT, OWN_TEST = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 (PROJECT,) = re.findall(r"```toml\n(.*?)```", PAGE, flags=re.DOTALL)
 ANSWER = {"data": [{"index": 1, "score": 0.9}, {"index": 0, "score": 0.2}, {"index": 2, "score": 0.1}]}
 
@@ -129,17 +130,25 @@ def test_copies_keep_the_passed_class(acme: type[Provider]) -> None:
         assert repr(again) == repr(reranker)
 
 
-def test_class_with_its_own_format_is_called(mode: Mode) -> None:
+@pytest.fixture
+def own_format() -> ModuleType:
+    """The provider of the page whose server has another format, and its test."""
     module = ModuleType("own_format")
-    exec(compile(OWN_FORMAT, "ADDING.md", "exec"), vars(module))  # noqa: S102
-    answer = {"id": "a-1", "ranking": [{"passage": 2, "logit": 3}, {"passage": 0, "logit": -1.5}], "tokens": 40}
+    for text in (OWN_FORMAT, OWN_TEST):
+        exec(compile(text, "ADDING.md", "exec"), vars(module))  # noqa: S102
+    return module
+
+
+def test_class_with_its_own_format_is_called(mode: Mode, own_format: ModuleType) -> None:
+    rows = [{"passage": 2, "logit": 3}, {"passage": 0, "logit": -1.5}, {"passage": 1, "logit": -2.0}]
+    answer = {"id": "a-1", "ranking": rows, "tokens": 40}
     replay = answering(answer)
     response = mode.function(
         model="acme/x",
         query=QUERY,
         documents=DOCUMENTS,
         top_n=2,
-        custom_llm_provider=module.AcmeV3,
+        custom_llm_provider=own_format.AcmeV3,
         api_key=KEY,
         http_client=replay.client(mode),
     )
@@ -150,6 +159,72 @@ def test_class_with_its_own_format_is_called(mode: Mode) -> None:
     (request,) = replay.seen
     assert str(request.url) == "https://api.acme.example/v3/score"
     assert json.loads(request.content) == {"question": QUERY, "passages": DOCUMENTS}
+
+
+def test_test_of_the_page_passes(own_format: ModuleType) -> None:
+    own_format.test_best_passage_comes_first()
+
+
+def test_answer_that_leaves_a_document_out_is_refused(mode: Mode, own_format: ModuleType) -> None:
+    client = answering({"ranking": [{"passage": 0, "logit": -3.0}]}).client(mode)
+    with pytest.raises(APIResponseValidationError, match="1 results came back where 3 were asked for"):
+        mode.function(
+            model="acme/x",
+            query=QUERY,
+            documents=DOCUMENTS,
+            top_n=1,
+            custom_llm_provider=own_format.AcmeV3,
+            api_key=KEY,
+            http_client=client,
+        )
+
+
+class InOrder(Provider):
+    """Has one score for each document, and no key."""
+
+    prefix = "in_order"
+    title = "In order"
+    needs_key = False
+    sends_top_n = False
+    default_base = "https://api.acme.example"
+
+    def url(self, request: RerankRequest) -> str:
+        return self.base
+
+    def body(self, request: RerankRequest) -> dict[str, Any]:
+        return {"texts": list(request.documents)}
+
+    def parse_body(self, body: Any, request: RerankRequest) -> Answer:
+        if "scores" not in body:
+            raise ValueError(f"no scores for {request.query}")
+        return Answer(scores=in_order(body, request, scores="scores"))
+
+
+def test_scores_in_the_order_of_the_documents(mode: Mode) -> None:
+    reranker = mode.reranker(
+        "in_order/x", custom_llm_provider=InOrder, http_client=answering({"scores": [1, 3.0, 2]}).client(mode)
+    )
+    assert [each.index for each in mode.rerank(reranker, QUERY, DOCUMENTS).results] == [1, 2, 0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "why"),
+    [
+        ({"scores": [1.0]}, "the answer has no list 'scores' with one score for each document"),
+        ({"scores": [1.0, None, 2.0]}, "scores[1]"),
+        ({"other": 1}, "parse_body raised a ValueError in test_own_provider.py, line "),
+        ([], "parse_body raised a ValueError in test_own_provider.py, line "),
+    ],
+)
+def test_answer_that_cannot_be_read_lets_a_fallback_answer(mode: Mode, answer: Any, why: str) -> None:
+    client = answering(answer).client(mode)
+    only = mode.reranker("in_order/x", custom_llm_provider=InOrder, http_client=client)
+    with pytest.raises(APIResponseValidationError) as caught:
+        mode.rerank(only, QUERY, DOCUMENTS)
+    assert why in str(caught.value)
+    assert QUERY not in "".join(traceback.format_exception(caught.value))
+    safe = mode.reranker("in_order/x", custom_llm_provider=InOrder, http_client=client, fallbacks=["local/lexical"])
+    assert mode.rerank(safe, QUERY, DOCUMENTS).provider == "local"
 
 
 class Nameless(Provider):

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 from typing_extensions import override
 
 from anyrerank._core.types import Answer, RerankRequest, Scale, texts_of
-from anyrerank.providers._base import Provider, UnusableAnswerError, dig, dollars, finite_float, is_endpoint, usage
+from anyrerank.providers._base import Provider, dig, dollars, in_order, is_endpoint, usage
 
 
 class DeepInfra(Provider):
@@ -47,12 +47,9 @@ class DeepInfra(Provider):
 
     @override
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
-        scores = dig(body, "scores")
-        if not isinstance(scores, list) or len(scores) != len(request.documents):
-            raise UnusableAnswerError("the answer has no list 'scores' with one score for each document")
         tokens = dig(body, "input_tokens")
         return Answer(
-            scores=[(index, finite_float(score, f"scores[{index}]")) for index, score in enumerate(scores)],
+            scores=in_order(body, request, scores="scores"),
             id=dig(body, "request_id"),
             meta=usage(total_tokens=tokens, input_tokens=tokens),
             cost=dollars(dig(body, "inference_status", "cost")),

@@ -89,6 +89,11 @@ class NvidiaNim(Provider):
     def reads_images(cls, model: str) -> bool:
         return not _TEXT_ONLY.search(model)
 
+    @classmethod
+    @override
+    def same_server(cls, model: str, other: str) -> bool:
+        return model.startswith(_RANKING) == other.startswith(_RANKING)
+
     @override
     def score_scale(self, options: Mapping[str, Any]) -> Scale:
         return "unknown" if self._is_cohere_shaped else self.scale
@@ -123,6 +128,11 @@ class NvidiaNim(Provider):
             response = yield poll
             if response.status == 202:
                 yield Sleep(_POLL_SECONDS)
+        if response.status == 202:
+            problem = "a 202: the result comes later, and is only asked for where NVIDIA itself was called"
+            raise self.invalid_response(
+                request, response, problem, advice=f"leave out api_base, or use https://{_HOST}"
+            )
         return self.read(request, response)
 
     @override

@@ -98,13 +98,14 @@ class Deployment:
         return self.kind.reads_images(self.model)
 
     def sibling(self, model: str, sender: Sender) -> Deployment:
-        """`model` with this connection if the provider is the same, otherwise with that of the environment.
+        """`model` with this connection if the provider and its server are the same, else with that of the environment.
 
         Args:
             model: `provider/model`.
-            sender: Sends the requests to another provider, to which the certificates of this one do not apply.
+            sender: Sends the requests to another server, to which the certificates of this one do not apply.
         """
-        if split_model(model)[0] == self.provider:
+        provider, name = split_model(model)
+        if provider == self.provider and self.kind.same_server(self.model, name):
             connection = {**self._connection, "sender": self.sender, "slots": self.slots}
         else:
             connection = {"settings": {}, "sender": sender}

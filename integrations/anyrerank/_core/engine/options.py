@@ -249,8 +249,9 @@ class RerankerOptions(Options):
     """Models (`"provider/model"`) or `Reranker`s to try in order when this one fails and another may succeed.
 
     Each gets an equal share of the remaining time. A model of the same provider uses the same key and base URL, others
-    use the environment. A `Reranker` brings its own connection, provider options and fallbacks. If it has a
-    `score_threshold`, a `score_mode` or a `score_scale`, that holds for its scores, also against the one of a call.
+    use the environment; a hosted model of NVIDIA and one of your own NIM have different ones. A `Reranker` brings its
+    own connection, provider options and fallbacks. If it has a `score_threshold`, a `score_mode` or a `score_scale`,
+    that holds for its scores, also against the one of a call.
     """
     input_cost_per_query: _Price = None
     """US dollars per search unit, in place of the cost that the provider reports and of the built-in price list."""

@@ -12,7 +12,9 @@ from anyrerank._core.types import BilledUnits, Meta, RerankRequest, Spans, Token
 
 
 class UnusableAnswerError(Exception):
-    """The answer does not have the documented form."""
+    """The answer does not have the documented form: raised in `parse_body`, and `Provider.read` makes an
+    `APIResponseValidationError` of it.
+    """
 
 
 class UnusableScoreError(UnusableAnswerError):
@@ -54,8 +56,8 @@ def ranked(
         index: Key of the index in a result.
 
     Raises:
-        An error that `Provider.read` turns into `APIResponseValidationError`: for an index that is out of range,
-        negative, repeated or not an integer, and for a score that is missing, not a number, NaN or infinite.
+        UnusableAnswerError: An index is out of range, negative, repeated or not an integer, or a score is missing, not
+            a number, NaN or infinite.
     """
     items = dig(body, *_keys(rows)) if rows else body
     if not isinstance(items, list):
@@ -82,6 +84,25 @@ def ranked(
     return list(scores.items()) if kinds == _FLOAT else [(index, float(value)) for index, value in scores.items()]
 
 
+def in_order(body: Any, request: RerankRequest, *, scores: str) -> list[tuple[int, float]]:
+    """The (index, score) pairs of a list with one score for each document, in their order.
+
+    Args:
+        body: The JSON of the response.
+        request: The request that it answers.
+        scores: Path of the list in `body`, its keys joined with dots; `""` if `body` is the list.
+
+    Raises:
+        UnusableAnswerError: There is no such list, it has another length, or a score is not a finite number.
+    """
+    found = dig(body, *_keys(scores)) if scores else body
+    if not isinstance(found, list) or len(found) != len(request.documents):
+        name = f"list '{scores}'" if scores else "list"
+        raise UnusableAnswerError(f"the answer has no {name} with one score for each document")
+    name = scores or "answer"
+    return [(index, finite_float(score, f"{name}[{index}]")) for index, score in enumerate(found)]
+
+
 _SYNONYMS = {"relevance_score": "score", "score": "relevance_score"}
 
 
@@ -96,7 +117,7 @@ def spans_in(body: Any, request: RerankRequest, *, rows: str) -> Spans:
     """The relevant spans in a list of results that `ranked` has checked, by the index of the document.
 
     Raises:
-        An error that `Provider.read` turns into `APIResponseValidationError`, for a span that is malformed.
+        UnusableAnswerError: A span is malformed.
     """
     if not (request.options.get("relevant_spans") or request.extra_body.get("relevant_spans")):
         return {}

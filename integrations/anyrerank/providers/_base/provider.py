@@ -4,7 +4,9 @@ A provider is made from a `Connection` and does no I/O. What it must fetch first
 flow.
 """
 
+import traceback
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar, Literal
 
@@ -137,6 +139,11 @@ class Provider(ProviderErrors):
         """Whether this model ranks a mapping with an `image`; True for a model that is not known."""
         return cls.images
 
+    @classmethod
+    def same_server(cls, model: str, other: str) -> bool:  # noqa: ARG003  the same everywhere but at a few
+        """Whether a fallback to another model of this provider uses the same key and base URL."""
+        return True
+
     # How a call is split into requests
 
     def max_documents(self, options: Mapping[str, Any]) -> int | None:
@@ -227,6 +234,10 @@ class Provider(ProviderErrors):
             raise self.invalid_response(request, response, str(error), advice=_NO_SCORES) from None
         except UnusableAnswerError as error:
             raise self.invalid_response(request, response, str(error)) from None
+        except RerankError:
+            raise
+        except Exception as error:  # noqa: BLE001  a provider of a caller may raise anything
+            raise self.invalid_response(request, response, _place_of(error)) from None
         count = len(request.documents)
         expected = min(request.top_n or count, count) if self.sends_top_n else count  # else the best may be missing
         if len(answer.scores) < expected:
@@ -243,7 +254,11 @@ class Provider(ProviderErrors):
         )
 
     def parse_body(self, body: Any, request: RerankRequest) -> Answer:
-        """Scores, id and usage in the JSON of the response."""
+        """Scores, id and usage in the JSON of the response.
+
+        Raises:
+            UnusableAnswerError: It does not have the documented form. The message must not quote the request.
+        """
         raise NotImplementedError
 
     def secrets(self) -> list[str]:
@@ -322,6 +337,12 @@ class Provider(ProviderErrors):
         raise self.configuration_error(
             f"{name} for {self.title} is missing: pass {name}={_or_set(self.settings[name].variables)}"
         )
+
+
+def _place_of(error: Exception) -> str:
+    """What failed and where. Its message may quote the answer, and so a document, and is left out."""
+    last = traceback.extract_tb(error.__traceback__)[-1]
+    return f"parse_body raised a {type(error).__name__} in {Path(last.filename).name}, line {last.lineno}"
 
 
 _NO_SCORES = "the server computes no usable scores for this input"
