@@ -30,6 +30,7 @@ _MODULES = {
     "gateways": "gateways",
     "overload": "overload",
     "replicas": "replicas",
+    "quota": "quota",
 }
 
 

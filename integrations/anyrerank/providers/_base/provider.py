@@ -140,7 +140,7 @@ class Provider(ProviderErrors):
         return cls.images
 
     @classmethod
-    def same_server(cls, model: str, other: str) -> bool:  # noqa: ARG003  the same everywhere but at a few
+    def same_server(cls, model: str, other: str) -> bool:
         """Whether a fallback to another model of this provider uses the same key and base URL."""
         return True
 
