@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 
+_FEWEST = 6
+"""With fewer queries, no difference has a p-value below 0.05: 2 in 2 ** 5 ways to assign the signs are as extreme."""
+
+
 @public("anyrerank.evaluation")
 class Report(Scored):
     """Rankings of the same candidates by several rerankers. Displays as a table, best ranking first.
@@ -112,7 +116,7 @@ class Report(Scored):
             raise AssertionError(
                 f"{name} is not significantly better than {baseline or self.baseline} on "
                 f"{self._checked_measure(measure)}: {gap.mean:+.3f} [{gap.low:+.3f}, {gap.high:+.3f}] over "
-                f"{len(self.evaluated_queries)} queries"
+                f"{len(self.evaluated_queries)} queries{_too_few(len(self.evaluated_queries))}"
             )
 
     def thresholds(self, name: str) -> "DataFrame":
@@ -239,6 +243,10 @@ class Report(Scored):
         if name is not None and name not in self.measures:
             raise BadRequestError(f"measure must be one of {', '.join(self.measures)}, got {name!r}")
         return name or self.measures[0]
+
+
+def _too_few(queries: int) -> str:
+    return ", of which at least 6 must change for a significant difference" if queries < _FEWEST else ""
 
 
 def _saved(text: str, path: str | Path | None) -> str:

@@ -182,6 +182,21 @@ def test_assert_better_without_one_raises() -> None:
         report.assert_better("bad & slow", baseline="good")
 
 
+@pytest.mark.parametrize(("count", "says"), [(5, True), (6, False)])
+def test_assert_better_says_when_no_difference_can_be_significant(count: int, says: bool) -> None:
+    queries = {f"q{number}": f"word{number}" for number in range(count)}
+    data = Dataset(
+        queries=queries,
+        documents={"d": "nothing", **queries},
+        labels={query: {query: 1} for query in queries},
+        candidates={query: ["d", query] for query in queries},
+    )
+    report = evaluation.compare({"lexical": "local/lexical"}, data, cache=None, announce=lambda line: None)
+    with pytest.raises(AssertionError) as caught:
+        report.assert_better("random")
+    assert ("at least 6 must change" in str(caught.value)) is says
+
+
 @pytest.mark.parametrize(
     ("ask", "message"),
     [
