@@ -17,6 +17,7 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
 from anyrerank._core.types import Answer, Document, RerankRequest, Scale, text_of, texts_of
+from anyrerank.errors import NotFoundError, RerankError
 from anyrerank.providers._base import Provider, dig, is_endpoint, ranked, truncate_word, usage, without_operation
 
 _RANKING = "ranking/"
@@ -74,6 +75,12 @@ class NvidiaNim(Provider):
     @override
     def sends_key(self) -> bool:
         return not (self._self_hosted and self.connection.key_variable == _OF_NVIDIA)
+
+    @override
+    def advice_for(self, kind: type[RerankError]) -> str:
+        if kind is NotFoundError:
+            return "" if self._self_hosted else self.key_alternative
+        return super().advice_for(kind)
 
     @override
     def check(self) -> None:

@@ -14,6 +14,7 @@ from anyrerank import (
     AuthenticationError,
     BadRequestError,
     ConfigurationError,
+    NotFoundError,
 )
 from anyrerank._core.engine import connect
 
@@ -114,6 +115,23 @@ def test_missing_key_for_another_host_names_the_way_to_a_server_of_your_own(mode
         with pytest.raises(AuthenticationError) as caught:
             mode.rerank(mode.reranker("nvidia_nim/nvidia/rerank-qa", api_base=base, api_key=None), "q", ["a"])
         assert caught.value.message.endswith(end)
+
+
+@pytest.mark.parametrize(
+    ("model", "base", "says"),
+    [
+        (MODEL, "http://nim.example.com:8000", True),
+        (MODEL, "https://ai.api.nvidia.com", False),
+        ("nvidia_nim/ranking/nvidia/rerank-qa", "http://nim.example.com:8000", False),
+    ],
+)
+def test_404_of_another_host_names_the_way_to_a_server_of_your_own(
+    model: str, base: str, says: bool, mode: Mode
+) -> None:
+    replay = answering({"detail": "Not Found"}, status=404)
+    with pytest.raises(NotFoundError) as caught:
+        mode.rerank(mode.reranker(model, api_base=base, http_client=replay.client(mode)), QUERY, DOCUMENTS)
+    assert ("for a NIM of your own, write nvidia_nim/ranking/" in str(caught.value)) is says
 
 
 def test_self_hosted_without_base_url_raises_before_sending(mode: Mode) -> None:

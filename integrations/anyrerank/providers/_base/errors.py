@@ -61,7 +61,7 @@ class ProviderErrors:
         else:
             text = _NO_MESSAGE.get(kind, "no message")
         return kind(
-            f"{self.title} answered {response.status}: {text}{self._key_source(kind)}",
+            f"{self.title} answered {response.status}: {text}{self.advice_for(kind)}",
             provider=self.prefix,
             model=self.connection.model,
             status_code=response.status,
@@ -130,6 +130,6 @@ class ProviderErrors:
         """The error for credentials that are missing or unusable."""
         return AuthenticationError(problem, provider=self.prefix, model=self.connection.model)
 
-    def _key_source(self, kind: type[RerankError]) -> str:
-        """Where a key that the provider refused came from, for the end of a message."""
+    def advice_for(self, kind: type[RerankError]) -> str:
+        """What helps against an error of this class, such as where a refused key came from, to end its message."""
         raise NotImplementedError

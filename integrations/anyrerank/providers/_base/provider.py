@@ -271,7 +271,7 @@ class Provider(ProviderErrors):
         )
 
     @override
-    def _key_source(self, kind: type[RerankError]) -> str:
+    def advice_for(self, kind: type[RerankError]) -> str:
         if kind is not AuthenticationError:
             return ""
         key, variable = self.connection.api_key, self.connection.key_variable
