@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from uuid import uuid4
 
 from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError, Script
+from anyrerank._core.routing import Need
 from anyrerank._core.runtime import Flow, reset_in_child
 from anyrerank.state.notifications import Notifications
 from anyrerank.state.recent_use import Batch, RecentUse
-from anyrerank.state.replies import LOST, reply_to
+from anyrerank.state.replies import LOST, reply_once_whole, reply_to
 
 _CATCH_UP = Script("anyrerank.state.scripts", "catch_up")
 _COUNT = Script("anyrerank.state.scripts", "count")
@@ -79,10 +81,11 @@ class RedisCalls:
             RedisUnavailableError: The server does not answer.
         """
         while (batch := self._recent.unsent()) is not None:
-            yield from reply_to(self._link, self._late(batch), self._notifications)
+            yield from reply_once_whole(self._link, partial(self._late, batch), self._notifications)
             self._recent.sent(batch)
-        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens, *self._least()]
-        reply = yield from reply_to(self._link, _COUNT.command([self._key, *self._whole], args), self._notifications)
+        args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens]
+        command = partial(self._asking, _COUNT, self._key, args)
+        reply = yield from reply_once_whole(self._link, command, self._notifications)
         if reply[0]:
             self._recent.counted(requests, tokens)
             return Counted(int(reply[1]), int(reply[2]), int(reply[3]))
@@ -135,16 +138,21 @@ class RedisCalls:
             RedisUnavailableError: The server does not answer.
         """
         if uses := self._recent.all_counted():
-            self._link.call(self._catching_up([self._key], Batch(uses, loss)))
+            self._link.call(self._catching_up([self._key], f"{self._id}:lost", loss, uses))
 
-    def _least(self) -> list[int]:
-        return [] if self._notifications is None else [self._notifications.whole.number]
+    def _known(self) -> int:
+        """The number of the agreement that this process knows; 0 for none."""
+        return 0 if self._notifications is None else self._notifications.whole.number
+
+    def _asking(self, script: Script, key: str, args: Sequence[str | int]) -> Command:
+        """The command of a script that asks whether the server has its data."""
+        return script.command([key, *self._whole], [*args, self._known()])
 
     def _late(self, batch: Batch) -> Command:
-        return self._catching_up([self._key, *self._whole], batch)
+        return self._catching_up([self._key, *self._whole], self._id, batch.number, batch.uses)
 
-    def _catching_up(self, keys: Sequence[str], batch: Batch) -> Command:
-        return _CATCH_UP.command(keys, [self._id, batch.number, *self._recent.ages(batch.uses)])
+    def _catching_up(self, keys: Sequence[str], user: str, number: int | str, uses: Mapping[int, Need]) -> Command:
+        return _CATCH_UP.command(keys, [user, number, self._known(), *self._recent.ages(uses)])
 
     def enter(self, limit: int) -> Flow[tuple[str | None, int]]:
         """Count a call as in flight, for a minute unless it is renewed.
@@ -157,13 +165,9 @@ class RedisCalls:
         """
         call_id = uuid4().hex
         try:
-            allowed, count = yield from reply_to(
-                self._link,
-                _ENTER.command(
-                    [f"{self._key}:in_flight", *self._whole], [call_id, _IN_FLIGHT_SECONDS, limit, *self._least()]
-                ),
-                self._notifications,
-            )
+            args: list[str | int] = [call_id, _IN_FLIGHT_SECONDS, limit]
+            command = partial(self._asking, _ENTER, f"{self._key}:in_flight", args)
+            allowed, count = yield from reply_once_whole(self._link, command, self._notifications)
         except BaseException as error:  # perhaps after it was counted
             if not isinstance(error, RedisUnavailableError) or error.may_have_run:
                 self.leave(call_id)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from uuid import uuid4
+from dataclasses import dataclass
 
 from anyrerank._core.routing import Need
 
@@ -18,11 +17,11 @@ class Batch:
 
     Attributes:
         uses: By the second in which it was.
-        number: The same whenever this batch is sent again.
+        number: The same whenever this batch is sent again, and greater for the next one.
     """
 
     uses: Mapping[int, Need]
-    number: str = field(default_factory=lambda: uuid4().hex)
+    number: int
 
 
 class RecentUse:
@@ -42,6 +41,7 @@ class RecentUse:
         self._counted: dict[int, Need] = {}
         self._unsent: dict[int, Need] = {}
         self._sending: Batch | None = None
+        self._batches = 0
 
     def counted(self, requests: int, tokens: int) -> None:
         """Record what the server has counted."""
@@ -57,7 +57,8 @@ class RecentUse:
         """What the server has yet to hear of: the same batch until it is `sent`."""
         with self._lock:
             if self._sending is None and (uses := self._latest(self._unsent)):
-                self._sending, self._unsent = Batch(uses), {}
+                self._batches += 1
+                self._sending, self._unsent = Batch(uses, self._batches), {}
             return self._sending
 
     def sent(self, batch: Batch) -> None:

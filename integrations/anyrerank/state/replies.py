@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,27 +15,34 @@ LOST = b"lost"
 _PAUSE, _TRIES = 0.05, 120
 
 
-def reply_to(link: RedisLink, command: Command, notifications: Notifications | None = None) -> Flow[Any]:
+def reply_to(link: RedisLink, command: Command) -> Flow[Any]:
     """The reply to a command.
-
-    Args:
-        link: To the server.
-        command: The command.
-        notifications: How processes agree that the server has its data, for a script that replies "lost" if it does
-            not have it.
 
     Raises:
         RedisUnavailableError: There is none.
     """
-    ask = Invoke(partial(link.call, command), partial(link.acall, command))
-    reply = yield ask
+    return (yield Invoke(partial(link.call, command), partial(link.acall, command)))
+
+
+def reply_once_whole(link: RedisLink, command: Callable[[], Command], notifications: Notifications | None) -> Flow[Any]:
+    """The reply to a script that replies "lost" if the server does not have its data, once it has them.
+
+    Args:
+        link: To the server.
+        command: Makes the command, which may name the agreement that this process knows.
+        notifications: How processes agree that the server has its data; `None` if the script does not ask for that.
+
+    Raises:
+        RedisUnavailableError: There is none.
+    """
+    reply = yield from reply_to(link, command())
     if notifications is None or reply != LOST:
         return reply
     notifications.start()
     notifications.send({})  # wakes all processes, so that they give back what they know
     for _ in range(_TRIES):
         yield Sleep(_PAUSE)
-        reply = yield ask
+        reply = yield from reply_to(link, command())
         if reply != LOST:
             return reply
     raise RedisUnavailableError(f"Redis at {link.shown} has lost its data, which others are still giving back")

@@ -249,3 +249,23 @@ def test_calls_whose_count_was_not_confirmed_are_counted_once(link: TimedLink, m
         calls.add(1, 1)
     monkeypatch.undo()
     assert run(calls.count(None, None, 1, 1)).requests == 6
+
+
+def test_late_calls_that_arrive_again_after_later_ones_are_counted_once(
+    link: TimedLink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls, send, sent = RedisCalls(link, "test"), link.call, list[Command]()
+
+    def remember(command: Command) -> object:
+        sent.append(command)
+        return send(command)
+
+    monkeypatch.setattr(link, "call", remember)
+    for requests in (3, 2):
+        calls.add(requests, 0)
+        calls.catch_up()
+    calls.give_back("a loss")
+    before = run(calls.count(None, None, 0, 0)).requests
+    for command in sent[:3]:
+        send(command)
+    assert run(calls.count(None, None, 0, 0)).requests == before == 10

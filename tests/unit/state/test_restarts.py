@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
+import pytest
 from redis import Redis
 from tests.support.cable import cable
 from tests.support.redis_server import RedisServer
@@ -14,7 +17,7 @@ from tests.support.waiting import eventually
 from anyrerank import Budget
 from anyrerank._core.redis import RedisUnavailableError
 from anyrerank._core.runtime import run
-from anyrerank.state import RedisCalls, RedisState
+from anyrerank.state import RedisCalls, RedisState, notifications
 
 
 class _Process:
@@ -150,3 +153,34 @@ def test_process_that_listens_again_restores_what_was_lost_meanwhile(redis_url: 
             assert two.count(1) == 1
             one.state.notifications.start()
             assert eventually(lambda: two.count(0) == 4)
+
+
+class _Held(_Process):
+    """One whose thread stops at a message until it is let go on, as that of a process that was paused."""
+
+    def __init__(self, url: str) -> None:
+        self.is_held, self.goes_on = threading.Event(), threading.Event()
+        super().__init__(url)
+
+    def received(self, message: dict[str, Any]) -> None:
+        self.is_held.set()
+        self.goes_on.wait(20)
+
+
+def test_process_that_others_did_not_wait_for_counts_each_call_once(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "_GIVING_SECONDS", 0.2)
+    late, other = _Held(redis_url), _Process(redis_url)
+    with late.state, other.state, Redis.from_url(redis_url) as client, ThreadPoolExecutor() as pool:
+        assert eventually(lambda: late.state.notifications.replicas == other.state.notifications.replicas == 2)
+        assert late.count(3) == 3
+        other.state.notifications.send({"wait": True})
+        assert late.is_held.wait(20)
+        client.flushall()
+        assert other.count(1) == 1
+        late.calls.add(5, 0)
+        counting = pool.submit(late.count, 4)
+        wait([counting], 0.3)  # it has asked by then
+        late.goes_on.set()
+        assert counting.result() == other.count(0) == 13

@@ -1,13 +1,14 @@
 -- Counts requests and tokens of the last minute, or refuses them.
 -- KEYS: a hash: r and t are the sums, h the first second that counts, r:<second> and t:<second> what was used in it.
 --       A second key, if there is one, exists while the server has its data.
--- ARGV: requests and tokens per minute ('' for no limit), requests, tokens; with a second key, the least number that ends
---       its value: a lower one is that of older data.
+-- ARGV: requests and tokens per minute ('' for no limit), requests, tokens; with a second key, the number that ends its
+--       value as far as the process knows, 0 for none: a lower one is that of older data, and before a process counts
+--       after a higher one, it has to give back what was counted before.
 -- Returns {1, second, requests, tokens}, or {0, milliseconds to wait, requests, tokens}; 'lost' if the server has lost its
--- data.
+-- data, or what the process has to give back.
 if KEYS[2] then
-  local whole = redis.call('GET', KEYS[2])
-  if not whole or tonumber(string.match(whole, ':(%d+)$') or 0) < tonumber(ARGV[5]) then return 'lost' end
+  local whole, known = redis.call('GET', KEYS[2]), tonumber(ARGV[5])
+  if not whole or (known > 0 and tonumber(string.match(whole, ':(%d+)$') or 0) ~= known) then return 'lost' end
 end
 local time = redis.call('TIME')
 local second = tonumber(time[1])
