@@ -151,6 +151,8 @@ class _Reading:
         self._whole = whole
         self._given = f"{whole.key}:numbers"
         self._server = ""
+        self._agree_at: float | None = None
+        """When to wait no longer for processes that have yet to give back what they know; `None` before a loss."""
         self._counts: deque[tuple[float, int]] = deque()
 
     def _run(self) -> None:
@@ -240,14 +242,19 @@ class _Reading:
                 self._wait_for_others()
                 found = self._link.call(_AGREE.command([whole.key, self._given], [self._id, self._server]))
             if found is not None:  # or it has lost its data again
+                self._agree_at = None
                 whole.found(found)
 
     def _wait_for_others(self) -> None:
-        """Wait until all processes have given back what they know, or until one that is gone had its time for it."""
-        deadline = time.monotonic() + _GIVING_SECONDS
-        self._link.call(("HSET", self._given, self._id, self._whole.next_number()))
+        """Wait until all processes have given back what they know, or until one that is gone had its time for it.
+
+        That time goes on if the connection breaks meanwhile and the server still knows that this process waits.
+        """
+        is_first = self._link.call(("HSET", self._given, self._id, self._whole.next_number()))
         self._link.call(("PEXPIRE", self._given, round(2000 * _GIVING_SECONDS)))
-        while time.monotonic() < deadline and not self.stop.wait(_GLANCE):
+        if is_first or self._agree_at is None:
+            self._agree_at = time.monotonic() + _GIVING_SECONDS
+        while time.monotonic() < self._agree_at and not self.stop.wait(_GLANCE):
             have_all = self._link.call(("HLEN", self._given)) >= self.replicas
             is_forgotten = not self._link.call(("HEXISTS", self._given, self._id))
             if have_all or is_forgotten or self._link.call(("EXISTS", self._whole.key)):

@@ -184,3 +184,24 @@ def test_process_that_others_did_not_wait_for_counts_each_call_once(
         wait([counting], 0.3)  # it has asked by then
         late.goes_on.set()
         assert counting.result() == other.count(0) == 13
+
+
+def test_others_are_waited_for_only_once_while_connections_break(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(notifications, "_GIVING_SECONDS", 2.0)
+    gone = _Process(redis_url)
+    with gone.state, cable(redis_url) as address, Redis.from_url(redis_url) as client:
+        one = _Process(address.url)
+        with one.state:
+            assert eventually(lambda: one.state.notifications.replicas == 2)
+            gone.state.notifications.close()
+            client.flushall()
+
+            def agrees() -> bool:
+                address.cut("refused")
+                assert eventually(lambda: one.state.link.is_away)
+                address.mend()
+                return eventually(lambda: bool(client.exists(one.state.notifications.whole.key)), within=1.0)
+
+            assert any(agrees() for _ in range(12))
