@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -173,6 +174,18 @@ def test_redis_that_lost_its_data_is_still_the_same(redis_url: str, database_url
         running.enter_context(Redis.from_url(redis_url)).flushdb()
         assert first.sharing is not None
         first.sharing.renew()
+        started(settings, replica).close()
+
+
+def test_redis_that_gets_its_name_back_in_a_moment_is_still_the_same(redis_url: str, database_url: str) -> None:
+    settings = settings_from({"database_url": database_url, "redis_url": redis_url}, "test")
+    with RedisState(redis_url) as state, RedisState(redis_url) as replica, ExitStack() as running:
+        first = running.enter_context(closing(started(settings, state)))
+        running.enter_context(Redis.from_url(redis_url)).set("anyrerank:identity", "11111111")
+        assert first.sharing is not None
+        later = threading.Timer(0.5, first.sharing.renew)
+        running.callback(later.join)
+        later.start()
         started(settings, replica).close()
 
 

@@ -24,8 +24,9 @@ class Identity:
 
     def read(self) -> str:
         """The name: 8 hexadecimal digits. It may block for a few seconds."""
-        self._link.call_slowly(("SET", self._key, token_hex(4), "NX"))
-        self._name = bytes(self._link.call_slowly(("GET", self._key))).decode()
+        while (found := self._link.call_slowly(("GET", self._key))) is None:
+            self._link.call_slowly(("SET", self._key, token_hex(4), "NX"))
+        self._name = bytes(found).decode()
         return self._name
 
     def keep(self) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from contextlib import ExitStack, closing
 
 from anyrerank.errors import ConfigurationError, RerankError
@@ -17,6 +18,9 @@ from anyrerank.ledger import Ledger
 from anyrerank.state import RedisState
 
 _log = logging.getLogger("anyrerank.gateway")
+
+_NAMING_SECONDS, _PAUSE = 3.0, 0.25
+"""How long gateways have to write the name of a Redis again that has just lost it."""
 
 
 def opened(
@@ -55,11 +59,9 @@ def opened(
 
 
 def _opened(settings: GatewaySettings, url: str, state: RedisState | None, *, is_rolling_change: bool) -> Keyring:
-    way = way_of_sharing(settings, state)
     with ExitStack() as opening:
-        database = opening.enter_context(closing(Database(checked_url(url), way)))
-        database.prepare()
-        check_others(database, way, is_rolling_change=is_rolling_change)
+        database = _database(settings, url, state, is_rolling_change=is_rolling_change)
+        opening.enter_context(closing(database))
         ledger = opening.enter_context(Ledger(database.url.render_as_string(hide_password=False)))
         master = settings.master_key
         keyring = Keyring(
@@ -73,3 +75,27 @@ def _opened(settings: GatewaySettings, url: str, state: RedisState | None, *, is
         keyring.start()
         opening.pop_all()  # nothing failed, so that it stays open
     return keyring
+
+
+def _database(settings: GatewaySettings, url: str, state: RedisState | None, *, is_rolling_change: bool) -> Database:
+    """The database of the keys, if all gateways that use it share their state in the same way.
+
+    Where they do not seem to, this looks again for a while: a Redis that has just lost its data has another name until
+    the gateways that run write it again.
+    """
+    ends = time.monotonic() + (0.0 if state is None else _NAMING_SECONDS)
+    while True:
+        is_last = time.monotonic() >= ends
+        way = way_of_sharing(settings, state)
+        with ExitStack() as opening:
+            database = opening.enter_context(closing(Database(checked_url(url), way)))
+            database.prepare()
+            try:
+                check_others(database, way, is_rolling_change=is_rolling_change and is_last)
+            except DisagreementError:
+                if is_last:
+                    raise
+            else:
+                opening.pop_all()
+                return database
+        time.sleep(_PAUSE)
