@@ -94,6 +94,25 @@ def test_server_that_is_full_is_refused(new_redis: Callable[..., RedisServer]) -
     assert shared_state(settings_of(server)) is not None
 
 
+@pytest.mark.parametrize("lacking", ["resetchannels", "-publish", "-subscribe", "-pubsub", "-scan", "-unlink", "-eval"])
+def test_user_of_redis_who_may_not_do_all_is_refused(new_redis: Callable[..., RedisServer], lacking: str) -> None:
+    server = new_redis()
+    server.start()
+    with Redis.from_url(server.url) as client:
+        for name, rules in (("all", ()), ("some", (lacking,))):
+            given = ("on", ">p", "~anyrerank:*", "&anyrerank:*", "+@all", *rules)
+            client.execute_command("ACL", "SETUSER", name, *given)
+    settings = {
+        name: settings_from({"redis_url": f"redis://{name}:p@127.0.0.1:{server.port}"}, "test")
+        for name in ("all", "some")
+    }
+    state = shared_state(settings["all"])
+    assert state is not None
+    state.close()
+    with pytest.raises(ConfigurationError, match="its user must be allowed all commands"):
+        shared_state(settings["some"])
+
+
 def test_server_that_is_down_or_refuses_the_password_is_named_without_it(new_redis: Callable[..., RedisServer]) -> None:
     server = new_redis(password="right-horse")
     with pytest.raises(ConfigurationError, match=r"redis_url: Redis at .* cannot be used: .*; check") as down:

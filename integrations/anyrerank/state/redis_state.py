@@ -103,7 +103,8 @@ class RedisState:
 
         Raises:
             StateUnavailableError: It cannot be reached, or refuses the password.
-            ConfigurationError: It is read-only or full, evicts keys, is a cluster or is too old.
+            ConfigurationError: It is read-only or full, its user may not do all that is needed, it evicts keys, is a
+                cluster or is too old.
         """
         check(self.link, f"{self.notifications.channel}:probe")
 

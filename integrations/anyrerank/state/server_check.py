@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextlib import closing
 from typing import Any
 
 from anyrerank._core.redis import RedisLink, RedisUnavailableError
@@ -12,6 +13,12 @@ _log = logging.getLogger("anyrerank")
 
 _OLDEST = (7, 0)
 _KEEPS_ALL = "noeviction"
+_RIGHTS = """
+redis.call('SCAN', '0', 'COUNT', 1)
+redis.call('UNLINK', KEYS[1])
+return redis.call('PUBLISH', ARGV[1], '{}')
+"""
+"""Does what a user may lack the permission for, who may write keys."""
 
 
 def check(link: RedisLink, probe: str) -> None:
@@ -19,11 +26,12 @@ def check(link: RedisLink, probe: str) -> None:
 
     Args:
         link: To the server.
-        probe: A key that is written.
+        probe: A key that is written, and a channel without other listeners: they would take this for a process.
 
     Raises:
         StateUnavailableError: It cannot be reached, or refuses the password.
-        ConfigurationError: It cannot be written, such as when it is full; it evicts keys, is a cluster or is too old.
+        ConfigurationError: It cannot be written, such as when it is full; its user may not do all that is needed; it
+            evicts keys, is a cluster or is too old.
     """
     try:
         found = link.call_slowly(("INFO",))
@@ -50,6 +58,15 @@ def check(link: RedisLink, probe: str) -> None:
     except RedisUnavailableError as error:
         raise ConfigurationError(
             f"{error}: it must be writable; if its memory is full, raise its maxmemory or remove other data from it"
+        ) from None
+    try:
+        link.call_slowly(("EVAL", _RIGHTS, 1, probe, probe))
+        with closing(link.subscriber(probe)) as listening:
+            listening.listeners()
+    except link.failures as error:
+        raise ConfigurationError(
+            f"{link.reason(error)}: its user must be allowed all commands, and the keys and channels that begin with "
+            "the prefix"
         ) from None
 
 
