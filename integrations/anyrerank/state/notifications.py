@@ -147,6 +147,7 @@ class _Reading:
         self._link = link
         self._channel = channel
         self._is_away = False
+        self._is_failing = False
         self._id = uuid4().hex
         self._whole = whole
         self._given = f"{whole.key}:numbers"
@@ -169,6 +170,11 @@ class _Reading:
                     )
                 self._is_away = True
                 self.stop.wait(_PAUSE)
+            except Exception as error:  # noqa: BLE001  a fault of a listener: without this thread nothing is given back
+                if not self._is_failing:
+                    _log.error("what Redis at %s says cannot be used: %r", self._link.shown, error, exc_info=error)
+                self._is_failing = True
+                self.stop.wait(_PAUSE)
 
     def _read(self, channel: Subscriber) -> None:
         greeted: weakref.WeakSet[Listener] = weakref.WeakSet()
@@ -186,7 +192,7 @@ class _Reading:
             _catch_up(self.late)
             if self._is_away:
                 _log.warning("Redis at %s answers again", self._link.shown)
-            self._is_away = False
+            self._is_away = self._is_failing = False
             message = read(channel.next(_POLL) or b"")
             if message:
                 self._pass_on(message)
@@ -275,6 +281,6 @@ def read(text: bytes) -> dict[str, Any] | None:
     """The message in `text`, or `None` if it is not a message."""
     try:
         message = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return message if isinstance(message, dict) else None

@@ -205,3 +205,27 @@ def test_others_are_waited_for_only_once_while_connections_break(
                 return eventually(lambda: bool(client.exists(one.state.notifications.whole.key)), within=1.0)
 
             assert any(agrees() for _ in range(12))
+
+
+class _Failing(_Process):
+    def __init__(self, url: str) -> None:
+        self.messages: list[dict[str, Any]] = []
+        super().__init__(url)
+
+    def received(self, message: dict[str, Any]) -> None:
+        self.messages.append(message)
+        if len(self.messages) == 1:
+            raise RuntimeError("can't start new thread")
+
+
+def test_process_whose_listener_fails_goes_on_and_gives_back(redis_url: str, caplog: pytest.LogCaptureFixture) -> None:
+    one = _Failing(redis_url)
+    with one.state, Redis.from_url(redis_url) as client:
+        assert one.count(3) == 3
+        client.publish(one.state.notifications.channel, "[" * 100_000)
+        one.state.notifications.send({"number": 1})
+        assert eventually(lambda: "can't start new thread" in caplog.text)
+        client.flushall()
+        assert one.count(1) == 4
+        one.state.notifications.send({"number": 2})
+        assert eventually(lambda: one.messages == [{"number": 1}, {"number": 2}])
