@@ -285,6 +285,17 @@ def test_budget_with_a_past_goes_on_from_it_after_the_server_lost_its_data(link:
     assert found(budgets, one) == (0.8, 0.2)
 
 
+def test_call_that_ends_before_a_lost_budget_begins_anew_does_not_count_twice_for_long(link: TimedLink) -> None:
+    budgets, paid = budgets_of(link), account(past=lambda _: 0.3)
+    call = hold(budgets, 0.25, paid)
+    link.empty()
+    budgets.lost("a loss")
+    budgets.settle(call, 0.25)
+    assert found(budgets, paid) == (0.3, 0.25)
+    link.move(31)
+    assert found(budgets, paid) == (0.3, 0.0)
+
+
 async def test_past_is_read_for_many_calls_together(redis_url: str) -> None:
     asked: list[int] = []
 

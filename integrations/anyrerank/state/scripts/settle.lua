@@ -12,7 +12,11 @@ for index = 1, #KEYS / 2 do
   local seconds, amount = tonumber(ARGV[3 * index - 1]), tonumber(ARGV[3 * index])
   local cost = tonumber(ARGV[3 * index + 1])
   local found = redis.call('HMGET', hash, 'window', 'spent', 'reserved', 'since')
-  -- A budget that the server has lost begins with what the ledger knows: until it does, the reservation stays.
+  -- A budget that the server has lost begins with what the ledger knows: until it does, the reservation stays. It ends
+  -- soon, as the ledger gets to know the cost in seconds, and from then on it would count twice.
+  if not found[1] then
+    redis.call('ZADD', holds, 'XX', 'LT', string.format('%.3f', now + 30), ARGV[1] .. ':' .. text(amount))
+  end
   local held = found[1] and redis.call('ZREM', holds, ARGV[1] .. ':' .. text(amount)) == 1
   local is_known = made and found[4] and made < tonumber(found[4])  -- the ledger knew the cost when the budget began
   local trace = ARGV[1] .. ':0'
