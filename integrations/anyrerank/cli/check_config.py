@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from anyrerank import Budget, Router
     from anyrerank._core.engine import Deployment
-    from anyrerank._core.routing import LeftOut
+    from anyrerank._core.routing import Entry, LeftOut
     from anyrerank.gateway.configuration import GatewayConfig
 
 _OF_SEVERAL = frozenset({"cache", "default_fallbacks", "fallbacks", "model_group_alias"})
@@ -160,10 +161,14 @@ def _remarks(config: GatewayConfig) -> Iterator[str]:
 
 def _routing(config: GatewayConfig, router: Router) -> Iterator[str]:
     """Lines about what the router does with the deployments."""
-    from anyrerank._core.client import fallbacks_of
+    from anyrerank._core.client import entries_of, fallbacks_of
 
     options, given = router.options, config.router
     yield f"routing: {given.get('routing_strategy', 'simple-shuffle')}"
+    retries = "1 retry" if options.max_retries == 1 else f"{options.max_retries} retries"
+    yield f"each call: {_seconds(options.timeout)}, and {retries} for each name"
+    for entries in entries_of(router).values():
+        yield from filter(None, map(_terms, entries))
     for name, spares in fallbacks_of(router).items():
         yield f"fallbacks of {name}: {', '.join(spares)}"
     yield f"cache: {'none' if options.cache is None else options.cache}"
@@ -171,6 +176,18 @@ def _routing(config: GatewayConfig, router: Router) -> Iterator[str]:
         yield f"budget of the whole gateway: {_budget(budget)}"
     if options.user_budget is not None:
         yield f"budget of each end user: {_budget(options.user_budget)}"
+
+
+def _terms(entry: Entry) -> str:
+    """A line about the limits of a deployment and its place among the others; empty if it has none."""
+    given = {name: value for name, value in asdict(entry.terms).items() if value is not None}
+    if given.get("order") == 1:  # the default
+        del given["order"]
+    return f"{entry.id}: {', '.join(f'{name} {value:,}' for name, value in given.items())}" if given else ""
+
+
+def _seconds(timeout: float | None) -> str:
+    return "no timeout" if timeout is None else f"{timeout:g} seconds"
 
 
 def _budget(budget: Budget) -> str:

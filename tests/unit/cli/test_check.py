@@ -174,6 +174,26 @@ def test_check_of_a_file_lists_its_guardrails(tmp_path: Path) -> None:
     assert "ignored" not in result.stdout
 
 
+def test_check_of_a_file_shows_time_retries_and_the_terms_of_each_deployment(tmp_path: Path) -> None:
+    path = tmp_path / "config.yaml"
+    terms = {"rpm": 1000, "tpm": 2_000_000, "weight": 3, "order": 2, "timeout": 2.5, "num_retries": 9}
+    entries = [
+        {"model_name": "rerank", "litellm_params": {"model": "local/lexical", **given}}
+        for given in (terms, {"order": 1})
+    ]
+    file = {
+        "model_list": entries,
+        "litellm_settings": {"request_timeout": 20, "num_retries": 5},
+        "router_settings": {"timeout": 8, "num_retries": 1},
+    }
+    path.write_text(json.dumps(file), encoding="utf-8")
+    lines = run("check", str(path), columns=200).stdout.splitlines()
+    assert "each call: 8 seconds, and 1 retry for each name" in lines
+    assert [line for line in lines if line.startswith("rerank-")] == [
+        "rerank-1: weight 3, rpm 1,000, tpm 2,000,000, order 2, timeout 2.5"
+    ]
+
+
 def test_check_of_a_file_refuses_the_options_of_one_model(tmp_path: Path) -> None:
     path = file_of(tmp_path, {"model": "local/lexical"})
     assert "api_key cannot be given with a file" in error_of(run("check", path, "--api-key", KEY))

@@ -81,6 +81,27 @@ def test_a_cache_in_memory_is_used(tmp_path: Path, settings: dict[str, Any], ttl
     assert (cache.ttl if isinstance(cache, MemoryCache) else None) == ttl
 
 
+@pytest.mark.parametrize(
+    ("params", "ignored"),
+    [
+        ({"mode": "default_off"}, ("litellm_settings.cache (cache_params: mode: default_off)",)),
+        (
+            {"supported_call_types": ["acompletion"]},
+            ("litellm_settings.cache (cache_params: supported_call_types without rerank)",),
+        ),
+        ({"mode": "default_on", "supported_call_types": ["rerank"]}, ()),
+    ],
+    ids=str,
+)
+def test_a_cache_that_would_hold_no_scores_is_named_as_ignored(
+    tmp_path: Path, params: dict[str, Any], ignored: tuple[str, ...]
+) -> None:
+    path = written(tmp_path, litellm_settings={"cache": True, "cache_params": {**LOCAL, **params}})
+    assert read_config(path).ignored == ignored
+    off = written(tmp_path, litellm_settings={"cache": False, "cache_params": {**LOCAL, **params}})
+    assert read_config(off).ignored == ()
+
+
 PLACES: dict[str, tuple[dict[str, Any], dict[str, str], str]] = {
     "url": ({"url": "rediss://h:1/2"}, {}, "rediss://h:1/2"),
     "host": ({"host": "h"}, {}, "redis://h:6379/0"),

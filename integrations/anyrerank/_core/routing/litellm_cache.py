@@ -30,23 +30,43 @@ def cache_of(section: Mapping[str, Any], where: str) -> Cache | None:
     Raises:
         ConfigurationError: A wrong value, a variable that is not set, or a cache that is not supported.
     """
-    params = section.get("cache_params") or {}
-    if not isinstance(params, Mapping):
-        raise ConfigurationError(f"{_SECTION} must be a mapping")
-    if resolved(section.get("cache"), where) is not True:
+    params = _params(section)
+    if resolved(section.get("cache"), where) is not True or off_for_reranking(section, where) is not None:
         return None
-    plain = {name: params.get(name) for name in ("mode", "supported_call_types", "type")}
-    found = resolved_settings(plain, where, numbers=())
-    calls = found["supported_call_types"]
-    if found["mode"] == "default_off" or (calls is not None and not _has_rerank(calls)):
-        return None
-    kind = found["type"] or "local"
+    kind = resolved(params.get("type"), where) or "local"
     if kind not in _MADE:
         raise ConfigurationError(
             f"{_SECTION}: a cache of type {str(kind)[:40]} is not supported; write type: redis, type: local for one in "
             "memory, or cache: false"
         )
     return _MADE[kind](params, where)
+
+
+def off_for_reranking(section: Mapping[str, Any], where: str) -> str | None:
+    """Which of the `cache_params` keeps rerankings out of a cache that is on, or `None`.
+
+    Args:
+        section: `litellm_settings`.
+        where: The file, for errors.
+
+    Raises:
+        ConfigurationError: A wrong value, or a variable that is not set.
+    """
+    if resolved(section.get("cache"), where) is not True:
+        return None
+    params = _params(section)
+    found = resolved_settings({name: params.get(name) for name in ("mode", "supported_call_types")}, where, numbers=())
+    if found["mode"] == "default_off":
+        return "mode: default_off"
+    calls = found["supported_call_types"]
+    return "supported_call_types without rerank" if calls is not None and not _has_rerank(calls) else None
+
+
+def _params(section: Mapping[str, Any]) -> Mapping[str, Any]:
+    params = section.get("cache_params") or {}
+    if not isinstance(params, Mapping):
+        raise ConfigurationError(f"{_SECTION} must be a mapping")
+    return params
 
 
 def _local(params: Mapping[str, Any], where: str) -> Cache:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from anyrerank._core.pricing import Budget
-from anyrerank._core.routing.litellm_cache import cache_of
+from anyrerank._core.routing.litellm_cache import cache_of, off_for_reranking
 from anyrerank._core.routing.spelling import refuse_misspelt
 from anyrerank._core.runtime import resolved_settings
 from anyrerank.errors import ConfigurationError
@@ -111,11 +111,12 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
     for argument, (dollars, window) in _BUDGETS.items():
         if given.get(dollars) is not None:
             arguments[argument] = _budget(dollars, given[dollars], given.get(window) if window else None)
-    cache = cache_of(section, where)
+    cache, off = cache_of(section, where), off_for_reranking(section, where)
+    without_effect = [*map(str, section.keys() - _USED), *([] if off is None else [f"cache (cache_params: {off})"])]
     return FromLiteLLM(
         arguments={**arguments, **({} if cache is None else {"cache": cache})},
         params={name: given[name] for name in _TLS & given.keys()},
-        ignored=tuple(sorted(map(str, section.keys() - _USED))),
+        ignored=tuple(sorted(without_effect)),
     )
 
 
