@@ -10,7 +10,7 @@ from typing import Any
 from anyrerank import Router
 from anyrerank.gateway import Gateway, GatewaySettings, Service
 from anyrerank.gateway.rerank import Access, MasterKey, Open, isolation_of
-from anyrerank.gateway.server import Server, listen
+from anyrerank.gateway.server import Server, bind
 
 MASTER_KEY = "sk-master-4Fq8Zr1uXw"
 
@@ -51,7 +51,7 @@ def running(gateway: Gateway) -> Iterator[str]:
         ready.set()
 
     server = Server(gateway, started=started, reload=lambda: None)
-    thread = threading.Thread(target=server.run, args=([listen("127.0.0.1", 0)],), name="gateway", daemon=True)
+    thread = threading.Thread(target=server.run, args=([bind("127.0.0.1", 0)],), name="gateway", daemon=True)
     thread.start()
     assert ready.wait(10)
     try:

@@ -19,7 +19,7 @@ from anyrerank import Router
 from anyrerank.errors import ConfigurationError
 from anyrerank.gateway import Gateway, GatewaySettings, Service
 from anyrerank.gateway.rerank import Open
-from anyrerank.gateway.server import Server, listen
+from anyrerank.gateway.server import Server, bind
 from anyrerank.ledger import Ledger
 
 ROOT = Path(__file__).parents[2]
@@ -86,7 +86,7 @@ def main(database: str, settings: str, *vendors: str) -> None:
             print("reloaded", flush=True)  # noqa: T201
 
     server = Server(gateway, started=lambda url: print(url, flush=True), reload=reload)  # noqa: T201
-    server.run([listen("127.0.0.1", 0)])
+    server.run([bind("127.0.0.1", 0)])
     print("ended", flush=True)  # noqa: T201
 
 

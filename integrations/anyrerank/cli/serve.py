@@ -84,7 +84,7 @@ def serve(
         is_rolling_change=rolling_change,
     )
     with one_line_errors(extra="gateway"):
-        from anyrerank.gateway.server import check_host, listen
+        from anyrerank.gateway.server import bind, check_host
         from anyrerank.gateway.weaknesses import short_master_key
         from anyrerank.gateway.workers import run_workers
 
@@ -95,7 +95,7 @@ def serve(
         refuse_missing_extras(read.settings)
         if workers > 1:
             _check(read, workers, is_rolling_change=rolling_change)
-        listener = listen(host, port)
+        listener = bind(host, port)
     for note in _notes(read):
         typer.echo(note, err=True)
     if not _is_loopback(host) and (weakness := short_master_key(read.settings)) is not None:
@@ -186,7 +186,11 @@ def _serve(arguments: _Arguments, read: GatewayConfig, listener: socket, worker:
         with suppress(RerankError):  # it was announced
             gateway.reload()
 
-    with nullcontext() if keyring is None else closing(keyring), nullcontext() if state is None else closing(state):
+    with (
+        one_line_errors(),
+        nullcontext() if keyring is None else closing(keyring),
+        nullcontext() if state is None else closing(state),
+    ):
         Server(gateway, started=started, reload=reload).run([listener])
 
 

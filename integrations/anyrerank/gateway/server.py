@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gc
+import os
 import signal
 import socket
 import threading
@@ -28,6 +29,9 @@ _ON_THE_WAY_SECONDS = 1.0
 
 _METRICS_SECONDS = 1.0
 
+_BACKLOG = 2048
+"""Connections that the system holds until they are accepted."""
+
 
 def keep_what_is_loaded() -> None:
     """Let the garbage collector skip what is loaded by now, and run less often: it holds up every request in flight."""
@@ -36,17 +40,36 @@ def keep_what_is_loaded() -> None:
     gc.set_threshold(20_000, 20, 100)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens on an address; port 0 for one that is free.
+def bind(host: str, port: int) -> socket.socket:
+    """A socket for an address, which does not listen yet; port 0 for one that is free.
 
     Raises:
         ConfigurationError: The address cannot be used.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     try:
-        return socket.create_server((host, port), family=family, backlog=2048)
+        if os.name == "posix":  # elsewhere it would allow two programs at one port
+            bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if bound.family == socket.AF_INET6:
+            bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        bound.bind((host, port))
     except OSError as error:
-        raise ConfigurationError(f"cannot listen on {_shown(host, port)}: {_reason(error)}") from None
+        bound.close()
+        raise _cannot_listen(host, port, error) from None
+    return bound
+
+
+def _listen(bound: socket.socket) -> None:
+    """Let a socket listen. uvloop would hide that it cannot.
+
+    Raises:
+        ConfigurationError: Another program listens at its address by now.
+    """
+    host, port = bound.getsockname()[:2]
+    try:
+        bound.listen(_BACKLOG)
+    except OSError as error:
+        raise _cannot_listen(host, port, error) from None
 
 
 def check_host(host: str) -> None:
@@ -66,8 +89,11 @@ def _shown(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
+def _cannot_listen(host: str, port: int, error: OSError) -> ConfigurationError:
+    return ConfigurationError(f"cannot listen on {_shown(host, port)}: {_reason(error)}")
+
+
 def _reason(error: OSError) -> str:
-    """Why nothing listens; `socket.create_server` adds the address to the text of the system."""
     if error.errno == errno.EADDRINUSE:
         return "another program listens there; choose another --port"
     if error.errno == errno.EACCES:
@@ -114,6 +140,7 @@ class Server(uvicorn.Server):
             lifespan="off",
             access_log=False,
             log_config=None,
+            backlog=_BACKLOG,
             server_header=False,
             proxy_headers=False,  # or a client could say where it comes from
             timeout_keep_alive=_KEEP_ALIVE_SECONDS,
@@ -126,9 +153,18 @@ class Server(uvicorn.Server):
         self._reload = reload
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, and report where."""
+        """Listen, and report where.
+
+        The port opens last: a load balancer takes one that refuses connections for a server that is away, and asks
+        another one; a connection that is accepted and then lost is a call that is lost.
+
+        Raises:
+            ConfigurationError: Another program listens there by now.
+        """
         if self._gateway.state is not None:
             await self._gateway.state.connect()
+        for each in sockets or ():
+            _listen(each)
         await super().startup(sockets)
         host, port = self.servers[0].sockets[0].getsockname()[:2]
         self._started(f"http://{_shown(host, port)}")
