@@ -142,6 +142,22 @@ def test_failure_of_the_vendor(name: str, happens: Any, status: int, headers: di
     assert "vendor-key" not in answer.text
 
 
+def test_words_of_a_vendor_that_does_not_cool_down_are_in_the_log_of_the_gateway(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with StubServer() as vendor:
+        vendor.fail(500, body={"message": "the account is paused"})
+        models = [entry("rerank", "cohere/rerank-v3.5", api_key="vendor-key", api_base=vendor.url)]
+        with running(gateway_of(models, num_retries=0, allowed_fails=99)) as url:
+            asked = {"query": QUERY, "documents": ["Venus"]}
+            answer = httpx.post(f"{url}/rerank", json=asked, headers={**HEADERS, "x-request-id": "mine"})
+    assert "the log of the gateway has its message" in answer.json()["error"]["message"]
+    assert "paused" not in answer.text
+    (line,) = (each for each in caplog.messages if each.startswith("request mine failed: InternalServerError: "))
+    assert "the account is paused" in line
+    assert QUERY not in caplog.text
+
+
 def test_litellm_answers_408_where_the_vendor_is_too_slow_and_others_504() -> None:
     with StubServer() as vendor:
         vendor.fail("hang")

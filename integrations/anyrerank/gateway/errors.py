@@ -123,6 +123,23 @@ def described(error: RerankError) -> str:
     return "; ".join(dict.fromkeys(f"{type(each).__name__}: {_message(each)}" for each in errors))
 
 
+def log_messages(error: RerankError, about: str) -> None:
+    """Log the words of vendors of which a client is told that they are in the log.
+
+    Args:
+        error: The error of the router.
+        about: What failed.
+    """
+    kept = dict.fromkeys(f"{type(each).__name__}: {each.message}" for each in causes(error) if _is_in_log(each))
+    for text in kept:
+        _log.warning("%s failed: %s", about, text)
+
+
+def _is_in_log(error: RerankError) -> bool:
+    """Whether the message of a vendor may name the account of the gateway, and is not for clients."""
+    return error.status_code is not None and isinstance(error, NotFoundError | InternalServerError | APITimeoutError)
+
+
 def _message(error: RerankError) -> str:
     """The message for a client, which need not know the addresses, accounts and keys behind the gateway.
 
@@ -136,7 +153,7 @@ def _message(error: RerankError) -> str:
         return f"{where} refused the key of the gateway"
     if error.status_code is not None and isinstance(error, RateLimitError):
         return f"{where} answered {error.status_code}, because a limit of it is reached; try again later"
-    if error.status_code is not None and isinstance(error, NotFoundError | InternalServerError | APITimeoutError):
+    if _is_in_log(error):
         return f"{where} answered {error.status_code}; the log of the gateway has its message"
     if isinstance(error, StateUnavailableError):
         return (

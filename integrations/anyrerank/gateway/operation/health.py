@@ -18,7 +18,7 @@ from anyrerank._core.client import DeploymentStatus, Router, deployments_of
 from anyrerank._core.routing import is_wildcard
 from anyrerank.errors import RerankError
 from anyrerank.gateway.dialects import ParsedRequest
-from anyrerank.gateway.errors import GatewayError, described
+from anyrerank.gateway.errors import GatewayError, described, log_messages
 from anyrerank.gateway.http import json_answer, master
 from anyrerank.gateway.operation.host import Dependency, Host
 from anyrerank.gateway.rerank import Caller, Service
@@ -106,6 +106,7 @@ async def _fault(router: Router, name: str, payer: Caller) -> str | None:
             response = await reranker.arerank(_ASKED.query, _ASKED.documents, **grant.options)
             grant.settle(response)
     except RerankError as error:
+        log_messages(error, f"the deep check of {name}")
         return described(error)
     first, second = response.results.scores
     if first == second:

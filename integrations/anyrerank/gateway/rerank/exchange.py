@@ -18,7 +18,7 @@ from anyrerank._core.types import RerankResponse, Scale
 from anyrerank.errors import RerankError
 from anyrerank.gateway.body import ClientGoneError, encoded, header, json_object
 from anyrerank.gateway.dialects import Dialect, Fields, ParsedRequest, as_seconds, recognised
-from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error
+from anyrerank.gateway.errors import STATUSES, GatewayError, bad_request, gateway_error, internal_error, log_messages
 from anyrerank.gateway.rerank.admission import Admission, Hold
 from anyrerank.gateway.rerank.answers import ranked
 from anyrerank.gateway.rerank.caller import Caller, Grant
@@ -191,6 +191,7 @@ class RerankEndpoint:
             grant.settle(response)
         except RerankError as error:
             exchange.error = error
+            log_messages(error, f"request {exchange.request_id}")
             raise gateway_error(error) from None
         finally:
             exchange.upstream = time.perf_counter() - began
