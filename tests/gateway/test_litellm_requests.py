@@ -62,3 +62,20 @@ def test_request_without_the_cache_is_sent_and_not_stored(*, isolation: bool) ->
             httpx.post(f"{url}/rerank", json={**ASK, "cache": cache}, headers=HEADERS)
             sent.append(len(vendor.requests))
     assert sent == [1, 2, 2, 3, 3]
+
+
+@pytest.mark.parametrize("isolation", [False, True])
+def test_request_that_must_not_be_stored_still_finds_what_is(*, isolation: bool) -> None:
+    settings = {"cache_isolation": isolation}
+    with StubServer() as vendor, running(gateway_of([model(vendor)], settings=settings, cache=MemoryCache())) as url:
+        sent = []
+        for cache in (
+            {"no-store": True},
+            {"no-store": True},
+            {},
+            {"no-store": True},
+            {"no-store": True, "no-cache": True},
+        ):
+            httpx.post(f"{url}/rerank", json={**ASK, "cache": cache}, headers=HEADERS)
+            sent.append(len(vendor.requests))
+    assert sent == [1, 2, 3, 3, 4]

@@ -24,6 +24,7 @@ from anyrerank.gateway.rerank.answers import ranked
 from anyrerank.gateway.rerank.caller import Caller, Grant
 from anyrerank.gateway.rerank.dry_run import dry_run, is_dry_run
 from anyrerank.gateway.rerank.end_user import checked_end_user
+from anyrerank.gateway.rerank.read_only_cache import ReadOnlyCache
 from anyrerank.gateway.rerank.service import Service, check_scales, options_of_call
 from anyrerank.gateway.rerank.warn_once import WarnOnce
 from anyrerank.gateway.settings import GatewaySettings
@@ -290,6 +291,9 @@ def _options(
         options["score_mode"] = "unit"
     if service.isolation is not None and "cache" not in options:
         options["cache"] = service.isolation.of(caller.owner)
+    cache = options.get("cache", service.router.options.cache)
+    if asked.no_store and cache is not None:
+        options["cache"] = ReadOnlyCache(cache)
     return options
 
 

@@ -44,6 +44,7 @@ class CohereStyle(Dialect):
             options=self.options(fields),
             settings={**_given(rank_fields=fields.names("rank_fields"), timeout=_seconds(fields)), **_cache(fields)},
             fallbacks=_fallbacks(fields),
+            no_store=_in_cache(fields, "no-store"),
             ignored=fields.unread(),
         )
 
@@ -105,11 +106,16 @@ def _fallbacks(fields: Fields) -> Sequence[str] | None:
 
 def _cache(fields: Fields) -> dict[str, None]:
     """No cache with LiteLLM's `cache: {"no-cache": true}`, of which the scores are not stored either."""
+    return {"cache": None} if _in_cache(fields, "no-cache") else {}
+
+
+def _in_cache(fields: Fields, name: str) -> bool:
+    """Whether LiteLLM's `cache` sets a name to true."""
     wanted = fields.body.get("cache")
-    if not isinstance(wanted, Mapping) or True not in (wanted.get("no-cache"), wanted.get("no-store")):
-        return {}
+    if not isinstance(wanted, Mapping) or wanted.get(name) is not True:
+        return False
     fields.take("cache")
-    return {"cache": None}
+    return True
 
 
 def _seconds(fields: Fields) -> float | None:

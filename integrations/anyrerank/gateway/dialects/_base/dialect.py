@@ -30,6 +30,7 @@ class ParsedRequest:
         fallbacks: Names of models to ask if this one fails; `None` for those of the configuration.
         ignored: Names of fields that mean nothing to this dialect.
         guardrails: Names of guardrails for the call; every dialect may have them.
+        no_store: Whether the cache must not store the scores.
     """
 
     query: str = field(repr=False)
@@ -45,6 +46,7 @@ class ParsedRequest:
     fallbacks: Sequence[str] | None = None
     ignored: tuple[str, ...] = ()
     guardrails: tuple[str, ...] = ()
+    no_store: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
