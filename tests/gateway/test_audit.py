@@ -50,7 +50,7 @@ def test_each_change_of_a_key_is_logged_with_who_made_it_and_what(
     ]
     made_line, changed, regenerated, _, refused, deleted, customer = lines
     assert (made_line["about"], made_line["alias"]) == ([tag(key)], "rag")
-    assert made_line["fields"] == {"key_alias": "rag", "max_budget": 5}
+    assert made_line["fields"] == {"key_alias": "rag", "max_budget": 5, "metadata": {}}
     assert (changed["about"], changed["fields"]) == ([tag(key)], {"rpm_limit": 7})
     assert (regenerated["about"], regenerated["alias"]) == ([tag(key)], "rag")  # its calls keep that tag in the ledger
     assert refused["error"] == "permission_error"
@@ -58,6 +58,19 @@ def test_each_change_of_a_key_is_logged_with_who_made_it_and_what(
     assert customer["fields"] == {"user_id": "ann", "max_budget": 1}
     for secret in (key, new, MASTER_KEY, "secret-note"):
         assert secret not in text
+
+
+def test_guardrails_and_end_user_that_are_set_are_logged_with_their_values(
+    gateway: Running, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = gateway.new_key()
+    gateway.post("/key/update", key=key, guardrails=[], end_user="ann")
+    gateway.post("/key/update", key=key, metadata={"guardrails": ["pii"], "end_user": "bob", "note": "secret-note"})
+    text = capsys.readouterr().out
+    _, beside, inside = [json.loads(line).get("fields") for line in text.splitlines()]
+    assert beside == {"guardrails": [], "end_user": "ann"}
+    assert inside == {"metadata": {"guardrails": ["pii"], "end_user": "bob"}}
+    assert "secret-note" not in text
 
 
 def test_stranger_is_logged_without_the_key_that_was_tried(

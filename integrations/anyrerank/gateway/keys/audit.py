@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 from anyrerank.gateway.keys.fields import CustomerFields, KeyFields
@@ -11,7 +12,9 @@ from anyrerank.gateway.keys.keyring import Keyring
 if TYPE_CHECKING:
     from anyrerank.gateway.keys.admin_requests import AdminRequest
 
-_SHOWN = (KeyFields.model_fields.keys() | CustomerFields.model_fields.keys()) - {"metadata"}
+_EFFECTIVE = {"guardrails", "end_user"}
+"""Fields of `metadata` that decide about calls; they may also stand outside of it."""
+_SHOWN = (KeyFields.model_fields.keys() | CustomerFields.model_fields.keys() | _EFFECTIVE) - {"metadata"}
 """Fields whose values are shown; of others, which a client may call as it likes, not even the name."""
 
 
@@ -29,8 +32,20 @@ def details_of(admin: AdminRequest) -> dict[str, Any]:
     return {
         "about": [_tag(admin.keyring, each) for each in named if isinstance(each, str) and each] or None,
         "aliases": aliases if isinstance(aliases, list) else None,
-        "fields": {name: value for name, value in body.items() if name in _SHOWN} or None,
+        "fields": {**_only(body, _SHOWN), **_metadata(body)} or None,
     }
+
+
+def _only(given: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
+    return {name: value for name, value in given.items() if name in names}
+
+
+def _metadata(body: Mapping[str, Any]) -> dict[str, Any]:
+    """That `metadata` was set, with what of it decides about calls."""
+    if "metadata" not in body:
+        return {}
+    given = body["metadata"]
+    return {"metadata": _only(given, _EFFECTIVE) if isinstance(given, dict) else None}
 
 
 def names_in(answer: Any, keyring: Keyring) -> dict[str, Any]:
