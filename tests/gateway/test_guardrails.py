@@ -273,3 +273,11 @@ def test_deep_health_check_is_not_guarded(tmp_path: Path) -> None:
     with guarded(tmp_path, content_filter("strict", default_on=True, France="BLOCK")) as gateway:
         answer = httpx.get(f"{gateway.url}/health", params={"deep": "true"}, headers=bearer(MASTER_KEY))
     assert (answer.json()["healthy_count"], answer.json()["unhealthy_count"]) == (1, 0)
+
+
+def test_guardrail_of_a_key_that_the_gateway_lacks_is_warned_of(gateway: Guarded) -> None:
+    (warning,) = gateway.post("/key/generate", guardrails=["named", "nmaed"]).json()["warnings"]
+    assert "no guardrail nmaed" in warning
+    (warning,) = gateway.post("/key/generate", metadata={"guardrails": ["pii"]}).json()["warnings"]
+    assert "no guardrail pii" in warning
+    assert "warnings" not in gateway.post("/key/generate", guardrails=["named", "always"]).json()

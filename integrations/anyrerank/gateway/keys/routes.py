@@ -94,6 +94,9 @@ def _chosen(keyring: Keyring, given: object) -> str | None:
 def _warnings(admin: AdminRequest, key: Key) -> dict[str, list[str]]:
     """What a request about a key asks for that has no effect, as a field of the answer; nothing if there is nothing."""
     found = warnings_about(admin.body, admin.service.knows)
+    known = {each.name for each in admin.service.guardrails}
+    if unknown := [name[:80] for name in key.guardrails if name not in known]:
+        found.append(f"the gateway has no guardrail {', '.join(unknown)}: calls of the key get 400 until it has")
     if key.max_budget is not None:
         found += missing_prices_of_key(admin.service.router, Caller(models=key.models or None).may_use)
     return {"warnings": found} if found else {}
