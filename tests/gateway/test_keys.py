@@ -55,6 +55,22 @@ def test_what_has_no_effect_is_said_in_the_answer(gateway: Running) -> None:
     assert ["gpt-5" in each for each in updated["warnings"]] == [True]
 
 
+def test_models_of_a_key_that_a_wildcard_stands_for_are_listed(tmp_path: Path) -> None:
+    with StubServer() as vendor:
+        wildcard = entry("cohere/*", "cohere/*", api_key="vendor-key", api_base=vendor.url)
+        with serving(tmp_path, [entry("rerank"), wildcard]) as gateway:
+            key = gateway.new_key(models=["rerank", "cohere/rerank-v3.5", "cohere/new-*", "voyage/rerank-2.5"])
+            listed = [each["id"] for each in gateway.get("/v1/models", key).json()["data"]]
+            described = [each["model_name"] for each in gateway.get("/model/info", key).json()["data"]]
+            healthy = [each["model_name"] for each in gateway.get("/health", key).json()["healthy_endpoints"]]
+            refused = gateway.rerank(key, model="cohere/other")
+            assert gateway.rerank(key, model="cohere/rerank-v3.5").status_code == 200
+    assert listed == ["rerank", "cohere/rerank-v3.5", "cohere/new-*"]
+    assert described == healthy == ["rerank", "cohere/rerank-v3.5"]
+    assert refused.status_code == 403
+    assert "it may use rerank, cohere/rerank-v3.5, cohere/new-*" in refused.text
+
+
 def test_models_that_a_key_with_a_budget_cannot_use_are_named_with_their_fallbacks(tmp_path: Path) -> None:
     models = [entry("rerank"), entry("spare", "cohere/new", api_key="k"), entry("other", "cohere/other", api_key="k")]
     with serving(tmp_path, models, router={"fallbacks": [{"rerank": ["spare"]}]}) as gateway:

@@ -69,8 +69,9 @@ class Models:
         """
         service = self._host.service
         router = service.router
+        names = self._names(request)
         known = deployments_of(router)
-        for name in self._names(request):
+        for name in names:
             if not is_wildcard(name) and name not in service.absent.unavailable:
                 group = router.as_reranker(name).deployment
                 yield name, [each for other, each in known if other == group]

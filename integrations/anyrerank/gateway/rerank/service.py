@@ -59,8 +59,12 @@ class Service:
     guardrails: Sequence[NamedGuardrail] = ()
 
     def names(self, caller: Caller) -> list[str]:
-        """The names that a caller may use, and that something answers for."""
-        return [name for name in (*self.router.model_names, *self.absent.spares) if caller.may_use(name)]
+        """The names that a caller may use, and that something answers for.
+
+        They include those that its key names and that a wildcard stands for.
+        """
+        named = [name for name in (*self.router.model_names, *self.absent.spares) if caller.may_use(name)]
+        return [*named, *(name for name in caller.models or () if name not in named and self._is_in_wildcard(name))]
 
     def model(
         self,
@@ -126,6 +130,12 @@ class Service:
         if is_wildcard(name) and any(matches(name, each) for each in (*self.router.model_names, *self.absent.names)):
             return True
         return name in self.absent.names or self._has(name)
+
+    def _is_in_wildcard(self, name: str) -> bool:
+        """Whether a wildcard stands for a name, or for all that a narrower wildcard stands for."""
+        if not any(is_wildcard(each) and matches(each, name) for each in self.router.model_names):
+            return False
+        return is_wildcard(name) or self._has(name)
 
     def _has(self, name: str) -> bool:
         try:
