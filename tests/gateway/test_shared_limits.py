@@ -74,6 +74,29 @@ async def test_nothing_more_is_allowed_where_nothing_was_left(state: RedisState,
     assert [await allowed(limits, key, 30), await allowed(limits, key, 20)] == [False, True]
 
 
+@pytest.mark.parametrize(
+    ("key", "unit"),
+    [
+        (Key(token="t", key_name="k", rpm_limit=3), "requests"),
+        (Key(token="t", key_name="k", tpm_limit=3), "tokens"),
+    ],
+    ids=["requests", "tokens"],
+)
+async def test_refusal_while_the_server_is_away_names_the_limit_and_what_is_left_of_it(
+    state: RedisState, server: RedisServer, key: Key, unit: str
+) -> None:
+    limits = limits_of(state)
+    assert await allowed(limits, key, 1)
+    server.kill()
+    assert await allowed(limits, key, 1)
+    with pytest.raises(GatewayError) as caught:
+        await limits.count(key, 1)
+    message = caught.value.message
+    assert f"3 {unit} per minute" in message
+    assert "Redis does not answer" in message
+    assert "its share of what was left, 1," in message
+
+
 async def test_what_was_allowed_counts_when_the_server_is_back(state: RedisState, server: RedisServer) -> None:
     key = Key(token="t", key_name="k", rpm_limit=10)
     limits = limits_of(state)

@@ -11,6 +11,7 @@ from uuid import uuid4
 from anyrerank._core.redis import RedisUnavailableError
 from anyrerank._core.routing import Need
 from anyrerank._core.runtime import arun, run
+from anyrerank.gateway.errors import GatewayError
 from anyrerank.gateway.keys.key import Key
 from anyrerank.gateway.keys.limits import Limits, Place, Use
 from anyrerank.state import Counted, Notifications, RedisCalls
@@ -111,11 +112,18 @@ class SharedLimits(Limits):
             return await super().count(share, tokens)
         now = self._since
         if share.rpm_limit is not None and now.requests >= share.rpm_limit:
-            raise self._too_many(share, now.requests, wait)
+            raise self._used_up(share, f"{key.rpm_limit} requests", share.rpm_limit, wait)
         if share.tpm_limit is not None and now.tokens + tokens > share.tpm_limit:
-            raise self._too_large(share, tokens, now.tokens, wait)
+            raise self._used_up(share, f"{key.tpm_limit} tokens", share.tpm_limit, wait)
         self._since = Need(now.requests + 1, now.tokens + tokens)
         return Place(self._window.add(self._clock(), Need(1, tokens)))
+
+    def _used_up(self, share: Key, limit: str, left: int, wait: float) -> GatewayError:
+        message = (
+            f"this key may use {limit} per minute. Redis does not answer, so this replica has only its share of what "
+            f"was left, {left}, and it does not suffice for this request"
+        )
+        return self._refused(share, message, wait)
 
     def _share(self, key: Key) -> Key:
         """The key with the limits of this replica alone.
