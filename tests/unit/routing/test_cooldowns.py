@@ -179,7 +179,9 @@ async def test_a_cooled_down_deployment_gets_one_trial_call_at_a_time(clock: Clo
         assert await five() == ["a"] * 5
 
 
-async def test_a_trial_call_of_a_name_sends_the_others_to_its_fallback(clock: Clock) -> None:
+async def test_a_trial_call_of_a_name_sends_the_others_to_its_fallback_and_says_so(
+    clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
     gate, asked = asyncio.Event(), list[str]()
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -201,6 +203,7 @@ async def test_a_trial_call_of_a_name_sends_the_others_to_its_fallback(clock: Cl
         while not asked:  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert ids(await router.arerank("r", QUERY, DOCUMENTS)) == ["x"]
+        assert "after a cooldown one call at a time tries a deployment" in caplog.messages[-1]
         gate.set()
         assert ids(await trial) == ["a", "x"]
     assert asked == ["a", "x", "x"]

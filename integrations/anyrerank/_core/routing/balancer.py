@@ -362,5 +362,7 @@ class _GroupCall:
 
 
 def _unavailable(name: str, seconds: float | None) -> RateLimitError:
-    when = "" if seconds is None else f"; the first one is available in {seconds:.1f} s"
+    # It is unknown only while another call tries each that could be asked.
+    trial = "; after a cooldown one call at a time tries a deployment, until it has answered"
+    when = trial if seconds is None else f"; the first one is available in {seconds:.1f} s"
     return RateLimitError(f"all deployments of {name} are cooling down or rate limited{when}", retry_after=seconds)
