@@ -41,17 +41,18 @@ def ledger_of(given: str | None) -> str:
 def aliases_of(url: sa.URL) -> dict[str, str]:
     """The aliases of the keys in a database, by the tag of their calls; empty if there are none.
 
-    One that was revoked since is marked so.
+    A key without an alias has the end of the key, as in `anyrerank keys list`. One that was revoked since is marked so.
     """
     import sqlalchemy as sa
     from sqlalchemy.pool import NullPool
 
-    keys = sa.table("anyrerank_keys", *map(sa.column, ("token", "first_token", "key_alias")))
-    deleted = sa.table("anyrerank_deleted_keys", *map(sa.column, ("first_token", "key_alias")))
+    keys = sa.table("anyrerank_keys", *map(sa.column, ("token", "first_token", "key_alias", "key_name")))
+    deleted = sa.table("anyrerank_deleted_keys", *map(sa.column, ("first_token", "key_alias", "key_name")))
+    name, old_name = (sa.func.coalesce(each.c.key_alias, each.c.key_name) for each in (keys, deleted))
     identity = sa.func.coalesce(keys.c.first_token, keys.c.token)
     queries = [  # the last of the same tag counts
-        sa.select(deleted.c.first_token, deleted.c.key_alias + " (revoked)").where(deleted.c.key_alias.is_not(None)),
-        sa.select(identity, keys.c.key_alias).where(keys.c.key_alias.is_not(None)),
+        sa.select(deleted.c.first_token, old_name + " (revoked)"),
+        sa.select(identity, name),
     ]
     engine = sa.create_engine(url, poolclass=NullPool, hide_parameters=True)
     with suppress(sa.exc.SQLAlchemyError), engine.connect() as connection:  # a ledger without keys

@@ -178,6 +178,19 @@ def test_spend_finds_the_ledger_of_the_gateway_and_names_its_keys(
     assert row["group"] == {"key": "rag (revoked)"}
 
 
+def test_spend_of_a_key_without_an_alias_has_the_name_of_the_list(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DATABASE_URL", f"sqlite:///{tmp_path / 'keys.db'}")
+    key = run("keys", "create").stdout.strip()
+    with Ledger(tmp_path / "keys.db") as ledger:
+        ledger(call("ann", [tried(cost=0.5)], metadata={"tags": [f"key:{token_of(key)[:16]}"]}))
+    (row,) = json.loads(run("spend", "--by", "key", "--json").stdout)["spend"]
+    assert row["group"] == {"key": f"sk-...{key[-4:]}"}
+    assert row["group"]["key"] in run("keys", "list", columns=200).stdout
+
+
 def test_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.delenv("DATABASE_URL", raising=False)
