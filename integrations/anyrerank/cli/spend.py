@@ -54,6 +54,7 @@ def spend(
     model: Annotated[str | None, typer.Option(help="Only calls of this model.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv: Annotated[bool, typer.Option("--csv", help="Print CSV with a line for each group.")] = False,
 ) -> None:
     """Show what was spent according to a ledger, highest cost first.
 
@@ -79,6 +80,9 @@ def spend(
             groups, spends = _of_keys(groups, spends, aliases)
         if json:
             typer.echo(as_json(spending.as_json(spends, total)))
+            return
+        if csv:
+            typer.echo(spending.as_csv(groups, _printable(spends)), nl=False)
             return
         spends = _printable(_with_aliases(spends, aliases))
         if markdown:

@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 import sqlalchemy as sa
 
+from anyrerank._core.pricing import summed
 from anyrerank._core.types import public
 from anyrerank.errors import BadRequestError
 from anyrerank.ledger.rows import plain
@@ -163,10 +164,14 @@ def _spend(by: Sequence[By], row: Sequence[Any]) -> Spend:
         documents=int(documents or 0),
         search_units=_float(units),
         tokens=_float(tokens),
-        cost=_float(cost) if count else 0.0,
+        cost=_dollars(cost) if count else 0.0,
         unknown=unknown,
-        saved=_float(saved),
+        saved=_dollars(saved),
     )
+
+
+def _dollars(number: Any) -> float | None:
+    return None if number is None else summed(float(number))
 
 
 def _float(number: Any) -> float | None:

@@ -1,9 +1,11 @@
-"""Spending as the rows of a table, as Markdown and as JSON."""
+"""Spending as the rows of a table, as Markdown, JSON and CSV."""
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
+from io import StringIO
 from typing import Any
 
 from anyrerank.ledger.spending import By, Spend
@@ -46,8 +48,18 @@ def markdown(by: Sequence[By], spends: Sequence[Spend], total: Spend) -> str:
 
 
 def as_json(spends: Sequence[Spend], total: Spend) -> dict[str, Any]:
-    """The unrounded numbers; `None` where a number is unknown."""
+    """All numbers; `None` where one is unknown."""
     return {"spend": [asdict(spend) for spend in spends], "total": asdict(total)}
+
+
+def as_csv(by: Sequence[By], spends: Sequence[Spend]) -> str:
+    """A line for each group with all numbers, after one with their names; nothing where a number is unknown."""
+    numbers = [each.name for each in fields(Spend) if each.name != "group"]
+    text = StringIO()
+    lines = csv.writer(text, lineterminator="\n")
+    lines.writerow([*by, *numbers])
+    lines.writerows([*spend.group.values(), *(getattr(spend, name) for name in numbers)] for spend in spends)
+    return text.getvalue()
 
 
 def _cells(spend: Spend) -> tuple[str, ...]:

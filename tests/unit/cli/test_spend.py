@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -154,3 +155,27 @@ def test_spend_with_invalid_arguments_prints_one_line(
     assert "pass-Word-1" not in error
     assert [path.name for path in tmp_path.iterdir()] == ["other.db"]
     assert (tmp_path / "other.db").stat().st_size == 0
+
+
+def test_spend_with_csv_has_a_line_for_each_group_and_no_cost_where_it_is_unknown(tmp_path: Path) -> None:
+    path = str(tmp_path / "spend.db")
+    with Ledger(path) as ledger:
+        ledger(call('ann, "the first"', [tried(cost=0.1)]))
+        ledger(call('ann, "the first"', [tried(cost=0.2)]))
+        ledger(call(None, [tried(cost=None)]))
+    first, second = csv.DictReader(spend("--db", path, "--by", "user", "--by", "date", "--csv").stdout.splitlines())
+    assert (first["user"], first["day"], first["calls"], first["cost"]) == (
+        'ann, "the first"',
+        "2026-11-01",
+        "2",
+        "0.3",
+    )
+    assert (second["user"], second["cost"], second["unknown"]) == ("", "", "1")
+
+
+def test_spend_has_no_error_of_binary_fractions(tmp_path: Path) -> None:
+    path = str(tmp_path / "spend.db")
+    with Ledger(path) as ledger:
+        for _ in range(92):
+            ledger(call("ann", [tried(cost=0.002)]))
+    assert '"cost": 0.184,' in spend("--db", path, "--by", "user", "--json").stdout

@@ -1,6 +1,6 @@
 """What calls cost, and budgets."""
 
-from anyrerank._core.pricing.budget import Budget, dollars_text, seconds_of
+from anyrerank._core.pricing.budget import Budget, dollars_text, seconds_of, summed
 from anyrerank._core.pricing.budget_state import (
     Balance,
     BudgetState,
@@ -50,5 +50,6 @@ __all__ = [
     "reserved",
     "seconds_of",
     "sum_costs",
+    "summed",
     "total_cost",
 ]

@@ -342,3 +342,8 @@ def dollars_text(dollars: float) -> str:
     """US dollars with all decimals that count, at least two of them, such as `$0.50` and `$0.0021`."""
     whole, _, decimals = f"{dollars:.9f}".partition(".")
     return f"${whole}.{decimals.rstrip('0'):0<2}"
+
+
+def summed(dollars: float) -> float:
+    """US dollars without the error that a sum of binary fractions has: to 12 digits."""
+    return float(f"{dollars:.12g}")

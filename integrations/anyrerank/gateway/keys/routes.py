@@ -12,7 +12,7 @@ from typing import Any
 
 from starlette.routing import Route
 
-from anyrerank._core.pricing import Budget
+from anyrerank._core.pricing import Budget, summed
 from anyrerank.gateway.errors import GatewayError, bad_request
 from anyrerank.gateway.http import Host
 from anyrerank.gateway.keys.account import Account
@@ -185,11 +185,11 @@ def _customer(admin: AdminRequest, user: str) -> dict[str, Any]:
     limit = own or admin.user_budget
     spend = admin.keyring.ledger.total(user=user) if limit is None else limit.spent(None if own else user)
     shown = {} if limit is None else {"max_budget": limit.dollars, "budget_duration": limit.window}
-    return {**asdict(customer), **shown, **_window(limit), "spend": spend}
+    return {**asdict(customer), **shown, **_window(limit), "spend": summed(spend)}
 
 
 def _shown(account: Account) -> dict[str, Any]:
-    return {**account.key.shown(), **_window(account.budget), "spend": account.total()}
+    return {**account.key.shown(), **_window(account.budget), "spend": summed(account.total())}
 
 
 def _window(budget: Budget | None) -> dict[str, Any]:
