@@ -17,8 +17,17 @@ from typing_extensions import override
 
 from anyrerank._core.runtime import Flow, HttpRequest, HttpResponse, Sleep
 from anyrerank._core.types import Answer, Document, RerankRequest, Scale, text_of, texts_of
-from anyrerank.errors import NotFoundError, RerankError
-from anyrerank.providers._base import Provider, dig, is_endpoint, ranked, truncate_word, usage, without_operation
+from anyrerank.errors import APIResponseValidationError, NotFoundError, RerankError
+from anyrerank.providers._base import (
+    CHECK_BASE,
+    Provider,
+    dig,
+    is_endpoint,
+    ranked,
+    truncate_word,
+    usage,
+    without_operation,
+)
 
 _RANKING = "ranking/"
 _OF_NVIDIA = "NVIDIA_API_KEY"
@@ -135,12 +144,15 @@ class NvidiaNim(Provider):
             response = yield poll
             if response.status == 202:
                 yield Sleep(_POLL_SECONDS)
-        if response.status == 202:
-            problem = "a 202: the result comes later, and is only asked for where NVIDIA itself was called"
-            raise self.invalid_response(
-                request, response, problem, advice=f"leave out api_base, or use https://{_HOST}"
-            )
         return self.read(request, response)
+
+    @override
+    def invalid_response(
+        self, request: RerankRequest, response: HttpResponse, problem: str, *, advice: str = CHECK_BASE
+    ) -> APIResponseValidationError:
+        if response.status == 202 and not _is_nvidia(response.url):
+            advice = f"a 202 means that the result comes later, and it is only asked for if https://{_HOST} was called"
+        return super().invalid_response(request, response, problem, advice=advice)
 
     @override
     def url(self, request: RerankRequest) -> str:

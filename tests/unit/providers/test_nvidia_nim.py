@@ -240,7 +240,7 @@ def accepted(url: str, body: Any = None) -> dict[str, Any]:
 def test_202_of_another_host_is_not_polled_at_nvidia(base: str, mode: Mode) -> None:
     replay = Replay([accepted(base)] * 2)
     reranker = mode.reranker(MODEL, api_base=base, http_client=replay.client(mode))
-    with pytest.raises(APIResponseValidationError, match="a 202: the result comes later"):
+    with pytest.raises(APIResponseValidationError, match="a 202 means that the result comes later"):
         mode.rerank(reranker, QUERY, DOCUMENTS)
     assert len(replay.seen) == 1
 

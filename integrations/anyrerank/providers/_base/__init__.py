@@ -18,12 +18,14 @@ from anyrerank.providers._base.cohere_versions import CohereVersions
 from anyrerank.providers._base.connection import Connection, Setting
 from anyrerank.providers._base.cross_encoder import CrossEncoder, Score, imported_before_fork
 from anyrerank.providers._base.error_body import json_or_none, message_in
+from anyrerank.providers._base.errors import CHECK_BASE
 from anyrerank.providers._base.provider import EMPTY_REQUEST, Provider
 from anyrerank.providers._base.redaction import Redactor
 from anyrerank.providers._base.urls import endpoint, is_endpoint, is_http_url, without_operation
 
 __all__ = [
     "AWS_KEYS",
+    "CHECK_BASE",
     "COHERE_USAGE",
     "EMPTY_REQUEST",
     "PROMPT_USAGE",

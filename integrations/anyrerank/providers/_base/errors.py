@@ -27,6 +27,7 @@ from anyrerank.providers._base.error_body import (
 from anyrerank.providers._base.redaction import Redactor
 from anyrerank.providers._base.sizes import has_no_memory, speaks_of_size
 
+CHECK_BASE = "check that the base URL is the reranking endpoint of this provider"
 _NO_MESSAGE: Mapping[type[RerankError], str] = {
     AuthenticationError: "no message; the key is wrong or missing",
 }
@@ -95,7 +96,7 @@ class ProviderErrors:
         response: HttpResponse,
         problem: str,
         *,
-        advice: str = "check that the base URL is the reranking endpoint of this provider",
+        advice: str = CHECK_BASE,
     ) -> APIResponseValidationError:
         """The error for a 2xx response that is not an answer to `request`.
 
