@@ -12,11 +12,11 @@ from typing import Any
 from uuid import uuid4
 
 from anyrerank._core.pricing import Balance, BudgetState, Hold, RefusedError, SharedAccount, billionths
-from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError, Script
+from anyrerank._core.redis import RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Blocking, Flow, reset_in_child
 from anyrerank.errors import RerankError, StateUnavailableError
 from anyrerank.state.notifications import Notifications
-from anyrerank.state.replies import reply_once_whole
+from anyrerank.state.replies import asking, reply_once_whole
 
 _RAISE = Script("anyrerank.state.scripts", "raise")
 _RESERVE = Script("anyrerank.state.scripts", "reserve")
@@ -100,7 +100,7 @@ class RedisBudgets(BudgetState):
         bases: dict[str, float] = {}
         while True:
             args = [hold_id, self._hold_seconds, *_limits(accounts, dollars, bases)]
-            command = partial(self._reserving, self._keys(accounts), args)
+            command = partial(asking, _RESERVE, self._keys(accounts), args, self._notifications)
             status, *rest = yield from reply_once_whole(self._link, command, self._notifications)
             if status == b"held":
                 made, *pairs = rest
@@ -113,11 +113,6 @@ class RedisBudgets(BudgetState):
                 self._remember([accounts[index]], [balance])
                 raise RefusedError(index, balance)
             bases[accounts[index].name] = yield from self._past(accounts[index], float(rest[1]))
-
-    def _reserving(self, keys: Sequence[str], args: Sequence[str | int | float]) -> Command:
-        if self._notifications is not None:
-            keys, args = [*keys, self._notifications.whole.key], [*args, self._notifications.whole.number]
-        return _RESERVE.command(keys, args)
 
     def _past(self, account: SharedAccount, started: float) -> Flow[float]:
         """Dollars that were spent before, in the window that started then."""

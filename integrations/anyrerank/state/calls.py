@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from uuid import uuid4
 
 from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError, Script
-from anyrerank._core.routing import Need
 from anyrerank._core.runtime import Flow, reset_in_child
 from anyrerank.state.notifications import Notifications
 from anyrerank.state.recent_use import Batch, RecentUse
-from anyrerank.state.replies import LOST, reply_once_whole, reply_to
+from anyrerank.state.replies import LOST, asking, reply_once_whole, reply_to
 
 _CATCH_UP = Script("anyrerank.state.scripts", "catch_up")
 _COUNT = Script("anyrerank.state.scripts", "count")
@@ -65,7 +64,6 @@ class RedisCalls:
         self._link = link
         self._key = key
         self._notifications = notifications
-        self._whole = [] if notifications is None else [notifications.whole.key]
         self._recent = RecentUse(clock)
         self._reset()
         reset_in_child(self, RedisCalls._reset)
@@ -84,7 +82,7 @@ class RedisCalls:
             yield from reply_once_whole(self._link, partial(self._late, batch), self._notifications)
             self._recent.sent(batch)
         args = ["" if rpm is None else rpm, "" if tpm is None else tpm, requests, tokens]
-        command = partial(self._asking, _COUNT, self._key, args)
+        command = partial(asking, _COUNT, [self._key], args, self._notifications)
         reply = yield from reply_once_whole(self._link, command, self._notifications)
         if reply[0]:
             self._recent.counted(requests, tokens)
@@ -138,21 +136,12 @@ class RedisCalls:
             RedisUnavailableError: The server does not answer.
         """
         if uses := self._recent.all_counted():
-            self._link.call(self._catching_up([self._key], f"{self._id}:lost", loss, uses))
-
-    def _known(self) -> int:
-        """The number of the agreement that this process knows; 0 for none."""
-        return 0 if self._notifications is None else self._notifications.whole.number
-
-    def _asking(self, script: Script, key: str, args: Sequence[str | int]) -> Command:
-        """The command of a script that asks whether the server has its data."""
-        return script.command([key, *self._whole], [*args, self._known()])
+            args: list[str | int] = [f"{self._id}:lost", loss, *self._recent.ages(uses)]
+            self._link.call(asking(_CATCH_UP, [self._key], args, None))
 
     def _late(self, batch: Batch) -> Command:
-        return self._catching_up([self._key, *self._whole], self._id, batch.number, batch.uses)
-
-    def _catching_up(self, keys: Sequence[str], user: str, number: int | str, uses: Mapping[int, Need]) -> Command:
-        return _CATCH_UP.command(keys, [user, number, self._known(), *self._recent.ages(uses)])
+        args: list[str | int] = [self._id, batch.number, *self._recent.ages(batch.uses)]
+        return asking(_CATCH_UP, [self._key], args, self._notifications)
 
     def enter(self, limit: int) -> Flow[tuple[str | None, int]]:
         """Count a call as in flight, for a minute unless it is renewed.
@@ -166,7 +155,7 @@ class RedisCalls:
         call_id = uuid4().hex
         try:
             args: list[str | int] = [call_id, _IN_FLIGHT_SECONDS, limit]
-            command = partial(self._asking, _ENTER, f"{self._key}:in_flight", args)
+            command = partial(asking, _ENTER, [f"{self._key}:in_flight"], args, self._notifications)
             allowed, count = yield from reply_once_whole(self._link, command, self._notifications)
         except BaseException as error:  # perhaps after it was counted
             if not isinstance(error, RedisUnavailableError) or error.may_have_run:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError
+from anyrerank._core.redis import Command, RedisLink, RedisUnavailableError, Script
 from anyrerank._core.runtime import Flow, Invoke, Sleep
 from anyrerank.state.notifications import Notifications
 
@@ -24,12 +24,25 @@ def reply_to(link: RedisLink, command: Command) -> Flow[Any]:
     return (yield Invoke(partial(link.call, command), partial(link.acall, command)))
 
 
+def asking(
+    script: Script, keys: Sequence[str], args: Sequence[str | int | float], notifications: Notifications | None
+) -> Command:
+    """The command of a script that replies "lost" if the server does not have its data.
+
+    Last come the key of the agreement that it does, and the number of it that this process knows; without
+    `notifications` no key and 0, and the script does not ask.
+    """
+    if notifications is None:
+        return script.command(keys, [*args, 0])
+    return script.command([*keys, notifications.whole.key], [*args, notifications.whole.number])
+
+
 def reply_once_whole(link: RedisLink, command: Callable[[], Command], notifications: Notifications | None) -> Flow[Any]:
     """The reply to a script that replies "lost" if the server does not have its data, once it has them.
 
     Args:
         link: To the server.
-        command: Makes the command, which may name the agreement that this process knows.
+        command: Makes the command, by `asking`: again for each try, as the agreement that is known changes.
         notifications: How processes agree that the server has its data; `None` if the script does not ask for that.
 
     Raises:
