@@ -22,7 +22,7 @@ from tests.support.frameworks import FACES, Face
 from tests.support.harness import DOCUMENTS, KEY, QUERY, Mode, Replay, answering
 
 import anyrerank
-from anyrerank import APIResponseValidationError, ConfigurationError, Reranker, providers
+from anyrerank import APIResponseValidationError, ConfigurationError, Reranker, RerankResponse, providers
 from anyrerank.providers import Answer, Provider, RerankRequest, in_order
 
 PAGE = Path(providers.__file__).with_name("ADDING.md").read_text(encoding="utf-8")
@@ -139,19 +139,24 @@ def own_format() -> ModuleType:
     return module
 
 
+def ask(mode: Mode, provider: type[Provider], replay: Replay, top_n: int) -> RerankResponse:
+    """Rerank with a passed class, at a server that is replayed."""
+    return mode.function(
+        model="acme/x",
+        query=QUERY,
+        documents=DOCUMENTS,
+        top_n=top_n,
+        custom_llm_provider=provider,
+        api_key=KEY,
+        http_client=replay.client(mode),
+    )
+
+
 def test_class_with_its_own_format_is_called(mode: Mode, own_format: ModuleType) -> None:
     rows = [{"passage": 2, "logit": 3}, {"passage": 0, "logit": -1.5}, {"passage": 1, "logit": -2.0}]
     answer = {"id": "a-1", "ranking": rows, "tokens": 40}
     replay = answering(answer)
-    response = mode.function(
-        model="acme/x",
-        query=QUERY,
-        documents=DOCUMENTS,
-        top_n=2,
-        custom_llm_provider=own_format.AcmeV3,
-        api_key=KEY,
-        http_client=replay.client(mode),
-    )
+    response = ask(mode, own_format.AcmeV3, replay, top_n=2)
     assert [(each.index, each.relevance_score) for each in response.results] == [(2, 3.0), (0, -1.5)]
     assert response.id == "a-1"
     assert response.meta.billed_units is not None
@@ -166,17 +171,9 @@ def test_test_of_the_page_passes(own_format: ModuleType) -> None:
 
 
 def test_answer_that_leaves_a_document_out_is_refused(mode: Mode, own_format: ModuleType) -> None:
-    client = answering({"ranking": [{"passage": 0, "logit": -3.0}]}).client(mode)
+    replay = answering({"ranking": [{"passage": 0, "logit": -3.0}]})
     with pytest.raises(APIResponseValidationError, match="1 results came back where 3 were asked for"):
-        mode.function(
-            model="acme/x",
-            query=QUERY,
-            documents=DOCUMENTS,
-            top_n=1,
-            custom_llm_provider=own_format.AcmeV3,
-            api_key=KEY,
-            http_client=client,
-        )
+        ask(mode, own_format.AcmeV3, replay, top_n=1)
 
 
 class InOrder(Provider):

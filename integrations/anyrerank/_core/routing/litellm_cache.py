@@ -21,7 +21,7 @@ _SECTION = "litellm_settings: cache_params"
 
 
 def cache_of(section: Mapping[str, Any], where: str) -> Cache | None:
-    """The cache that `cache` and `cache_params` describe; `None` if there is none, or not for reranking.
+    """The cache that `cache` and `cache_params` describe, unless they keep rerankings out; `None` if there is none.
 
     Args:
         section: `litellm_settings`.
@@ -31,7 +31,7 @@ def cache_of(section: Mapping[str, Any], where: str) -> Cache | None:
         ConfigurationError: A wrong value, a variable that is not set, or a cache that is not supported.
     """
     params = _params(section)
-    if resolved(section.get("cache"), where) is not True or off_for_reranking(section, where) is not None:
+    if resolved(section.get("cache"), where) is not True:
         return None
     kind = resolved(params.get("type"), where) or "local"
     if kind not in _MADE:

@@ -111,7 +111,8 @@ def read_settings(section: Mapping[str, Any], where: str) -> FromLiteLLM:
     for argument, (dollars, window) in _BUDGETS.items():
         if given.get(dollars) is not None:
             arguments[argument] = _budget(dollars, given[dollars], given.get(window) if window else None)
-    cache, off = cache_of(section, where), off_for_reranking(section, where)
+    off = off_for_reranking(section, where)
+    cache = cache_of(section, where) if off is None else None
     without_effect = [*map(str, section.keys() - _USED), *([] if off is None else [f"cache (cache_params: {off})"])]
     return FromLiteLLM(
         arguments={**arguments, **({} if cache is None else {"cache": cache})},

@@ -69,7 +69,7 @@ class Models:
         """
         service = self._host.service
         router = service.router
-        names = self._names(request)
+        names = self._names(request)  # first: it makes the deployments of names that wildcards stand for
         known = deployments_of(router)
         for name in names:
             if not is_wildcard(name) and name not in service.absent.unavailable:
